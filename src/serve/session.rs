@@ -1,0 +1,2 @@
+//! One connection's fids, tags and parked requests.
+pub struct Session;

@@ -1,0 +1,126 @@
+//! BLAKE3 digests of files, and of their pieces as subtrees of the same hash.
+//!
+//! A piece's digest is the chaining value of its subtree in the BLAKE3 tree of
+//! the whole file (BLAKE3 paper, section 2.1). So one pass gives the digest of
+//! the file, as `b3sum` prints it, and the list of its pieces; and the list is
+//! verified by merging it up to the digest of the file. This needs pieces of a
+//! power of two of KiB, at their own multiples.
+
+use blake3::hazmat::{self, HasherExt, Mode};
+use std::fmt;
+
+/// A BLAKE3 digest, or the chaining value of a subtree.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Digest(pub [u8; 32]);
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
+    }
+}
+
+impl Digest {
+    /// The digest of a whole file or index held in memory.
+    pub fn of(bytes: &[u8]) -> Digest {
+        Digest(*blake3::hash(bytes).as_bytes())
+    }
+
+    /// 64 hexadecimal digits, nothing else.
+    pub fn parse(text: &str) -> Option<Digest> {
+        let text = text.as_bytes();
+        if text.len() != 64 {
+            return None;
+        }
+        let mut bytes = [0; 32];
+        for (byte, pair) in bytes.iter_mut().zip(text.chunks_exact(2)) {
+            let high = (pair[0] as char).to_digit(16)?;
+            let low = (pair[1] as char).to_digit(16)?;
+            *byte = (high * 16 + low) as u8;
+        }
+        Some(Digest(bytes))
+    }
+}
+
+/// The digest of the piece at `offset` of a file that has more than one piece.
+pub fn of_piece(offset: u64, bytes: &[u8]) -> Digest {
+    let mut hasher = blake3::Hasher::new();
+    hasher.set_input_offset(offset);
+    hasher.update(bytes);
+    Digest(hasher.finalize_non_root())
+}
+
+/// The digest of the whole, from the list of its pieces (two or more).
+/// `None` when the list has not the length that `size` demands.
+pub fn of_list(list: &[Digest], size: u64, piece_len: u32) -> Option<Digest> {
+    let count = size.div_ceil(u64::from(piece_len));
+    if count < 2 || list.len() as u64 != count {
+        return None;
+    }
+    let (left, right, left_size) = split(list, size, piece_len);
+    let left_cv = subtree(left, left_size, piece_len);
+    let right_cv = subtree(right, size - left_size, piece_len);
+    let root = hazmat::merge_subtrees_root(&left_cv, &right_cv, Mode::Hash);
+    Some(Digest(*root.as_bytes()))
+}
+
+fn subtree(list: &[Digest], size: u64, piece_len: u32) -> [u8; 32] {
+    if let [only] = list {
+        return only.0;
+    }
+    let (left, right, left_size) = split(list, size, piece_len);
+    let left_cv = subtree(left, left_size, piece_len);
+    let right_cv = subtree(right, size - left_size, piece_len);
+    hazmat::merge_subtrees_non_root(&left_cv, &right_cv, Mode::Hash)
+}
+
+/// BLAKE3's rule: the left subtree is the largest power of two of chunks.
+fn split(list: &[Digest], size: u64, piece_len: u32) -> (&[Digest], &[Digest], u64) {
+    let left_size = hazmat::left_subtree_len(size);
+    let (left, right) = list.split_at((left_size / u64::from(piece_len)) as usize);
+    (left, right, left_size)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bytes(len: usize) -> Vec<u8> {
+        (0..len).map(|i| (i * 31 % 251) as u8).collect()
+    }
+
+    #[test]
+    fn list_of_pieces_merges_to_the_plain_hash() {
+        let piece_len = 4096usize;
+        for len in [4097, 8192, 8193, 12288, 20000, 4096 * 16, 4096 * 17 + 1] {
+            let data = bytes(len);
+            let list: Vec<Digest> = data
+                .chunks(piece_len)
+                .enumerate()
+                .map(|(i, piece)| of_piece((i * piece_len) as u64, piece))
+                .collect();
+            let root = of_list(&list, len as u64, piece_len as u32);
+            assert_eq!(root, Some(Digest::of(&data)), "length {len}");
+        }
+    }
+
+    #[test]
+    fn list_of_wrong_length_has_no_digest() {
+        let list = [Digest::default(); 3];
+        assert_eq!(of_list(&list, 4096 * 2, 4096), None);
+        assert_eq!(of_list(&list[..1], 4096, 4096), None);
+    }
+
+    #[test]
+    fn hex_goes_both_ways() {
+        let digest = Digest::of(b"xget");
+        assert_eq!(Digest::parse(&digest.to_string()), Some(digest));
+        assert_eq!(Digest::parse("12"), None);
+        assert_eq!(Digest::parse(&"g".repeat(64)), None);
+    }
+}

@@ -1,0 +1,1 @@
+//! Which node fetches which stripe from whom.
