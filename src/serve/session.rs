@@ -1,2 +1,2 @@
 //! One connection's fids, tags and parked requests.
-pub struct Session;
+pub struct Session<T>(std::marker::PhantomData<T>);

@@ -7,3 +7,5 @@ pub mod digest;
 pub mod index;
 pub mod pieces;
 pub mod route;
+pub mod talk;
+pub mod transfer;

@@ -1,0 +1,370 @@
+//! The progress of one transfer: which piece to ask of which parent next.
+//!
+//! Knows pieces by number, parents by key, and who asked for what. Refuses to
+//! know connections, fids and bytes. Pieces of a stripe are asked in order of
+//! its parent; a parent's own stripes come first, then stripes that nobody
+//! feeds or that lag, and at the very end what others have kept us waiting
+//! for: so a slow parent slows nobody.
+
+use std::collections::BTreeSet;
+
+/// Pieces asked of one parent at a time: covers the round trip and the time
+/// that a parent holds a request of ours parked.
+pub const WINDOW: usize = 8;
+/// Pieces asked of one parent beyond that, for stripes that are not its own.
+pub const HELP_WINDOW: usize = 4;
+/// A stripe lags when it misses this many pieces more than the best one.
+const LAG_MAX: u32 = 3 * WINDOW as u32;
+/// At the end, a piece is asked of a second parent when it has been awaited
+/// longer than this, and than a multiple of what pieces take.
+const ENDGAME_MS_MIN: u64 = 500;
+const ENDGAME_FACTOR: u64 = 3;
+/// Most parents asked for one piece at once.
+const ASKED_MAX: u8 = 3;
+
+/// Names a parent to this module: whatever the caller counts up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Key(pub u32);
+
+#[derive(Clone, Copy, Debug)]
+struct Asked {
+    piece: u32,
+    since_ms: u64,
+}
+
+#[derive(Debug)]
+struct ParentState {
+    key: Key,
+    asked: Vec<Asked>,
+    /// Pieces that it said it has not.
+    refused: BTreeSet<u32>,
+}
+
+const HELD: u8 = 0x80;
+const GIVEN_UP: u8 = 0x40;
+/// The low bits count how many parents were asked for the piece.
+const ASKED: u8 = 0x0f;
+
+#[derive(Debug)]
+pub struct Transfer {
+    stripes: u32,
+    state: Vec<u8>,
+    /// For each stripe: no unasked piece stands below this number.
+    cursors: Vec<u32>,
+    /// For each stripe: pieces neither held nor given up.
+    missing: Vec<u32>,
+    feeders: Vec<Option<Key>>,
+    parents: Vec<ParentState>,
+    /// What a piece takes from asking to arriving, smoothed.
+    latency_ms: u64,
+}
+
+impl Transfer {
+    pub fn new(stripes: u8) -> Transfer {
+        let stripes = u32::from(stripes.max(1));
+        Transfer {
+            stripes,
+            state: Vec::new(),
+            cursors: (0..stripes).collect(),
+            missing: vec![0; stripes as usize],
+            feeders: vec![None; stripes as usize],
+            parents: Vec::new(),
+            latency_ms: 0,
+        }
+    }
+
+    fn stripe(&self, piece: u32) -> usize {
+        (piece % self.stripes) as usize
+    }
+
+    /// There are this many pieces in all: more than was known before.
+    pub fn extend(&mut self, count: u32) {
+        let from = self.state.len() as u32;
+        self.state.resize((count as usize).max(self.state.len()), 0);
+        for piece in from..count {
+            let stripe = self.stripe(piece);
+            self.missing[stripe] += 1;
+            self.cursors[stripe] = self.cursors[stripe].min(piece);
+        }
+    }
+
+    /// Nothing is missing of what is known.
+    pub fn is_complete(&self) -> bool {
+        self.missing.iter().all(|&missing| missing == 0)
+    }
+
+    pub fn missing_count(&self) -> u32 {
+        self.missing.iter().sum()
+    }
+
+    fn settle(&mut self, piece: u32, mark: u8) -> bool {
+        let stripe = self.stripe(piece);
+        let state = &mut self.state[piece as usize];
+        let was_open = *state & (HELD | GIVEN_UP) == 0;
+        if was_open {
+            self.missing[stripe] -= 1;
+        }
+        *state = (*state & ASKED) | mark;
+        was_open
+    }
+
+    /// The piece is here: verified and stored, or found on disk. Gives the
+    /// others that were asked for it, so that they can be told to forget it.
+    pub fn hold(&mut self, piece: u32) -> Vec<Key> {
+        self.settle(piece, HELD);
+        self.forget(piece)
+    }
+
+    /// Nobody can give the piece, or it cannot be stored.
+    pub fn give_up(&mut self, piece: u32) -> Vec<Key> {
+        self.settle(piece, GIVEN_UP);
+        self.forget(piece)
+    }
+
+    fn forget(&mut self, piece: u32) -> Vec<Key> {
+        let mut keys = Vec::new();
+        for parent in &mut self.parents {
+            if let Some(at) = parent.asked.iter().position(|a| a.piece == piece) {
+                parent.asked.swap_remove(at);
+                keys.push(parent.key);
+            }
+        }
+        self.state[piece as usize] &= !ASKED;
+        keys
+    }
+
+    pub fn is_open(&self, piece: u32) -> bool {
+        self.state.get(piece as usize).is_some_and(|s| s & (HELD | GIVEN_UP) == 0)
+    }
+
+    pub fn add_parent(&mut self, key: Key) {
+        if self.parent(key).is_none() {
+            self.parents.push(ParentState { key, asked: Vec::new(), refused: BTreeSet::new() });
+        }
+    }
+
+    /// The parent is gone: what it was asked for can be asked of others.
+    pub fn drop_parent(&mut self, key: Key) {
+        let Some(at) = self.parents.iter().position(|p| p.key == key) else { return };
+        let parent = self.parents.swap_remove(at);
+        for asked in parent.asked {
+            self.unask(asked.piece);
+        }
+        for feeder in &mut self.feeders {
+            if *feeder == Some(key) {
+                *feeder = None;
+            }
+        }
+    }
+
+    pub fn set_feeder(&mut self, stripe: u8, key: Option<Key>) {
+        if let Some(feeder) = self.feeders.get_mut(usize::from(stripe)) {
+            *feeder = key;
+        }
+    }
+
+    fn unask(&mut self, piece: u32) {
+        let stripe = self.stripe(piece);
+        let state = &mut self.state[piece as usize];
+        if *state & ASKED > 0 {
+            *state -= 1;
+        }
+        self.cursors[stripe] = self.cursors[stripe].min(piece);
+    }
+
+    fn parent(&self, key: Key) -> Option<usize> {
+        self.parents.iter().position(|p| p.key == key)
+    }
+
+    /// Whether anything is awaited of this parent.
+    pub fn awaits(&self, key: Key) -> bool {
+        self.parent(key).is_some_and(|at| !self.parents[at].asked.is_empty())
+    }
+
+    /// The piece came from this parent, right or wrong; whether it was asked.
+    pub fn arrived(&mut self, key: Key, piece: u32, now_ms: u64) -> bool {
+        let Some(at) = self.parent(key) else { return false };
+        let asked = &mut self.parents[at].asked;
+        let Some(place) = asked.iter().position(|a| a.piece == piece) else { return false };
+        let took_ms = now_ms.saturating_sub(asked.swap_remove(place).since_ms);
+        self.latency_ms =
+            if self.latency_ms == 0 { took_ms } else { (7 * self.latency_ms + took_ms) / 8 };
+        self.unask(piece);
+        true
+    }
+
+    /// The parent says that it has not got the piece: ask it no more for it.
+    pub fn refused(&mut self, key: Key, piece: u32) {
+        if let Some(at) = self.parent(key) {
+            self.parents[at].asked.retain(|a| a.piece != piece);
+            self.parents[at].refused.insert(piece);
+            self.unask(piece);
+        }
+    }
+
+    /// The piece to ask of this parent now, if any; noted as asked.
+    pub fn next_ask(&mut self, key: Key, now_ms: u64) -> Option<u32> {
+        let at = self.parent(key)?;
+        let asked = self.parents[at].asked.len();
+        let mut found = None;
+        if asked < WINDOW {
+            found = self.lowest_unasked(at, |t, stripe| t.feeders[stripe] == Some(key));
+        }
+        if found.is_none() && asked < WINDOW + HELP_WINDOW {
+            found = self.next_help(at, asked);
+        }
+        if found.is_none() && asked < HELP_WINDOW {
+            found = self.overdue(at, now_ms);
+        }
+        let piece = found?;
+        self.state[piece as usize] += 1;
+        self.parents[at].asked.push(Asked { piece, since_ms: now_ms });
+        Some(piece)
+    }
+
+    /// Of a stripe that is not its own: one without a feeder, one that lags,
+    /// or any when its own are through.
+    fn next_help(&mut self, at: usize, asked: usize) -> Option<u32> {
+        let least = self.missing.iter().copied().min().unwrap_or(0);
+        let idle = asked < WINDOW;
+        self.lowest_unasked(at, |t, stripe| {
+            idle || t.feeders[stripe].is_none() || t.missing[stripe] > least + LAG_MAX
+        })
+    }
+
+    fn lowest_unasked(
+        &mut self,
+        at: usize,
+        wanted: impl Fn(&Transfer, usize) -> bool,
+    ) -> Option<u32> {
+        let stripes = (0..self.stripes as usize).filter(|&s| wanted(self, s));
+        let stripes: Vec<usize> = stripes.collect();
+        let mut best: Option<u32> = None;
+        for stripe in stripes {
+            let mut piece = self.advance(stripe);
+            // Skips what this parent refused; the cursor stays for others.
+            while (piece as usize) < self.state.len()
+                && (self.state[piece as usize] != 0 || self.parents[at].refused.contains(&piece))
+            {
+                piece += self.stripes;
+            }
+            if (piece as usize) < self.state.len() {
+                best = Some(best.map_or(piece, |b| b.min(piece)));
+            }
+        }
+        best
+    }
+
+    /// Moves the stripe's cursor to its first unasked piece, or past the end.
+    fn advance(&mut self, stripe: usize) -> u32 {
+        let mut cursor = self.cursors[stripe];
+        while (cursor as usize) < self.state.len() && self.state[cursor as usize] != 0 {
+            cursor += self.stripes;
+        }
+        self.cursors[stripe] = cursor;
+        cursor
+    }
+
+    /// When everything has been asked: what others have been asked for longest.
+    fn overdue(&self, at: usize, now_ms: u64) -> Option<u32> {
+        let patience_ms = ENDGAME_MS_MIN.max(ENDGAME_FACTOR * self.latency_ms);
+        let own = &self.parents[at];
+        let others = self.parents.iter().filter(|p| p.key != own.key);
+        others
+            .flat_map(|p| &p.asked)
+            .filter(|a| a.since_ms + patience_ms <= now_ms)
+            .filter(|a| self.state[a.piece as usize] & ASKED < ASKED_MAX)
+            .filter(|a| !own.refused.contains(&a.piece))
+            .filter(|a| !own.asked.iter().any(|mine| mine.piece == a.piece))
+            .min_by_key(|a| (a.since_ms, a.piece))
+            .map(|a| a.piece)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn transfer(stripes: u8, count: u32) -> Transfer {
+        let mut t = Transfer::new(stripes);
+        t.extend(count);
+        for stripe in 0..stripes {
+            t.add_parent(Key(u32::from(stripe)));
+            t.set_feeder(stripe, Some(Key(u32::from(stripe))));
+        }
+        t
+    }
+
+    fn asks(t: &mut Transfer, key: u32, now_ms: u64) -> Vec<u32> {
+        std::iter::from_fn(|| t.next_ask(Key(key), now_ms)).collect()
+    }
+
+    #[test]
+    fn each_parent_is_asked_for_its_stripe_in_order_within_the_window() {
+        let mut t = transfer(4, 100);
+        assert_eq!(asks(&mut t, 1, 0), (0..8).map(|i| 1 + 4 * i).collect::<Vec<_>>());
+        assert!(t.arrived(Key(1), 1, 5));
+        assert_eq!(t.hold(1), Vec::new());
+        assert_eq!(asks(&mut t, 1, 6), vec![33]);
+    }
+
+    #[test]
+    fn a_lost_parents_pieces_go_to_the_others() {
+        let mut t = transfer(2, 40);
+        assert_eq!(asks(&mut t, 0, 0).len(), WINDOW);
+        assert_eq!(asks(&mut t, 1, 0).len(), WINDOW);
+        t.drop_parent(Key(0));
+        assert_eq!(asks(&mut t, 1, 0), vec![0, 2, 4, 6], "the stripe nobody feeds");
+    }
+
+    #[test]
+    fn a_stripe_that_lags_is_helped() {
+        let mut t = transfer(2, 200);
+        assert_eq!(asks(&mut t, 0, 0).len(), WINDOW);
+        for round in 0..40 {
+            for piece in asks(&mut t, 1, round) {
+                t.arrived(Key(1), piece, round);
+                t.hold(piece);
+            }
+        }
+        assert!(t.missing[0] < 90, "{:?}", t.missing);
+        assert!(t.missing_count() <= WINDOW as u32, "all but what the slow one holds");
+    }
+
+    #[test]
+    fn at_the_end_a_late_piece_is_asked_of_another_and_counted_once() {
+        let mut t = transfer(2, 4);
+        assert_eq!(asks(&mut t, 0, 0), vec![0, 2, 1, 3]);
+        assert_eq!(asks(&mut t, 1, 0), Vec::<u32>::new(), "not yet");
+        assert_eq!(asks(&mut t, 1, 1000), vec![0, 1, 2, 3]);
+        assert!(t.arrived(Key(1), 0, 1010));
+        assert_eq!(t.hold(0), vec![Key(0)], "the first one is told to forget it");
+        assert!(!t.arrived(Key(0), 0, 1020));
+        assert_eq!(t.missing_count(), 3);
+    }
+
+    #[test]
+    fn refused_pieces_are_asked_elsewhere_and_given_up_pieces_not() {
+        let mut t = transfer(2, 2);
+        assert_eq!(t.next_ask(Key(0), 0), Some(0));
+        t.refused(Key(0), 0);
+        assert_eq!(asks(&mut t, 0, 0), vec![1]);
+        assert_eq!(asks(&mut t, 1, 0), vec![0]);
+        t.refused(Key(1), 0);
+        assert_eq!(asks(&mut t, 1, 0), Vec::<u32>::new());
+        t.give_up(0);
+        assert!(!t.is_complete());
+        t.hold(1);
+        assert!(t.is_complete());
+    }
+
+    #[test]
+    fn pieces_found_on_disk_are_not_asked_and_more_can_become_known() {
+        let mut t = transfer(2, 1);
+        t.hold(0);
+        assert!(t.is_complete());
+        t.extend(6);
+        t.hold(2);
+        assert_eq!(asks(&mut t, 0, 0), vec![4, 1, 3, 5]);
+    }
+}

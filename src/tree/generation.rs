@@ -1,0 +1,149 @@
+//! One generation as a node holds it: its index, and which pieces are here.
+//!
+//! Knows what is complete enough to be served. Refuses to know where the
+//! bytes lie: content is named by entry and offset, and moved by `drive`.
+
+use crate::spread::digest::Digest;
+use crate::spread::index::{Index, Kind};
+use crate::spread::pieces::{IndexPieces, PieceMap};
+use std::rc::Rc;
+
+/// A set of piece numbers.
+#[derive(Clone, Debug, Default)]
+pub struct PieceSet {
+    words: Vec<u64>,
+    count: u32,
+}
+
+impl PieceSet {
+    pub fn contains(&self, piece: u32) -> bool {
+        self.words.get(piece as usize / 64).is_some_and(|word| word >> (piece % 64) & 1 == 1)
+    }
+
+    /// Whether it was new.
+    pub fn insert(&mut self, piece: u32) -> bool {
+        let at = piece as usize / 64;
+        if at >= self.words.len() {
+            self.words.resize(at + 1, 0);
+        }
+        let new = self.words[at] >> (piece % 64) & 1 == 0;
+        self.words[at] |= 1 << (piece % 64);
+        self.count += u32::from(new);
+        new
+    }
+
+    pub fn len(&self) -> u32 {
+        self.count
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+}
+
+/// An index and the pieces that follow from it.
+#[derive(Debug)]
+pub struct Content {
+    pub index: Index,
+    pub map: PieceMap,
+}
+
+/// Which pieces of a generation a node holds.
+#[derive(Clone, Debug)]
+enum Held {
+    /// The master, of what it serves.
+    All,
+    Some(PieceSet),
+}
+
+#[derive(Debug)]
+pub struct Generation {
+    pub head: IndexPieces,
+    /// The encoded index; its pieces fill in as they arrive.
+    pub index_bytes: Vec<u8>,
+    /// Known once all of the index is here.
+    pub content: Option<Rc<Content>>,
+    /// For a master's selection: the source's entry for each entry.
+    pub origin: Option<Vec<u32>>,
+    held: Held,
+}
+
+impl Generation {
+    /// What a master serves: everything is here.
+    pub fn whole(index: Index, origin: Option<Vec<u32>>) -> Generation {
+        let index_bytes = index.encode();
+        let head = IndexPieces::of(&index_bytes, index.piece_len);
+        let map = PieceMap::new(head.clone(), &index);
+        let content = Some(Rc::new(Content { index, map }));
+        Generation { head, index_bytes, content, origin, held: Held::All }
+    }
+
+    /// What a client begins with: nothing.
+    pub fn empty(head: IndexPieces) -> Generation {
+        let index_bytes = vec![0; head.index_len as usize];
+        let held = Held::Some(PieceSet::default());
+        Generation { head, index_bytes, content: None, origin: None, held }
+    }
+
+    pub fn digest(&self) -> Digest {
+        self.head.generation
+    }
+
+    pub fn holds(&self, piece: u32) -> bool {
+        match &self.held {
+            Held::All => piece < self.pieces_count().unwrap_or(0),
+            Held::Some(set) => set.contains(piece),
+        }
+    }
+
+    pub fn held_count(&self) -> u32 {
+        match &self.held {
+            Held::All => self.pieces_count().unwrap_or(0),
+            Held::Some(set) => set.len(),
+        }
+    }
+
+    /// Notes a verified piece as held; whether that is news.
+    pub fn insert(&mut self, piece: u32) -> bool {
+        match &mut self.held {
+            Held::All => false,
+            Held::Some(set) => set.insert(piece),
+        }
+    }
+
+    /// `None` while the index is not known.
+    pub fn pieces_count(&self) -> Option<u32> {
+        self.content.as_ref().map(|content| content.map.count())
+    }
+
+    /// Bytes of a piece, where that is known.
+    pub fn piece_len(&self, piece: u32) -> Option<u32> {
+        if piece < self.head.count() {
+            return Some(self.head.range(piece).len() as u32);
+        }
+        let content = self.content.as_ref()?;
+        (piece < content.map.count()).then(|| content.map.len(&content.index, piece))
+    }
+
+    /// The first piece missing of those that hold this stretch of a file.
+    pub fn missing(&self, entry: u32, offset: u64, len: u64) -> Option<u32> {
+        let content = self.content.as_ref()?;
+        let pieces = content.map.of_entry(&content.index, entry);
+        let large = pieces.len() > 1;
+        pieces.enumerate().find_map(|(number, piece)| {
+            let start = number as u64 * u64::from(content.map.piece_len());
+            let end = start + u64::from(content.map.piece_len());
+            let touched = !large || (start < offset + len && offset < end);
+            (touched && !self.holds(piece)).then_some(piece)
+        })
+    }
+
+    /// The entry that has the bytes: a hard link's is the file that it names.
+    pub fn file_of(&self, entry: u32) -> u32 {
+        let content = self.content.as_ref();
+        match content.map(|c| c.index.entries[entry as usize].kind) {
+            Some(Kind::Hardlink(target)) => target,
+            _ => entry,
+        }
+    }
+}
