@@ -176,6 +176,12 @@ impl Transfer {
         self.parents.iter().position(|p| p.key == key)
     }
 
+    /// The stripe is behind the others by more than windows explain.
+    pub fn lags(&self, stripe: usize) -> bool {
+        let least = self.missing.iter().copied().min().unwrap_or(0);
+        self.missing[stripe] > least + LAG_MAX
+    }
+
     /// Whether anything is awaited of this parent.
     pub fn awaits(&self, key: Key) -> bool {
         self.parent(key).is_some_and(|at| !self.parents[at].asked.is_empty())
@@ -225,10 +231,9 @@ impl Transfer {
     /// Of a stripe that is not its own: one without a feeder, one that lags,
     /// or any when its own are through.
     fn next_help(&mut self, at: usize, asked: usize) -> Option<u32> {
-        let least = self.missing.iter().copied().min().unwrap_or(0);
         let idle = asked < WINDOW;
         self.lowest_unasked(at, |t, stripe| {
-            idle || t.feeders[stripe].is_none() || t.missing[stripe] > least + LAG_MAX
+            idle || t.feeders[stripe].is_none() || t.lags(stripe)
         })
     }
 

@@ -63,26 +63,47 @@ pub struct Generation {
     pub index_bytes: Vec<u8>,
     /// Known once all of the index is here.
     pub content: Option<Rc<Content>>,
-    /// For a master's selection: the source's entry for each entry.
-    pub origin: Option<Vec<u32>>,
+    /// Where a master has the files; a client has them in its destination.
+    pub origin: Option<Origin>,
+    /// Whether the list of the index' pieces is here.
+    pub list_known: bool,
     held: Held,
+}
+
+/// Where the bytes of a master's generation are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// Which scan of the served tree.
+    pub scan: u32,
+    /// For a selection: the scan's entry for each entry.
+    pub entries: Option<Vec<u32>>,
+}
+
+impl Origin {
+    pub fn entry(&self, entry: u32) -> u32 {
+        match &self.entries {
+            Some(entries) => entries[entry as usize],
+            None => entry,
+        }
+    }
 }
 
 impl Generation {
     /// What a master serves: everything is here.
-    pub fn whole(index: Index, origin: Option<Vec<u32>>) -> Generation {
+    pub fn whole(index: Index, origin: Option<Origin>) -> Generation {
         let index_bytes = index.encode();
         let head = IndexPieces::of(&index_bytes, index.piece_len);
         let map = PieceMap::new(head.clone(), &index);
         let content = Some(Rc::new(Content { index, map }));
-        Generation { head, index_bytes, content, origin, held: Held::All }
+        Generation { head, index_bytes, content, origin, list_known: true, held: Held::All }
     }
 
     /// What a client begins with: nothing.
     pub fn empty(head: IndexPieces) -> Generation {
         let index_bytes = vec![0; head.index_len as usize];
+        let list_known = head.count() <= 1 || !head.list.is_empty();
         let held = Held::Some(PieceSet::default());
-        Generation { head, index_bytes, content: None, origin: None, held }
+        Generation { head, index_bytes, content: None, origin: None, list_known, held }
     }
 
     pub fn digest(&self) -> Digest {

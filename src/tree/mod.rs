@@ -9,11 +9,12 @@ mod generation;
 mod place;
 mod workers;
 
-pub use generation::{Content, Generation, PieceSet};
+pub use generation::{Content, Generation, Origin, PieceSet};
 pub use place::{Place, Role, Slot, Stream};
 pub use workers::Workers;
 
 use crate::serve::{Access, Answer, ConnId, DirEntry, Opener, Ticket, Tree};
+use crate::spread::digest::Digest;
 use crate::spread::index::{Entry, Kind};
 use crate::spread::talk::LINE_LEN_MAX;
 use crate::wire::{self, Attr, Error, Qid};
@@ -45,6 +46,7 @@ enum Wait {
     Piece(Slot, u32),
     Answer(Opener),
     Info,
+    List(Slot),
     Checksum(Slot, u32),
 }
 
@@ -59,6 +61,8 @@ pub enum Notice {
     Logged(ConnId, Vec<u8>),
     /// A `checksum` was opened for reading and is not known yet.
     ChecksumWanted(Slot, u32),
+    /// `status` was opened: `set_status` before the next request.
+    StatusWanted,
 }
 
 pub struct NameSpace {
@@ -153,6 +157,15 @@ impl NameSpace {
     pub fn hold(&mut self, slot: Slot, piece: u32) -> Vec<Ticket> {
         let news = self.generations.get_mut(&slot).is_some_and(|g| g.insert(piece));
         if news { self.wake(Wait::Piece(slot, piece)) } else { Vec::new() }
+    }
+
+    /// The list of the index' pieces is here and verified.
+    pub fn set_list(&mut self, slot: Slot, list: Vec<Digest>) -> Vec<Ticket> {
+        if let Some(generation) = self.generations.get_mut(&slot) {
+            generation.head.list = list;
+            generation.list_known = true;
+        }
+        self.wake(Wait::List(slot))
     }
 
     /// The index is whole: the tree can be walked.
@@ -530,6 +543,9 @@ impl Tree for NameSpace {
             }
             self.conversations.insert(opener, VecDeque::new());
         }
+        if *place == Place::Status {
+            self.notices.push_back(Notice::StatusWanted);
+        }
         Ok(())
     }
 
@@ -572,6 +588,9 @@ impl Tree for NameSpace {
             }
             Place::Stream { slot, stream: Stream::List } => {
                 let generation = self.generations.get(&slot).ok_or(wire::ESTALE)?;
+                if !generation.list_known {
+                    return Ok(self.park(Wait::List(slot), ticket));
+                }
                 let list: Vec<u8> = generation.head.list.iter().flat_map(|d| d.0).collect();
                 Ok(slice(&list, offset, count))
             }

@@ -1,0 +1,215 @@
+//! A link to one parent: its 9P session, its requests, signs of life.
+//!
+//! Knows one connection. A parent that says nothing is probed: one that
+//! answers is only waiting itself, one that does not is frozen. So the blame
+//! falls on the node that is dead, not on all below it.
+
+use crate::client::{Client, Event, Fid, Frame, OpenMode, Token};
+use crate::node::{Common, MSIZE};
+use crate::serve::ConnId;
+use crate::spread::digest::Digest;
+use crate::spread::talk::{Complaint, Source};
+
+/// A connection that is not up by then is given up.
+const CONNECT_MS: u64 = 3_000;
+/// A parent that owes us something and is silent this long is probed.
+const PROBE_AFTER_MS: u64 = 1_000;
+/// ... and is frozen when it does not answer within that.
+const PROBE_WAIT_MS: u64 = 1_500;
+/// A parent that just joined may not know its generation yet.
+const OPEN_AGAIN_MS: u64 = 100;
+const OPEN_TRIES_MAX: u32 = 30;
+
+/// Tokens: the number of a piece, or one of these.
+const PIECES: Token = Token(1 << 40);
+const LIST: Token = Token(2 << 40);
+const LIST_READ: Token = Token(3 << 40);
+const PROBE: Token = Token(4 << 40);
+
+/// What a frame brought.
+pub(super) enum Got<'a> {
+    Nothing,
+    List(Vec<u8>),
+    Piece { piece: u32, len: u32, data: Option<&'a [u8]> },
+    Refused { piece: u32, why: String },
+}
+
+enum State {
+    Connecting,
+    /// The pieces are being opened; `again_ms` when that has to be repeated.
+    Opening { tries: u32, again_ms: Option<u64> },
+    Open,
+}
+
+pub(super) struct Link {
+    conn: ConnId,
+    pub source: Source,
+    generation: Digest,
+    client: Client,
+    state: State,
+    since_ms: u64,
+    heard_ms: u64,
+    probed_ms: Option<u64>,
+    pieces: Fid,
+    list: Option<Fid>,
+    list_bytes: Vec<u8>,
+    list_len: u32,
+}
+
+impl Link {
+    pub fn new(conn: ConnId, source: Source, generation: Digest, now_ms: u64) -> Link {
+        let mut client = Client::new(MSIZE);
+        let pieces = open(&mut client, generation, b"pieces", PIECES);
+        Link {
+            conn,
+            source,
+            generation,
+            client,
+            state: State::Connecting,
+            since_ms: now_ms,
+            heard_ms: now_ms,
+            probed_ms: None,
+            pieces,
+            list: None,
+            list_bytes: Vec::new(),
+            list_len: 0,
+        }
+    }
+
+    pub fn connected(&mut self, common: &mut Common, now_ms: u64) {
+        self.state = State::Opening { tries: 1, again_ms: None };
+        self.heard(now_ms);
+        self.flush(common);
+    }
+
+    /// Nothing leaves before the connection is up.
+    pub fn flush(&mut self, common: &mut Common) {
+        if !matches!(self.state, State::Connecting) {
+            common.send(self.conn, self.client.take_output());
+        }
+    }
+
+    pub fn heard(&mut self, now_ms: u64) {
+        (self.heard_ms, self.probed_ms) = (now_ms, None);
+    }
+
+    pub fn awaits_list(&self) -> bool {
+        self.list.is_some() && self.list_len > 0
+    }
+
+    /// Asks for the digests of the index' pieces, once.
+    pub fn ask_list(&mut self, _common: &mut Common, len: u32) {
+        if self.list.is_none() && matches!(self.state, State::Open) {
+            let fid = open(&mut self.client, self.generation, b"list", LIST);
+            self.client.read(fid, 0, len, LIST_READ);
+            (self.list, self.list_len) = (Some(fid), len);
+        }
+    }
+
+    /// Asks for a piece. While the open is under way the request waits with it.
+    pub fn ask_piece(&mut self, _common: &mut Common, now_ms: u64, piece: u32, piece_len: u32) {
+        if self.client.outstanding() == 0 {
+            // Silence before we asked for anything is no sign of death.
+            self.heard(now_ms);
+        }
+        let offset = u64::from(piece) * u64::from(piece_len);
+        self.client.read(self.pieces, offset, piece_len, Token(u64::from(piece)));
+    }
+
+    pub fn forget(&mut self, common: &mut Common, piece: u32) {
+        self.client.flush(Token(u64::from(piece)));
+        self.flush(common);
+    }
+
+    /// Why the link is of no more use, else what came.
+    pub fn frame<'a>(&mut self, now_ms: u64, frame: Frame<'a>) -> Result<Got<'a>, String> {
+        self.heard(now_ms);
+        let event = self.client.handle_frame(frame).map_err(|broken| broken.to_string())?;
+        match event {
+            Some(Event::Opened { token: PIECES, .. }) => self.state = State::Open,
+            Some(Event::Read { token: LIST_READ, data, .. }) => return Ok(self.list_part(data)),
+            Some(Event::Read { token, len, data }) => {
+                return Ok(Got::Piece { piece: token.0 as u32, len, data });
+            }
+            Some(Event::Failed { token: PIECES, error }) => return self.open_failed(now_ms, &error.text),
+            Some(Event::Failed { token: LIST | LIST_READ, error }) => {
+                return Err(format!("has no list of the index: {}", error.text));
+            }
+            Some(Event::Failed { token, error }) if token.0 <= u64::from(u32::MAX) => {
+                return Ok(Got::Refused { piece: token.0 as u32, why: error.text.into_owned() });
+            }
+            _ => {}
+        }
+        Ok(Got::Nothing)
+    }
+
+    fn list_part<'a>(&mut self, data: Option<&[u8]>) -> Got<'a> {
+        let data = data.unwrap_or_default();
+        self.list_bytes.extend_from_slice(data);
+        let have = self.list_bytes.len() as u32;
+        if data.is_empty() || have >= self.list_len {
+            self.list_len = 0;
+            return Got::List(std::mem::take(&mut self.list_bytes));
+        }
+        if let Some(fid) = self.list {
+            self.client.read(fid, u64::from(have), self.list_len - have, LIST_READ);
+        }
+        Got::Nothing
+    }
+
+    fn open_failed<'a>(&mut self, now_ms: u64, why: &str) -> Result<Got<'a>, String> {
+        match self.state {
+            State::Opening { tries, .. } if tries < OPEN_TRIES_MAX => {
+                self.state = State::Opening { tries, again_ms: Some(now_ms + OPEN_AGAIN_MS) };
+                Ok(Got::Nothing)
+            }
+            _ => Err(format!("does not serve this generation: {why}")),
+        }
+    }
+
+    /// Opens again where that is due, and looks for silence.
+    pub fn look(
+        &mut self,
+        common: &mut Common,
+        now_ms: u64,
+        awaits: bool,
+    ) -> Option<(String, Complaint)> {
+        match self.state {
+            State::Connecting if now_ms >= self.since_ms + CONNECT_MS => {
+                return Some(("no answer to the connection".into(), Complaint::Lost));
+            }
+            State::Connecting => return None,
+            State::Opening { tries, again_ms: Some(at) } if now_ms >= at => {
+                self.pieces = open(&mut self.client, self.generation, b"pieces", PIECES);
+                self.state = State::Opening { tries: tries + 1, again_ms: None };
+                self.flush(common);
+            }
+            _ => {}
+        }
+        let opening = matches!(self.state, State::Opening { again_ms: None, .. });
+        match self.probed_ms {
+            Some(probed) if now_ms >= probed + PROBE_WAIT_MS => {
+                let silent_ms = now_ms - self.heard_ms;
+                let why = format!("frozen: silent for {silent_ms} ms, and does not answer a probe");
+                Some((why, Complaint::Frozen))
+            }
+            None if (awaits || opening) && now_ms >= self.heard_ms + PROBE_AFTER_MS => {
+                self.client.ping(PROBE);
+                self.probed_ms = Some(now_ms);
+                self.flush(common);
+                None
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether pieces can be asked for.
+    pub fn is_open(&self) -> bool {
+        matches!(self.state, State::Open)
+    }
+}
+
+fn open(client: &mut Client, generation: Digest, name: &[u8], token: Token) -> Fid {
+    let generation = generation.to_string();
+    client.open(&[b".xget", generation.as_bytes(), name], OpenMode::Read, token)
+}

@@ -1,0 +1,817 @@
+//! A client's part: join, take the index, move the pieces, finish, linger.
+//!
+//! Knows the phases and what ends them; links to parents are `link`, the
+//! conversation with the master is `desk`. What to ask of whom next is
+//! `spread::transfer`'s. Bytes are verified and stored by the driver.
+
+mod desk;
+mod link;
+
+use super::{Common, Effect, Failure, Input, Status, StoreResult, piece_name};
+use crate::serve::ConnId;
+use crate::spread::digest::Digest;
+use crate::spread::index::{Index, PIECE_LEN_MAX, PIECE_LEN_MIN};
+use crate::spread::pieces::{IndexPieces, PieceMap};
+use crate::spread::talk::{Ask, Complaint, Source, Tally, Tell};
+use crate::spread::transfer::{Key, Transfer};
+use crate::tree::{Content, Generation, Notice, Slot};
+use desk::Desk;
+use link::{Got, Link};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::rc::Rc;
+
+/// How often stalls are looked for and windows refilled.
+const TICK_MS: u64 = 200;
+/// How often the master hears how far we are.
+const PROGRESS_MS: u64 = 2_000;
+/// A stripe that lags this long is taken from its parent.
+const SLOW_MS: u64 = 5_000;
+/// Nothing at all arrived for this long, from nobody: it will not any more.
+const DROUGHT_MS: u64 = 60_000;
+/// After that many parents of one stripe failed, the master is asked itself,
+/// whatever it answers: the original's last resort.
+const REPLACED_MAX: u32 = 4;
+/// How long `done` may take to reach the master before we go on.
+const REPORT_MS: u64 = 2_000;
+/// How long children have to move when we leave before they are through.
+const LEAVE_MS: u64 = 3_000;
+/// Largest index that is believed: 16 million entries and their lists.
+const INDEX_LEN_MAX: u64 = 4 << 30;
+
+/// What the fetched bytes must be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pin {
+    /// The digest of the index, or of the only file.
+    Blake3(Digest),
+    /// The SHA-256 of the only file; checked where it is stored.
+    Sha256([u8; 32]),
+}
+
+/// How long to serve others after one's own fetch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Linger {
+    /// Until nobody is connected, at most until twice the time of the fetch
+    /// has passed since the start (the paper, section 3.2).
+    Twice,
+    /// Until nobody is connected, at most this long.
+    Millis(u64),
+}
+
+#[derive(Clone, Debug)]
+pub struct FetchOptions {
+    /// The master's addresses, tried in turn.
+    pub masters: Vec<SocketAddr>,
+    pub sources: Vec<Vec<u8>>,
+    /// The port on which we serve.
+    pub port: u16,
+    pub pin: Option<Pin>,
+    /// `-r`: how often to try the master again.
+    pub retries: u32,
+    pub linger: Linger,
+}
+
+/// How far a fetch is, for people.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Progress {
+    pub tally: Tally,
+    pub files: u64,
+    /// What is going on, in a word or two.
+    pub phase: &'static str,
+    /// The master's hashing, while it is waited for.
+    pub hashing: Option<(u64, u64)>,
+    /// The digest of the generation, once known.
+    pub generation: Option<Digest>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Joining,
+    /// The pieces of the index move.
+    Index,
+    /// The destination is looked at.
+    Preparing,
+    Moving,
+    Finishing,
+    /// All is in place; the master is told.
+    Reporting { until_ms: u64 },
+    Lingering { until_ms: u64 },
+    Leaving { until_ms: u64 },
+    Over,
+}
+
+pub(super) struct Fetch {
+    options: FetchOptions,
+    phase: Phase,
+    started_ms: u64,
+    finished_ms: u64,
+    tick_ms: u64,
+    progress_ms: u64,
+    /// When a piece, or a part of one, last came from anybody.
+    fed_ms: u64,
+    desk: Desk,
+    links: BTreeMap<ConnId, Link>,
+    /// For each stripe, whom the master named.
+    feeders: Vec<Option<Source>>,
+    replaced: Vec<u32>,
+    lagging_since_ms: Vec<Option<u64>>,
+    banned: BTreeSet<SocketAddr>,
+    transfer: Transfer,
+    slot: Option<Slot>,
+    content: Option<Rc<Content>>,
+    tally: Tally,
+    failures: Vec<Failure>,
+}
+
+impl Fetch {
+    pub fn new(options: FetchOptions, now_ms: u64) -> Fetch {
+        Fetch {
+            desk: Desk::new(options.masters.clone(), options.retries),
+            options,
+            phase: Phase::Joining,
+            started_ms: now_ms,
+            finished_ms: now_ms,
+            tick_ms: now_ms + TICK_MS,
+            progress_ms: now_ms + PROGRESS_MS,
+            fed_ms: now_ms,
+            links: BTreeMap::new(),
+            feeders: Vec::new(),
+            replaced: Vec::new(),
+            lagging_since_ms: Vec::new(),
+            banned: BTreeSet::new(),
+            transfer: Transfer::new(1),
+            slot: None,
+            content: None,
+            tally: Tally::default(),
+            failures: Vec::new(),
+        }
+    }
+
+    pub fn start(&mut self, common: &mut Common, now_ms: u64) {
+        self.desk.connect(common, now_ms);
+    }
+
+    pub fn poll_timeout(&self) -> Option<u64> {
+        (self.phase != Phase::Over).then_some(self.tick_ms)
+    }
+
+    pub fn progress(&self) -> Progress {
+        let phase = match self.phase {
+            Phase::Joining if self.desk.hashing.is_some() => "waiting for the master to hash",
+            Phase::Joining => "joining",
+            Phase::Index => "fetching the index",
+            Phase::Preparing => "checking what is there",
+            Phase::Moving => "fetching",
+            Phase::Finishing => "finishing",
+            Phase::Reporting { .. } | Phase::Lingering { .. } | Phase::Leaving { .. } => "serving",
+            Phase::Over => "done",
+        };
+        let head = self.content.as_ref().map(|c| c.map.head().generation);
+        let files = self.content.as_ref().map_or(0, |c| c.index.files_count());
+        Progress { tally: self.tally, files, phase, hashing: self.desk.hashing, generation: head }
+    }
+
+    /// Reads of our own `checksum` are answered by the driver, as a master's.
+    pub fn notice(&mut self, common: &mut Common, notice: Notice) {
+        if let Notice::ChecksumWanted(slot, entry) = notice {
+            common.effects.push_back(Effect::Checksum { slot, entry });
+        }
+    }
+
+    pub fn handle(&mut self, common: &mut Common, now_ms: u64, input: Input) {
+        match input {
+            Input::Connected { conn } if self.desk.is(conn) => self.join(common, now_ms),
+            Input::Connected { conn } => {
+                if let Some(link) = self.links.get_mut(&conn) {
+                    link.connected(common, now_ms);
+                }
+            }
+            Input::Frame { conn, frame } if self.desk.is(conn) => {
+                match self.desk.frame(now_ms, frame) {
+                    Ok(tells) => tells.into_iter().for_each(|tell| self.told(common, now_ms, tell)),
+                    Err(why) => self.lost_master(common, now_ms, why),
+                }
+                self.desk.flush(common);
+            }
+            Input::Frame { conn, frame } => self.link_frame(common, now_ms, conn, frame),
+            Input::Heard { conn } => self.heard(conn, now_ms),
+            Input::Gone { conn, why } if self.desk.is(conn) => {
+                self.lost_master(common, now_ms, why);
+            }
+            Input::Gone { conn, why } => {
+                let why = format!("lost: {why}");
+                self.lose_link(common, conn, Complaint::Lost, &why, now_ms);
+            }
+            Input::Stored { conn, piece, result } => {
+                self.stored(common, now_ms, conn, piece, result);
+            }
+            Input::Found { pieces } => self.found(common, &pieces),
+            Input::Prepared => self.begin_moving(common, now_ms),
+            Input::Finished { failures } => self.finished(common, now_ms, failures),
+            Input::Log { text } => self.desk.log(common, &text),
+            Input::Leave => self.leave(common, now_ms),
+            Input::Fatal { failure } => self.fail(common, failure),
+            Input::Tick => self.tick(common, now_ms),
+            _ => {}
+        }
+    }
+
+    fn join(&mut self, common: &mut Common, now_ms: u64) {
+        let (port, sources) = (self.options.port, self.options.sources.clone());
+        let ask = Ask::Join { version: crate::spread::talk::VERSION, port, sources };
+        self.desk.connected(common, now_ms, &ask);
+    }
+
+    /// What the master says.
+    fn told(&mut self, common: &mut Common, now_ms: u64, tell: Tell) {
+        match tell {
+            Tell::Wait { .. } => {}
+            Tell::Error { errno, text } => {
+                let status = if errno == 2 { Status::Source } else { Status::Connection };
+                self.fail(common, Failure { status, what: String::new(), why: text, fatal: true });
+            }
+            Tell::Generation { digest, index_len, piece_len, stripes } => {
+                let known = self.slot.and_then(|slot| common.space.generation(slot));
+                match known.map(Generation::digest) {
+                    None => self.begin_index(common, digest, index_len, piece_len, stripes),
+                    // Joined again: the same tree, and maybe new parents.
+                    Some(same) if same == digest => {}
+                    Some(_) => self.fail(common, Failure {
+                        status: Status::Source,
+                        what: "the served tree".into(),
+                        why: "changed on the master during the fetch; fetch again".into(),
+                        fatal: true,
+                    }),
+                }
+            }
+            Tell::Parent { stripe, source } => self.set_feeder(common, now_ms, stripe, source),
+        }
+    }
+
+    fn begin_index(
+        &mut self,
+        common: &mut Common,
+        generation: Digest,
+        index_len: u64,
+        piece_len: u32,
+        stripes: u8,
+    ) {
+        let sound = (1..=INDEX_LEN_MAX).contains(&index_len)
+            && piece_len.is_power_of_two()
+            && (PIECE_LEN_MIN..=PIECE_LEN_MAX).contains(&piece_len)
+            && (1..=16).contains(&stripes);
+        if !sound {
+            return self.fail(common, Failure {
+                status: Status::Connection,
+                what: "the master".into(),
+                why: "announced a generation out of all bounds".into(),
+                fatal: true,
+            });
+        }
+        let head = IndexPieces { generation, index_len, piece_len, list: Vec::new() };
+        let count = head.count();
+        let slot = common.space.add_generation(Generation::empty(head));
+        let info = format!("generation blake3:{generation}\nindex_bytes {index_len}\n");
+        let tickets = common.space.show(slot, info);
+        common.wakes.extend(tickets);
+        self.slot = Some(slot);
+        self.transfer = Transfer::new(stripes);
+        self.feeders = vec![None; usize::from(stripes)];
+        self.replaced = vec![0; usize::from(stripes)];
+        self.lagging_since_ms = vec![None; usize::from(stripes)];
+        self.phase = Phase::Index;
+        if count == 1 {
+            self.transfer.extend(1);
+        }
+    }
+
+    fn set_feeder(&mut self, common: &mut Common, now_ms: u64, stripe: u8, source: Source) {
+        let Some(slot) = self.slot else { return };
+        if usize::from(stripe) >= self.feeders.len() || self.is_settled() {
+            return;
+        }
+        let banned = matches!(source, Source::Node(addr) if self.banned.contains(&addr));
+        if banned {
+            return self.desk.ask(common, &Ask::Replace { stripe, source, complaint: Complaint::Wrong });
+        }
+        self.feeders[usize::from(stripe)] = Some(source);
+        let found = self.links.iter().find(|(_, link)| link.source == source);
+        let conn = match found.map(|(&conn, _)| conn) {
+            Some(conn) => conn,
+            None => {
+                let addr = match source {
+                    Source::Node(addr) => addr,
+                    Source::Master => self.desk.addr(),
+                };
+                let conn = common.next_conn();
+                let digest = common.space.generation(slot).map(Generation::digest);
+                let link = Link::new(conn, source, digest.unwrap_or_default(), now_ms);
+                self.links.insert(conn, link);
+                self.transfer.add_parent(Key(conn.0));
+                common.effects.push_back(Effect::Connect { conn, addr });
+                conn
+            }
+        };
+        self.transfer.set_feeder(stripe, Some(Key(conn.0)));
+        self.drop_idle_links(common);
+        self.fill(common, now_ms, conn);
+    }
+
+    /// Links that feed no stripe any more are closed.
+    fn drop_idle_links(&mut self, common: &mut Common) {
+        let feeds = |source: Source| self.feeders.contains(&Some(source));
+        let idle = self.links.iter().filter(|(_, link)| !feeds(link.source));
+        for conn in idle.map(|(&conn, _)| conn).collect::<Vec<_>>() {
+            self.close_link(common, conn);
+        }
+    }
+
+    fn close_link(&mut self, common: &mut Common, conn: ConnId) {
+        if self.links.remove(&conn).is_some() {
+            self.transfer.drop_parent(Key(conn.0));
+            common.effects.push_back(Effect::Close { conn });
+        }
+    }
+
+    /// A parent does not do: say so, and ask for another.
+    fn lose_link(
+        &mut self,
+        common: &mut Common,
+        conn: ConnId,
+        complaint: Complaint,
+        why: &str,
+        now_ms: u64,
+    ) {
+        let Some(link) = self.links.get(&conn) else { return };
+        let source = link.source;
+        if !self.is_settled() {
+            common.effects.push_back(Effect::Warn(format!("{}: {why}", self.source_name(source))));
+        }
+        if let (Complaint::Wrong, Source::Node(addr)) = (complaint, source) {
+            self.banned.insert(addr);
+        }
+        self.close_link(common, conn);
+        for stripe in 0..self.feeders.len() {
+            if self.feeders[stripe] == Some(source) {
+                self.replace(common, now_ms, stripe, source, complaint);
+            }
+        }
+        for conn in self.links.keys().copied().collect::<Vec<_>>() {
+            self.fill(common, now_ms, conn);
+        }
+    }
+
+    fn replace(
+        &mut self,
+        common: &mut Common,
+        now_ms: u64,
+        stripe: usize,
+        source: Source,
+        complaint: Complaint,
+    ) {
+        self.feeders[stripe] = None;
+        self.transfer.set_feeder(stripe as u8, None);
+        self.replaced[stripe] += 1;
+        self.lagging_since_ms[stripe] = None;
+        if self.is_settled() {
+            return;
+        }
+        self.desk.ask(common, &Ask::Replace { stripe: stripe as u8, source, complaint });
+        if self.replaced[stripe] > REPLACED_MAX && source != Source::Master {
+            self.replaced[stripe] = 0;
+            self.set_feeder(common, now_ms, stripe as u8, Source::Master);
+        }
+    }
+
+    fn source_name(&self, source: Source) -> String {
+        match source {
+            Source::Master => format!("the master {}", self.desk.addr()),
+            Source::Node(addr) => format!("peer {addr}"),
+        }
+    }
+
+    fn heard(&mut self, conn: ConnId, now_ms: u64) {
+        if self.desk.is(conn) {
+            self.desk.heard(now_ms);
+        } else if let Some(link) = self.links.get_mut(&conn) {
+            link.heard(now_ms);
+            self.fed_ms = now_ms;
+        }
+    }
+
+    fn link_frame(
+        &mut self,
+        common: &mut Common,
+        now_ms: u64,
+        conn: ConnId,
+        frame: crate::client::Frame,
+    ) {
+        let Some(link) = self.links.get_mut(&conn) else { return };
+        match link.frame(now_ms, frame) {
+            Ok(Got::Nothing) => {}
+            Ok(Got::List(bytes)) => self.list_arrived(common, now_ms, conn, &bytes),
+            Ok(Got::Piece { piece, len, data }) => {
+                self.fed_ms = now_ms;
+                self.piece_arrived(common, now_ms, conn, piece, len, data);
+            }
+            Ok(Got::Refused { piece, why }) => self.refused(common, now_ms, conn, piece, &why),
+            Err(why) => self.lose_link(common, conn, Complaint::Refused, &why, now_ms),
+        }
+        self.fill(common, now_ms, conn);
+    }
+
+    fn head<'c>(&self, common: &'c Common) -> Option<&'c Generation> {
+        common.space.generation(self.slot?)
+    }
+
+    fn list_arrived(&mut self, common: &mut Common, now_ms: u64, conn: ConnId, bytes: &[u8]) {
+        let (Some(generation), Some(slot)) = (self.head(common), self.slot) else { return };
+        if generation.list_known {
+            return;
+        }
+        let head = &generation.head;
+        let made = IndexPieces::from_list(head.generation, head.index_len, head.piece_len, bytes);
+        match made {
+            Ok(head) => {
+                self.transfer.extend(head.count());
+                let tickets = common.space.set_list(slot, head.list);
+                common.wakes.extend(tickets);
+                for conn in self.links.keys().copied().collect::<Vec<_>>() {
+                    self.fill(common, now_ms, conn);
+                }
+            }
+            Err(_) => {
+                let why = "sent a list of the index that is not what its digest says";
+                self.lose_link(common, conn, Complaint::Wrong, why, now_ms);
+            }
+        }
+    }
+
+    fn piece_arrived(
+        &mut self,
+        common: &mut Common,
+        now_ms: u64,
+        conn: ConnId,
+        piece: u32,
+        len: u32,
+        data: Option<&[u8]>,
+    ) {
+        if !self.transfer.is_open(piece) {
+            self.transfer.arrived(Key(conn.0), piece, now_ms);
+            return;
+        }
+        let Some(generation) = self.head(common) else { return };
+        if generation.piece_len(piece) != Some(len) {
+            let result = StoreResult::Wrong;
+            return self.stored(common, now_ms, conn, piece, result);
+        }
+        if piece >= generation.head.count() {
+            common.effects.push_back(Effect::Store { conn, piece });
+            return;
+        }
+        // A piece of the index: it stays in memory.
+        let right = data.is_some_and(|bytes| generation.head.verify(piece, bytes).is_ok());
+        let (Some(slot), Some(bytes), true) = (self.slot, data, right) else {
+            return self.stored(common, now_ms, conn, piece, StoreResult::Wrong);
+        };
+        let tickets = common.space.hold_index(slot, piece, bytes);
+        common.wakes.extend(tickets);
+        self.transfer.arrived(Key(conn.0), piece, now_ms);
+        self.settle_piece(common, conn, piece, len);
+        if self.transfer.is_complete() && self.phase == Phase::Index {
+            self.index_complete(common);
+        }
+    }
+
+    /// The whole index is here and verified.
+    fn index_complete(&mut self, common: &mut Common) {
+        let (Some(generation), Some(slot)) = (self.head(common), self.slot) else { return };
+        let index = match Index::decode(&generation.index_bytes) {
+            Ok(index) => index,
+            Err(malformed) => {
+                return self.fail(common, Failure {
+                    status: Status::Verification,
+                    what: "the index".into(),
+                    why: format!("the master published a malformed one: {}", malformed.0),
+                    fatal: true,
+                });
+            }
+        };
+        if let Err(failure) = self.check_pin(generation.digest(), &index) {
+            return self.fail(common, failure);
+        }
+        let map = PieceMap::new(generation.head.clone(), &index);
+        self.transfer.extend(map.count());
+        self.tally.total_bytes = index.bytes_total();
+        let content = Rc::new(Content { index, map });
+        common.space.set_content(slot, content.clone());
+        self.content = Some(content.clone());
+        self.phase = Phase::Preparing;
+        common.effects.push_back(Effect::Prepare { content });
+    }
+
+    fn check_pin(&self, generation: Digest, index: &Index) -> Result<(), Failure> {
+        let wrong = |why: String| Failure {
+            status: Status::Verification,
+            what: "--digest".into(),
+            why,
+            fatal: true,
+        };
+        let only_file = match &index.entries[1..] {
+            [only] if only.kind == crate::spread::index::Kind::File => Some(only.digest),
+            _ => None,
+        };
+        match self.options.pin {
+            None => Ok(()),
+            Some(Pin::Blake3(pin)) if pin == generation || Some(pin) == only_file => Ok(()),
+            Some(Pin::Blake3(pin)) => Err(wrong(format!(
+                "the master serves blake3:{generation}, not blake3:{pin}; nothing was written"
+            ))),
+            Some(Pin::Sha256(_)) if only_file.is_some() => Ok(()),
+            Some(Pin::Sha256(_)) => {
+                Err(wrong("sha256: pins a single file; use blake3: for a tree".into()))
+            }
+        }
+    }
+
+    fn found(&mut self, common: &mut Common, pieces: &[u32]) {
+        let (Some(slot), Some(content)) = (self.slot, self.content.clone()) else { return };
+        for &piece in pieces {
+            if self.transfer.is_open(piece) {
+                self.tally.have_bytes += u64::from(content.map.len(&content.index, piece));
+            }
+            self.transfer.hold(piece);
+            let tickets = common.space.hold(slot, piece);
+            common.wakes.extend(tickets);
+        }
+    }
+
+    fn begin_moving(&mut self, common: &mut Common, now_ms: u64) {
+        self.phase = Phase::Moving;
+        self.fed_ms = now_ms;
+        for conn in self.links.keys().copied().collect::<Vec<_>>() {
+            self.fill(common, now_ms, conn);
+        }
+    }
+
+    fn stored(
+        &mut self,
+        common: &mut Common,
+        now_ms: u64,
+        conn: ConnId,
+        piece: u32,
+        result: StoreResult,
+    ) {
+        self.transfer.arrived(Key(conn.0), piece, now_ms);
+        match result {
+            StoreResult::Stored => {
+                let Some(content) = self.content.clone() else { return };
+                let len = content.map.len(&content.index, piece);
+                self.tally.have_bytes += u64::from(len);
+                self.settle_piece(common, conn, piece, len);
+                if let Some(slot) = self.slot {
+                    let tickets = common.space.hold(slot, piece);
+                    common.wakes.extend(tickets);
+                }
+                self.fill(common, now_ms, conn);
+            }
+            StoreResult::Wrong => {
+                let name = match &self.content {
+                    Some(content) => piece_name(&content.index, &content.map, piece),
+                    None => "the index".into(),
+                };
+                let why = format!("sent bytes of {name} that are not what the digest says");
+                let from_master =
+                    self.links.get(&conn).is_some_and(|link| link.source == Source::Master);
+                self.lose_link(common, conn, Complaint::Wrong, &why, now_ms);
+                if from_master {
+                    // Nobody stands above the master: this piece is not to be had.
+                    self.give_up(common, piece, Status::Verification, &why);
+                }
+            }
+            StoreResult::Failed(failure) => {
+                let fatal = failure.fatal;
+                self.forget(common, piece);
+                if fatal {
+                    return self.fail(common, failure);
+                }
+                self.failures.push(failure);
+                self.fill(common, now_ms, conn);
+            }
+        }
+    }
+
+    fn forget(&mut self, common: &mut Common, piece: u32) {
+        for key in self.transfer.give_up(piece) {
+            self.flush_ask(common, key, piece);
+        }
+    }
+
+    fn flush_ask(&mut self, common: &mut Common, key: Key, piece: u32) {
+        if let Some(link) = self.links.get_mut(&ConnId(key.0)) {
+            link.forget(common, piece);
+        }
+    }
+
+    fn settle_piece(&mut self, common: &mut Common, conn: ConnId, piece: u32, len: u32) {
+        match self.links.get(&conn).map(|link| link.source) {
+            Some(Source::Master) => self.tally.from_master_bytes += u64::from(len),
+            _ => self.tally.from_peers_bytes += u64::from(len),
+        }
+        for key in self.transfer.hold(piece) {
+            self.flush_ask(common, key, piece);
+        }
+    }
+
+    fn give_up(&mut self, common: &mut Common, piece: u32, status: Status, why: &str) {
+        let what = match &self.content {
+            Some(content) => piece_name(&content.index, &content.map, piece),
+            None => {
+                let failure = Failure { status, what: "the index".into(), why: why.into(), fatal: true };
+                return self.fail(common, failure);
+            }
+        };
+        self.forget(common, piece);
+        if !self.failures.iter().any(|f| f.what == what) {
+            self.failures.push(Failure { status, what, why: why.into(), fatal: false });
+        }
+    }
+
+    /// A parent says that it has not got a piece.
+    fn refused(&mut self, common: &mut Common, now_ms: u64, conn: ConnId, piece: u32, why: &str) {
+        let Some(link) = self.links.get(&conn) else { return };
+        let source = link.source;
+        self.transfer.refused(Key(conn.0), piece);
+        if source == Source::Master {
+            return self.give_up(common, piece, Status::Source, why);
+        }
+        let stripe = piece as usize % self.feeders.len();
+        if self.feeders[stripe] == Some(source) {
+            self.replace(common, now_ms, stripe, source, Complaint::Refused);
+        }
+    }
+
+    /// Keeps a link's window of requests full.
+    fn fill(&mut self, common: &mut Common, now_ms: u64, conn: ConnId) {
+        let Some(generation) = self.head(common) else { return };
+        let (head_count, piece_len) = (generation.head.count(), generation.head.piece_len);
+        let list_len = if generation.list_known { 0 } else { head_count * 32 };
+        let Some(link) = self.links.get_mut(&conn) else { return };
+        if list_len > 0 {
+            link.ask_list(common, list_len);
+        }
+        let moves = matches!(self.phase, Phase::Index | Phase::Moving);
+        while moves
+            && link.is_open()
+            && let Some(piece) = self.transfer.next_ask(Key(conn.0), now_ms) {
+            link.ask_piece(common, now_ms, piece, piece_len);
+        }
+        link.flush(common);
+    }
+
+    fn lost_master(&mut self, common: &mut Common, now_ms: u64, why: String) {
+        let feeding = now_ms < self.fed_ms + DROUGHT_MS / 6 && self.phase == Phase::Moving;
+        if self.is_settled() {
+            return self.desk.abandon(common);
+        }
+        match self.desk.lost(common, now_ms, &why, feeding) {
+            Ok(()) => {}
+            Err(why) => {
+                let what = format!("the master {}", self.desk.addr());
+                self.fail(common, Failure { status: Status::Connection, what, why, fatal: true });
+            }
+        }
+    }
+
+    /// Nothing is asked of anybody any more.
+    fn is_settled(&self) -> bool {
+        !matches!(self.phase, Phase::Joining | Phase::Index | Phase::Preparing | Phase::Moving)
+    }
+
+    fn tick(&mut self, common: &mut Common, now_ms: u64) {
+        self.tick_ms = now_ms + TICK_MS;
+        if let Some(why) = self.desk.tick(common, now_ms) {
+            self.lost_master(common, now_ms, why);
+        }
+        if now_ms >= self.progress_ms && !self.is_settled() {
+            self.progress_ms = now_ms + PROGRESS_MS;
+            self.tally.elapsed_ms = now_ms - self.started_ms;
+            self.desk.ask(common, &Ask::Progress(self.tally));
+        }
+        if self.is_settled() {
+            return;
+        }
+        for (conn, why, complaint) in self.stalled(common, now_ms) {
+            self.lose_link(common, conn, complaint, &why, now_ms);
+        }
+        if self.phase == Phase::Moving || self.phase == Phase::Index {
+            self.look_for_slow(common, now_ms);
+            for conn in self.links.keys().copied().collect::<Vec<_>>() {
+                self.fill(common, now_ms, conn);
+            }
+            if now_ms > self.fed_ms + DROUGHT_MS {
+                let why = format!("no data from anybody for {} s", DROUGHT_MS / 1000);
+                let what = format!("the master {}", self.desk.addr());
+                self.fail(common, Failure { status: Status::Connection, what, why, fatal: true });
+            }
+        } else {
+            self.fed_ms = now_ms;
+        }
+    }
+
+    fn stalled(&mut self, common: &mut Common, now_ms: u64) -> Vec<(ConnId, String, Complaint)> {
+        let mut stalled = Vec::new();
+        for (&conn, link) in &mut self.links {
+            let awaits = self.transfer.awaits(Key(conn.0)) || link.awaits_list();
+            if let Some((why, complaint)) = link.look(common, now_ms, awaits) {
+                stalled.push((conn, why, complaint));
+            }
+        }
+        stalled
+    }
+
+    /// A stripe whose parent lives but stays behind gets another.
+    fn look_for_slow(&mut self, common: &mut Common, now_ms: u64) {
+        for stripe in 0..self.feeders.len() {
+            if !self.transfer.lags(stripe) {
+                self.lagging_since_ms[stripe] = None;
+                continue;
+            }
+            let since = *self.lagging_since_ms[stripe].get_or_insert(now_ms);
+            let Some(source @ Source::Node(_)) = self.feeders[stripe] else { continue };
+            if now_ms >= since + SLOW_MS {
+                // It goes on feeding until the master names another.
+                self.lagging_since_ms[stripe] = None;
+                let complaint = Complaint::Slow;
+                self.desk.ask(common, &Ask::Replace { stripe: stripe as u8, source, complaint });
+            }
+        }
+    }
+
+    /// Called after every input: moves on to the next phase when it is time.
+    pub fn settle(&mut self, common: &mut Common, now_ms: u64, served: usize) {
+        match self.phase {
+            Phase::Moving if self.transfer.is_complete() => {
+                self.phase = Phase::Finishing;
+                for conn in self.links.keys().copied().collect::<Vec<_>>() {
+                    self.close_link(common, conn);
+                }
+                common.effects.push_back(Effect::Finish);
+            }
+            Phase::Reporting { until_ms } if self.desk.is_quiet() || now_ms >= until_ms => {
+                let until_ms = match self.options.linger {
+                    Linger::Twice => 2 * self.finished_ms - self.started_ms,
+                    Linger::Millis(ms) => self.finished_ms.saturating_add(ms),
+                };
+                self.phase = Phase::Lingering { until_ms };
+                self.settle(common, now_ms, served);
+            }
+            Phase::Lingering { .. } | Phase::Leaving { .. } if served == 0 => self.exit(common),
+            Phase::Lingering { until_ms } if now_ms >= until_ms => self.leave(common, now_ms),
+            Phase::Leaving { until_ms } if now_ms >= until_ms => self.exit(common),
+            _ => {}
+        }
+    }
+
+    fn finished(&mut self, common: &mut Common, now_ms: u64, failures: Vec<Failure>) {
+        self.failures.extend(failures);
+        self.finished_ms = now_ms;
+        self.tally.elapsed_ms = now_ms - self.started_ms;
+        if self.failures.is_empty() {
+            self.desk.ask(common, &Ask::Done(self.tally));
+        } else {
+            let first = &self.failures[0];
+            let text = format!("failed: {}: {}", first.what, first.why);
+            self.desk.log(common, &text);
+        }
+        self.phase = Phase::Reporting { until_ms: now_ms + REPORT_MS };
+    }
+
+    fn leave(&mut self, common: &mut Common, now_ms: u64) {
+        if let Phase::Lingering { .. } = self.phase {
+            self.desk.ask(common, &Ask::Leave);
+            let grace_ms = match self.options.linger {
+                Linger::Millis(0) => 0,
+                _ => LEAVE_MS,
+            };
+            self.phase = Phase::Leaving { until_ms: now_ms + grace_ms };
+        }
+    }
+
+    fn exit(&mut self, common: &mut Common) {
+        if self.phase != Phase::Over {
+            self.phase = Phase::Over;
+            let failures = std::mem::take(&mut self.failures);
+            common.effects.push_back(Effect::Exit { failures });
+        }
+    }
+
+    fn fail(&mut self, common: &mut Common, failure: Failure) {
+        if self.phase == Phase::Over {
+            return;
+        }
+        self.desk.log(common, &format!("failed: {}: {}", failure.what, failure.why));
+        self.failures.push(failure);
+        self.exit(common);
+    }
+}

@@ -1,0 +1,490 @@
+//! The master's part: who joins, what they want, who feeds whom.
+//!
+//! Knows conversations and members; the policy itself is `spread::route`.
+
+use super::{Common, Effect, Input};
+use crate::serve::Opener;
+use crate::spread::index::{Index, SelectError};
+use crate::spread::route::{Forest, Limits, NodeId, Parent};
+use crate::spread::talk::{self, Ask, Complaint, Source, Tally, Tell, addr_text, escape};
+use crate::tree::{Generation, Notice, Origin, Slot};
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::fmt::Write;
+use std::net::SocketAddr;
+
+/// Selections kept ready, beside the whole tree.
+const SELECTIONS_MAX: usize = 256;
+/// Ended members kept for `status`.
+const DEPARTED_MAX: usize = 16_384;
+/// The tree is looked at again when somebody joins this long after the last
+/// look: so an image that was replaced is not served half old, half new.
+const RECHECK_MS: u64 = 5_000;
+/// How often waiting clients hear of the hashing.
+const WAIT_LINE_MS: u64 = 1_000;
+/// Most clients that wait for the hashing.
+const WAITING_MAX: usize = 100_000;
+
+#[derive(Clone, Copy, Debug)]
+pub struct MasterOptions {
+    /// `-m`: most clients that a node feeds, and number of stripes.
+    pub fan_out: u8,
+    /// `--head`: copies that the head's link carries in the time of one.
+    pub head: u16,
+}
+
+struct Waiting {
+    opener: Opener,
+    port: u16,
+    sources: Vec<Vec<u8>>,
+}
+
+struct Member {
+    id: NodeId,
+    slot: Slot,
+    addr: SocketAddr,
+    joined_ms: u64,
+    tally: Tally,
+    done: bool,
+}
+
+/// The clients of one selection: they make one forest.
+struct Group {
+    forest: Forest,
+    openers: HashMap<u32, Opener>,
+}
+
+pub(super) struct Master {
+    options: MasterOptions,
+    /// The whole tree, once hashed.
+    whole: Option<Slot>,
+    scan: u32,
+    selections: HashMap<Vec<Vec<u8>>, Slot>,
+    groups: BTreeMap<Slot, Group>,
+    members: HashMap<Opener, Member>,
+    waiting: Vec<Waiting>,
+    ids_used: u32,
+    departed: VecDeque<String>,
+    /// A look at the tree is under way; joins wait for it.
+    rechecking: bool,
+    checked_ms: u64,
+    hashing: (u64, u64),
+    wait_line_ms: u64,
+}
+
+impl Master {
+    pub fn new(options: MasterOptions) -> Master {
+        Master {
+            options,
+            whole: None,
+            scan: 0,
+            selections: HashMap::new(),
+            groups: BTreeMap::new(),
+            members: HashMap::new(),
+            waiting: Vec::new(),
+            ids_used: 0,
+            departed: VecDeque::new(),
+            rechecking: false,
+            checked_ms: 0,
+            hashing: (0, 0),
+            wait_line_ms: 0,
+        }
+    }
+
+    pub fn poll_timeout(&self) -> Option<u64> {
+        (!self.waiting.is_empty()).then_some(self.wait_line_ms + WAIT_LINE_MS)
+    }
+
+    pub fn handle(&mut self, common: &mut Common, now_ms: u64, input: Input) {
+        match input {
+            Input::Hashing { done_bytes, total_bytes } => self.hashing = (done_bytes, total_bytes),
+            Input::Scanned { index, scan } => {
+                self.begin(common, now_ms, index, scan);
+            }
+            Input::Unchanged => {
+                self.checked_ms = now_ms;
+                self.rechecking = false;
+                self.admit_waiting(common, now_ms);
+            }
+            Input::Changed { path } => {
+                let text = format!("{path} changed since it was hashed: looking at the tree again");
+                common.effects.push_back(Effect::Warn(text));
+                self.recheck(common);
+            }
+            Input::Tick => self.tell_waiting(common, now_ms),
+            _ => {}
+        }
+    }
+
+    fn recheck(&mut self, common: &mut Common) {
+        if !self.rechecking && self.whole.is_some() {
+            self.rechecking = true;
+            common.effects.push_back(Effect::Rescan);
+        }
+    }
+
+    /// A generation begins; the one before stays for those who fetch it.
+    fn begin(&mut self, common: &mut Common, now_ms: u64, index: Index, scan: u32) {
+        let origin = Some(Origin { scan, entries: None });
+        let generation = Generation::whole(index, origin);
+        let info = info_text(&generation, self.options.fan_out);
+        let old = self.whole.take();
+        let slot = common.space.add_generation(generation);
+        (self.whole, self.scan) = (Some(slot), scan);
+        (self.checked_ms, self.rechecking) = (now_ms, false);
+        let stale: Vec<Slot> = self.selections.drain().map(|(_, slot)| slot).chain(old).collect();
+        for slot in stale {
+            self.drop_unused(common, slot);
+        }
+        let tickets = common.space.show(slot, info);
+        common.wakes.extend(tickets);
+        self.admit_waiting(common, now_ms);
+    }
+
+    /// A generation that nobody can ask for any more goes with its last member.
+    fn drop_unused(&mut self, common: &mut Common, slot: Slot) {
+        let current = self.whole == Some(slot) || self.selections.values().any(|s| *s == slot);
+        let used = self.groups.get(&slot).is_some_and(|group| !group.openers.is_empty());
+        if !current && !used {
+            self.groups.remove(&slot);
+            common.space.drop_generation(slot);
+        }
+    }
+
+    pub fn notice(&mut self, common: &mut Common, now_ms: u64, notice: Notice) {
+        match notice {
+            Notice::Asked(opener, line) => match Ask::parse(&line) {
+                Some(ask) => self.asked(common, now_ms, opener, ask),
+                None => self.refuse(common, opener, 22, "not understood: different versions of xget?"),
+            },
+            Notice::Hung(opener) => self.hung(common, opener),
+            Notice::Logged(conn, line) => {
+                let peer = common.space.peer(conn);
+                let who = peer.map_or(String::new(), |p| p.ip().to_canonical().to_string());
+                let text = printable(&line);
+                common.space.add_log(format!("{who} {text}").into_bytes());
+                common.effects.push_back(Effect::Say(format!("{who} {text}")));
+            }
+            Notice::ChecksumWanted(slot, entry) => {
+                common.effects.push_back(Effect::Checksum { slot, entry });
+            }
+            Notice::StatusWanted => {
+                let text = self.status();
+                common.space.set_status(text);
+            }
+        }
+    }
+
+    fn refuse(&mut self, common: &mut Common, opener: Opener, errno: u16, text: &str) {
+        let line = Tell::Error { errno, text: text.into() }.line();
+        let tickets = common.space.answer(opener, &line);
+        common.wakes.extend(tickets);
+    }
+
+    fn asked(&mut self, common: &mut Common, now_ms: u64, opener: Opener, ask: Ask) {
+        match ask {
+            Ask::Join { version, .. } if version != talk::VERSION => {
+                let text = format!("this master speaks version {} of the protocol", talk::VERSION);
+                self.refuse(common, opener, 93, &text);
+            }
+            Ask::Join { port, sources, .. } => {
+                self.join(common, now_ms, Waiting { opener, port, sources });
+            }
+            Ask::Replace { stripe, source, complaint } => {
+                self.replace(common, opener, stripe, source, complaint);
+            }
+            Ask::Progress(tally) => self.note(opener, tally, false),
+            Ask::Done(tally) => {
+                self.note(opener, tally, true);
+                self.finished(common, opener);
+            }
+            Ask::Leave => self.withdraw(common, opener),
+        }
+    }
+
+    fn join(&mut self, common: &mut Common, now_ms: u64, waiting: Waiting) {
+        if self.members.contains_key(&waiting.opener) {
+            return self.refuse(common, waiting.opener, 22, "joined already");
+        }
+        if self.whole.is_some() && !self.rechecking && now_ms < self.checked_ms + RECHECK_MS {
+            return self.admit(common, now_ms, waiting);
+        }
+        if self.waiting.len() >= WAITING_MAX {
+            return self.refuse(common, waiting.opener, 11, "too many clients wait already");
+        }
+        if self.waiting.is_empty() {
+            self.wait_line_ms = now_ms;
+        }
+        self.waiting.push(waiting);
+        self.recheck(common);
+    }
+
+    fn admit_waiting(&mut self, common: &mut Common, now_ms: u64) {
+        for waiting in std::mem::take(&mut self.waiting) {
+            self.admit(common, now_ms, waiting);
+        }
+    }
+
+    fn tell_waiting(&mut self, common: &mut Common, now_ms: u64) {
+        if now_ms < self.wait_line_ms + WAIT_LINE_MS {
+            return;
+        }
+        self.wait_line_ms = now_ms;
+        let (done_bytes, total_bytes) = self.hashing;
+        let line = Tell::Wait { done_bytes, total_bytes }.line();
+        for waiting in &self.waiting {
+            let tickets = common.space.answer(waiting.opener, &line);
+            common.wakes.extend(tickets);
+        }
+    }
+
+    fn admit(&mut self, common: &mut Common, now_ms: u64, waiting: Waiting) {
+        let Waiting { opener, port, sources } = waiting;
+        let Some(peer) = common.space.peer(opener.conn) else { return };
+        let slot = match self.select(common, &sources) {
+            Ok(slot) => slot,
+            Err(text) => return self.refuse(common, opener, 2, &text),
+        };
+        let Some(generation) = common.space.generation(slot) else { return };
+        let tell = Tell::Generation {
+            digest: generation.digest(),
+            index_len: generation.head.index_len,
+            piece_len: generation.head.piece_len,
+            stripes: self.options.fan_out,
+        };
+        let tickets = common.space.answer(opener, &tell.line());
+        common.wakes.extend(tickets);
+        self.ids_used += 1;
+        let id = NodeId(self.ids_used);
+        let addr = SocketAddr::new(peer.ip().to_canonical(), port);
+        let tally = Tally::default();
+        self.members
+            .insert(opener, Member { id, slot, addr, joined_ms: now_ms, tally, done: false });
+        let limits = Limits::new(self.options.fan_out, self.options.head);
+        let group = self
+            .groups
+            .entry(slot)
+            .or_insert_with(|| Group { forest: Forest::new(limits), openers: HashMap::new() });
+        group.openers.insert(id.0, opener);
+        group.forest.join(id, 0);
+        self.tell_changes(common, slot);
+    }
+
+    /// The generation of these sources, made when first asked for.
+    fn select(&mut self, common: &mut Common, sources: &[Vec<u8>]) -> Result<Slot, String> {
+        let whole = self.whole.ok_or("nothing is served yet")?;
+        if sources.is_empty() || sources == [b".".to_vec()] {
+            return Ok(whole);
+        }
+        if let Some(&slot) = self.selections.get(sources) {
+            return Ok(slot);
+        }
+        let content = common.space.generation(whole).and_then(|g| g.content.clone());
+        let content = content.ok_or("nothing is served yet")?;
+        let refs: Vec<&[u8]> = sources.iter().map(Vec::as_slice).collect();
+        let selection = content.index.select(&refs).map_err(|error| match error {
+            SelectError::Missing(path) => format!("{}: no such file or directory on the master", printable(&path)),
+            SelectError::Collision(name) => {
+                format!("{}: two sources would land under this name", printable(&name))
+            }
+        })?;
+        let origin = Origin { scan: self.scan, entries: Some(selection.origin) };
+        let generation = Generation::whole(selection.index, Some(origin));
+        let slot = common.space.add_generation(generation);
+        if self.selections.len() >= SELECTIONS_MAX {
+            let idle = self.selections.iter().find(|(_, s)| {
+                self.groups.get(s).is_none_or(|group| group.openers.is_empty())
+            });
+            if let Some((key, stale)) = idle.map(|(key, s)| (key.clone(), *s)) {
+                self.selections.remove(&key);
+                self.drop_unused(common, stale);
+            }
+        }
+        self.selections.insert(sources.to_vec(), slot);
+        Ok(slot)
+    }
+
+    /// Tells every member whose parents the forest changed.
+    fn tell_changes(&mut self, common: &mut Common, slot: Slot) {
+        let Some(group) = self.groups.get_mut(&slot) else { return };
+        while let Some(change) = group.forest.poll_change() {
+            let Some(&opener) = group.openers.get(&change.node.0) else { continue };
+            let source = match change.parent {
+                Parent::Master => Some(Source::Master),
+                Parent::Node(id) => {
+                    let parent = group.openers.get(&id.0).and_then(|o| self.members.get(o));
+                    parent.map(|member| Source::Node(member.addr))
+                }
+            };
+            let Some(source) = source else { continue };
+            let line = Tell::Parent { stripe: change.stripe, source }.line();
+            let tickets = common.space.answer(opener, &line);
+            common.wakes.extend(tickets);
+        }
+    }
+
+    fn note(&mut self, opener: Opener, tally: Tally, done: bool) {
+        if let Some(member) = self.members.get_mut(&opener) {
+            member.tally = tally;
+            member.done |= done;
+            if let Some(group) = self.groups.get_mut(&member.slot) {
+                group.forest.alive(member.id);
+            }
+        }
+    }
+
+    fn finished(&mut self, common: &mut Common, opener: Opener) {
+        let Some(member) = self.members.get(&opener) else { return };
+        let t = &member.tally;
+        let text = format!(
+            "{} done: {} bytes in {}.{:03} s, {} from the master, {} from peers",
+            addr_text(member.addr),
+            t.total_bytes,
+            t.elapsed_ms / 1000,
+            t.elapsed_ms % 1000,
+            t.from_master_bytes,
+            t.from_peers_bytes
+        );
+        common.space.add_log(text.clone().into_bytes());
+        common.effects.push_back(Effect::Say(text));
+        let (slot, id) = (member.slot, member.id);
+        if let Some(group) = self.groups.get_mut(&slot) {
+            group.forest.retire(id);
+        }
+        self.tell_changes(common, slot);
+    }
+
+    fn withdraw(&mut self, common: &mut Common, opener: Opener) {
+        let Some(member) = self.members.get(&opener) else { return };
+        let (slot, id) = (member.slot, member.id);
+        if let Some(group) = self.groups.get_mut(&slot) {
+            group.forest.withdraw(id);
+        }
+        self.tell_changes(common, slot);
+    }
+
+    fn replace(
+        &mut self,
+        common: &mut Common,
+        opener: Opener,
+        stripe: u8,
+        source: Source,
+        complaint: Complaint,
+    ) {
+        let Some(member) = self.members.get(&opener) else { return };
+        let (slot, id, child) = (member.slot, member.id, member.addr);
+        let accused = match source {
+            Source::Master => Parent::Master,
+            Source::Node(addr) => match self.member_at(slot, addr) {
+                Some(id) => Parent::Node(id),
+                // It left already: its children have been told.
+                None => return,
+            },
+        };
+        if complaint != Complaint::Slow
+            && let Source::Node(addr) = source
+        {
+            let text = format!(
+                "{} says that {} is {}",
+                addr_text(child),
+                addr_text(addr),
+                complaint.word()
+            );
+            common.space.add_log(text.clone().into_bytes());
+            common.effects.push_back(Effect::Warn(text));
+        }
+        if let Some(group) = self.groups.get_mut(&slot) {
+            group.forest.replace(id, stripe, accused, complaint);
+        }
+        self.tell_changes(common, slot);
+    }
+
+    fn member_at(&self, slot: Slot, addr: SocketAddr) -> Option<NodeId> {
+        let mut members = self.members.values();
+        members.find(|m| m.slot == slot && m.addr == addr).map(|m| m.id)
+    }
+
+    fn hung(&mut self, common: &mut Common, opener: Opener) {
+        self.waiting.retain(|waiting| waiting.opener != opener);
+        let Some(member) = self.members.remove(&opener) else { return };
+        if !member.done {
+            let percent = member.tally.have_bytes * 100 / member.tally.total_bytes.max(1);
+            let text = format!("{} left at {percent} %, not done", addr_text(member.addr));
+            common.space.add_log(text.clone().into_bytes());
+            common.effects.push_back(Effect::Warn(text));
+        }
+        if self.departed.len() == DEPARTED_MAX {
+            self.departed.pop_front();
+        }
+        self.departed.push_back(status_line(&member, if member.done { "done" } else { "lost" }, ""));
+        if let Some(group) = self.groups.get_mut(&member.slot) {
+            group.openers.remove(&member.id.0);
+            group.forest.leave(member.id);
+        }
+        self.tell_changes(common, member.slot);
+        self.drop_unused(common, member.slot);
+    }
+
+    /// One record a line: address, state, bytes held and in all, from the
+    /// master, from peers, milliseconds, parents by stripe.
+    fn status(&self) -> String {
+        let mut text = String::from(
+            "# address state have_bytes total_bytes from_master_bytes from_peers_bytes elapsed_ms parents\n",
+        );
+        let mut members: Vec<&Member> = self.members.values().collect();
+        members.sort_by_key(|m| m.id.0);
+        for member in members {
+            let mut parents = String::new();
+            if let Some(group) = self.groups.get(&member.slot) {
+                for parent in group.forest.parents(member.id) {
+                    let name = match parent {
+                        Parent::Master => "me".to_string(),
+                        Parent::Node(id) => group
+                            .openers
+                            .get(&id.0)
+                            .and_then(|opener| self.members.get(opener))
+                            .map_or("-".into(), |m| addr_text(m.addr)),
+                    };
+                    let comma = if parents.is_empty() { "" } else { "," };
+                    let _ = write!(parents, "{comma}{name}");
+                }
+            }
+            let state = if member.done { "serving" } else { "fetching" };
+            text.push_str(&status_line(member, state, &parents));
+        }
+        text.extend(self.departed.iter().map(String::as_str));
+        text
+    }
+}
+
+fn status_line(member: &Member, state: &str, parents: &str) -> String {
+    let t = &member.tally;
+    format!(
+        "{} {state} {} {} {} {} {} {}\n",
+        addr_text(member.addr),
+        t.have_bytes,
+        t.total_bytes,
+        t.from_master_bytes,
+        t.from_peers_bytes,
+        t.elapsed_ms,
+        if parents.is_empty() { "-" } else { parents }
+    )
+}
+
+fn info_text(generation: &Generation, stripes: u8) -> String {
+    let (files, bytes) = generation
+        .content
+        .as_ref()
+        .map_or((0, 0), |c| (c.index.files_count(), c.index.bytes_total()));
+    format!(
+        "protocol {}\ngeneration blake3:{}\nindex_bytes {}\npiece_bytes {}\nstripes {stripes}\nfiles {files}\nbytes {bytes}\n",
+        talk::VERSION,
+        generation.digest(),
+        generation.head.index_len,
+        generation.head.piece_len,
+    )
+}
+
+/// What others wrote, for a terminal: no control characters.
+fn printable(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).chars().map(|c| if c.is_control() { '?' } else { c }).collect()
+}

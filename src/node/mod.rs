@@ -1,0 +1,318 @@
+//! One peer of the cluster, master or client, as a state machine.
+//!
+//! Inputs and the time go in by `handle`; `poll_effect` and `poll_timeout`
+//! say what is to be done and when to call again. Knows sessions, the name
+//! space, routing and transfer; refuses to know sockets, files and clocks:
+//! `drive` and the simulator are two drivers of it.
+
+mod fetch;
+mod master;
+
+pub use fetch::{FetchOptions, Linger, Pin, Progress};
+pub use master::MasterOptions;
+
+use crate::client::Frame;
+use crate::serve::{ConnId, Output, Session, Ticket};
+use crate::spread::index::Index;
+use crate::spread::pieces::PieceMap;
+use crate::tree::{Bulk, Content, NameSpace, Slot};
+use fetch::Fetch;
+use master::Master;
+use std::collections::{HashMap, VecDeque};
+use std::net::SocketAddr;
+use std::rc::Rc;
+
+/// Largest frame: a piece of the largest size and its header.
+pub const MSIZE: u32 = crate::spread::index::PIECE_LEN_MAX + crate::wire::IO_HEADER_LEN;
+
+/// What happened outside.
+#[derive(Debug)]
+pub enum Input<'a> {
+    /// Somebody connected to us, on a connection from `next_conn`.
+    Accepted { conn: ConnId, peer: SocketAddr },
+    /// A connection that we asked for is up.
+    Connected { conn: ConnId },
+    /// A whole 9P frame. Its bulk data may be absent (see `Frame`).
+    Frame { conn: ConnId, frame: Frame<'a> },
+    /// Bytes of a frame that is not whole yet.
+    Heard { conn: ConnId },
+    /// Refused, broken, closed by the other side, or timed out.
+    Gone { conn: ConnId, why: String },
+    /// What became of `Effect::Store`.
+    Stored { conn: ConnId, piece: u32, result: StoreResult },
+    /// Pieces that `Effect::Prepare` found on disk.
+    Found { pieces: Vec<u32> },
+    /// `Effect::Prepare` is through.
+    Prepared,
+    /// `Effect::Finish` is through; what could not be put in place.
+    Finished { failures: Vec<Failure> },
+    /// A master's tree is being hashed.
+    Hashing { done_bytes: u64, total_bytes: u64 },
+    /// A master's tree is hashed: a generation begins. `scan` names the
+    /// source for `Effect::SendBulk`.
+    Scanned { index: Index, scan: u32 },
+    /// A master's tree was looked at again and is as it was.
+    Unchanged,
+    /// A served file is not what was hashed.
+    Changed { path: String },
+    /// What became of `Effect::Checksum`.
+    Checksum { slot: Slot, entry: u32, sum: Result<[u8; 32], ()> },
+    /// Something to say in the master's log.
+    Log { text: String },
+    /// Time has come (`poll_timeout`).
+    Tick,
+    /// Somebody wants this process to end: leave in good order.
+    Leave,
+    /// It cannot go on: a local error that ends the fetch.
+    Fatal { failure: Failure },
+}
+
+/// What became of a piece.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StoreResult {
+    /// Verified and stored.
+    Stored,
+    /// Not what the digest says.
+    Wrong,
+    /// Right, but a file of it could not be written; the piece is lost to us.
+    Failed(Failure),
+}
+
+/// Why the fetch, or one file of it, failed: gives the exit status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Status {
+    Connection,
+    Source,
+    Verification,
+    LocalIo,
+}
+
+/// One thing that failed and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    pub status: Status,
+    /// The file, peer or option; may be empty.
+    pub what: String,
+    pub why: String,
+    /// No use in going on with the others.
+    pub fatal: bool,
+}
+
+/// What is to be done outside.
+#[derive(Debug)]
+pub enum Effect {
+    Connect { conn: ConnId, addr: SocketAddr },
+    /// After what was sent before has left.
+    Close { conn: ConnId },
+    Send { conn: ConnId, bytes: Vec<u8> },
+    /// `head`, then `len` stored bytes; or `failure` when they are not there.
+    SendBulk { conn: ConnId, head: [u8; 11], what: Bulk, len: u32, failure: Vec<u8> },
+    /// The index is known: look at what is in the destination.
+    Prepare { content: Rc<Content> },
+    /// Verify and store the data of the frame that is being handled.
+    Store { conn: ConnId, piece: u32 },
+    /// All pieces are here: put everything in place.
+    Finish,
+    /// Compute the SHA-256 of a served file.
+    Checksum { slot: Slot, entry: u32 },
+    /// Look whether the served tree has changed.
+    Rescan,
+    /// A line for the operator.
+    Say(String),
+    /// Something odd that does not stop us.
+    Warn(String),
+    /// The fetch is over; the process may end.
+    Exit { failures: Vec<Failure> },
+}
+
+/// What master and client have in common.
+pub(crate) struct Common {
+    pub space: NameSpace,
+    pub effects: VecDeque<Effect>,
+    /// Parked reads that can be asked again.
+    pub wakes: Vec<Ticket>,
+    conns_used: u32,
+}
+
+impl Common {
+    pub fn next_conn(&mut self) -> ConnId {
+        self.conns_used += 1;
+        ConnId(self.conns_used)
+    }
+
+    pub fn send(&mut self, conn: ConnId, bytes: Vec<u8>) {
+        if !bytes.is_empty() {
+            self.effects.push_back(Effect::Send { conn, bytes });
+        }
+    }
+}
+
+enum Role {
+    Master(Box<Master>),
+    Fetch(Box<Fetch>),
+}
+
+pub struct Node {
+    common: Common,
+    sessions: HashMap<ConnId, Session<NameSpace>>,
+    role: Role,
+}
+
+impl Node {
+    pub fn master(options: MasterOptions) -> Node {
+        let space = NameSpace::new(true, u32::from(options.fan_out));
+        Node::new(space, Role::Master(Box::new(Master::new(options))))
+    }
+
+    pub fn fetch(options: FetchOptions, now_ms: u64) -> Node {
+        let space = NameSpace::new(false, 0);
+        let mut node = Node::new(space, Role::Fetch(Box::new(Fetch::new(options, now_ms))));
+        if let Role::Fetch(fetch) = &mut node.role {
+            fetch.start(&mut node.common, now_ms);
+        }
+        node
+    }
+
+    fn new(space: NameSpace, role: Role) -> Node {
+        let common =
+            Common { space, effects: VecDeque::new(), wakes: Vec::new(), conns_used: 0 };
+        Node { common, sessions: HashMap::new(), role }
+    }
+
+    /// The name for a connection that was accepted.
+    pub fn next_conn(&mut self) -> ConnId {
+        self.common.next_conn()
+    }
+
+    pub fn poll_effect(&mut self) -> Option<Effect> {
+        self.common.effects.pop_front()
+    }
+
+    /// When `Input::Tick` is due, on the caller's clock.
+    pub fn poll_timeout(&self) -> Option<u64> {
+        match &self.role {
+            Role::Master(master) => master.poll_timeout(),
+            Role::Fetch(fetch) => fetch.poll_timeout(),
+        }
+    }
+
+    /// Longest frame that this connection may send now.
+    pub fn frame_len_max(&self, conn: ConnId) -> u32 {
+        self.sessions.get(&conn).map_or(MSIZE, Session::frame_len_max)
+    }
+
+    /// Whether more of this connection's requests can be taken now.
+    pub fn wants_input(&self, conn: ConnId) -> bool {
+        self.sessions.get(&conn).is_none_or(|session| !session.is_backlogged())
+    }
+
+    /// For `Effect::SendBulk`: what the slot is.
+    pub fn space(&self) -> &NameSpace {
+        &self.common.space
+    }
+
+    pub fn progress(&self) -> Option<Progress> {
+        match &self.role {
+            Role::Fetch(fetch) => Some(fetch.progress()),
+            Role::Master(_) => None,
+        }
+    }
+
+    /// Connections that fetch from us.
+    pub fn served_count(&self) -> usize {
+        self.sessions.len()
+    }
+
+    pub fn handle(&mut self, now_ms: u64, input: Input) {
+        match input {
+            Input::Accepted { conn, peer } => {
+                self.common.space.add_peer(conn, peer);
+                self.sessions.insert(conn, Session::new(conn, MSIZE));
+            }
+            Input::Frame { conn, frame } if self.sessions.contains_key(&conn) => {
+                self.serve_frame(conn, frame.head);
+            }
+            Input::Gone { conn, .. } if self.sessions.contains_key(&conn) => {
+                self.end_session(conn);
+            }
+            Input::Heard { conn } if self.sessions.contains_key(&conn) => {}
+            Input::Checksum { slot, entry, sum } => {
+                let tickets = self.common.space.set_checksum(slot, entry, sum);
+                self.common.wakes.extend(tickets);
+            }
+            input => match &mut self.role {
+                Role::Master(master) => master.handle(&mut self.common, now_ms, input),
+                Role::Fetch(fetch) => fetch.handle(&mut self.common, now_ms, input),
+            },
+        }
+        self.settle(now_ms);
+    }
+
+    fn serve_frame(&mut self, conn: ConnId, frame: &[u8]) {
+        let Some(session) = self.sessions.get_mut(&conn) else { return };
+        if let Err(fatal) = session.handle_frame(&mut self.common.space, frame) {
+            let peer = self.common.space.peer(conn);
+            let peer = peer.map_or(String::new(), |addr| addr.to_string());
+            let text = format!("{peer}: closing the connection: {fatal}");
+            self.common.effects.push_back(Effect::Warn(text));
+            self.flush_session(conn);
+            self.end_session(conn);
+            self.common.effects.push_back(Effect::Close { conn });
+        } else {
+            self.flush_session(conn);
+        }
+    }
+
+    fn end_session(&mut self, conn: ConnId) {
+        if let Some(mut session) = self.sessions.remove(&conn) {
+            session.close(&mut self.common.space);
+        }
+        self.common.space.drop_peer(conn);
+    }
+
+    /// Lets notices and parked reads have their consequences, until none do.
+    fn settle(&mut self, now_ms: u64) {
+        loop {
+            if let Some(notice) = self.common.space.poll_notice() {
+                match &mut self.role {
+                    Role::Master(master) => master.notice(&mut self.common, now_ms, notice),
+                    Role::Fetch(fetch) => fetch.notice(&mut self.common, notice),
+                }
+            } else if !self.common.wakes.is_empty() {
+                for ticket in std::mem::take(&mut self.common.wakes) {
+                    if let Some(session) = self.sessions.get_mut(&ticket.conn) {
+                        session.resume(&mut self.common.space, ticket);
+                    }
+                    self.flush_session(ticket.conn);
+                }
+            } else {
+                break;
+            }
+        }
+        if let Role::Fetch(fetch) = &mut self.role {
+            fetch.settle(&mut self.common, now_ms, self.sessions.len());
+        }
+    }
+
+    fn flush_session(&mut self, conn: ConnId) {
+        let Some(session) = self.sessions.get_mut(&conn) else { return };
+        while let Some(output) = session.poll_output() {
+            self.common.effects.push_back(match output {
+                Output::Frame(bytes) => Effect::Send { conn, bytes },
+                Output::Bulk { head, what, len, failure } => {
+                    Effect::SendBulk { conn, head, what, len, failure }
+                }
+            });
+        }
+    }
+}
+
+/// Words for a piece's first file, for messages.
+pub fn piece_name(index: &Index, map: &PieceMap, piece: u32) -> String {
+    match map.extents(index, piece).next() {
+        Some(extent) => {
+            String::from_utf8_lossy(&index.path(extent.entry)).into_owned()
+        }
+        None => "the index".into(),
+    }
+}
