@@ -80,8 +80,9 @@ type Decoded<'a> = Option<Result<Request<'a>, Error>>;
 fn version<'a>(body: &mut Reader<'a>) -> Decoded<'a> {
     // Not `string`: whatever the version says, the answer is Rversion
     // "unknown" and never an error (version(5)).
-    let decode =
-        |body: &mut Reader<'a>| Ok(Request::Version { msize: body.u32()?, version: body.counted()? });
+    let decode = |body: &mut Reader<'a>| {
+        Ok(Request::Version { msize: body.u32()?, version: body.counted()? })
+    };
     Some(decode(body))
 }
 
@@ -448,5 +449,382 @@ impl<'a> Reader<'a> {
 
     fn end(&self) -> Result<(), Error> {
         if self.rest.is_empty() { Ok(()) } else { Err(TRAILING) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use Dialect::{Linux, Plan9, Unix};
+
+    /// A frame with tag 0x0102.
+    fn frame(kind: u8, body: &[u8]) -> Vec<u8> {
+        let size = (HEADER_LEN + body.len()) as u32;
+        [&size.to_le_bytes(), &[kind, 0x02, 0x01][..], body].concat()
+    }
+
+    fn one(dialect: Dialect, frame: &[u8]) -> Result<Request<'_>, Error> {
+        let (tag, request) = request(Some(dialect), frame).unwrap();
+        assert_eq!(tag, 0x0102);
+        request
+    }
+
+    /// Fields by name, so that a layout can be read beside its manual page.
+    const FID: &[u8] = &[7, 0, 0, 0];
+    const OFFSET: &[u8] = &[1, 2, 3, 4, 5, 6, 7, 8];
+    const COUNT: &[u8] = &[0, 0, 1, 0];
+    const AB: &[u8] = &[2, 0, b'a', b'b'];
+    const EMPTY: &[u8] = &[0, 0];
+    const NUM: &[u8] = &[9, 0, 0, 0];
+    const ONES: &[u8] = &[0xff; 64];
+    const OFFSET_VALUE: u64 = 0x0807_0605_0403_0201;
+
+    /// stat[n] of Twstat with nothing but `length` touched, and `name`.
+    fn stat(unix: bool, length: &[u8], mtime: &[u8], name: &[u8]) -> Vec<u8> {
+        let fixed = [&ONES[..2 + 4 + 13 + 4 + 4], mtime, length].concat();
+        let mut stat = [&fixed, name, EMPTY, EMPTY, EMPTY].concat();
+        if unix {
+            stat.extend([EMPTY, &ONES[..12]].concat());
+        }
+        let size = (stat.len() as u16).to_le_bytes();
+        let nstat = (stat.len() as u16 + 2).to_le_bytes();
+        [FID, &nstat, &size, &stat].concat()
+    }
+
+    fn setattr(valid: u32, size: u64) -> Vec<u8> {
+        let (valid, size) = (valid.to_le_bytes(), size.to_le_bytes());
+        frame(TSETATTR, &[FID, &valid, &[0; 12], &size, &[0; 32]].concat())
+    }
+
+    /// Every message that a dialect has, with what it decodes to.
+    fn corpus() -> Vec<(Dialect, Vec<u8>, Request<'static>)> {
+        let fid = 7;
+        let change = Request::Change { fid };
+        let mut corpus = Vec::new();
+        for (dialect, n_uname) in [(Plan9, EMPTY), (Unix, NUM), (Linux, NUM)] {
+            let n_uname = if dialect == Plan9 { &[] } else { n_uname };
+            let mut add = |kind: u8, body: &[&[u8]], request: Request<'static>| {
+                corpus.push((dialect, frame(kind, &body.concat()), request));
+            };
+            let walk =
+                |list: Vec<&'static [u8]>| Request::Walk { fid, newfid: 9, names: Names { list } };
+            add(TVERSION, &[NUM, AB], Request::Version { msize: 9, version: b"ab" });
+            add(TAUTH, &[FID, AB, EMPTY, n_uname], Request::Auth { afid: 7 });
+            add(
+                TATTACH,
+                &[FID, &ONES[..4], AB, EMPTY, n_uname],
+                Request::Attach {
+                    fid,
+                    afid: NOFID,
+                    uname: b"ab",
+                    aname: b"",
+                    n_uname: if dialect == Plan9 { NONUNAME } else { 9 },
+                },
+            );
+            add(TFLUSH, &[&[5, 0]], Request::Flush { oldtag: 5 });
+            add(TWALK, &[FID, NUM, EMPTY], walk(vec![]));
+            add(TWALK, &[FID, NUM, &[2, 0], AB, &[1, 0, 0xff]], walk(vec![b"ab", b"\xff"]));
+            let (offset, count) = (OFFSET_VALUE, 0x1_0000);
+            add(TREAD, &[FID, OFFSET, COUNT], Request::Read { fid, offset, count });
+            add(
+                TWRITE,
+                &[FID, OFFSET, &[3, 0, 0, 0, 1, 0, 2]],
+                Request::Write { fid, offset, data: &[1, 0, 2] },
+            );
+            add(TCLUNK, &[FID], Request::Clunk { fid });
+            add(TREMOVE, &[FID], Request::Remove { fid });
+            if dialect != Linux {
+                add(TOPEN, &[FID, &[0x11]], Request::Open { fid, mode: 0x11 });
+                let extension = if dialect == Unix { AB } else { &[] };
+                add(TCREATE, &[FID, AB, NUM, &[1], extension], change.clone());
+                add(TSTAT, &[FID], Request::Stat { fid });
+                let wstat = |size, other| Request::Wstat { fid, change: Change { size, other } };
+                let (unix, ones) = (dialect == Unix, &ONES[..8]);
+                add(TWSTAT, &[&stat(unix, ones, &ONES[..4], EMPTY)], wstat(None, false));
+                add(TWSTAT, &[&stat(unix, &[0; 8], NUM, EMPTY)], wstat(Some(0), false));
+                add(TWSTAT, &[&stat(unix, ones, NUM, EMPTY)], wstat(None, true));
+                add(TWSTAT, &[&stat(unix, &[0; 8], &ONES[..4], AB)], wstat(Some(0), true));
+            }
+        }
+        let mut add = |kind: u8, body: &[&[u8]], request: Request<'static>| {
+            corpus.push((Linux, frame(kind, &body.concat()), request));
+        };
+        add(TSTATFS, &[FID], Request::Statfs { fid });
+        add(TLOPEN, &[FID, COUNT], Request::Lopen { fid, flags: 0x1_0000 });
+        add(TREADLINK, &[FID], Request::Readlink { fid });
+        add(TGETATTR, &[FID, OFFSET], Request::Getattr { fid, mask: OFFSET_VALUE });
+        add(TXATTRWALK, &[FID, NUM, AB], Request::Xattrwalk { fid, newfid: 9 });
+        let (offset, count) = (OFFSET_VALUE, 0x1_0000);
+        add(TREADDIR, &[FID, OFFSET, COUNT], Request::Readdir { fid, offset, count });
+        add(TFSYNC, &[FID], Request::Fsync { fid });
+        add(TFSYNC, &[FID, NUM], Request::Fsync { fid });
+        add(TLOCK, &[FID, &[1], NUM, OFFSET, OFFSET, NUM, AB], Request::Lock { fid });
+        add(TGETLOCK, &[FID, &[1], OFFSET, OFFSET, NUM, AB], Request::Getlock { fid });
+        add(TLCREATE, &[FID, AB, NUM, NUM, NUM], change.clone());
+        add(TSYMLINK, &[FID, AB, AB, NUM], change.clone());
+        add(TMKNOD, &[FID, AB, NUM, NUM, NUM, NUM], change.clone());
+        add(TRENAME, &[FID, NUM, AB], change.clone());
+        add(TXATTRCREATE, &[FID, AB, OFFSET, NUM], change.clone());
+        add(TLINK, &[FID, NUM, AB], change.clone());
+        add(TMKDIR, &[FID, AB, NUM, NUM], change.clone());
+        add(TRENAMEAT, &[FID, AB, NUM, AB], change.clone());
+        add(TUNLINKAT, &[FID, AB, NUM], change);
+        for (valid, size, other) in [
+            (0x08, Some(5), false),
+            (0x68, Some(5), false), // O_TRUNC: size, mtime, ctime
+            (0x60, None, true),
+            (0x09, Some(5), true),
+            (0, None, false),
+        ] {
+            let request = Request::Setattr { fid, change: Change { size, other } };
+            corpus.push((Linux, setattr(valid, 5), request));
+        }
+        corpus
+    }
+
+    #[test]
+    fn every_message_decodes() {
+        for (dialect, frame, expected) in corpus() {
+            assert_eq!(one(dialect, &frame), Ok(expected), "{dialect:?} {frame:?}");
+        }
+    }
+
+    /// As a Linux mount of version 9p2000.L begins, with msize 128 KiB.
+    #[test]
+    fn a_whole_tversion_and_twalk() {
+        let version = b"\x15\0\0\0\x64\xff\xff\0\0\x02\0\x08\09P2000.L";
+        assert_eq!(
+            request(None, version),
+            Ok((NOTAG, Ok(Request::Version { msize: 0x2_0000, version: b"9P2000.L" })))
+        );
+        let walk = b"\x17\0\0\0\x6e\x01\0\0\0\0\0\x01\0\0\0\x01\0\x04\0data";
+        let names = Names { list: vec![b"data"] };
+        assert_eq!(
+            request(Some(Linux), walk),
+            Ok((1, Ok(Request::Walk { fid: 0, newfid: 1, names })))
+        );
+    }
+
+    #[test]
+    fn truncated_and_padded_messages_keep_their_tag() {
+        for (dialect, whole, _) in corpus() {
+            let kind = whole[4];
+            for len in 0..whole.len() {
+                assert!(request(Some(dialect), &whole[..len]).is_err());
+                if len < HEADER_LEN || (kind == TFSYNC && len == 11) {
+                    continue;
+                }
+                let cut = frame(kind, &whole[HEADER_LEN..len]);
+                assert!(one(dialect, &cut).is_err(), "{dialect:?} {kind} cut to {len}");
+            }
+            if kind == TFSYNC && whole.len() == 11 {
+                continue;
+            }
+            let padded = frame(kind, &[&whole[HEADER_LEN..], &[0]].concat());
+            assert_eq!(one(dialect, &padded), Err(TRAILING), "{dialect:?} {kind}");
+        }
+    }
+
+    #[test]
+    fn a_frame_of_the_wrong_length_is_fatal() {
+        for size in [0u32, 6, 7, 12, 1 << 31, u32::MAX] {
+            let mut bytes = frame(TCLUNK, FID);
+            bytes[..4].copy_from_slice(&size.to_le_bytes());
+            assert_eq!(frame_len(&bytes), Some(size));
+            assert_eq!(request(Some(Unix), &bytes), Err(Fatal { size, len: 11 }));
+        }
+        assert!(request(Some(Unix), &[6, 0, 0, 0, TCLUNK, 0]).is_err());
+        assert_eq!(frame_len(&[1, 0, 0]), None);
+    }
+
+    #[test]
+    fn types_of_other_dialects_and_replies_are_not_supported() {
+        for (dialect, kinds) in [
+            (Linux, &[TOPEN, TCREATE, TSTAT, TWSTAT, 98][..]),
+            (Unix, &[TGETATTR, TLOPEN, TREADDIR, TSTATFS, 6, 106]),
+            (Plan9, &[TGETATTR, RVERSION, RREAD, RERROR, 0, 255]),
+        ] {
+            for kind in kinds {
+                assert_eq!(one(dialect, &frame(*kind, FID)), Err(EOPNOTSUPP), "{kind}");
+            }
+        }
+    }
+
+    #[test]
+    fn only_tversion_comes_before_a_version() {
+        let clunk = frame(TCLUNK, FID);
+        assert_eq!(request(None, &clunk), Ok((0x0102, Err(NO_VERSION))));
+        // Any string is the session's to judge, even this one.
+        let odd = frame(TVERSION, &[NUM, &[2, 0, 0, 0xff]].concat());
+        assert!(request(None, &odd).unwrap().1.is_ok());
+    }
+
+    #[test]
+    fn names_are_bounded_and_clean() {
+        let walk = |count: u16, names: &[u8]| {
+            frame(TWALK, &[FID, NUM, &count.to_le_bytes(), names].concat())
+        };
+        let sixteen = AB.repeat(16);
+        assert!(one(Linux, &walk(16, &sixteen)).is_ok());
+        assert_eq!(one(Linux, &walk(17, &AB.repeat(17))), Err(TOO_MANY_NAMES));
+        assert_eq!(one(Linux, &walk(0xffff, &sixteen)), Err(TOO_MANY_NAMES));
+        assert_eq!(one(Linux, &walk(1, &[3, 0, b'a', b'/', b'b'])), Err(BAD_NAME));
+        assert_eq!(one(Linux, &walk(1, EMPTY)), Err(BAD_NAME));
+        assert_eq!(one(Linux, &walk(1, &[2, 0, b'a', 0])), Err(NUL));
+        assert_eq!(one(Linux, &walk(1, &[0xff, 0xff, b'a'])), Err(SHORT));
+        let write = frame(TWRITE, &[FID, OFFSET, &ONES[..4], AB].concat());
+        assert_eq!(one(Unix, &write), Err(SHORT));
+    }
+
+    #[test]
+    fn a_stat_record_may_not_leave_its_count() {
+        let mut body = stat(false, &[0; 8], NUM, AB);
+        body[4] += 1; // nstat above what is there
+        assert_eq!(one(Plan9, &frame(TWSTAT, &body)), Err(SHORT));
+        body[4] -= 1;
+        body[6] -= 1; // size below nstat - 2
+        assert_eq!(one(Plan9, &frame(TWSTAT, &body)), Err(TRAILING));
+        assert!(one(Unix, &frame(TWSTAT, &stat(false, &[0; 8], NUM, AB))).is_err());
+    }
+
+    fn xorshift(state: &mut u64) -> u64 {
+        *state ^= *state << 13;
+        *state ^= *state >> 7;
+        *state ^= *state << 17;
+        *state
+    }
+
+    /// Flips, cuts and splices; a third of them with a true size field.
+    fn mutate(seed: &mut u64, bytes: &mut Vec<u8>) {
+        for _ in 0..1 + xorshift(seed) % 4 {
+            let at = xorshift(seed) as usize % bytes.len();
+            match xorshift(seed) % 4 {
+                0 => bytes[at] ^= 1 << (xorshift(seed) % 8),
+                1 => bytes[at] = [0, 1, 0x7f, 0xff][xorshift(seed) as usize % 4],
+                2 => bytes.truncate(at.max(1)),
+                _ => bytes.insert(at, xorshift(seed) as u8),
+            }
+        }
+        if xorshift(seed) % 3 != 0 && bytes.len() >= 4 {
+            let size = (bytes.len() as u32).to_le_bytes();
+            bytes[..4].copy_from_slice(&size);
+        }
+    }
+
+    fn borrowed_len(request: &Request<'_>) -> usize {
+        match request {
+            Request::Version { version, .. } => version.len(),
+            Request::Attach { uname, aname, .. } => uname.len() + aname.len(),
+            Request::Walk { names, .. } => names.list.iter().map(|name| name.len() + 2).sum(),
+            Request::Write { data, .. } => data.len(),
+            _ => 0,
+        }
+    }
+
+    #[test]
+    fn mutated_requests_neither_panic_nor_outgrow_their_frame() {
+        let (mut seed, mut good) = (0x9e37_79b9_7f4a_7c15, 0);
+        for (_, original, _) in corpus() {
+            for _ in 0..300 {
+                let mut bytes = original.clone();
+                mutate(&mut seed, &mut bytes);
+                for dialect in [None, Some(Plan9), Some(Unix), Some(Linux)] {
+                    if let Ok((_, Ok(request))) = request(dialect, &bytes) {
+                        assert!(borrowed_len(&request) <= bytes.len() - HEADER_LEN);
+                        good += 1;
+                    }
+                }
+            }
+        }
+        assert!(good > 1000, "the mutations are too coarse to test anything: {good}");
+    }
+
+    const QID: &[u8] = &[0x80, 1, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0];
+    const QID_VALUE: Qid = Qid { kind: QTDIR, version: 1, path: 2 };
+
+    fn replies() -> Vec<(Vec<u8>, Rmessage<'static>)> {
+        vec![
+            (frame(RVERSION, &[NUM, AB].concat()), Rmessage::Version { msize: 9, version: b"ab" }),
+            (frame(RATTACH, QID), Rmessage::Attach { qid: QID_VALUE }),
+            (frame(RFLUSH, &[]), Rmessage::Flush),
+            (frame(RWALK, &[&[2, 0], QID, QID].concat()), Rmessage::Walk { names: 2 }),
+            (frame(ROPEN, &[QID, NUM].concat()), Rmessage::Open { qid: QID_VALUE, iounit: 9 }),
+            (
+                frame(RREAD, &[3, 0, 0, 0, 1, 2, 3]),
+                Rmessage::Read { count: 3, data: Some(&[1, 2, 3]) },
+            ),
+            (frame(RREAD, &[0; 4]), Rmessage::Read { count: 0, data: Some(&[]) }),
+            (frame(RWRITE, NUM), Rmessage::Write { count: 9 }),
+            (frame(RCLUNK, &[]), Rmessage::Clunk),
+            (frame(RERROR, &[AB, &[2, 0, 0, 0]].concat()), Rmessage::Error(Error::new(2, "ab"))),
+        ]
+    }
+
+    fn whole(frame: &[u8]) -> Result<(u16, Rmessage<'_>), BadReply> {
+        reply(frame, frame.len() as u32)
+    }
+
+    #[test]
+    fn every_reply_decodes_and_no_cut_one_does() {
+        for (bytes, expected) in replies() {
+            assert_eq!(whole(&bytes), Ok((0x0102, expected)));
+            let kind = bytes[4];
+            for len in 0..bytes.len() {
+                assert!(whole(&bytes[..len]).is_err());
+                // An Rerror without errno is 9P2000's own.
+                if len < HEADER_LEN || (kind == RERROR && len == 11) {
+                    continue;
+                }
+                assert!(whole(&frame(kind, &bytes[HEADER_LEN..len])).is_err(), "{kind} {len}");
+            }
+            assert!(whole(&frame(kind, &[&bytes[HEADER_LEN..], &[0]].concat())).is_err());
+        }
+    }
+
+    #[test]
+    fn rread_is_decoded_from_its_header_alone() {
+        let head = [11, 0, 1, 0, RREAD, 2, 1, 0, 0, 1, 0];
+        let message = Rmessage::Read { count: 0x1_0000, data: None };
+        assert_eq!(reply(&head, 0x1_000b), Ok((0x0102, message.clone())));
+        assert_eq!(reply(&[&head[..], &[1, 2]].concat(), 0x1_000b), Ok((0x0102, message)));
+        assert!(matches!(reply(&head, 0x1_000c), Err(BadReply::Fatal(_))));
+        assert!(matches!(reply(&head[..10], 0x1_000b), Err(BadReply::Body(_))));
+        let mut lying = head;
+        lying[7] = 1;
+        assert_eq!(reply(&lying, 0x1_000b), Err(BadReply::Body(SHORT)));
+        // Any other reply has to be there whole.
+        let rwalk = frame(RWALK, &[&[1, 0], QID].concat());
+        assert!(reply(&rwalk[..11], rwalk.len() as u32).is_err());
+    }
+
+    #[test]
+    fn odd_errors_still_say_something() {
+        let text = |frame: &[u8]| match whole(frame) {
+            Ok((_, Rmessage::Error(error))) => (error.errno, error.text.into_owned()),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(text(&frame(RERROR, AB)), (5, "ab".into()));
+        assert_eq!(text(&frame(RERROR, &[AB, &[0; 4]].concat())), (5, "ab".into()));
+        assert_eq!(text(&frame(RLERROR, NUM)), (9, "errno 9".into()));
+        let long = [&[0x2c, 1][..], &[0xc3; 300], NUM].concat();
+        assert_eq!(text(&frame(RERROR, &long)).1.chars().count(), ERROR_TEXT_KEPT_MAX);
+        assert_eq!(whole(&frame(TREAD + 9, &[])), Err(BadReply::Type(125)));
+    }
+
+    #[test]
+    fn mutated_replies_never_panic() {
+        let mut seed = 42;
+        for (original, _) in replies() {
+            for _ in 0..2000 {
+                let mut bytes = original.clone();
+                mutate(&mut seed, &mut bytes);
+                let len = bytes.len() as u32;
+                if let Ok((_, Rmessage::Read { data: Some(data), .. })) = reply(&bytes, len) {
+                    assert!(data.len() + RREAD_HEADER_LEN == bytes.len());
+                }
+                let cut = bytes.len().min(RREAD_HEADER_LEN);
+                let _ = reply(&bytes[..cut], len);
+            }
+        }
     }
 }

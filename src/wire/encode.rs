@@ -340,3 +340,268 @@ fn put_qid(dialect: Dialect, qid: &Qid, out: &mut Vec<u8>) {
     put_u32(out, qid.version);
     put_u64(out, qid.path);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::decode;
+    use super::*;
+    use Dialect::{Linux, Plan9, Unix};
+
+    fn bytes(dialect: Dialect, value: &Reply<'_>) -> Vec<u8> {
+        let mut out = vec![0xee]; // encoding appends
+        reply(dialect, 0x0102, value, &mut out);
+        assert_eq!(out.remove(0), 0xee);
+        assert_eq!(decode::frame_len(&out), Some(out.len() as u32));
+        assert_eq!(out[5..7], [2, 1]);
+        out
+    }
+
+    fn in_all(value: &Reply<'_>, expected: &[u8]) {
+        for dialect in [Plan9, Unix, Linux] {
+            assert_eq!(bytes(dialect, value), expected, "{dialect:?} {value:?}");
+        }
+    }
+
+    const QID: Qid = Qid { kind: QTDIR, version: 3, path: 0x0504 };
+    const QID_BYTES: &[u8] = &[0x80, 3, 0, 0, 0, 4, 5, 0, 0, 0, 0, 0, 0];
+
+    #[test]
+    fn replies_that_are_the_same_in_every_dialect() {
+        in_all(
+            &Reply::Version { msize: 0x2_0000, version: b"9P2000" },
+            b"\x13\0\0\0\x65\x02\x01\0\0\x02\0\x06\09P2000",
+        );
+        in_all(&Reply::Attach { qid: QID }, &[&[20, 0, 0, 0, 105, 2, 1], QID_BYTES].concat());
+        in_all(&Reply::Flush, &[7, 0, 0, 0, 109, 2, 1]);
+        in_all(&Reply::Walk { qids: &[] }, &[9, 0, 0, 0, 111, 2, 1, 0, 0]);
+        in_all(
+            &Reply::Walk { qids: &[QID, QID] },
+            &[&[35, 0, 0, 0, 111, 2, 1, 2, 0], QID_BYTES, QID_BYTES].concat(),
+        );
+        in_all(&Reply::Write { count: 9 }, &[11, 0, 0, 0, 119, 2, 1, 9, 0, 0, 0]);
+        in_all(&Reply::Clunk, &[7, 0, 0, 0, 121, 2, 1]);
+        in_all(&Reply::Remove, &[7, 0, 0, 0, 123, 2, 1]);
+        in_all(&Reply::Wstat, &[7, 0, 0, 0, 127, 2, 1]);
+        in_all(&Reply::Setattr, &[7, 0, 0, 0, 27, 2, 1]);
+        in_all(&Reply::Fsync, &[7, 0, 0, 0, 51, 2, 1]);
+        in_all(&Reply::Lock { status: 0 }, &[8, 0, 0, 0, 53, 2, 1, 0]);
+        in_all(&Reply::Readlink { target: b"to" }, &[11, 0, 0, 0, 23, 2, 1, 2, 0, b't', b'o']);
+        in_all(
+            &Reply::Data { readdir: false, data: b"xy" },
+            &[13, 0, 0, 0, 117, 2, 1, 2, 0, 0, 0, b'x', b'y'],
+        );
+        in_all(&Reply::Data { readdir: true, data: &[] }, &[11, 0, 0, 0, 41, 2, 1, 0, 0, 0, 0]);
+        let mut getlock = vec![30, 0, 0, 0, 55, 2, 1, 2];
+        getlock.extend([0; 22]);
+        in_all(&Reply::Getlock, &getlock);
+    }
+
+    #[test]
+    fn open_has_two_types() {
+        let open = Reply::Open { qid: QID, iounit: 9 };
+        let body = [QID_BYTES, &[9, 0, 0, 0]].concat();
+        for (dialect, kind) in [(Plan9, 113), (Unix, 113), (Linux, 13)] {
+            let expected = [&[24, 0, 0, 0, kind, 2, 1][..], &body].concat();
+            assert_eq!(bytes(dialect, &open), expected);
+        }
+    }
+
+    #[test]
+    fn an_error_has_three_forms() {
+        let error = Reply::Error(ENOTDIR);
+        assert_eq!(bytes(Plan9, &error), b"\x18\0\0\0\x6b\x02\x01\x0f\0Not a directory");
+        assert_eq!(bytes(Unix, &error), b"\x1c\0\0\0\x6b\x02\x01\x0f\0Not a directory\x14\0\0\0");
+        assert_eq!(bytes(Linux, &error), [11, 0, 0, 0, 7, 2, 1, 20, 0, 0, 0]);
+        // An errno that Linux would misread becomes EIO.
+        for errno in [0, 4096, u16::MAX] {
+            let odd = Reply::Error(Error::new(errno, ""));
+            assert_eq!(bytes(Linux, &odd)[7..], [5, 0, 0, 0]);
+        }
+    }
+
+    #[test]
+    fn a_long_error_is_cut_between_characters() {
+        let text = format!("{}é{}", "x".repeat(99), "y".repeat(50));
+        let frame = bytes(Plan9, &Reply::Error(Error::with(5, text)));
+        assert_eq!(frame[7..9], [99, 0]);
+        assert_eq!(frame[9..], [b'x'; 99]);
+        let frame = bytes(Unix, &Reply::Error(Error::with(5, "z".repeat(200))));
+        assert_eq!(frame.len(), HEADER_LEN + 2 + ERROR_TEXT_MAX + 4);
+    }
+
+    fn link() -> Attr {
+        Attr {
+            qid: Qid { kind: QTSYMLINK, version: 1, path: 2 },
+            mode: 0o120_777,
+            uid: 10,
+            gid: 2,
+            nlink: 0,
+            size: 4,
+            mtime_s: 0x0102_0304,
+            mtime_ns: 7,
+            name: b"ln".to_vec(),
+            link: b"dest".to_vec(),
+        }
+    }
+
+    #[test]
+    fn a_stat_record_of_9p2000() {
+        let mut out = Vec::new();
+        stat_record(Plan9, &link(), &mut out);
+        #[rustfmt::skip]
+        let expected = [
+            54, 0, 0, 0, 0, 0, 0, 0,
+            0, 1, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, // no link in the qid
+            0xff, 0x01, 0, 0,
+            4, 3, 2, 1, 4, 3, 2, 1,
+            4, 0, 0, 0, 0, 0, 0, 0,
+            2, 0, b'l', b'n', 2, 0, b'1', b'0', 1, 0, b'2', 2, 0, b'1', b'0',
+        ];
+        assert_eq!(out, expected);
+        let frame = bytes(Plan9, &Reply::Stat { attr: &link() });
+        assert_eq!(frame[..9], [65, 0, 0, 0, 125, 2, 1, 56, 0]);
+        assert_eq!(frame[9..], expected);
+    }
+
+    #[test]
+    fn a_stat_record_of_9p2000_u() {
+        let mut out = Vec::new();
+        stat_record(Unix, &link(), &mut out);
+        #[rustfmt::skip]
+        let expected = [
+            72, 0, 0, 0, 0, 0, 0, 0,
+            2, 1, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0,
+            0xff, 0x01, 0, 0x02,
+            4, 3, 2, 1, 4, 3, 2, 1,
+            4, 0, 0, 0, 0, 0, 0, 0,
+            2, 0, b'l', b'n', 2, 0, b'1', b'0', 1, 0, b'2', 2, 0, b'1', b'0',
+            4, 0, b'd', b'e', b's', b't', 10, 0, 0, 0, 2, 0, 0, 0, 10, 0, 0, 0,
+        ];
+        assert_eq!(out, expected);
+    }
+
+    #[test]
+    fn mode_bits_agree_with_the_dialect() {
+        assert_eq!(stat_mode(Plan9, 0o041_777), 0x8000_01ff);
+        assert_eq!(stat_mode(Unix, 0o041_777), 0x8001_01ff);
+        assert_eq!(stat_mode(Unix, 0o106_755), 0x000c_01ed);
+        assert_eq!(stat_mode(Plan9, 0o106_755), 0o755);
+        let dir = Attr { mode: 0o040_755, size: 4096, mtime_s: -1, ..link() };
+        let mut out = Vec::new();
+        stat_record(Plan9, &dir, &mut out);
+        assert_eq!(out[25..41], [0; 16], "times before 1970 and directory lengths are 0");
+    }
+
+    #[test]
+    fn a_stat_record_reads_back_as_a_change() {
+        // Twstat carries the same record, so the decoder checks its layout.
+        for dialect in [Plan9, Unix] {
+            let mut stat = Vec::new();
+            counted(&mut stat, |out| stat_record(dialect, &link(), out));
+            let mut out = Vec::new();
+            frame(TWSTAT, 1, &mut out, |out| {
+                put_u32(out, 7);
+                out.extend_from_slice(&stat);
+            });
+            let change = Change { size: Some(4), other: true };
+            let expected = Ok((1, Ok(Request::Wstat { fid: 7, change })));
+            assert_eq!(decode::request(Some(dialect), &out), expected);
+        }
+    }
+
+    #[test]
+    fn getattr_is_complete_for_linux() {
+        let frame = bytes(Linux, &Reply::Getattr { attr: &link() });
+        #[rustfmt::skip]
+        let expected = [
+            0xff, 0x07, 0, 0, 0, 0, 0, 0,
+            2, 1, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0,
+            0xff, 0xa1, 0, 0, 10, 0, 0, 0, 2, 0, 0, 0,
+            1, 0, 0, 0, 0, 0, 0, 0, // nlink: at least 1
+            0, 0, 0, 0, 0, 0, 0, 0,
+            4, 0, 0, 0, 0, 0, 0, 0,
+            0, 16, 0, 0, 0, 0, 0, 0, // blksize
+            1, 0, 0, 0, 0, 0, 0, 0,
+        ];
+        assert_eq!(frame[..7], [160, 0, 0, 0, 25, 2, 1]);
+        assert_eq!(frame[7..7 + expected.len()], expected);
+        let time = [4, 3, 2, 1, 0, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0];
+        assert_eq!(frame[7 + expected.len()..128], time.repeat(3));
+        assert_eq!(frame[128..], [0; 32]);
+    }
+
+    #[test]
+    fn statfs_shows_a_full_file_system() {
+        let frame = bytes(Linux, &Reply::Statfs { files: 5, blocks: 9, block_len: 4096 });
+        let fields = [9u64, 0, 0, 5, 0, 0].map(u64::to_le_bytes).concat();
+        let expected = [
+            &[67, 0, 0, 0, 9, 2, 1, 0x97, 0x19, 0x02, 0x01, 0, 16, 0, 0][..],
+            &fields,
+            &[255, 0, 0, 0],
+        ];
+        assert_eq!(frame, expected.concat());
+    }
+
+    #[test]
+    fn readdir_records_and_rread_headers() {
+        let mut out = Vec::new();
+        readdir_record(&QID, 0x0706, 4, b"a", &mut out);
+        assert_eq!(out, [QID_BYTES, &[6, 7, 0, 0, 0, 0, 0, 0, 4, 1, 0, b'a']].concat());
+        assert_eq!(rread_header(0x0102, 0x1_0000), [11, 0, 1, 0, 117, 2, 1, 0, 0, 1, 0]);
+    }
+
+    #[test]
+    fn the_largest_small_replies_fit_the_buffers_of_linux() {
+        let (name, link_target) = (vec![b'n'; 70_000], vec![b'l'; 70_000]);
+        let attr = Attr { name, link: link_target.clone(), uid: u32::MAX, ..link() };
+        assert!(bytes(Unix, &Reply::Stat { attr: &attr }).len() <= 8192);
+        assert!(bytes(Linux, &Reply::Readlink { target: &link_target }).len() <= 8192);
+        assert!(bytes(Unix, &Reply::Walk { qids: &[QID; 16] }).len() <= 4096);
+    }
+
+    #[test]
+    fn our_requests_decode_to_what_was_meant() {
+        let unix = |frame: &[u8]| match decode::request(Some(Unix), frame).unwrap() {
+            (tag, Ok(request)) => format!("{tag} {request:?}"),
+            other => panic!("{other:?}"),
+        };
+        let check = |encode: &dyn Fn(&mut Vec<u8>), tag: u16, expected: Request<'_>| {
+            let mut out = Vec::new();
+            encode(&mut out);
+            assert_eq!(unix(&out), format!("{tag} {expected:?}"));
+        };
+        let (fid, newfid, offset, count) = (3, 4, 1 << 40, 8168);
+        check(
+            &|out| tversion(8192, b"9P2000.u", out),
+            NOTAG,
+            Request::Version { msize: 8192, version: b"9P2000.u" },
+        );
+        check(
+            &|out| tattach(1, fid, b"u", b"files", out),
+            1,
+            Request::Attach { fid, afid: NOFID, uname: b"u", aname: b"files", n_uname: NONUNAME },
+        );
+        let list: Vec<&[u8]> = vec![b"a", b"\xff"];
+        let names = Names { list: list.clone() };
+        check(&|out| twalk(2, fid, newfid, &list, out), 2, Request::Walk { fid, newfid, names });
+        check(&|out| topen(3, fid, 2, out), 3, Request::Open { fid, mode: 2 });
+        check(&|out| tread(4, fid, offset, count, out), 4, Request::Read { fid, offset, count });
+        check(
+            &|out| twrite(5, fid, offset, b"hi", out),
+            5,
+            Request::Write { fid, offset, data: b"hi" },
+        );
+        check(&|out| tclunk(6, fid, out), 6, Request::Clunk { fid });
+        check(&|out| tflush(7, 6, out), 7, Request::Flush { oldtag: 6 });
+    }
+
+    #[test]
+    fn a_request_byte_for_byte() {
+        let mut out = Vec::new();
+        tversion(8192, b"9P2000.u", &mut out);
+        tread(4, 3, 1, 2, &mut out);
+        let version = b"\x15\0\0\0\x64\xff\xff\0\x20\0\0\x08\09P2000.u";
+        let read = [23, 0, 0, 0, 116, 4, 0, 3, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0];
+        assert_eq!(out, [&version[..], &read].concat());
+    }
+}
