@@ -273,7 +273,7 @@ pub const DUPLICATE_TAG: Error = Error::new(22, "duplicate tag");
 pub const BAD_DIR_OFFSET: Error = Error::new(22, "bad offset in directory read");
 pub const TOO_MANY: Error = Error::new(24, "Too many open files");
 
-/// Message types (T; R is T + 1).
+/// Message types. R is T + 1; the R-types that our client awaits have names too.
 pub mod kind {
     pub const RLERROR: u8 = 7;
     pub const TSTATFS: u8 = 8;
@@ -296,17 +296,24 @@ pub mod kind {
     pub const TRENAMEAT: u8 = 74;
     pub const TUNLINKAT: u8 = 76;
     pub const TVERSION: u8 = 100;
+    pub const RVERSION: u8 = 101;
     pub const TAUTH: u8 = 102;
     pub const TATTACH: u8 = 104;
+    pub const RATTACH: u8 = 105;
     pub const RERROR: u8 = 107;
     pub const TFLUSH: u8 = 108;
+    pub const RFLUSH: u8 = 109;
     pub const TWALK: u8 = 110;
+    pub const RWALK: u8 = 111;
     pub const TOPEN: u8 = 112;
+    pub const ROPEN: u8 = 113;
     pub const TCREATE: u8 = 114;
     pub const TREAD: u8 = 116;
     pub const RREAD: u8 = 117;
     pub const TWRITE: u8 = 118;
+    pub const RWRITE: u8 = 119;
     pub const TCLUNK: u8 = 120;
+    pub const RCLUNK: u8 = 121;
     pub const TREMOVE: u8 = 122;
     pub const TSTAT: u8 = 124;
     pub const TWSTAT: u8 = 126;
