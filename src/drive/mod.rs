@@ -1,1 +1,374 @@
-//! drive
+//! The loop: one thread, one poll(2), the node's effects carried out.
+//!
+//! Knows sockets and time, and moves bytes. What happens is decided in
+//! `node`; files belong to a `Backend`. The interest set is rebuilt from state
+//! in every turn; nothing is registered anywhere.
+
+mod conn;
+mod fetch;
+mod master;
+
+pub use conn::Part;
+pub use fetch::{FetchRequest, fetch};
+pub use master::{ServeRequest, print_digest, serve};
+
+use crate::client::Frame;
+use crate::node::{Effect, Failure, Input, Node};
+use crate::os::socket;
+use crate::serve::ConnId;
+use crate::tree::{Bulk, NameSpace};
+use conn::{Arrival, Conn};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use std::collections::{BTreeMap, VecDeque};
+use std::io;
+use std::net::TcpListener;
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+/// Longest sleep, so that the caller's hook runs now and then.
+const SLEEP_MS_MAX: u64 = 500;
+/// Reads of one connection in one turn: nobody starves the others.
+const READS_MAX: usize = 8;
+/// Connections accepted in one turn.
+const ACCEPTS_MAX: usize = 256;
+/// When the process ends, replies under way get this long to leave.
+const DRAIN_MS: u64 = 5_000;
+
+/// Why stored bytes cannot be sent.
+#[derive(Debug)]
+pub enum PartsError {
+    /// They are not what was hashed.
+    Changed(String),
+    Failed(String),
+}
+
+/// Where the files are.
+pub trait Backend {
+    /// The stretches of files that a bulk reply consists of.
+    fn parts(&mut self, space: &NameSpace, what: Bulk, len: u32) -> Result<Vec<Part>, PartsError>;
+    /// Carries out an effect that is about files; `frame` is the data of the
+    /// frame at hand, for `Effect::Store`.
+    fn carry_out(&mut self, effect: Effect, frame: &[u8], inputs: &mut VecDeque<Input<'static>>);
+    /// Whether `work` has something to do.
+    fn has_work(&self) -> bool;
+    /// Does a bounded slice of it: hashing, checking, finishing.
+    fn work(&mut self, inputs: &mut VecDeque<Input<'static>>);
+}
+
+/// What a turn of the loop looks like to those who wait for its end.
+pub trait Watch {
+    /// Called in every turn. Inputs given here (a line for the log, the wish
+    /// to leave, a request to look again) go to the node.
+    fn turn(&mut self, node: &Node, inputs: &mut VecDeque<Input<'static>>);
+    fn say(&mut self, text: &str);
+    fn warn(&mut self, text: &str);
+}
+
+pub struct Loop<B: Backend, W: Watch> {
+    node: Node,
+    backend: B,
+    watch: W,
+    listener: TcpListener,
+    conns: BTreeMap<ConnId, Conn>,
+    inputs: VecDeque<Input<'static>>,
+    began: Instant,
+    exit: Option<Vec<Failure>>,
+    /// Accepting failed for want of descriptors: try again in a while.
+    accept_again_ms: u64,
+}
+
+impl<B: Backend, W: Watch> Loop<B, W> {
+    pub fn new(node: Node, backend: B, watch: W, listener: TcpListener, began: Instant) -> Self {
+        Loop {
+            node,
+            backend,
+            watch,
+            listener,
+            conns: BTreeMap::new(),
+            inputs: VecDeque::new(),
+            began,
+            exit: None,
+            accept_again_ms: 0,
+        }
+    }
+
+    fn now_ms(&self) -> u64 {
+        self.began.elapsed().as_millis() as u64
+    }
+
+    /// Turns until the node says that it is over.
+    pub fn run(mut self) -> io::Result<(Vec<Failure>, B)> {
+        loop {
+            self.watch.turn(&self.node, &mut self.inputs);
+            self.settle(&[]);
+            if let Some(failures) = self.exit.take() {
+                self.drain();
+                return Ok((failures, self.backend));
+            }
+            self.wait()?;
+            if self.node.poll_timeout().is_some_and(|at| at <= self.now_ms()) {
+                self.inputs.push_back(Input::Tick);
+            }
+            if self.backend.has_work() {
+                self.backend.work(&mut self.inputs);
+            }
+        }
+    }
+
+    /// Gives queued inputs to the node and carries out its effects, until
+    /// there is neither. `frame` is the data that `Effect::Store` is about.
+    fn settle(&mut self, frame: &[u8]) {
+        loop {
+            while let Some(effect) = self.node.poll_effect() {
+                self.carry_out(effect, frame);
+            }
+            let Some(input) = self.inputs.pop_front() else { break };
+            let now_ms = self.now_ms();
+            self.node.handle(now_ms, input);
+        }
+    }
+
+    fn carry_out(&mut self, effect: Effect, frame: &[u8]) {
+        match effect {
+            Effect::Connect { conn, addr } => match socket::connect(addr) {
+                Ok(stream) => {
+                    self.conns.insert(conn, Conn::new(stream, true));
+                }
+                Err(error) => {
+                    self.inputs.push_back(Input::Gone { conn, why: error.to_string() });
+                }
+            },
+            Effect::Close { conn } => {
+                if let Some(c) = self.conns.get_mut(&conn) {
+                    c.closing = true;
+                    self.write(conn);
+                }
+            }
+            Effect::Send { conn, bytes } => {
+                if let Some(c) = self.conns.get_mut(&conn) {
+                    c.queue(bytes);
+                    self.write_unblocked(conn);
+                }
+            }
+            Effect::SendBulk { conn, head, what, len, failure } => {
+                if let Some(c) = self.conns.get_mut(&conn) {
+                    c.queue_bulk(head, what, len, failure);
+                    self.write_unblocked(conn);
+                }
+            }
+            Effect::Say(text) => self.watch.say(&text),
+            Effect::Warn(text) => self.watch.warn(&text),
+            Effect::Exit { failures } => self.exit = Some(failures),
+            effect => self.backend.carry_out(effect, frame, &mut self.inputs),
+        }
+    }
+
+    fn write_unblocked(&mut self, conn: ConnId) {
+        if self.conns.get(&conn).is_some_and(|c| !c.blocked && !c.connecting) {
+            self.write(conn);
+        }
+    }
+
+    fn write(&mut self, conn: ConnId) {
+        let Some(c) = self.conns.get_mut(&conn) else { return };
+        let (backend, space, inputs) = (&mut self.backend, self.node.space(), &mut self.inputs);
+        let result = if c.connecting {
+            Ok(())
+        } else {
+            c.write(|what, len| {
+                backend.parts(space, what, len).map_err(|error| match error {
+                    PartsError::Changed(path) => inputs.push_back(Input::Changed { path }),
+                    PartsError::Failed(text) => self.watch.warn(&text),
+                })
+            })
+        };
+        match result {
+            Err(error) => self.drop_conn(conn, error.to_string()),
+            // A connection that is not up has nothing of ours to deliver.
+            Ok(()) if c.closing && (c.connecting || !c.has_output()) => {
+                self.conns.remove(&conn);
+            }
+            Ok(()) => {}
+        }
+    }
+
+    fn drop_conn(&mut self, conn: ConnId, why: String) {
+        if let Some(c) = self.conns.remove(&conn)
+            && !c.closing
+        {
+            self.inputs.push_back(Input::Gone { conn, why });
+        }
+    }
+
+    fn timeout(&self) -> PollTimeout {
+        if self.backend.has_work() || !self.inputs.is_empty() {
+            return PollTimeout::ZERO;
+        }
+        let now_ms = self.now_ms();
+        let until = self.node.poll_timeout().map_or(SLEEP_MS_MAX, |at| at.saturating_sub(now_ms));
+        PollTimeout::try_from(Duration::from_millis(until.min(SLEEP_MS_MAX)))
+            .unwrap_or(PollTimeout::ZERO)
+    }
+
+    fn wait(&mut self) -> io::Result<()> {
+        let timeout = self.timeout();
+        let accepts = self.now_ms() >= self.accept_again_ms;
+        let ids: Vec<ConnId> = self.conns.keys().copied().collect();
+        let mut fds: Vec<PollFd> = Vec::with_capacity(ids.len() + 1);
+        let listen = if accepts { PollFlags::POLLIN } else { PollFlags::empty() };
+        fds.push(PollFd::new(self.listener.as_fd(), listen));
+        for (id, c) in &self.conns {
+            let mut flags = PollFlags::empty();
+            let wants = !c.connecting && !c.is_backlogged() && self.node.wants_input(*id);
+            flags.set(PollFlags::POLLIN, wants && !c.closing);
+            flags.set(PollFlags::POLLOUT, c.connecting || c.has_output());
+            fds.push(PollFd::new(c.stream.as_fd(), flags));
+        }
+        match poll(&mut fds, timeout) {
+            Ok(_) => {}
+            Err(nix::errno::Errno::EINTR) => return Ok(()),
+            Err(errno) => return Err(errno.into()),
+        }
+        let ready: Vec<PollFlags> =
+            fds.iter().map(|fd| fd.revents().unwrap_or(PollFlags::empty())).collect();
+        drop(fds);
+        if !ready[0].is_empty() {
+            self.accept();
+        }
+        for (conn, flags) in ids.into_iter().zip(&ready[1..]) {
+            if !flags.is_empty() {
+                self.ready(conn, *flags);
+            }
+        }
+        Ok(())
+    }
+
+    fn accept(&mut self) {
+        for _ in 0..ACCEPTS_MAX {
+            match self.listener.accept() {
+                Ok((stream, peer)) => {
+                    let conn = self.node.next_conn();
+                    self.conns.insert(conn, Conn::new(stream, false));
+                    let now_ms = self.now_ms();
+                    self.node.handle(now_ms, Input::Accepted { conn, peer });
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                // ECONNABORTED and its like are the peer's; EMFILE is ours.
+                Err(error) => {
+                    if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) {
+                        self.accept_again_ms = self.now_ms() + 1000;
+                        self.watch.warn(&format!(
+                            "cannot take more connections: {error}; raise the limit of open files (ulimit -n)"
+                        ));
+                    }
+                    break;
+                }
+            }
+        }
+    }
+
+    fn ready(&mut self, conn: ConnId, flags: PollFlags) {
+        let Some(c) = self.conns.get_mut(&conn) else { return };
+        if c.connecting {
+            return self.connect_ended(conn);
+        }
+        let broken = PollFlags::POLLHUP | PollFlags::POLLERR | PollFlags::POLLNVAL;
+        if flags.intersects(PollFlags::POLLOUT | broken) && c.has_output() {
+            self.write(conn);
+        }
+        if flags.intersects(PollFlags::POLLIN | broken) {
+            self.read(conn);
+        }
+        self.settle(&[]);
+    }
+
+    fn connect_ended(&mut self, conn: ConnId) {
+        let Some(c) = self.conns.get_mut(&conn) else { return };
+        c.connecting = false;
+        let failed = match c.stream.take_error() {
+            Ok(None) => None,
+            Ok(Some(error)) | Err(error) => Some(error.to_string()),
+        };
+        match failed {
+            Some(why) => self.drop_conn(conn, why),
+            None => self.inputs.push_back(Input::Connected { conn }),
+        }
+        self.settle(&[]);
+    }
+
+    fn read(&mut self, conn: ConnId) {
+        for _ in 0..READS_MAX {
+            let len_max = self.node.frame_len_max(conn);
+            let Some(c) = self.conns.get_mut(&conn) else { return };
+            if c.closing || c.is_backlogged() {
+                return;
+            }
+            match c.read(len_max) {
+                Ok(Arrival::Some) => {}
+                Ok(Arrival::Nothing) => return,
+                Ok(Arrival::Closed) => {
+                    let why = if c.filled() > 0 { "closed in the middle of a message" } else { "closed" };
+                    return self.drop_conn(conn, why.into());
+                }
+                Err(error) => return self.drop_conn(conn, error.to_string()),
+            }
+            if let Err(error) = self.take_frames(conn) {
+                self.watch.warn(&format!("{conn:?}: {error}"));
+                return self.drop_conn(conn, error.to_string());
+            }
+        }
+    }
+
+    /// Hands every whole frame to the node, without copying it.
+    fn take_frames(&mut self, conn: ConnId) -> io::Result<()> {
+        let mut used = 0;
+        loop {
+            let len_max = self.node.frame_len_max(conn);
+            let Some(c) = self.conns.get_mut(&conn) else { return Ok(()) };
+            if used > 0 {
+                let input = c.take_input();
+                c.give_input(input, used);
+                used = 0;
+            }
+            let Some(len) = c.frame(len_max)? else {
+                if c.filled() > 0 {
+                    let now_ms = self.now_ms();
+                    self.node.handle(now_ms, Input::Heard { conn });
+                    self.settle(&[]);
+                }
+                return Ok(());
+            };
+            let input = c.take_input();
+            let frame = &input[..len];
+            let now_ms = self.now_ms();
+            let whole = Frame { head: frame, len: len as u32 };
+            self.node.handle(now_ms, Input::Frame { conn, frame: whole });
+            self.settle(frame.get(crate::wire::RREAD_HEADER_LEN..).unwrap_or_default());
+            let Some(c) = self.conns.get_mut(&conn) else { return Ok(()) };
+            c.give_input(input, 0);
+            used = len;
+        }
+    }
+
+    /// Lets replies that are under way leave, for a bounded time.
+    fn drain(&mut self) {
+        let until_ms = self.now_ms() + DRAIN_MS;
+        loop {
+            let waiting: Vec<ConnId> =
+                self.conns.iter().filter(|(_, c)| !c.connecting && c.has_output()).map(|(id, _)| *id).collect();
+            let now_ms = self.now_ms();
+            if waiting.is_empty() || now_ms >= until_ms {
+                return;
+            }
+            let flags = PollFlags::POLLOUT;
+            let mut fds: Vec<PollFd> =
+                waiting.iter().map(|id| PollFd::new(self.conns[id].stream.as_fd(), flags)).collect();
+            let left = Duration::from_millis((until_ms - now_ms).min(SLEEP_MS_MAX));
+            let _ = poll(&mut fds, PollTimeout::try_from(left).unwrap_or(PollTimeout::ZERO));
+            drop(fds);
+            for conn in waiting {
+                self.write(conn);
+            }
+        }
+    }
+}

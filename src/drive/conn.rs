@@ -1,0 +1,204 @@
+//! One TCP connection: bytes in as whole frames, replies out in order.
+//!
+//! Knows framing and partial writes. Refuses to know what frames mean and
+//! where bulk data come from: `Part`s are given to it when their turn comes.
+
+use crate::os::socket;
+use crate::tree::Bulk;
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::{self, Read};
+use std::net::TcpStream;
+use std::rc::Rc;
+
+/// A connection begins with room for requests; a frame of data makes it grow.
+const INPUT_LEN_MIN: usize = 1024;
+/// Read beyond the frame at hand, so that the next header comes along.
+const READ_AHEAD: usize = 4096;
+/// Replies queued before we stop reading the peer's requests.
+pub const OUTPUT_ITEMS_MAX: usize = 256;
+
+/// A stretch of stored bytes, ready to be sent.
+#[derive(Debug)]
+pub enum Part {
+    File { file: Rc<File>, offset: u64, len: u64 },
+    Bytes { bytes: Vec<u8> },
+}
+
+#[derive(Debug)]
+enum Item {
+    Bytes { bytes: Vec<u8>, sent: usize, more: bool },
+    Bulk { head: [u8; 11], what: Bulk, len: u32, failure: Vec<u8> },
+    File { file: Rc<File>, offset: u64, len: u64 },
+}
+
+pub struct Conn {
+    pub stream: TcpStream,
+    pub connecting: bool,
+    /// Nothing more is queued: close when the queue is empty.
+    pub closing: bool,
+    input: Vec<u8>,
+    filled: usize,
+    output: VecDeque<Item>,
+    /// Set when the kernel's buffer is full.
+    pub blocked: bool,
+}
+
+/// What a read brought.
+pub enum Arrival {
+    /// Frames may be whole: see `frame`.
+    Some,
+    Nothing,
+    Closed,
+}
+
+impl Conn {
+    pub fn new(stream: TcpStream, connecting: bool) -> Conn {
+        socket::tune(&stream);
+        Conn {
+            stream,
+            connecting,
+            closing: false,
+            input: Vec::new(),
+            filled: 0,
+            output: VecDeque::new(),
+            blocked: false,
+        }
+    }
+
+    pub fn queue(&mut self, bytes: Vec<u8>) {
+        self.output.push_back(Item::Bytes { bytes, sent: 0, more: false });
+    }
+
+    pub fn queue_bulk(&mut self, head: [u8; 11], what: Bulk, len: u32, failure: Vec<u8>) {
+        self.output.push_back(Item::Bulk { head, what, len, failure });
+    }
+
+    pub fn has_output(&self) -> bool {
+        !self.output.is_empty()
+    }
+
+    pub fn is_backlogged(&self) -> bool {
+        self.output.len() >= OUTPUT_ITEMS_MAX
+    }
+
+    /// The size field of the frame at hand, once four bytes are here.
+    fn frame_len(&self) -> Option<usize> {
+        let head = self.input[..self.filled].first_chunk::<4>()?;
+        Some(u32::from_le_bytes(*head) as usize)
+    }
+
+    /// A whole frame is here: its length. The caller takes it with `consume`.
+    /// A size that can never be right is an error: framing is lost.
+    pub fn frame(&self, len_max: u32) -> io::Result<Option<usize>> {
+        let Some(len) = self.frame_len() else { return Ok(None) };
+        if len < crate::wire::HEADER_LEN || len > len_max as usize {
+            let text = format!("sent a frame of {len} bytes, allowed are 7 to {len_max}");
+            return Err(io::Error::new(io::ErrorKind::InvalidData, text));
+        }
+        Ok((self.filled >= len).then_some(len))
+    }
+
+    pub fn input(&self) -> &[u8] {
+        &self.input[..self.filled]
+    }
+
+    /// The buffer, for as long as its frames are handled.
+    pub fn take_input(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.input)
+    }
+
+    /// Gives the buffer back, without its first `used` bytes.
+    pub fn give_input(&mut self, mut input: Vec<u8>, used: usize) {
+        if used > 0 {
+            input.copy_within(used..self.filled, 0);
+            self.filled -= used;
+        }
+        self.input = input;
+    }
+
+    pub fn filled(&self) -> usize {
+        self.filled
+    }
+
+    /// Reads once. The length was checked by `frame` before room is made.
+    pub fn read(&mut self, len_max: u32) -> io::Result<Arrival> {
+        let rest = match self.frame_len() {
+            Some(len) => len.min(len_max as usize).saturating_sub(self.filled),
+            None => 0,
+        };
+        let want = self.filled + rest + if rest > 0 { READ_AHEAD } else { INPUT_LEN_MIN };
+        if self.input.len() < want {
+            self.input.resize(want, 0);
+        }
+        match self.stream.read(&mut self.input[self.filled..want]) {
+            Ok(0) => Ok(Arrival::Closed),
+            Ok(len) => {
+                self.filled += len;
+                Ok(Arrival::Some)
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(Arrival::Nothing),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(Arrival::Nothing),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Writes what the kernel takes. `parts` names the bytes of a bulk reply
+    /// when its turn has come, or fails when they are not there any more.
+    pub fn write(
+        &mut self,
+        mut parts: impl FnMut(Bulk, u32) -> Result<Vec<Part>, ()>,
+    ) -> io::Result<()> {
+        self.blocked = false;
+        while let Some(item) = self.output.front_mut() {
+            let done = match item {
+                Item::Bytes { bytes, sent, more } => {
+                    *sent += match socket::send(&self.stream, &bytes[*sent..], *more) {
+                        Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                        result => result?,
+                    };
+                    *sent == bytes.len()
+                }
+                Item::File { file, offset, len } => {
+                    let now = (*len).min(1 << 30) as usize;
+                    match socket::send_file(&self.stream, file, offset, now) {
+                        Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                        // The header has left: only closing tells the truth.
+                        Ok(0) => return Err(io::Error::other("a served file became shorter")),
+                        result => *len -= result? as u64,
+                    }
+                    *len == 0
+                }
+                Item::Bulk { .. } => {
+                    self.unfold(&mut parts);
+                    false
+                }
+            };
+            if done {
+                self.output.pop_front();
+            }
+        }
+        self.blocked = self.has_output();
+        Ok(())
+    }
+
+    /// Replaces the bulk reply at the front by its header and its parts.
+    fn unfold(&mut self, parts: &mut impl FnMut(Bulk, u32) -> Result<Vec<Part>, ()>) {
+        let Some(Item::Bulk { head, what, len, failure }) = self.output.pop_front() else { return };
+        match parts(what, len) {
+            Ok(list) => {
+                for part in list.into_iter().rev() {
+                    self.output.push_front(match part {
+                        Part::File { file, offset, len } => Item::File { file, offset, len },
+                        Part::Bytes { bytes } => Item::Bytes { bytes, sent: 0, more: false },
+                    });
+                }
+                let bytes = head.to_vec();
+                self.output.push_front(Item::Bytes { bytes, sent: 0, more: true });
+            }
+            Err(()) => {
+                self.output.push_front(Item::Bytes { bytes: failure, sent: 0, more: false });
+            }
+        }
+    }
+}
