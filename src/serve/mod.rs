@@ -5,8 +5,18 @@
 //! A session is one connection's; it takes whole frames and gives replies.
 //! It owns no socket and no clock.
 
+mod dirs;
+mod fids;
+mod limits;
+mod parked;
+mod requests;
 mod session;
+#[cfg(test)]
+mod tests;
 
+pub use limits::{
+    FIDS_MAX, FIRST_FRAME_LEN_MAX, MSIZE_MIN, OUTPUT_BYTES_MAX, OUTPUTS_MAX, PARKED_MAX,
+};
 pub use session::Session;
 
 use crate::wire::{Attr, Error, Qid};
@@ -50,12 +60,19 @@ pub enum Answer<B> {
     Park,
 }
 
+/// How much there is in all: what `df` shows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    pub files: u64,
+    pub bytes: u64,
+}
+
 /// One name in a directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DirEntry<P> {
     pub name: Vec<u8>,
     pub place: P,
-    /// The cursor of the entry after this one. Below 2^63, never 0, stable
+    /// The cursor of the entry after this one. Below 2^63 - 2, never 0, stable
     /// while entries come and go.
     pub next: u64,
 }
@@ -79,7 +96,8 @@ pub trait Tree {
     fn open(&mut self, opener: Opener, place: &Self::Place, access: Access) -> Result<(), Error>;
     /// The opening ends: clunk, remove, a new Tversion, or a lost connection.
     fn close(&mut self, opener: Opener, place: &Self::Place);
-    /// Reads a file (never a directory). May park under `ticket`.
+    /// Reads a file (never a directory). May park under `ticket`, which then
+    /// lasts until the read is asked again and answers, or is forgotten.
     fn read(
         &mut self,
         opener: Opener,
@@ -95,6 +113,14 @@ pub trait Tree {
         offset: u64,
         data: &[u8],
     ) -> Result<u32, Error>;
+    /// A parked read is over without an answer (flush, clunk, lost connection):
+    /// `ticket` will not be resumed. Without this a peer that parks and flushes
+    /// for ever would fill a tree's list of tickets.
+    fn forget(&mut self, _ticket: Ticket) {}
+    /// For Tstatfs; a tree that does not count itself shows none.
+    fn totals(&self) -> Totals {
+        Totals::default()
+    }
 }
 
 /// What a session wants sent, in order.

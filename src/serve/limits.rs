@@ -1,0 +1,24 @@
+//! Every bound a session keeps, in one place.
+//!
+//! A connection is a stranger's until it has proved otherwise: whatever it
+//! can make the server hold is counted here.
+
+/// Longest frame before Tversion has agreed on an msize. Tversion itself is a
+/// few dozen bytes; Linux and lib9p start at 8 KiB as well.
+pub const FIRST_FRAME_LEN_MAX: u32 = 8 * 1024;
+
+/// Least msize that is accepted: room for a stat of a long name and for every
+/// error (lib9p refuses below 256 too, srv.c `sversion`).
+pub const MSIZE_MIN: u32 = 256;
+
+/// Fids of one connection.
+pub const FIDS_MAX: usize = 65_536;
+
+/// Reads of one connection that wait for their bytes.
+pub const PARKED_MAX: usize = 4_096;
+
+/// Replies queued on one connection beyond which its driver stops reading it.
+pub const OUTPUTS_MAX: usize = 256;
+
+/// The same in bytes held (stored bytes are named, not held).
+pub const OUTPUT_BYTES_MAX: usize = 1024 * 1024;

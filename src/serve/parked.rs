@@ -1,0 +1,110 @@
+//! Reads that wait for their bytes: found by tag (a client flushes) and by
+//! ticket (the bytes arrived).
+//!
+//! Knows which tags are in use, because only a parked request keeps its tag
+//! beyond the call that brought it.
+
+use std::collections::BTreeMap;
+
+use super::limits::PARKED_MAX;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct ParkedRead {
+    /// The ticket's serial.
+    pub serial: u64,
+    pub tag: u16,
+    pub fid: u32,
+    pub offset: u64,
+    pub count: u32,
+}
+
+#[derive(Default)]
+pub(super) struct ParkedReads {
+    by_serial: BTreeMap<u64, ParkedRead>,
+    serial_of_tag: BTreeMap<u16, u64>,
+}
+
+impl ParkedReads {
+    pub fn len(&self) -> usize {
+        self.by_serial.len()
+    }
+
+    pub fn is_full(&self) -> bool {
+        self.len() >= PARKED_MAX
+    }
+
+    pub fn holds_tag(&self, tag: u16) -> bool {
+        self.serial_of_tag.contains_key(&tag)
+    }
+
+    pub fn get(&self, serial: u64) -> Option<ParkedRead> {
+        self.by_serial.get(&serial).copied()
+    }
+
+    pub fn put(&mut self, read: ParkedRead) {
+        self.serial_of_tag.insert(read.tag, read.serial);
+        self.by_serial.insert(read.serial, read);
+    }
+
+    pub fn remove(&mut self, serial: u64) -> Option<ParkedRead> {
+        let read = self.by_serial.remove(&serial)?;
+        self.serial_of_tag.remove(&read.tag);
+        Some(read)
+    }
+
+    pub fn remove_tag(&mut self, tag: u16) -> Option<ParkedRead> {
+        let serial = self.serial_of_tag.get(&tag)?;
+        self.remove(*serial)
+    }
+
+    /// Takes out the reads of one fid, in the order in which they came.
+    pub fn take_fid(&mut self, fid: u32) -> Vec<ParkedRead> {
+        let of_fid: Vec<ParkedRead> =
+            self.by_serial.values().filter(|read| read.fid == fid).copied().collect();
+        for read in &of_fid {
+            self.remove(read.serial);
+        }
+        of_fid
+    }
+
+    pub fn take_all(&mut self) -> impl Iterator<Item = ParkedRead> + use<> {
+        self.serial_of_tag.clear();
+        std::mem::take(&mut self.by_serial).into_values()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(serial: u64, tag: u16, fid: u32) -> ParkedRead {
+        ParkedRead { serial, tag, fid, offset: 0, count: 1 }
+    }
+
+    #[test]
+    fn a_read_leaves_both_indexes_at_once() {
+        let mut parked = ParkedReads::default();
+        parked.put(read(1, 10, 5));
+        parked.put(read(2, 11, 6));
+        parked.put(read(3, 9, 5));
+        assert_eq!(parked.remove_tag(11).map(|read| read.serial), Some(2));
+        assert_eq!(parked.get(2), None);
+        assert!(!parked.holds_tag(11));
+        assert_eq!(parked.take_fid(5), [read(1, 10, 5), read(3, 9, 5)]);
+        assert_eq!(parked.len(), 0);
+        assert!(!parked.holds_tag(9));
+        assert_eq!(parked.remove(3), None);
+    }
+
+    #[test]
+    fn the_table_knows_when_it_is_full() {
+        let mut parked = ParkedReads::default();
+        for tag in 0..PARKED_MAX as u16 {
+            assert!(!parked.is_full());
+            parked.put(read(u64::from(tag), tag, 0));
+        }
+        assert!(parked.is_full());
+        assert_eq!(parked.take_all().count(), PARKED_MAX);
+        assert!(!parked.is_full() && !parked.holds_tag(0));
+    }
+}
