@@ -1,4 +1,5 @@
 //! The only door to Linux, and the only room with `unsafe` in it.
 
-pub mod socket;
 pub mod clock;
+pub mod file;
+pub mod socket;

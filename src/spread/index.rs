@@ -98,7 +98,7 @@ pub struct Selection {
 
 impl Entry {
     /// A directory entry with nothing known of it: root of many sources.
-    fn bare_root() -> Entry {
+    pub fn bare_root() -> Entry {
         Entry {
             parent: 0,
             name: Box::default(),

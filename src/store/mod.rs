@@ -1,1 +1,25 @@
-//! store
+//! What is on disk: the tree that a master serves, and where a client puts
+//! the one that it fetches.
+//!
+//! A thin edge over the file system. Every call here blocks for a bounded
+//! slice of work and says whether more is left; there is no socket, no clock
+//! and no loop. Which piece comes from whom is not known here.
+
+mod cache;
+mod dirs;
+mod hash;
+mod name;
+mod recheck;
+pub mod scan;
+pub mod sha256;
+pub mod source;
+mod walk;
+
+#[cfg(test)]
+mod testing;
+
+/// What a file costs in a slice of work besides its bytes, so that a slice is
+/// bounded where files are empty or need no reading.
+const FILE_COST_BYTES: u64 = 16 * 1024;
+/// Bytes read at once: several pieces.
+const READ_LEN: usize = 1024 * 1024;

@@ -1,0 +1,361 @@
+//! Files by descriptor and name: what `store` asks of Linux.
+//!
+//! Every name here is one component, looked up in an open directory and never
+//! followed when it is a symlink; so whatever stands on disk, a path built
+//! from these steps cannot leave the directory it began in. Knows no entry, no
+//! index and no policy: which mode, which name and what to do about an error
+//! are its callers' business.
+#![allow(unsafe_code)]
+
+use nix::dir::{Dir, OwningIter};
+use nix::errno::Errno;
+use nix::fcntl::{self, AtFlags, FallocateFlags, OFlag, PosixFadviseAdvice};
+use nix::sys::stat::{self, Mode, UtimensatFlags};
+use nix::sys::time::TimeSpec;
+use nix::unistd::{self, Gid, Uid, UnlinkatFlags, Whence};
+use std::ffi::OsString;
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt;
+use std::path::Path;
+
+/// st_blocks counts these, whatever the file system's own blocks (stat(3type)).
+pub const STAT_BLOCK_BYTES: u64 = 512;
+/// fallocate(2) of a large file may be interrupted; it keeps what it got.
+const ALLOCATE_TRIES: u32 = 10;
+
+/// What stat(2) says, as far as anything here asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Status {
+    pub dev: u64,
+    pub ino: u64,
+    /// Type and permission bits.
+    pub mode: u32,
+    pub nlink: u64,
+    pub uid: u32,
+    pub gid: u32,
+    pub size: u64,
+    pub allocated_bytes: u64,
+    pub mtime_s: i64,
+    pub mtime_ns: u32,
+    pub ctime_s: i64,
+    pub ctime_ns: u32,
+}
+
+impl Status {
+    pub fn is_dir(&self) -> bool {
+        self.mode & libc::S_IFMT == libc::S_IFDIR
+    }
+    pub fn is_file(&self) -> bool {
+        self.mode & libc::S_IFMT == libc::S_IFREG
+    }
+    pub fn is_symlink(&self) -> bool {
+        self.mode & libc::S_IFMT == libc::S_IFLNK
+    }
+    /// What it is, where it is none of these.
+    pub fn type_name(&self) -> &'static str {
+        match self.mode & libc::S_IFMT {
+            libc::S_IFIFO => "a fifo",
+            libc::S_IFSOCK => "a socket",
+            libc::S_IFCHR => "a character device",
+            libc::S_IFBLK => "a block device",
+            _ => "no file, directory or symlink",
+        }
+    }
+    pub fn permissions(&self) -> u32 {
+        self.mode & 0o7777
+    }
+}
+
+// The widths of these fields differ between architectures and C libraries.
+#[allow(clippy::unnecessary_cast)]
+fn status(st: stat::FileStat) -> Status {
+    // Network and user-space file systems have given nanoseconds out of range.
+    let ns = |value: i64| if (0..1_000_000_000).contains(&value) { value as u32 } else { 0 };
+    Status {
+        dev: st.st_dev as u64,
+        ino: st.st_ino as u64,
+        mode: st.st_mode as u32,
+        nlink: st.st_nlink as u64,
+        uid: st.st_uid,
+        gid: st.st_gid,
+        size: st.st_size.max(0) as u64,
+        allocated_bytes: st.st_blocks.max(0) as u64 * STAT_BLOCK_BYTES,
+        mtime_s: st.st_mtime as i64,
+        mtime_ns: ns(st.st_mtime_nsec as i64),
+        ctime_s: st.st_ctime as i64,
+        ctime_ns: ns(st.st_ctime_nsec as i64),
+    }
+}
+
+/// Follows symlinks: for paths that the operator gave.
+pub fn stat_path(path: &Path) -> Result<Status, Errno> {
+    stat::stat(path).map(status)
+}
+
+pub fn stat_at(dir: &OwnedFd, name: &[u8]) -> Result<Status, Errno> {
+    stat::fstatat(dir, name, AtFlags::AT_SYMLINK_NOFOLLOW).map(status)
+}
+
+pub fn stat_dir(dir: &OwnedFd) -> Result<Status, Errno> {
+    stat::fstat(dir).map(status)
+}
+
+pub fn stat_file(file: &File) -> Result<Status, Errno> {
+    stat::fstat(file).map(status)
+}
+
+const DIR_FLAGS: OFlag =
+    OFlag::O_RDONLY.union(OFlag::O_DIRECTORY).union(OFlag::O_CLOEXEC).union(OFlag::O_NONBLOCK);
+
+/// Follows symlinks: for paths that the operator gave.
+pub fn open_dir(path: &Path) -> Result<OwnedFd, Errno> {
+    fcntl::open(path, DIR_FLAGS, Mode::empty())
+}
+
+pub fn open_dir_at(dir: &OwnedFd, name: &[u8]) -> Result<OwnedFd, Errno> {
+    fcntl::openat(dir, name, DIR_FLAGS | OFlag::O_NOFOLLOW, Mode::empty())
+}
+
+/// Not blocking, in case a fifo has taken the file's name meanwhile.
+const FILE_FLAGS: OFlag =
+    OFlag::O_NOFOLLOW.union(OFlag::O_CLOEXEC).union(OFlag::O_NONBLOCK).union(OFlag::O_NOCTTY);
+
+pub fn open_file_at(dir: &OwnedFd, name: &[u8]) -> Result<File, Errno> {
+    fcntl::openat(dir, name, FILE_FLAGS | OFlag::O_RDONLY, Mode::empty()).map(File::from)
+}
+
+pub fn open_file_rw_at(dir: &OwnedFd, name: &[u8]) -> Result<File, Errno> {
+    fcntl::openat(dir, name, FILE_FLAGS | OFlag::O_RDWR, Mode::empty()).map(File::from)
+}
+
+/// A new file that only its owner may open.
+pub fn create_file_at(dir: &OwnedFd, name: &[u8]) -> Result<File, Errno> {
+    let flags = FILE_FLAGS | OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_EXCL;
+    fcntl::openat(dir, name, flags, Mode::S_IRUSR | Mode::S_IWUSR).map(File::from)
+}
+
+/// A new directory that only its owner may enter.
+pub fn make_dir_at(dir: &OwnedFd, name: &[u8]) -> Result<(), Errno> {
+    stat::mkdirat(dir, name, Mode::S_IRWXU)
+}
+
+pub fn make_symlink_at(dir: &OwnedFd, name: &[u8], target: &[u8]) -> Result<(), Errno> {
+    unistd::symlinkat(target, dir, name)
+}
+
+pub fn read_symlink_at(dir: &OwnedFd, name: &[u8]) -> Result<Vec<u8>, Errno> {
+    fcntl::readlinkat(dir, name).map(OsString::into_vec)
+}
+
+/// Another name of a file; a symlink of the old name is not followed.
+pub fn link_at(
+    old_dir: &OwnedFd,
+    old_name: &[u8],
+    dir: &OwnedFd,
+    name: &[u8],
+) -> Result<(), Errno> {
+    unistd::linkat(old_dir, old_name, dir, name, AtFlags::empty())
+}
+
+/// Within one directory, replacing what has the new name.
+pub fn rename_at(dir: &OwnedFd, old_name: &[u8], name: &[u8]) -> Result<(), Errno> {
+    fcntl::renameat(dir, old_name, dir, name)
+}
+
+/// Removes a name that is no directory.
+pub fn unlink_at(dir: &OwnedFd, name: &[u8]) -> Result<(), Errno> {
+    unistd::unlinkat(dir, name, UnlinkatFlags::NoRemoveDir)
+}
+
+/// The names in a directory, without "." and "..", in no order.
+pub struct Listing(OwningIter);
+
+/// Opens the directory anew, so that the reading position is this listing's.
+pub fn list(dir: &OwnedFd) -> Result<Listing, Errno> {
+    let again = fcntl::openat(dir, b".".as_slice(), DIR_FLAGS, Mode::empty())?;
+    Ok(Listing(Dir::from_fd(again)?.into_iter()))
+}
+
+impl Iterator for Listing {
+    type Item = Result<Box<[u8]>, Errno>;
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            match self.0.next()? {
+                Ok(entry) => match entry.file_name().to_bytes() {
+                    b"." | b".." => {}
+                    name => return Some(Ok(name.into())),
+                },
+                Err(cause) => return Some(Err(cause)),
+            }
+        }
+    }
+}
+
+/// Where the next data at or after `offset` begin; `None` when only a hole
+/// follows. A file system that cannot tell says that all is data (lseek(2)).
+pub fn next_data(file: &File, offset: u64) -> Option<u64> {
+    match unistd::lseek(file, offset as libc::off_t, Whence::SeekData) {
+        Ok(at) => Some(at as u64),
+        Err(Errno::ENXIO) => None,
+        Err(_) => Some(offset),
+    }
+}
+
+/// Whether there is a hole before the end of the file.
+pub fn has_hole(file: &File, size: u64) -> bool {
+    matches!(unistd::lseek(file, 0, Whence::SeekHole), Ok(at) if (at as u64) < size)
+}
+
+/// Tells the kernel that a file will be read from its start to its end.
+pub fn read_ahead(file: &File) {
+    // Advice: without it the bytes are the same, only later.
+    let _ = fcntl::posix_fadvise(file, 0, 0, PosixFadviseAdvice::POSIX_FADV_SEQUENTIAL);
+}
+
+/// Reserves the space of a whole file, so that a lack of it shows now. A file
+/// system that cannot reserve is let pass.
+pub fn allocate(file: &File, len: u64) -> Result<(), Errno> {
+    for _ in 0..ALLOCATE_TRIES {
+        match fcntl::fallocate(file, FallocateFlags::empty(), 0, len as libc::off_t) {
+            Err(Errno::EINTR) => {}
+            Err(Errno::EOPNOTSUPP | Errno::ENOSYS | Errno::EINVAL) => return Ok(()),
+            done => return done,
+        }
+    }
+    Ok(())
+}
+
+pub fn set_owner(fd: &impl std::os::fd::AsFd, uid: u32, gid: u32) -> Result<(), Errno> {
+    unistd::fchown(fd, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))
+}
+
+/// Permission bits with setuid, setgid and sticky.
+pub fn set_mode(fd: &impl std::os::fd::AsFd, mode: u32) -> Result<(), Errno> {
+    stat::fchmod(fd, Mode::from_bits_truncate(mode))
+}
+
+/// The access time stays as it is.
+pub fn set_mtime(fd: &impl std::os::fd::AsFd, s: i64, ns: u32) -> Result<(), Errno> {
+    stat::futimens(fd, &TimeSpec::UTIME_OMIT, &TimeSpec::new(s, i64::from(ns)))
+}
+
+/// Of the symlink itself.
+pub fn set_owner_at(dir: &OwnedFd, name: &[u8], uid: u32, gid: u32) -> Result<(), Errno> {
+    let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
+    unistd::fchownat(dir, name, Some(uid), Some(gid), AtFlags::AT_SYMLINK_NOFOLLOW)
+}
+
+/// Of the symlink itself.
+pub fn set_mtime_at(dir: &OwnedFd, name: &[u8], s: i64, ns: u32) -> Result<(), Errno> {
+    let mtime = TimeSpec::new(s, i64::from(ns));
+    let flag = UtimensatFlags::NoFollowSymlink;
+    stat::utimensat(dir, name, &TimeSpec::UTIME_OMIT, &mtime, flag)
+}
+
+/// Sets the mode of a directory that its mode does not let us open.
+pub fn set_dir_mode_at(dir: &OwnedFd, name: &[u8], mode: u32) -> Result<(), Errno> {
+    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    let fd = fcntl::openat(dir, name, flags, Mode::empty())?;
+    // fchmod(2) refuses O_PATH; its link in /proc names the same directory.
+    let path = format!("/proc/self/fd/{}", fd.as_raw_fd());
+    let follow = stat::FchmodatFlags::FollowSymlink;
+    stat::fchmodat(&fd, path.as_str(), Mode::from_bits_truncate(mode), follow)
+}
+
+/// Takes the advisory lock of an open directory. False when another process
+/// holds it. A file system without locks (ENOLCK, or EBADF on NFS, flock(2))
+/// is let pass: the lock only protects from mistakes.
+pub fn lock(dir: &OwnedFd) -> bool {
+    // SAFETY: flock(2) takes no pointers, and `dir` is open.
+    let result = unsafe { libc::flock(dir.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) };
+    Errno::result(result) != Err(Errno::EWOULDBLOCK)
+}
+
+/// Room on the file system of an open directory, for this user.
+#[derive(Clone, Copy, Debug)]
+pub struct Room {
+    /// `None` when the file system has no limit of its own (ramfs).
+    pub free_bytes: Option<u64>,
+    pub free_files: Option<u64>,
+    pub block_bytes: u64,
+    /// Reserving is of use: not where files are memory anyway.
+    pub reserves: bool,
+}
+
+// The widths of these fields differ between architectures and C libraries.
+#[allow(clippy::unnecessary_cast)]
+pub fn room(dir: &OwnedFd) -> Room {
+    let memory = nix::sys::statfs::fstatfs(dir)
+        .is_ok_and(|fs| fs.filesystem_type() == nix::sys::statfs::TMPFS_MAGIC);
+    let Ok(fs) = nix::sys::statvfs::fstatvfs(dir) else {
+        return Room {
+            free_bytes: None,
+            free_files: None,
+            block_bytes: STAT_BLOCK_BYTES,
+            reserves: !memory,
+        };
+    };
+    let block_bytes = (fs.fragment_size() as u64).max(STAT_BLOCK_BYTES);
+    let (blocks, files) = match is_root() {
+        true => (fs.blocks_free() as u64, fs.files_free() as u64),
+        false => (fs.blocks_available() as u64, fs.files_available() as u64),
+    };
+    Room {
+        free_bytes: (fs.blocks() > 0).then(|| blocks.saturating_mul(block_bytes)),
+        free_files: (fs.files() > 0).then_some(files),
+        block_bytes,
+        reserves: !memory,
+    }
+}
+
+pub fn is_root() -> bool {
+    user() == 0
+}
+
+/// Whom new files belong to.
+pub fn user() -> u32 {
+    unistd::geteuid().as_raw()
+}
+
+/// The process' umask, which umask(2) only tells while it changes it; so from
+/// /proc where there is one (proc_pid_status(5), since Linux 4.7).
+pub fn umask() -> u32 {
+    let status = std::fs::read("/proc/self/status").unwrap_or_default();
+    let line = status.split(|&b| b == b'\n').find_map(|line| line.strip_prefix(b"Umask:\t"));
+    let told = line.and_then(|text| std::str::from_utf8(text).ok());
+    told.and_then(|text| u32::from_str_radix(text.trim(), 8).ok()).unwrap_or_else(|| {
+        let mask = stat::umask(Mode::S_IRWXG | Mode::S_IRWXO);
+        stat::umask(mask);
+        mask.bits()
+    })
+}
+
+/// Writes out what the file system of an open directory has in memory.
+pub fn sync(dir: &OwnedFd) -> Result<(), Errno> {
+    unistd::syncfs(dir)
+}
+
+/// The error number in an error of the standard library's.
+pub fn errno(error: &io::Error) -> Errno {
+    error.raw_os_error().map_or(Errno::EIO, Errno::from_raw)
+}
+
+/// Makes the calling thread alone a user without rights, for tests of what
+/// such a user may not do. The C library's setresuid(2) changes all threads,
+/// the system call of that name only the calling one (nptl(7)).
+#[cfg(test)]
+pub fn drop_rights_of_this_thread(id: u32) {
+    // SAFETY: these system calls take numbers, and setgroups(2) a null list of
+    // length 0; they touch no memory.
+    let results = unsafe {
+        [
+            libc::syscall(libc::SYS_setgroups, 0, std::ptr::null::<libc::gid_t>()),
+            libc::syscall(libc::SYS_setresgid, id, id, id),
+            libc::syscall(libc::SYS_setresuid, id, id, id),
+        ]
+    };
+    assert_eq!(results, [0; 3]);
+    assert_eq!(user(), id);
+}

@@ -1,0 +1,143 @@
+//! Temporary directories and trees for the tests of this room.
+
+use crate::os::file::{self, Status};
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+static SERIAL: AtomicU32 = AtomicU32::new(0);
+
+/// A directory of one test, removed when it ends.
+pub struct Dir(PathBuf);
+
+impl Dir {
+    pub fn new() -> Dir {
+        let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
+        let name = format!("xget-test-{}-{serial}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        fs::DirBuilder::new().mode(0o755).create(&path).unwrap();
+        Dir(path)
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    pub fn join(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+
+    pub fn write(&self, name: &str, contents: &[u8]) -> PathBuf {
+        let path = self.0.join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, contents).unwrap();
+        path
+    }
+}
+
+impl Drop for Dir {
+    fn drop(&mut self) {
+        let removed = fs::remove_dir_all(&self.0);
+        if removed.is_err() && !std::thread::panicking() {
+            // A test that leaves a directory without the w bit behind.
+            make_writable(&self.0);
+            fs::remove_dir_all(&self.0).unwrap();
+        }
+    }
+}
+
+fn make_writable(path: &Path) {
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+    for entry in fs::read_dir(path).unwrap().flatten() {
+        if entry.file_type().is_ok_and(|t| t.is_dir()) {
+            make_writable(&entry.path());
+        }
+    }
+}
+
+pub fn bytes(seed: u64, len: usize) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state
+    };
+    (0..len.div_ceil(8)).flat_map(|_| next().to_le_bytes()).take(len).collect()
+}
+
+pub fn name(bytes: &[u8]) -> &OsStr {
+    OsStr::from_bytes(bytes)
+}
+
+pub fn set_mtime(path: &Path, s: i64, ns: u32) {
+    let dir = file::open_dir(path.parent().unwrap()).unwrap();
+    file::set_mtime_at(&dir, path.file_name().unwrap().as_bytes(), s, ns).unwrap();
+}
+
+pub fn set_mode(path: &Path, mode: u32) {
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+}
+
+pub fn status(path: &Path) -> Status {
+    let dir = file::open_dir(path.parent().unwrap()).unwrap();
+    file::stat_at(&dir, path.file_name().unwrap().as_bytes()).unwrap()
+}
+
+/// Everything about a tree that a copy should have, by path.
+pub fn picture(root: &Path) -> BTreeMap<Vec<u8>, String> {
+    let mut seen = BTreeMap::new();
+    let mut inodes = BTreeMap::new();
+    paint(root, root, &mut seen, &mut inodes);
+    seen
+}
+
+fn paint(
+    root: &Path,
+    path: &Path,
+    seen: &mut BTreeMap<Vec<u8>, String>,
+    inodes: &mut BTreeMap<u64, Vec<u8>>,
+) {
+    let below = path.strip_prefix(root).unwrap().as_os_str().as_bytes().to_vec();
+    let st = status(path);
+    let mut text = format!("{:o} {}:{} {}.{:09}", st.mode, st.uid, st.gid, st.mtime_s, st.mtime_ns);
+    if st.is_file() {
+        let first = inodes.entry(st.ino).or_insert(below.clone());
+        text += &format!(
+            " {} {} as {:?}",
+            st.size,
+            blake3::hash(&fs::read(path).unwrap()),
+            name(first)
+        );
+    } else if st.is_symlink() {
+        text += &format!(" -> {:?}", fs::read_link(path).unwrap());
+    }
+    seen.insert(below, text);
+    if st.is_dir() {
+        let mut names: Vec<PathBuf> =
+            fs::read_dir(path).unwrap().map(|e| e.unwrap().path()).collect();
+        names.sort();
+        names.iter().for_each(|path| paint(root, path, seen, inodes));
+    }
+}
+
+/// The user without rights of the tests.
+pub const NOBODY: u32 = 65534;
+
+/// Runs something as a user without rights and gives what it answers. Without
+/// root, as the user who runs the tests.
+pub fn as_nobody<T: Send>(run: impl FnOnce() -> T + Send) -> T {
+    std::thread::scope(|scope| {
+        let thread = scope.spawn(|| {
+            if file::is_root() {
+                file::drop_rights_of_this_thread(NOBODY);
+            }
+            run()
+        });
+        thread.join().unwrap()
+    })
+}
