@@ -24,4 +24,5 @@ pub mod drive;
 pub mod boot;
 
 pub mod cli;
+pub mod console;
 pub mod logger;

@@ -1,1 +1,153 @@
-fn main() {}
+//! Arguments to options to exit status.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use xget::cli::{self, Command};
+use xget::console::{FetchConsole, MasterConsole, summary};
+use xget::drive::{self, FetchRequest, ServeRequest};
+use xget::node::{Failure, Status};
+use xget::os::{daemon, signal};
+use xget::{boot, logger};
+
+const USAGE: u8 = 2;
+
+fn main() -> ExitCode {
+    // A container's first process is PID 1 as well, but is not called init.
+    let name = std::env::args_os().next().unwrap_or_default();
+    if std::process::id() == 1 && name.as_encoded_bytes().ends_with(b"init") {
+        boot::run();
+    }
+    let options = match cli::parse(std::env::args_os().skip(1)) {
+        Ok(options) => options,
+        Err(why) => {
+            eprintln!("xget: {why}");
+            return ExitCode::from(USAGE);
+        }
+    };
+    logger::init(options.debug);
+    match options.command {
+        Command::Help => print!("{}", cli::HELP),
+        Command::Version => println!("xget {}", env!("CARGO_PKG_VERSION")),
+        Command::Serve(serve) => return run_master(serve),
+        Command::Fetch(fetch) => return run_fetch(fetch),
+        Command::PrintDigest { path, sources, one_file_system } => {
+            return run_print_digest(path, sources, one_file_system);
+        }
+    }
+    ExitCode::SUCCESS
+}
+
+fn failed(why: &str, status: u8) -> ExitCode {
+    eprintln!("xget: {why}");
+    ExitCode::from(status)
+}
+
+fn run_print_digest(path: PathBuf, sources: Vec<Vec<u8>>, one_file_system: bool) -> ExitCode {
+    match drive::print_digest(&path, &sources, one_file_system) {
+        Ok((digest, notes)) => {
+            notes.iter().for_each(|note| eprintln!("xget: {note}"));
+            println!("{digest}");
+            ExitCode::SUCCESS
+        }
+        Err(why) => failed(&why, exit_code(Status::Source)),
+    }
+}
+
+fn run_master(serve: cli::Serve) -> ExitCode {
+    signal::watch_hangup();
+    // Before going to the background, which changes the directory.
+    let path = match std::path::absolute(&serve.path) {
+        Ok(path) => path,
+        Err(error) => return failed(&format!("{}: {error}", serve.path.display()), 1),
+    };
+    let cache = match serve.cache {
+        cli::Cache::None => None,
+        cli::Cache::File(file) => Some(file),
+        cli::Cache::Default => default_cache(&path),
+    };
+    let mut ready: Option<Box<dyn FnOnce()>> = None;
+    if serve.daemon {
+        match daemon::detach() {
+            Ok(waiting) => ready = Some(Box::new(move || waiting.tell())),
+            Err(error) => return failed(&format!("cannot go into the background: {error}"), 1),
+        }
+    }
+    let request = ServeRequest {
+        path,
+        port: serve.port,
+        fan_out: serve.fan_out,
+        head: serve.head,
+        one_file_system: serve.one_file_system,
+        cache,
+    };
+    match drive::serve(request, MasterConsole::new(ready)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => failed(&why, 1),
+    }
+}
+
+/// One file for each served path, where the system keeps caches.
+fn default_cache(path: &std::path::Path) -> Option<PathBuf> {
+    let base = match std::env::var_os("XDG_CACHE_HOME") {
+        Some(dir) if !dir.is_empty() => PathBuf::from(dir),
+        _ if xget::os::file::is_root() => PathBuf::from("/var/cache"),
+        _ => PathBuf::from(std::env::var_os("HOME")?).join(".cache"),
+    };
+    let dir = base.join("xget");
+    std::fs::create_dir_all(&dir).ok()?;
+    let name = xget::spread::digest::Digest::of(path.as_os_str().as_encoded_bytes()).to_string();
+    Some(dir.join(&name[..16]))
+}
+
+fn run_fetch(fetch: cli::Fetch) -> ExitCode {
+    signal::watch_end();
+    let mut console = FetchConsole::new(fetch.quiet);
+    let masters = match drive::resolve(&fetch.master) {
+        Ok(masters) => masters,
+        Err(why) => return failed(&why, exit_code(Status::Connection)),
+    };
+    let request = FetchRequest {
+        masters,
+        sources: fetch.sources,
+        dest: fetch.dest,
+        pin: fetch.pin,
+        retries: fetch.retries,
+        linger: fetch.linger,
+        keep_attributes: fetch.keep_attributes,
+    };
+    let failures = match drive::fetch(request, &mut console) {
+        Ok(failures) => failures,
+        Err(failure) => vec![failure],
+    };
+    let last = console.last;
+    drop(console);
+    match failures.iter().map(|failure| failure.status).max() {
+        None => {
+            if !fetch.quiet {
+                println!("xget: {}", summary(&last));
+            }
+            ExitCode::SUCCESS
+        }
+        Some(status) => {
+            failures.iter().for_each(|failure| eprintln!("xget: {}", text(failure)));
+            ExitCode::from(exit_code(status))
+        }
+    }
+}
+
+fn text(failure: &Failure) -> String {
+    match failure.what.as_str() {
+        "" => failure.why.clone(),
+        what => format!("{what}: {}", failure.why),
+    }
+}
+
+fn exit_code(status: Status) -> u8 {
+    match status {
+        Status::Interrupted => 1,
+        Status::Connection => 3,
+        Status::Source => 4,
+        Status::Verification => 5,
+        Status::LocalIo => 6,
+    }
+}

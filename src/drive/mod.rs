@@ -7,6 +7,7 @@
 mod conn;
 mod fetch;
 mod master;
+mod parts;
 
 pub use conn::Part;
 pub use fetch::{FetchRequest, fetch};
@@ -48,11 +49,17 @@ pub trait Backend {
     fn parts(&mut self, space: &NameSpace, what: Bulk, len: u32) -> Result<Vec<Part>, PartsError>;
     /// Carries out an effect that is about files; `frame` is the data of the
     /// frame at hand, for `Effect::Store`.
-    fn carry_out(&mut self, effect: Effect, frame: &[u8], inputs: &mut VecDeque<Input<'static>>);
+    fn carry_out(
+        &mut self,
+        space: &NameSpace,
+        effect: Effect,
+        frame: &[u8],
+        inputs: &mut VecDeque<Input<'static>>,
+    );
     /// Whether `work` has something to do.
     fn has_work(&self) -> bool;
     /// Does a bounded slice of it: hashing, checking, finishing.
-    fn work(&mut self, inputs: &mut VecDeque<Input<'static>>);
+    fn work(&mut self, space: &NameSpace, inputs: &mut VecDeque<Input<'static>>);
 }
 
 /// What a turn of the loop looks like to those who wait for its end.
@@ -110,7 +117,7 @@ impl<B: Backend, W: Watch> Loop<B, W> {
                 self.inputs.push_back(Input::Tick);
             }
             if self.backend.has_work() {
-                self.backend.work(&mut self.inputs);
+                self.backend.work(self.node.space(), &mut self.inputs);
             }
         }
     }
@@ -159,7 +166,9 @@ impl<B: Backend, W: Watch> Loop<B, W> {
             Effect::Say(text) => self.watch.say(&text),
             Effect::Warn(text) => self.watch.warn(&text),
             Effect::Exit { failures } => self.exit = Some(failures),
-            effect => self.backend.carry_out(effect, frame, &mut self.inputs),
+            effect => {
+                self.backend.carry_out(self.node.space(), effect, frame, &mut self.inputs);
+            }
         }
     }
 

@@ -5,12 +5,13 @@
 use super::{Common, Effect, Input};
 use crate::serve::Opener;
 use crate::spread::index::{Index, SelectError};
-use crate::spread::route::{Forest, Limits, NodeId, Parent};
+use crate::spread::route::{self, Forest, Limits, NodeId, Parent};
 use crate::spread::talk::{self, Ask, Complaint, Source, Tally, Tell, addr_text, escape};
 use crate::tree::{Generation, Notice, Origin, Slot};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fmt::Write;
 use std::net::SocketAddr;
+use std::rc::Rc;
 
 /// Selections kept ready, beside the whole tree.
 const SELECTIONS_MAX: usize = 256;
@@ -110,9 +111,20 @@ impl Master {
                 common.effects.push_back(Effect::Warn(text));
                 self.recheck(common);
             }
+            Input::LookAgain => self.recheck(common),
+            Input::ScanFailed { why } => {
+                let text = format!("cannot look at the served tree again: {why}");
+                common.effects.push_back(Effect::Warn(text));
+                (self.checked_ms, self.rechecking) = (now_ms, false);
+                self.admit_waiting(common, now_ms);
+            }
             Input::Tick => self.tell_waiting(common, now_ms),
             _ => {}
         }
+    }
+
+    pub fn first_hashing(&self) -> Option<(u64, u64)> {
+        self.whole.is_none().then_some(self.hashing)
     }
 
     fn recheck(&mut self, common: &mut Common) {
@@ -123,7 +135,7 @@ impl Master {
     }
 
     /// A generation begins; the one before stays for those who fetch it.
-    fn begin(&mut self, common: &mut Common, now_ms: u64, index: Index, scan: u32) {
+    fn begin(&mut self, common: &mut Common, now_ms: u64, index: Rc<Index>, scan: u32) {
         let origin = Some(Origin { scan, entries: None });
         let generation = Generation::whole(index, origin);
         let info = info_text(&generation, self.options.fan_out);
@@ -190,7 +202,7 @@ impl Master {
                 self.join(common, now_ms, Waiting { opener, port, sources });
             }
             Ask::Replace { stripe, source, complaint } => {
-                self.replace(common, opener, stripe, source, complaint);
+                self.replace(common, now_ms, opener, (stripe, source, complaint));
             }
             Ask::Progress(tally) => self.note(opener, tally, false),
             Ask::Done(tally) => {
@@ -259,7 +271,9 @@ impl Master {
         let tally = Tally::default();
         self.members
             .insert(opener, Member { id, slot, addr, joined_ms: now_ms, tally, done: false });
-        let limits = Limits::new(self.options.fan_out, self.options.head);
+        let fan_out = self.options.fan_out;
+        let limits =
+            Limits { stripes: fan_out, slots: u16::from(fan_out), head: self.options.head };
         let group = self
             .groups
             .entry(slot)
@@ -288,7 +302,7 @@ impl Master {
             }
         })?;
         let origin = Origin { scan: self.scan, entries: Some(selection.origin) };
-        let generation = Generation::whole(selection.index, Some(origin));
+        let generation = Generation::whole(Rc::new(selection.index), Some(origin));
         let slot = common.space.add_generation(generation);
         if self.selections.len() >= SELECTIONS_MAX {
             let idle = self.selections.iter().find(|(_, s)| {
@@ -305,21 +319,25 @@ impl Master {
 
     /// Tells every member whose parents the forest changed.
     fn tell_changes(&mut self, common: &mut Common, slot: Slot) {
-        let Some(group) = self.groups.get_mut(&slot) else { return };
-        while let Some(change) = group.forest.poll_change() {
-            let Some(&opener) = group.openers.get(&change.node.0) else { continue };
-            let source = match change.parent {
-                Parent::Master => Some(Source::Master),
-                Parent::Node(id) => {
-                    let parent = group.openers.get(&id.0).and_then(|o| self.members.get(o));
-                    parent.map(|member| Source::Node(member.addr))
-                }
-            };
-            let Some(source) = source else { continue };
-            let line = Tell::Parent { stripe: change.stripe, source }.line();
-            let tickets = common.space.answer(opener, &line);
-            common.wakes.extend(tickets);
+        while let Some(change) = self.groups.get_mut(&slot).and_then(|g| g.forest.poll_change()) {
+            self.tell_parent(common, slot, change);
         }
+    }
+
+    fn tell_parent(&self, common: &mut Common, slot: Slot, change: route::Change) {
+        let Some(group) = self.groups.get(&slot) else { return };
+        let Some(&opener) = group.openers.get(&change.node.0) else { return };
+        let source = match change.parent {
+            Parent::Master => Some(Source::Master),
+            Parent::Node(id) => {
+                let parent = group.openers.get(&id.0).and_then(|o| self.members.get(o));
+                parent.map(|member| Source::Node(member.addr))
+            }
+        };
+        let Some(source) = source else { return };
+        let line = Tell::Parent { stripe: change.stripe, source }.line();
+        let tickets = common.space.answer(opener, &line);
+        common.wakes.extend(tickets);
     }
 
     fn note(&mut self, opener: Opener, tally: Tally, done: bool) {
@@ -327,7 +345,7 @@ impl Master {
             member.tally = tally;
             member.done |= done;
             if let Some(group) = self.groups.get_mut(&member.slot) {
-                group.forest.alive(member.id);
+                group.forest.trust(member.id);
             }
         }
     }
@@ -365,10 +383,9 @@ impl Master {
     fn replace(
         &mut self,
         common: &mut Common,
+        now_ms: u64,
         opener: Opener,
-        stripe: u8,
-        source: Source,
-        complaint: Complaint,
+        (stripe, source, complaint): (u8, Source, Complaint),
     ) {
         let Some(member) = self.members.get(&opener) else { return };
         let (slot, id, child) = (member.slot, member.id, member.addr);
@@ -393,7 +410,18 @@ impl Master {
             common.effects.push_back(Effect::Warn(text));
         }
         if let Some(group) = self.groups.get_mut(&slot) {
-            group.forest.replace(id, stripe, accused, complaint);
+            let why = match complaint {
+                Complaint::Lost | Complaint::Refused => route::Complaint::Lost,
+                Complaint::Frozen => route::Complaint::Frozen,
+                Complaint::Slow => route::Complaint::Slow,
+                Complaint::Wrong => route::Complaint::WrongBytes,
+            };
+            let verdict = group.forest.replace(id, stripe, accused, why, now_ms);
+            let stays = matches!(verdict, route::Verdict::Dismissed | route::Verdict::Waits);
+            if stays && let Some(parent) = group.forest.parent(id, stripe) {
+                // It has dropped that parent already and must not stay without.
+                self.tell_parent(common, slot, route::Change { node: id, stripe, parent });
+            }
         }
         self.tell_changes(common, slot);
     }

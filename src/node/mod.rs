@@ -50,9 +50,15 @@ pub enum Input<'a> {
     Hashing { done_bytes: u64, total_bytes: u64 },
     /// A master's tree is hashed: a generation begins. `scan` names the
     /// source for `Effect::SendBulk`.
-    Scanned { index: Index, scan: u32 },
+    Scanned { index: Rc<Index>, scan: u32 },
     /// A master's tree was looked at again and is as it was.
     Unchanged,
+    /// The operator wants the served tree looked at again.
+    LookAgain,
+    /// The served tree cannot be read any more; what is hashed stays.
+    ScanFailed { why: String },
+    /// A line for the operator, from whoever does the work.
+    Note { text: String, is_warning: bool },
     /// A served file is not what was hashed.
     Changed { path: String },
     /// What became of `Effect::Checksum`.
@@ -218,6 +224,14 @@ impl Node {
         }
     }
 
+    /// A master's hashing before the first generation: bytes done and in all.
+    pub fn hashing(&self) -> Option<(u64, u64)> {
+        match &self.role {
+            Role::Master(master) => master.first_hashing(),
+            Role::Fetch(_) => None,
+        }
+    }
+
     /// Connections that fetch from us.
     pub fn served_count(&self) -> usize {
         self.sessions.len()
@@ -236,6 +250,10 @@ impl Node {
                 self.end_session(conn);
             }
             Input::Heard { conn } if self.sessions.contains_key(&conn) => {}
+            Input::Note { text, is_warning } => {
+                let effect = if is_warning { Effect::Warn(text) } else { Effect::Say(text) };
+                self.common.effects.push_back(effect);
+            }
             Input::Checksum { slot, entry, sum } => {
                 let tickets = self.common.space.set_checksum(slot, entry, sum);
                 self.common.wakes.extend(tickets);

@@ -1,5 +1,7 @@
 //! The only door to Linux, and the only room with `unsafe` in it.
 
 pub mod clock;
+pub mod daemon;
 pub mod file;
+pub mod signal;
 pub mod socket;

@@ -44,7 +44,7 @@ impl PieceSet {
 /// An index and the pieces that follow from it.
 #[derive(Debug)]
 pub struct Content {
-    pub index: Index,
+    pub index: Rc<Index>,
     pub map: PieceMap,
 }
 
@@ -90,7 +90,7 @@ impl Origin {
 
 impl Generation {
     /// What a master serves: everything is here.
-    pub fn whole(index: Index, origin: Option<Origin>) -> Generation {
+    pub fn whole(index: Rc<Index>, origin: Option<Origin>) -> Generation {
         let index_bytes = index.encode();
         let head = IndexPieces::of(&index_bytes, index.piece_len);
         let map = PieceMap::new(head.clone(), &index);

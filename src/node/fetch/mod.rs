@@ -503,7 +503,7 @@ impl Fetch {
         let map = PieceMap::new(generation.head.clone(), &index);
         self.transfer.extend(map.count());
         self.tally.total_bytes = index.bytes_total();
-        let content = Rc::new(Content { index, map });
+        let content = Rc::new(Content { index: Rc::new(index), map });
         common.space.set_content(slot, content.clone());
         self.content = Some(content.clone());
         self.phase = Phase::Preparing;

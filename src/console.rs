@@ -1,0 +1,232 @@
+//! What a person sees: progress, warnings, the summary at the end.
+//!
+//! Knows terminals from files; decides nothing.
+
+use crate::drive::Watch;
+use crate::node::{Input, Node, Progress};
+use crate::os::{clock, signal};
+use std::collections::VecDeque;
+use std::io::{IsTerminal, Write};
+use std::time::{Duration, Instant};
+
+/// Between two redraws on a terminal, and two plain lines elsewhere.
+const REDRAW: Duration = Duration::from_millis(200);
+const LINE: Duration = Duration::from_secs(5);
+const BAR_WIDTH: usize = 24;
+
+/// A client's console.
+pub struct FetchConsole {
+    quiet: bool,
+    terminal: bool,
+    began: Instant,
+    shown: Option<Instant>,
+    drawn: bool,
+    pub last: Progress,
+}
+
+impl FetchConsole {
+    pub fn new(quiet: bool) -> FetchConsole {
+        let terminal = std::io::stderr().is_terminal();
+        let (began, last) = (Instant::now(), Progress::default());
+        FetchConsole { quiet, terminal, began, shown: None, drawn: false, last }
+    }
+
+    fn clear(&mut self) {
+        if std::mem::take(&mut self.drawn) {
+            eprint!("\r\x1b[K");
+        }
+    }
+
+    fn draw(&mut self) {
+        let every = if self.terminal { REDRAW } else { LINE };
+        let since = self.shown.unwrap_or(self.began);
+        if self.quiet || since.elapsed() < every {
+            return;
+        }
+        self.shown = Some(Instant::now());
+        let line = progress_line(&self.last, self.began.elapsed(), self.terminal);
+        if self.terminal {
+            eprint!("\r{line}\x1b[K");
+            let _ = std::io::stderr().flush();
+            self.drawn = true;
+        } else {
+            eprintln!("xget: {line}");
+        }
+    }
+}
+
+impl Drop for FetchConsole {
+    fn drop(&mut self) {
+        self.clear();
+    }
+}
+
+impl Watch for FetchConsole {
+    fn turn(&mut self, node: &Node, inputs: &mut VecDeque<Input<'static>>) {
+        if let Some(progress) = node.progress() {
+            self.last = progress;
+        }
+        if signal::take_end() {
+            inputs.push_back(Input::Interrupted);
+        }
+        self.draw();
+    }
+    fn say(&mut self, text: &str) {
+        if !self.quiet {
+            self.clear();
+            eprintln!("xget: {text}");
+        }
+    }
+    fn warn(&mut self, text: &str) {
+        self.clear();
+        eprintln!("xget: {text}");
+    }
+}
+
+fn progress_line(progress: &Progress, elapsed: Duration, bar: bool) -> String {
+    let tally = &progress.tally;
+    if let Some((done, total)) = progress.hashing {
+        return format!("the master is hashing: {} of {}", bytes(done), bytes(total));
+    }
+    if tally.total_bytes == 0 || progress.phase != "fetching" {
+        return progress.phase.into();
+    }
+    let moved = tally.from_master_bytes + tally.from_peers_bytes;
+    let rate = moved as f64 / elapsed.as_secs_f64().max(0.001);
+    let left = (tally.total_bytes - tally.have_bytes.min(tally.total_bytes)) as f64 / rate.max(1.0);
+    let percent = tally.have_bytes * 100 / tally.total_bytes;
+    let figures = format!(
+        "{percent:3} % of {}, {}/s, {} left",
+        bytes(tally.total_bytes),
+        bytes(rate as u64),
+        seconds(left)
+    );
+    if !bar {
+        return figures;
+    }
+    let full = (percent as usize * BAR_WIDTH / 100).min(BAR_WIDTH);
+    format!("[{}{}] {figures}", "#".repeat(full), " ".repeat(BAR_WIDTH - full))
+}
+
+/// The line at the end of a fetch that went well.
+pub fn summary(progress: &Progress) -> String {
+    let tally = &progress.tally;
+    let elapsed_s = tally.elapsed_ms as f64 / 1000.0;
+    let moved = tally.from_master_bytes + tally.from_peers_bytes;
+    let generation = progress.generation.map_or(String::new(), |d| format!(", blake3:{d}"));
+    format!(
+        "{} files, {} bytes in {elapsed_s:.2} s, {}/s: {} from the master, {} from peers, {} were there{generation}",
+        progress.files,
+        tally.total_bytes,
+        bytes((moved as f64 / elapsed_s.max(0.001)) as u64),
+        bytes(tally.from_master_bytes),
+        bytes(tally.from_peers_bytes),
+        bytes(tally.total_bytes.saturating_sub(moved)),
+    )
+}
+
+fn bytes(count: u64) -> String {
+    let units = ["B", "kB", "MB", "GB", "TB", "PB"];
+    let mut value = count as f64;
+    let mut unit = 0;
+    while value >= 1000.0 && unit + 1 < units.len() {
+        value /= 1000.0;
+        unit += 1;
+    }
+    if unit == 0 { format!("{count} B") } else { format!("{value:.1} {}", units[unit]) }
+}
+
+fn seconds(s: f64) -> String {
+    let s = s.min(359_999.0) as u64;
+    match s {
+        0..60 => format!("{s} s"),
+        60..3600 => format!("{}:{:02} min", s / 60, s % 60),
+        _ => format!("{}:{:02} h", s / 3600, s % 3600 / 60),
+    }
+}
+
+/// A master's console: lines with the time, progress while it hashes.
+pub struct MasterConsole {
+    terminal: bool,
+    shown: Instant,
+    drawn: bool,
+    ready: Option<Box<dyn FnOnce()>>,
+}
+
+impl MasterConsole {
+    /// `ready` is called when the first generation is served.
+    pub fn new(ready: Option<Box<dyn FnOnce()>>) -> MasterConsole {
+        let terminal = std::io::stderr().is_terminal();
+        MasterConsole { terminal, shown: Instant::now(), drawn: false, ready }
+    }
+
+    fn clear(&mut self) {
+        if std::mem::take(&mut self.drawn) {
+            eprint!("\r\x1b[K");
+        }
+    }
+}
+
+impl Watch for MasterConsole {
+    fn turn(&mut self, node: &Node, inputs: &mut VecDeque<Input<'static>>) {
+        if signal::take_hangup() {
+            inputs.push_back(Input::LookAgain);
+        }
+        match node.hashing() {
+            Some((done, total)) if total > 0 => {
+                let every = if self.terminal { REDRAW } else { LINE };
+                if self.shown.elapsed() >= every {
+                    self.shown = Instant::now();
+                    let line = format!("hashing: {} of {}", bytes(done), bytes(total));
+                    if self.terminal {
+                        eprint!("\r{line}\x1b[K");
+                        self.drawn = true;
+                    } else {
+                        eprintln!("xget: {line}");
+                    }
+                }
+            }
+            Some(_) => {}
+            None => {
+                if node.is_serving() && let Some(ready) = self.ready.take() {
+                    ready();
+                }
+            }
+        }
+    }
+    fn say(&mut self, text: &str) {
+        self.clear();
+        let mut out = std::io::stdout().lock();
+        let _ = writeln!(out, "{} {text}", clock::time_of_day());
+        let _ = out.flush();
+    }
+    fn warn(&mut self, text: &str) {
+        self.clear();
+        eprintln!("{} warning: {text}", clock::time_of_day());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_for_people() {
+        assert_eq!(bytes(999), "999 B");
+        assert_eq!(bytes(1000), "1.0 kB");
+        assert_eq!(bytes(104_857_600), "104.9 MB");
+        assert_eq!(seconds(59.9), "59 s");
+        assert_eq!(seconds(61.0), "1:01 min");
+        assert_eq!(seconds(3661.0), "1:01 h");
+    }
+
+    #[test]
+    fn a_bar_is_never_longer_than_its_width() {
+        let mut progress = Progress { phase: "fetching", ..Progress::default() };
+        progress.tally.total_bytes = 10;
+        for have in [0, 5, 10, 11] {
+            progress.tally.have_bytes = have;
+            assert!(progress_line(&progress, Duration::from_secs(1), true).len() < 79);
+        }
+    }
+}
