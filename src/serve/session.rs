@@ -81,7 +81,7 @@ impl<T: Tree> Session<T> {
     pub fn new(conn: ConnId, msize_max: u32) -> Session<T> {
         Session {
             conn,
-            msize_max,
+            msize_max: msize_max.max(MSIZE_MIN),
             msize: FIRST_FRAME_LEN_MAX,
             dialect: None,
             fids: Fids::new(),

@@ -232,9 +232,7 @@ impl Transfer {
     /// or any when its own are through.
     fn next_help(&mut self, at: usize, asked: usize) -> Option<u32> {
         let idle = asked < WINDOW;
-        self.lowest_unasked(at, |t, stripe| {
-            idle || t.feeders[stripe].is_none() || t.lags(stripe)
-        })
+        self.lowest_unasked(at, |t, stripe| idle || t.feeders[stripe].is_none() || t.lags(stripe))
     }
 
     fn lowest_unasked(

@@ -164,6 +164,19 @@ fn readdir_with_no_room_for_one_entry_is_an_error() {
 }
 
 #[test]
+fn listings_fit_msize_with_room_for_headers() {
+    for dialect in DIALECTS {
+        let mut peer = Peer::attached_with(dialect, 256);
+        peer.opened(1, "many", 0);
+        let got = match dialect {
+            "9P2000.L" => peer.ask(treaddir(1, 1, 0, u32::MAX)),
+            _ => peer.read(1, 0, u32::MAX),
+        };
+        assert!((100..=232).contains(&got.data().len()), "{dialect}: {got:?}");
+    }
+}
+
+#[test]
 fn each_form_belongs_to_its_dialect_and_to_open_directories() {
     let mut peer = Peer::attached("9P2000.L");
     peer.opened(1, "dir", 0);

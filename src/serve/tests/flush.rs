@@ -169,7 +169,7 @@ fn the_number_of_parked_reads_is_bounded() {
 fn a_peer_that_never_listens_is_known() {
     let mut peer = Peer::attached("9P2000.L");
     peer.opened(1, "file", 0);
-    let mut send = |peer: &mut Peer, frame: Frame| {
+    let send = |peer: &mut Peer, frame: Frame| {
         peer.session.handle_frame(&mut peer.garden, &frame.done()).unwrap();
     };
     for _ in 0..OUTPUTS_MAX {

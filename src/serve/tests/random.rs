@@ -22,7 +22,7 @@ impl Dice {
         choices[self.below(choices.len() as u64) as usize]
     }
     fn fid(&mut self) -> u32 {
-        if self.below(20) == 0 { self.pick(&[NOFID, 1 << 31, 77]) } else { self.below(8) as u32 }
+        if self.below(20) == 0 { self.pick(&[0, NOFID, 77]) } else { 1 + self.below(6) as u32 }
     }
     fn tag(&mut self) -> u16 {
         if self.below(50) == 0 { 0xffff } else { self.below(12) as u16 }
@@ -67,7 +67,8 @@ impl Dice {
 fn tattach(dice: &mut Dice, dialect: &str, tag: u16) -> Frame {
     let afid = dice.pick(&[NOFID, NOFID, NOFID, 3]);
     let aname: &[u8] = dice.pick(&[b"", b"/", b"dir", b"nowhere"]);
-    let frame = Frame::new(TATTACH, tag).u32(dice.fid()).u32(afid).string(b"").string(aname);
+    let fid = dice.pick(&[0, 0, 0, 5]);
+    let frame = Frame::new(TATTACH, tag).u32(fid).u32(afid).string(b"").string(aname);
     if dialect == "9P2000" { frame } else { frame.u32(0) }
 }
 
@@ -77,21 +78,37 @@ fn request(dice: &mut Dice, dialect: &str) -> Frame {
     let linux = dialect == "9P2000.L";
     match dice.below(24) {
         0..2 => tattach(dice, dialect, tag),
-        2..8 => twalk(tag, fid, dice.fid(), &dice.names()),
-        8..11 if linux => {
+        2..6 => twalk(tag, 0, dice.fid(), &[dice.name()]),
+        6..8 => twalk(tag, fid, dice.fid(), &dice.names()),
+        8..12 if linux => {
             Frame::new(TLOPEN, tag).u32(fid).u32(dice.pick(&[0, 0, 0, 1, 2, 3, 0o1001, 0o100_000]))
         }
-        8..11 => Frame::new(TOPEN, tag).u32(fid).u8(dice.pick(&[0, 0, 0, 1, 2, 3, 0x11, 0x40])),
-        11..16 => tread(tag, fid, dice.offset(), dice.count()),
-        16 => twrite(tag, fid, dice.offset(), dice.name()),
-        17..19 => tflush(tag, dice.tag()),
-        19 => tfid(TCLUNK, tag, fid),
-        20 if dice.below(4) == 0 => tfid(TREMOVE, tag, fid),
-        21 if linux => Frame::new(TGETATTR, tag).u32(fid).u64(0x7ff),
-        21 => tfid(TSTAT, tag, fid),
-        22 => treaddir(tag, fid, dice.offset(), dice.count()),
+        8..12 => Frame::new(TOPEN, tag).u32(fid).u8(dice.pick(&[0, 0, 0, 1, 2, 3, 0x11, 0x40])),
+        12..16 => tread(tag, fid, dice.offset(), dice.count()),
+        16 => treaddir(tag, fid, dice.offset(), dice.count()),
+        17 => twrite(tag, fid, dice.offset(), dice.name()),
+        18 => tflush(tag, dice.tag()),
+        19..21 => tfid(TCLUNK, tag, fid),
+        21 => tfid(TREMOVE, tag, fid),
+        22 if linux => Frame::new(TGETATTR, tag).u32(fid).u64(0x7ff),
+        22 => tfid(TSTAT, tag, fid),
         _ => tfid(dice.pick(&[TSTATFS, TREADLINK, TFSYNC]), tag, fid),
     }
+}
+
+/// What a client does with a file, in one flight.
+fn visit(dice: &mut Dice, dialect: &str) -> Vec<Frame> {
+    let (fid, mode) = (dice.fid(), dice.pick(&[0, 0, 0, 1, 2, 3, 0x11]));
+    let open = match dialect {
+        "9P2000.L" => Frame::new(TLOPEN, dice.tag()).u32(fid).u32(mode.into()),
+        _ => Frame::new(TOPEN, dice.tag()).u32(fid).u8(mode),
+    };
+    let name = if dice.below(3) == 0 { b"parked" } else { dice.name() };
+    let mut frames = vec![twalk(dice.tag(), 0, fid, &[name]), open];
+    for _ in 0..dice.below(4) {
+        frames.push(tread(dice.tag(), fid, dice.offset(), dice.count()));
+    }
+    frames
 }
 
 /// The same with a bit of it broken; the size field stays true.
@@ -160,20 +177,25 @@ impl Watch {
     }
 }
 
-fn storm(seed: u64, dialect: &str, frames: u32) -> Watch {
+fn storm(seed: u64, dialect: &str, rounds: u32) -> Watch {
     let mut dice = Dice(seed);
     let mut watch =
         Watch { peer: Peer::attached(dialect), msize: MSIZE_MAX, waiting: BTreeSet::new() };
-    for _ in 0..frames {
+    for _ in 0..rounds {
         if watch.peer.session.dialect.is_none() || dice.below(400) == 0 {
             let msize = dice.pick(&[10, 256, 1000, 8192, 1 << 20]);
             let version = if dice.below(4) == 0 { "9P3000" } else { dialect };
             watch.send(tversion(0xffff, msize, version));
         }
-        let frame = request(&mut dice, dialect);
-        let frame = if dice.below(8) == 0 { broken(&mut dice, frame) } else { frame };
-        if frame.0.len() <= watch.peer.session.frame_len_max() as usize {
-            watch.send(frame);
+        let flight = match dice.below(4) {
+            0 => visit(&mut dice, dialect),
+            _ => vec![request(&mut dice, dialect)],
+        };
+        for frame in flight {
+            let frame = if dice.below(8) == 0 { broken(&mut dice, frame) } else { frame };
+            if frame.0.len() <= watch.peer.session.frame_len_max() as usize {
+                watch.send(frame);
+            }
         }
         if dice.below(10) == 0 {
             watch.peer.garden.arrived = dice.below(3) == 0;
@@ -182,6 +204,7 @@ fn storm(seed: u64, dialect: &str, frames: u32) -> Watch {
             for ticket in tickets.into_iter().chain([stale]) {
                 watch.resume(ticket);
             }
+            watch.peer.garden.arrived = false;
         }
     }
     watch
@@ -190,14 +213,15 @@ fn storm(seed: u64, dialect: &str, frames: u32) -> Watch {
 #[test]
 fn a_storm_of_requests_breaks_no_promise() {
     for dialect in DIALECTS {
+        let (mut closed, mut forgotten) = (0, 0);
         for seed in 1..=20 {
             let mut watch = storm(seed * 0x9e37_79b9, dialect, 1_000);
-            let garden = &watch.peer.garden;
-            // The storm has to reach what it is about.
-            eprintln!("{dialect} {seed} {} {}", garden.closed.len(), garden.forgotten.len());
-            assert!(garden.closed.len() > 20 && !garden.forgotten.is_empty(), "seed {seed}");
+            forgotten += watch.peer.garden.forgotten.len();
             watch.peer.close();
             watch.peer.close();
+            closed += watch.peer.garden.closed.len();
         }
+        // A storm that never reaches what it is about would prove nothing.
+        assert!(closed > 400 && forgotten > 150, "{dialect}: {closed} closed, {forgotten}");
     }
 }
