@@ -1,1 +1,0 @@
-//! Which node fetches which stripe from whom.

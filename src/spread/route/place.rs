@@ -1,0 +1,341 @@
+//! Who goes where: the choice of a parent, who succeeds a parent that stops
+//! serving, and what is put right when a slot becomes spare.
+//!
+//! The order of choice for a leaf: a spare slot of an inner node, the master
+//! within `head`, a slot lent by a node at home elsewhere. For an inner node:
+//! whatever is highest, the place of a leaf included. When there is none of
+//! these: the master up to a bound, then the nodes evenly up to theirs, and
+//! the master without bound as the last resort, since somebody must.
+
+use super::trees::{Ix, LENT, Link, MASTER, NOBODY};
+use super::{Forest, HEAD_FACTOR, LOOK_MAX, OVERCOMMIT_FACTOR, RELIEF_MAX};
+
+/// A place within everybody's budget.
+enum Spot {
+    Under(Ix),
+    /// The leaf or lender moves below, or to a spare slot.
+    InPlaceOf(Ix),
+    /// In the place of a leaf that its parent's rack is not that of; the leaf
+    /// goes where the newcomer would have gone.
+    Swap {
+        leaf: Ix,
+        under: Ix,
+    },
+}
+
+impl Forest {
+    /// Gives a detached node a parent.
+    pub(super) fn place(&mut self, ix: Ix, stripe: u8, may_displace: bool) {
+        match self.choose(ix, stripe, may_displace) {
+            Some(Spot::Under(parent)) => {
+                self.raise(parent, stripe);
+                self.attach(ix, parent, stripe);
+            }
+            Some(Spot::InPlaceOf(old)) => {
+                let orphans = self.take_place(ix, old, stripe);
+                if self.spare(ix) > 0 && self.allowed(old, ix) {
+                    self.attach(old, ix, stripe);
+                } else {
+                    self.place(old, stripe, false);
+                }
+                for orphan in orphans {
+                    self.place(orphan, stripe, false);
+                }
+            }
+            Some(Spot::Swap { leaf, under }) => {
+                self.take_place(ix, leaf, stripe);
+                self.raise(under, stripe);
+                self.attach(leaf, under, stripe);
+            }
+            None => self.attach(ix, self.overload(ix, stripe), stripe),
+        }
+    }
+
+    fn choose(&self, ix: Ix, stripe: u8, may_displace: bool) -> Option<Spot> {
+        let head_room = self.head_room(stripe);
+        let spare = self.spare_parent(ix, stripe);
+        if self.is_inner(ix, stripe) || self.kids_count(ix, stripe) > 0 {
+            if head_room {
+                return Some(Spot::Under(MASTER));
+            }
+            let level = |p: Ix| self.link(p, stripe).depth + 1;
+            let low = if may_displace { self.displaceable(ix, stripe) } else { None };
+            return match (spare, low) {
+                (Some(p), Some(l)) if level(p) <= self.link(l, stripe).depth => {
+                    Some(Spot::Under(p))
+                }
+                (_, Some(l)) => Some(Spot::InPlaceOf(l)),
+                (p, None) => p.map(Spot::Under),
+            };
+        }
+        let at_home = |p: &Ix| self.nodes[*p as usize].home == stripe;
+        match spare {
+            Some(p) if at_home(&p) || !head_room => {
+                Some(self.swap(ix, stripe, p).unwrap_or(Spot::Under(p)))
+            }
+            _ if head_room => Some(Spot::Under(MASTER)),
+            _ => None,
+        }
+    }
+
+    pub(super) fn head_room(&self, stripe: u8) -> bool {
+        self.trees[stripe as usize].master_load < self.limits.head
+    }
+
+    /// The highest spare slot, lent ones last.
+    fn spare_parent(&self, ix: Ix, stripe: u8) -> Option<Ix> {
+        self.spare_of(ix, stripe, 0).or_else(|| self.spare_of(ix, stripe, LENT))
+    }
+
+    /// The highest spare slot at home or lent, of the same rack if there is
+    /// one at most a level lower.
+    fn spare_of(&self, ix: Ix, stripe: u8, kind: u32) -> Option<Ix> {
+        let shelf = &self.trees[stripe as usize].free;
+        let fits = |key: &&(u32, u32, Ix)| self.allowed(ix, key.2);
+        let first = shelf.range((kind, 0, 0)..(kind + LENT, 0, 0)).find(fits)?;
+        let rack = self.rack(ix);
+        let near = |level: u32| shelf.range((level, rack, 0)..=(level, rack, Ix::MAX)).find(fits);
+        let found = if rack == 0 { None } else { near(first.0).or_else(|| near(first.0 + 1)) };
+        Some(found.unwrap_or(first).2)
+    }
+
+    /// The highest node that is not inner here and can be put elsewhere.
+    fn displaceable(&self, ix: Ix, stripe: u8) -> Option<Ix> {
+        let shelf = &self.trees[stripe as usize].low;
+        let room = self.spare(ix);
+        let fits = |key: &&(u32, u32, Ix)| {
+            let old = key.2;
+            let kids = self.kids_count(old, stripe);
+            self.allowed(ix, self.link(old, stripe).parent)
+                && (kids == 0 || kids < room)
+                && (room > 0 || self.spare_parent(old, stripe).is_some())
+        };
+        let first = shelf.iter().take(LOOK_MAX).find(fits)?;
+        let (level, rack) = (first.0, self.rack(ix));
+        let mut near = shelf.range((level, rack, 0)..=(level, rack, Ix::MAX)).take(LOOK_MAX);
+        let found = if rack == 0 { None } else { near.find(fits) };
+        Some(found.unwrap_or(first).2)
+    }
+
+    /// A place in the rack of a leaf whose best parent would be in another.
+    fn swap(&self, ix: Ix, stripe: u8, under: Ix) -> Option<Spot> {
+        let rack = self.rack(ix);
+        if rack == 0 || rack == self.rack(under) {
+            return None;
+        }
+        let level_max = self.link(under, stripe).depth + 2;
+        let shelf = &self.trees[stripe as usize].foreign;
+        let fits = |key: &&(u32, u32, Ix)| {
+            let leaf = key.2;
+            self.allowed(ix, self.link(leaf, stripe).parent) && self.allowed(leaf, under)
+        };
+        let mut near = shelf.range((rack, 0, 0)..=(rack, level_max, Ix::MAX)).take(LOOK_MAX);
+        near.find(fits).map(|key| Spot::Swap { leaf: key.2, under })
+    }
+
+    /// Before a slot is lent: the lender changes places with a higher leaf that
+    /// has nothing to lend. Else the last to come lend to each other, and make
+    /// a chain.
+    fn raise(&mut self, lender: Ix, stripe: u8) {
+        if lender == MASTER || self.nodes[lender as usize].home == stripe {
+            return;
+        }
+        let Link { parent, depth, .. } = *self.link(lender, stripe);
+        let shelf = &self.trees[stripe as usize].low;
+        let fits = |key: &&(u32, u32, Ix)| {
+            self.kids_count(key.2, stripe) == 0
+                && self.allowed(key.2, parent)
+                && self.allowed(lender, self.link(key.2, stripe).parent)
+        };
+        let mut higher = shelf.range(..(depth - 1, 0, 0)).take(LOOK_MAX);
+        let Some(&(_, _, leaf)) = higher.find(fits) else { return };
+        self.detach(lender, stripe);
+        self.take_place(lender, leaf, stripe);
+        self.attach(leaf, parent, stripe);
+    }
+
+    /// Nobody has a spare slot: who is given more than its budget.
+    fn overload(&self, ix: Ix, stripe: u8) -> Ix {
+        let most = self.limits.slots * OVERCOMMIT_FACTOR;
+        let fits = |key: &&(u32, u32, Ix)| {
+            key.0 < u32::from(most) && self.attached(key.2, stripe) && self.allowed(ix, key.2)
+        };
+        // A suspect takes nothing: it may hang anywhere but at the master.
+        let silent = self.nodes[ix as usize].standing.suspect;
+        let bound = self.limits.head * HEAD_FACTOR;
+        if !silent && self.trees[stripe as usize].master_load < bound {
+            return MASTER;
+        }
+        self.full.iter().find(fits).map_or(MASTER, |key| key.2)
+    }
+
+    /// Takes a node without children off its parents.
+    pub(super) fn detach_leaf(&mut self, ix: Ix) {
+        for stripe in self.stripes() {
+            if self.kids_count(ix, stripe) == 0 && self.attached(ix, stripe) {
+                self.detach(ix, stripe);
+            }
+        }
+    }
+
+    /// Gives all children of a node other parents; it must not serve any more.
+    pub(super) fn dissolve(&mut self, ix: Ix) {
+        let gone = self.nodes[ix as usize].standing.gone;
+        let mut waiting = Vec::new();
+        for stripe in self.stripes() {
+            self.orphan(ix, stripe, &mut waiting);
+            if gone && self.attached(ix, stripe) {
+                self.detach(ix, stripe);
+            }
+        }
+        // Those with subtrees first: the slots in them serve the leaves.
+        waiting.sort_by_key(|&(at, stripe)| {
+            !self.is_inner(at, stripe) && self.kids_count(at, stripe) == 0
+        });
+        for (at, stripe) in waiting {
+            self.place(at, stripe, true);
+        }
+    }
+
+    /// Takes the children of a node off it in one stripe: to its heir as far
+    /// as there is one, and else to those that wait for a place.
+    fn orphan(&mut self, ix: Ix, stripe: u8, waiting: &mut Vec<(Ix, u8)>) {
+        let kids = self.kids(ix, stripe);
+        let Some(heir) = self.heir(ix, stripe, &kids) else {
+            for kid in kids {
+                self.detach(kid, stripe);
+                waiting.push((kid, stripe));
+            }
+            return;
+        };
+        let wanted = kids.len() - usize::from(kids.contains(&heir));
+        for kid in self.kids(heir, stripe) {
+            if self.spare(heir) >= wanted {
+                break;
+            }
+            self.detach(kid, stripe);
+            waiting.push((kid, stripe));
+        }
+        self.detach(heir, stripe);
+        let left = self.take_place(heir, ix, stripe);
+        waiting.extend(left.into_iter().map(|orphan| (orphan, stripe)));
+        if !self.nodes[ix as usize].standing.gone {
+            waiting.push((ix, stripe));
+        }
+    }
+
+    /// Who takes the place of a node that has a subtree of more than leaves:
+    /// an inner node from the bottom of it, so that it leaves no such hole.
+    fn heir(&self, ix: Ix, stripe: u8, kids: &[Ix]) -> Option<Ix> {
+        let parent = self.link(ix, stripe).parent;
+        if parent == NOBODY || kids.iter().all(|&kid| self.kids_count(kid, stripe) == 0) {
+            return None;
+        }
+        let mut found = None;
+        let mut at = ix;
+        loop {
+            let mut kids = self.kids(at, stripe);
+            kids.retain(|&kid| self.is_inner(kid, stripe));
+            let childless = kids.iter().find(|&&kid| self.kids_count(kid, stripe) == 0);
+            let Some(&next) = childless.or(kids.last()) else { break };
+            found = Some(next);
+            at = next;
+        }
+        found.filter(|&heir| self.allowed(heir, parent))
+    }
+
+    /// Puts right what is overloaded or out of place, as far as there are
+    /// spare slots for it.
+    pub(super) fn relieve(&mut self) {
+        let mut left = RELIEF_MAX;
+        for stripe in self.stripes() {
+            while left > 0 && self.relieve_master(stripe) {
+                left -= 1;
+            }
+        }
+        while left > 0 && self.relieve_node() {
+            left -= 1;
+        }
+        for stripe in self.stripes() {
+            while left > 0 && self.reclaim(stripe) {
+                left -= 1;
+            }
+        }
+    }
+
+    /// Moves one child off the master if it has more than `head` of them.
+    fn relieve_master(&mut self, stripe: u8) -> bool {
+        let tree = &self.trees[stripe as usize];
+        if tree.master_load <= self.limits.head || tree.free.is_empty() {
+            return false;
+        }
+        let mut kids: Vec<Ix> = tree.master.iter().copied().take(LOOK_MAX).collect();
+        kids.sort_by_key(|&kid| self.kids_count(kid, stripe));
+        self.move_one(kids.into_iter().map(|kid| (kid, stripe)))
+    }
+
+    /// Moves one child off a node that has more of them than slots.
+    fn relieve_node(&mut self) -> bool {
+        let slots = u32::from(self.limits.slots);
+        let loaded = self.full.iter().rev().take_while(|key| key.0 > slots).take(LOOK_MAX);
+        let loaded: Vec<Ix> = loaded.map(|key| key.2).collect();
+        if loaded.is_empty() || self.stripes().all(|s| !self.has_room(s)) {
+            return false;
+        }
+        let edges = |ix: Ix| self.nodes[ix as usize].children.iter().map(|e| (e.child, e.stripe));
+        let edges: Vec<(Ix, u8)> = loaded.into_iter().flat_map(edges).collect();
+        self.move_one(edges.into_iter())
+    }
+
+    fn has_room(&self, stripe: u8) -> bool {
+        self.head_room(stripe) || !self.trees[stripe as usize].free.is_empty()
+    }
+
+    /// Moves the first of these that draws on its parent and has a better place.
+    fn move_one(&mut self, mut edges: impl Iterator<Item = (Ix, u8)>) -> bool {
+        let fits = |&(ix, stripe): &(Ix, u8)| {
+            !self.nodes[ix as usize].standing.suspect && self.has_spare_outside(ix, stripe)
+        };
+        let Some((ix, stripe)) = edges.find(fits) else { return false };
+        self.detach(ix, stripe);
+        self.place(ix, stripe, true);
+        true
+    }
+
+    /// Whether there is a place within budget that is not in its own subtree.
+    pub(super) fn has_spare_outside(&self, ix: Ix, stripe: u8) -> bool {
+        let shelf = &self.trees[stripe as usize].free;
+        let fits =
+            |key: &(u32, u32, Ix)| self.allowed(ix, key.2) && !self.is_below(key.2, ix, stripe);
+        self.head_room(stripe) || shelf.iter().take(LOOK_MAX).any(fits)
+    }
+
+    /// Moves one child off the lowest lender to a spare slot at home here, so
+    /// that the lender has its slots for its own stripe.
+    fn reclaim(&mut self, stripe: u8) -> bool {
+        let tree = &self.trees[stripe as usize];
+        let Some(&(level, _, lender)) = tree.lenders.last() else { return false };
+        for kid in self.kids(lender, stripe) {
+            let fits = |key: &&(u32, u32, Ix)| {
+                key.0 <= level && self.allowed(kid, key.2) && !self.is_below(key.2, kid, stripe)
+            };
+            let home = self.trees[stripe as usize].free.range(..(LENT, 0, 0));
+            if let Some(&(_, _, parent)) = home.take(LOOK_MAX).find(fits) {
+                self.detach(kid, stripe);
+                self.attach(kid, parent, stripe);
+                return true;
+            }
+        }
+        false
+    }
+
+    /// An inner node that may serve again goes up to where it is of use.
+    pub(super) fn lift(&mut self, ix: Ix) {
+        let stripe = self.nodes[ix as usize].home;
+        let highest = self.trees[stripe as usize].low.first().map_or(u32::MAX, |key| key.0);
+        if self.attached(ix, stripe) && highest < self.link(ix, stripe).depth {
+            self.detach(ix, stripe);
+            self.place(ix, stripe, true);
+        }
+    }
+}
