@@ -1,17 +1,20 @@
 //! Debug messages on standard error, by the original's bits (`-D`).
 
 use log::{LevelFilter, Log, Metadata, Record};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// `-D` bits and the log targets that they let through.
 const TARGETS: [(u32, &str); 5] =
     [(1, "general"), (2, "client"), (4, "server"), (8, "9p-server"), (16, "9p-client")];
 
-struct Bits(u32);
+struct Bits(AtomicU32);
+
+static BITS: Bits = Bits(AtomicU32::new(0));
 
 impl Log for Bits {
     fn enabled(&self, metadata: &Metadata) -> bool {
         let bit = TARGETS.iter().find(|(_, target)| *target == metadata.target());
-        bit.is_some_and(|(bit, _)| self.0 & bit != 0)
+        bit.is_some_and(|(bit, _)| self.0.load(Ordering::Relaxed) & bit != 0)
     }
     fn log(&self, record: &Record) {
         if self.enabled(record.metadata()) {
@@ -23,7 +26,8 @@ impl Log for Bits {
 
 /// Lets through what the bits ask for; with none, logging costs a comparison.
 pub fn init(bits: u32) {
-    if bits != 0 && log::set_boxed_logger(Box::new(Bits(bits))).is_ok() {
+    BITS.0.store(bits, Ordering::Relaxed);
+    if bits != 0 && log::set_logger(&BITS).is_ok() {
         log::set_max_level(LevelFilter::Trace);
     }
 }

@@ -10,7 +10,7 @@ mod master;
 mod parts;
 
 pub use conn::Part;
-pub use fetch::{FetchRequest, fetch};
+pub use fetch::{FetchRequest, fetch, resolve};
 pub use master::{ServeRequest, print_digest, serve};
 
 use crate::client::Frame;
@@ -69,6 +69,18 @@ pub trait Watch {
     fn turn(&mut self, node: &Node, inputs: &mut VecDeque<Input<'static>>);
     fn say(&mut self, text: &str);
     fn warn(&mut self, text: &str);
+}
+
+impl<W: Watch> Watch for &mut W {
+    fn turn(&mut self, node: &Node, inputs: &mut VecDeque<Input<'static>>) {
+        (**self).turn(node, inputs);
+    }
+    fn say(&mut self, text: &str) {
+        (**self).say(text);
+    }
+    fn warn(&mut self, text: &str) {
+        (**self).warn(text);
+    }
 }
 
 pub struct Loop<B: Backend, W: Watch> {

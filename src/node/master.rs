@@ -6,7 +6,7 @@ use super::{Common, Effect, Input};
 use crate::serve::Opener;
 use crate::spread::index::{Index, SelectError};
 use crate::spread::route::{self, Forest, Limits, NodeId, Parent};
-use crate::spread::talk::{self, Ask, Complaint, Source, Tally, Tell, addr_text, escape};
+use crate::spread::talk::{self, Ask, Complaint, Source, Tally, Tell, addr_text};
 use crate::tree::{Generation, Notice, Origin, Slot};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fmt::Write;
@@ -121,6 +121,10 @@ impl Master {
             Input::Tick => self.tell_waiting(common, now_ms),
             _ => {}
         }
+    }
+
+    pub fn is_serving(&self) -> bool {
+        self.whole.is_some()
     }
 
     pub fn first_hashing(&self) -> Option<(u64, u64)> {

@@ -68,7 +68,7 @@ pub enum Input<'a> {
     /// Time has come (`poll_timeout`).
     Tick,
     /// Somebody wants this process to end: leave in good order.
-    Leave,
+    Interrupted,
     /// It cannot go on: a local error that ends the fetch.
     Fatal { failure: Failure },
 }
@@ -87,6 +87,8 @@ pub enum StoreResult {
 /// Why the fetch, or one file of it, failed: gives the exit status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Status {
+    /// By a signal.
+    Interrupted,
     Connection,
     Source,
     Verification,
@@ -229,6 +231,14 @@ impl Node {
         match &self.role {
             Role::Master(master) => master.first_hashing(),
             Role::Fetch(_) => None,
+        }
+    }
+
+    /// A master has a generation to serve.
+    pub fn is_serving(&self) -> bool {
+        match &self.role {
+            Role::Master(master) => master.is_serving(),
+            Role::Fetch(_) => false,
         }
     }
 

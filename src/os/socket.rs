@@ -61,7 +61,8 @@ pub fn tune(stream: &TcpStream) {
     let _ = setsockopt(stream, sockopt::TcpKeepIdle, &KEEP_IDLE_S);
     let _ = setsockopt(stream, sockopt::TcpKeepInterval, &KEEP_INTERVAL_S);
     let _ = setsockopt(stream, sockopt::TcpKeepCount, &KEEP_COUNT);
-    let value = &raw const UNSENT_BYTES;
+    let unsent_bytes = UNSENT_BYTES;
+    let value = &raw const unsent_bytes;
     // SAFETY: the descriptor is open while `stream` lives, and the pointer and
     // length are those of one c_int, as tcp(7) wants for TCP_NOTSENT_LOWAT.
     unsafe {
@@ -77,8 +78,8 @@ pub fn tune(stream: &TcpStream) {
 
 /// Sends what fits; `more` says that bulk data follow at once.
 pub fn send(stream: &TcpStream, bytes: &[u8], more: bool) -> io::Result<usize> {
-    let mut flags = MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT;
-    flags.set(MsgFlags::MSG_MORE, more);
+    let more = if more { libc::MSG_MORE } else { 0 };
+    let flags = MsgFlags::from_bits_retain(libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT | more);
     Ok(socket::send(stream.as_raw_fd(), bytes, flags)?)
 }
 

@@ -9,7 +9,7 @@ mod cache;
 mod dirs;
 mod hash;
 mod name;
-mod recheck;
+pub mod recheck;
 pub mod scan;
 pub mod sha256;
 pub mod source;

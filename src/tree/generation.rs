@@ -45,7 +45,7 @@ impl PieceSet {
 #[derive(Debug)]
 pub struct Content {
     pub index: Rc<Index>,
-    pub map: PieceMap,
+    pub map: Rc<PieceMap>,
 }
 
 /// Which pieces of a generation a node holds.
@@ -94,7 +94,7 @@ impl Generation {
         let index_bytes = index.encode();
         let head = IndexPieces::of(&index_bytes, index.piece_len);
         let map = PieceMap::new(head.clone(), &index);
-        let content = Some(Rc::new(Content { index, map }));
+        let content = Some(Rc::new(Content { index, map: Rc::new(map) }));
         Generation { head, index_bytes, content, origin, list_known: true, held: Held::All }
     }
 

@@ -13,7 +13,7 @@ pub use generation::{Content, Generation, Origin, PieceSet};
 pub use place::{Place, Role, Slot, Stream};
 pub use workers::Workers;
 
-use crate::serve::{Access, Answer, ConnId, DirEntry, Opener, Ticket, Tree};
+use crate::serve::{Access, Answer, ConnId, DirEntry, Opener, Ticket, Totals, Tree};
 use crate::spread::digest::Digest;
 use crate::spread::index::{Entry, Kind};
 use crate::spread::talk::LINE_LEN_MAX;
@@ -80,6 +80,8 @@ pub struct NameSpace {
     checksums: HashMap<(Slot, u32), Result<[u8; 32], ()>>,
     peers: HashMap<ConnId, SocketAddr>,
     waits: HashMap<Wait, Vec<Ticket>>,
+    /// The other way round, so that a read that is given up leaves no trace.
+    parked: HashMap<Ticket, Wait>,
     notices: VecDeque<Notice>,
     /// Only a master routes, takes log lines and registers workers.
     is_master: bool,
@@ -99,6 +101,7 @@ impl NameSpace {
             checksums: HashMap::new(),
             peers: HashMap::new(),
             waits: HashMap::new(),
+            parked: HashMap::new(),
             notices: VecDeque::new(),
             is_master,
         }
@@ -207,13 +210,16 @@ impl NameSpace {
     }
 
     fn wake(&mut self, wait: Wait) -> Vec<Ticket> {
-        self.waits.remove(&wait).unwrap_or_default()
+        let tickets = self.waits.remove(&wait).unwrap_or_default();
+        tickets.iter().for_each(|ticket| {
+            self.parked.remove(ticket);
+        });
+        tickets
     }
 
     fn park(&mut self, wait: Wait, ticket: Ticket) -> Answer<Bulk> {
-        let tickets = self.waits.entry(wait).or_default();
-        if !tickets.contains(&ticket) {
-            tickets.push(ticket);
+        if self.parked.insert(ticket, wait).is_none() {
+            self.waits.entry(wait).or_default().push(ticket);
         }
         Answer::Park
     }
@@ -553,7 +559,7 @@ impl Tree for NameSpace {
         match place {
             Place::Route => {
                 self.conversations.remove(&opener);
-                self.waits.remove(&Wait::Answer(opener));
+                self.wake(Wait::Answer(opener));
                 self.notices.push_back(Notice::Hung(opener));
             }
             Place::Member { role: Role::Avail, .. } => self.workers.close(opener),
@@ -610,6 +616,24 @@ impl Tree for NameSpace {
             Place::Route => self.read_conversation(opener, count, ticket),
             _ => Err(wire::EISDIR),
         }
+    }
+
+    fn forget(&mut self, ticket: Ticket) {
+        let Some(wait) = self.parked.remove(&ticket) else { return };
+        if let Some(tickets) = self.waits.get_mut(&wait) {
+            tickets.retain(|t| *t != ticket);
+            if tickets.is_empty() {
+                self.waits.remove(&wait);
+            }
+        }
+    }
+
+    fn totals(&self) -> Totals {
+        let index = self.shown_generation().and_then(|g| g.content.as_deref()).map(|c| &c.index);
+        index.map_or(Totals::default(), |index| Totals {
+            files: index.files_count(),
+            bytes: index.bytes_total(),
+        })
     }
 
     fn write(

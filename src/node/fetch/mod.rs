@@ -209,7 +209,7 @@ impl Fetch {
             Input::Prepared => self.begin_moving(common, now_ms),
             Input::Finished { failures } => self.finished(common, now_ms, failures),
             Input::Log { text } => self.desk.log(common, &text),
-            Input::Leave => self.leave(common, now_ms),
+            Input::Interrupted => self.interrupted(common, now_ms),
             Input::Fatal { failure } => self.fail(common, failure),
             Input::Tick => self.tick(common, now_ms),
             _ => {}
@@ -503,7 +503,7 @@ impl Fetch {
         let map = PieceMap::new(generation.head.clone(), &index);
         self.transfer.extend(map.count());
         self.tally.total_bytes = index.bytes_total();
-        let content = Rc::new(Content { index: Rc::new(index), map });
+        let content = Rc::new(Content { index: Rc::new(index), map: Rc::new(map) });
         common.space.set_content(slot, content.clone());
         self.content = Some(content.clone());
         self.phase = Phase::Preparing;
@@ -785,6 +785,20 @@ impl Fetch {
             self.desk.log(common, &text);
         }
         self.phase = Phase::Reporting { until_ms: now_ms + REPORT_MS };
+    }
+
+    /// What is here stays for the next run; children are given to others.
+    fn interrupted(&mut self, common: &mut Common, now_ms: u64) {
+        match self.phase {
+            Phase::Lingering { .. } => self.leave(common, now_ms),
+            Phase::Reporting { .. } | Phase::Leaving { .. } | Phase::Over => self.exit(common),
+            _ => self.fail(common, Failure {
+                status: Status::Interrupted,
+                what: String::new(),
+                why: "interrupted; the same command goes on from here".into(),
+                fatal: true,
+            }),
+        }
     }
 
     fn leave(&mut self, common: &mut Common, now_ms: u64) {
