@@ -1,0 +1,143 @@
+//! What to do when the boot cannot go on.
+//!
+//! Pure policy: kinds of trouble to retries, settings to an ending. Never
+//! silent, never for ever without a word, never a shell that was not asked
+//! for, and never on with something that could not be verified.
+
+use super::FetchError;
+
+/// How a failed boot ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    Reboot,
+    PowerOff,
+    Halt,
+}
+
+impl End {
+    pub fn verb(self) -> &'static str {
+        match self {
+            End::Reboot => "rebooting",
+            End::PowerOff => "powering off",
+            End::Halt => "halting",
+        }
+    }
+}
+
+/// How long to go on saying why, before the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Countdown {
+    Seconds(u32),
+    /// `panic=0`: until somebody comes, saying so every minute.
+    Forever,
+}
+
+const COUNTDOWN_S: u32 = 30;
+/// Nodes that failed together do not come back together.
+const SPREAD_S: u32 = 10;
+
+/// `panic=` as the kernel has it (kernel-parameters.txt): above 0 seconds,
+/// 0 for ever, below 0 at once. Without it, half a minute and a bit that
+/// differs from node to node.
+pub fn countdown(panic_s: Option<i64>, seed: u64) -> Countdown {
+    match panic_s {
+        Some(0) => Countdown::Forever,
+        Some(seconds) if seconds < 0 => Countdown::Seconds(0),
+        Some(seconds) => Countdown::Seconds(u32::try_from(seconds).unwrap_or(u32::MAX)),
+        None => Countdown::Seconds(COUNTDOWN_S + (seed % u64::from(SPREAD_S)) as u32),
+    }
+}
+
+/// The seconds before the end at which a line is due: the first, each tenth,
+/// and the last five.
+pub fn says(left_s: u32, first: bool) -> bool {
+    first || left_s % 10 == 0 || left_s <= 5
+}
+
+/// What a failed fetch deserves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Retry {
+    /// The network may heal: soon, and then less often.
+    Backoff,
+    /// The operator has to do something: every now and then, spread out.
+    Poll,
+    /// The address is gone: the network has to be set up again.
+    Network,
+    /// More tries make it no better.
+    Never,
+}
+
+pub fn retry(error: &FetchError) -> Retry {
+    match error {
+        FetchError::Unreachable(_) => Retry::Backoff,
+        FetchError::NoImage(_) => Retry::Poll,
+        FetchError::Stopped(_) => Retry::Network,
+        FetchError::Tampered(_) | FetchError::NoRoom(_) | FetchError::Local(_) => Retry::Never,
+    }
+}
+
+const BACKOFF_FIRST_MS: u64 = 500;
+const BACKOFF_MAX_MS: u64 = 30_000;
+const POLL_FIRST_MS: u64 = 30_000;
+const POLL_SPREAD_MS: u64 = 270_000;
+
+/// The pause before try number `tries` (the first failed try is 1). `random`
+/// spreads it, so that a thousand nodes do not knock together.
+pub fn pause_ms(retry: Retry, tries: u32, random: u64) -> u64 {
+    match retry {
+        Retry::Backoff => {
+            let doubled = BACKOFF_FIRST_MS << tries.saturating_sub(1).min(10);
+            let full = doubled.min(BACKOFF_MAX_MS);
+            full / 2 + random % (full / 2)
+        }
+        Retry::Poll => POLL_FIRST_MS + random % POLL_SPREAD_MS,
+        Retry::Network | Retry::Never => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn panic_parameter_rules_the_countdown() {
+        assert_eq!(countdown(Some(0), 7), Countdown::Forever);
+        assert_eq!(countdown(Some(-1), 7), Countdown::Seconds(0));
+        assert_eq!(countdown(Some(10), 7), Countdown::Seconds(10));
+        assert_eq!(countdown(Some(i64::MAX), 7), Countdown::Seconds(u32::MAX));
+        assert_eq!(countdown(None, 7), Countdown::Seconds(37));
+        for seed in 0..100 {
+            let Countdown::Seconds(seconds) = countdown(None, seed) else { panic!("{seed}") };
+            assert!((30..40).contains(&seconds));
+        }
+    }
+
+    #[test]
+    fn a_countdown_speaks_often_enough() {
+        let said: Vec<u32> = (0..=33).rev().filter(|left| says(*left, *left == 33)).collect();
+        assert_eq!(said, [33, 30, 20, 10, 5, 4, 3, 2, 1, 0]);
+    }
+
+    #[test]
+    fn only_trouble_that_can_pass_is_retried() {
+        let why = String::new;
+        assert_eq!(retry(&FetchError::Unreachable(why())), Retry::Backoff);
+        assert_eq!(retry(&FetchError::NoImage(why())), Retry::Poll);
+        assert_eq!(retry(&FetchError::Stopped(why())), Retry::Network);
+        assert_eq!(retry(&FetchError::Tampered(why())), Retry::Never);
+        assert_eq!(retry(&FetchError::NoRoom(why())), Retry::Never);
+    }
+
+    #[test]
+    fn pauses_grow_to_a_limit_and_differ() {
+        for random in [0, 1, 999, u64::MAX] {
+            let first = pause_ms(Retry::Backoff, 1, random);
+            assert!((250..500).contains(&first), "{first}");
+            let late = pause_ms(Retry::Backoff, 1000, random);
+            assert!((15_000..30_000).contains(&late), "{late}");
+            let poll = pause_ms(Retry::Poll, 1, random);
+            assert!((30_000..300_000).contains(&poll), "{poll}");
+        }
+        assert_ne!(pause_ms(Retry::Backoff, 5, 3), pause_ms(Retry::Backoff, 5, 4));
+    }
+}

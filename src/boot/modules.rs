@@ -1,0 +1,332 @@
+//! Which kernel modules a device wants, and in which order they go in.
+//!
+//! Pure: the texts that depmod(8) wrote (modules.alias, .dep, .softdep,
+//! .builtin) and the blacklist in, module names out. Refuses to know sysfs
+//! and how a module is loaded: that is `drivers`.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Deeper chains of dependencies are a loop or a mistake.
+const DEPTH_MAX: usize = 32;
+
+struct Module {
+    /// Relative to the directory of modules.dep.
+    path: String,
+    needs: Vec<String>,
+    before: Vec<String>,
+    after: Vec<String>,
+}
+
+/// All that can be loaded.
+#[derive(Default)]
+pub struct Catalogue {
+    aliases: Vec<(String, String)>,
+    modules: BTreeMap<String, Module>,
+    builtin: BTreeSet<String>,
+    never: BTreeSet<String>,
+}
+
+/// The texts of one `/lib/modules/<release>`.
+#[derive(Default)]
+pub struct Texts {
+    pub dep: String,
+    pub alias: String,
+    pub softdep: String,
+    pub builtin: String,
+}
+
+impl Catalogue {
+    pub fn new(texts: &Texts, never: &[String]) -> Catalogue {
+        let mut catalogue = Catalogue {
+            never: never.iter().map(|name| canonical(name)).collect(),
+            builtin: texts.builtin.lines().map(module_name).collect(),
+            ..Catalogue::default()
+        };
+        for line in texts.dep.lines() {
+            catalogue.add_dep(line);
+        }
+        for line in texts.softdep.lines() {
+            catalogue.add_softdep(line);
+        }
+        for line in texts.alias.lines() {
+            let mut words = line.split_ascii_whitespace();
+            if let (Some("alias"), Some(pattern), Some(name)) =
+                (words.next(), words.next(), words.next())
+            {
+                catalogue.aliases.push((pattern.to_string(), canonical(name)));
+            }
+        }
+        catalogue
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.modules.is_empty()
+    }
+
+    pub fn len(&self) -> usize {
+        self.modules.len()
+    }
+
+    pub fn has(&self, name: &str) -> bool {
+        self.modules.contains_key(name)
+    }
+
+    /// `kernel/a/b.ko: kernel/c/d.ko kernel/e/f.ko`
+    fn add_dep(&mut self, line: &str) {
+        let Some((path, needs)) = line.split_once(':') else { return };
+        let module = Module {
+            path: path.to_string(),
+            needs: needs.split_ascii_whitespace().map(module_name).collect(),
+            before: Vec::new(),
+            after: Vec::new(),
+        };
+        self.modules.insert(module_name(path), module);
+    }
+
+    /// `softdep a pre: b c post: d` (modprobe.d(5))
+    fn add_softdep(&mut self, line: &str) {
+        let mut words = line.split_ascii_whitespace();
+        let (Some("softdep"), Some(name)) = (words.next(), words.next()) else { return };
+        let Some(module) = self.modules.get_mut(&canonical(name)) else { return };
+        let mut after = false;
+        for word in words {
+            match word {
+                "pre:" => after = false,
+                "post:" => after = true,
+                name if after => module.after.push(canonical(name)),
+                name => module.before.push(canonical(name)),
+            }
+        }
+    }
+
+    /// The modules that say they drive a device of this modalias.
+    pub fn matching(&self, modalias: &str) -> Vec<&str> {
+        let hits = self.aliases.iter().filter(|(pattern, _)| fits(pattern, modalias));
+        let mut names: Vec<&str> = hits
+            .map(|(_, name)| name.as_str())
+            .filter(|name| self.modules.contains_key(*name) && !self.never.contains(*name))
+            .collect();
+        names.sort_unstable();
+        names.dedup();
+        names
+    }
+
+    /// Names and paths in the order of loading, without those in `loaded`.
+    pub fn order(&self, name: &str, loaded: &BTreeSet<String>) -> Vec<(String, String)> {
+        let mut order = Vec::new();
+        let mut seen = loaded.clone();
+        self.visit(&canonical(name), &mut seen, &mut order, 0);
+        order
+    }
+
+    fn visit(
+        &self,
+        name: &str,
+        seen: &mut BTreeSet<String>,
+        order: &mut Vec<(String, String)>,
+        depth: usize,
+    ) {
+        if depth > DEPTH_MAX || self.never.contains(name) || self.builtin.contains(name) {
+            return;
+        }
+        let Some(module) = self.modules.get(name) else { return };
+        if !seen.insert(name.to_string()) {
+            return;
+        }
+        // modules.dep lists the nearest first, so that the last has to go in
+        // first (modprobe(8)).
+        for need in module.before.iter().chain(module.needs.iter().rev()) {
+            self.visit(need, seen, order, depth + 1);
+        }
+        order.push((name.to_string(), module.path.clone()));
+        for later in &module.after {
+            self.visit(later, seen, order, depth + 1);
+        }
+    }
+}
+
+/// `kernel/drivers/net/virtio-net.ko.xz` is `virtio_net`.
+pub fn module_name(path: &str) -> String {
+    let file = path.trim().rsplit('/').next().unwrap_or(path);
+    canonical(file.split(".ko").next().unwrap_or(file))
+}
+
+fn canonical(name: &str) -> String {
+    name.replace('-', "_")
+}
+
+/// fnmatch(3) without flags, as libkmod uses it: `*`, `?` and `[a-z]`.
+///
+/// One star at a time is kept to come back to, so the worst case is the
+/// product of both lengths, and not exponential.
+pub fn fits(pattern: &str, text: &str) -> bool {
+    let (pattern, text) = (pattern.as_bytes(), text.as_bytes());
+    let (mut at, mut p) = (0, 0);
+    let mut star: Option<(usize, usize)> = None;
+    while at < text.len() {
+        if pattern.get(p) == Some(&b'*') {
+            star = Some((p, at));
+            p += 1;
+        } else if let Some(len) = one(&pattern[p..], text[at]) {
+            p += len;
+            at += 1;
+        } else if let Some((star_p, star_at)) = star {
+            star = Some((star_p, star_at + 1));
+            p = star_p + 1;
+            at = star_at + 1;
+        } else {
+            return false;
+        }
+    }
+    pattern[p..].iter().all(|byte| *byte == b'*')
+}
+
+/// The length of the leading element of the pattern, if it takes this byte.
+fn one(pattern: &[u8], byte: u8) -> Option<usize> {
+    match *pattern.first()? {
+        b'?' => Some(1),
+        b'[' => set(pattern, byte),
+        b'\\' if pattern.len() > 1 => (pattern[1] == byte).then_some(2),
+        literal => (literal == byte).then_some(1),
+    }
+}
+
+fn set(pattern: &[u8], byte: u8) -> Option<usize> {
+    let mut at = 1;
+    let negated = matches!(pattern.get(at), Some(b'!' | b'^'));
+    at += usize::from(negated);
+    let first = at;
+    let mut within = false;
+    loop {
+        let low = *pattern.get(at)?;
+        if low == b']' && at > first {
+            return (within != negated).then_some(at + 1);
+        }
+        if pattern.get(at + 1) == Some(&b'-') && pattern.get(at + 2).is_some_and(|c| *c != b']') {
+            within |= (low..=pattern[at + 2]).contains(&byte);
+            at += 3;
+        } else {
+            within |= low == byte;
+            at += 1;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DEP: &str = "\
+kernel/drivers/net/virtio_net.ko: kernel/net/core/failover.ko kernel/drivers/net/net_failover.ko kernel/drivers/virtio/virtio.ko
+kernel/drivers/net/net_failover.ko: kernel/net/core/failover.ko
+kernel/net/core/failover.ko:
+kernel/drivers/virtio/virtio.ko:
+kernel/drivers/virtio/virtio-pci.ko: kernel/drivers/virtio/virtio.ko
+kernel/a.ko: kernel/b.ko
+kernel/b.ko: kernel/a.ko
+";
+    const ALIAS: &str = "\
+# Aliases extracted from modules themselves.
+alias virtio:d00000001v* virtio_net
+alias pci:v00001AF4d*sv*sd*bc*sc*i* virtio_pci
+alias pci:v00001AF4d*sv*sd*bc*sc*i* missing_module
+";
+
+    fn catalogue(softdep: &str, never: &[&str]) -> Catalogue {
+        let texts = Texts {
+            dep: DEP.into(),
+            alias: ALIAS.into(),
+            softdep: softdep.into(),
+            builtin: "kernel/net/core/builtin-thing.ko\n".into(),
+        };
+        let never: Vec<String> = never.iter().map(|name| name.to_string()).collect();
+        Catalogue::new(&texts, &never)
+    }
+
+    fn order(catalogue: &Catalogue, name: &str) -> Vec<String> {
+        catalogue.order(name, &BTreeSet::new()).into_iter().map(|(name, _)| name).collect()
+    }
+
+    #[test]
+    fn patterns_as_in_fnmatch() {
+        for (pattern, text, expected) in [
+            ("virtio:d00000001v*", "virtio:d00000001v00001AF4", true),
+            ("virtio:d00000001v*", "virtio:d00000002v00001AF4", false),
+            ("pci:v*d0000100Esv*sd*bc*sc*i*", "pci:v00008086d0000100Esv0sd1bc02sc00i00", true),
+            ("a*b*c", "axxbyybzzc", true),
+            ("a*b*c", "axxbyybzz", false),
+            ("a?c", "abc", true),
+            ("a?c", "ac", false),
+            ("[0-9a-f]x", "ex", true),
+            ("[0-9a-f]x", "gx", false),
+            ("[!0-9]", "a", true),
+            ("[!0-9]", "5", false),
+            ("[]]", "]", true),
+            ("[a-]", "-", true),
+            ("[a", "a", false),
+            ("a\\*", "a*", true),
+            ("a\\*", "ab", false),
+            ("", "", true),
+            ("*", "", true),
+            ("**", "abc", true),
+            ("a", "", false),
+        ] {
+            assert_eq!(fits(pattern, text), expected, "{pattern} {text}");
+        }
+    }
+
+    #[test]
+    fn a_nasty_pattern_takes_no_time() {
+        let text = "a".repeat(4000);
+        assert!(!fits(&format!("{}b", "a*".repeat(200)), &text));
+    }
+
+    #[test]
+    fn devices_find_modules_that_are_there() {
+        let catalogue = catalogue("", &[]);
+        assert_eq!(catalogue.matching("virtio:d00000001v00001AF4"), ["virtio_net"]);
+        let pci = "pci:v00001AF4d00001000sv00001AF4sd00000001bc02sc00i00";
+        assert_eq!(catalogue.matching(pci), ["virtio_pci"]);
+        assert!(catalogue.matching("usb:v1").is_empty());
+    }
+
+    #[test]
+    fn what_is_needed_goes_in_first_and_once() {
+        let catalogue = catalogue("", &[]);
+        let expected = ["virtio", "failover", "net_failover", "virtio_net"];
+        assert_eq!(order(&catalogue, "virtio-net"), expected);
+        let loaded = ["failover", "virtio"].iter().map(|name| name.to_string()).collect();
+        let rest = catalogue.order("virtio_net", &loaded);
+        assert_eq!(rest[0].1, "kernel/drivers/net/net_failover.ko");
+        assert_eq!(rest.len(), 2);
+    }
+
+    #[test]
+    fn soft_dependencies_before_and_after() {
+        let catalogue = catalogue("softdep failover pre: virtio-pci post: virtio_net absent\n", &[]);
+        let expected = ["virtio", "virtio_pci", "failover", "net_failover", "virtio_net"];
+        assert_eq!(order(&catalogue, "failover"), expected);
+    }
+
+    #[test]
+    fn loops_end() {
+        assert_eq!(order(&catalogue("", &[]), "a"), ["b", "a"]);
+        let soft = catalogue("softdep failover post: virtio\nsoftdep virtio post: failover\n", &[]);
+        assert_eq!(order(&soft, "failover"), ["failover", "virtio"]);
+    }
+
+    #[test]
+    fn blacklisted_and_built_in_modules_stay_out() {
+        let catalogue = catalogue("", &["virtio-pci", "failover"]);
+        assert!(catalogue.matching("pci:v00001AF4d1sv1sd1bc02sc00i00").is_empty());
+        assert_eq!(order(&catalogue, "net_failover"), ["net_failover"]);
+        assert!(order(&catalogue, "builtin_thing").is_empty());
+    }
+
+    #[test]
+    fn names_of_files() {
+        assert_eq!(module_name("kernel/net/9p/9pnet-virtio.ko.xz"), "9pnet_virtio");
+        assert_eq!(module_name("a.ko"), "a");
+        assert_eq!(module_name("tcp_b-c"), "tcp_b_c");
+    }
+}

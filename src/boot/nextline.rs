@@ -1,0 +1,143 @@
+//! The command line of the system that is started.
+//!
+//! Pure. The image says what it wants in its file `cmdline`; added is what
+//! only this boot knows: which interface it came by, the consoles, what to do
+//! on a panic, the master, an address that was set by hand, and how the
+//! system came there. What the image sets itself is never touched.
+
+use super::cmdline::{Cmdline, words};
+use super::ipconfig::Mac;
+
+/// What this boot found out.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Journey {
+    /// The interface that was used; none when it is not Ethernet.
+    pub mac: Option<Mac>,
+    /// The master that served, as in `xget.master=`.
+    pub master: String,
+    pub image: String,
+    /// Of the generation that was verified; 64 hexadecimal digits.
+    pub digest: String,
+    /// The address was given on our own line, and not by DHCP.
+    pub static_ip: bool,
+    /// `xget.append=`
+    pub append: Option<String>,
+}
+
+/// Passed on as they are: where to talk and when to give up.
+const PASSED: [&str; 2] = ["console", "panic"];
+/// Passed on with an address set by hand; no DHCP will tell it again.
+const PASSED_STATIC: [&str; 6] = ["ip", "nfsaddrs", "bootdev", "ifname", "nameserver", "vlan"];
+/// Written by boot loaders about files that are not these.
+const DROPPED: [&str; 2] = ["BOOT_IMAGE", "initrd"];
+/// Digits of the digest that name a generation well enough for people.
+const DIGEST_LEN: usize = 16;
+
+/// Joins the image's words with ours. `own` is the line of this boot.
+pub fn compose(image_text: &str, own: &Cmdline, journey: &Journey) -> String {
+    let image = Cmdline::parse(image_text);
+    let all = words(image_text);
+    let (before, after) = all.split_at(image.params.len());
+    let mut line: Vec<String> = image
+        .params
+        .iter()
+        .zip(before)
+        .filter(|(param, _)| !DROPPED.contains(&param.name.as_str()))
+        .map(|(_, word)| word.to_string())
+        .collect();
+    let passed = own.params.iter().filter(|param| {
+        let name = param.name.as_str();
+        let wanted = PASSED.contains(&name) || journey.static_ip && PASSED_STATIC.contains(&name);
+        wanted && !image.has(name)
+    });
+    line.extend(passed.map(|param| param.raw.clone()));
+    let told = told(journey);
+    line.extend(told.into_iter().filter(|(name, _)| !image.has(name)).map(|(name, value)| {
+        let quote = if value.contains(' ') { "\"" } else { "" };
+        format!("{name}={quote}{value}{quote}")
+    }));
+    line.extend(journey.append.clone());
+    line.extend(after.iter().map(|word| word.to_string()));
+    line.join(" ")
+}
+
+/// What the next system cannot find out by itself.
+fn told(journey: &Journey) -> Vec<(&'static str, String)> {
+    let mut told = Vec::new();
+    if let Some(mac) = journey.mac {
+        told.push(("BOOTIF", format!("01-{}", mac.to_string().replace(':', "-"))));
+    }
+    told.push(("xget.master", journey.master.clone()));
+    told.push(("xget.image", journey.image.clone()));
+    let digest = journey.digest.get(..DIGEST_LEN).unwrap_or(&journey.digest);
+    told.push(("xget.booted", digest.to_string()));
+    told
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn journey() -> Journey {
+        Journey {
+            mac: Mac::parse("52:54:00:12:34:56"),
+            master: "10.0.0.1:20004".into(),
+            image: "rocky9".into(),
+            digest: "0123456789abcdef0123".into(),
+            static_ip: false,
+            append: None,
+        }
+    }
+
+    const TOLD: &str = "BOOTIF=01-52-54-00-12-34-56 xget.master=10.0.0.1:20004 xget.image=rocky9 xget.booted=0123456789abcdef";
+
+    #[test]
+    fn the_image_comes_first_and_the_journey_after() {
+        let own = Cmdline::parse("BOOT_IMAGE=/x console=tty0 console=ttyS0,115200 panic=9 quiet ip=dhcp xget.shell");
+        let line = compose("root=tmpfs ro\n", &own, &journey());
+        assert_eq!(line, format!("root=tmpfs ro console=tty0 console=ttyS0,115200 panic=9 {TOLD}"));
+    }
+
+    #[test]
+    fn what_the_image_sets_stays() {
+        let own = Cmdline::parse("console=ttyS0 panic=9");
+        let line = compose("console=hvc0 panic=0 BOOTIF=x xget.master=m", &own, &journey());
+        assert_eq!(
+            line,
+            "console=hvc0 panic=0 BOOTIF=x xget.master=m xget.image=rocky9 xget.booted=0123456789abcdef"
+        );
+    }
+
+    #[test]
+    fn a_static_address_travels_and_a_leased_one_does_not() {
+        let own = Cmdline::parse("ip=10.0.0.9::10.0.0.1:24 nameserver=10.0.0.3");
+        assert_eq!(compose("", &own, &journey()), TOLD);
+        let by_hand = Journey { static_ip: true, ..journey() };
+        let line = compose("", &own, &by_hand);
+        assert_eq!(line, format!("ip=10.0.0.9::10.0.0.1:24 nameserver=10.0.0.3 {TOLD}"));
+    }
+
+    #[test]
+    fn boot_loader_words_go_and_quotes_stay() {
+        let line = compose(
+            "BOOT_IMAGE=/v initrd=/i a=\"b c\" crashkernel=1G",
+            &Cmdline::default(),
+            &journey(),
+        );
+        assert_eq!(line, format!("a=\"b c\" crashkernel=1G {TOLD}"));
+    }
+
+    #[test]
+    fn words_for_the_next_init_stay_behind() {
+        let more = Journey { append: Some("debug loglevel=8".into()), ..journey() };
+        let line = compose("quiet -- single BOOT_IMAGE=kept", &Cmdline::default(), &more);
+        assert_eq!(line, format!("quiet {TOLD} debug loglevel=8 -- single BOOT_IMAGE=kept"));
+    }
+
+    #[test]
+    fn infiniband_has_no_bootif_and_spaces_get_quotes() {
+        let odd = Journey { mac: None, image: "my image".into(), ..journey() };
+        let line = compose("", &Cmdline::default(), &odd);
+        assert!(line.starts_with("xget.master=") && line.contains("xget.image=\"my image\""));
+    }
+}
