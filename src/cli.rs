@@ -1,11 +1,11 @@
 //! What was typed, as options. Checks what can be checked without looking at
 //! anything; acts on nothing.
 
+use crate::drive::{Host, parse_host};
 use crate::node::{Linger, Pin};
 use crate::spread::digest::Digest;
 use lexopt::{Arg, Parser, ValueExt};
 use std::ffi::OsString;
-use std::net::{IpAddr, SocketAddr};
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 
@@ -92,13 +92,6 @@ pub struct Fetch {
     pub quiet: bool,
     pub pin: Option<Pin>,
     pub linger: Linger,
-}
-
-/// A master as it was written.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Host {
-    Addr(SocketAddr),
-    Name(String, u16),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -194,7 +187,8 @@ fn number<T: TryFrom<u64>>(
 ) -> Result<T, String> {
     let value = parser.value().map_err(|error| error.to_string())?;
     let text = value.to_string_lossy().into_owned();
-    let in_range = text.parse().ok().filter(|n| range.contains(n)).and_then(|n| T::try_from(n).ok());
+    let in_range =
+        text.parse().ok().filter(|n| range.contains(n)).and_then(|n| T::try_from(n).ok());
     in_range.ok_or_else(|| {
         format!("{what} wants a number from {} to {}, not {text:?}", range.start(), range.end())
     })
@@ -329,7 +323,8 @@ impl Typed {
 
 /// `blake3:HEX` or `sha256:HEX`.
 pub fn parse_pin(text: &str) -> Result<Pin, String> {
-    let wanted = || format!("a digest is blake3: or sha256: and 64 hexadecimal digits, not {text:?}");
+    let wanted =
+        || format!("a digest is blake3: or sha256: and 64 hexadecimal digits, not {text:?}");
     let (kind, hex) = text.split_once(':').ok_or_else(wanted)?;
     let digest = Digest::parse(hex).ok_or_else(wanted)?;
     match kind {
@@ -337,28 +332,6 @@ pub fn parse_pin(text: &str) -> Result<Pin, String> {
         "sha256" => Ok(Pin::Sha256(digest.0)),
         _ => Err(wanted()),
     }
-}
-
-/// `host`, `host:port`, `1.2.3.4:port`, `[v6]`, `[v6]:port`, or a bare `v6`.
-pub fn parse_host(text: &str, port: u16) -> Result<Host, String> {
-    if let Ok(addr) = text.parse::<SocketAddr>() {
-        return Ok(Host::Addr(addr));
-    }
-    let bare = text.strip_prefix('[').and_then(|t| t.strip_suffix(']')).unwrap_or(text);
-    if let Ok(ip) = bare.parse::<IpAddr>() {
-        return Ok(Host::Addr(SocketAddr::new(ip, port)));
-    }
-    let (name, port) = match text.rsplit_once(':') {
-        Some((name, digits)) => match digits.parse() {
-            Ok(port) if port > 0 => (name, port),
-            _ => return Err(format!("{text:?}: {digits:?} is no port")),
-        },
-        None => (text, port),
-    };
-    if name.is_empty() || name.contains([':', '[', ']', '/', ' ']) {
-        return Err(format!("{text:?} is no host: name, IPv4 or [IPv6] address, and :PORT"));
-    }
-    Ok(Host::Name(name.into(), port))
 }
 
 #[cfg(test)]
@@ -409,20 +382,27 @@ mod tests {
     }
 
     #[test]
-    fn hosts_in_all_their_forms() {
-        let addr = |text: &str| Ok(Host::Addr(text.parse().unwrap()));
-        assert_eq!(parse_host("10.0.0.1", 5), addr("10.0.0.1:5"));
-        assert_eq!(parse_host("10.0.0.1:7", 5), addr("10.0.0.1:7"));
-        assert_eq!(parse_host("[fe80::1]:7", 5), addr("[fe80::1]:7"));
-        assert_eq!(parse_host("[fe80::1]", 5), addr("[fe80::1]:5"));
-        assert_eq!(parse_host("fe80::1", 5), addr("[fe80::1]:5"));
-        assert_eq!(parse_host("head-1.cluster", 5), Ok(Host::Name("head-1.cluster".into(), 5)));
-    }
-
-    #[test]
     fn help_names_every_option() {
-        for option in ["-p", "-m", "--head", "-x", "--daemon", "--cache", "--no-cache", "-n", "-r",
-            "-s", "-o", "-q", "--digest", "--linger", "-D", "--help", "--version", "--print-digest"] {
+        for option in [
+            "-p",
+            "-m",
+            "--head",
+            "-x",
+            "--daemon",
+            "--cache",
+            "--no-cache",
+            "-n",
+            "-r",
+            "-s",
+            "-o",
+            "-q",
+            "--digest",
+            "--linger",
+            "-D",
+            "--help",
+            "--version",
+            "--print-digest",
+        ] {
             assert!(HELP.contains(option), "{option}");
         }
     }

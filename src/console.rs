@@ -188,7 +188,9 @@ impl Watch for MasterConsole {
             }
             Some(_) => {}
             None => {
-                if node.is_serving() && let Some(ready) = self.ready.take() {
+                if node.is_serving()
+                    && let Some(ready) = self.ready.take()
+                {
                     ready();
                 }
             }

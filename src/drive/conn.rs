@@ -88,7 +88,7 @@ impl Conn {
         Some(u32::from_le_bytes(*head) as usize)
     }
 
-    /// A whole frame is here: its length. The caller takes it with `consume`.
+    /// A whole frame is here: its length. The caller takes the buffer with `take_input`.
     /// A size that can never be right is an error: framing is lost.
     pub fn frame(&self, len_max: u32) -> io::Result<Option<usize>> {
         let Some(len) = self.frame_len() else { return Ok(None) };
@@ -97,10 +97,6 @@ impl Conn {
             return Err(io::Error::new(io::ErrorKind::InvalidData, text));
         }
         Ok((self.filled >= len).then_some(len))
-    }
-
-    pub fn input(&self) -> &[u8] {
-        &self.input[..self.filled]
     }
 
     /// The buffer, for as long as its frames are handled.

@@ -2,7 +2,6 @@
 
 use super::parts::unfold;
 use super::{Backend, Loop, Part, PartsError, Watch};
-use crate::cli::Host;
 use crate::node::{Effect, Failure, FetchOptions, Input, Linger, Node, Pin, Status, StoreResult};
 use crate::os::{file, socket};
 use crate::store::dest::{Dest, DestError, DestOptions};
@@ -10,7 +9,7 @@ use crate::store::filling::{Filling, Step};
 use crate::store::sha256::Sum;
 use crate::tree::{Bulk, Content, NameSpace, Slot};
 use std::collections::VecDeque;
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Instant;
@@ -28,19 +27,6 @@ pub struct FetchRequest {
     pub retries: u32,
     pub linger: Linger,
     pub keep_attributes: bool,
-}
-
-/// The addresses of a master as it was written.
-pub fn resolve(host: &Host) -> Result<Vec<SocketAddr>, String> {
-    match host {
-        Host::Addr(addr) => Ok(vec![*addr]),
-        Host::Name(name, port) => {
-            let found = (name.as_str(), *port).to_socket_addrs();
-            let addrs: Vec<SocketAddr> =
-                found.map_err(|error| format!("{name}: cannot find its address: {error}"))?.collect();
-            if addrs.is_empty() { Err(format!("{name} has no address")) } else { Ok(addrs) }
-        }
-    }
 }
 
 /// Fetches, serves others meanwhile, lingers. Gives what failed: nothing
@@ -124,7 +110,9 @@ impl ClientFiles {
             Ok(filling) => self.state = State::Checking(Job { content, filling }),
             Err(error) => {
                 self.state = State::Failed;
-                inputs.push_back(Input::Fatal { failure: Failure { fatal: true, ..failure("", error) } });
+                inputs.push_back(Input::Fatal {
+                    failure: Failure { fatal: true, ..failure("", error) },
+                });
             }
         }
     }
@@ -157,7 +145,9 @@ impl ClientFiles {
             Ok(_) => self.state = State::Checking(job),
             Err(error) => {
                 self.state = State::Failed;
-                inputs.push_back(Input::Fatal { failure: Failure { fatal: true, ..failure("", error) } });
+                inputs.push_back(Input::Fatal {
+                    failure: Failure { fatal: true, ..failure("", error) },
+                });
             }
         }
     }
@@ -173,7 +163,9 @@ impl ClientFiles {
             Ok(_) => self.state = State::Finishing(job),
             Err(error) => {
                 self.state = State::Failed;
-                inputs.push_back(Input::Fatal { failure: Failure { fatal: true, ..failure("", error) } });
+                inputs.push_back(Input::Fatal {
+                    failure: Failure { fatal: true, ..failure("", error) },
+                });
             }
         }
     }

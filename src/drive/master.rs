@@ -251,7 +251,9 @@ impl Backend for MasterFiles {
             Some(Job::Recheck(recheck)) => self.recheck(recheck, inputs),
             None => {}
         }
-        if self.sum.is_none() && let Some(&(slot, entry)) = self.sums_wanted.front() {
+        if self.sum.is_none()
+            && let Some(&(slot, entry)) = self.sums_wanted.front()
+        {
             self.sum = self.begin_sum(space);
             if self.sum.is_none() {
                 inputs.push_back(Input::Checksum { slot, entry, sum: Err(()) });

@@ -6,11 +6,13 @@
 
 mod conn;
 mod fetch;
+mod host;
 mod master;
 mod parts;
 
 pub use conn::Part;
-pub use fetch::{FetchRequest, fetch, resolve};
+pub use fetch::{FetchRequest, fetch};
+pub use host::{Host, parse_host, resolve};
 pub use master::{ServeRequest, print_digest, serve};
 
 use crate::client::Frame;
@@ -328,7 +330,8 @@ impl<B: Backend, W: Watch> Loop<B, W> {
                 Ok(Arrival::Some) => {}
                 Ok(Arrival::Nothing) => return,
                 Ok(Arrival::Closed) => {
-                    let why = if c.filled() > 0 { "closed in the middle of a message" } else { "closed" };
+                    let why =
+                        if c.filled() > 0 { "closed in the middle of a message" } else { "closed" };
                     return self.drop_conn(conn, why.into());
                 }
                 Err(error) => return self.drop_conn(conn, error.to_string()),
@@ -342,15 +345,9 @@ impl<B: Backend, W: Watch> Loop<B, W> {
 
     /// Hands every whole frame to the node, without copying it.
     fn take_frames(&mut self, conn: ConnId) -> io::Result<()> {
-        let mut used = 0;
         loop {
             let len_max = self.node.frame_len_max(conn);
             let Some(c) = self.conns.get_mut(&conn) else { return Ok(()) };
-            if used > 0 {
-                let input = c.take_input();
-                c.give_input(input, used);
-                used = 0;
-            }
             let Some(len) = c.frame(len_max)? else {
                 if c.filled() > 0 {
                     let now_ms = self.now_ms();
@@ -366,8 +363,7 @@ impl<B: Backend, W: Watch> Loop<B, W> {
             self.node.handle(now_ms, Input::Frame { conn, frame: whole });
             self.settle(frame.get(crate::wire::RREAD_HEADER_LEN..).unwrap_or_default());
             let Some(c) = self.conns.get_mut(&conn) else { return Ok(()) };
-            c.give_input(input, 0);
-            used = len;
+            c.give_input(input, len);
         }
     }
 
@@ -375,15 +371,21 @@ impl<B: Backend, W: Watch> Loop<B, W> {
     fn drain(&mut self) {
         let until_ms = self.now_ms() + DRAIN_MS;
         loop {
-            let waiting: Vec<ConnId> =
-                self.conns.iter().filter(|(_, c)| !c.connecting && c.has_output()).map(|(id, _)| *id).collect();
+            let waiting: Vec<ConnId> = self
+                .conns
+                .iter()
+                .filter(|(_, c)| !c.connecting && c.has_output())
+                .map(|(id, _)| *id)
+                .collect();
             let now_ms = self.now_ms();
             if waiting.is_empty() || now_ms >= until_ms {
                 return;
             }
             let flags = PollFlags::POLLOUT;
-            let mut fds: Vec<PollFd> =
-                waiting.iter().map(|id| PollFd::new(self.conns[id].stream.as_fd(), flags)).collect();
+            let mut fds: Vec<PollFd> = waiting
+                .iter()
+                .map(|id| PollFd::new(self.conns[id].stream.as_fd(), flags))
+                .collect();
             let left = Duration::from_millis((until_ms - now_ms).min(SLEEP_MS_MAX));
             let _ = poll(&mut fds, PollTimeout::try_from(left).unwrap_or(PollTimeout::ZERO));
             drop(fds);

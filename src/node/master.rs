@@ -43,7 +43,6 @@ struct Member {
     id: NodeId,
     slot: Slot,
     addr: SocketAddr,
-    joined_ms: u64,
     tally: Tally,
     done: bool,
 }
@@ -104,7 +103,7 @@ impl Master {
             Input::Unchanged => {
                 self.checked_ms = now_ms;
                 self.rechecking = false;
-                self.admit_waiting(common, now_ms);
+                self.admit_waiting(common);
             }
             Input::Changed { path } => {
                 let text = format!("{path} changed since it was hashed: looking at the tree again");
@@ -116,7 +115,7 @@ impl Master {
                 let text = format!("cannot look at the served tree again: {why}");
                 common.effects.push_back(Effect::Warn(text));
                 (self.checked_ms, self.rechecking) = (now_ms, false);
-                self.admit_waiting(common, now_ms);
+                self.admit_waiting(common);
             }
             Input::Tick => self.tell_waiting(common, now_ms),
             _ => {}
@@ -153,7 +152,7 @@ impl Master {
         }
         let tickets = common.space.show(slot, info);
         common.wakes.extend(tickets);
-        self.admit_waiting(common, now_ms);
+        self.admit_waiting(common);
     }
 
     /// A generation that nobody can ask for any more goes with its last member.
@@ -170,7 +169,9 @@ impl Master {
         match notice {
             Notice::Asked(opener, line) => match Ask::parse(&line) {
                 Some(ask) => self.asked(common, now_ms, opener, ask),
-                None => self.refuse(common, opener, 22, "not understood: different versions of xget?"),
+                None => {
+                    self.refuse(common, opener, 22, "not understood: different versions of xget?")
+                }
             },
             Notice::Hung(opener) => self.hung(common, opener),
             Notice::Logged(conn, line) => {
@@ -222,7 +223,7 @@ impl Master {
             return self.refuse(common, waiting.opener, 22, "joined already");
         }
         if self.whole.is_some() && !self.rechecking && now_ms < self.checked_ms + RECHECK_MS {
-            return self.admit(common, now_ms, waiting);
+            return self.admit(common, waiting);
         }
         if self.waiting.len() >= WAITING_MAX {
             return self.refuse(common, waiting.opener, 11, "too many clients wait already");
@@ -234,9 +235,9 @@ impl Master {
         self.recheck(common);
     }
 
-    fn admit_waiting(&mut self, common: &mut Common, now_ms: u64) {
+    fn admit_waiting(&mut self, common: &mut Common) {
         for waiting in std::mem::take(&mut self.waiting) {
-            self.admit(common, now_ms, waiting);
+            self.admit(common, waiting);
         }
     }
 
@@ -253,7 +254,7 @@ impl Master {
         }
     }
 
-    fn admit(&mut self, common: &mut Common, now_ms: u64, waiting: Waiting) {
+    fn admit(&mut self, common: &mut Common, waiting: Waiting) {
         let Waiting { opener, port, sources } = waiting;
         let Some(peer) = common.space.peer(opener.conn) else { return };
         let slot = match self.select(common, &sources) {
@@ -273,8 +274,7 @@ impl Master {
         let id = NodeId(self.ids_used);
         let addr = SocketAddr::new(peer.ip().to_canonical(), port);
         let tally = Tally::default();
-        self.members
-            .insert(opener, Member { id, slot, addr, joined_ms: now_ms, tally, done: false });
+        self.members.insert(opener, Member { id, slot, addr, tally, done: false });
         let fan_out = self.options.fan_out;
         let limits =
             Limits { stripes: fan_out, slots: u16::from(fan_out), head: self.options.head };
@@ -300,7 +300,9 @@ impl Master {
         let content = content.ok_or("nothing is served yet")?;
         let refs: Vec<&[u8]> = sources.iter().map(Vec::as_slice).collect();
         let selection = content.index.select(&refs).map_err(|error| match error {
-            SelectError::Missing(path) => format!("{}: no such file or directory on the master", printable(&path)),
+            SelectError::Missing(path) => {
+                format!("{}: no such file or directory on the master", printable(&path))
+            }
             SelectError::Collision(name) => {
                 format!("{}: two sources would land under this name", printable(&name))
             }
@@ -309,9 +311,10 @@ impl Master {
         let generation = Generation::whole(Rc::new(selection.index), Some(origin));
         let slot = common.space.add_generation(generation);
         if self.selections.len() >= SELECTIONS_MAX {
-            let idle = self.selections.iter().find(|(_, s)| {
-                self.groups.get(s).is_none_or(|group| group.openers.is_empty())
-            });
+            let idle = self
+                .selections
+                .iter()
+                .find(|(_, s)| self.groups.get(s).is_none_or(|group| group.openers.is_empty()));
             if let Some((key, stale)) = idle.map(|(key, s)| (key.clone(), *s)) {
                 self.selections.remove(&key);
                 self.drop_unused(common, stale);
@@ -447,7 +450,11 @@ impl Master {
         if self.departed.len() == DEPARTED_MAX {
             self.departed.pop_front();
         }
-        self.departed.push_back(status_line(&member, if member.done { "done" } else { "lost" }, ""));
+        self.departed.push_back(status_line(
+            &member,
+            if member.done { "done" } else { "lost" },
+            "",
+        ));
         if let Some(group) = self.groups.get_mut(&member.slot) {
             group.openers.remove(&member.id.0);
             group.forest.leave(member.id);

@@ -109,20 +109,42 @@ pub struct Failure {
 /// What is to be done outside.
 #[derive(Debug)]
 pub enum Effect {
-    Connect { conn: ConnId, addr: SocketAddr },
+    Connect {
+        conn: ConnId,
+        addr: SocketAddr,
+    },
     /// After what was sent before has left.
-    Close { conn: ConnId },
-    Send { conn: ConnId, bytes: Vec<u8> },
+    Close {
+        conn: ConnId,
+    },
+    Send {
+        conn: ConnId,
+        bytes: Vec<u8>,
+    },
     /// `head`, then `len` stored bytes; or `failure` when they are not there.
-    SendBulk { conn: ConnId, head: [u8; 11], what: Bulk, len: u32, failure: Vec<u8> },
+    SendBulk {
+        conn: ConnId,
+        head: [u8; 11],
+        what: Bulk,
+        len: u32,
+        failure: Vec<u8>,
+    },
     /// The index is known: look at what is in the destination.
-    Prepare { content: Rc<Content> },
+    Prepare {
+        content: Rc<Content>,
+    },
     /// Verify and store the data of the frame that is being handled.
-    Store { conn: ConnId, piece: u32 },
+    Store {
+        conn: ConnId,
+        piece: u32,
+    },
     /// All pieces are here: put everything in place.
     Finish,
     /// Compute the SHA-256 of a served file.
-    Checksum { slot: Slot, entry: u32 },
+    Checksum {
+        slot: Slot,
+        entry: u32,
+    },
     /// Look whether the served tree has changed.
     Rescan,
     /// A line for the operator.
@@ -130,7 +152,9 @@ pub enum Effect {
     /// Something odd that does not stop us.
     Warn(String),
     /// The fetch is over; the process may end.
-    Exit { failures: Vec<Failure> },
+    Exit {
+        failures: Vec<Failure>,
+    },
 }
 
 /// What master and client have in common.
@@ -182,8 +206,7 @@ impl Node {
     }
 
     fn new(space: NameSpace, role: Role) -> Node {
-        let common =
-            Common { space, effects: VecDeque::new(), wakes: Vec::new(), conns_used: 0 };
+        let common = Common { space, effects: VecDeque::new(), wakes: Vec::new(), conns_used: 0 };
         Node { common, sessions: HashMap::new(), role }
     }
 
@@ -338,9 +361,7 @@ impl Node {
 /// Words for a piece's first file, for messages.
 pub fn piece_name(index: &Index, map: &PieceMap, piece: u32) -> String {
     match map.extents(index, piece).next() {
-        Some(extent) => {
-            String::from_utf8_lossy(&index.path(extent.entry)).into_owned()
-        }
+        Some(extent) => String::from_utf8_lossy(&index.path(extent.entry)).into_owned(),
         None => "the index".into(),
     }
 }

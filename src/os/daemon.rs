@@ -2,7 +2,9 @@
 
 #![allow(unsafe_code)]
 
-use nix::unistd::{ForkResult, dup2_stderr, dup2_stdin, dup2_stdout, fork, pipe, read, setsid, write};
+use nix::unistd::{
+    ForkResult, dup2_stderr, dup2_stdin, dup2_stdout, fork, pipe, read, setsid, write,
+};
 use std::fs::OpenOptions;
 use std::io;
 use std::os::fd::OwnedFd;

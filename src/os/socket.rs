@@ -7,7 +7,8 @@
 use nix::errno::Errno;
 use nix::sys::sendfile::sendfile;
 use nix::sys::socket::{
-    self, AddressFamily, Backlog, MsgFlags, SockFlag, SockType, SockaddrStorage, setsockopt, sockopt,
+    self, AddressFamily, Backlog, MsgFlags, SockFlag, SockType, SockaddrStorage, setsockopt,
+    sockopt,
 };
 use std::fs::File;
 use std::io;
@@ -27,13 +28,13 @@ const KEEP_COUNT: u32 = 3;
 /// Listens on all addresses, IPv6 and IPv4 alike, or on IPv4 alone where the
 /// kernel has no IPv6. Port 0 takes any.
 pub fn listen(port: u16) -> io::Result<TcpListener> {
-    let listener = TcpListener::bind((Ipv6Addr::UNSPECIFIED, port)).or_else(|error| {
-        match error.raw_os_error() {
-            Some(libc::EAFNOSUPPORT | libc::EADDRNOTAVAIL) => {
-                TcpListener::bind((Ipv4Addr::UNSPECIFIED, port))
-            }
-            _ => Err(error),
+    let listener = TcpListener::bind((Ipv6Addr::UNSPECIFIED, port)).or_else(|error| match error
+        .raw_os_error()
+    {
+        Some(libc::EAFNOSUPPORT | libc::EADDRNOTAVAIL) => {
+            TcpListener::bind((Ipv4Addr::UNSPECIFIED, port))
         }
+        _ => Err(error),
     })?;
     listener.set_nonblocking(true)?;
     socket::listen(&listener, Backlog::new(BACKLOG)?)?;
@@ -85,7 +86,12 @@ pub fn send(stream: &TcpStream, bytes: &[u8], more: bool) -> io::Result<usize> {
 
 /// Sends a stretch of a file without copying it through this process; moves
 /// `offset`. `Ok(0)` means that the file ended early.
-pub fn send_file(stream: &TcpStream, file: &File, offset: &mut u64, len: usize) -> io::Result<usize> {
+pub fn send_file(
+    stream: &TcpStream,
+    file: &File,
+    offset: &mut u64,
+    len: usize,
+) -> io::Result<usize> {
     let mut at = *offset as libc::off_t;
     let sent = sendfile(stream.as_fd(), file.as_fd(), Some(&mut at), len)?;
     *offset = at as u64;

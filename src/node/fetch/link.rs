@@ -37,7 +37,10 @@ pub(super) enum Got<'a> {
 enum State {
     Connecting,
     /// The pieces are being opened; `again_ms` when that has to be repeated.
-    Opening { tries: u32, again_ms: Option<u64> },
+    Opening {
+        tries: u32,
+        again_ms: Option<u64>,
+    },
     Open,
 }
 
@@ -131,7 +134,9 @@ impl Link {
             Some(Event::Read { token, len, data }) => {
                 return Ok(Got::Piece { piece: token.0 as u32, len, data });
             }
-            Some(Event::Failed { token: PIECES, error }) => return self.open_failed(now_ms, &error.text),
+            Some(Event::Failed { token: PIECES, error }) => {
+                return self.open_failed(now_ms, &error.text);
+            }
             Some(Event::Failed { token: LIST | LIST_READ, error }) => {
                 return Err(format!("has no list of the index: {}", error.text));
             }

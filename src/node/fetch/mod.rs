@@ -94,9 +94,15 @@ enum Phase {
     Moving,
     Finishing,
     /// All is in place; the master is told.
-    Reporting { until_ms: u64 },
-    Lingering { until_ms: u64 },
-    Leaving { until_ms: u64 },
+    Reporting {
+        until_ms: u64,
+    },
+    Lingering {
+        until_ms: u64,
+    },
+    Leaving {
+        until_ms: u64,
+    },
     Over,
 }
 
@@ -236,12 +242,15 @@ impl Fetch {
                     None => self.begin_index(common, digest, index_len, piece_len, stripes),
                     // Joined again: the same tree, and maybe new parents.
                     Some(same) if same == digest => {}
-                    Some(_) => self.fail(common, Failure {
-                        status: Status::Source,
-                        what: "the served tree".into(),
-                        why: "changed on the master during the fetch; fetch again".into(),
-                        fatal: true,
-                    }),
+                    Some(_) => self.fail(
+                        common,
+                        Failure {
+                            status: Status::Source,
+                            what: "the served tree".into(),
+                            why: "changed on the master during the fetch; fetch again".into(),
+                            fatal: true,
+                        },
+                    ),
                 }
             }
             Tell::Parent { stripe, source } => self.set_feeder(common, now_ms, stripe, source),
@@ -261,12 +270,15 @@ impl Fetch {
             && (PIECE_LEN_MIN..=PIECE_LEN_MAX).contains(&piece_len)
             && (1..=16).contains(&stripes);
         if !sound {
-            return self.fail(common, Failure {
-                status: Status::Connection,
-                what: "the master".into(),
-                why: "announced a generation out of all bounds".into(),
-                fatal: true,
-            });
+            return self.fail(
+                common,
+                Failure {
+                    status: Status::Connection,
+                    what: "the master".into(),
+                    why: "announced a generation out of all bounds".into(),
+                    fatal: true,
+                },
+            );
         }
         let head = IndexPieces { generation, index_len, piece_len, list: Vec::new() };
         let count = head.count();
@@ -292,7 +304,9 @@ impl Fetch {
         }
         let banned = matches!(source, Source::Node(addr) if self.banned.contains(&addr));
         if banned {
-            return self.desk.ask(common, &Ask::Replace { stripe, source, complaint: Complaint::Wrong });
+            return self
+                .desk
+                .ask(common, &Ask::Replace { stripe, source, complaint: Complaint::Wrong });
         }
         self.feeders[usize::from(stripe)] = Some(source);
         let found = self.links.iter().find(|(_, link)| link.source == source);
@@ -489,12 +503,15 @@ impl Fetch {
         let index = match Index::decode(&generation.index_bytes) {
             Ok(index) => index,
             Err(malformed) => {
-                return self.fail(common, Failure {
-                    status: Status::Verification,
-                    what: "the index".into(),
-                    why: format!("the master published a malformed one: {}", malformed.0),
-                    fatal: true,
-                });
+                return self.fail(
+                    common,
+                    Failure {
+                        status: Status::Verification,
+                        what: "the index".into(),
+                        why: format!("the master published a malformed one: {}", malformed.0),
+                        fatal: true,
+                    },
+                );
             }
         };
         if let Err(failure) = self.check_pin(generation.digest(), &index) {
@@ -627,7 +644,8 @@ impl Fetch {
         let what = match &self.content {
             Some(content) => piece_name(&content.index, &content.map, piece),
             None => {
-                let failure = Failure { status, what: "the index".into(), why: why.into(), fatal: true };
+                let failure =
+                    Failure { status, what: "the index".into(), why: why.into(), fatal: true };
                 return self.fail(common, failure);
             }
         };
@@ -663,7 +681,8 @@ impl Fetch {
         let moves = matches!(self.phase, Phase::Index | Phase::Moving);
         while moves
             && link.is_open()
-            && let Some(piece) = self.transfer.next_ask(Key(conn.0), now_ms) {
+            && let Some(piece) = self.transfer.next_ask(Key(conn.0), now_ms)
+        {
             link.ask_piece(common, now_ms, piece, piece_len);
         }
         link.flush(common);
@@ -792,12 +811,15 @@ impl Fetch {
         match self.phase {
             Phase::Lingering { .. } => self.leave(common, now_ms),
             Phase::Reporting { .. } | Phase::Leaving { .. } | Phase::Over => self.exit(common),
-            _ => self.fail(common, Failure {
-                status: Status::Interrupted,
-                what: String::new(),
-                why: "interrupted; the same command goes on from here".into(),
-                fatal: true,
-            }),
+            _ => self.fail(
+                common,
+                Failure {
+                    status: Status::Interrupted,
+                    what: String::new(),
+                    why: "interrupted; the same command goes on from here".into(),
+                    fatal: true,
+                },
+            ),
         }
     }
 
