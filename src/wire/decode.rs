@@ -496,65 +496,75 @@ mod tests {
         frame(TSETATTR, &[FID, &valid, &[0; 12], &size, &[0; 32]].concat())
     }
 
+    type Case = (Dialect, Vec<u8>, Request<'static>);
+
     /// Every message that a dialect has, with what it decodes to.
-    fn corpus() -> Vec<(Dialect, Vec<u8>, Request<'static>)> {
+    fn corpus() -> Vec<Case> {
+        let common = [Plan9, Unix, Linux].into_iter().flat_map(common_corpus);
+        let plan9 = [Plan9, Unix].into_iter().flat_map(plan9_corpus);
+        common.chain(plan9).chain(linux_corpus()).chain(setattr_corpus()).collect()
+    }
+
+    fn common_corpus(dialect: Dialect) -> Vec<Case> {
+        let fid = 7;
+        let mut corpus = Vec::new();
+        let mut add = |kind: u8, body: &[&[u8]], request: Request<'static>| {
+            corpus.push((dialect, frame(kind, &body.concat()), request));
+        };
+        let walk = |list: Vec<&'static [u8]>| {
+            let names = Names { list };
+            Request::Walk { fid, newfid: 9, names }
+        };
+        let (user, n_uname) = if dialect == Plan9 { (&[][..], NONUNAME) } else { (NUM, 9) };
+        let (afid, uname, aname) = (NOFID, &b"ab"[..], &b""[..]);
+        let (offset, count) = (OFFSET_VALUE, 0x1_0000);
+        let written = [3, 0, 0, 0, 1, 0, 2];
+        add(TVERSION, &[NUM, AB], Request::Version { msize: 9, version: b"ab" });
+        add(TAUTH, &[FID, AB, EMPTY, user], Request::Auth { afid: 7 });
+        let attach = Request::Attach { fid, afid, uname, aname, n_uname };
+        add(TATTACH, &[FID, &ONES[..4], AB, EMPTY, user], attach);
+        add(TFLUSH, &[&[5, 0]], Request::Flush { oldtag: 5 });
+        add(TWALK, &[FID, NUM, EMPTY], walk(vec![]));
+        add(TWALK, &[FID, NUM, &[2, 0], AB, &[1, 0, 0xff]], walk(vec![b"ab", b"\xff"]));
+        add(TREAD, &[FID, OFFSET, COUNT], Request::Read { fid, offset, count });
+        add(TWRITE, &[FID, OFFSET, &written], Request::Write { fid, offset, data: &[1, 0, 2] });
+        add(TCLUNK, &[FID], Request::Clunk { fid });
+        add(TREMOVE, &[FID], Request::Remove { fid });
+        corpus
+    }
+
+    fn plan9_corpus(dialect: Dialect) -> Vec<Case> {
+        let fid = 7;
+        let mut corpus = Vec::new();
+        let mut add = |kind: u8, body: &[&[u8]], request: Request<'static>| {
+            corpus.push((dialect, frame(kind, &body.concat()), request));
+        };
+        let wstat = |size, other| Request::Wstat { fid, change: Change { size, other } };
+        let (unix, ones) = (dialect == Unix, &ONES[..8]);
+        let extension = if unix { AB } else { &[] };
+        add(TOPEN, &[FID, &[0x11]], Request::Open { fid, mode: 0x11 });
+        add(TCREATE, &[FID, AB, NUM, &[1], extension], Request::Change { fid });
+        add(TSTAT, &[FID], Request::Stat { fid });
+        add(TWSTAT, &[&stat(unix, ones, &ONES[..4], EMPTY)], wstat(None, false));
+        add(TWSTAT, &[&stat(unix, &[0; 8], NUM, EMPTY)], wstat(Some(0), false));
+        add(TWSTAT, &[&stat(unix, ones, NUM, EMPTY)], wstat(None, true));
+        add(TWSTAT, &[&stat(unix, &[0; 8], &ONES[..4], AB)], wstat(Some(0), true));
+        corpus
+    }
+
+    fn linux_corpus() -> Vec<Case> {
         let fid = 7;
         let change = Request::Change { fid };
         let mut corpus = Vec::new();
-        for (dialect, n_uname) in [(Plan9, EMPTY), (Unix, NUM), (Linux, NUM)] {
-            let n_uname = if dialect == Plan9 { &[] } else { n_uname };
-            let mut add = |kind: u8, body: &[&[u8]], request: Request<'static>| {
-                corpus.push((dialect, frame(kind, &body.concat()), request));
-            };
-            let walk =
-                |list: Vec<&'static [u8]>| Request::Walk { fid, newfid: 9, names: Names { list } };
-            add(TVERSION, &[NUM, AB], Request::Version { msize: 9, version: b"ab" });
-            add(TAUTH, &[FID, AB, EMPTY, n_uname], Request::Auth { afid: 7 });
-            add(
-                TATTACH,
-                &[FID, &ONES[..4], AB, EMPTY, n_uname],
-                Request::Attach {
-                    fid,
-                    afid: NOFID,
-                    uname: b"ab",
-                    aname: b"",
-                    n_uname: if dialect == Plan9 { NONUNAME } else { 9 },
-                },
-            );
-            add(TFLUSH, &[&[5, 0]], Request::Flush { oldtag: 5 });
-            add(TWALK, &[FID, NUM, EMPTY], walk(vec![]));
-            add(TWALK, &[FID, NUM, &[2, 0], AB, &[1, 0, 0xff]], walk(vec![b"ab", b"\xff"]));
-            let (offset, count) = (OFFSET_VALUE, 0x1_0000);
-            add(TREAD, &[FID, OFFSET, COUNT], Request::Read { fid, offset, count });
-            add(
-                TWRITE,
-                &[FID, OFFSET, &[3, 0, 0, 0, 1, 0, 2]],
-                Request::Write { fid, offset, data: &[1, 0, 2] },
-            );
-            add(TCLUNK, &[FID], Request::Clunk { fid });
-            add(TREMOVE, &[FID], Request::Remove { fid });
-            if dialect != Linux {
-                add(TOPEN, &[FID, &[0x11]], Request::Open { fid, mode: 0x11 });
-                let extension = if dialect == Unix { AB } else { &[] };
-                add(TCREATE, &[FID, AB, NUM, &[1], extension], change.clone());
-                add(TSTAT, &[FID], Request::Stat { fid });
-                let wstat = |size, other| Request::Wstat { fid, change: Change { size, other } };
-                let (unix, ones) = (dialect == Unix, &ONES[..8]);
-                add(TWSTAT, &[&stat(unix, ones, &ONES[..4], EMPTY)], wstat(None, false));
-                add(TWSTAT, &[&stat(unix, &[0; 8], NUM, EMPTY)], wstat(Some(0), false));
-                add(TWSTAT, &[&stat(unix, ones, NUM, EMPTY)], wstat(None, true));
-                add(TWSTAT, &[&stat(unix, &[0; 8], &ONES[..4], AB)], wstat(Some(0), true));
-            }
-        }
         let mut add = |kind: u8, body: &[&[u8]], request: Request<'static>| {
             corpus.push((Linux, frame(kind, &body.concat()), request));
         };
+        let (offset, count) = (OFFSET_VALUE, 0x1_0000);
         add(TSTATFS, &[FID], Request::Statfs { fid });
         add(TLOPEN, &[FID, COUNT], Request::Lopen { fid, flags: 0x1_0000 });
         add(TREADLINK, &[FID], Request::Readlink { fid });
         add(TGETATTR, &[FID, OFFSET], Request::Getattr { fid, mask: OFFSET_VALUE });
         add(TXATTRWALK, &[FID, NUM, AB], Request::Xattrwalk { fid, newfid: 9 });
-        let (offset, count) = (OFFSET_VALUE, 0x1_0000);
         add(TREADDIR, &[FID, OFFSET, COUNT], Request::Readdir { fid, offset, count });
         add(TFSYNC, &[FID], Request::Fsync { fid });
         add(TFSYNC, &[FID, NUM], Request::Fsync { fid });
@@ -569,17 +579,22 @@ mod tests {
         add(TMKDIR, &[FID, AB, NUM, NUM], change.clone());
         add(TRENAMEAT, &[FID, AB, NUM, AB], change.clone());
         add(TUNLINKAT, &[FID, AB, NUM], change);
-        for (valid, size, other) in [
+        corpus
+    }
+
+    fn setattr_corpus() -> Vec<Case> {
+        let cases = [
             (0x08, Some(5), false),
             (0x68, Some(5), false), // O_TRUNC: size, mtime, ctime
             (0x60, None, true),
             (0x09, Some(5), true),
             (0, None, false),
-        ] {
-            let request = Request::Setattr { fid, change: Change { size, other } };
-            corpus.push((Linux, setattr(valid, 5), request));
-        }
-        corpus
+        ];
+        let case = |(valid, size, other)| {
+            let request = Request::Setattr { fid: 7, change: Change { size, other } };
+            (Linux, setattr(valid, 5), request)
+        };
+        cases.map(case).into()
     }
 
     #[test]

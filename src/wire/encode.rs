@@ -40,7 +40,7 @@ pub fn stat_record(dialect: Dialect, attr: &Attr, out: &mut Vec<u8>) {
         let mtime_s = attr.mtime_s.clamp(0, i64::from(u32::MAX)) as u32;
         put_u32(out, mtime_s); // atime: not kept
         put_u32(out, mtime_s);
-        // "The length of a directory is 0 by convention" (stat(5)).
+        // Directories have length 0 by convention (stat(5)).
         put_u64(out, if is_dir(attr.mode) { 0 } else { attr.size });
         put_string(out, &attr.name, NAME_LEN_MAX);
         let (uid, gid) = (attr.uid.to_string(), attr.gid.to_string());
@@ -133,7 +133,7 @@ fn put_error(dialect: Dialect, error: &Error, out: &mut Vec<u8>) {
     // Linux takes 0 for "no error" and from 4096 on for no errno at all.
     let errno = if (1..4096).contains(&error.errno) { error.errno } else { EIO.errno };
     if dialect != Dialect::Linux {
-        // "If the error string is too long, it is truncated" (intro(5)).
+        // Too long a string is cut rather than refused (intro(5)).
         let mut len = error.text.len().min(ERROR_TEXT_MAX);
         while !error.text.is_char_boundary(len) {
             len -= 1;
