@@ -4,6 +4,7 @@
 //! Request frames are written out field by field here, on purpose: what goes
 //! in does not pass through the encoder that is under test elsewhere.
 
+mod client;
 mod dirs;
 mod files;
 mod flush;
