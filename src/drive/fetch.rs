@@ -5,7 +5,9 @@ use super::{Backend, Loop, Part, PartsError, Watch};
 use crate::node::{Effect, Failure, FetchOptions, Input, Linger, Node, Pin, Status, StoreResult};
 use crate::os::{file, socket};
 use crate::store::dest::{Dest, DestError, DestOptions};
-use crate::store::filling::{Filling, Step};
+use crate::store::check::Step;
+use crate::store::filling::Filling;
+use crate::store::finish::FinishStep;
 use crate::store::sha256::Sum;
 use crate::tree::{Bulk, Content, NameSpace, Slot};
 use std::collections::VecDeque;
@@ -153,21 +155,13 @@ impl ClientFiles {
     }
 
     fn finish(&mut self, mut job: Job, inputs: &mut VecDeque<Input<'static>>) {
-        match job.filling.finish_step(SLICE_BYTES) {
-            Ok(Step::Done) => {
-                let failures =
-                    job.filling.failures().iter().map(|(_, e)| failure("", e.clone())).collect();
-                inputs.push_back(Input::Finished { failures });
-                self.state = State::Done(job);
-            }
-            Ok(_) => self.state = State::Finishing(job),
-            Err(error) => {
-                self.state = State::Failed;
-                inputs.push_back(Input::Fatal {
-                    failure: Failure { fatal: true, ..failure("", error) },
-                });
-            }
+        if job.filling.finish_step(SLICE_BYTES) == FinishStep::Finishing {
+            self.state = State::Finishing(job);
+            return;
         }
+        let failures = job.filling.failures().iter().map(|(_, e)| failure("", e.clone())).collect();
+        inputs.push_back(Input::Finished { failures });
+        self.state = State::Done(job);
     }
 
     fn sum_step(&mut self, inputs: &mut VecDeque<Input<'static>>) {

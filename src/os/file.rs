@@ -16,7 +16,7 @@ use nix::unistd::{self, Gid, Uid, UnlinkatFlags, Whence};
 use std::ffi::OsString;
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::path::Path;
 
@@ -227,17 +227,17 @@ pub fn allocate(file: &File, len: u64) -> Result<(), Errno> {
     Ok(())
 }
 
-pub fn set_owner(fd: &impl std::os::fd::AsFd, uid: u32, gid: u32) -> Result<(), Errno> {
+pub fn set_owner(fd: BorrowedFd, uid: u32, gid: u32) -> Result<(), Errno> {
     unistd::fchown(fd, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))
 }
 
 /// Permission bits with setuid, setgid and sticky.
-pub fn set_mode(fd: &impl std::os::fd::AsFd, mode: u32) -> Result<(), Errno> {
+pub fn set_mode(fd: BorrowedFd, mode: u32) -> Result<(), Errno> {
     stat::fchmod(fd, Mode::from_bits_truncate(mode))
 }
 
 /// The access time stays as it is.
-pub fn set_mtime(fd: &impl std::os::fd::AsFd, s: i64, ns: u32) -> Result<(), Errno> {
+pub fn set_mtime(fd: BorrowedFd, s: i64, ns: u32) -> Result<(), Errno> {
     stat::futimens(fd, &TimeSpec::UTIME_OMIT, &TimeSpec::new(s, i64::from(ns)))
 }
 

@@ -32,10 +32,6 @@ impl Dirs {
         Dirs { root, open: VecDeque::with_capacity(OPEN_MAX) }
     }
 
-    pub fn root(&self) -> Rc<OwnedFd> {
-        self.root.clone()
-    }
-
     /// The directory of this entry.
     pub fn get(&mut self, entries: &[Entry], dir: u32) -> Result<Rc<OwnedFd>, Shut> {
         if let Some(found) = self.find(dir) {

@@ -10,7 +10,9 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
-/// Reads a file's bytes piece by piece, without reading its holes.
+/// Reads a file's bytes piece by piece, without reading its holes. The default
+/// has no room for any.
+#[derive(Default)]
 pub struct Reader {
     buffer: Vec<u8>,
     zeros: Vec<u8>,

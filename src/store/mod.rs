@@ -5,8 +5,14 @@
 //! slice of work and says whether more is left; there is no socket, no clock
 //! and no loop. Which piece comes from whom is not known here.
 
+mod attributes;
 mod cache;
+pub mod check;
+pub mod dest;
 mod dirs;
+mod files;
+pub mod filling;
+pub mod finish;
 mod hash;
 mod name;
 pub mod recheck;
