@@ -110,6 +110,10 @@ impl Forest {
             Complaint::Slow => Verdict::Moved,
         };
         let moved = self.move_off(ix, stripe, accused, why);
+        if self.stripes().any(|s| self.link(ix, s).parent == accused) {
+            // Slow, and there was nothing better: it may complain again.
+            self.record(ix).forbidden.pop();
+        }
         self.relieve();
         if verdict == Verdict::Moved { moved } else { verdict }
     }
@@ -173,22 +177,15 @@ impl Forest {
 
     /// Gives a node other parents in the stripes that it has this one in.
     fn move_off(&mut self, ix: Ix, stripe: u8, bad: Ix, why: Complaint) -> Verdict {
-        let slow = why == Complaint::Slow;
-        let mut verdict = if slow { Verdict::Waits } else { Verdict::Moved };
-        for at in self.stripes().filter(|&at| !slow || at == stripe) {
-            if self.link(ix, at).parent != bad {
-                // Moved already by what came of the complaint, or before it.
-                verdict = if at == stripe { Verdict::Moved } else { verdict };
-                continue;
-            }
+        for at in self.stripes() {
             // Slow is no reason to overload anybody.
-            if !slow || self.has_spare_outside(ix, at) {
+            let may = why != Complaint::Slow || self.has_spare_outside(ix, at);
+            if self.link(ix, at).parent == bad && may {
                 self.detach(ix, at);
-                self.place(ix, at, true);
-                verdict = Verdict::Moved;
+                self.place(ix, at);
             }
         }
-        verdict
+        if self.link(ix, stripe).parent == bad { Verdict::Waits } else { Verdict::Moved }
     }
 
     /// Whether somebody above is accused, or got another parent just now:
@@ -226,7 +223,13 @@ impl Forest {
             return Verdict::Moved;
         }
         self.set_standing(accused, |s| s.suspect = true);
+        let accusers = self.record(accused).accusers.iter().map(|a| NodeId(a.accuser));
+        let accusers: Vec<NodeId> = accusers.collect();
         self.dissolve(accused);
+        // Those who left it first had no choice but to go down.
+        for accuser in accusers.into_iter().filter_map(|node| self.find(node)).collect::<Vec<_>>() {
+            self.lift(accuser);
+        }
         Verdict::Suspect
     }
 

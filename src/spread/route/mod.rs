@@ -40,6 +40,8 @@ const HEAD_FACTOR: u16 = 2;
 const OVERCOMMIT_FACTOR: u16 = 3;
 /// Edges put into a better place after one event: bounds the changes it makes.
 const RELIEF_MAX: usize = 32;
+/// Nodes moved in turn to make one place.
+const MOVES_MAX: u8 = 3;
 /// Candidates looked at for one place before the next best kind is taken.
 const LOOK_MAX: usize = 32;
 
@@ -165,9 +167,9 @@ impl Forest {
         let ix = self.enter(node.0, rack, home);
         // The home stripe first: the slots of the new node are then there for
         // the leaf that it displaces, and the others need one each of the rest.
-        self.place(ix, home, true);
+        self.place(ix, home);
         for stripe in self.stripes().filter(|&s| s != home) {
-            self.place(ix, stripe, true);
+            self.place(ix, stripe);
         }
         self.relieve();
         true

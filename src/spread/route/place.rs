@@ -2,78 +2,86 @@
 //! serving, and what is put right when a slot becomes spare.
 //!
 //! The order of choice for a leaf: a spare slot of an inner node, the master
-//! within `head`, a slot lent by a node at home elsewhere. For an inner node:
-//! whatever is highest, the place of a leaf included. When there is none of
-//! these: the master up to a bound, then the nodes evenly up to theirs, and
-//! the master without bound as the last resort, since somebody must.
+//! within `head`, a slot lent by a node at home elsewhere, the place of a leaf
+//! that may have a slot which this one may not. For an inner node: whatever is
+//! highest, the place of a leaf included. When there is none of these: the
+//! master up to a bound, then the nodes evenly up to theirs, and the master
+//! without bound as the last resort, since somebody must.
 
 use super::trees::{Ix, LENT, Link, MASTER, NOBODY};
-use super::{Forest, HEAD_FACTOR, LOOK_MAX, OVERCOMMIT_FACTOR, RELIEF_MAX};
+use super::{Forest, HEAD_FACTOR, LOOK_MAX, MOVES_MAX, OVERCOMMIT_FACTOR, RELIEF_MAX};
 
 /// A place within everybody's budget.
 enum Spot {
     Under(Ix),
-    /// The leaf or lender moves below, or to a spare slot.
+    /// A leaf or lender, which moves below or to another spare slot.
     InPlaceOf(Ix),
-    /// In the place of a leaf that its parent's rack is not that of; the leaf
-    /// goes where the newcomer would have gone.
-    Swap {
-        leaf: Ix,
-        under: Ix,
-    },
 }
 
 impl Forest {
     /// Gives a detached node a parent.
-    pub(super) fn place(&mut self, ix: Ix, stripe: u8, may_displace: bool) {
-        match self.choose(ix, stripe, may_displace) {
+    pub(super) fn place(&mut self, ix: Ix, stripe: u8) {
+        self.place_within(ix, stripe, MOVES_MAX);
+    }
+
+    /// Others may be moved for it, and others for those, `moves` deep.
+    fn place_within(&mut self, ix: Ix, stripe: u8, moves: u8) {
+        let spot = match self.has_height(ix, stripe) {
+            true => self.choose_high(ix, stripe, moves),
+            false => self.choose_leaf(ix, stripe, moves),
+        };
+        match spot {
             Some(Spot::Under(parent)) => {
                 self.raise(parent, stripe);
                 self.attach(ix, parent, stripe);
             }
             Some(Spot::InPlaceOf(old)) => {
                 let orphans = self.take_place(ix, old, stripe);
-                if self.spare(ix) > 0 && self.allowed(old, ix) {
-                    self.attach(old, ix, stripe);
-                } else {
-                    self.place(old, stripe, false);
-                }
+                self.place_within(old, stripe, moves - 1);
                 for orphan in orphans {
-                    self.place(orphan, stripe, false);
+                    self.place_within(orphan, stripe, moves - 1);
                 }
             }
-            Some(Spot::Swap { leaf, under }) => {
-                self.take_place(ix, leaf, stripe);
-                self.raise(under, stripe);
-                self.attach(leaf, under, stripe);
+            None => {
+                let parent = self.overload(ix, stripe);
+                self.raise(parent, stripe);
+                self.attach(ix, parent, stripe);
             }
-            None => self.attach(ix, self.overload(ix, stripe), stripe),
         }
     }
 
-    fn choose(&self, ix: Ix, stripe: u8, may_displace: bool) -> Option<Spot> {
-        let head_room = self.head_room(stripe);
-        let spare = self.spare_parent(ix, stripe);
-        if self.is_inner(ix, stripe) || self.kids_count(ix, stripe) > 0 {
-            if head_room {
-                return Some(Spot::Under(MASTER));
-            }
-            let level = |p: Ix| self.link(p, stripe).depth + 1;
-            let low = if may_displace { self.displaceable(ix, stripe) } else { None };
-            return match (spare, low) {
-                (Some(p), Some(l)) if level(p) <= self.link(l, stripe).depth => {
-                    Some(Spot::Under(p))
-                }
-                (_, Some(l)) => Some(Spot::InPlaceOf(l)),
-                (p, None) => p.map(Spot::Under),
-            };
+    /// It has children to feed, or will have.
+    fn has_height(&self, ix: Ix, stripe: u8) -> bool {
+        self.is_inner(ix, stripe) || self.kids_count(ix, stripe) > 0
+    }
+
+    fn choose_high(&self, ix: Ix, stripe: u8, moves: u8) -> Option<Spot> {
+        if self.head_room(stripe) {
+            return Some(Spot::Under(MASTER));
         }
-        let at_home = |p: &Ix| self.nodes[*p as usize].home == stripe;
-        match spare {
-            Some(p) if at_home(&p) || !head_room => {
-                Some(self.swap(ix, stripe, p).unwrap_or(Spot::Under(p)))
+        let spare = self.spare_parent(ix, stripe);
+        // Only who is placed first displaces, or they would do so in turn.
+        let low = if moves == MOVES_MAX { self.displaceable(ix, stripe) } else { None };
+        match (spare, low) {
+            (Some(p), Some(l)) if self.link(p, stripe).depth < self.link(l, stripe).depth => {
+                Some(Spot::Under(p))
+            }
+            (_, Some(l)) => Some(Spot::InPlaceOf(l)),
+            (p, None) => p.map(Spot::Under),
+        }
+    }
+
+    fn choose_leaf(&self, ix: Ix, stripe: u8, moves: u8) -> Option<Spot> {
+        let head_room = self.head_room(stripe);
+        let at_home = |p: Ix| self.nodes[p as usize].home == stripe;
+        match self.spare_parent(ix, stripe) {
+            Some(p) if at_home(p) || !head_room => {
+                let swap = if moves > 0 { self.swap(ix, stripe, p) } else { None };
+                Some(swap.unwrap_or(Spot::Under(p)))
             }
             _ if head_room => Some(Spot::Under(MASTER)),
+            // There may be spare slots that others can have and it can not.
+            _ if moves > 0 => self.displaceable(ix, stripe).map(Spot::InPlaceOf),
             _ => None,
         }
     }
@@ -99,7 +107,8 @@ impl Forest {
         Some(found.unwrap_or(first).2)
     }
 
-    /// The highest node that is not inner here and can be put elsewhere.
+    /// The highest node that is not inner here and can be put elsewhere; of
+    /// several such the one with the fewest edges between racks afterwards.
     fn displaceable(&self, ix: Ix, stripe: u8) -> Option<Ix> {
         let shelf = &self.trees[stripe as usize].low;
         let room = self.spare(ix);
@@ -111,13 +120,22 @@ impl Forest {
                 && (room > 0 || self.spare_parent(old, stripe).is_some())
         };
         let first = shelf.iter().take(LOOK_MAX).find(fits)?;
-        let (level, rack) = (first.0, self.rack(ix));
-        let mut near = shelf.range((level, rack, 0)..=(level, rack, Ix::MAX)).take(LOOK_MAX);
-        let found = if rack == 0 { None } else { near.find(fits) };
-        Some(found.unwrap_or(first).2)
+        let rack = self.rack(ix);
+        if rack == 0 {
+            return Some(first.2);
+        }
+        let cross = |key: &&(u32, u32, Ix)| {
+            let (above, old) = (key.1, self.rack(key.2));
+            u8::from(above != rack) + u8::from(old != rack) - u8::from(above != old)
+        };
+        let near = |level: u32| shelf.range((level, rack, 0)..=(level, rack, Ix::MAX));
+        let level = shelf.range((first.0, 0, 0)..(first.0 + 1, 0, 0)).take(LOOK_MAX);
+        let near = near(first.0).chain(near(first.0 + 1)).take(LOOK_MAX);
+        level.chain(near).filter(fits).min_by_key(cross).map(|key| key.2)
     }
 
-    /// A place in the rack of a leaf whose best parent would be in another.
+    /// A leaf in its own rack that comes from another, when its best parent
+    /// would be in another rack too.
     fn swap(&self, ix: Ix, stripe: u8, under: Ix) -> Option<Spot> {
         let rack = self.rack(ix);
         if rack == 0 || rack == self.rack(under) {
@@ -130,7 +148,7 @@ impl Forest {
             self.allowed(ix, self.link(leaf, stripe).parent) && self.allowed(leaf, under)
         };
         let mut near = shelf.range((rack, 0, 0)..=(rack, level_max, Ix::MAX)).take(LOOK_MAX);
-        near.find(fits).map(|key| Spot::Swap { leaf: key.2, under })
+        near.find(fits).map(|key| Spot::InPlaceOf(key.2))
     }
 
     /// Before a slot is lent: the lender changes places with a higher leaf that
@@ -166,7 +184,9 @@ impl Forest {
         if !silent && self.trees[stripe as usize].master_load < bound {
             return MASTER;
         }
-        self.full.iter().find(fits).map_or(MASTER, |key| key.2)
+        let least = self.full.iter().filter(fits).take(LOOK_MAX);
+        let even = |key: &&(u32, u32, Ix)| (key.0, self.link(key.2, stripe).depth);
+        least.min_by_key(even).map_or(MASTER, |key| key.2)
     }
 
     /// Takes a node without children off its parents.
@@ -193,7 +213,7 @@ impl Forest {
             !self.is_inner(at, stripe) && self.kids_count(at, stripe) == 0
         });
         for (at, stripe) in waiting {
-            self.place(at, stripe, true);
+            self.place(at, stripe);
         }
     }
 
@@ -266,12 +286,22 @@ impl Forest {
     /// Moves one child off the master if it has more than `head` of them.
     fn relieve_master(&mut self, stripe: u8) -> bool {
         let tree = &self.trees[stripe as usize];
-        if tree.master_load <= self.limits.head || tree.free.is_empty() {
+        let stampede = tree.master_load > self.limits.head * HEAD_FACTOR && self.can_overcommit();
+        if tree.master_load <= self.limits.head || tree.free.is_empty() && !stampede {
             return false;
         }
-        let mut kids: Vec<Ix> = tree.master.iter().copied().take(LOOK_MAX).collect();
+        let draws = |kid: &Ix| !self.nodes[*kid as usize].standing.suspect;
+        let mut kids: Vec<Ix> = tree.master.iter().copied().filter(draws).take(LOOK_MAX).collect();
         kids.sort_by_key(|&kid| self.kids_count(kid, stripe));
-        self.move_one(kids.into_iter().map(|kid| (kid, stripe)))
+        let least = kids.first().copied();
+        if self.move_one(kids.into_iter().map(|kid| (kid, stripe))) {
+            return true;
+        }
+        let Some(least) = least.filter(|_| stampede) else { return false };
+        let before = self.trees[stripe as usize].master_load;
+        self.detach(least, stripe);
+        self.place(least, stripe);
+        self.trees[stripe as usize].master_load < before
     }
 
     /// Moves one child off a node that has more of them than slots.
@@ -287,6 +317,11 @@ impl Forest {
         self.move_one(edges.into_iter())
     }
 
+    fn can_overcommit(&self) -> bool {
+        let most = u32::from(self.limits.slots * OVERCOMMIT_FACTOR);
+        self.full.first().is_some_and(|key| key.0 < most)
+    }
+
     fn has_room(&self, stripe: u8) -> bool {
         self.head_room(stripe) || !self.trees[stripe as usize].free.is_empty()
     }
@@ -298,7 +333,7 @@ impl Forest {
         };
         let Some((ix, stripe)) = edges.find(fits) else { return false };
         self.detach(ix, stripe);
-        self.place(ix, stripe, true);
+        self.place(ix, stripe);
         true
     }
 
@@ -329,13 +364,16 @@ impl Forest {
         false
     }
 
-    /// An inner node that may serve again goes up to where it is of use.
+    /// An inner node goes up to where it is of more use, if there is such a
+    /// place: it may serve again, or a place became vacant.
     pub(super) fn lift(&mut self, ix: Ix) {
         let stripe = self.nodes[ix as usize].home;
-        let highest = self.trees[stripe as usize].low.first().map_or(u32::MAX, |key| key.0);
-        if self.attached(ix, stripe) && highest < self.link(ix, stripe).depth {
+        let tree = &self.trees[stripe as usize];
+        let low = tree.low.first().map_or(u32::MAX, |key| key.0);
+        let free = tree.free.first().map_or(u32::MAX, |key| key.0 + 1);
+        if self.attached(ix, stripe) && low.min(free) < self.link(ix, stripe).depth {
             self.detach(ix, stripe);
-            self.place(ix, stripe, true);
+            self.place(ix, stripe);
         }
     }
 }
