@@ -7,8 +7,7 @@
 use nix::errno::Errno;
 use nix::sys::sendfile::sendfile;
 use nix::sys::socket::{
-    self, AddressFamily, Backlog, MsgFlags, SockFlag, SockType, SockaddrStorage, setsockopt,
-    sockopt,
+    self, AddressFamily, MsgFlags, SockFlag, SockType, SockaddrStorage, setsockopt, sockopt,
 };
 use std::fs::File;
 use std::io;
@@ -37,7 +36,9 @@ pub fn listen(port: u16) -> io::Result<TcpListener> {
         _ => Err(error),
     })?;
     listener.set_nonblocking(true)?;
-    socket::listen(&listener, Backlog::new(BACKLOG)?)?;
+    // SAFETY: the descriptor is open; listen(2) on a listening socket only
+    // changes its backlog, which std fixes at 128 and nix limits to 511.
+    Errno::result(unsafe { libc::listen(listener.as_raw_fd(), BACKLOG) })?;
     Ok(listener)
 }
 

@@ -35,6 +35,8 @@ struct Asked {
 #[derive(Debug)]
 struct ParentState {
     key: Key,
+    /// The master: asked beyond its own stripes only where nobody feeds one.
+    is_last_resort: bool,
     asked: Vec<Asked>,
     /// Pieces that it said it has not.
     refused: BTreeSet<u32>,
@@ -137,9 +139,10 @@ impl Transfer {
         self.state.get(piece as usize).is_some_and(|s| s & (HELD | GIVEN_UP) == 0)
     }
 
-    pub fn add_parent(&mut self, key: Key) {
+    pub fn add_parent(&mut self, key: Key, is_last_resort: bool) {
         if self.parent(key).is_none() {
-            self.parents.push(ParentState { key, asked: Vec::new(), refused: BTreeSet::new() });
+            let (asked, refused) = (Vec::new(), BTreeSet::new());
+            self.parents.push(ParentState { key, is_last_resort, asked, refused });
         }
     }
 
@@ -231,6 +234,7 @@ impl Transfer {
     /// Of a stripe that is not its own: one without a feeder, one that lags,
     /// or any when its own are through.
     fn next_help(&mut self, at: usize, asked: usize) -> Option<u32> {
+        let reserved = self.parents[at].is_last_resort;
         let idle = asked < WINDOW;
         self.lowest_unasked(at, |t, stripe| idle || t.feeders[stripe].is_none() || t.lags(stripe))
     }
@@ -270,8 +274,9 @@ impl Transfer {
 
     /// When everything has been asked: what others have been asked for longest.
     fn overdue(&self, at: usize, now_ms: u64) -> Option<u32> {
-        let patience_ms = ENDGAME_MS_MIN.max(ENDGAME_FACTOR * self.latency_ms);
         let own = &self.parents[at];
+        let factor = if own.is_last_resort { 2 * ENDGAME_FACTOR } else { ENDGAME_FACTOR };
+        let patience_ms = ENDGAME_MS_MIN.max(factor * self.latency_ms);
         let others = self.parents.iter().filter(|p| p.key != own.key);
         others
             .flat_map(|p| &p.asked)
@@ -292,7 +297,7 @@ mod tests {
         let mut t = Transfer::new(stripes);
         t.extend(count);
         for stripe in 0..stripes {
-            t.add_parent(Key(u32::from(stripe)));
+            t.add_parent(Key(u32::from(stripe)), false);
             t.set_feeder(stripe, Some(Key(u32::from(stripe))));
         }
         t
@@ -318,6 +323,22 @@ mod tests {
         assert_eq!(asks(&mut t, 1, 0).len(), WINDOW);
         t.drop_parent(Key(0));
         assert_eq!(asks(&mut t, 1, 0), vec![0, 2, 4, 6], "the stripe nobody feeds");
+    }
+
+    #[test]
+    fn the_master_helps_only_where_nobody_feeds() {
+        let mut t = Transfer::new(2);
+        t.extend(40);
+        t.add_parent(Key(0), true);
+        t.add_parent(Key(1), false);
+        t.set_feeder(0, Some(Key(0)));
+        t.set_feeder(1, Some(Key(1)));
+        for piece in (0..40).step_by(2) {
+            t.hold(piece);
+        }
+        assert_eq!(asks(&mut t, 0, 0), Vec::<u32>::new(), "its own stripe is through");
+        t.drop_parent(Key(1));
+        assert_eq!(asks(&mut t, 0, 0).len(), WINDOW + HELP_WINDOW);
     }
 
     #[test]

@@ -321,7 +321,7 @@ impl Fetch {
                 let digest = common.space.generation(slot).map(Generation::digest);
                 let link = Link::new(conn, source, digest.unwrap_or_default(), now_ms);
                 self.links.insert(conn, link);
-                self.transfer.add_parent(Key(conn.0));
+                self.transfer.add_parent(Key(conn.0), source == Source::Master);
                 common.effects.push_back(Effect::Connect { conn, addr });
                 conn
             }
