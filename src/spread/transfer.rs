@@ -236,7 +236,9 @@ impl Transfer {
     fn next_help(&mut self, at: usize, asked: usize) -> Option<u32> {
         let reserved = self.parents[at].is_last_resort;
         let idle = asked < WINDOW;
-        self.lowest_unasked(at, |t, stripe| idle || t.feeders[stripe].is_none() || t.lags(stripe))
+        self.lowest_unasked(at, |t, stripe| {
+            t.feeders[stripe].is_none() || (!reserved && (idle || t.lags(stripe)))
+        })
     }
 
     fn lowest_unasked(
