@@ -50,8 +50,8 @@ struct Sweep {
     kept: HashSet<Vec<u8>>,
 }
 
-impl Finish {
-    pub fn new() -> Finish {
+impl Default for Finish {
+    fn default() -> Finish {
         Finish { phase: Phase::Pin }
     }
 }
