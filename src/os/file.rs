@@ -359,3 +359,14 @@ pub fn drop_rights_of_this_thread(id: u32) {
     assert_eq!(results, [0; 3]);
     assert_eq!(user(), id);
 }
+
+/// Gives the calling thread alone its own view of what is mounted, for tests
+/// of small file systems. False without the right to.
+#[cfg(test)]
+pub fn private_mounts_of_this_thread() -> bool {
+    use nix::mount::{MsFlags, mount};
+    // SAFETY: unshare(2) takes flags and touches no memory.
+    let unshared = unsafe { libc::unshare(libc::CLONE_NEWNS) } == 0;
+    let none: Option<&str> = None;
+    unshared && mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none).is_ok()
+}

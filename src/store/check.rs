@@ -213,7 +213,7 @@ impl Filling {
         }
         if status.size != size {
             if self.pieces(entry).len() > 1 {
-                self.check.old_versions.push(entry);
+                self.try_old_version(entry);
             }
             return Ok(None);
         }
@@ -222,6 +222,11 @@ impl Filling {
         let Ok(status) = file::stat_file(&file) else { return Ok(None) };
         let same = status.is_file() && status.size == size;
         Ok(same.then(|| At::Final(Rc::new(file), status)))
+    }
+
+    fn try_old_version(&mut self, entry: u32) {
+        self.check.old_versions.push(entry);
+        self.check.total_bytes += self.entry(entry).size;
     }
 
     fn look_at_temporary(&mut self, entry: u32) -> Phase {
@@ -273,8 +278,7 @@ impl Filling {
         match &looking.at {
             At::Final(_, status) if !right => {
                 if status.size > u64::from(self.map.piece_len()) {
-                    self.check.old_versions.push(entry);
-                    self.check.total_bytes += self.entry(entry).size;
+                    self.try_old_version(entry);
                 }
                 return (self.look_at_temporary(entry), cost);
             }
@@ -308,8 +312,7 @@ impl Filling {
                 if self.keep(entry, &file, &status) {
                     return self.file_done(entry);
                 }
-                self.check.old_versions.push(entry);
-                self.check.total_bytes += self.entry(entry).size;
+                self.try_old_version(entry);
                 self.look_at_temporary(entry)
             }
             At::Temporary(_) => self.look_for_holes(entry),
@@ -325,25 +328,32 @@ impl Filling {
         }
     }
 
-    /// Takes a file with the right contents as it is, or with its attributes
-    /// mended. One that has other names than those of the index is not mended
-    /// but replaced: they may be outside of this directory.
+    /// Takes a file with the right contents as what it is to become.
     fn keep(&mut self, entry: u32, file: &Rc<File>, status: &Status) -> bool {
-        let names = 1 + self.other_names.get(&entry).copied().unwrap_or(0);
-        let found = self.entry(entry);
-        let kept = if self.attributes.are_right(found, status) {
-            status.nlink <= names
-        } else {
-            status.nlink == 1 && self.attributes.set(file.as_fd(), found, status, false).is_ok()
-        };
+        let kept = self.mend(entry, file, status);
         if kept {
             for piece in self.pieces(entry) {
                 self.mark_had(piece, self.extent(entry, piece));
             }
             self.states[entry as usize] = State::Whole;
             self.files.put(entry, file.clone());
+            if status.nlink == 1 {
+                self.check.replaced_bytes -= status.allocated_bytes.min(self.check.replaced_bytes);
+            }
         }
         kept
+    }
+
+    /// Whether a file with the right contents has the right attributes, or gets
+    /// them. One that has other names than those of the index is not touched:
+    /// they may be outside of this directory.
+    pub(super) fn mend(&self, entry: u32, file: &File, status: &Status) -> bool {
+        let names = 1 + self.other_names.get(&entry).copied().unwrap_or(0);
+        let found = self.entry(entry);
+        if self.attributes.are_right(found, status) {
+            return status.nlink <= names;
+        }
+        status.nlink == 1 && self.attributes.set(file.as_fd(), found, status, false).is_ok()
     }
 
     /// Refuses only what cannot succeed: replaced files give their space back
@@ -409,12 +419,12 @@ impl Filling {
     fn copy_on(&mut self, at: usize, mut old: Old) -> (Phase, u64) {
         let entry = self.check.old_versions[at];
         let piece = old.next_piece;
-        let extent = self.extent(entry, piece);
-        let end = piece == self.pieces(entry).end;
-        if end || extent.offset + u64::from(extent.len) > old.size {
+        let next = (piece < self.pieces(entry).end).then(|| self.extent(entry, piece));
+        let within = |extent: &Extent| extent.offset + u64::from(extent.len) <= old.size;
+        let Some(extent) = next.filter(within) else {
             self.check.done_bytes += self.entry(entry).size;
             return (Phase::OldVersions(at + 1), FILE_COST_BYTES);
-        }
+        };
         old.next_piece += 1;
         if self.has_extent(entry, piece) {
             return (Phase::Copying(at, old), FILE_COST_BYTES / 16);

@@ -130,7 +130,7 @@ impl Filling {
             root,
             reader: Reader::new(),
             check: Check::new(&index),
-            finish: Finish::new(),
+            finish: Finish::default(),
             index,
             map,
         }

@@ -50,8 +50,8 @@ struct Sweep {
     kept: HashSet<Vec<u8>>,
 }
 
-impl Finish {
-    pub fn new() -> Finish {
+impl Default for Finish {
+    fn default() -> Finish {
         Finish { phase: Phase::Pin }
     }
 }
@@ -172,13 +172,12 @@ impl Filling {
         dir: &OwnedFd,
         old: Option<Status>,
     ) -> Result<(), DestError> {
-        if old.is_some_and(|old| old.is_file() && old.size == 0 && old.nlink == 1) {
-            let found = self.entry(entry);
-            let mended = file::open_file_at(dir, &found.name).and_then(|file| {
-                let status = file::stat_file(&file)?;
-                self.attributes.set(file.as_fd(), found, &status, false)
-            });
-            if mended.is_ok() {
+        if old.is_some_and(|old| old.is_file() && old.size == 0) {
+            let opened = file::open_file_at(dir, &self.entry(entry).name);
+            let looked = opened.and_then(|file| Ok((file::stat_file(&file)?, file)));
+            let empty = |status: &Status| status.is_file() && status.size == 0;
+            if looked.is_ok_and(|(status, file)| empty(&status) && self.mend(entry, &file, &status))
+            {
                 return Ok(());
             }
         }

@@ -141,3 +141,22 @@ pub fn as_nobody<T: Send>(run: impl FnOnce() -> T + Send) -> T {
         thread.join().unwrap()
     })
 }
+
+/// Runs something on a small new file system; not at all, with a message,
+/// where it cannot be mounted.
+pub fn on_file_system(kind: &str, options: &str, run: impl FnOnce(&Path) + Send) {
+    let dir = Dir::new();
+    let (kind, options) = (Some(kind), Some(options));
+    std::thread::scope(|scope| {
+        let thread = scope.spawn(|| {
+            let flags = nix::mount::MsFlags::empty();
+            if !file::private_mounts_of_this_thread()
+                || nix::mount::mount(kind, dir.path(), kind, flags, options).is_err()
+            {
+                return eprintln!("skipped: no right to mount {kind:?}");
+            }
+            run(dir.path());
+        });
+        thread.join().unwrap();
+    });
+}
