@@ -21,15 +21,17 @@ class Console:
         self._rest = b""
 
     def poll(self):
-        """Take in what has been written since the last time."""
+        """Take in what has been written since the last time; return the new lines."""
         with open(self.path, "rb") as file:
             file.seek(self._offset)
             data = file.read()
         self._offset += len(data)
         *whole, self._rest = (self._rest + data).split(b"\n")
         now = time.monotonic()
+        known = len(self.lines)
         for raw in whole[: LINES_MAX - len(self.lines)]:
             self.lines.append((now, ESCAPES.sub("", raw.decode("utf-8", "replace"))))
+        return [line for _, line in self.lines[known:]]
 
     def find(self, pattern):
         """The first line that the pattern matches, as (moment, match), or None."""

@@ -24,8 +24,8 @@ SECOND_MARKS = SECOND + r"command line (.*)"
 SECOND_UP = SECOND + r"up, switching off"
 # Type 0xd of "loader type" in Documentation/x86/boot.rst; QEMU's own is 0xb.
 LOADER_KEXEC = "0xd"
-# The first system's last line before it jumps.
-KEXEC = r"xget: .*(kexec now|starting the kernel|kexec: )"
+# The first kernel's own last words (kernel/kexec_core.c).
+KEXEC = r"kexec_core: Starting new kernel"
 
 
 def _run(command, limit_s, what):

@@ -11,10 +11,12 @@ import ctypes
 import os
 import signal
 import subprocess
+import time
 from pathlib import Path
 
 MARK = "XGET_LAB_RUN"
 PR_SET_PDEATHSIG = 1
+PATIENCE_S = 5.0
 
 
 def _die_with_parent():
@@ -49,7 +51,20 @@ def run(command, limit_s, mark):
 
 def interfaces():
     """The names of the interfaces in this process's network namespace."""
-    return sorted(line.split(":")[0].strip() for line in open("/proc/net/dev") if ":" in line)
+    lines = Path("/proc/net/dev").read_text().splitlines()
+    return sorted(line.split(":")[0].strip() for line in lines if ":" in line)
+
+
+def _marked(mark):
+    """The processes that run with this mark in their environment."""
+    sought = f"{MARK}={mark}".encode()
+    for path in Path("/proc").glob("[0-9]*/environ"):
+        try:
+            if sought in path.read_bytes().split(b"\0"):
+                name = (path.parent / "comm").read_text().strip()
+                yield f"{path.parent.name} ({name})"
+        except OSError:
+            pass  # it has just ended, or is not ours to look at
 
 
 class Witness:
@@ -64,19 +79,19 @@ class Witness:
         """What `ip netns` lists; the lab makes none."""
         return sorted(path.name for path in Path("/run/netns").glob("*"))
 
-    def leftovers(self, mark):
-        """Say what the run named by `mark` has left: processes, interfaces, namespaces."""
-        found = []
-        sought = f"{MARK}={mark}".encode()
-        for path in Path("/proc").glob("[0-9]*/environ"):
-            try:
-                if sought in path.read_bytes().split(b"\0"):
-                    name = (path.parent / "comm").read_text().strip()
-                    found.append(f"process {path.parent.name} ({name})")
-            except OSError:
-                pass  # it has just ended, or is not ours to look at
-        new = sorted(set(interfaces()) - set(self.before))
-        found += [f"interface {name}" for name in new]
-        new = sorted(set(self._named_namespaces()) - set(self.named))
-        found += [f"network namespace {name}" for name in new]
-        return found
+    def leftovers(self, mark, patience_s=PATIENCE_S):
+        """What the run named by `mark` has left: processes, interfaces, namespaces.
+
+        The kernel takes a moment to end a namespace; what is still there
+        after that will stay.
+        """
+        until = time.monotonic() + patience_s
+        while True:
+            found = [f"process {process}" for process in _marked(mark)]
+            new = sorted(set(interfaces()) - set(self.before))
+            found += [f"interface {name}" for name in new]
+            new = sorted(set(self._named_namespaces()) - set(self.named))
+            found += [f"network namespace {name}" for name in new]
+            if not found or time.monotonic() >= until:
+                return found
+            time.sleep(0.05)

@@ -5,6 +5,7 @@ that had no memory to start are started when others have ended.
 """
 
 import os
+import re
 import time
 from pathlib import Path
 
@@ -43,12 +44,17 @@ class Lab:
         self.began = time.monotonic()
         self._budget_mb = available_mb() - RESERVE_MB
         self._status_due = 0.0
+        self._follow = None
 
     # What a scenario makes.
 
     def say(self, text):
         """A line for who watches."""
         print(f"  [{time.monotonic() - self.began:6.1f}] {text}", flush=True)
+
+    def follow(self, pattern):
+        """From now on show what consoles say that the pattern matches."""
+        self._follow = re.compile(pattern)
 
     def master(self, tree, options=()):
         """Start a master that serves the tree, and wait until it listens."""
@@ -107,7 +113,10 @@ class Lab:
     def poll(self):
         """Take in everything that has happened."""
         for thing in self.machines + self.services:
-            thing.poll()
+            new = thing.poll()
+            if self._follow and new:
+                for line in filter(self._follow.search, new):
+                    self.say(f"{thing.name}: {line}")
         self._start_what_fits()
         self._read_status()
 

@@ -59,12 +59,12 @@ class Machine:
         self.started = time.monotonic()
 
     def poll(self):
-        """Take in what it has said and whether it still runs."""
+        """Take in whether it still runs and what it has said; return the new lines."""
         if self.process is None:
-            return
+            return []
         if self.ended is None and self.process.poll() is not None:
             self.ended = time.monotonic()
-        self.console.poll()
+        return self.console.poll()
 
     @property
     def running(self):

@@ -33,6 +33,14 @@ class Ninep:
     def __init__(self, host, port, name="", timeout_s=2.0):
         self.socket = socket.create_connection((host, port), timeout=timeout_s)
         self.msize = MSIZE
+        try:
+            self._greet(name)
+        except OSError:
+            self.socket.close()
+            raise
+
+    def _greet(self, name):
+        """Agree on a version, and attach fid 0 to the root."""
         reply = self._call(TVERSION, struct.pack("<I", MSIZE) + text("9P2000"), tag=NOTAG)
         self.msize = min(MSIZE, struct.unpack_from("<I", reply)[0])
         version = reply[6:].decode()

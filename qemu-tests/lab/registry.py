@@ -21,13 +21,15 @@ class Scenario:
     about: str
     limit_s: int
     tags: list = field(default_factory=list)
+    prepare: object = None
 
 
-def scenario(limit_s, tags=()):
+def scenario(limit_s, tags=(), prepare=None):
     """Register the function below as a scenario.
 
     `limit_s` bounds the whole of it, whatever happens; scenarios tagged
-    "quick" are part of `make test`.
+    "quick" are part of `make test`. `prepare` is called before, where there
+    still is a network: the lab has none but its own.
     """
 
     def register(function):
@@ -35,7 +37,7 @@ def scenario(limit_s, tags=()):
         if name in SCENARIOS:
             raise ValueError(f"two scenarios are called {name}")
         about = (function.__doc__ or "").strip().split("\n")[0]
-        SCENARIOS[name] = Scenario(name, function, about, limit_s, list(tags))
+        SCENARIOS[name] = Scenario(name, function, about, limit_s, list(tags), prepare)
         return function
 
     return register

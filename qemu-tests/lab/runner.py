@@ -1,6 +1,7 @@
 """Runs scenarios: each isolated and bounded, their results in one summary."""
 
 import json
+import os
 import sys
 import time
 import traceback
@@ -37,6 +38,11 @@ def run_one(scenario, count, keep):
     directory.mkdir(parents=True, exist_ok=True)
     for old in directory.iterdir():
         old.unlink()
+    if scenario.prepare:
+        try:
+            scenario.prepare()
+        except Failed as error:
+            return "failed", str(error)
     witness, mark = isolate.Witness(), uuid.uuid4().hex
     command = [sys.executable, str(paths.REPO / "qemu-tests" / "run"), "--inside", scenario.name]
     command += ["-n", str(count)] if count else []
@@ -66,6 +72,8 @@ def missing():
     ):
         if not path.exists():
             return f"no {path}: run {remedy} first"
+    if not os.access("/dev/net/tun", os.R_OK | os.W_OK):
+        return "/dev/net/tun cannot be opened: run as root (and modprobe tun)"
     return None
 
 

@@ -26,8 +26,8 @@ class Service:
             )
 
     def poll(self):
-        """Take in what it has said."""
-        self.console.poll()
+        """Take in what it has said; return the new lines."""
+        return self.console.poll()
 
     @property
     def ended(self):
