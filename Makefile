@@ -1,3 +1,54 @@
-# placeholder until the build rules land
-all:
-	cargo build --release --target x86_64-unknown-linux-musl
+# What can be made here; `make help` lists it. Each goal brings what it needs,
+# from packages to kernels; long output goes to build/*.log.
+
+TARGET := x86_64-unknown-linux-musl
+TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
+BINARY := $(TARGET_DIR)/$(TARGET)/release/xget
+PREFIX ?= /usr/local
+# Kernel for the initramfs: a Debian package, an installed version, a directory.
+KERNEL ?= linux-image-cloud-amd64
+MODULES ?= initramfs/modules
+# Machines of `make fleet`.
+N ?= 24
+# What `make vm-tests` runs; empty means the quick ones.
+SCENARIOS ?=
+# rustup installs here; a shell opened before it did not know.
+export PATH := $(PATH):$(HOME)/.cargo/bin
+
+.PHONY: build setup initramfs demo fleet test vm-tests size clean install help
+
+build: ## the static binary (the default goal)
+	@scripts/setup --build
+	cargo build --release --target $(TARGET)
+	@scripts/check-size $(BINARY)
+
+setup: ## install what everything below needs (Debian packages, Rust target)
+	@scripts/setup
+
+initramfs: setup build ## build/initramfs.img and build/vmlinuz (KERNEL=, MODULES=)
+	@initramfs/build --kernel $(KERNEL) --init $(BINARY) --modules $(MODULES)
+
+demo: ## a master and four machines that boot Debian through the tree
+	@scripts/demo demo
+
+fleet: ## the same with many machines (N=24)
+	@scripts/demo fleet -n $(N)
+
+test: ## everything: format, lints, tests, machines
+	@scripts/test
+
+vm-tests: initramfs ## scenarios of virtual machines (SCENARIOS="one-node ...")
+	@qemu-tests/run $(SCENARIOS)
+
+size: ## how large the binary is, against its budget
+	@scripts/check-size $(BINARY)
+
+install: build ## the binary below PREFIX (/usr/local) and DESTDIR
+	install -D -m 755 $(BINARY) $(DESTDIR)$(PREFIX)/bin/xget
+
+clean: ## remove all that was built
+	cargo clean
+	rm -rf build
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 12

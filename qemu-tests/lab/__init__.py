@@ -1,0 +1,15 @@
+"""A laboratory of virtual machines on a private network.
+
+Scenarios import what they need from here:
+
+    from lab import scenario, tiny_image
+
+`scenario` marks a function that is given a Lab; a Lab makes a master, nodes
+and faults, and waits for what ought to happen.
+"""
+
+from .errors import Failed, Skipped
+from .images import debian_image, tiny_image
+from .registry import scenario
+
+__all__ = ["Failed", "Skipped", "debian_image", "scenario", "tiny_image"]

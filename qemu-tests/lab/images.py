@@ -1,0 +1,80 @@
+"""What nodes boot in the end: a directory with kernel, initrd and cmdline.
+
+The tiny image is the lab's kernel again with a program of a few lines; the
+Debian image is Debian's own kernel with Debian's own initrd. Both say the
+same lines on the console (SECOND below), then switch the machine off.
+"""
+
+import subprocess
+import tempfile
+from pathlib import Path
+
+from .errors import Failed
+from .paths import BUILD, REPO, TARGET, kernel
+
+IMAGES = BUILD / "images"
+COMPILE_LIMIT_S = 120
+DEBIAN_LIMIT_S = 900
+
+# What every second system says, by guest/second.rs and guest/xget-second.
+SECOND = r"second system: "
+SECOND_KERNEL = SECOND + r"kernel (\S+)"
+SECOND_LOADER = SECOND + r"loader (\S+)"
+SECOND_MARKS = SECOND + r"command line (.*)"
+SECOND_UP = SECOND + r"up, switching off"
+# Type 0xd of "loader type" in Documentation/x86/boot.rst; QEMU's own is 0xb.
+LOADER_KEXEC = "0xd"
+# The first kernel's own last words (kernel/kexec_core.c).
+KEXEC = r"kexec_core: Starting new kernel"
+
+
+def _run(command, limit_s, what):
+    """Run a bounded command quietly; its output is part of the failure."""
+    done = subprocess.run(command, capture_output=True, text=True, timeout=limit_s, check=False)
+    if done.returncode != 0:
+        raise Failed(f"{what}: {done.stderr.strip() or done.stdout.strip()}")
+
+
+def _newer(product, *sources):
+    """Whether the product is there and newer than what it is made from."""
+    made = product.stat().st_mtime if product.exists() else 0
+    return all(source.stat().st_mtime < made for source in sources)
+
+
+def tiny_image(name="tiny", cmdline="console=ttyS0 panic=-1", padding_mb=0):
+    """The tree that serves the tiny image under `name`; made when stale.
+
+    `padding_mb` makes the initrd larger by bytes that do not compress, for
+    transfers that are to take their time.
+    """
+    source = REPO / "qemu-tests" / "guest" / "second.rs"
+    program = IMAGES / "second"
+    if not _newer(program, source):
+        program.parent.mkdir(parents=True, exist_ok=True)
+        command = ["rustc", "--edition=2024", f"--target={TARGET}", "-Copt-level=s"]
+        command += ["-Cpanic=abort", "-Cstrip=symbols", "-o", str(program), str(source)]
+        _run(command, COMPILE_LIMIT_S, "compiling the second system")
+    tree = IMAGES / f"{name}-{padding_mb}-tree"
+    image = tree / name
+    image.mkdir(parents=True, exist_ok=True)
+    (image / "cmdline").write_text(cmdline + "\n")
+    if not _newer(image / "initrd", program):
+        with tempfile.TemporaryDirectory() as root:
+            (Path(root) / "init").write_bytes(program.read_bytes())
+            (Path(root) / "init").chmod(0o755)
+            for directory in ("dev", "proc", "sys"):
+                (Path(root) / directory).mkdir()
+            if padding_mb:
+                with open("/dev/urandom", "rb") as random:
+                    (Path(root) / "padding").write_bytes(random.read(padding_mb << 20))
+            pack = [str(REPO / "initramfs" / "pack"), root, str(image / "initrd")]
+            _run(pack, COMPILE_LIMIT_S, "packing the second system")
+    if not _newer(image / "kernel", kernel()):
+        (image / "kernel").write_bytes(kernel().read_bytes())
+    return tree
+
+
+def debian_image():
+    """The tree that serves Debian's kernel and initrd as `debian`."""
+    _run([str(REPO / "scripts" / "debian-image")], DEBIAN_LIMIT_S, "making the Debian image")
+    return IMAGES / "debian-tree"

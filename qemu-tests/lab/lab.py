@@ -1,0 +1,238 @@
+"""The Lab that a scenario is given: it makes machines and waits for them.
+
+One thread and one loop: everything that runs is polled in turn, and machines
+that had no memory to start are started when others have ended.
+"""
+
+import os
+import re
+import time
+from pathlib import Path
+
+from . import accel, images, network, services, status
+from .errors import Failed
+from .machine import OVERHEAD_MB, Machine
+
+POLL_S = 0.1
+STATUS_EVERY_S = 1.0
+STATUS_TIMEOUT_S = 1.0
+MASTER_PORT = 20004
+# Left to everybody else on this machine.
+RESERVE_MB = 1024
+CONSOLE = "console=ttyS0 panic=-1"
+
+
+def available_mb():
+    """Memory that can be taken without swapping."""
+    for line in Path("/proc/meminfo").read_text().splitlines():
+        if line.startswith("MemAvailable:"):
+            return int(line.split()[1]) // 1024
+    raise Failed("/proc/meminfo has no MemAvailable")
+
+
+class Lab:
+    """Machines, a master and a network, for as long as a scenario runs."""
+
+    def __init__(self, directory, count=None):
+        self.directory = Path(directory)
+        self.count = count
+        self.accel = accel.choose()
+        self.network = network.Network()
+        self.machines = []
+        self.masters = []
+        self.services = []
+        self.began = time.monotonic()
+        self._budget_mb = available_mb() - RESERVE_MB
+        self._status_due = 0.0
+        self._follow = None
+
+    # What a scenario makes.
+
+    def say(self, text):
+        """A line for who watches."""
+        print(f"  [{time.monotonic() - self.began:6.1f}] {text}", flush=True)
+
+    def follow(self, pattern):
+        """From now on show what consoles say that the pattern matches."""
+        self._follow = re.compile(pattern)
+
+    def master(self, tree, options=()):
+        """Start a master that serves the tree, and wait until it listens."""
+        name = "master" if not self.masters else f"master{len(self.masters) + 1}"
+        master = services.Master(self.directory, tree, options, name)
+        self.masters.append(master)
+        self.services.append(master)
+        master.await_ready(self)
+        return master
+
+    def dhcp(self, **settings):
+        """Start a DHCP server that knows every node."""
+        server = services.Dhcp(self.directory, **settings)
+        self.services.append(server)
+        return server
+
+    def nodes(self, count, image, **settings):
+        """Make and start this many nodes; see `node`."""
+        return [self.node(image, **settings) for _ in range(count)]
+
+    def node(self, image, memory_mb=512, ip="static", rate=None, append="", master=network.MASTER):
+        """Make a node that is to boot the image, and start it when memory allows.
+
+        `ip` is "static", "dhcp", or the value of ip= as the kernel has it;
+        `rate` limits its link both ways, as "100mbit"; `master=None` leaves
+        the master to DHCP.
+        """
+        index = len(self.machines) + 1
+        if ip == "static":
+            mask = network.SUBNET.netmask
+            ip = f"{network.node_address(index)}::{network.MASTER}:{mask}:node{index}::off"
+        parameters = f"{CONSOLE} ip={ip} xget.image={image}"
+        if master is not None:
+            parameters += f" xget.master={master}"
+        port = self.network.port(index, rate)
+        node = Machine(self, index, memory_mb, port, f"{parameters} {append}".strip())
+        if memory_mb + OVERHEAD_MB > self._budget_mb:
+            raise Failed(f"{node.name} needs {memory_mb} MB, of which there are {self._budget_mb}")
+        self.machines.append(node)
+        self._start_what_fits()
+        return node
+
+    # What it waits for.
+
+    def patience(self):
+        """By how much deadlines stretch.
+
+        They are written for a machine that has a processor to itself;
+        machines that share one get as much more time.
+        """
+        running = sum(machine.running for machine in self.machines)
+        processors = len(os.sched_getaffinity(0))
+        crowd = max(1.0, running / processors)
+        return crowd if self.accel == "tcg" else max(1.0, crowd / 8)
+
+    def poll(self):
+        """Take in everything that has happened."""
+        for thing in self.machines + self.services:
+            new = thing.poll()
+            if self._follow and new:
+                for line in filter(self._follow.search, new):
+                    self.say(f"{thing.name}: {line}")
+        self._start_what_fits()
+        self._read_status()
+
+    def wait(self, condition, within_s, what, machines=()):
+        """Poll until the condition holds, or fail and say what was awaited."""
+        began = time.monotonic()
+        while True:
+            self.poll()
+            if condition():
+                return
+            limit_s = within_s * self.patience()
+            if time.monotonic() - began > limit_s:
+                raise Failed(f"no {what} within {limit_s:.0f} s{self._excerpts(machines)}")
+            time.sleep(POLL_S)
+
+    def expect_all(self, pattern, within_s, machines=None):
+        """Wait until every console has said this; a machine's time starts with it."""
+        missing = list(self.machines if machines is None else machines)
+        asked = time.monotonic()
+        while True:
+            self.poll()
+            missing = [machine for machine in missing if not machine.console.find(pattern)]
+            if not missing:
+                return
+            limit_s = within_s * self.patience()
+            for machine in missing:
+                self._check(machine, pattern, asked, limit_s)
+            time.sleep(POLL_S)
+
+    def _check(self, machine, pattern, asked, limit_s):
+        """Fail if a machine cannot say the pattern in time any more."""
+        if machine.ended is not None:
+            machine.poll()
+            if not machine.console.find(pattern):
+                text = f"{machine.name} ended without saying {pattern!r}"
+                raise Failed(text + self._excerpts([machine]))
+        elif machine.started is not None:
+            waited_s = time.monotonic() - max(machine.started, asked)
+            if waited_s > limit_s:
+                text = f"{machine.name} did not say {pattern!r} within {limit_s:.0f} s"
+                raise Failed(text + self._excerpts([machine]))
+
+    def _excerpts(self, machines):
+        """The ends of the logs that explain a failure."""
+        parts = [f"\n  {m.name} ({m.console.path}):\n{m.console.tail()}" for m in machines]
+        parts += [f"\n  {s.console.path}:\n{s.console.tail(6)}" for s in self.masters]
+        return "".join(parts)
+
+    # Its own work.
+
+    def _start_what_fits(self):
+        """Start machines in their order while there is memory for them."""
+        used_mb = sum(m.memory_mb + OVERHEAD_MB for m in self.machines if m.running)
+        for machine in self.machines:
+            if machine.process is None:
+                used_mb += machine.memory_mb + OVERHEAD_MB
+                if used_mb > self._budget_mb:
+                    return
+                machine.start()
+
+    def _read_status(self):
+        """Ask the masters what they know, now and then."""
+        if time.monotonic() < self._status_due:
+            return
+        for master in self.masters:
+            if master.ended is None and not master.paused:
+                try:
+                    known = status.read(str(network.MASTER), MASTER_PORT, STATUS_TIMEOUT_S)
+                    status.merge(master.clients, known)
+                except OSError as error:
+                    master.status_error = str(error)
+        self._status_due = time.monotonic() + STATUS_EVERY_S
+
+    def end(self):
+        """End what still runs, so that logs are whole; the namespace ends the rest."""
+        for machine in self.machines:
+            machine.kill()
+        for service in self.services:
+            if service.ended is None:
+                service.kill()
+            service.poll()
+
+    # What it shows.
+
+    def table(self):
+        """Print one line for each node: where its bytes came from and how long it took."""
+        for line in status.table([self._row(machine) for machine in self.machines]):
+            print(f"  {line}", flush=True)
+
+    def _row(self, machine):
+        clients = self.masters[0].clients if self.masters else {}
+        names = {m.address: m.name for m in self.machines}
+        client = clients.get(machine.address)
+        parents, from_master, from_peers, fetch = "-", "-", "-", "-"
+        if client:
+            parents = " ".join(status.who(parent, names) for parent in client.parents) or "-"
+            from_master = status.megabytes(client.from_master_bytes)
+            from_peers = status.megabytes(client.from_peers_bytes)
+            fetch = status.seconds(client.elapsed_ms / 1000)
+        up_s = machine.seconds_to(images.SECOND_UP)
+        result = "booted" if up_s is not None else self._where_it_is(machine)
+        return (
+            machine.name,
+            parents,
+            from_master,
+            from_peers,
+            fetch,
+            status.seconds(machine.seconds_to(images.KEXEC)),
+            status.seconds(up_s),
+            result,
+        )
+
+    @staticmethod
+    def _where_it_is(machine):
+        """What became of a machine whose second system was not seen."""
+        if machine.process is None:
+            return "not started"
+        stage = "second system" if machine.seconds_to(images.SECOND) else "first system"
+        return f"{'ended' if machine.ended else 'stuck'} in the {stage}"

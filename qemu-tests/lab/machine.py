@@ -1,0 +1,116 @@
+"""One node: a QEMU machine with nothing but a network card and a console."""
+
+import signal
+import subprocess
+import time
+
+from . import network
+from .console import Console
+from .errors import Failed
+from .paths import initramfs, kernel
+
+# What QEMU itself takes beside the guest's memory; without a bound, TCG's
+# translations take up to a gigabyte more.
+TRANSLATION_MB = 64
+OVERHEAD_MB = TRANSLATION_MB + 64
+
+
+class Machine:
+    """A node of the lab. It starts when there is memory for it."""
+
+    def __init__(self, lab, index, memory_mb, port, parameters):
+        self.lab = lab
+        self.index = index
+        self.name = f"node{index}"
+        self.address = str(network.node_address(index))
+        self.memory_mb = memory_mb
+        self.port = port
+        self.parameters = parameters
+        self.console = Console(lab.directory / f"{self.name}.log")
+        self.process = None
+        self.started = None
+        self.ended = None
+
+    def command(self):
+        """The QEMU command line."""
+        accel = self.lab.accel
+        cpu = "host" if accel == "kvm" else "max"
+        if accel == "tcg":
+            accel = f"tcg,tb-size={TRANSLATION_MB}"
+        mac = network.node_mac(self.index)
+        line = ["qemu-system-x86_64", "-name", self.name, "-accel", accel, "-M", "q35"]
+        line += ["-cpu", cpu, "-m", str(self.memory_mb), "-smp", "1"]
+        line += ["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]
+        line += ["-kernel", str(kernel()), "-initrd", str(initramfs())]
+        line += ["-append", self.parameters]
+        line += ["-chardev", f"file,id=console,path={self.console.path},append=on"]
+        line += ["-serial", "chardev:console"]
+        line += ["-netdev", f"tap,id=net,ifname={self.port.tap},script=no,downscript=no"]
+        line += ["-device", f"virtio-net-pci,netdev=net,mac={mac},romfile="]
+        line += ["-device", "virtio-rng-pci"]
+        return line
+
+    def start(self):
+        """Switch it on."""
+        with open(self.lab.directory / f"{self.name}.qemu.log", "wb") as log:
+            self.process = subprocess.Popen(
+                self.command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log
+            )
+        self.started = time.monotonic()
+
+    def poll(self):
+        """Take in whether it still runs and what it has said; return the new lines."""
+        if self.process is None:
+            return []
+        if self.ended is None and self.process.poll() is not None:
+            self.ended = time.monotonic()
+        return self.console.poll()
+
+    @property
+    def running(self):
+        """Whether it is switched on."""
+        return self.process is not None and self.ended is None
+
+    def seconds_to(self, pattern):
+        """How long after its start it said this, or None."""
+        found = self.console.find(pattern)
+        return found and found[0] - self.started
+
+    def expect(self, pattern, within_s):
+        """Wait until its console says this; return the match."""
+        self.lab.expect_all(pattern, within_s, [self])
+        return self.console.find(pattern)[1]
+
+    def expect_end(self, within_s):
+        """Wait until it has switched itself off or rebooted."""
+        self.lab.wait(lambda: self.ended is not None, within_s, f"the end of {self.name}", [self])
+
+    def expect_silence(self, pattern):
+        """Fail if it has said this."""
+        self.poll()
+        found = self.console.find(pattern)
+        if found:
+            raise Failed(f"{self.name} said what it must not: {found[1].string}")
+
+    def kill(self):
+        """Pull its power cord."""
+        if self.running:
+            self.process.kill()
+            self.process.wait(timeout=30)
+            self.poll()
+
+    def pause(self):
+        """Freeze it: its connections stay, and nothing answers."""
+        self.process.send_signal(signal.SIGSTOP)
+
+    def resume(self):
+        """Let it go on."""
+        self.process.send_signal(signal.SIGCONT)
+
+    def cut(self):
+        """Cut its link to the network."""
+        self.port.cut()
+
+    def heal(self):
+        """Give it its link back."""
+        self.port.heal()

@@ -1,0 +1,100 @@
+"""Runs scenarios: each isolated and bounded, their results in one summary."""
+
+import json
+import os
+import sys
+import time
+import traceback
+import uuid
+
+from . import isolate, paths, registry
+from .errors import Failed, Skipped
+from .lab import Lab
+
+# For the lab to end its machines after a scenario has used up its time.
+GRACE_S = 30
+
+
+def inside(name, directory, count):
+    """Within its namespaces: run one scenario and write how it ended."""
+    lab, outcome, why = None, "passed", ""
+    try:
+        lab = Lab(directory, count)
+        registry.load()[name].function(lab)
+    except Skipped as error:
+        outcome, why = "skipped", str(error)
+    except Failed as error:
+        outcome, why = "failed", str(error)
+    except Exception:  # pylint: disable=broad-except
+        outcome, why = "failed", traceback.format_exc()
+    if lab:
+        lab.end()
+    (directory / "result.json").write_text(json.dumps({"outcome": outcome, "why": why}))
+
+
+def run_one(scenario, count, keep):
+    """Run a scenario in namespaces of its own; return its outcome and the reason."""
+    directory = paths.RESULTS / scenario.name
+    directory.mkdir(parents=True, exist_ok=True)
+    for old in directory.iterdir():
+        old.unlink()
+    if scenario.prepare:
+        try:
+            scenario.prepare()
+        except Failed as error:
+            return "failed", str(error)
+    witness, mark = isolate.Witness(), uuid.uuid4().hex
+    command = [sys.executable, str(paths.REPO / "qemu-tests" / "run"), "--inside", scenario.name]
+    command += ["-n", str(count)] if count else []
+    status = isolate.run(command, scenario.limit_s + GRACE_S, mark)
+    result = directory / "result.json"
+    if status is None:
+        answer = {"outcome": "failed", "why": f"not over within {scenario.limit_s} s"}
+    elif result.exists():
+        answer = json.loads(result.read_text())
+    else:
+        answer = {"outcome": "failed", "why": f"its process ended with {status}"}
+    left = witness.leftovers(mark)
+    if left:
+        answer = {"outcome": "failed", "why": "left behind: " + ", ".join(left)}
+    if answer["outcome"] == "passed" and not keep:
+        for log in directory.glob("*.qemu.log"):
+            log.unlink()
+    return answer["outcome"], answer["why"]
+
+
+def missing():
+    """What has to be made before any scenario can run, or nothing."""
+    for path, remedy in (
+        (paths.binary(), "make"),
+        (paths.initramfs(), "make initramfs"),
+        (paths.kernel(), "make initramfs"),
+    ):
+        if not path.exists():
+            return f"no {path}: run {remedy} first"
+    if not os.access("/dev/net/tun", os.R_OK | os.W_OK):
+        return "/dev/net/tun cannot be opened: run as root (and modprobe tun)"
+    return None
+
+
+def run(names, count=None, keep=False):
+    """Run the named scenarios one after the other; return the exit status."""
+    lack = missing()
+    if lack:
+        sys.exit(f"qemu-tests: {lack}")
+    known = registry.load()
+    tally = {"passed": 0, "failed": 0, "skipped": 0}
+    for name in names:
+        scenario = known[name]
+        print(f"{name}: {scenario.about}", flush=True)
+        began = time.monotonic()
+        outcome, why = run_one(scenario, count, keep)
+        tally[outcome] += 1
+        print(f"{name}: {outcome} in {time.monotonic() - began:.1f} s", flush=True)
+        if why:
+            print("  " + why.replace("\n", "\n  "), flush=True)
+        if outcome == "failed":
+            print(f"  logs: {(paths.RESULTS / name).relative_to(paths.REPO)}", flush=True)
+    skipped = f", {tally['skipped']} skipped" if tally["skipped"] else ""
+    print(f"{tally['passed']} passed, {tally['failed']} failed{skipped}", flush=True)
+    return 1 if tally["failed"] else 0

@@ -1,0 +1,98 @@
+"""What the head of the lab's network runs: the master, and a DHCP server."""
+
+import signal
+import subprocess
+from pathlib import Path
+
+from . import network
+from .console import Console
+from .errors import Failed
+from .paths import binary
+
+TCP_LISTEN = "0A"
+END_LIMIT_S = 10
+
+
+class Service:
+    """A process whose output is a log in the scenario's directory."""
+
+    def __init__(self, directory, name, command):
+        self.name = name
+        self.paused = False
+        self.console = Console(directory / f"{name}.log")
+        with open(self.console.path, "ab") as log:
+            self.process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+            )
+
+    def poll(self):
+        """Take in what it has said; return the new lines."""
+        return self.console.poll()
+
+    @property
+    def ended(self):
+        """Its exit status once it has ended, else None."""
+        return self.process.poll()
+
+    def kill(self):
+        """End it without a chance to say goodbye."""
+        self.process.kill()
+        self.process.wait(timeout=END_LIMIT_S)
+
+    def pause(self):
+        """Freeze it: its connections stay, and nothing answers."""
+        self.process.send_signal(signal.SIGSTOP)
+        self.paused = True
+
+    def resume(self):
+        """Let it go on."""
+        self.process.send_signal(signal.SIGCONT)
+        self.paused = False
+
+
+def listening():
+    """Whether a TCP socket listens in this network namespace."""
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        for line in Path(table).read_text().splitlines()[1:]:
+            if line.split()[3] == TCP_LISTEN:
+                return True
+    return False
+
+
+class Master(Service):
+    """The xget under test as a master of the given tree."""
+
+    def __init__(self, directory, tree, options=(), name="master"):
+        super().__init__(directory, name, [str(binary()), *options, str(tree)])
+        self.clients = {}
+        self.status_error = None
+
+    def await_ready(self, lab, within_s=60):
+        """Wait until it listens; the port is the only one in this namespace."""
+
+        def ready():
+            if self.ended is not None:
+                raise Failed(f"the master ended with {self.ended}:\n{self.console.tail()}")
+            return listening()
+
+        lab.wait(ready, within_s, "the master to listen")
+
+
+class Dhcp(Service):
+    """dnsmasq on the bridge, answering every node with a known address."""
+
+    def __init__(self, directory, lease_s=120, options=()):
+        first, last = network.node_address(1), network.node_address(network.NODES_MAX)
+        line = ["dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--port=0"]
+        line += ["--user=root", "--log-facility=-", "--log-dhcp", "--leasefile-ro", "--pid-file"]
+        line += [f"--interface={network.BRIDGE}", "--bind-interfaces", "--dhcp-authoritative"]
+        line += [f"--dhcp-range={first},{last},{network.SUBNET.netmask},{lease_s}", "--no-ping"]
+        line += [f"--dhcp-option={option}" for option in options]
+        # Every node gets the address and name that it would have without DHCP.
+        hosts = directory / "dhcp-hosts"
+        hosts.write_text("".join(map(self._host, range(1, network.NODES_MAX + 1))))
+        super().__init__(directory, "dhcp", [*line, f"--dhcp-hostsfile={hosts}"])
+
+    @staticmethod
+    def _host(index):
+        return f"{network.node_mac(index)},{network.node_address(index)},node{index}\n"

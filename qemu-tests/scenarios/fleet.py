@@ -1,0 +1,44 @@
+"""Debian's own kernel and initrd onto machines that have nothing: a few to
+look at, or many to measure.
+"""
+
+from lab import Failed, debian_image, scenario
+from lab.images import KEXEC, LOADER_KEXEC, SECOND, SECOND_KERNEL, SECOND_LOADER, SECOND_UP
+
+DEMO_NODES = 4
+FLEET_NODES = 24
+# The initrd is in memory compressed and unpacked, and of memory the kernel
+# gives it half.
+MEMORY_MB = 512
+
+
+def boot(lab, count):
+    """Boot this many machines into Debian's kernel; show and check the outcome."""
+    lab.say(f"{count} machines of {MEMORY_MB} MB each, under {lab.accel}")
+    lab.master(debian_image())
+    nodes = lab.nodes(count, "debian", memory_mb=MEMORY_MB)
+    try:
+        lab.expect_all(SECOND_UP, within_s=180, machines=nodes)
+        for node in nodes:
+            node.expect_end(within_s=30)
+    finally:
+        lab.table()
+    first = nodes[0].expect(r"Linux version (\S+)", 1)[1]
+    for node in nodes:
+        second = node.expect(SECOND_KERNEL, 1)[1]
+        if second == first or node.expect(SECOND_LOADER, 1)[1] != LOADER_KEXEC:
+            raise Failed(f"{node.name} runs {second} and did not come there by kexec")
+    lab.say(f"{count} of {count} went from {first} to {second} by kexec")
+
+
+@scenario(limit_s=900, prepare=debian_image)
+def demo(lab):
+    """A master and four diskless machines that boot Debian's kernel through the tree."""
+    lab.follow(f"^{SECOND}|^xget|{KEXEC}")
+    boot(lab, lab.count or DEMO_NODES)
+
+
+@scenario(limit_s=3000, prepare=debian_image)
+def fleet(lab):
+    """As many machines as there is memory for (-n N) boot Debian's kernel."""
+    boot(lab, lab.count or FLEET_NODES)
