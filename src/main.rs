@@ -5,9 +5,9 @@ use std::process::ExitCode;
 use xget::cli::{self, Command};
 use xget::console::{FetchConsole, MasterConsole, summary};
 use xget::drive::{self, FetchRequest, ServeRequest};
-use xget::logger;
 use xget::node::{Failure, Status};
 use xget::os::{daemon, signal};
+use xget::{boot, logger};
 
 const USAGE: u8 = 2;
 
@@ -15,7 +15,7 @@ fn main() -> ExitCode {
     // A container's first process is PID 1 as well, but is not called init.
     let name = std::env::args_os().next().unwrap_or_default();
     if std::process::id() == 1 && name.as_encoded_bytes().ends_with(b"init") {
-        // boot::run();
+        boot::run(&mut boot::Engine::new());
     }
     let options = match cli::parse(std::env::args_os().skip(1)) {
         Ok(options) => options,
@@ -114,6 +114,8 @@ fn run_fetch(fetch: cli::Fetch) -> ExitCode {
         retries: fetch.retries,
         linger: fetch.linger,
         keep_attributes: fetch.keep_attributes,
+        room_bytes: None,
+        greeting: None,
     };
     let failures = match drive::fetch(request, &mut console) {
         Ok(failures) => failures,
@@ -148,6 +150,6 @@ fn exit_code(status: Status) -> u8 {
         Status::Connection => 3,
         Status::Source => 4,
         Status::Verification => 5,
-        Status::LocalIo => 6,
+        Status::Room | Status::LocalIo => 6,
     }
 }

@@ -85,9 +85,7 @@ mod tests {
     #[test]
     fn header_byte_for_byte() {
         let packet = broadcast(68, 67, &[1, 2, 3]);
-        let ip = [
-            0x45, 0, 0, 31, 0, 0, 0, 0, 64, 17, 0x7a, 0xcf, 0, 0, 0, 0, 255, 255, 255, 255,
-        ];
+        let ip = [0x45, 0, 0, 31, 0, 0, 0, 0, 64, 17, 0x7a, 0xcf, 0, 0, 0, 0, 255, 255, 255, 255];
         assert_eq!(packet[..20], ip);
         // 0xffff + 0xffff + 17 + 11 + 68 + 67 + 11 + 0x0102 + 0x0300 = 0x2049e
         assert_eq!(packet[20..28], [0, 68, 0, 67, 0, 11, 0xfb, 0x4f]);

@@ -115,7 +115,9 @@ fn check_bzimage(head: &[u8], len: u64, machine: &Machine) -> Result<Kernel, Str
     } else if flags & XLF_ABOVE_4G == 0 {
         Some("cannot be loaded above 4 GiB (XLF_CAN_BE_LOADED_ABOVE_4G)")
     } else if machine.la57 && flags & XLF_5LEVEL == 0 {
-        Some("cannot be entered with five-level page tables, which are in use here (boot with no5lvl)")
+        Some(
+            "cannot be entered with five-level page tables, which are in use here (boot with no5lvl)",
+        )
     } else if len <= setup_bytes {
         Some("is cut off after its setup code")
     } else {
@@ -148,7 +150,12 @@ const SPARE_BYTES: u64 = 96 << 20;
 
 /// Checks the sizes against the memory that loading takes: the sealed file,
 /// the kernel's reading buffer, and the pages that stay.
-pub fn check_memory(kernel: &Kernel, kernel_bytes: u64, initrd_bytes: u64, machine: &Machine) -> Result<(), String> {
+pub fn check_memory(
+    kernel: &Kernel,
+    kernel_bytes: u64,
+    initrd_bytes: u64,
+    machine: &Machine,
+) -> Result<(), String> {
     let mib = |bytes: u64| bytes.div_ceil(1 << 20);
     for (what, bytes) in [("kernel", kernel_bytes), ("initrds together", initrd_bytes)] {
         if bytes > FILE_BYTES_MAX {
@@ -217,7 +224,8 @@ mod tests {
 
     #[test]
     fn an_image_is_a_kernel_and_sorted_initrds() {
-        let files = roles(&names(&["initrd.9-node", "cmdline", "initrd", "kernel", "README", "initrd.1"]));
+        let files =
+            roles(&names(&["initrd.9-node", "cmdline", "initrd", "kernel", "README", "initrd.1"]));
         let expected =
             Files { initrds: names(&["initrd", "initrd.1", "initrd.9-node"]), has_cmdline: true };
         assert_eq!(files, Ok(expected));

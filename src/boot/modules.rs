@@ -303,7 +303,8 @@ alias pci:v00001AF4d*sv*sd*bc*sc*i* missing_module
 
     #[test]
     fn soft_dependencies_before_and_after() {
-        let catalogue = catalogue("softdep failover pre: virtio-pci post: virtio_net absent\n", &[]);
+        let catalogue =
+            catalogue("softdep failover pre: virtio-pci post: virtio_net absent\n", &[]);
         let expected = ["virtio", "virtio_pci", "failover", "net_failover", "virtio_net"];
         assert_eq!(order(&catalogue, "failover"), expected);
     }

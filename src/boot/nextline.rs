@@ -93,7 +93,9 @@ mod tests {
 
     #[test]
     fn the_image_comes_first_and_the_journey_after() {
-        let own = Cmdline::parse("BOOT_IMAGE=/x console=tty0 console=ttyS0,115200 panic=9 quiet ip=dhcp xget.shell");
+        let own = Cmdline::parse(
+            "BOOT_IMAGE=/x console=tty0 console=ttyS0,115200 panic=9 quiet ip=dhcp xget.shell",
+        );
         let line = compose("root=tmpfs ro\n", &own, &journey());
         assert_eq!(line, format!("root=tmpfs ro console=tty0 console=ttyS0,115200 panic=9 {TOLD}"));
     }

@@ -372,7 +372,8 @@ mod tests {
 
     #[test]
     fn masters_by_address_name_and_port() {
-        let asked = settings("xget.port=99 xget.master=10.0.0.1,head:7,[fe80::1]:8,[::1],2001:db8::5");
+        let asked =
+            settings("xget.port=99 xget.master=10.0.0.1,head:7,[fe80::1]:8,[::1],2001:db8::5");
         let expected = [
             master("10.0.0.1", 99),
             master("head", 7),

@@ -2,7 +2,9 @@
 
 use super::parts::unfold;
 use super::{Backend, Loop, Part, PartsError, Watch};
-use crate::node::{Effect, Failure, FetchOptions, Input, Linger, Node, Pin, Status, StoreResult};
+use crate::node::{
+    Effect, Failure, FetchOptions, Input, Linger, Node, Pin, Progress, Status, StoreResult,
+};
 use crate::os::{file, socket};
 use crate::store::check::Step;
 use crate::store::dest::{Dest, DestError, DestOptions};
@@ -11,6 +13,7 @@ use crate::store::finish::FinishStep;
 use crate::store::sha256::Sum;
 use crate::tree::{Bulk, Content, NameSpace, Slot};
 use std::collections::VecDeque;
+use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -29,18 +32,70 @@ pub struct FetchRequest {
     pub retries: u32,
     pub linger: Linger,
     pub keep_attributes: bool,
+    /// So much fits, whatever the file system says; more is refused before
+    /// its first byte.
+    pub room_bytes: Option<u64>,
+    /// A line for the master's log when we join.
+    pub greeting: Option<String>,
 }
 
 /// Fetches, serves others meanwhile, lingers. Gives what failed: nothing
 /// means that every file is verified and in place.
 pub fn fetch(request: FetchRequest, watch: impl Watch) -> Result<Vec<Failure>, Failure> {
+    begin(request, watch)?.run().map_err(poll_failure)
+}
+
+/// A fetch that is watched from outside, turn by turn.
+pub struct Fetching<W: Watch>(Loop<ClientFiles, W>);
+
+/// Where a fetch is after a turn.
+#[derive(Debug)]
+pub enum Turn {
+    Running,
+    /// Every file is verified and in place; others may be served still.
+    InPlace,
+    /// Nothing is left to do. What failed, if anything.
+    Over(Vec<Failure>),
+}
+
+impl<W: Watch> Fetching<W> {
+    pub fn begin(request: FetchRequest, watch: W) -> Result<Fetching<W>, Failure> {
+        begin(request, watch).map(Fetching)
+    }
+
+    pub fn turn(&mut self) -> Result<Turn, Failure> {
+        match self.0.turn().map_err(poll_failure)? {
+            Some(failures) => Ok(Turn::Over(failures)),
+            None if self.0.node().is_in_place() => Ok(Turn::InPlace),
+            None => Ok(Turn::Running),
+        }
+    }
+
+    pub fn progress(&self) -> Progress {
+        self.0.node().progress().unwrap_or_default()
+    }
+
+    /// A line in the master's log.
+    pub fn log(&mut self, text: String) {
+        self.0.input(Input::Log { text });
+    }
+
+    /// Comes to an end in good order: children are given to others first.
+    pub fn leave(&mut self) {
+        self.0.input(Input::Interrupted);
+    }
+}
+
+fn local(what: &str, why: String) -> Failure {
+    Failure { status: Status::LocalIo, what: what.into(), why, fatal: true }
+}
+
+fn poll_failure(error: io::Error) -> Failure {
+    local("poll", error.to_string())
+}
+
+fn begin<W: Watch>(request: FetchRequest, watch: W) -> Result<Loop<ClientFiles, W>, Failure> {
     socket::raise_descriptor_limit();
-    let local = |what: &str, why: String| Failure {
-        status: Status::LocalIo,
-        what: what.into(),
-        why,
-        fatal: true,
-    };
     let keep_owners = request.keep_attributes && file::is_root();
     let sha256 = match request.pin {
         Some(Pin::Sha256(sum)) => Some(sum),
@@ -48,27 +103,27 @@ pub fn fetch(request: FetchRequest, watch: impl Watch) -> Result<Vec<Failure>, F
     };
     let options = DestOptions { keep_modes: request.keep_attributes, keep_owners, sha256 };
     let dest = Dest::open(&request.dest, options).map_err(|error| failure("", error))?;
-    let listener = socket::listen(0).map_err(|error| local("listening", error.to_string()))?;
-    let addr = listener.local_addr().map_err(|error| local("listening", error.to_string()))?;
-    let node = Node::fetch(
-        FetchOptions {
-            masters: request.masters,
-            sources: request.sources,
-            port: addr.port(),
-            pin: request.pin,
-            retries: request.retries,
-            linger: request.linger,
-        },
-        0,
-    );
-    let files = ClientFiles { dest, state: State::Waiting, sums: VecDeque::new() };
-    let result = Loop::new(node, files, watch, listener, Instant::now()).run();
-    result.map(|(failures, _)| failures).map_err(|error| local("poll", error.to_string()))
+    let listening = |error: io::Error| local("listening", error.to_string());
+    let listener = socket::listen(0).map_err(listening)?;
+    let port = listener.local_addr().map_err(listening)?.port();
+    let options = FetchOptions {
+        masters: request.masters,
+        sources: request.sources,
+        port,
+        pin: request.pin,
+        retries: request.retries,
+        linger: request.linger,
+        greeting: request.greeting,
+    };
+    let (state, sums) = (State::Waiting, VecDeque::new());
+    let files = ClientFiles { dest, room_bytes: request.room_bytes, state, sums };
+    Ok(Loop::new(Node::fetch(options, 0), files, watch, listener, Instant::now()))
 }
 
 fn failure(what: &str, error: DestError) -> Failure {
     let status = match error {
         DestError::WrongSha256 { .. } | DestError::PinOfMany(_) => Status::Verification,
+        DestError::NoRoom { .. } => Status::Room,
         _ => Status::LocalIo,
     };
     let fatal = error.ends_all();
@@ -92,6 +147,7 @@ struct Job {
 
 struct ClientFiles {
     dest: Dest,
+    room_bytes: Option<u64>,
     state: State,
     sums: VecDeque<(Slot, u32, Option<Sum>)>,
 }
@@ -108,6 +164,14 @@ impl ClientFiles {
     }
 
     fn prepare(&mut self, content: Rc<Content>, inputs: &mut VecDeque<Input<'static>>) {
+        let needed_bytes = content.index.bytes_total();
+        if let Some(room_bytes) = self.room_bytes
+            && needed_bytes > room_bytes
+        {
+            let why = format!("{needed_bytes} bytes are to be fetched, and {room_bytes} fit");
+            let failure = Failure { status: Status::Room, what: String::new(), why, fatal: true };
+            return inputs.push_back(Input::Fatal { failure });
+        }
         match self.dest.begin(content.index.clone(), content.map.clone()) {
             Ok(filling) => self.state = State::Checking(Job { content, filling }),
             Err(error) => {

@@ -7,11 +7,13 @@
 mod conn;
 mod fetch;
 mod host;
+mod log;
 mod master;
 mod parts;
 
+pub use self::log::write_log;
 pub use conn::Part;
-pub use fetch::{FetchRequest, fetch};
+pub use fetch::{FetchRequest, Fetching, Turn, fetch};
 pub use host::{Host, parse_host, resolve};
 pub use master::{ServeRequest, print_digest, serve};
 
@@ -117,23 +119,41 @@ impl<B: Backend, W: Watch> Loop<B, W> {
         self.began.elapsed().as_millis() as u64
     }
 
+    pub fn node(&self) -> &Node {
+        &self.node
+    }
+
     /// Turns until the node says that it is over.
-    pub fn run(mut self) -> io::Result<(Vec<Failure>, B)> {
+    pub fn run(mut self) -> io::Result<Vec<Failure>> {
         loop {
-            self.watch.turn(&self.node, &mut self.inputs);
-            self.settle(&[]);
-            if let Some(failures) = self.exit.take() {
-                self.drain();
-                return Ok((failures, self.backend));
-            }
-            self.wait()?;
-            if self.node.poll_timeout().is_some_and(|at| at <= self.now_ms()) {
-                self.inputs.push_back(Input::Tick);
-            }
-            if self.backend.has_work() {
-                self.backend.work(self.node.space(), &mut self.inputs);
+            if let Some(failures) = self.turn()? {
+                return Ok(failures);
             }
         }
+    }
+
+    /// One turn: waits for something to happen, for half a second at most,
+    /// and does what follows from it. Gives what failed when all is over.
+    pub fn turn(&mut self) -> io::Result<Option<Vec<Failure>>> {
+        self.watch.turn(&self.node, &mut self.inputs);
+        self.settle(&[]);
+        if self.exit.is_some() {
+            self.drain();
+            return Ok(self.exit.take());
+        }
+        self.wait()?;
+        if self.node.poll_timeout().is_some_and(|at| at <= self.now_ms()) {
+            self.inputs.push_back(Input::Tick);
+        }
+        if self.backend.has_work() {
+            self.backend.work(self.node.space(), &mut self.inputs);
+        }
+        Ok(None)
+    }
+
+    /// Something for the node from outside the loop.
+    pub fn input(&mut self, input: Input<'static>) {
+        self.inputs.push_back(input);
     }
 
     /// Gives queued inputs to the node and carries out its effects, until

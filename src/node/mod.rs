@@ -92,6 +92,8 @@ pub enum Status {
     Connection,
     Source,
     Verification,
+    /// It does not fit.
+    Room,
     LocalIo,
 }
 
@@ -262,6 +264,14 @@ impl Node {
         match &self.role {
             Role::Master(master) => master.is_serving(),
             Role::Fetch(_) => false,
+        }
+    }
+
+    /// A client's files are all verified and in place.
+    pub fn is_in_place(&self) -> bool {
+        match &self.role {
+            Role::Fetch(fetch) => fetch.is_in_place(),
+            Role::Master(_) => false,
         }
     }
 

@@ -1,7 +1,16 @@
 //! The only door to Linux, and the only room with `unsafe` in it.
 
+pub mod child;
 pub mod clock;
 pub mod daemon;
 pub mod file;
+pub mod kexec;
+pub mod module;
+pub mod mount;
+pub mod netif;
+pub mod packet;
+pub mod reboot;
 pub mod signal;
 pub mod socket;
+pub mod uevent;
+pub mod watchdog;

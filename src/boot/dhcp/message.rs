@@ -214,7 +214,8 @@ fn lease(bytes: &[u8], options: &Options) -> Option<Lease> {
     let (renew_s, rebind_s) = renewal(lease_s, options.number(58), options.number(59));
     let next_server = ipv4(&bytes[20..24]).filter(|address| !address.is_unspecified());
     let mut master_guesses: Vec<String> = Vec::new();
-    let guesses = [next_server.map(|next| next.to_string()), options.text(66), Some(server.to_string())];
+    let guesses =
+        [next_server.map(|next| next.to_string()), options.text(66), Some(server.to_string())];
     for guess in guesses.into_iter().flatten() {
         if !master_guesses.contains(&guess) {
             master_guesses.push(guess);
@@ -465,8 +466,11 @@ pub mod tests {
             &[51, 4, 0, 0, 0, 120],
             &[66, 4, b'h', b'e', b'a', b'd'],
         ]);
-        let default =
-            Route { net: [0, 0, 0, 0].into(), prefix_len: 0, gateway: Some([10, 0, 0, 254].into()) };
+        let default = Route {
+            net: [0, 0, 0, 0].into(),
+            prefix_len: 0,
+            gateway: Some([10, 0, 0, 254].into()),
+        };
         assert_eq!(lease.address, Ipv4Addr::new(10, 0, 0, 9));
         assert_eq!(lease.prefix_len, 23);
         assert_eq!(lease.routes, [default]);
@@ -475,7 +479,10 @@ pub mod tests {
         assert_eq!(lease.domain.as_deref(), Some("lab"));
         assert_eq!(lease.mtu, Some(9000));
         assert_eq!((lease.lease_s, lease.renew_s, lease.rebind_s), (120, 60, 105));
-        assert_eq!((lease.master.clone(), lease.master_guesses), (None, vec!["head".to_string(), "10.0.0.1".into()]));
+        assert_eq!(
+            (lease.master.clone(), lease.master_guesses),
+            (None, vec!["head".to_string(), "10.0.0.1".into()])
+        );
     }
 
     #[test]
@@ -517,7 +524,8 @@ pub mod tests {
 
     #[test]
     fn options_overflow_into_file_and_join() {
-        let mut bytes = reply(7, 5, [10, 0, 0, 9], &[&[52, 1, 1], &[54, 4, 10, 0, 0, 1], &[12, 2, b'a', b'b']]);
+        let mut bytes =
+            reply(7, 5, [10, 0, 0, 9], &[&[52, 1, 1], &[54, 4, 10, 0, 0, 1], &[12, 2, b'a', b'b']]);
         bytes[108..112].copy_from_slice(&[12, 1, b'c', 255]);
         let Some(Reply::Ack(lease)) = decoded(&bytes) else { panic!("no ack") };
         assert_eq!(lease.hostname.as_deref(), Some("abc"));
@@ -546,7 +554,12 @@ pub mod tests {
 
     #[test]
     fn noise_and_every_truncation_are_survived() {
-        let good = reply(7, 2, [10, 0, 0, 9], &[&[54, 4, 10, 0, 0, 1], &[121, 5, 0, 10, 0, 0, 1], &[43, 2, 224, 9]]);
+        let good = reply(
+            7,
+            2,
+            [10, 0, 0, 9],
+            &[&[54, 4, 10, 0, 0, 1], &[121, 5, 0, 10, 0, 0, 1], &[43, 2, 224, 9]],
+        );
         for len in 0..good.len() {
             decoded(&good[..len]);
         }

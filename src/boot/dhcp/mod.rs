@@ -27,7 +27,10 @@ enum State {
     Selecting,
     Requesting(Lease),
     /// Bound since `at_ms`; it renews itself when the time comes.
-    Bound { lease: Lease, at_ms: u64 },
+    Bound {
+        lease: Lease,
+        at_ms: u64,
+    },
 }
 
 /// What the owner of the client has to do.

@@ -69,10 +69,12 @@ pub struct FetchOptions {
     /// `-r`: how often to try the master again.
     pub retries: u32,
     pub linger: Linger,
+    /// A line for the master's log when we first join.
+    pub greeting: Option<String>,
 }
 
 /// How far a fetch is, for people.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub struct Progress {
     pub tally: Tally,
     pub files: u64,
@@ -82,6 +84,21 @@ pub struct Progress {
     pub hashing: Option<(u64, u64)>,
     /// The digest of the generation, once known.
     pub generation: Option<Digest>,
+    /// The address of the master that is spoken to.
+    pub master: SocketAddr,
+}
+
+impl Default for Progress {
+    fn default() -> Progress {
+        Progress {
+            tally: Tally::default(),
+            files: 0,
+            phase: "",
+            hashing: None,
+            generation: None,
+            master: SocketAddr::from(([0, 0, 0, 0], 0)),
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -174,7 +191,19 @@ impl Fetch {
         };
         let head = self.content.as_ref().map(|c| c.map.head().generation);
         let files = self.content.as_ref().map_or(0, |c| c.index.files_count());
-        Progress { tally: self.tally, files, phase, hashing: self.desk.hashing, generation: head }
+        Progress {
+            tally: self.tally,
+            files,
+            phase,
+            hashing: self.desk.hashing,
+            generation: head,
+            master: self.desk.addr(),
+        }
+    }
+
+    pub fn is_in_place(&self) -> bool {
+        let told = matches!(self.phase, Phase::Lingering { .. } | Phase::Leaving { .. });
+        told && self.failures.is_empty()
     }
 
     /// Reads of our own `checksum` are answered by the driver, as a master's.
@@ -226,6 +255,9 @@ impl Fetch {
         let (port, sources) = (self.options.port, self.options.sources.clone());
         let ask = Ask::Join { version: crate::spread::talk::VERSION, port, sources };
         self.desk.connected(common, now_ms, &ask);
+        if let Some(greeting) = self.options.greeting.take() {
+            self.desk.log(common, &greeting);
+        }
     }
 
     /// What the master says.

@@ -1,0 +1,140 @@
+//! One line on every console, and in the kernel's log.
+//!
+//! The target of the `log` crate while this is PID 1. Refuses to wait for a
+//! console that does not take its bytes: a dead serial line stops no boot.
+
+use log::{Level, LevelFilter, Log, Metadata, Record};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::os::fd::AsFd;
+use std::os::unix::fs::OpenOptionsExt;
+use std::sync::{Mutex, TryLockError};
+use std::time::Instant;
+
+/// How long one console may keep us at one line.
+const STALL_MS: u16 = 200;
+const CONSOLES_MAX: usize = 8;
+
+struct Console {
+    outs: Mutex<Outs>,
+    began: Instant,
+}
+
+#[derive(Default)]
+struct Outs {
+    consoles: Vec<File>,
+    kernel_log: Option<File>,
+}
+
+/// The names in /proc/consoles, one console a line, the name first.
+fn names(text: &str) -> Vec<&str> {
+    text.lines()
+        .filter_map(|line| line.split_ascii_whitespace().next())
+        .take(CONSOLES_MAX)
+        .collect()
+}
+
+fn open(path: &str) -> io::Result<File> {
+    let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
+    OpenOptions::new().write(true).custom_flags(flags).open(path)
+}
+
+/// Opens all consoles and takes over the log. /proc and /dev are mounted.
+pub fn install() {
+    let text = std::fs::read_to_string("/proc/consoles").unwrap_or_default();
+    let mut outs = Outs::default();
+    for name in names(&text) {
+        outs.consoles.extend(open(&format!("/dev/{name}")).ok());
+    }
+    if outs.consoles.is_empty() {
+        outs.consoles.extend(open("/dev/console").ok());
+    }
+    outs.kernel_log = open("/dev/kmsg").ok();
+    let console = Console { outs: Mutex::new(outs), began: Instant::now() };
+    if log::set_logger(Box::leak(Box::new(console))).is_ok() {
+        log::set_max_level(LevelFilter::Info);
+    }
+}
+
+/// Debug messages too, or not.
+pub fn set_debug(debug: bool) {
+    log::set_max_level(if debug { LevelFilter::Debug } else { LevelFilter::Info });
+}
+
+impl Log for Console {
+    fn enabled(&self, metadata: &Metadata) -> bool {
+        metadata.level() <= log::max_level()
+    }
+
+    fn log(&self, record: &Record) {
+        if !self.enabled(record.metadata()) {
+            return;
+        }
+        let text = record.args().to_string();
+        let mark = if record.level() <= Level::Warn { "! " } else { "" };
+        // There is one thread: the lock is held only when a line fails in the
+        // middle, and then its words are lost.
+        let mut outs = match self.outs.try_lock() {
+            Ok(outs) => outs,
+            Err(TryLockError::Poisoned(outs)) => outs.into_inner(),
+            Err(TryLockError::WouldBlock) => return,
+        };
+        let since = self.began.elapsed();
+        let (seconds, tenths) = (since.as_secs(), since.subsec_millis() / 100);
+        for line in text.lines() {
+            let said = format!("xget {seconds:4}.{tenths} {mark}{line}\n");
+            for console in &mut outs.consoles {
+                write_within(console, said.as_bytes());
+            }
+            if let Some(kernel_log) = &mut outs.kernel_log {
+                // As debug, so that the kernel does not print it once more.
+                let _ = kernel_log.write_all(format!("<7>xget: {line}\n").as_bytes());
+            }
+        }
+    }
+
+    fn flush(&self) {}
+}
+
+/// Writes it all, or as much as goes in before the console stalls.
+fn write_within(console: &mut File, mut bytes: &[u8]) {
+    while !bytes.is_empty() {
+        match console.write(bytes) {
+            Ok(0) => return,
+            Ok(len) => bytes = &bytes[len..],
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                let mut fds = [PollFd::new(console.as_fd(), PollFlags::POLLOUT)];
+                if !matches!(poll(&mut fds, PollTimeout::from(STALL_MS)), Ok(1..)) {
+                    return;
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(_) => return,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Read;
+
+    #[test]
+    fn names_of_consoles() {
+        let text = "tty0                 -WU (EC  p  )    4:7\nttyS0                -W- (E   p a)    4:64\n";
+        assert_eq!(names(text), ["tty0", "ttyS0"]);
+        assert!(names("").is_empty());
+    }
+
+    #[test]
+    fn a_console_that_stalls_is_left() {
+        let (read, write) = nix::unistd::pipe2(nix::fcntl::OFlag::O_NONBLOCK).unwrap();
+        let mut console = File::from(write);
+        write_within(&mut console, &[b'x'; 1 << 20]);
+        let mut taken = Vec::new();
+        drop(console);
+        File::from(read).read_to_end(&mut taken).unwrap();
+        assert!(!taken.is_empty() && taken.len() < 1 << 20);
+    }
+}

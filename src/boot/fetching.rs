@@ -1,0 +1,357 @@
+//! The fetch phase: masters by name, tries, pauses, and the lease kept alive.
+//!
+//! The transfer is the `Fetcher`'s; when to try again is `failure`'s.
+
+use super::failure::{self, Retry};
+use super::settings::{Master, Settings};
+use super::uplink::Uplink;
+use super::{
+    Base, FetchError, Fetched, Fetcher, Order, Progress, image, links, network, plan, start,
+};
+use std::net::{SocketAddr, SocketAddrV6, ToSocketAddrs};
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::thread;
+use std::time::Duration;
+
+/// A line about how far it is.
+const LINE_MS: u64 = 5_000;
+/// Fruitless tries behind one interface before another gets its turn.
+const TRIES_PER_LINK: u32 = 6;
+const SLEEP_MS: u64 = 250;
+
+/// Follows one transfer for people, and notices that it moves.
+struct Pace {
+    done_bytes: u64,
+    moved_ms: u64,
+    said_ms: u64,
+    said_bytes: u64,
+}
+
+impl Pace {
+    fn new(now_ms: u64) -> Pace {
+        Pace { done_bytes: 0, moved_ms: now_ms, said_ms: now_ms, said_bytes: 0 }
+    }
+
+    fn note(&mut self, now_ms: u64, progress: Progress) -> Option<String> {
+        if progress.done_bytes > self.done_bytes {
+            self.moved_ms = now_ms;
+        } else if progress.done_bytes < self.done_bytes {
+            // Another try begins from the start.
+            self.said_bytes = progress.done_bytes;
+        }
+        self.done_bytes = progress.done_bytes;
+        let since_ms = now_ms.saturating_sub(self.said_ms);
+        if since_ms < LINE_MS {
+            return None;
+        }
+        let rate = progress.done_bytes.saturating_sub(self.said_bytes) * 1000 / since_ms;
+        self.said_ms = now_ms;
+        self.said_bytes = progress.done_bytes;
+        Some(progress_line(progress, rate))
+    }
+}
+
+fn progress_line(progress: Progress, bytes_per_s: u64) -> String {
+    let mib = |bytes: u64| bytes >> 20;
+    let Progress { done_bytes, total_bytes } = progress;
+    if total_bytes == 0 {
+        return format!("fetching: {} MiB", mib(done_bytes));
+    }
+    let percent = done_bytes * 100 / total_bytes;
+    let mut line =
+        format!("fetching: {} of {} MiB, {percent} %", mib(done_bytes), mib(total_bytes));
+    match total_bytes.saturating_sub(done_bytes).checked_div(bytes_per_s) {
+        Some(left_s) => {
+            line.push_str(&format!(", {} MiB/s, {left_s} s to go", mib(bytes_per_s)));
+        }
+        None => line.push_str(", stalled"),
+    }
+    line
+}
+
+/// What this phase carries from try to try.
+struct Phase<'a> {
+    base: &'a mut Base,
+    settings: &'a Settings,
+    identity: String,
+    room_bytes: u64,
+    began_ms: u64,
+    /// When bytes last came, or the phase began.
+    moved_ms: u64,
+    /// Indices of interfaces behind which there was nobody.
+    shunned: Vec<u32>,
+}
+
+/// Fetches the image, however many tries it takes within the deadlines.
+pub fn fetch(
+    base: &mut Base,
+    settings: &Settings,
+    fetcher: &mut dyn Fetcher,
+    heard: &mut Vec<SocketAddr>,
+) -> Result<(Fetched, Uplink), String> {
+    start::check_kexec()?;
+    let machine = start::machine();
+    let room_bytes = settings.room_bytes.unwrap_or_else(|| image::room_bytes(&machine));
+    plan::mount_image(room_bytes)
+        .map_err(|error| format!("cannot mount {} MiB for the image: {error}", room_bytes >> 20))?;
+    let mut uplink = network::bring_up(base, settings, &[])?;
+    let now_ms = base.clock.now_ms();
+    let identity = base.firmware.line(&links::list());
+    let mut phase = Phase {
+        base,
+        settings,
+        identity,
+        room_bytes,
+        began_ms: now_ms,
+        moved_ms: now_ms,
+        shunned: Vec::new(),
+    };
+    loop {
+        match phase.tries(&mut uplink, fetcher, heard) {
+            Ok(fetched) => return Ok((fetched, uplink)),
+            Err(Turn::Failed(reason)) => return Err(reason),
+            Err(Turn::OtherNetwork(reason)) => {
+                log::warn!("{reason}; setting up the network again");
+                uplink.take_down(&mut phase.base.netlink);
+                uplink = network::bring_up(phase.base, settings, &phase.shunned)?;
+            }
+        }
+    }
+}
+
+/// Why the tries behind one interface end.
+enum Turn {
+    OtherNetwork(String),
+    Failed(String),
+}
+
+impl Phase<'_> {
+    /// Tries on one interface, until something comes or another is better.
+    fn tries(
+        &mut self,
+        uplink: &mut Uplink,
+        fetcher: &mut dyn Fetcher,
+        heard: &mut Vec<SocketAddr>,
+    ) -> Result<Fetched, Turn> {
+        let mut fruitless = 0;
+        loop {
+            let error = match self.try_once(uplink, fetcher, heard) {
+                Ok(fetched) => return Ok(fetched),
+                Err(error) => error,
+            };
+            let reason = error.text();
+            let now_ms = self.base.clock.now_ms();
+            let retry = failure::retry(&error);
+            match retry {
+                Retry::Never => return Err(Turn::Failed(reason.to_string())),
+                Retry::Network => return Err(Turn::OtherNetwork(reason.to_string())),
+                Retry::Backoff | Retry::Poll => {}
+            }
+            self.deadlines(now_ms, reason)?;
+            fruitless += 1;
+            if fruitless >= TRIES_PER_LINK && self.shun(uplink) {
+                return Err(Turn::OtherNetwork(format!("{}: {reason}", uplink.link.label())));
+            }
+            let random = self.base.seed.rotate_left(fruitless * 7) ^ now_ms;
+            let pause_ms = failure::pause_ms(retry, fruitless, random);
+            log::warn!("{reason}; again in {}.{} s", pause_ms / 1000, pause_ms / 100 % 10);
+            if matches!(retry, Retry::Poll) {
+                log::info!("this node is {}", self.identity);
+            }
+            self.pause(pause_ms, uplink)?;
+        }
+    }
+
+    fn try_once(
+        &mut self,
+        uplink: &mut Uplink,
+        fetcher: &mut dyn Fetcher,
+        heard: &mut Vec<SocketAddr>,
+    ) -> Result<Fetched, FetchError> {
+        let named =
+            if self.settings.masters.is_empty() { &uplink.masters } else { &self.settings.masters };
+        let masters = resolve(named, uplink.link.index)?;
+        heard.clone_from(&masters);
+        let names: Vec<String> = masters.iter().map(SocketAddr::to_string).collect();
+        log::info!("fetching {} from {}", self.settings.image, names.join(", "));
+        let order = Order {
+            masters: &masters,
+            image: &self.settings.image,
+            digest: self.settings.digest,
+            into: Path::new(plan::IMAGE),
+            room_bytes: self.room_bytes,
+            identity: &self.identity,
+        };
+        let base = &mut *self.base;
+        let began_ms = base.clock.now_ms();
+        let mut pace = Pace::new(began_ms);
+        let (phase_ms, limit_ms) = (self.began_ms, self.settings.timeouts.fetch_ms);
+        let result = fetcher.fetch(&order, &mut |progress| {
+            let now_ms = base.clock.now_ms();
+            if let Some(line) = pace.note(now_ms, progress) {
+                log::info!("{line}");
+            }
+            tick(base, uplink, now_ms)?;
+            match limit_ms.is_some_and(|limit_ms| now_ms > phase_ms + limit_ms) {
+                true => ControlFlow::Break("xget.timeout.fetch is over".into()),
+                false => ControlFlow::Continue(()),
+            }
+        });
+        if pace.moved_ms > began_ms {
+            self.moved_ms = pace.moved_ms;
+        }
+        if let Ok(fetched) = &result {
+            let took_ms = (self.base.clock.now_ms() - began_ms).max(1);
+            log::info!(
+                "fetched {} files, {} MiB in {}.{} s, digest blake3:{}",
+                fetched.files,
+                fetched.bytes >> 20,
+                took_ms / 1000,
+                took_ms / 100 % 10,
+                fetched.digest
+            );
+        }
+        result
+    }
+
+    fn deadlines(&self, now_ms: u64, reason: &str) -> Result<(), Turn> {
+        let timeouts = &self.settings.timeouts;
+        let over = |since_ms: u64, limit_ms: Option<u64>| {
+            limit_ms.filter(|limit_ms| now_ms >= since_ms + limit_ms)
+        };
+        if let Some(limit_ms) = over(self.moved_ms, timeouts.master_ms) {
+            return Err(Turn::Failed(format!("{reason} (for {} s)", limit_ms / 1000)));
+        }
+        if let Some(limit_ms) = over(self.began_ms, timeouts.fetch_ms) {
+            return Err(Turn::Failed(format!("{reason} (not done after {} s)", limit_ms / 1000)));
+        }
+        Ok(())
+    }
+
+    /// Leaves this interface if there is another one with a carrier.
+    fn shun(&mut self, uplink: &Uplink) -> bool {
+        let shunned = &mut self.shunned;
+        shunned.push(uplink.link.index);
+        let other = links::list().into_iter().any(|link| {
+            let usable = links::rule_for(&link, self.settings).is_some();
+            usable && !shunned.contains(&link.index) && link.has_carrier()
+        });
+        if !other {
+            // All had their turn: from the start again.
+            let alone = shunned.len() == 1;
+            shunned.clear();
+            return !alone;
+        }
+        true
+    }
+
+    fn pause(&mut self, pause_ms: u64, uplink: &mut Uplink) -> Result<(), Turn> {
+        let end_ms = self.base.clock.now_ms() + pause_ms;
+        loop {
+            let now_ms = self.base.clock.now_ms();
+            if let ControlFlow::Break(reason) = tick(self.base, uplink, now_ms) {
+                return Err(Turn::OtherNetwork(reason));
+            }
+            if now_ms >= end_ms {
+                return Ok(());
+            }
+            thread::sleep(Duration::from_millis(SLEEP_MS.min(end_ms - now_ms)));
+        }
+    }
+}
+
+/// The chores of PID 1 and of the lease.
+pub fn tick(base: &mut Base, uplink: &mut Uplink, now_ms: u64) -> ControlFlow<String> {
+    base.chores();
+    match uplink.tick(now_ms, &mut base.netlink) {
+        Ok(()) => ControlFlow::Continue(()),
+        Err(reason) => ControlFlow::Break(reason),
+    }
+}
+
+/// Names to addresses. A name that is not found is only a complaint while
+/// another is.
+fn resolve(masters: &[Master], link_index: u32) -> Result<Vec<SocketAddr>, FetchError> {
+    let mut found: Vec<SocketAddr> = Vec::new();
+    let mut wrong = Vec::new();
+    for master in masters {
+        match (master.host.as_str(), master.port).to_socket_addrs() {
+            Ok(addresses) => {
+                for address in addresses.map(|address| scoped(address, link_index)) {
+                    if !found.contains(&address) {
+                        found.push(address);
+                    }
+                }
+            }
+            Err(error) => wrong.push(format!("{} is not found: {error}", master.host)),
+        }
+    }
+    if found.is_empty() {
+        let why = if masters.is_empty() {
+            "no master is known: neither xget.master= nor DHCP names one".to_string()
+        } else {
+            wrong.join("; ")
+        };
+        return Err(FetchError::Unreachable(why));
+    }
+    wrong.iter().for_each(|why| log::warn!("{why}"));
+    Ok(found)
+}
+
+/// A link-local address means nothing without its link.
+fn scoped(address: SocketAddr, link_index: u32) -> SocketAddr {
+    match address {
+        SocketAddr::V6(v6) if v6.ip().is_unicast_link_local() && v6.scope_id() == 0 => {
+            SocketAddr::V6(SocketAddrV6::new(*v6.ip(), v6.port(), 0, link_index))
+        }
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn progress(done_bytes: u64, total_bytes: u64) -> Progress {
+        Progress { done_bytes, total_bytes }
+    }
+
+    #[test]
+    fn lines_about_progress() {
+        assert_eq!(progress_line(progress(5 << 20, 0), 0), "fetching: 5 MiB");
+        assert_eq!(
+            progress_line(progress(5 << 20, 10 << 20), 0),
+            "fetching: 5 of 10 MiB, 50 %, stalled"
+        );
+        assert_eq!(
+            progress_line(progress(100 << 20, 400 << 20), 100 << 20),
+            "fetching: 100 of 400 MiB, 25 %, 100 MiB/s, 3 s to go"
+        );
+    }
+
+    #[test]
+    fn the_pace_is_said_now_and_then_and_movement_noticed() {
+        let mut pace = Pace::new(1000);
+        assert_eq!(pace.note(2000, progress(1 << 20, 100 << 20)), None);
+        assert_eq!(pace.moved_ms, 2000);
+        let line = pace.note(6000, progress(10 << 20, 100 << 20)).unwrap();
+        assert!(line.contains("2 MiB/s"), "{line}");
+        let line = pace.note(11_000, progress(10 << 20, 100 << 20)).unwrap();
+        assert!(line.contains("stalled"), "{line}");
+        assert_eq!(pace.moved_ms, 6000);
+        assert_eq!(pace.note(12_000, progress(0, 0)), None);
+    }
+
+    #[test]
+    fn masters_by_address_and_the_link_of_a_local_one() {
+        let master = |host: &str| Master { host: host.into(), port: 7 };
+        let found =
+            resolve(&[master("10.0.0.1"), master("fe80::1"), master("10.0.0.1")], 3).unwrap();
+        assert_eq!(found.len(), 2);
+        let SocketAddr::V6(local) = found[1] else { panic!("{found:?}") };
+        assert_eq!((local.scope_id(), local.port()), (3, 7));
+        let Err(FetchError::Unreachable(why)) = resolve(&[], 3) else { panic!() };
+        assert!(why.contains("xget.master="), "{why}");
+    }
+}

@@ -1,0 +1,126 @@
+//! Who this node is: its firmware's numbers, for DHCP and for the master.
+//!
+//! Never its network address: that says where it is, not who.
+
+use super::dhcp::Identity;
+use super::links::Link;
+use crate::os::module;
+use std::fs;
+use std::io::Read;
+use std::path::Path;
+
+const DMI: &str = "/sys/class/dmi/id";
+
+/// What the firmware says. Fillers ("To be filled by O.E.M.") are left out.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Firmware {
+    pub uuid: Option<String>,
+    pub serial: Option<String>,
+    pub asset: Option<String>,
+    pub is_efi: bool,
+    pub machine: String,
+}
+
+impl Firmware {
+    pub fn read() -> Firmware {
+        let read = |name: &str| {
+            let text = fs::read_to_string(Path::new(DMI).join(name)).unwrap_or_default();
+            meaning(&text)
+        };
+        Firmware {
+            uuid: read("product_uuid"),
+            serial: read("product_serial"),
+            asset: read("chassis_asset_tag"),
+            is_efi: Path::new("/sys/firmware/efi").exists(),
+            machine: module::kernel_release().map(|(_, machine)| machine).unwrap_or_default(),
+        }
+    }
+
+    pub fn dhcp(&self, link: &Link) -> Identity {
+        Identity {
+            hardware: link.hardware.clone(),
+            uuid: self.uuid.as_deref().and_then(uuid_bytes),
+            // RFC 4578, 2.1, with IANA's later numbers.
+            architecture: match (self.machine.as_str(), self.is_efi) {
+                ("aarch64", _) => 11,
+                (_, true) => 7,
+                _ => 0,
+            },
+            class: format!("xget:{}:{}", self.machine, env!("CARGO_PKG_VERSION")),
+        }
+    }
+
+    /// One line for the operator, who may have to add this node.
+    pub fn line(&self, links: &[Link]) -> String {
+        let mut words: Vec<String> =
+            links.iter().filter_map(|link| Some(format!("mac={}", link.mac()?))).collect();
+        for (name, value) in
+            [("uuid", &self.uuid), ("serial", &self.serial), ("asset", &self.asset)]
+        {
+            words.extend(value.as_ref().map(|value| format!("{name}={}", value.replace(' ', "_"))));
+        }
+        words.join(" ")
+    }
+}
+
+fn meaning(text: &str) -> Option<String> {
+    let text = text.trim();
+    let filler = ["none", "not specified", "default string", "n/a", "unknown"];
+    let lower = text.to_ascii_lowercase();
+    let empty = text.bytes().all(|byte| matches!(byte, b'0' | b'-' | b' ' | b'.'));
+    let meaningless = empty || filler.contains(&lower.as_str()) || lower.contains("o.e.m");
+    (!meaningless).then(|| text.to_string())
+}
+
+fn uuid_bytes(text: &str) -> Option<[u8; 16]> {
+    let digits: String = text.chars().filter(|c| *c != '-').collect();
+    if digits.len() != 32 || !digits.is_ascii() {
+        return None;
+    }
+    let mut bytes = [0; 16];
+    for (at, byte) in bytes.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(&digits[2 * at..2 * at + 2], 16).ok()?;
+    }
+    Some(bytes)
+}
+
+/// A number that differs from node to node and from boot to boot; it spreads
+/// retries and is no secret. urandom does not wait for entropy.
+pub fn seed(links: &[Link]) -> u64 {
+    let mut bytes = [0; 8];
+    let random = fs::File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut bytes));
+    let mut seed = if random.is_ok() { u64::from_ne_bytes(bytes) } else { 0 };
+    // FNV-1a over the addresses, in case the kernel has no randomness yet.
+    for byte in links.iter().flat_map(|link| &link.hardware.address) {
+        seed = (seed ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+    }
+    seed
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fillers_say_nothing() {
+        for text in ["", "None", "0000-0000", "To be filled by O.E.M.", "Default string\n", "..."] {
+            assert_eq!(meaning(text), None, "{text}");
+        }
+        assert_eq!(meaning(" ABC 12\n").as_deref(), Some("ABC 12"));
+    }
+
+    #[test]
+    fn uuid_in_the_order_of_its_text() {
+        let bytes = uuid_bytes("00112233-4455-6677-8899-aabbccddeeff").unwrap();
+        assert_eq!(bytes[..4], [0, 0x11, 0x22, 0x33]);
+        assert_eq!(bytes[15], 0xff);
+        assert_eq!(uuid_bytes("0011"), None);
+        assert_eq!(uuid_bytes(&"zz".repeat(16)), None);
+    }
+
+    #[test]
+    fn one_line_of_words() {
+        let firmware = Firmware { serial: Some("A 1".into()), ..Firmware::default() };
+        assert_eq!(firmware.line(&[]), "serial=A_1");
+    }
+}

@@ -1,0 +1,188 @@
+//! The interfaces that exist, and which of them this boot may use.
+//!
+//! Reads /sys/class/net; the choice is pure. Interfaces are owned by their
+//! hardware address and their index, never by a name that may change.
+
+use super::dhcp::message::Hardware;
+use super::ipconfig::{Device, IpRule, Mac};
+use super::settings::Settings;
+use std::fs;
+use std::path::Path;
+
+const ETHERNET: u32 = 1;
+const INFINIBAND: u32 = 32;
+/// More interfaces than this are not looked at.
+const LINKS_MAX: usize = 64;
+/// The others wait so long for the interface that the boot ROM came by.
+pub const HEAD_START_MS: u64 = 10_000;
+
+/// One interface of Ethernet or InfiniBand with hardware behind it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Link {
+    pub name: String,
+    pub index: u32,
+    pub hardware: Hardware,
+    /// The link's address of everybody.
+    pub broadcast: Vec<u8>,
+}
+
+impl Link {
+    pub fn mac(&self) -> Option<Mac> {
+        if u32::from(self.hardware.kind) != ETHERNET {
+            return None;
+        }
+        self.hardware.address.as_slice().try_into().ok().map(Mac)
+    }
+
+    fn is(&self, device: &Device) -> bool {
+        match device {
+            Device::Name(name) => *name == self.name,
+            Device::Mac(mac) => self.mac() == Some(*mac),
+        }
+    }
+
+    /// For people: `eth0 (52:54:00:12:34:56)`.
+    pub fn label(&self) -> String {
+        match self.mac() {
+            Some(mac) => format!("{} ({mac})", self.name),
+            None => self.name.clone(),
+        }
+    }
+
+    /// Whether it has a carrier; false when it is down.
+    pub fn has_carrier(&self) -> bool {
+        let path = Path::new(CLASS).join(&self.name).join("carrier");
+        fs::read_to_string(path).is_ok_and(|text| text.trim() == "1")
+    }
+}
+
+const CLASS: &str = "/sys/class/net";
+
+/// All usable interfaces, by index.
+pub fn list() -> Vec<Link> {
+    list_in(Path::new(CLASS))
+}
+
+fn list_in(class: &Path) -> Vec<Link> {
+    let entries = fs::read_dir(class).into_iter().flatten().flatten();
+    let mut links: Vec<Link> = entries.filter_map(|entry| link(&entry.path())).collect();
+    links.sort_by_key(|link| link.index);
+    links.truncate(LINKS_MAX);
+    links
+}
+
+fn link(path: &Path) -> Option<Link> {
+    let read = |name: &str| fs::read_to_string(path.join(name)).ok();
+    let number = |name: &str| read(name)?.trim().parse::<u32>().ok();
+    let kind = number("type").filter(|kind| [ETHERNET, INFINIBAND].contains(kind))?;
+    // Bridges, bonds, tunnels and their like have no device behind them.
+    if !path.join("device").exists() {
+        return None;
+    }
+    Some(Link {
+        name: path.file_name()?.to_str()?.to_string(),
+        index: number("ifindex")?,
+        hardware: Hardware { kind: kind as u8, address: bytes(&read("address")?)? },
+        broadcast: bytes(&read("broadcast")?)?,
+    })
+}
+
+fn bytes(text: &str) -> Option<Vec<u8>> {
+    text.trim().split(':').map(|pair| u8::from_str_radix(pair, 16).ok()).collect()
+}
+
+/// The rule for an interface and how long it has to wait, or `None` if it is
+/// not to be touched.
+pub fn rule_for(link: &Link, settings: &Settings) -> Option<(IpRule, u64)> {
+    if settings.bootdev.as_ref().is_some_and(|device| !link.is(device)) {
+        return None;
+    }
+    let named = settings.ip.iter().find(|rule| rule.device.as_ref().is_some_and(|d| link.is(d)));
+    let rule = named.or_else(|| settings.ip.iter().find(|rule| rule.device.is_none()))?;
+    let first = settings.bootif.is_none() || settings.bootif == link.mac();
+    Some((rule.clone(), if first { 0 } else { HEAD_START_MS }))
+}
+
+/// A wait for the interface of `BOOTIF` makes no sense where there is none.
+pub fn bootif_is_missing(links: &[Link], settings: &Settings) -> bool {
+    settings.bootif.is_some() && links.iter().all(|link| link.mac() != settings.bootif)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::boot::cmdline::Cmdline;
+    use crate::boot::ipconfig::Method;
+
+    fn link(name: &str, last: u8) -> Link {
+        let hardware = Hardware { kind: 1, address: vec![0x52, 0x54, 0, 0, 0, last] };
+        Link { name: name.into(), index: u32::from(last), hardware, broadcast: vec![255; 6] }
+    }
+
+    fn rule(line: &str, link: &Link) -> Option<(IpRule, u64)> {
+        rule_for(link, &Settings::of(&Cmdline::parse(line)))
+    }
+
+    #[test]
+    fn without_a_word_all_take_part_at_once() {
+        for last in [1, 2] {
+            let (rule, wait_ms) = rule("", &link("eth0", last)).unwrap();
+            assert_eq!((rule.method, wait_ms), (Method::Dhcp, 0));
+        }
+    }
+
+    #[test]
+    fn bootif_gets_a_head_start() {
+        let line = "BOOTIF=01-52-54-00-00-00-02 ip=dhcp";
+        assert_eq!(rule(line, &link("eth0", 2)).unwrap().1, 0);
+        assert_eq!(rule(line, &link("eth1", 1)).unwrap().1, HEAD_START_MS);
+        let settings = Settings::of(&Cmdline::parse(line));
+        assert!(bootif_is_missing(&[link("eth1", 1)], &settings));
+        assert!(!bootif_is_missing(&[link("eth1", 1), link("eth0", 2)], &settings));
+    }
+
+    #[test]
+    fn a_named_device_shuts_the_others_out() {
+        for line in ["bootdev=eth1", "ip=eth1:dhcp", "bootdev=52:54:00:00:00:02", "dhcp_eth=eth1"] {
+            assert!(rule(line, &link("eth0", 1)).is_none(), "{line}");
+            assert!(rule(line, &link("eth1", 2)).is_some(), "{line}");
+        }
+    }
+
+    #[test]
+    fn each_device_has_its_own_rule() {
+        let line = "ip=10.0.0.2::::h:eth0:none ip=eth1:dhcp ip=auto6";
+        assert_eq!(rule(line, &link("eth0", 1)).unwrap().0.method, Method::Static);
+        assert_eq!(rule(line, &link("eth1", 2)).unwrap().0.method, Method::Dhcp);
+        assert_eq!(rule(line, &link("eth2", 3)).unwrap().0.method, Method::Auto6);
+    }
+
+    #[test]
+    fn sysfs_is_read_and_what_has_no_device_left_out() {
+        let class = std::env::temp_dir().join(format!("xget-net-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&class);
+        let ib = "80:00:00:03:fe:80:00:00:00:00:00:00:24:8a:07:03:00:a1:b2:c3";
+        for (name, kind, index, address, device) in [
+            ("eth0", "1", "3", "52:54:00:00:00:01", true),
+            ("ib0", "32", "2", ib, true),
+            ("bond0", "1", "4", "52:54:00:00:00:01", false),
+            ("lo", "772", "1", "00:00:00:00:00:00", false),
+        ] {
+            let path = class.join(name);
+            fs::create_dir_all(&path).unwrap();
+            fs::write(path.join("type"), kind).unwrap();
+            fs::write(path.join("ifindex"), format!("{index}\n")).unwrap();
+            fs::write(path.join("address"), address).unwrap();
+            fs::write(path.join("broadcast"), address).unwrap();
+            if device {
+                fs::create_dir(path.join("device")).unwrap();
+            }
+        }
+        let links = list_in(&class);
+        let names: Vec<&str> = links.iter().map(|link| link.name.as_str()).collect();
+        assert_eq!(names, ["ib0", "eth0"]);
+        assert_eq!((links[0].hardware.address.len(), links[0].mac()), (20, None));
+        assert_eq!(links[1].label(), "eth0 (52:54:00:00:00:01)");
+        fs::remove_dir_all(&class).unwrap();
+    }
+}

@@ -1,0 +1,329 @@
+//! From interfaces to an address: all candidates at once, the first wins.
+//!
+//! Acts on news: uevents for new interfaces, rtnetlink for carriers, packets
+//! for leases; and on deadlines, each with its own words. What an address
+//! means is `uplink`'s.
+
+use super::Base;
+use super::dhcp::message::{CLIENT_PORT, SERVER_PORT};
+use super::dhcp::{Client, Effect};
+use super::frame;
+use super::ipconfig::{IpRule, Method};
+use super::links::{self, Link};
+use super::settings::Settings;
+use super::uplink::Uplink;
+use crate::os::netif::LinkNews;
+use crate::os::packet::{DATAGRAM_LEN_MAX, PacketSocket};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use std::net::IpAddr;
+use std::os::fd::AsFd;
+
+/// A line about what is waited for.
+const LINE_MS: u64 = 5_000;
+/// Longest sleep: interfaces and carriers are looked at that often anyway.
+const SLEEP_MS: u64 = 1_000;
+const READS_MAX: usize = 64;
+
+enum Stage {
+    NoCarrier,
+    Asking {
+        client: Box<Client>,
+        socket: PacketSocket,
+    },
+    /// The kernel waits for a router advertisement.
+    Listening,
+    /// It cannot be used; said once.
+    Broken,
+}
+
+/// One interface on its way to an address.
+struct Attempt {
+    link: Link,
+    rule: IpRule,
+    start_ms: u64,
+    stage: Stage,
+}
+
+pub struct Network<'a> {
+    base: &'a mut Base,
+    settings: &'a Settings,
+    /// Interfaces behind which no master was found before.
+    shunned: &'a [u32],
+    attempts: Vec<Attempt>,
+    /// Every interface that was looked at, to act once.
+    seen: Vec<u32>,
+    began_ms: u64,
+    nic_ms: Option<u64>,
+    carrier_ms: Option<u64>,
+    said_ms: u64,
+}
+
+/// Waits for an address. The error is the phase that did not come to an end.
+pub fn bring_up(base: &mut Base, settings: &Settings, shunned: &[u32]) -> Result<Uplink, String> {
+    if settings.ip.iter().all(|rule| rule.method == Method::Off) {
+        return Err("the command line says ip=off, so there is no network to fetch by".into());
+    }
+    let now_ms = base.clock.now_ms();
+    let mut network = Network {
+        base,
+        settings,
+        shunned,
+        attempts: Vec::new(),
+        seen: Vec::new(),
+        began_ms: now_ms,
+        nic_ms: None,
+        carrier_ms: None,
+        said_ms: now_ms,
+    };
+    network.run()
+}
+
+impl Network<'_> {
+    fn run(&mut self) -> Result<Uplink, String> {
+        let news = LinkNews::open().map_err(|error| format!("cannot listen to links: {error}"))?;
+        loop {
+            self.base.chores();
+            self.look_for_links();
+            let now_ms = self.base.clock.now_ms();
+            for at in 0..self.attempts.len() {
+                match self.advance(at, now_ms) {
+                    Ok(Some(uplink)) => return Ok(uplink),
+                    Ok(None) => {}
+                    Err(reason) => {
+                        log::warn!("{}", reason);
+                        self.attempts[at].stage = Stage::Broken;
+                    }
+                }
+            }
+            if let Some(reason) = self.overdue(now_ms) {
+                return Err(reason);
+            }
+            self.say(now_ms);
+            self.sleep(now_ms, &news);
+        }
+    }
+
+    /// New interfaces are set up; they have to be up to show a carrier.
+    fn look_for_links(&mut self) {
+        let links = links::list();
+        let now_ms = self.base.clock.now_ms();
+        let alone = links::bootif_is_missing(&links, self.settings);
+        for link in links {
+            if self.seen.contains(&link.index) {
+                continue;
+            }
+            self.seen.push(link.index);
+            let Some((rule, wait_ms)) = links::rule_for(&link, self.settings) else {
+                log::info!("{}: not to be used", link.label());
+                continue;
+            };
+            if rule.method == Method::Off || self.shunned.contains(&link.index) {
+                continue;
+            }
+            if let Err(error) = self.base.netlink.set_link(link.index, true, None) {
+                log::warn!("{}: cannot be brought up: {error}", link.label());
+                continue;
+            }
+            log::info!("{}: up, waiting for a carrier", link.label());
+            let wait_ms = if alone { 0 } else { wait_ms };
+            let start_ms = self.began_ms + wait_ms;
+            self.attempts.push(Attempt { link, rule, start_ms, stage: Stage::NoCarrier });
+            self.nic_ms.get_or_insert(now_ms);
+        }
+    }
+
+    fn advance(&mut self, at: usize, now_ms: u64) -> Result<Option<Uplink>, String> {
+        let attempt = &mut self.attempts[at];
+        match &mut attempt.stage {
+            Stage::NoCarrier => {
+                if now_ms < attempt.start_ms || !attempt.link.has_carrier() {
+                    return Ok(None);
+                }
+                self.carrier_ms.get_or_insert(now_ms);
+                self.begin(at, now_ms)
+            }
+            Stage::Asking { .. } => match self.ask(at, now_ms)? {
+                None => Ok(self.own_ipv6(at)),
+                found => Ok(found),
+            },
+            Stage::Listening => Ok(self.own_ipv6(at)),
+            Stage::Broken => Ok(None),
+        }
+    }
+
+    fn begin(&mut self, at: usize, now_ms: u64) -> Result<Option<Uplink>, String> {
+        let attempt = &mut self.attempts[at];
+        let link = &attempt.link;
+        match attempt.rule.method {
+            Method::Static => {
+                let rule = &attempt.rule;
+                return Uplink::by_hand(link, rule, self.settings, &mut self.base.netlink)
+                    .map(Some);
+            }
+            Method::Auto6 | Method::Link6 => attempt.stage = Stage::Listening,
+            Method::Dhcp => {
+                let socket = PacketSocket::open(link.index, &link.broadcast, CLIENT_PORT)
+                    .map_err(|error| format!("{}: no socket for DHCP: {error}", link.label()))?;
+                let identity = self.base.firmware.dhcp(link);
+                let seed = self.base.seed ^ u64::from(link.index);
+                let client = Box::new(Client::new(identity, seed, now_ms));
+                attempt.stage = Stage::Asking { client, socket };
+                log::info!("{}: carrier; asking for an address", link.label());
+            }
+            Method::Off => attempt.stage = Stage::Broken,
+        }
+        Ok(None)
+    }
+
+    fn ask(&mut self, at: usize, now_ms: u64) -> Result<Option<Uplink>, String> {
+        let attempt = &mut self.attempts[at];
+        let Stage::Asking { client, socket } = &mut attempt.stage else { return Ok(None) };
+        let mut effects: Vec<Effect> = client.tick(now_ms).into_iter().collect();
+        let mut buffer = [0; DATAGRAM_LEN_MAX];
+        for _ in 0..READS_MAX {
+            let Some(len) = socket.receive(&mut buffer) else { break };
+            if let Some(payload) = frame::payload(&buffer[..len], CLIENT_PORT) {
+                effects.extend(client.receive(now_ms, payload));
+            }
+        }
+        for effect in effects {
+            match effect {
+                Effect::Broadcast(bytes) => {
+                    let packet = frame::broadcast(CLIENT_PORT, SERVER_PORT, &bytes);
+                    if let Err(error) = socket.broadcast(&packet) {
+                        log::debug!("{}: cannot send: {error}", attempt.link.name);
+                    }
+                }
+                Effect::Bound(lease) => {
+                    let (link, rule) = (&attempt.link, &attempt.rule);
+                    let client = client.as_ref().clone();
+                    let netlink = &mut self.base.netlink;
+                    return Uplink::by_lease(link, rule, self.settings, netlink, client, &lease)
+                        .map(Some);
+                }
+                _ => {}
+            }
+        }
+        Ok(None)
+    }
+
+    /// Where routers advertise, the kernel has made an address by now. With
+    /// DHCP asked for, it counts only if a master has an IPv6 address: an
+    /// IPv6 fabric must not wait for IPv4.
+    fn own_ipv6(&self, at: usize) -> Option<Uplink> {
+        let Attempt { link, rule, .. } = &self.attempts[at];
+        let by_v6 = self
+            .settings
+            .masters
+            .iter()
+            .any(|m| m.host.parse::<IpAddr>().is_ok_and(|ip| ip.is_ipv6()));
+        if rule.method == Method::Dhcp && !by_v6 {
+            return None;
+        }
+        let text = std::fs::read_to_string("/proc/net/if_inet6").unwrap_or_default();
+        let link_local = rule.method == Method::Link6;
+        has_address6(&text, &link.name, link_local)
+            .then(|| Uplink::by_kernel(link, rule, self.settings))
+    }
+
+    fn overdue(&self, now_ms: u64) -> Option<String> {
+        let over = |since_ms: u64, limit_ms: Option<u64>| {
+            limit_ms.is_some_and(|limit_ms| now_ms >= since_ms + limit_ms)
+        };
+        let timeouts = &self.settings.timeouts;
+        let Some(nic_ms) = self.nic_ms else {
+            return over(self.began_ms, timeouts.nic_ms).then(|| {
+                let complaints = self.base.drivers.complaints().join("; ");
+                format!("no usable network interface. {complaints}")
+            });
+        };
+        let Some(carrier_ms) = self.carrier_ms else {
+            return over(nic_ms, timeouts.carrier_ms)
+                .then(|| format!("no carrier on {}: cable, switch port or driver?", self.names()));
+        };
+        over(carrier_ms, timeouts.dhcp_ms).then(|| format!("no address: {}", self.state()))
+    }
+
+    fn names(&self) -> String {
+        let names: Vec<String> = self.attempts.iter().map(|attempt| attempt.link.label()).collect();
+        names.join(", ")
+    }
+
+    /// One clause an interface.
+    fn state(&self) -> String {
+        let clauses = self.attempts.iter().map(|attempt| {
+            let name = &attempt.link.name;
+            match &attempt.stage {
+                Stage::NoCarrier => format!("{name} has no carrier"),
+                Stage::Asking { client, .. } => {
+                    format!("{name} asked DHCP {} times without success", client.sends())
+                }
+                Stage::Listening => format!("{name} hears no router"),
+                Stage::Broken => format!("{name} cannot be used"),
+            }
+        });
+        clauses.collect::<Vec<String>>().join(", ")
+    }
+
+    fn say(&mut self, now_ms: u64) {
+        if now_ms < self.said_ms + LINE_MS {
+            return;
+        }
+        self.said_ms = now_ms;
+        let since_s = (now_ms - self.began_ms) / 1000;
+        if self.attempts.is_empty() {
+            log::info!("waiting for a network interface ({since_s} s)");
+            if since_s < 10 {
+                self.base.drivers.complaints().iter().for_each(|said| log::warn!("{said}"));
+            }
+        } else {
+            log::info!("waiting for the network ({since_s} s): {}", self.state());
+        }
+    }
+
+    fn sleep(&self, now_ms: u64, news: &LinkNews) {
+        let mut sleep_ms = SLEEP_MS;
+        let mut fds = vec![PollFd::new(news.as_fd(), PollFlags::POLLIN)];
+        if let Some(uevents) = &self.base.uevents {
+            fds.push(PollFd::new(uevents.as_fd(), PollFlags::POLLIN));
+        }
+        for attempt in &self.attempts {
+            if let Stage::Asking { client, socket } = &attempt.stage {
+                fds.push(PollFd::new(socket.as_fd(), PollFlags::POLLIN));
+                sleep_ms = sleep_ms.min(client.due_ms().saturating_sub(now_ms));
+            }
+        }
+        let _ = poll(&mut fds, PollTimeout::from(sleep_ms.clamp(1, SLEEP_MS) as u16));
+        news.drain();
+    }
+}
+
+/// /proc/net/if_inet6: address, index, prefix length, scope, flags, name.
+fn has_address6(text: &str, name: &str, link_local: bool) -> bool {
+    /// IFA_F_DADFAILED and IFA_F_TENTATIVE.
+    const NOT_YET: u32 = 0x08 | 0x40;
+    text.lines().any(|line| {
+        let fields: Vec<&str> = line.split_ascii_whitespace().collect();
+        let [_, _, _, scope, flags, device] = fields[..] else { return false };
+        let ready = u32::from_str_radix(flags, 16).is_ok_and(|flags| flags & NOT_YET == 0);
+        device == name && ready && (scope == "00" || link_local && scope == "20")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_of_the_kernel() {
+        let text = "\
+fe80000000000000505400fffe123456 02 40 20 80     eth0
+20010db8000000000000000000000002 02 40 00 40     eth0
+20010db8000000000000000000000003 03 40 00 00     eth1
+";
+        assert!(has_address6(text, "eth0", true));
+        assert!(!has_address6(text, "eth0", false), "tentative");
+        assert!(has_address6(text, "eth1", false));
+        assert!(!has_address6("nonsense\n\n", "eth0", true));
+    }
+}

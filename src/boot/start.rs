@@ -1,0 +1,292 @@
+//! The last phase: the image checked, sealed, loaded, and started.
+//!
+//! Everything that the kernel might refuse is looked at while the network is
+//! still up, so that the reason reaches the master.
+
+use super::cmdline::Cmdline;
+use super::fetching::tick;
+use super::image::{self, Files, HEAD_LEN, Machine};
+use super::nextline::{self, Journey};
+use super::settings::Settings;
+use super::uplink::Uplink;
+use super::{Base, Fetched, Fetcher, links, plan};
+use crate::os::kexec::{self, Sealed};
+use crate::os::reboot;
+use std::ffi::CString;
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
+
+const LOADED: &str = "/sys/kernel/kexec_loaded";
+/// Another load may be going on for a moment (EBUSY).
+const LOADS_MAX: u32 = 5;
+const LOAD_PAUSE_MS: u64 = 200;
+
+/// What must hold for any kernel at all. Cheap, and so before the fetch.
+pub fn check_kexec() -> Result<(), String> {
+    if !Path::new(LOADED).exists() {
+        return Err("this kernel cannot start another one (no CONFIG_KEXEC)".into());
+    }
+    let holds = |name: &str, value: &str| {
+        fs::read_to_string(format!("/proc/sys/kernel/{name}"))
+            .is_ok_and(|text| text.trim() == value)
+    };
+    if holds("kexec_load_disabled", "1") {
+        return Err("kernel.kexec_load_disabled is 1: this kernel starts no other".into());
+    }
+    if holds("kexec_load_limit_reboot", "0") {
+        return Err("kernel.kexec_load_limit_reboot is 0: no more loads are allowed".into());
+    }
+    let lockdown = fs::read_to_string("/sys/kernel/security/lockdown").unwrap_or_default();
+    if lockdown.contains("[integrity]") || lockdown.contains("[confidentiality]") {
+        log::warn!(
+            "this kernel is locked down: it will start only a kernel with a signature that it trusts"
+        );
+    }
+    Ok(())
+}
+
+pub fn machine() -> Machine {
+    let text = fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let flags = cpuinfo.lines().find(|line| line.starts_with("flags")).unwrap_or("");
+    Machine {
+        memory_bytes: meminfo_bytes(&text, "MemTotal:"),
+        available_bytes: meminfo_bytes(&text, "MemAvailable:"),
+        la57: flags.split_ascii_whitespace().any(|flag| flag == "la57"),
+    }
+}
+
+fn meminfo_bytes(text: &str, name: &str) -> u64 {
+    let line = text.lines().find_map(|line| line.strip_prefix(name)).unwrap_or("");
+    let kib = line.split_ascii_whitespace().next().and_then(|word| word.parse().ok());
+    kib.unwrap_or(0u64) * 1024
+}
+
+/// An image that passed every check.
+struct Plan {
+    directory: PathBuf,
+    files: Files,
+    cmdline: CString,
+}
+
+/// Starts what was fetched. Returns the reason if that fails.
+pub fn start(
+    base: &mut Base,
+    line: &Cmdline,
+    settings: &Settings,
+    fetcher: &mut dyn Fetcher,
+    fetched: &Fetched,
+    mut uplink: Uplink,
+) -> String {
+    let journey = Journey {
+        mac: uplink.link.mac(),
+        master: fetched.master.to_string(),
+        image: settings.image.clone(),
+        digest: fetched.digest.to_string(),
+        static_ip: uplink.is_static,
+        append: settings.append.clone(),
+    };
+    let plan = match inspect(Path::new(plan::IMAGE), line, &journey) {
+        Ok(plan) => plan,
+        Err(reason) => return format!("the image {} cannot be started: {reason}", settings.image),
+    };
+    // Those who fetch from us go on for a moment; then the files are consumed.
+    fetcher.linger(Duration::from_millis(settings.linger_ms), &mut |_| {
+        let now_ms = base.clock.now_ms();
+        tick(base, &mut uplink, now_ms)
+    });
+    if let Err(reason) = load(&plan) {
+        return format!("the kernel of {} cannot be loaded: {reason}", settings.image);
+    }
+    let digest = journey.digest.get(..16).unwrap_or("");
+    let words = format!("starting {} blake3:{digest} by kexec", settings.image);
+    log::info!("{words}");
+    fetcher.log(&[fetched.master], &words);
+    leave(base, &mut uplink);
+    let error = reboot::into_loaded_kernel();
+    kexec::unload();
+    // The network is gone; the reason is said on the consoles, and by the
+    // next boot's log at the master that this one never arrived.
+    format!("kexec came back: {error}")
+}
+
+/// All checks that can be made before anything is changed.
+fn inspect(directory: &Path, line: &Cmdline, journey: &Journey) -> Result<Plan, String> {
+    let names = names(directory).map_err(|error| format!("cannot list it: {error}"))?;
+    let files = image::roles(&names)?;
+    let machine = machine();
+    let (head, kernel_bytes) = head(&directory.join("kernel"))?;
+    let kernel = image::check_kernel(&head, kernel_bytes, &machine)?;
+    let mut initrd_bytes = 0;
+    for name in &files.initrds {
+        initrd_bytes += size(&directory.join(name))?;
+    }
+    image::check_memory(&kernel, kernel_bytes, initrd_bytes, &machine)?;
+    let text =
+        if files.has_cmdline { read_cmdline(&directory.join("cmdline"))? } else { String::new() };
+    let cmdline = nextline::compose(&text, line, journey);
+    if cmdline.len() as u64 > kernel.cmdline_len_max {
+        return Err(format!(
+            "the command line has {} bytes and this kernel takes {}: {cmdline}",
+            cmdline.len(),
+            kernel.cmdline_len_max
+        ));
+    }
+    log::info!(
+        "kernel {} KiB, {} initrds of {} KiB, command line: {cmdline}",
+        kernel_bytes >> 10,
+        files.initrds.len(),
+        initrd_bytes >> 10
+    );
+    let cmdline = CString::new(cmdline).map_err(|_| "the command line has a zero byte in it")?;
+    Ok(Plan { directory: directory.to_path_buf(), files, cmdline })
+}
+
+fn names(directory: &Path) -> io::Result<Vec<String>> {
+    /// Names that are looked at; a tree with more is no image.
+    const NAMES_MAX: usize = 10_000;
+    let mut names = Vec::new();
+    for entry in fs::read_dir(directory)?.take(NAMES_MAX) {
+        names.extend(entry?.file_name().into_string());
+    }
+    names.sort_unstable();
+    Ok(names)
+}
+
+fn size(path: &Path) -> Result<u64, String> {
+    let meta = fs::metadata(path).map_err(|error| format!("{}: {error}", path.display()))?;
+    if meta.is_file() { Ok(meta.len()) } else { Err(format!("{} is no file", path.display())) }
+}
+
+fn head(path: &Path) -> Result<(Vec<u8>, u64), String> {
+    let bytes = size(path)?;
+    let mut head = Vec::new();
+    File::open(path)
+        .and_then(|file| file.take(HEAD_LEN as u64).read_to_end(&mut head))
+        .map_err(|error| format!("{}: {error}", path.display()))?;
+    Ok((head, bytes))
+}
+
+/// Text; line ends are spaces, and lines that begin with '#' are for people.
+fn read_cmdline(path: &Path) -> Result<String, String> {
+    let bytes = size(path)?;
+    if bytes > image::CMDLINE_LEN_MAX {
+        return Err(format!("the file cmdline has {bytes} bytes"));
+    }
+    let text = fs::read_to_string(path).map_err(|error| format!("cmdline: {error}"))?;
+    let lines = text.lines().map(str::trim).filter(|line| !line.starts_with('#'));
+    Ok(lines.collect::<Vec<&str>>().join(" ").trim().to_string())
+}
+
+/// Seals the bytes and gives them to the kernel.
+fn load(plan: &Plan) -> Result<(), String> {
+    let sealing = |error: io::Error| format!("cannot seal the image in memory: {error}");
+    let kernel = seal(c"kernel", &plan.directory, &["kernel".to_string()]).map_err(sealing)?;
+    let initrd = seal(c"initrd", &plan.directory, &plan.files.initrds).map_err(sealing)?;
+    let initrd_file = (!initrd.is_empty()).then(|| initrd.file());
+    let mut loads = 0;
+    loop {
+        loads += 1;
+        match kexec::load(kernel.file(), initrd_file, &plan.cmdline) {
+            Ok(()) => break,
+            Err(error) if error.raw_os_error() == Some(libc::EBUSY) && loads < LOADS_MAX => {
+                thread::sleep(Duration::from_millis(LOAD_PAUSE_MS));
+            }
+            Err(error) => return Err(format!("{}: {error}", kexec::reason(&error))),
+        }
+    }
+    match fs::read_to_string(LOADED) {
+        Ok(text) if text.trim() == "1" => Ok(()),
+        _ => Err(format!("the kernel took it, but {LOADED} is not 1")),
+    }
+}
+
+/// Joins files into one that cannot change; the files are gone then.
+fn seal(name: &std::ffi::CStr, directory: &Path, names: &[String]) -> io::Result<Sealed> {
+    let mut sealed = Sealed::new(name)?;
+    for file in names {
+        let zeroes = [0; 4];
+        sealed.write(&zeroes[..image::padding(sealed.len())])?;
+        sealed.take(&directory.join(file))?;
+    }
+    sealed.seal()?;
+    Ok(sealed)
+}
+
+/// Leaves nothing running: no interface that writes into memory while the
+/// next kernel starts, no armed watchdog that it does not know.
+fn leave(base: &mut Base, uplink: &mut Uplink) {
+    if let Some(watchdog) = base.watchdog.take() {
+        watchdog.disarm();
+    }
+    uplink.take_down(&mut base.netlink);
+    for link in links::list() {
+        if let Err(error) = base.netlink.set_link(link.index, false, None) {
+            log::debug!("{}: cannot be taken down: {error}", link.name);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scratch(name: &str) -> PathBuf {
+        let path = std::env::temp_dir().join(format!("xget-{name}-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&path);
+        fs::create_dir_all(&path).unwrap();
+        path
+    }
+
+    #[test]
+    fn memory_of_the_machine() {
+        let text = "MemTotal:        2048 kB\nMemFree:  1 kB\nMemAvailable:    1024 kB\n";
+        assert_eq!(meminfo_bytes(text, "MemTotal:"), 2 << 20);
+        assert_eq!(meminfo_bytes(text, "MemAvailable:"), 1 << 20);
+        assert_eq!(meminfo_bytes("", "MemTotal:"), 0);
+    }
+
+    #[test]
+    fn the_file_cmdline_may_have_lines_and_remarks() {
+        let path = scratch("cmdline");
+        fs::write(path.join("cmdline"), "# nodes of rack 1\nroot=tmpfs ro\n  quiet\n").unwrap();
+        assert_eq!(read_cmdline(&path.join("cmdline")).unwrap(), "root=tmpfs ro quiet");
+        fs::write(path.join("cmdline"), "x".repeat(5000)).unwrap();
+        assert!(read_cmdline(&path.join("cmdline")).unwrap_err().contains("5000"));
+        fs::write(path.join("cmdline"), [0xff, 0xfe]).unwrap();
+        assert!(read_cmdline(&path.join("cmdline")).is_err());
+        fs::remove_dir_all(&path).unwrap();
+    }
+
+    #[test]
+    fn an_image_that_cannot_be_started_says_why_and_stays() {
+        let path = scratch("inspect");
+        let reason = |path: &Path| {
+            inspect(path, &Cmdline::default(), &Journey::default()).err().unwrap_or_default()
+        };
+        assert!(reason(&path.join("none")).contains("cannot list"));
+        assert!(reason(&path).contains("no file 'kernel'"));
+        fs::write(path.join("kernel"), [0x1f, 0x8b, 8]).unwrap();
+        assert!(reason(&path).contains("gzip"));
+        fs::remove_file(path.join("kernel")).unwrap();
+        fs::create_dir(path.join("kernel")).unwrap();
+        assert!(reason(&path).contains("is no file"));
+        fs::remove_dir_all(&path).unwrap();
+    }
+
+    #[test]
+    fn initrds_are_joined_at_multiples_of_four() {
+        let path = scratch("seal");
+        fs::write(path.join("initrd"), "abcde").unwrap();
+        fs::write(path.join("initrd.node"), "fgh").unwrap();
+        let sealed = seal(c"test", &path, &["initrd".into(), "initrd.node".into()]).unwrap();
+        let mut bytes = Vec::new();
+        sealed.file().read_to_end(&mut bytes).unwrap();
+        assert_eq!(bytes, b"abcde\0\0\0fgh");
+        assert_eq!(names(&path).unwrap(), Vec::<String>::new());
+        fs::remove_dir_all(&path).unwrap();
+    }
+}

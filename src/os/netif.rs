@@ -1,0 +1,317 @@
+//! Interfaces, addresses and routes over rtnetlink(7).
+//!
+//! One message form for IPv4 and IPv6. The bytes are made by pure functions;
+//! one function sends them and waits for the kernel's word.
+
+use nix::errno::Errno;
+use nix::sys::socket::{
+    AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, recv, send,
+    socket,
+};
+use std::io;
+use std::net::IpAddr;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+const ACKED: u16 = (libc::NLM_F_REQUEST | libc::NLM_F_ACK) as u16;
+const NEW: u16 = (libc::NLM_F_CREATE | libc::NLM_F_REPLACE) as u16;
+const HEADER_LEN: usize = 16;
+const ANSWER_LEN_MAX: usize = 4096;
+/// Answers to other questions that are skipped before giving up.
+const SKIPS_MAX: usize = 64;
+
+/// A request under construction: header, fixed part, attributes.
+struct Message(Vec<u8>);
+
+impl Message {
+    fn new(kind: u16, flags: u16, fixed: &[u8]) -> Message {
+        let mut bytes = vec![0; HEADER_LEN];
+        bytes[4..6].copy_from_slice(&kind.to_ne_bytes());
+        bytes[6..8].copy_from_slice(&(ACKED | flags).to_ne_bytes());
+        bytes.extend_from_slice(fixed);
+        Message(bytes)
+    }
+
+    fn attribute(mut self, kind: u16, value: &[u8]) -> Message {
+        self.0.extend_from_slice(&((value.len() + 4) as u16).to_ne_bytes());
+        self.0.extend_from_slice(&kind.to_ne_bytes());
+        self.0.extend_from_slice(value);
+        self.0.resize(self.0.len().next_multiple_of(4), 0);
+        self
+    }
+
+    fn finish(mut self, sequence: u32) -> Vec<u8> {
+        let len = self.0.len() as u32;
+        self.0[..4].copy_from_slice(&len.to_ne_bytes());
+        self.0[8..12].copy_from_slice(&sequence.to_ne_bytes());
+        self.0
+    }
+}
+
+fn family(address: IpAddr) -> u8 {
+    (if address.is_ipv4() { libc::AF_INET } else { libc::AF_INET6 }) as u8
+}
+
+fn octets(address: IpAddr) -> Vec<u8> {
+    match address {
+        IpAddr::V4(address) => address.octets().to_vec(),
+        IpAddr::V6(address) => address.octets().to_vec(),
+    }
+}
+
+/// struct ifinfomsg: family, pad, type, index, flags, change.
+fn link(index: u32, up: bool, mtu: Option<u32>) -> Message {
+    let mut fixed = vec![0; 4];
+    fixed.extend_from_slice(&index.to_ne_bytes());
+    let flag = libc::IFF_UP as u32;
+    fixed.extend_from_slice(&(if up { flag } else { 0 }).to_ne_bytes());
+    fixed.extend_from_slice(&flag.to_ne_bytes());
+    let message = Message::new(libc::RTM_NEWLINK, 0, &fixed);
+    match mtu {
+        Some(mtu) => message.attribute(libc::IFLA_MTU, &mtu.to_ne_bytes()),
+        None => message,
+    }
+}
+
+/// struct ifaddrmsg: family, prefix length, flags, scope, index.
+fn address(new: bool, index: u32, address: IpAddr, prefix_len: u8) -> Message {
+    let mut fixed = vec![family(address), prefix_len, 0, 0];
+    fixed.extend_from_slice(&index.to_ne_bytes());
+    let (kind, flags) = if new { (libc::RTM_NEWADDR, NEW) } else { (libc::RTM_DELADDR, 0) };
+    let bytes = octets(address);
+    let message = Message::new(kind, flags, &fixed)
+        .attribute(libc::IFA_LOCAL, &bytes)
+        .attribute(libc::IFA_ADDRESS, &bytes);
+    match address {
+        IpAddr::V4(v4) if prefix_len < 31 => {
+            let host_bits = u32::MAX.checked_shr(u32::from(prefix_len)).unwrap_or(0);
+            let broadcast = v4.to_bits() | host_bits;
+            message.attribute(libc::IFA_BROADCAST, &broadcast.to_be_bytes())
+        }
+        _ => message,
+    }
+}
+
+/// struct rtmsg: family, prefix length of destination and source, tos, table,
+/// protocol, scope, type, flags.
+fn route(net: IpAddr, prefix_len: u8, gateway: Option<IpAddr>, index: u32) -> Message {
+    let scope = if gateway.is_some() { libc::RT_SCOPE_UNIVERSE } else { libc::RT_SCOPE_LINK };
+    let fixed = [
+        family(net),
+        prefix_len,
+        0,
+        0,
+        libc::RT_TABLE_MAIN,
+        libc::RTPROT_BOOT,
+        scope,
+        libc::RTN_UNICAST,
+        0,
+        0,
+        0,
+        0,
+    ];
+    let mut message = Message::new(libc::RTM_NEWROUTE, NEW, &fixed);
+    if prefix_len > 0 {
+        message = message.attribute(libc::RTA_DST, &octets(net));
+    }
+    if let Some(gateway) = gateway {
+        message = message.attribute(libc::RTA_GATEWAY, &octets(gateway));
+    }
+    message.attribute(libc::RTA_OIF, &index.to_ne_bytes())
+}
+
+/// The kernel's word on `sequence` in one datagram: `None` if it is not there.
+fn verdict(bytes: &[u8], sequence: u32) -> Option<io::Result<()>> {
+    let mut rest = bytes;
+    while rest.len() >= HEADER_LEN {
+        let word =
+            |at: usize| u32::from_ne_bytes([rest[at], rest[at + 1], rest[at + 2], rest[at + 3]]);
+        let len = word(0) as usize;
+        let kind = u16::from_ne_bytes([rest[4], rest[5]]);
+        if len < HEADER_LEN || len > rest.len() {
+            return None;
+        }
+        if i32::from(kind) == libc::NLMSG_ERROR && word(8) == sequence && len >= HEADER_LEN + 4 {
+            let errno = -(word(HEADER_LEN) as i32);
+            return Some(match errno {
+                0 => Ok(()),
+                errno => Err(io::Error::from_raw_os_error(errno)),
+            });
+        }
+        rest = rest.get(len.next_multiple_of(4)..).unwrap_or(&[]);
+    }
+    None
+}
+
+/// The door to the kernel's tables.
+pub struct Netlink {
+    fd: OwnedFd,
+    sequence: u32,
+}
+
+impl Netlink {
+    pub fn open() -> io::Result<Netlink> {
+        let flags = SockFlag::SOCK_CLOEXEC;
+        let kind = SockProtocol::NetlinkRoute;
+        let fd = socket(AddressFamily::Netlink, SockType::Raw, flags, kind)?;
+        bind(fd.as_raw_fd(), &NetlinkAddr::new(0, 0))?;
+        Ok(Netlink { fd, sequence: 0 })
+    }
+
+    pub fn set_link(&mut self, index: u32, up: bool, mtu: Option<u32>) -> io::Result<()> {
+        self.request(link(index, up, mtu))
+    }
+
+    pub fn add_address(&mut self, index: u32, ip: IpAddr, prefix_len: u8) -> io::Result<()> {
+        self.request(address(true, index, ip, prefix_len))
+    }
+
+    pub fn remove_address(&mut self, index: u32, ip: IpAddr, prefix_len: u8) -> io::Result<()> {
+        self.request(address(false, index, ip, prefix_len))
+    }
+
+    pub fn add_route(
+        &mut self,
+        net: IpAddr,
+        prefix_len: u8,
+        gateway: Option<IpAddr>,
+        index: u32,
+    ) -> io::Result<()> {
+        self.request(route(net, prefix_len, gateway, index))
+    }
+
+    fn request(&mut self, message: Message) -> io::Result<()> {
+        self.sequence += 1;
+        let bytes = message.finish(self.sequence);
+        send(self.fd.as_raw_fd(), &bytes, MsgFlags::empty())?;
+        let mut answer = [0; ANSWER_LEN_MAX];
+        for _ in 0..SKIPS_MAX {
+            match recv(self.fd.as_raw_fd(), &mut answer, MsgFlags::empty()) {
+                Ok(len) => {
+                    if let Some(verdict) = verdict(&answer[..len], self.sequence) {
+                        return verdict;
+                    }
+                }
+                Err(Errno::EINTR) => {}
+                Err(errno) => return Err(errno.into()),
+            }
+        }
+        Err(io::Error::other("the kernel does not answer on rtnetlink"))
+    }
+}
+
+/// Wakes whoever polls it when a link changes; what changed is in sysfs.
+pub struct LinkNews {
+    fd: OwnedFd,
+}
+
+impl LinkNews {
+    pub fn open() -> io::Result<LinkNews> {
+        let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+        let kind = SockProtocol::NetlinkRoute;
+        let fd = socket(AddressFamily::Netlink, SockType::Raw, flags, kind)?;
+        let groups = (libc::RTMGRP_LINK | libc::RTMGRP_IPV6_IFADDR) as u32;
+        bind(fd.as_raw_fd(), &NetlinkAddr::new(0, groups))?;
+        Ok(LinkNews { fd })
+    }
+
+    /// Whether there was any since the last call.
+    pub fn drain(&self) -> bool {
+        let mut bytes = [0; ANSWER_LEN_MAX];
+        let mut any = false;
+        loop {
+            match recv(self.fd.as_raw_fd(), &mut bytes, MsgFlags::empty()) {
+                // Overrun: there was more than fits, which is news enough.
+                Ok(_) | Err(Errno::ENOBUFS | Errno::EINTR) => any = true,
+                Err(_) => return any,
+            }
+        }
+    }
+}
+
+impl AsFd for LinkNews {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn link_up_byte_for_byte() {
+        let bytes = link(2, true, Some(9000)).finish(7);
+        let expected: Vec<u8> = [
+            &40u32.to_ne_bytes()[..],
+            &16u16.to_ne_bytes(),
+            &5u16.to_ne_bytes(),
+            &7u32.to_ne_bytes(),
+            &[0; 4],
+            &[0; 4],
+            &2u32.to_ne_bytes(),
+            &1u32.to_ne_bytes(),
+            &1u32.to_ne_bytes(),
+            &8u16.to_ne_bytes(),
+            &4u16.to_ne_bytes(),
+            &9000u32.to_ne_bytes(),
+        ]
+        .concat();
+        assert_eq!(bytes, expected);
+    }
+
+    #[test]
+    fn address_has_a_broadcast() {
+        let bytes = address(true, 3, "10.1.2.3".parse().unwrap(), 23).finish(1);
+        assert_eq!(bytes[16..20], [2, 23, 0, 0]);
+        assert_eq!(bytes[bytes.len() - 4..], [10, 1, 3, 255]);
+        let bytes = address(true, 3, "10.1.2.3".parse().unwrap(), 31).finish(1);
+        assert_eq!(bytes[bytes.len() - 4..], [10, 1, 2, 3]);
+        let bytes = address(false, 3, "fe80::1".parse().unwrap(), 64).finish(1);
+        assert_eq!((bytes[16], bytes.len()), (10, 24 + 20 + 20));
+    }
+
+    #[test]
+    fn default_route_has_no_destination() {
+        let zero = "0.0.0.0".parse().unwrap();
+        let bytes = route(zero, 0, "10.0.0.1".parse().ok(), 2).finish(1);
+        assert_eq!(bytes[16..28], [2, 0, 0, 0, 254, 3, 0, 1, 0, 0, 0, 0]);
+        assert_eq!(bytes.len(), 28 + 8 + 8);
+        let bytes = route("10.9.0.0".parse().unwrap(), 16, None, 2).finish(1);
+        assert_eq!(bytes[22], 253);
+        assert_eq!(bytes.len(), 28 + 8 + 8);
+    }
+
+    fn answer(kind: u16, sequence: u32, errno: i32) -> Vec<u8> {
+        [
+            &20u32.to_ne_bytes()[..],
+            &kind.to_ne_bytes(),
+            &[0; 2],
+            &sequence.to_ne_bytes(),
+            &[0; 4],
+            &(-errno).to_ne_bytes(),
+        ]
+        .concat()
+    }
+
+    #[test]
+    fn the_kernels_word_is_found() {
+        let other = answer(2, 6, 0);
+        assert!(verdict(&other, 7).is_none());
+        let both = [other, answer(2, 7, libc::ENODEV)].concat();
+        let error = verdict(&both, 7).unwrap().unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(libc::ENODEV));
+        assert!(verdict(&answer(2, 7, 0), 7).unwrap().is_ok());
+        assert!(verdict(&answer(16, 7, 0), 7).is_none());
+        for len in 0..20 {
+            assert!(verdict(&answer(2, 7, 0)[..len], 7).is_none());
+        }
+        assert!(verdict(&[0; 64], 7).is_none());
+    }
+
+    #[test]
+    fn an_interface_that_is_not_there() {
+        let mut netlink = Netlink::open().unwrap();
+        let error = netlink.set_link(0x7fff_fff0, true, None).unwrap_err();
+        assert!(matches!(error.raw_os_error(), Some(libc::ENODEV | libc::EPERM)), "{error}");
+    }
+}
