@@ -18,9 +18,8 @@ pub fn write_log(master: SocketAddr, line: &str, most: Duration) -> io::Result<(
     let log = client.open(&[b"log"], OpenMode::Write, Token(0));
     client.write(log, 0, line.as_bytes(), Token(1));
     stream.write_all(&client.take_output())?;
-    let mut frame = Vec::new();
     loop {
-        frame.resize(4, 0);
+        let mut frame = vec![0; 4];
         stream.read_exact(&mut frame)?;
         let len = crate::wire::decode::frame_len(&frame).unwrap_or(0);
         if !(7..=FRAME_LEN_MAX).contains(&len) {
