@@ -10,7 +10,7 @@ use crate::os::file::Status;
 use crate::spread::digest::{self, Digest};
 use std::collections::HashMap;
 use std::fs;
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 const MAGIC: &[u8; 8] = b"xget\0dc1";
@@ -132,7 +132,8 @@ impl Cache {
         let bytes = encode(&self.new, self.piece_len);
         let mut temporary = self.path.clone().into_os_string();
         temporary.push(format!(".{}", std::process::id()));
-        let written = write_new(Path::new(&temporary), &bytes);
+        // Not synced: what a crash cuts short is noticed when it is read.
+        let written = fs::write(&temporary, &bytes);
         let moved = written.and_then(|()| fs::rename(&temporary, &self.path));
         if moved.is_err() {
             // What is left of it is of no use; why it failed is what counts.
@@ -146,13 +147,6 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     fs::File::open(path)?.take(CACHE_LEN_MAX + 1).read_to_end(&mut bytes)?;
     Ok(bytes)
-}
-
-fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut file = fs::File::create(path)?;
-    file.write_all(bytes)?;
-    // Without this a crash may leave the new name and none of the bytes.
-    file.sync_data()
 }
 
 fn encode(known: &HashMap<Key, Known>, piece_len: u32) -> Vec<u8> {

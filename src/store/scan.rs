@@ -7,7 +7,7 @@
 use super::FILE_COST_BYTES;
 use super::cache::{Cache, Key, Known};
 use super::hash::{Hashing, Reader};
-use super::source::{Note, Source, SourceError};
+use super::source::{Source, SourceError};
 use super::walk::{Place, Walk, fatal};
 use crate::os::file::{self, Status};
 use crate::spread::digest::Digest;
@@ -168,7 +168,7 @@ impl Scan {
             return Ok(FILE_COST_BYTES / 64);
         }
         if self.use_cache(number) {
-            return Ok(FILE_COST_BYTES / 16);
+            return Ok(FILE_COST_BYTES / 4);
         }
         self.open_file(number, 1)?;
         Ok(FILE_COST_BYTES)
@@ -353,11 +353,4 @@ pub fn same_contents(before: &Status, now: &Status) -> bool {
 /// Only to tell old files from new ones, which are as the same clock says.
 fn now_s() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64)
-}
-
-/// The digest of the generation that serving this path gives, for
-/// `--print-digest`, and what the operator should know of it.
-pub fn print_digest(path: &Path, options: ScanOptions) -> Result<(Digest, Vec<Note>), SourceError> {
-    let source = Scan::new(path, options)?.finish()?;
-    Ok((source.generation(), source.notes))
 }

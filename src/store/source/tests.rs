@@ -1,6 +1,6 @@
 use super::super::recheck::Verdict;
-use super::super::scan::{Scan, ScanOptions, Step, print_digest};
-use super::super::testing::{Dir, as_nobody, bytes, name, set_mode, set_mtime};
+use super::super::scan::{Scan, ScanOptions, Step};
+use super::super::testing::{Dir, as_nobody, bytes, name, on_file_system, set_mode, set_mtime};
 use super::*;
 use crate::spread::digest;
 use crate::spread::index::{DEPTH_MAX, PIECE_LEN};
@@ -66,8 +66,9 @@ fn a_tree_becomes_a_canonical_index_in_any_slices() {
     }
     assert!(steps > 10, "{steps}");
     assert_eq!(last, PIECE_LEN as u64 * 9 + 6);
-    assert_eq!(slow.finish().unwrap().index.encode(), source.index.encode());
-    assert_eq!(print_digest(dir.path(), ScanOptions::default()).unwrap().0, source.generation());
+    let slow = slow.finish().unwrap();
+    assert_eq!(slow.index.encode(), source.index.encode());
+    assert_eq!(slow.generation(), source.generation());
 }
 
 #[test]
@@ -386,6 +387,24 @@ fn directories_may_be_as_deep_as_an_index() {
     assert_eq!(source.notes.len(), 1);
     assert!(Index::decode(&source.index.encode()).is_ok());
     assert_eq!(verdict(&source), Verdict::Same);
+}
+
+#[test]
+fn another_file_system_is_left_out_when_asked_but_its_directory_stays() {
+    on_file_system("tmpfs", "mode=755", |path| {
+        fs::create_dir(path.join("mnt")).unwrap();
+        fs::write(path.join("file"), b"f").unwrap();
+        let kind = Some("tmpfs");
+        let flags = nix::mount::MsFlags::empty();
+        nix::mount::mount(kind, &path.join("mnt"), kind, flags, None::<&str>).unwrap();
+        fs::write(path.join("mnt/foreign"), b"f").unwrap();
+        for (one_file_system, count) in [(false, 4), (true, 3)] {
+            let options = ScanOptions { one_file_system, cache: None };
+            let source = Scan::new(path, options).unwrap().finish().unwrap();
+            assert_eq!(source.index.entries.len(), count);
+            assert_eq!(verdict(&source), Verdict::Same);
+        }
+    });
 }
 
 #[test]
