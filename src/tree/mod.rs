@@ -27,8 +27,8 @@ use std::rc::Rc;
 const LOG_LINES_MAX: usize = 200;
 /// Longest line that a client may write on `/log`.
 const LOG_LINE_LEN_MAX: usize = 1000;
-/// Answers that may queue on one conversation; beyond it the client does not
-/// read, and is cut off.
+/// Answers that may queue on one conversation; a client that does not read
+/// them is cut off.
 const ANSWERS_LEN_MAX: usize = 1 << 20;
 
 /// Stored bytes, named.
@@ -205,6 +205,11 @@ impl NameSpace {
         let Some(queue) = self.conversations.get_mut(&opener) else { return Vec::new() };
         if queue.len() + line.len() <= ANSWERS_LEN_MAX {
             queue.extend(line.as_bytes());
+        } else {
+            // Half a conversation would mislead: the next read fails, and the
+            // client joins again.
+            self.conversations.remove(&opener);
+            self.notices.push_back(Notice::Hung(opener));
         }
         self.wake(Wait::Answer(opener))
     }

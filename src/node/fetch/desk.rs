@@ -14,6 +14,8 @@ const CONNECT_MS: u64 = 3_000;
 /// A silent master is probed after this long, and lost after that much more.
 const PROBE_AFTER_MS: u64 = 3_000;
 const PROBE_WAIT_MS: u64 = 5_000;
+/// A master that was frozen cost so much time that it counts as several tries.
+const SILENT_TRIES: u32 = 4;
 /// Between two tries: doubles from the first to the second.
 const RETRY_MS_MIN: u64 = 250;
 const RETRY_MS_MAX: u64 = 1_000;
@@ -217,10 +219,11 @@ impl Desk {
         why: &str,
         feeding: bool,
     ) -> Result<(), String> {
+        let was_silent = matches!(&self.state, State::Up(up) if up.probed_ms.is_some());
         self.abandon(common);
         // While peers go on feeding, the master is not needed: keep trying.
         if !feeding {
-            self.tries += 1;
+            self.tries += if was_silent { SILENT_TRIES } else { 1 };
         }
         if self.tries > self.retries_max {
             let tries = self.tries;
