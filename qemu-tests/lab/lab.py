@@ -19,7 +19,7 @@ STATUS_TIMEOUT_S = 1.0
 MASTER_PORT = 20004
 # Left to everybody else on this machine.
 RESERVE_MB = 1024
-CONSOLE = "console=ttyS0 panic=-1"
+CONSOLE = f"console=ttyS0 panic=-1 {images.CROWDED}"
 
 
 def available_mb():
@@ -133,31 +133,46 @@ class Lab:
             time.sleep(POLL_S)
 
     def expect_all(self, pattern, within_s, machines=None):
-        """Wait until every console has said this; a machine's time starts with it."""
+        """Wait until every console has said this, or fail at the first that cannot."""
+        failures = self._gather(pattern, within_s, machines, stop_early=True)
+        if failures:
+            machine, text = failures[0]
+            raise Failed(text + self._excerpts([machine]))
+
+    def settle(self, pattern, within_s, machines=None):
+        """Wait until every console has said this or cannot any more; return those, as (machine, why)."""
+        return self._gather(pattern, within_s, machines, stop_early=False)
+
+    def _gather(self, pattern, within_s, machines, stop_early):
+        """Wait for a pattern on many consoles; a machine's time starts when it does."""
         missing = list(self.machines if machines is None else machines)
         asked = time.monotonic()
+        failures = []
         while True:
             self.poll()
-            missing = [machine for machine in missing if not machine.console.find(pattern)]
-            if not missing:
-                return
             limit_s = within_s * self.patience()
-            for machine in missing:
-                self._check(machine, pattern, asked, limit_s)
+            for machine in list(missing):
+                why = self._hopeless(machine, pattern, asked, limit_s)
+                if why:
+                    failures.append((machine, why))
+                if why or machine.console.find(pattern):
+                    missing.remove(machine)
+            if not missing or (failures and stop_early):
+                return failures
             time.sleep(POLL_S)
 
-    def _check(self, machine, pattern, asked, limit_s):
-        """Fail if a machine cannot say the pattern in time any more."""
+    @staticmethod
+    def _hopeless(machine, pattern, asked, limit_s):
+        """Why a machine will not say the pattern in time any more, or None."""
+        if machine.console.find(pattern) or machine.started is None:
+            return None
         if machine.ended is not None:
-            machine.poll()
+            machine.poll()  # its last words came before its end was noticed
             if not machine.console.find(pattern):
-                text = f"{machine.name} ended without saying {pattern!r}"
-                raise Failed(text + self._excerpts([machine]))
-        elif machine.started is not None:
-            waited_s = time.monotonic() - max(machine.started, asked)
-            if waited_s > limit_s:
-                text = f"{machine.name} did not say {pattern!r} within {limit_s:.0f} s"
-                raise Failed(text + self._excerpts([machine]))
+                return f"{machine.name} ended without saying {pattern!r}"
+        elif time.monotonic() - max(machine.started, asked) > limit_s:
+            return f"{machine.name} did not say {pattern!r} within {limit_s:.0f} s"
+        return None
 
     def _excerpts(self, machines):
         """The ends of the logs that explain a failure."""
@@ -234,5 +249,5 @@ class Lab:
         """What became of a machine whose second system was not seen."""
         if machine.process is None:
             return "not started"
-        stage = "second system" if machine.seconds_to(images.SECOND) else "first system"
+        stage = "second system" if machine.seconds_to(images.KEXEC) else "first system"
         return f"{'ended' if machine.ended else 'stuck'} in the {stage}"
