@@ -139,8 +139,40 @@ class Lab:
             machine, text = failures[0]
             raise Failed(text + self._excerpts([machine]))
 
+    def client(self, machine):
+        """What the master knows of a machine's fetch, or None."""
+        for master in reversed(self.masters):
+            if machine.address in master.clients:
+                return master.clients[machine.address]
+        return None
+
+    def await_progress(self, machine, share, within_s=90):
+        """Wait until a machine holds this share of what it fetches."""
+
+        def so_far():
+            client = self.client(machine)
+            return client and client.have_bytes >= share * client.total_bytes > 0
+
+        self.wait(so_far, within_s, f"progress of {machine.name} to {share:.0%}", [machine])
+
+    def sleep(self, duration_s):
+        """Let time pass while everything goes on."""
+        until = time.monotonic() + duration_s
+        while time.monotonic() < until:
+            self.poll()
+            time.sleep(POLL_S)
+
+    @staticmethod
+    def check(holds, otherwise):
+        """Fail with this text unless it holds."""
+        if not holds:
+            raise Failed(otherwise)
+
     def settle(self, pattern, within_s, machines=None):
-        """Wait until every console has said this or cannot any more; return those, as (machine, why)."""
+        """Wait until every console has said this or cannot any more.
+
+        Returns those that cannot, as (machine, why).
+        """
         return self._gather(pattern, within_s, machines, stop_early=False)
 
     def _gather(self, pattern, within_s, machines, stop_early):
@@ -222,9 +254,8 @@ class Lab:
             print(f"  {line}", flush=True)
 
     def _row(self, machine):
-        clients = self.masters[0].clients if self.masters else {}
         names = {m.address: m.name for m in self.machines}
-        client = clients.get(machine.address)
+        client = self.client(machine)
         parents, from_master, from_peers, fetch = "-", "-", "-", "-"
         if client:
             parents = " ".join(status.who(parent, names) for parent in client.parents) or "-"
