@@ -19,7 +19,7 @@ STATUS_TIMEOUT_S = 1.0
 MASTER_PORT = 20004
 # Left to everybody else on this machine.
 RESERVE_MB = 1024
-CONSOLE = "console=ttyS0 panic=-1"
+CONSOLE = f"console=ttyS0 panic=-1 {images.CROWDED}"
 
 
 def available_mb():
@@ -133,31 +133,78 @@ class Lab:
             time.sleep(POLL_S)
 
     def expect_all(self, pattern, within_s, machines=None):
-        """Wait until every console has said this; a machine's time starts with it."""
-        missing = list(self.machines if machines is None else machines)
-        asked = time.monotonic()
-        while True:
+        """Wait until every console has said this, or fail at the first that cannot."""
+        failures = self._gather(pattern, within_s, machines, stop_early=True)
+        if failures:
+            machine, text = failures[0]
+            raise Failed(text + self._excerpts([machine]))
+
+    def client(self, machine):
+        """What the master knows of a machine's fetch, or None."""
+        for master in reversed(self.masters):
+            if machine.address in master.clients:
+                return master.clients[machine.address]
+        return None
+
+    def await_progress(self, machine, share, within_s=90):
+        """Wait until a machine holds this share of what it fetches."""
+
+        def so_far():
+            client = self.client(machine)
+            return client and client.have_bytes >= share * client.total_bytes > 0
+
+        self.wait(so_far, within_s, f"progress of {machine.name} to {share:.0%}", [machine])
+
+    def sleep(self, duration_s):
+        """Let time pass while everything goes on."""
+        until = time.monotonic() + duration_s
+        while time.monotonic() < until:
             self.poll()
-            missing = [machine for machine in missing if not machine.console.find(pattern)]
-            if not missing:
-                return
-            limit_s = within_s * self.patience()
-            for machine in missing:
-                self._check(machine, pattern, asked, limit_s)
             time.sleep(POLL_S)
 
-    def _check(self, machine, pattern, asked, limit_s):
-        """Fail if a machine cannot say the pattern in time any more."""
+    @staticmethod
+    def check(holds, otherwise):
+        """Fail with this text unless it holds."""
+        if not holds:
+            raise Failed(otherwise)
+
+    def settle(self, pattern, within_s, machines=None):
+        """Wait until every console has said this or cannot any more.
+
+        Returns those that cannot, as (machine, why).
+        """
+        return self._gather(pattern, within_s, machines, stop_early=False)
+
+    def _gather(self, pattern, within_s, machines, stop_early):
+        """Wait for a pattern on many consoles; a machine's time starts when it does."""
+        missing = list(self.machines if machines is None else machines)
+        asked = time.monotonic()
+        failures = []
+        while True:
+            self.poll()
+            limit_s = within_s * self.patience()
+            for machine in list(missing):
+                why = self._hopeless(machine, pattern, asked, limit_s)
+                if why:
+                    failures.append((machine, why))
+                if why or machine.console.find(pattern):
+                    missing.remove(machine)
+            if not missing or (failures and stop_early):
+                return failures
+            time.sleep(POLL_S)
+
+    @staticmethod
+    def _hopeless(machine, pattern, asked, limit_s):
+        """Why a machine will not say the pattern in time any more, or None."""
+        if machine.console.find(pattern) or machine.started is None:
+            return None
         if machine.ended is not None:
-            machine.poll()
+            machine.poll()  # its last words came before its end was noticed
             if not machine.console.find(pattern):
-                text = f"{machine.name} ended without saying {pattern!r}"
-                raise Failed(text + self._excerpts([machine]))
-        elif machine.started is not None:
-            waited_s = time.monotonic() - max(machine.started, asked)
-            if waited_s > limit_s:
-                text = f"{machine.name} did not say {pattern!r} within {limit_s:.0f} s"
-                raise Failed(text + self._excerpts([machine]))
+                return f"{machine.name} ended without saying {pattern!r}"
+        elif time.monotonic() - max(machine.started, asked) > limit_s:
+            return f"{machine.name} did not say {pattern!r} within {limit_s:.0f} s"
+        return None
 
     def _excerpts(self, machines):
         """The ends of the logs that explain a failure."""
@@ -207,9 +254,8 @@ class Lab:
             print(f"  {line}", flush=True)
 
     def _row(self, machine):
-        clients = self.masters[0].clients if self.masters else {}
         names = {m.address: m.name for m in self.machines}
-        client = clients.get(machine.address)
+        client = self.client(machine)
         parents, from_master, from_peers, fetch = "-", "-", "-", "-"
         if client:
             parents = " ".join(status.who(parent, names) for parent in client.parents) or "-"
@@ -234,5 +280,5 @@ class Lab:
         """What became of a machine whose second system was not seen."""
         if machine.process is None:
             return "not started"
-        stage = "second system" if machine.seconds_to(images.SECOND) else "first system"
+        stage = "second system" if machine.seconds_to(images.KEXEC) else "first system"
         return f"{'ended' if machine.ended else 'stuck'} in the {stage}"

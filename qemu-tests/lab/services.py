@@ -79,15 +79,20 @@ class Master(Service):
 
 
 class Dhcp(Service):
-    """dnsmasq on the bridge, answering every node with a known address."""
+    """dnsmasq on the bridge, answering every node with a known address.
 
-    def __init__(self, directory, lease_s=120, options=()):
+    `boot_server` also names the master as the server to boot from (siaddr).
+    """
+
+    def __init__(self, directory, lease_s=120, options=(), boot_server=False):
         first, last = network.node_address(1), network.node_address(network.NODES_MAX)
         line = ["dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--port=0"]
         line += ["--user=root", "--log-facility=-", "--log-dhcp", "--leasefile-ro", "--pid-file"]
         line += [f"--interface={network.BRIDGE}", "--bind-interfaces", "--dhcp-authoritative"]
         line += [f"--dhcp-range={first},{last},{network.SUBNET.netmask},{lease_s}", "--no-ping"]
         line += [f"--dhcp-option={option}" for option in options]
+        if boot_server:
+            line += [f"--dhcp-boot=unused,,{network.MASTER}"]
         # Every node gets the address and name that it would have without DHCP.
         hosts = directory / "dhcp-hosts"
         hosts.write_text("".join(map(self._host, range(1, network.NODES_MAX + 1))))

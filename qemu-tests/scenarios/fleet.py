@@ -17,12 +17,14 @@ def boot(lab, count):
     lab.say(f"{count} machines of {MEMORY_MB} MB each, under {lab.accel}")
     lab.master(debian_image())
     nodes = lab.nodes(count, "debian", memory_mb=MEMORY_MB)
-    try:
-        lab.expect_all(SECOND_UP, within_s=180, machines=nodes)
+    failures = lab.settle(SECOND_UP, within_s=180, machines=nodes)
+    if not failures:
         for node in nodes:
             node.expect_end(within_s=30)
-    finally:
-        lab.table()
+    lab.table()
+    if failures:
+        reasons = "\n".join(f"{why}\n{node.console.tail(6)}" for node, why in failures)
+        raise Failed(f"{len(failures)} of {count} did not make it\n{reasons}")
     first = nodes[0].expect(r"Linux version (\S+)", 1)[1]
     for node in nodes:
         second = node.expect(SECOND_KERNEL, 1)[1]
