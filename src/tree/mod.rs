@@ -9,6 +9,9 @@ mod generation;
 mod place;
 mod workers;
 
+#[cfg(test)]
+mod tests;
+
 pub use generation::{Content, Generation, Origin, PieceSet};
 pub use place::{Place, Role, Slot, Stream};
 pub use workers::Workers;
