@@ -9,7 +9,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::OpenOptionsExt;
-use std::sync::{Mutex, TryLockError};
+use std::sync::{Mutex, OnceLock, TryLockError};
 use std::time::Instant;
 
 /// How long one console may keep us at one line.
@@ -40,20 +40,39 @@ fn open(path: &str) -> io::Result<File> {
     OpenOptions::new().write(true).custom_flags(flags).open(path)
 }
 
+impl Outs {
+    fn open() -> Outs {
+        let text = std::fs::read_to_string("/proc/consoles").unwrap_or_default();
+        let mut outs = Outs::default();
+        for name in names(&text) {
+            outs.consoles.extend(open(&format!("/dev/{name}")).ok());
+        }
+        if outs.consoles.is_empty() {
+            outs.consoles.extend(open("/dev/console").ok());
+        }
+        outs.kernel_log = open("/dev/kmsg").ok();
+        outs
+    }
+}
+
+static CONSOLE: OnceLock<Console> = OnceLock::new();
+
 /// Opens all consoles and takes over the log. /proc and /dev are mounted.
 pub fn install() {
-    let text = std::fs::read_to_string("/proc/consoles").unwrap_or_default();
-    let mut outs = Outs::default();
-    for name in names(&text) {
-        outs.consoles.extend(open(&format!("/dev/{name}")).ok());
-    }
-    if outs.consoles.is_empty() {
-        outs.consoles.extend(open("/dev/console").ok());
-    }
-    outs.kernel_log = open("/dev/kmsg").ok();
-    let console = Console { outs: Mutex::new(outs), began: Instant::now() };
-    if log::set_logger(Box::leak(Box::new(console))).is_ok() {
+    let console =
+        CONSOLE.get_or_init(|| Console { outs: Mutex::new(Outs::open()), began: Instant::now() });
+    if log::set_logger(console).is_ok() {
         log::set_max_level(LevelFilter::Info);
+    }
+}
+
+/// Opens them again: when a session ends on a console, the kernel hangs up
+/// every other opening of it.
+pub fn reopen() {
+    if let Some(console) = CONSOLE.get()
+        && let Ok(mut outs) = console.outs.lock()
+    {
+        *outs = Outs::open();
     }
 }
 

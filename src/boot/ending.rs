@@ -1,6 +1,7 @@
 //! The end of a boot that failed: a shell if it was asked for, a countdown,
 //! and a restart. What to do is `failure`'s; this does it.
 
+use super::console;
 use super::failure::{self, Countdown, End};
 use super::settings::Settings;
 use crate::os::{child, reboot};
@@ -27,7 +28,9 @@ fn shell() {
         return;
     }
     log::info!("starting {SHELL} on {TERMINAL}; its end is the end of this boot");
-    if let Err(error) = child::run_on_terminal(SHELL, TERMINAL) {
+    let ended = child::run_on_terminal(SHELL, TERMINAL);
+    console::reopen();
+    if let Err(error) = ended {
         log::warn!("cannot start {SHELL}: {error}");
     }
 }

@@ -19,6 +19,8 @@ const LINE_MS: u64 = 5_000;
 /// Fruitless tries behind one interface before another gets its turn.
 const TRIES_PER_LINK: u32 = 6;
 const SLEEP_MS: u64 = 250;
+/// Nobody waits silently, not even for the next try.
+const REMINDER_MS: u64 = 30_000;
 
 /// Follows one transfer for people, and notices that it moves.
 struct Pace {
@@ -247,7 +249,8 @@ impl Phase<'_> {
     }
 
     fn pause(&mut self, pause_ms: u64, uplink: &mut Uplink) -> Result<(), Turn> {
-        let end_ms = self.base.clock.now_ms() + pause_ms;
+        let mut said_ms = self.base.clock.now_ms();
+        let end_ms = said_ms + pause_ms;
         loop {
             let now_ms = self.base.clock.now_ms();
             if let ControlFlow::Break(reason) = tick(self.base, uplink, now_ms) {
@@ -255,6 +258,10 @@ impl Phase<'_> {
             }
             if now_ms >= end_ms {
                 return Ok(());
+            }
+            if now_ms >= said_ms + REMINDER_MS {
+                said_ms = now_ms;
+                log::info!("trying again in {} s", (end_ms - now_ms) / 1000);
             }
             thread::sleep(Duration::from_millis(SLEEP_MS.min(end_ms - now_ms)));
         }

@@ -4,9 +4,8 @@
 
 use super::dhcp::Identity;
 use super::links::Link;
-use crate::os::module;
+use crate::os::{module, random};
 use std::fs;
-use std::io::Read;
 use std::path::Path;
 
 const DMI: &str = "/sys/class/dmi/id";
@@ -85,16 +84,13 @@ fn uuid_bytes(text: &str) -> Option<[u8; 16]> {
 }
 
 /// A number that differs from node to node and from boot to boot; it spreads
-/// retries and is no secret. urandom does not wait for entropy.
+/// retries and is no secret.
 pub fn seed(links: &[Link]) -> u64 {
-    let mut bytes = [0; 8];
-    let random = fs::File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut bytes));
-    let mut seed = if random.is_ok() { u64::from_ne_bytes(bytes) } else { 0 };
-    // FNV-1a over the addresses, in case the kernel has no randomness yet.
-    for byte in links.iter().flat_map(|link| &link.hardware.address) {
-        seed = (seed ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
-    }
-    seed
+    // FNV-1a over the addresses, in case the kernel gives no randomness yet.
+    let addresses = links.iter().flat_map(|link| &link.hardware.address);
+    addresses.fold(random::quick(), |seed, byte| {
+        (seed ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+    })
 }
 
 #[cfg(test)]

@@ -241,7 +241,7 @@ impl Network<'_> {
             return over(nic_ms, timeouts.carrier_ms)
                 .then(|| format!("no carrier on {}: cable, switch port or driver?", self.names()));
         };
-        over(carrier_ms, timeouts.dhcp_ms).then(|| format!("no address: {}", self.state()))
+        over(carrier_ms, timeouts.dhcp_ms).then(|| format!("no address: {}", self.state(now_ms)))
     }
 
     fn names(&self) -> String {
@@ -250,10 +250,13 @@ impl Network<'_> {
     }
 
     /// One clause an interface.
-    fn state(&self) -> String {
+    fn state(&self, now_ms: u64) -> String {
         let clauses = self.attempts.iter().map(|attempt| {
             let name = &attempt.link.name;
             match &attempt.stage {
+                Stage::NoCarrier if now_ms < attempt.start_ms => {
+                    format!("{name} lets BOOTIF go first")
+                }
                 Stage::NoCarrier => format!("{name} has no carrier"),
                 Stage::Asking { client, .. } => {
                     format!("{name} asked DHCP {} times without success", client.sends())
@@ -277,7 +280,7 @@ impl Network<'_> {
                 self.base.drivers.complaints().iter().for_each(|said| log::warn!("{said}"));
             }
         } else {
-            log::info!("waiting for the network ({since_s} s): {}", self.state());
+            log::info!("waiting for the network ({since_s} s): {}", self.state(now_ms));
         }
     }
 
@@ -306,7 +309,8 @@ fn has_address6(text: &str, name: &str, link_local: bool) -> bool {
         let fields: Vec<&str> = line.split_ascii_whitespace().collect();
         let [_, _, _, scope, flags, device] = fields[..] else { return false };
         let ready = u32::from_str_radix(flags, 16).is_ok_and(|flags| flags & NOT_YET == 0);
-        device == name && ready && (scope == "00" || link_local && scope == "20")
+        // 00 is global, 40 site-local, 20 link-local.
+        device == name && ready && (scope == "00" || scope == "40" || link_local && scope == "20")
     })
 }
 

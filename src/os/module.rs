@@ -13,6 +13,13 @@ pub fn load(path: &Path, params: &str) -> io::Result<()> {
     let params = CString::new(params)?;
     match finit_module(&file, &params, ModuleInitFlags::empty()) {
         Ok(()) | Err(Errno::EEXIST) => Ok(()),
+        // The same number as for a file that is not there, and another matter.
+        Err(Errno::ENOENT) => {
+            Err(io::Error::other("it needs a symbol of a module that is not in this initramfs"))
+        }
+        Err(Errno::ENOEXEC) => {
+            Err(io::Error::other("it is compressed, or was built for another kernel"))
+        }
         Err(errno) => Err(errno.into()),
     }
 }

@@ -193,7 +193,7 @@ impl Client {
                 Some(Effect::Bound(lease))
             }
             (State::Requesting(offer), Reply::Nak(_)) => {
-                log::debug!("dhcp: {} refuses {}", offer.server, offer.address);
+                log::warn!("dhcp: {} refuses {}", offer.server, offer.address);
                 self.restart(now_ms, NAK_PAUSE_MS);
                 None
             }
