@@ -271,10 +271,13 @@ fn ipv6_and_both_ways_to_name_a_port() {
     let master = Master::start(&scratch, &source, &[]);
     let port = master.port.to_string();
     let with_port = format!("[::1]:{port}");
-    for (number, naming) in
-        [vec!["-n", &with_port], vec!["-n", "::1", "-p", &port], vec!["-n", "localhost", "-p", &port]]
-            .into_iter()
-            .enumerate()
+    for (number, naming) in [
+        vec!["-n", &with_port],
+        vec!["-n", "::1", "-p", &port],
+        vec!["-n", "localhost", "-p", &port],
+    ]
+    .into_iter()
+    .enumerate()
     {
         let copy = scratch.join(format!("copy{number}"));
         let mut fetching = xget();

@@ -173,12 +173,7 @@ impl Master {
     }
 
     /// Does not wait until it serves.
-    pub fn on(
-        port: u16,
-        scratch: &Scratch,
-        path: impl AsRef<OsStr>,
-        options: &[&str],
-    ) -> Master {
+    pub fn on(port: u16, scratch: &Scratch, path: impl AsRef<OsStr>, options: &[&str]) -> Master {
         let mut command = xget();
         command.args(["-p", &port.to_string()]).args(options);
         if !options.contains(&"--cache") {
