@@ -2,7 +2,7 @@
 //!
 //! Knows conversations and members; the policy itself is `spread::route`.
 
-use super::{Common, Effect, Input};
+use super::{Common, Effect, Input, printable};
 use crate::serve::Opener;
 use crate::spread::index::{Index, SelectError};
 use crate::spread::route::{self, Forest, Limits, NodeId, Parent};
@@ -521,9 +521,4 @@ fn info_text(generation: &Generation, stripes: u8) -> String {
         generation.head.index_len,
         generation.head.piece_len,
     )
-}
-
-/// What others wrote, for a terminal: no control characters.
-fn printable(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).chars().map(|c| if c.is_control() { '?' } else { c }).collect()
 }

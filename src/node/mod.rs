@@ -371,7 +371,12 @@ impl Node {
 /// Words for a piece's first file, for messages.
 pub fn piece_name(index: &Index, map: &PieceMap, piece: u32) -> String {
     match map.extents(index, piece).next() {
-        Some(extent) => String::from_utf8_lossy(&index.path(extent.entry)).into_owned(),
+        Some(extent) => printable(&index.path(extent.entry)),
         None => "the index".into(),
     }
+}
+
+/// What others wrote, for a terminal: no control characters.
+fn printable(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).chars().map(|c| if c.is_control() { '?' } else { c }).collect()
 }

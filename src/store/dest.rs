@@ -109,6 +109,10 @@ impl Dest {
                 self.claim()?
             }
         };
+        if made {
+            let mark = file::create_file_at(&root, name::ROOT_MADE);
+            mark.map_err(|cause| self.failed("write into", cause))?;
+        }
         self.root = Some(root.clone());
         Ok(Filling::new(self.path.clone(), self.options.clone(), root, made, index, map))
     }

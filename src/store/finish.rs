@@ -266,7 +266,8 @@ impl Filling {
                 )
         };
         let kept = self.index.children(dir).filter(resumable);
-        let kept = kept.map(|entry| name::temporary(&self.index, entry)).collect();
+        let kept = kept.map(|entry| name::temporary(&self.index, entry));
+        let kept = kept.chain([name::ROOT_MADE.to_vec()]).collect();
         Phase::Sweeping(Sweep { dir, fd, names, kept })
     }
 
@@ -287,7 +288,7 @@ impl Filling {
         let state = self.states[dir as usize];
         if self.entry(dir).kind == Kind::Dir && matches!(state, State::Made | State::Found) {
             let done = match dir {
-                0 => self.finish_root(state == State::Made),
+                0 => self.finish_root(),
                 _ => self.set_dir(dir, state == State::Made),
             };
             match done {
@@ -312,8 +313,11 @@ impl Filling {
 
     /// The directory that the operator named: one that was there keeps mode
     /// and owner.
-    fn finish_root(&mut self, made: bool) -> Result<(), Errno> {
+    fn finish_root(&mut self) -> Result<(), Errno> {
         let root = self.root.clone();
+        // By this run or by one that was interrupted. Before the time is set,
+        // which this changes.
+        let made = file::unlink_at(&root, name::ROOT_MADE).is_ok();
         let now = file::stat_dir(&root)?;
         let described = self.index.root_described;
         match (made, described) {

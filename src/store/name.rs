@@ -34,6 +34,11 @@ pub fn is_temporary(name: &[u8]) -> bool {
     })
 }
 
+/// Stands in a destination that an earlier run made and did not finish: its
+/// mode and owner are still to be set. Of the form of temporary names, so that
+/// it is never taken for something fetched.
+pub const ROOT_MADE: &[u8] = b".xget-0000000000000000.part";
+
 /// A path below a directory that the operator gave.
 pub fn full_path(base: &Path, below: &[u8]) -> PathBuf {
     if below.is_empty() { base.into() } else { base.join(OsStr::from_bytes(below)) }
@@ -64,5 +69,6 @@ mod tests {
         }
         assert!(!is_temporary(b".xget-0123456789ABCDEF.part"));
         assert!(is_temporary(b".xget-0123456789abcdef.part"));
+        assert!(is_temporary(ROOT_MADE));
     }
 }

@@ -7,10 +7,10 @@
 mod desk;
 mod link;
 
-use super::{Common, Effect, Failure, Input, Status, StoreResult, piece_name};
+use super::{Common, Effect, Failure, Input, Status, StoreResult, piece_name, printable};
 use crate::serve::ConnId;
 use crate::spread::digest::Digest;
-use crate::spread::index::{Index, PIECE_LEN_MAX, PIECE_LEN_MIN};
+use crate::spread::index::{Index, Kind, PIECE_LEN_MAX, PIECE_LEN_MIN};
 use crate::spread::pieces::{IndexPieces, PieceMap};
 use crate::spread::talk::{Ask, Complaint, Source, Tally, Tell};
 use crate::spread::transfer::{Key, Transfer};
@@ -552,11 +552,38 @@ impl Fetch {
         let map = PieceMap::new(generation.head.clone(), &index);
         self.transfer.extend(map.count());
         self.tally.total_bytes = index.bytes_total();
+        self.name_the_absent(common, &index);
         let content = Rc::new(Content { index: Rc::new(index), map: Rc::new(map) });
         common.space.set_content(slot, content.clone());
         self.content = Some(content.clone());
         self.phase = Phase::Preparing;
         common.effects.push_back(Effect::Prepare { content });
+    }
+
+    /// What was asked for and cannot come: a line for each. What the master
+    /// could not read is a failure; fifos, sockets and devices are not.
+    fn name_the_absent(&mut self, common: &mut Common, index: &Index) {
+        let mut unread = 0u64;
+        for (number, entry) in index.entries.iter().enumerate() {
+            let why = match entry.kind {
+                Kind::Special => "left out: neither file, directory nor symlink",
+                Kind::Unreadable => {
+                    unread += 1;
+                    "the master cannot read it"
+                }
+                _ => continue,
+            };
+            let path = printable(&index.path(number as u32));
+            common.effects.push_back(Effect::Warn(format!("{path}: {why}")));
+        }
+        if unread > 0 {
+            self.failures.push(Failure {
+                status: Status::Source,
+                what: String::new(),
+                why: format!("{unread} of what was asked for cannot be read by the master"),
+                fatal: false,
+            });
+        }
     }
 
     fn check_pin(&self, generation: Digest, index: &Index) -> Result<(), Failure> {
@@ -567,7 +594,7 @@ impl Fetch {
             fatal: true,
         };
         let only_file = match &index.entries[1..] {
-            [only] if only.kind == crate::spread::index::Kind::File => Some(only.digest),
+            [only] if only.kind == Kind::File => Some(only.digest),
             _ => None,
         };
         match self.options.pin {

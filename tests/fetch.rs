@@ -1,0 +1,418 @@
+//! Fetching as one does it by hand: sources, names, attributes, again, resumed.
+
+#![allow(clippy::unwrap_used)] // in tests a panic is the report
+
+mod support;
+
+use nix::sys::signal::Signal;
+use std::fs;
+use std::os::unix::fs::{FileExt, MetadataExt, symlink};
+use support::proc::{Ended, Master, Proc, XGET, command, xget};
+use support::tree::{self, assert_nothing_half, assert_same};
+use support::{Scratch, is_root, lacks, lacks_root, noise, until};
+
+#[test]
+fn an_odd_tree_arrives_as_it_is() {
+    let scratch = Scratch::new();
+    let source = scratch.dir("source");
+    tree::make_odd_tree(&source, 200);
+    let master = Master::start(&scratch, &source, &[]);
+    let copy = scratch.join("copy");
+    master.fetch(&scratch, [".".as_ref(), copy.as_os_str()]).expect(0);
+    assert_same(&source, &copy);
+    let blocks = |dir: &std::path::Path| fs::metadata(dir.join("sparse")).unwrap().blocks();
+    assert!(blocks(&copy) * 512 < 4 << 20, "the holes are filled: {} blocks", blocks(&copy));
+}
+
+#[test]
+fn without_attributes_the_contents_still_arrive() {
+    let scratch = Scratch::new();
+    let source = scratch.dir("source");
+    fs::write(source.join("program"), b"#!").unwrap();
+    tree::chmod(&source.join("program"), 0o4711);
+    let master = Master::start(&scratch, &source, &[]);
+    for option in ["-s", "-o"] {
+        let copy = scratch.join(format!("copy{option}"));
+        master.fetch(&scratch, [option.as_ref(), ".".as_ref(), copy.as_os_str()]).expect(0);
+        let mode = fs::metadata(copy.join("program")).unwrap().mode();
+        assert_eq!(mode & 0o7000, 0, "{mode:o}");
+        assert_eq!(fs::read(copy.join("program")).unwrap(), b"#!");
+    }
+}
+
+#[test]
+fn sources_land_under_their_base_names() {
+    let scratch = Scratch::new();
+    let source = scratch.dir("source");
+    fs::create_dir_all(source.join("a/b")).unwrap();
+    fs::write(source.join("a/b/file"), b"1").unwrap();
+    fs::write(source.join("top"), b"2").unwrap();
+    symlink("a/b", source.join("link")).unwrap();
+    let master = Master::start(&scratch, &source, &[]);
+    let cases: &[(&[&str], &[&str])] = &[
+        (&["a/b/file"], &["file"]),
+        (&["a/b"], &["b/file"]),
+        (&["a/b/"], &["b/file"]),
+        (&["a/b/."], &["file"]),
+        (&["/a/b", "top"], &["b/file", "top"]),
+        (&["./a/../top"], &["top"]),
+        (&["."], &["a/b/file", "top"]),
+        (&["/"], &["a/b/file", "top"]),
+    ];
+    for (number, (sources, found)) in cases.iter().enumerate() {
+        let copy = scratch.join(format!("copy{number}"));
+        let args = sources.iter().map(AsRef::as_ref).chain([copy.as_os_str()]);
+        master.fetch(&scratch, args).expect(0);
+        let mut files: Vec<String> = tree::look(&copy)
+            .into_iter()
+            .filter(|(_, seen)| seen.mode & 0o170000 == 0o100000)
+            .map(|(path, _)| path.to_str().unwrap().into())
+            .collect();
+        files.sort();
+        assert_eq!(files, *found, "{sources:?}");
+    }
+    // Two things of one name cannot both land.
+    fs::create_dir_all(source.join("other/b")).unwrap();
+    let master = Master::start(&scratch, &source, &[]);
+    let copy = scratch.join("clash");
+    master
+        .fetch(&scratch, ["a/b".as_ref(), "other/b".as_ref(), copy.as_os_str()])
+        .expect(4)
+        .says("two sources");
+    assert!(!copy.exists());
+}
+
+#[test]
+fn relative_paths_and_single_files_work_on_both_sides() {
+    let scratch = Scratch::new();
+    fs::create_dir(scratch.join("served")).unwrap();
+    fs::write(scratch.join("served/image"), noise(1, 300_000)).unwrap();
+    for (path, from) in [("served", "image"), ("served/image", "."), ("served/image", "image")] {
+        let mut serving = xget();
+        let port = 9_000 + (std::process::id() % 400) as u16 + from.len() as u16 * 2;
+        let port = port + u16::from(path == "served");
+        serving.current_dir(&scratch.path).args(["--no-cache", "-p", &port.to_string(), path]);
+        let master = Master { proc: Proc::start(serving, &scratch), port };
+        master.await_ready();
+        let dest = scratch.dir(&format!("here-{path}-{from}").replace('/', "_"));
+        let mut fetching = master.client([from, "."]);
+        fetching.current_dir(&dest);
+        Proc::start(fetching, &scratch).wait().expect(0);
+        assert_eq!(fs::read(dest.join("image")).unwrap(), noise(1, 300_000), "{path} {from}");
+    }
+}
+
+#[test]
+fn a_second_fetch_moves_only_what_differs() {
+    let scratch = Scratch::new();
+    let source = scratch.dir("source");
+    fs::write(source.join("big"), noise(1, 100 << 20)).unwrap();
+    fs::write(source.join("small"), b"small").unwrap();
+    let copy = scratch.join("copy");
+    let args = [".".as_ref(), copy.as_os_str()];
+    let master = Master::start(&scratch, &source, &[]);
+    let first = master.fetch(&scratch, args).expect(0);
+    assert!((99e6..110e6).contains(&first.moved()), "{}", first.out);
+    let again = master.fetch(&scratch, args).expect(0);
+    assert!(again.moved() < 1e5, "{}", again.out);
+    let big = fs::OpenOptions::new().write(true).open(source.join("big")).unwrap();
+    big.write_all_at(&noise(2, 1 << 20), 50 << 20).unwrap();
+    drop(big);
+    // A client is served the new contents although the master was not told.
+    let master = Master::start(&scratch, &source, &[]);
+    let third = master.fetch(&scratch, args).expect(0);
+    assert!((0.9e6..2e6).contains(&third.moved()), "{}", third.out);
+    assert_same(&source, &copy);
+}
+
+/// A source that takes a while, as the link to the client is slow: the
+/// client is stopped for good when a part of it is there.
+fn interrupted(scratch: &Scratch, signal: Signal) -> (Ended, Ended) {
+    let source = scratch.dir("source");
+    fs::write(source.join("big"), noise(3, 64 << 20)).unwrap();
+    let master = Master::start(scratch, &source, &[]);
+    let copy = scratch.join("copy");
+    let slow = support::fake::Throttle::start(master.port, 12 << 20);
+    let mut fetching = xget();
+    fetching.args(["-n", &slow.addr(), "--linger", "0", "."]).arg(&copy);
+    let client = Proc::start(fetching, scratch);
+    until("a quarter has passed", 30, || slow.passed_bytes() > 16 << 20);
+    client.signal(signal);
+    let ended = client.wait();
+    assert_nothing_half(&source, &copy);
+    assert!(!copy.join("big").exists(), "it has its name already");
+    let args = [".".as_ref(), copy.as_os_str()];
+    let resumed = master.fetch(scratch, args).expect(0);
+    assert_same(&source, &copy);
+    (ended, resumed)
+}
+
+#[test]
+fn an_interrupted_fetch_goes_on() {
+    let scratch = Scratch::new();
+    let (ended, resumed) = interrupted(&scratch, Signal::SIGINT);
+    ended.expect(1).says("interrupted");
+    assert!(resumed.moved() < 56e6, "{}", resumed.out);
+}
+
+#[test]
+fn a_killed_fetch_goes_on() {
+    let scratch = Scratch::new();
+    let (ended, resumed) = interrupted(&scratch, Signal::SIGKILL);
+    ended.expect(128 + 9);
+    assert!(resumed.moved() < 56e6, "{}", resumed.out);
+}
+
+#[test]
+fn what_cannot_be_copied_is_named() {
+    let scratch = Scratch::new();
+    let source = scratch.dir("source");
+    fs::create_dir(source.join("plain")).unwrap();
+    fs::write(source.join("plain/file"), b"file").unwrap();
+    tree::make_specials(&source);
+    let master = Master::start(&scratch, &source, &[]);
+    assert!(master.proc.err().contains("a fifo"), "{}", master.proc.err());
+    assert!(master.proc.err().contains("a socket"), "{}", master.proc.err());
+    let copy = scratch.join("copy");
+    let fetched = master.fetch(&scratch, [".".as_ref(), copy.as_os_str()]).expect(0);
+    for name in ["a fifo", "a socket"] {
+        let lines = fetched.err.lines().filter(|line| line.contains(name)).count();
+        assert_eq!(lines, 1, "{name}: {}", fetched.err);
+    }
+    assert_eq!(fs::read(copy.join("plain/file")).unwrap(), b"file");
+    // Who does not ask for it does not hear of it.
+    let other = scratch.join("other");
+    let fetched = master.fetch(&scratch, ["plain".as_ref(), other.as_os_str()]).expect(0);
+    assert_eq!(fetched.err, "");
+}
+
+#[test]
+fn what_the_master_may_not_read_is_named_and_fails() {
+    if lacks_root() || lacks(&["setpriv"]) {
+        return;
+    }
+    let scratch = Scratch::new();
+    tree::chmod(&scratch.path, 0o755);
+    let source = scratch.dir("source");
+    fs::write(source.join("open"), b"open").unwrap();
+    fs::write(source.join("secret"), b"secret").unwrap();
+    fs::create_dir(source.join("shut")).unwrap();
+    fs::write(source.join("shut/inside"), b"x").unwrap();
+    tree::chmod(&source.join("secret"), 0o600);
+    tree::chmod(&source.join("shut"), 0o700);
+    let mut serving = command("setpriv");
+    let port = 8_000 + (std::process::id() % 900) as u16;
+    // A copy, because a stranger may not read where the program was built.
+    let program = scratch.join("xget");
+    fs::copy(XGET, &program).unwrap();
+    serving.args(["--reuid", "65534", "--regid", "65534", "--clear-groups"]);
+    serving.arg(&program).args(["--no-cache", "-p", &port.to_string()]).arg(&source);
+    let master = Master { proc: Proc::start(serving, &scratch), port };
+    master.await_ready();
+    assert!(master.proc.err().contains("secret"), "{}", master.proc.err());
+    let copy = scratch.join("copy");
+    let fetched = master.fetch(&scratch, [".".as_ref(), copy.as_os_str()]).expect(4);
+    for name in ["secret", "shut"] {
+        assert!(fetched.err.contains(name), "{name}: {}", fetched.err);
+    }
+    assert_eq!(fs::read(copy.join("open")).unwrap(), b"open");
+    assert!(!copy.join("secret").exists() && !copy.join("shut/inside").exists());
+    // The rest can be had without complaint.
+    let other = scratch.join("other");
+    master.fetch(&scratch, ["open".as_ref(), other.as_os_str()]).expect(0);
+    master.fetch(&scratch, ["secret".as_ref(), other.as_os_str()]).expect(4).says("secret");
+}
+
+#[test]
+fn two_fetches_into_one_directory_exclude_each_other() {
+    let scratch = Scratch::new();
+    let source = scratch.dir("source");
+    fs::write(source.join("big"), noise(5, 32 << 20)).unwrap();
+    let master = Master::start(&scratch, &source, &[]);
+    let slow = support::fake::Throttle::start(master.port, 16 << 20);
+    let copy = scratch.dir("copy");
+    let mut fetching = xget();
+    fetching.args(["-n", &slow.addr(), "--linger", "0", "."]).arg(&copy);
+    let first = Proc::start(fetching, &scratch);
+    until("the first is under way", 10, || slow.passed_bytes() > 1 << 20);
+    let args = [".".as_ref(), copy.as_os_str()];
+    master.fetch(&scratch, args).expect(6).says("another").within(2);
+    first.wait().expect(0);
+    assert_same(&source, &copy);
+}
+
+#[test]
+fn links_in_the_destination_lead_nowhere() {
+    let scratch = Scratch::new();
+    let source = scratch.dir("source");
+    fs::create_dir(source.join("dir")).unwrap();
+    fs::write(source.join("dir/file"), b"new").unwrap();
+    fs::write(source.join("plain"), b"new").unwrap();
+    let outside = scratch.dir("outside");
+    fs::write(outside.join("file"), b"old").unwrap();
+    fs::write(outside.join("plain"), b"old").unwrap();
+    let copy = scratch.dir("copy");
+    symlink(&outside, copy.join("dir")).unwrap();
+    symlink(outside.join("plain"), copy.join("plain")).unwrap();
+    let master = Master::start(&scratch, &source, &[]);
+    let ended = master.fetch(&scratch, [".".as_ref(), copy.as_os_str()]);
+    assert!(ended.status == 0 || ended.status == 6, "{} {}", ended.status, ended.err);
+    assert_eq!(fs::read(outside.join("file")).unwrap(), b"old");
+    assert_eq!(fs::read(outside.join("plain")).unwrap(), b"old");
+    assert_eq!(fs::read(copy.join("plain")).unwrap(), b"new");
+    assert_eq!(fs::read_dir(&outside).unwrap().count(), 2);
+}
+
+#[test]
+fn ipv6_and_both_ways_to_name_a_port() {
+    let scratch = Scratch::new();
+    let source = scratch.dir("source");
+    fs::write(source.join("file"), noise(1, 1_000_000)).unwrap();
+    let master = Master::start(&scratch, &source, &[]);
+    let port = master.port.to_string();
+    let with_port = format!("[::1]:{port}");
+    for (number, naming) in [
+        vec!["-n", &with_port],
+        vec!["-n", "::1", "-p", &port],
+        vec!["-n", "localhost", "-p", &port],
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let copy = scratch.join(format!("copy{number}"));
+        let mut fetching = xget();
+        fetching.args(&naming).args(["--linger", "0", "."]).arg(&copy);
+        Proc::start(fetching, &scratch).wait().expect(0);
+        assert_same(&source, &copy);
+    }
+}
+
+#[test]
+fn lingering_ends_by_itself() {
+    let scratch = Scratch::new();
+    let source = scratch.dir("source");
+    fs::write(source.join("file"), noise(1, 1_000_000)).unwrap();
+    let master = Master::start(&scratch, &source, &[]);
+    for linger in [vec![], vec!["--linger", "0"], vec!["--linger", "30"]] {
+        let copy = scratch.join(format!("copy{}", linger.len() + linger.concat().len()));
+        let mut fetching = xget();
+        fetching.args(["-n", &master.addr()]).args(&linger).arg(".").arg(&copy);
+        // Nobody is connected, so there is nobody to linger for.
+        Proc::start(fetching, &scratch).wait().expect(0).within(10);
+        assert_same(&source, &copy);
+    }
+}
+
+#[test]
+fn it_runs_in_an_empty_root() {
+    if lacks_root() || lacks(&["chroot"]) {
+        return;
+    }
+    let scratch = Scratch::new();
+    let source = scratch.dir("source");
+    tree::make_odd_tree(&source, 20);
+    let master = Master::start(&scratch, &source, &[]);
+    let root = scratch.dir("root");
+    fs::copy(XGET, root.join("xget")).unwrap();
+    // The static build brings nothing; the test build wants its libraries.
+    let needs = std::process::Command::new("ldd").arg(XGET).output().unwrap();
+    for word in String::from_utf8_lossy(&needs.stdout).split_whitespace() {
+        if word.starts_with('/') {
+            let into = root.join(&word[1..]);
+            fs::create_dir_all(into.parent().unwrap()).unwrap();
+            fs::copy(word, into).unwrap();
+        }
+    }
+    let mut fetching = command("chroot");
+    fetching.arg(&root).args(["/xget", "-n", &master.addr(), "--linger", "0", ".", "copy"]);
+    Proc::start(fetching, &scratch).wait().expect(0);
+    assert_same(&source, &root.join("copy"));
+    let mut serving = command("chroot");
+    let port = 7_000 + (std::process::id() % 900) as u16;
+    serving.arg(&root).args(["/xget", "-p", &port.to_string(), "copy"]);
+    let master = Master { proc: Proc::start(serving, &scratch), port };
+    master.await_ready();
+    let again = scratch.join("again");
+    master.fetch(&scratch, [".".as_ref(), again.as_os_str()]).expect(0);
+    assert_same(&source, &again);
+}
+
+#[test]
+fn as_a_daemon_it_returns_when_it_serves() {
+    let scratch = Scratch::new();
+    fs::create_dir(scratch.join("source")).unwrap();
+    fs::write(scratch.join("source/file"), noise(1, 20 << 20)).unwrap();
+    let port = 6_100 + (std::process::id() % 800) as u16;
+    let mut serving = std::process::Command::new(XGET);
+    serving.current_dir(&scratch.path);
+    serving.args(["--daemon", "--no-cache", "-p", &port.to_string(), "source"]);
+    let serving = Proc::start(serving, &scratch);
+    serving.wait().expect(0);
+    // Its process id, from whom holds the port.
+    let daemon = Daemon(holder_of(port));
+    let copy = scratch.join("copy");
+    let mut fetching = xget();
+    fetching.args(["-n", "127.0.0.1", "-p", &port.to_string(), "--linger", "0", "."]).arg(&copy);
+    Proc::start(fetching, &scratch).wait().expect(0);
+    assert_same(&scratch.join("source"), &copy);
+    drop(daemon);
+    // What cannot be served is said before it goes into the background.
+    let mut serving = xget();
+    serving.args(["--daemon", "--no-cache", "-p", &port.to_string(), "/nonexistent"]);
+    Proc::start(serving, &scratch).wait().expect(1).says("nonexistent");
+}
+
+struct Daemon(nix::unistd::Pid);
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = nix::sys::signal::kill(self.0, Signal::SIGKILL);
+    }
+}
+
+/// The process that listens on a port (proc_net_tcp(5)).
+fn holder_of(port: u16) -> nix::unistd::Pid {
+    let table = fs::read_to_string("/proc/net/tcp6").unwrap();
+    let wanted = format!(":{port:04X}");
+    let listens = |line: &&str| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        words.len() > 9 && words[1].ends_with(&wanted) && words[3] == "0A"
+    };
+    let line = table.lines().find(listens).expect("somebody listens");
+    let inode = format!("socket:[{}]", line.split_whitespace().nth(9).unwrap());
+    for entry in fs::read_dir("/proc").unwrap().flatten() {
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else {
+            continue;
+        };
+        let Ok(descriptors) = fs::read_dir(entry.path().join("fd")) else { continue };
+        for fd in descriptors.flatten() {
+            if fs::read_link(fd.path()).is_ok_and(|to| to.as_os_str() == inode.as_str()) {
+                return nix::unistd::Pid::from_raw(pid);
+            }
+        }
+    }
+    panic!("nobody holds {inode}");
+}
+
+#[test]
+fn sixty_clients_at_once() {
+    let scratch = Scratch::new();
+    let source = scratch.dir("source");
+    fs::write(source.join("big"), noise(7, 3 << 20)).unwrap();
+    tree::make_odd_tree(&source, 50);
+    let master = Master::start(&scratch, &source, &[]);
+    let copy = |number: usize| scratch.join(format!("copy{number}"));
+    let clients: Vec<Proc> = (0..60)
+        .map(|number| {
+            let mut fetching = xget();
+            fetching.args(["-n", &master.addr(), "-q", "."]).arg(copy(number));
+            Proc::start(fetching, &scratch)
+        })
+        .collect();
+    clients.into_iter().for_each(|client| drop(client.wait().expect(0)));
+    let wanted = tree::look(&source);
+    (0..60).for_each(|number| tree::assert_same_as(&wanted, &copy(number)));
+    let said = master.proc.out();
+    assert_eq!(said.matches(" done: ").count(), 60, "{said}");
+    assert!(!is_root() || !said.contains("warning"), "{said}");
+}

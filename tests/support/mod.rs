@@ -1,0 +1,94 @@
+//! What the tests with real processes share: processes, directories, trees,
+//! networks, and small 9P peers that behave as badly as they are told.
+
+#![allow(dead_code)] // each test binary uses its part
+#![allow(clippy::unwrap_used)] // in tests a panic is the report
+
+pub mod fake;
+pub mod lab;
+pub mod proc;
+pub mod reader;
+pub mod tree;
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+static USED: AtomicU32 = AtomicU32::new(0);
+
+pub fn unique() -> u32 {
+    USED.fetch_add(1, Ordering::Relaxed)
+}
+
+/// A directory that goes with the test.
+pub struct Scratch {
+    pub path: PathBuf,
+}
+
+impl Scratch {
+    pub fn new() -> Scratch {
+        let name = format!("xget-test-{}-{}", std::process::id(), unique());
+        let path = std::env::temp_dir().join(name);
+        std::fs::create_dir(&path).unwrap();
+        Scratch { path }
+    }
+
+    pub fn dir(&self, name: &str) -> PathBuf {
+        let path = self.path.join(name);
+        std::fs::create_dir_all(&path).unwrap();
+        path
+    }
+
+    pub fn join(&self, name: impl AsRef<Path>) -> PathBuf {
+        self.path.join(name)
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.path);
+    }
+}
+
+/// What a test needs and is not here. In continuous integration everything
+/// has to be; elsewhere the test says why it does nothing.
+pub fn skip(why: &str) -> bool {
+    assert!(std::env::var_os("CI").is_none(), "needed here, and not to be had: {why}");
+    eprintln!("skipped: {why}");
+    true
+}
+
+pub fn is_root() -> bool {
+    nix::unistd::geteuid().is_root()
+}
+
+pub fn lacks_root() -> bool {
+    !is_root() && skip("this test wants root")
+}
+
+/// Whether one of these programs is missing.
+pub fn lacks(programs: &[&str]) -> bool {
+    let dirs = ["/usr/sbin", "/usr/bin", "/sbin", "/bin", "/usr/local/bin"];
+    let has = |p: &&str| dirs.iter().any(|dir| Path::new(dir).join(p).exists());
+    match programs.iter().find(|p| !has(p)) {
+        Some(missing) => skip(&format!("{missing} is not installed")),
+        None => false,
+    }
+}
+
+/// Waits until it is so; the test fails when it does not come to be.
+#[track_caller]
+pub fn until(what: &str, seconds: u64, mut is_so: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(seconds);
+    while !is_so() {
+        assert!(Instant::now() < deadline, "{what}: not within {seconds} s");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Bytes that nothing compresses, the same for the same seed.
+pub fn noise(seed: u64, len: usize) -> Vec<u8> {
+    let mut bytes = vec![0; len];
+    blake3::Hasher::new().update(&seed.to_le_bytes()).finalize_xof().fill(&mut bytes);
+    bytes
+}
