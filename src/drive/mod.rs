@@ -7,14 +7,14 @@
 mod conn;
 mod fetch;
 mod host;
-mod log;
+mod logline;
 mod master;
 mod parts;
 
-pub use self::log::write_log;
 pub use conn::Part;
 pub use fetch::{FetchRequest, Fetching, Turn, fetch};
 pub use host::{Host, parse_host, resolve};
+pub use logline::write_log;
 pub use master::{ServeRequest, print_digest, serve};
 
 use crate::client::Frame;
@@ -170,6 +170,9 @@ impl<B: Backend, W: Watch> Loop<B, W> {
     }
 
     fn carry_out(&mut self, effect: Effect, frame: &[u8]) {
+        if log::max_level() != log::LevelFilter::Off {
+            trace_effect(&self.node, &effect);
+        }
         match effect {
             Effect::Connect { conn, addr } => match socket::connect(addr) {
                 Ok(stream) => {
@@ -239,6 +242,7 @@ impl<B: Backend, W: Watch> Loop<B, W> {
         if let Some(c) = self.conns.remove(&conn)
             && !c.closing
         {
+            log::debug!(target: "general", "{conn:?}: gone: {why}");
             self.inputs.push_back(Input::Gone { conn, why });
         }
     }
@@ -291,6 +295,7 @@ impl<B: Backend, W: Watch> Loop<B, W> {
             match self.listener.accept() {
                 Ok((stream, peer)) => {
                     let conn = self.node.next_conn();
+                    log::debug!(target: "general", "{conn:?}: accepted from {peer}");
                     self.conns.insert(conn, Conn::new(stream, false));
                     let now_ms = self.now_ms();
                     self.node.handle(now_ms, Input::Accepted { conn, peer });
@@ -378,6 +383,7 @@ impl<B: Backend, W: Watch> Loop<B, W> {
             };
             let input = c.take_input();
             let frame = &input[..len];
+            trace_frame(&self.node, conn, frame, len as u32);
             let now_ms = self.now_ms();
             let whole = Frame { head: frame, len: len as u32 };
             self.node.handle(now_ms, Input::Frame { conn, frame: whole });
@@ -413,5 +419,45 @@ impl<B: Backend, W: Watch> Loop<B, W> {
                 self.write(conn);
             }
         }
+    }
+}
+
+/// A message that arrives or leaves, for `-D 8` and `-D 16`: of the requests
+/// that we answer, or of those that we send.
+fn trace_frame(node: &Node, conn: ConnId, head: &[u8], len: u32) {
+    if log::max_level() == log::LevelFilter::Off {
+        return;
+    }
+    let target = if node.serves(conn) { "9p-server" } else { "9p-client" };
+    if let [_, _, _, _, kind, low, high, ..] = *head {
+        let direction = if kind & 1 == 0 { 'T' } else { 'R' };
+        let (name, tag) = (crate::wire::kind_name(kind), u16::from_le_bytes([low, high]));
+        log::trace!(target: target, "{conn:?} {direction}{name} tag {tag}, {len} bytes");
+    }
+}
+
+fn trace_effect(node: &Node, effect: &Effect) {
+    match effect {
+        Effect::Send { conn, bytes } => {
+            let mut rest = bytes.as_slice();
+            while let Some(len) = crate::wire::decode::frame_len(rest) {
+                let (frame, after) = rest.split_at((len as usize).clamp(4, rest.len()));
+                trace_frame(node, *conn, frame, len);
+                rest = after;
+            }
+        }
+        Effect::SendBulk { conn, head, len, .. } => {
+            trace_frame(node, *conn, head, *len + head.len() as u32);
+        }
+        Effect::Connect { conn, addr } => {
+            log::debug!(target: "general", "{conn:?}: connecting to {addr}");
+        }
+        Effect::Close { conn } => log::debug!(target: "general", "{conn:?}: closing"),
+        Effect::Prepare { .. } => log::debug!(target: "client", "the index is here"),
+        Effect::Store { conn, piece } => {
+            log::trace!(target: "client", "piece {piece} from {conn:?}");
+        }
+        Effect::Finish => log::debug!(target: "client", "all pieces are here"),
+        _ => {}
     }
 }

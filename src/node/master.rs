@@ -198,6 +198,7 @@ impl Master {
     }
 
     fn asked(&mut self, common: &mut Common, now_ms: u64, opener: Opener, ask: Ask) {
+        log::debug!(target: "server", "{:?} asks: {}", opener.conn, ask.line().trim_end());
         match ask {
             Ask::Join { version, .. } if version != talk::VERSION => {
                 let text = format!("this master speaks version {} of the protocol", talk::VERSION);
@@ -343,6 +344,7 @@ impl Master {
         };
         let Some(source) = source else { return };
         let line = Tell::Parent { stripe: change.stripe, source }.line();
+        log::debug!(target: "server", "{:?} is told: {}", change.node, line.trim_end());
         let tickets = common.space.answer(opener, &line);
         common.wakes.extend(tickets);
     }

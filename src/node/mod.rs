@@ -275,6 +275,11 @@ impl Node {
         }
     }
 
+    /// Whether we answer requests on this connection, and do not send them.
+    pub fn serves(&self, conn: ConnId) -> bool {
+        self.sessions.contains_key(&conn)
+    }
+
     /// Connections that fetch from us.
     pub fn served_count(&self) -> usize {
         self.sessions.len()

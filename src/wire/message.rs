@@ -318,3 +318,41 @@ pub mod kind {
     pub const TSTAT: u8 = 124;
     pub const TWSTAT: u8 = 126;
 }
+
+/// The name of a message type, for debug output.
+pub fn kind_name(kind: u8) -> &'static str {
+    const NAMES: [(u8, &str); 31] = [
+        (6, "lerror"),
+        (kind::TSTATFS, "statfs"),
+        (kind::TLOPEN, "lopen"),
+        (kind::TLCREATE, "lcreate"),
+        (kind::TSYMLINK, "symlink"),
+        (kind::TMKNOD, "mknod"),
+        (kind::TRENAME, "rename"),
+        (kind::TREADLINK, "readlink"),
+        (kind::TGETATTR, "getattr"),
+        (kind::TSETATTR, "setattr"),
+        (kind::TXATTRWALK, "xattrwalk"),
+        (kind::TXATTRCREATE, "xattrcreate"),
+        (kind::TREADDIR, "readdir"),
+        (kind::TFSYNC, "fsync"),
+        (kind::TLOCK, "lock"),
+        (kind::TGETLOCK, "getlock"),
+        (kind::TLINK, "link"),
+        (kind::TMKDIR, "mkdir"),
+        (kind::TVERSION, "version"),
+        (kind::TAUTH, "auth"),
+        (kind::TATTACH, "attach"),
+        (106, "error"),
+        (kind::TFLUSH, "flush"),
+        (kind::TWALK, "walk"),
+        (kind::TOPEN, "open"),
+        (kind::TREAD, "read"),
+        (kind::TWRITE, "write"),
+        (kind::TCLUNK, "clunk"),
+        (kind::TREMOVE, "remove"),
+        (kind::TSTAT, "stat"),
+        (kind::TWSTAT, "wstat"),
+    ];
+    NAMES.iter().find(|(t, _)| *t == kind & !1).map_or("?", |(_, name)| name)
+}

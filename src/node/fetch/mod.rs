@@ -262,6 +262,7 @@ impl Fetch {
 
     /// What the master says.
     fn told(&mut self, common: &mut Common, now_ms: u64, tell: Tell) {
+        log::debug!(target: "client", "the master says: {}", tell.line().trim_end());
         match tell {
             Tell::Wait { .. } => {}
             Tell::Error { errno, text } => {
