@@ -3,6 +3,8 @@
 //! Dependencies point downward only, and the pure rooms know no socket, file,
 //! clock or libc. A new room has to be put into the table first.
 
+#![allow(clippy::unwrap_used)]
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
