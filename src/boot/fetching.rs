@@ -24,25 +24,23 @@ const REMINDER_MS: u64 = 30_000;
 
 /// Follows one transfer for people, and notices that it moves.
 struct Pace {
-    done_bytes: u64,
+    /// The most that any try had: what an earlier one left is no movement.
+    most_bytes: u64,
     moved_ms: u64,
     said_ms: u64,
     said_bytes: u64,
 }
 
 impl Pace {
-    fn new(now_ms: u64) -> Pace {
-        Pace { done_bytes: 0, moved_ms: now_ms, said_ms: now_ms, said_bytes: 0 }
+    fn new(now_ms: u64, most_bytes: u64) -> Pace {
+        Pace { most_bytes, moved_ms: now_ms, said_ms: now_ms, said_bytes: 0 }
     }
 
     fn note(&mut self, now_ms: u64, progress: Progress) -> Option<String> {
-        if progress.done_bytes > self.done_bytes {
+        if progress.done_bytes > self.most_bytes {
+            self.most_bytes = progress.done_bytes;
             self.moved_ms = now_ms;
-        } else if progress.done_bytes < self.done_bytes {
-            // Another try begins from the start.
-            self.said_bytes = progress.done_bytes;
         }
-        self.done_bytes = progress.done_bytes;
         let since_ms = now_ms.saturating_sub(self.said_ms);
         if since_ms < LINE_MS {
             return None;
@@ -81,6 +79,7 @@ struct Phase<'a> {
     began_ms: u64,
     /// When bytes last came, or the phase began.
     moved_ms: u64,
+    most_bytes: u64,
     /// Indices of interfaces behind which there was nobody.
     shunned: Vec<u32>,
 }
@@ -107,6 +106,7 @@ pub fn fetch(
         room_bytes,
         began_ms: now_ms,
         moved_ms: now_ms,
+        most_bytes: 0,
         shunned: Vec::new(),
     };
     loop {
@@ -145,12 +145,13 @@ impl Phase<'_> {
             let reason = error.text();
             let now_ms = self.base.clock.now_ms();
             let retry = failure::retry(&error);
-            match retry {
-                Retry::Never => return Err(Turn::Failed(reason.to_string())),
-                Retry::Network => return Err(Turn::OtherNetwork(reason.to_string())),
-                Retry::Backoff | Retry::Poll => {}
+            if retry == Retry::Never {
+                return Err(Turn::Failed(reason.to_string()));
             }
             self.deadlines(now_ms, reason)?;
+            if retry == Retry::Network {
+                return Err(Turn::OtherNetwork(reason.to_string()));
+            }
             fruitless += 1;
             if fruitless >= TRIES_PER_LINK && self.shun(uplink) {
                 return Err(Turn::OtherNetwork(format!("{}: {reason}", uplink.link.label())));
@@ -187,7 +188,7 @@ impl Phase<'_> {
         };
         let base = &mut *self.base;
         let began_ms = base.clock.now_ms();
-        let mut pace = Pace::new(began_ms);
+        let mut pace = Pace::new(began_ms, self.most_bytes);
         let (phase_ms, limit_ms) = (self.began_ms, self.settings.timeouts.fetch_ms);
         let result = fetcher.fetch(&order, &mut |progress| {
             let now_ms = base.clock.now_ms();
@@ -202,17 +203,10 @@ impl Phase<'_> {
         });
         if pace.moved_ms > began_ms {
             self.moved_ms = pace.moved_ms;
+            self.most_bytes = pace.most_bytes;
         }
         if let Ok(fetched) = &result {
-            let took_ms = (self.base.clock.now_ms() - began_ms).max(1);
-            log::info!(
-                "fetched {} files, {} MiB in {}.{} s, digest blake3:{}",
-                fetched.files,
-                fetched.bytes >> 20,
-                took_ms / 1000,
-                took_ms / 100 % 10,
-                fetched.digest
-            );
+            say_fetched(fetched, self.base.clock.now_ms() - began_ms);
         }
         result
     }
@@ -266,6 +260,17 @@ impl Phase<'_> {
             thread::sleep(Duration::from_millis(SLEEP_MS.min(end_ms - now_ms)));
         }
     }
+}
+
+fn say_fetched(fetched: &Fetched, took_ms: u64) {
+    log::info!(
+        "fetched {} files, {} MiB in {}.{} s, digest blake3:{}",
+        fetched.files,
+        fetched.bytes >> 20,
+        took_ms / 1000,
+        took_ms / 100 % 10,
+        fetched.digest
+    );
 }
 
 /// The chores of PID 1 and of the lease.
@@ -339,7 +344,7 @@ mod tests {
 
     #[test]
     fn the_pace_is_said_now_and_then_and_movement_noticed() {
-        let mut pace = Pace::new(1000);
+        let mut pace = Pace::new(1000, 0);
         assert_eq!(pace.note(2000, progress(1 << 20, 100 << 20)), None);
         assert_eq!(pace.moved_ms, 2000);
         let line = pace.note(6000, progress(10 << 20, 100 << 20)).unwrap();
@@ -347,7 +352,12 @@ mod tests {
         let line = pace.note(11_000, progress(10 << 20, 100 << 20)).unwrap();
         assert!(line.contains("stalled"), "{line}");
         assert_eq!(pace.moved_ms, 6000);
-        assert_eq!(pace.note(12_000, progress(0, 0)), None);
+        // The next try finds what is there: no movement, until there is more.
+        let mut pace = Pace::new(12_000, pace.most_bytes);
+        assert_eq!(pace.note(12_500, progress(10 << 20, 100 << 20)), None);
+        assert_eq!(pace.moved_ms, 12_000);
+        assert_eq!(pace.note(13_000, progress(11 << 20, 100 << 20)), None);
+        assert_eq!(pace.moved_ms, 13_000);
     }
 
     #[test]

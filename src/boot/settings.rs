@@ -153,6 +153,9 @@ fn unknown_names(line: &Cmdline) -> Vec<String> {
     let unknown = ours.filter(|param| !OWN_NAMES.contains(&param.name.as_str()));
     let mut said: Vec<String> =
         unknown.map(|param| format!("{} is not known and ignored", param.name)).collect();
+    let foreign = ["bond", "bridge", "team", "vlan", "ifname", "rd.route"];
+    let unable = foreign.iter().filter(|name| line.has(name));
+    said.extend(unable.map(|name| format!("{name}= is ignored here (docs/boot.md, limits)")));
     if line.has("kexec-legacy") {
         said.push("kexec-legacy is ignored: only kexec_file_load(2) is used".into());
     }
@@ -416,6 +419,7 @@ mod tests {
         assert_eq!(asked.complaints.len(), 2);
         assert!(asked.complaints[0].contains("xget.mastr"));
         assert!(asked.refusal.is_none());
+        assert_eq!(settings("bond=b0 vlan=v").complaints.len(), 2);
     }
 
     #[test]

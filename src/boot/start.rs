@@ -23,6 +23,9 @@ const LOADED: &str = "/sys/kernel/kexec_loaded";
 /// Another load may be going on for a moment (EBUSY).
 const LOADS_MAX: u32 = 5;
 const LOAD_PAUSE_MS: u64 = 200;
+/// How often a carrier is looked for after a kexec that came back.
+const CARRIER_TRIES: u32 = 25;
+const CARRIER_PAUSE_MS: u64 = 200;
 
 /// What must hold for any kernel at all. Cheap, and so before the fetch.
 pub fn check_kexec() -> Result<(), String> {
@@ -105,11 +108,10 @@ pub fn start(
     let words = format!("starting {} blake3:{digest} by kexec", settings.image);
     log::info!("{words}");
     fetcher.log(&[fetched.master], &words);
-    leave(base, &mut uplink);
+    leave(base);
     let error = reboot::into_loaded_kernel();
     kexec::unload();
-    // The network is gone; the reason is said on the consoles, and by the
-    // next boot's log at the master that this one never arrived.
+    come_back(base, &uplink);
     format!("kexec came back: {error}")
 }
 
@@ -218,15 +220,28 @@ fn seal(name: &std::ffi::CStr, directory: &Path, names: &[String]) -> io::Result
 
 /// Leaves nothing running: no interface that writes into memory while the
 /// next kernel starts, no armed watchdog that it does not know.
-fn leave(base: &mut Base, uplink: &mut Uplink) {
+fn leave(base: &mut Base) {
     if let Some(watchdog) = base.watchdog.take() {
         watchdog.disarm();
     }
-    uplink.take_down(&mut base.netlink);
     for link in links::list() {
         if let Err(error) = base.netlink.set_link(link.index, false, None) {
             log::debug!("{}: cannot be taken down: {error}", link.name);
         }
+    }
+}
+
+/// Up again, with the address that it still has, so that the master on the
+/// same net hears why.
+fn come_back(base: &mut Base, uplink: &Uplink) {
+    if base.netlink.set_link(uplink.link.index, true, None).is_err() {
+        return;
+    }
+    for _ in 0..CARRIER_TRIES {
+        if uplink.link.has_carrier() {
+            return;
+        }
+        thread::sleep(Duration::from_millis(CARRIER_PAUSE_MS));
     }
 }
 
