@@ -5,6 +5,11 @@
 //! its parent; a parent's own stripes come first, then stripes that nobody
 //! feeds or that lag, and at the very end what others have kept us waiting
 //! for: so a slow parent slows nobody.
+//!
+//! Help costs: only the feeder of a stripe is sure to have its pieces earlier
+//! than we do. Another parent may have asked us, or somebody who asked us, and
+//! then each waits for the other. So help is for stripes that fail, and what
+//! helpers keep us waiting for is asked of the feeder in the end, always.
 
 use std::collections::BTreeSet;
 
@@ -220,9 +225,9 @@ impl Transfer {
             found = self.lowest_unasked(at, |t, stripe| t.feeders[stripe] == Some(key));
         }
         if found.is_none() && asked < WINDOW + HELP_WINDOW {
-            found = self.next_help(at, asked);
+            found = self.next_help(at);
         }
-        if found.is_none() && asked < HELP_WINDOW {
+        if found.is_none() && asked < WINDOW {
             found = self.overdue(at, now_ms);
         }
         let piece = found?;
@@ -232,12 +237,14 @@ impl Transfer {
     }
 
     /// Of a stripe that is not its own: one without a feeder, one that lags,
-    /// or any when its own are through.
-    fn next_help(&mut self, at: usize, asked: usize) -> Option<u32> {
-        let reserved = self.parents[at].is_last_resort;
-        let idle = asked < WINDOW;
+    /// or any when its own are through. While stripes keep pace, no piece of
+    /// another is unasked by then.
+    fn next_help(&mut self, at: usize) -> Option<u32> {
+        let ParentState { key, is_last_resort: reserved, .. } = self.parents[at];
+        let own = (0..self.missing.len()).filter(|&s| self.feeders[s] == Some(key));
+        let is_through = own.map(|s| self.missing[s]).max() == Some(0);
         self.lowest_unasked(at, |t, stripe| {
-            t.feeders[stripe].is_none() || (!reserved && (idle || t.lags(stripe)))
+            t.feeders[stripe].is_none() || (!reserved && (is_through || t.lags(stripe)))
         })
     }
 
@@ -275,15 +282,19 @@ impl Transfer {
     }
 
     /// When everything has been asked: what others have been asked for longest.
+    /// Of its own stripes that is what helpers were asked for.
     fn overdue(&self, at: usize, now_ms: u64) -> Option<u32> {
         let own = &self.parents[at];
-        let factor = if own.is_last_resort { 2 * ENDGAME_FACTOR } else { ENDGAME_FACTOR };
-        let patience_ms = ENDGAME_MS_MIN.max(factor * self.latency_ms);
+        let feeds = |piece: u32| self.feeders[self.stripe(piece)] == Some(own.key);
+        let patience_ms = |piece: u32| {
+            let factor = if own.is_last_resort && !feeds(piece) { 2 } else { 1 };
+            ENDGAME_MS_MIN.max(factor * ENDGAME_FACTOR * self.latency_ms)
+        };
         let others = self.parents.iter().filter(|p| p.key != own.key);
         others
             .flat_map(|p| &p.asked)
-            .filter(|a| a.since_ms + patience_ms <= now_ms)
-            .filter(|a| self.state[a.piece as usize] & ASKED < ASKED_MAX)
+            .filter(|a| a.since_ms + patience_ms(a.piece) <= now_ms)
+            .filter(|a| feeds(a.piece) || self.state[a.piece as usize] & ASKED < ASKED_MAX)
             .filter(|a| !own.refused.contains(&a.piece))
             .filter(|a| !own.asked.iter().any(|mine| mine.piece == a.piece))
             .min_by_key(|a| (a.since_ms, a.piece))
@@ -353,16 +364,15 @@ mod tests {
                 t.hold(piece);
             }
         }
-        assert!(t.missing[0] < 90, "{:?}", t.missing);
         assert!(t.missing_count() <= WINDOW as u32, "all but what the slow one holds");
     }
 
     #[test]
     fn at_the_end_a_late_piece_is_asked_of_another_and_counted_once() {
         let mut t = transfer(2, 4);
-        assert_eq!(asks(&mut t, 0, 0), vec![0, 2, 1, 3]);
-        assert_eq!(asks(&mut t, 1, 0), Vec::<u32>::new(), "not yet");
-        assert_eq!(asks(&mut t, 1, 1000), vec![0, 1, 2, 3]);
+        assert_eq!(asks(&mut t, 0, 0), vec![0, 2]);
+        assert_eq!(asks(&mut t, 1, 0), vec![1, 3], "its own, and no more yet");
+        assert_eq!(asks(&mut t, 1, 1000), vec![0, 2]);
         assert!(t.arrived(Key(1), 0, 1010));
         assert_eq!(t.hold(0), vec![Key(0)], "the first one is told to forget it");
         assert!(!t.arrived(Key(0), 0, 1020));
@@ -370,12 +380,45 @@ mod tests {
     }
 
     #[test]
+    fn what_helpers_keep_us_waiting_for_is_asked_of_the_feeder() {
+        // The helpers may wait for us in turn: only the feeder ends that.
+        let mut t = Transfer::new(4);
+        t.extend(1);
+        for key in 1..=u32::from(ASKED_MAX) {
+            t.add_parent(Key(key), false);
+            assert_eq!(t.next_ask(Key(key), u64::from(key) * 1000), Some(0));
+        }
+        t.add_parent(Key(9), true);
+        assert_eq!(t.next_ask(Key(9), 9000), None, "enough are asked");
+        t.set_feeder(0, Some(Key(9)));
+        assert_eq!(t.next_ask(Key(9), 9000), Some(0));
+        assert_eq!(t.next_ask(Key(9), 9000), None, "once");
+    }
+
+    #[test]
+    fn idle_parents_help_with_what_a_stripe_that_stays_behind_has_unasked() {
+        let mut t = transfer(2, 2 * (WINDOW as u32 + 3));
+        assert_eq!(asks(&mut t, 0, 0).len(), WINDOW);
+        let own = asks(&mut t, 1, 0);
+        for piece in own {
+            t.hold(piece);
+        }
+        let rest = asks(&mut t, 1, 1);
+        assert_eq!(rest, [17, 19, 21], "its own stripe is not through");
+        for piece in rest {
+            t.hold(piece);
+        }
+        assert_eq!(asks(&mut t, 1, 2), [16, 18, 20]);
+    }
+
+    #[test]
     fn refused_pieces_are_asked_elsewhere_and_given_up_pieces_not() {
         let mut t = transfer(2, 2);
         assert_eq!(t.next_ask(Key(0), 0), Some(0));
         t.refused(Key(0), 0);
-        assert_eq!(asks(&mut t, 0, 0), vec![1]);
-        assert_eq!(asks(&mut t, 1, 0), vec![0]);
+        t.set_feeder(0, None);
+        assert_eq!(asks(&mut t, 0, 0), Vec::<u32>::new());
+        assert_eq!(asks(&mut t, 1, 0), vec![1, 0]);
         t.refused(Key(1), 0);
         assert_eq!(asks(&mut t, 1, 0), Vec::<u32>::new());
         t.give_up(0);
@@ -391,6 +434,7 @@ mod tests {
         assert!(t.is_complete());
         t.extend(6);
         t.hold(2);
-        assert_eq!(asks(&mut t, 0, 0), vec![4, 1, 3, 5]);
+        assert_eq!(asks(&mut t, 0, 0), vec![4]);
+        assert_eq!(asks(&mut t, 1, 0), vec![1, 3, 5]);
     }
 }

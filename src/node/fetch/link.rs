@@ -16,9 +16,11 @@ const CONNECT_MS: u64 = 3_000;
 const PROBE_AFTER_MS: u64 = 1_000;
 /// ... and is frozen when it does not answer within that.
 const PROBE_WAIT_MS: u64 = 1_500;
-/// A parent that just joined may not know its generation yet.
-const OPEN_AGAIN_MS: u64 = 100;
-const OPEN_TRIES_MAX: u32 = 30;
+/// A parent that just joined may not know its generation yet: mostly it is
+/// a matter of milliseconds, so the wait doubles from the first to the second.
+const OPEN_AGAIN_MS_MIN: u64 = 5;
+const OPEN_AGAIN_MS_MAX: u64 = 160;
+const OPEN_TRIES_MAX: u32 = 24;
 
 /// Tokens: the number of a piece, or one of these.
 const PIECES: Token = Token(1 << 40);
@@ -165,10 +167,19 @@ impl Link {
     fn open_failed<'a>(&mut self, now_ms: u64, why: &str) -> Result<Got<'a>, String> {
         match self.state {
             State::Opening { tries, .. } if tries < OPEN_TRIES_MAX => {
-                self.state = State::Opening { tries, again_ms: Some(now_ms + OPEN_AGAIN_MS) };
+                let wait_ms = (OPEN_AGAIN_MS_MIN << tries.min(8)).min(OPEN_AGAIN_MS_MAX);
+                self.state = State::Opening { tries, again_ms: Some(now_ms + wait_ms) };
                 Ok(Got::Nothing)
             }
             _ => Err(format!("does not serve this generation: {why}")),
+        }
+    }
+
+    /// When to `look` before it is time for all links.
+    pub fn again_ms(&self) -> Option<u64> {
+        match self.state {
+            State::Opening { again_ms, .. } => again_ms,
+            _ => None,
         }
     }
 

@@ -175,7 +175,9 @@ impl Fetch {
     }
 
     pub fn poll_timeout(&self) -> Option<u64> {
-        (self.phase != Phase::Over).then_some(self.tick_ms)
+        let links = self.links.values().filter_map(Link::again_ms).min();
+        let at_ms = links.map_or(self.tick_ms, |again_ms| again_ms.min(self.tick_ms));
+        (self.phase != Phase::Over).then_some(at_ms)
     }
 
     pub fn progress(&self) -> Progress {

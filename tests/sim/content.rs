@@ -1,0 +1,32 @@
+//! The tree that the simulated master serves: an index that holds, of files
+//! that do not exist.
+//!
+//! Piece digests are made up, the digest of each file follows from them: so
+//! the index passes every check of the nodes, which verify it themselves,
+//! while contents only ever travel as lengths.
+
+use std::rc::Rc;
+use xget::spread::digest::{self, Digest};
+use xget::spread::index::{Entry, Index, Kind};
+
+/// Files of these sizes, each of more than one piece, in the root.
+pub fn index(sizes: &[u64], piece_len: u32) -> Rc<Index> {
+    let mut index = Index {
+        piece_len,
+        root_described: true,
+        entries: vec![Entry::bare_root()],
+        lists: Vec::new(),
+    };
+    for (number, &size) in sizes.iter().enumerate() {
+        assert!(size > u64::from(piece_len), "a pack would need the bytes of its files");
+        let name = format!("file{number:04}").into_bytes().into_boxed_slice();
+        let count = size.div_ceil(u64::from(piece_len));
+        let piece = |at: u64| Digest::of(format!("{number} {at}").as_bytes());
+        let list: Vec<Digest> = (0..count).map(piece).collect();
+        let digest = digest::of_list(&list, size, piece_len).expect("the list is as long as that");
+        let entry = Entry { name, kind: Kind::File, size, digest, ..Entry::bare_root() };
+        index.entries.push(entry);
+        index.lists.extend(list);
+    }
+    Rc::new(index)
+}

@@ -1,0 +1,129 @@
+//! One simulated machine: its node, its disk, what is to befall it.
+
+use std::collections::VecDeque;
+use xget::node::{Failure, FetchOptions, MasterOptions, Node};
+use xget::serve::ConnId;
+use xget::tree::PieceSet;
+
+use crate::network::Item;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Not begun, or crashed and not begun again.
+    Down,
+    Up,
+    Frozen,
+    /// The machine is gone without a word.
+    Dark,
+    /// The process has ended; what it had queued leaves still.
+    Over,
+}
+
+pub enum Part {
+    Master(MasterOptions),
+    Client(FetchOptions),
+}
+
+pub struct Host {
+    pub part: Part,
+    pub node: Option<Node>,
+    pub state: State,
+    /// Counts starts: a process that starts again has another port.
+    pub life: u32,
+    /// The connection behind each `ConnId`.
+    conns: Vec<Option<u32>>,
+    /// When the next tick is due, as far as one is on the clock.
+    pub tick_ns: Option<u64>,
+    /// What came while it was frozen.
+    pub stash: VecDeque<(u32, usize, Item)>,
+    /// Of every so many pieces sent, one is wrong.
+    pub wrong_every: Option<u32>,
+    /// Pieces on its disk: they outlive a crash.
+    pub disk: PieceSet,
+    pub tally: Tally,
+}
+
+/// What a host did and when.
+#[derive(Clone, Debug, Default)]
+pub struct Tally {
+    pub began_ns: u64,
+    /// All pieces were there.
+    pub complete_ns: Option<u64>,
+    pub over_ns: Option<u64>,
+    pub failures: Vec<Failure>,
+    /// Pieces stored although they were there already.
+    pub stored_again: u32,
+    pub wrong: u32,
+    /// Frames without bulk data, and their bytes.
+    pub control_in: u64,
+    pub control_in_bytes: u64,
+    pub control_out: u64,
+    pub control_out_bytes: u64,
+    pub warnings: u64,
+}
+
+impl Host {
+    pub fn new(part: Part) -> Host {
+        Host {
+            part,
+            node: None,
+            state: State::Down,
+            life: 0,
+            conns: Vec::new(),
+            tick_ns: None,
+            stash: VecDeque::new(),
+            wrong_every: None,
+            disk: PieceSet::default(),
+            tally: Tally::default(),
+        }
+    }
+
+    pub fn begin(&mut self, now_ms: u64) {
+        self.life += 1;
+        self.state = State::Up;
+        self.conns.clear();
+        self.stash.clear();
+        self.tick_ns = None;
+        self.node = Some(match &self.part {
+            Part::Master(options) => Node::master(*options),
+            Part::Client(options) => {
+                let port = port(self.life);
+                Node::fetch(FetchOptions { port, ..options.clone() }, now_ms)
+            }
+        });
+    }
+
+    /// Whether somebody who connects to this port finds it.
+    pub fn listens_on(&self, at: u16) -> bool {
+        let own = match self.part {
+            Part::Master(_) => port(1),
+            Part::Client(_) => port(self.life),
+        };
+        matches!(self.state, State::Up | State::Frozen) && at == own
+    }
+
+    pub fn conn(&self, id: ConnId) -> Option<u32> {
+        self.conns.get(id.0 as usize).copied().flatten()
+    }
+
+    pub fn set_conn(&mut self, id: ConnId, conn: u32) {
+        let at = id.0 as usize;
+        if at >= self.conns.len() {
+            self.conns.resize(at + 1, None);
+        }
+        self.conns[at] = Some(conn);
+    }
+
+    pub fn conns(&self) -> impl Iterator<Item = u32> + '_ {
+        self.conns.iter().flatten().copied()
+    }
+
+    pub fn is_client(&self) -> bool {
+        matches!(self.part, Part::Client(_))
+    }
+}
+
+/// The port of a host's n-th life.
+pub fn port(life: u32) -> u16 {
+    20_000 + life as u16
+}
