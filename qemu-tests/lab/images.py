@@ -27,6 +27,7 @@ LOADER_KEXEC = "0xd"
 # Where many machines share a processor, the kernel's test of the timer
 # interrupt finds none in time and panics (arch/x86/kernel/apic/io_apic.c).
 CROWDED = "no_timer_check"
+TINY_CMDLINE = f"console=ttyS0 panic=-1 quiet {CROWDED}"
 # The first kernel's own last words (kernel/kexec_core.c).
 KEXEC = r"kexec_core: Starting new kernel"
 
@@ -44,7 +45,7 @@ def _newer(product, *sources):
     return all(source.stat().st_mtime < made for source in sources)
 
 
-def tiny_image(name="tiny", cmdline=f"console=ttyS0 panic=-1 quiet {CROWDED}", padding_mb=0):
+def tiny_image(name="tiny", cmdline=TINY_CMDLINE, padding_mb=0):
     """The tree that serves the tiny image under `name`; made when stale.
 
     `padding_mb` makes the initrd larger by bytes that do not compress, for
@@ -60,7 +61,9 @@ def tiny_image(name="tiny", cmdline=f"console=ttyS0 panic=-1 quiet {CROWDED}", p
     tree = IMAGES / f"{name}-{padding_mb}-tree"
     image = tree / name
     image.mkdir(parents=True, exist_ok=True)
-    (image / "cmdline").write_text(cmdline + "\n")
+    line = image / "cmdline"
+    if not line.exists() or line.read_text() != cmdline + "\n":
+        line.write_text(cmdline + "\n")  # a new time would make a new generation
     if not _newer(image / "initrd", program):
         with tempfile.TemporaryDirectory() as root:
             (Path(root) / "init").write_bytes(program.read_bytes())

@@ -75,6 +75,19 @@ def master_restarts(lab):
     all_boot(lab, nodes)
 
 
+@scenario(limit_s=400, tags=["faults"])
+def image_changes(lab):
+    """A file is overwritten in the middle of the transfer; the nodes boot what it then holds."""
+    nodes = slow_nodes(lab, 3)
+    lab.await_progress(nodes[0], 0.3)
+    initrd = tiny_image("slow", padding_mb=PADDING_MB) / "slow" / "initrd"
+    with open(initrd, "r+b") as file:
+        # Within the padding: either version boots, a mixture has no digest.
+        file.seek(initrd.stat().st_size // 2)
+        file.write(b"changed while it was served")
+    all_boot(lab, nodes)
+
+
 @scenario(limit_s=300, tags=["faults"])
 def master_comes_late(lab):
     """The nodes are up before there is a master."""

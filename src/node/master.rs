@@ -45,6 +45,8 @@ struct Member {
     addr: SocketAddr,
     tally: Tally,
     done: bool,
+    /// Its last parents, for `status` after it has left the forest.
+    fed_by: String,
 }
 
 /// The clients of one selection: they make one forest.
@@ -275,7 +277,8 @@ impl Master {
         let id = NodeId(self.ids_used);
         let addr = SocketAddr::new(peer.ip().to_canonical(), port);
         let tally = Tally::default();
-        self.members.insert(opener, Member { id, slot, addr, tally, done: false });
+        self.members
+            .insert(opener, Member { id, slot, addr, tally, done: false, fed_by: String::new() });
         let fan_out = self.options.fan_out;
         let limits =
             Limits { stripes: fan_out, slots: u16::from(fan_out), head: self.options.head };
@@ -383,6 +386,10 @@ impl Master {
     fn withdraw(&mut self, common: &mut Common, opener: Opener) {
         let Some(member) = self.members.get(&opener) else { return };
         let (slot, id) = (member.slot, member.id);
+        let fed_by = self.parents_text(member);
+        if let Some(member) = self.members.get_mut(&opener) {
+            member.fed_by = fed_by;
+        }
         if let Some(group) = self.groups.get_mut(&slot) {
             group.forest.withdraw(id);
         }
@@ -452,11 +459,8 @@ impl Master {
         if self.departed.len() == DEPARTED_MAX {
             self.departed.pop_front();
         }
-        self.departed.push_back(status_line(
-            &member,
-            if member.done { "done" } else { "lost" },
-            "",
-        ));
+        let state = if member.done { "done" } else { "lost" };
+        self.departed.push_back(status_line(&member, state, &self.parents_text(&member)));
         if let Some(group) = self.groups.get_mut(&member.slot) {
             group.openers.remove(&member.id.0);
             group.forest.leave(member.id);
@@ -474,26 +478,30 @@ impl Master {
         let mut members: Vec<&Member> = self.members.values().collect();
         members.sort_by_key(|m| m.id.0);
         for member in members {
-            let mut parents = String::new();
-            if let Some(group) = self.groups.get(&member.slot) {
-                for parent in group.forest.parents(member.id) {
-                    let name = match parent {
-                        Parent::Master => "me".to_string(),
-                        Parent::Node(id) => group
-                            .openers
-                            .get(&id.0)
-                            .and_then(|opener| self.members.get(opener))
-                            .map_or("-".into(), |m| addr_text(m.addr)),
-                    };
-                    let comma = if parents.is_empty() { "" } else { "," };
-                    let _ = write!(parents, "{comma}{name}");
-                }
-            }
             let state = if member.done { "serving" } else { "fetching" };
-            text.push_str(&status_line(member, state, &parents));
+            text.push_str(&status_line(member, state, &self.parents_text(member)));
         }
         text.extend(self.departed.iter().map(String::as_str));
         text
+    }
+
+    /// Who feeds a member, by stripe, for `status`.
+    fn parents_text(&self, member: &Member) -> String {
+        let Some(group) = self.groups.get(&member.slot) else { return member.fed_by.clone() };
+        let mut text = String::new();
+        for parent in group.forest.parents(member.id) {
+            let name = match parent {
+                Parent::Master => "me".to_string(),
+                Parent::Node(id) => group
+                    .openers
+                    .get(&id.0)
+                    .and_then(|opener| self.members.get(opener))
+                    .map_or("-".into(), |m| addr_text(m.addr)),
+            };
+            let comma = if text.is_empty() { "" } else { "," };
+            let _ = write!(text, "{comma}{name}");
+        }
+        if text.is_empty() { member.fed_by.clone() } else { text }
     }
 }
 
