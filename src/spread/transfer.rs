@@ -18,6 +18,7 @@ const LAG_MAX: u32 = 3 * WINDOW as u32;
 /// At the end, a piece is asked of a second parent when it has been awaited
 /// longer than this, and than a multiple of what pieces take.
 const ENDGAME_MS_MIN: u64 = 500;
+const ENDGAME_MS_MAX: u64 = 3_000;
 const ENDGAME_FACTOR: u64 = 3;
 /// Most parents asked for one piece at once.
 const ASKED_MAX: u8 = 3;
@@ -275,14 +276,21 @@ impl Transfer {
     }
 
     /// When everything has been asked: what others have been asked for longest.
+    ///
+    /// Two nodes that help each other may wait for each other. Feeders never
+    /// do, as they form a tree: so a stripe's own feeder is asked soon.
     fn overdue(&self, at: usize, now_ms: u64) -> Option<u32> {
         let own = &self.parents[at];
-        let factor = if own.is_last_resort { 2 * ENDGAME_FACTOR } else { ENDGAME_FACTOR };
-        let patience_ms = ENDGAME_MS_MIN.max(factor * self.latency_ms);
+        let late_ms = (ENDGAME_FACTOR * self.latency_ms).clamp(ENDGAME_MS_MIN, ENDGAME_MS_MAX);
+        let patience_ms = |piece: u32| match self.feeders[self.stripe(piece)] {
+            Some(feeder) if feeder == own.key => ENDGAME_MS_MIN,
+            _ if own.is_last_resort => 2 * late_ms,
+            _ => late_ms,
+        };
         let others = self.parents.iter().filter(|p| p.key != own.key);
         others
             .flat_map(|p| &p.asked)
-            .filter(|a| a.since_ms + patience_ms <= now_ms)
+            .filter(|a| a.since_ms + patience_ms(a.piece) <= now_ms)
             .filter(|a| self.state[a.piece as usize] & ASKED < ASKED_MAX)
             .filter(|a| !own.refused.contains(&a.piece))
             .filter(|a| !own.asked.iter().any(|mine| mine.piece == a.piece))
@@ -367,6 +375,30 @@ mod tests {
         assert_eq!(t.hold(0), vec![Key(0)], "the first one is told to forget it");
         assert!(!t.arrived(Key(0), 0, 1020));
         assert_eq!(t.missing_count(), 3);
+    }
+
+    #[test]
+    fn what_a_helper_keeps_is_soon_asked_of_the_stripes_own_feeder() {
+        let mut t = transfer(2, 40);
+        for piece in (0..40).filter(|p| *p != 10) {
+            t.hold(piece);
+        }
+        t.latency_ms = 9_000;
+        assert_eq!(asks(&mut t, 1, 0), vec![10], "the other stripe's feeder is idle");
+        assert_eq!(asks(&mut t, 0, ENDGAME_MS_MIN - 1), Vec::<u32>::new());
+        assert_eq!(asks(&mut t, 0, ENDGAME_MS_MIN), vec![10]);
+    }
+
+    #[test]
+    fn patience_has_an_end_however_slow_it_was_before() {
+        let mut t = transfer(2, 40);
+        for piece in (0..40).filter(|p| *p != 10) {
+            t.hold(piece);
+        }
+        t.latency_ms = 9_000;
+        assert_eq!(asks(&mut t, 0, 0), vec![10]);
+        assert_eq!(asks(&mut t, 1, ENDGAME_MS_MAX - 1), Vec::<u32>::new());
+        assert_eq!(asks(&mut t, 1, ENDGAME_MS_MAX), vec![10]);
     }
 
     #[test]
