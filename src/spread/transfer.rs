@@ -23,6 +23,7 @@ const LAG_MAX: u32 = 3 * WINDOW as u32;
 /// At the end, a piece is asked of a second parent when it has been awaited
 /// longer than this, and than a multiple of what pieces take.
 const ENDGAME_MS_MIN: u64 = 500;
+const ENDGAME_MS_MAX: u64 = 5_000;
 const ENDGAME_FACTOR: u64 = 3;
 /// Most parents asked for one piece at once.
 const ASKED_MAX: u8 = 3;
@@ -286,9 +287,11 @@ impl Transfer {
     fn overdue(&self, at: usize, now_ms: u64) -> Option<u32> {
         let own = &self.parents[at];
         let feeds = |piece: u32| self.feeders[self.stripe(piece)] == Some(own.key);
-        let patience_ms = |piece: u32| {
-            let factor = if own.is_last_resort && !feeds(piece) { 2 } else { 1 };
-            ENDGAME_MS_MIN.max(factor * ENDGAME_FACTOR * self.latency_ms)
+        let late_ms = (ENDGAME_FACTOR * self.latency_ms).clamp(ENDGAME_MS_MIN, ENDGAME_MS_MAX);
+        let patience_ms = |piece: u32| match feeds(piece) {
+            true => ENDGAME_MS_MIN,
+            false if own.is_last_resort => 2 * late_ms,
+            false => late_ms,
         };
         let others = self.parents.iter().filter(|p| p.key != own.key);
         others
@@ -409,6 +412,18 @@ mod tests {
             t.hold(piece);
         }
         assert_eq!(asks(&mut t, 1, 2), [16, 18, 20]);
+    }
+
+    #[test]
+    fn patience_has_an_end_however_slow_it_was_before() {
+        let mut t = transfer(2, 40);
+        for piece in (0..40).filter(|p| *p != 11) {
+            t.hold(piece);
+        }
+        t.latency_ms = 9_000;
+        assert_eq!(asks(&mut t, 1, 0), vec![11]);
+        assert_eq!(asks(&mut t, 0, ENDGAME_MS_MAX - 1), Vec::<u32>::new());
+        assert_eq!(asks(&mut t, 0, ENDGAME_MS_MAX), vec![11]);
     }
 
     #[test]

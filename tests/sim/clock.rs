@@ -7,25 +7,52 @@ use std::collections::BinaryHeap;
 #[derive(Clone, Copy, Debug)]
 pub enum Event {
     /// A host begins, for the first time or again.
-    Start { host: u32 },
-    Tick { host: u32 },
+    Start {
+        host: u32,
+    },
+    Tick {
+        host: u32,
+    },
     /// A segment has left the host's uplink.
-    Left { host: u32 },
+    Left {
+        host: u32,
+    },
     /// A segment has come to the downlink of its host.
-    Arrives { segment: Segment },
+    Arrives {
+        segment: Segment,
+    },
     /// ... and is through.
-    Through { segment: Segment },
+    Through {
+        segment: Segment,
+    },
     /// The parts of a handshake.
-    Syn { conn: u32 },
-    Established { conn: u32 },
-    Refused { conn: u32 },
+    Syn {
+        conn: u32,
+    },
+    Established {
+        conn: u32,
+    },
+    Refused {
+        conn: u32,
+    },
     /// One end learns that the other is lost.
-    Lost { conn: u32, end: usize },
-    Fault { host: u32, fault: Fault },
+    Lost {
+        conn: u32,
+        end: usize,
+    },
+    Fault {
+        host: u32,
+        fault: Fault,
+    },
     /// The files of a host are in place.
-    Finished { host: u32 },
+    Finished {
+        host: u32,
+    },
     /// A process that has ended has no more time for what is queued.
-    Drained { host: u32, life: u32 },
+    Drained {
+        host: u32,
+        life: u32,
+    },
 }
 
 /// What may befall a host.

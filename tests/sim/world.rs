@@ -570,11 +570,8 @@ impl World {
         let end = usize::from(c.ends[0].host != host);
         let other = 1 - end;
         c.ends[end].is_open = false;
-        let wait_ns = if silently {
-            KEEPALIVE_NS
-        } else {
-            self.network.latency_ns(host, c.ends[other].host)
-        };
+        let wait_ns =
+            if silently { KEEPALIVE_NS } else { self.network.latency_ns(host, c.ends[other].host) };
         self.network.cut(conn * 2 + end as u32);
         if c.ends[other].is_open {
             self.clock.after(wait_ns, Event::Lost { conn, end: other });
