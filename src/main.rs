@@ -148,7 +148,7 @@ fn exit_code(status: Status) -> u8 {
     match status {
         Status::Interrupted => 1,
         Status::Connection => 3,
-        Status::Source => 4,
+        Status::Source | Status::Changed => 4,
         Status::Verification => 5,
         Status::Room | Status::LocalIo => 6,
     }

@@ -126,6 +126,7 @@ fn error(failure: Failure) -> FetchError {
         Status::Interrupted => FetchError::Stopped(text),
         Status::Connection => FetchError::Unreachable(text),
         Status::Source => FetchError::NoImage(text),
+        Status::Changed => FetchError::Changed(text),
         Status::Verification => FetchError::Tampered(text),
         Status::Room => FetchError::NoRoom(text),
         Status::LocalIo => FetchError::Local(text),

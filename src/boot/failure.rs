@@ -69,7 +69,7 @@ pub enum Retry {
 
 pub fn retry(error: &FetchError) -> Retry {
     match error {
-        FetchError::Unreachable(_) => Retry::Backoff,
+        FetchError::Unreachable(_) | FetchError::Changed(_) => Retry::Backoff,
         FetchError::NoImage(_) => Retry::Poll,
         FetchError::Stopped(_) => Retry::Network,
         FetchError::Tampered(_) | FetchError::NoRoom(_) | FetchError::Local(_) => Retry::Never,
@@ -122,6 +122,7 @@ mod tests {
     fn only_trouble_that_can_pass_is_retried() {
         let why = String::new;
         assert_eq!(retry(&FetchError::Unreachable(why())), Retry::Backoff);
+        assert_eq!(retry(&FetchError::Changed(why())), Retry::Backoff);
         assert_eq!(retry(&FetchError::NoImage(why())), Retry::Poll);
         assert_eq!(retry(&FetchError::Stopped(why())), Retry::Network);
         assert_eq!(retry(&FetchError::Tampered(why())), Retry::Never);

@@ -84,6 +84,8 @@ pub enum FetchError {
     Unreachable(String),
     /// The master answers, but has no such image.
     NoImage(String),
+    /// The image was replaced on the master during the transfer.
+    Changed(String),
     /// The bytes are not those that were asked for, from anybody.
     Tampered(String),
     /// It is larger than the room for it.
@@ -99,6 +101,7 @@ impl FetchError {
         match self {
             FetchError::Unreachable(text)
             | FetchError::NoImage(text)
+            | FetchError::Changed(text)
             | FetchError::Tampered(text)
             | FetchError::NoRoom(text)
             | FetchError::Stopped(text)

@@ -90,7 +90,10 @@ pub enum Status {
     /// By a signal.
     Interrupted,
     Connection,
+    /// The master has it not, or cannot read it.
     Source,
+    /// The master had it, and has something else now: worth another fetch.
+    Changed,
     Verification,
     /// It does not fit.
     Room,

@@ -280,7 +280,7 @@ impl Fetch {
                     Some(_) => self.fail(
                         common,
                         Failure {
-                            status: Status::Source,
+                            status: Status::Changed,
                             what: "the served tree".into(),
                             why: "changed on the master during the fetch; fetch again".into(),
                             fatal: true,
@@ -723,7 +723,7 @@ impl Fetch {
         let source = link.source;
         self.transfer.refused(Key(conn.0), piece);
         if source == Source::Master {
-            return self.give_up(common, piece, Status::Source, why);
+            return self.give_up(common, piece, Status::Changed, why);
         }
         let stripe = piece as usize % self.feeders.len();
         if self.feeders[stripe] == Some(source) {
