@@ -90,15 +90,16 @@ impl Fetcher for Engine {
         let until = Instant::now() + most;
         let mut left = false;
         loop {
-            match fetching.turn() {
-                Ok(Turn::Running | Turn::InPlace) => {}
-                Ok(Turn::Over(_)) | Err(_) => return,
-            }
             let stop = hook(Progress::default()).is_break();
-            if !left && (stop || Instant::now() >= until) {
+            let done = Instant::now() >= until || fetching.served_count() == 0;
+            if !left && (stop || done) {
                 // Children are told first; then it ends by itself, soon.
                 fetching.leave();
                 left = true;
+            }
+            match fetching.turn() {
+                Ok(Turn::Running | Turn::InPlace) => {}
+                Ok(Turn::Over(_)) | Err(_) => return,
             }
         }
     }

@@ -75,6 +75,11 @@ impl<W: Watch> Fetching<W> {
         self.0.node().progress().unwrap_or_default()
     }
 
+    /// Connections that fetch from us.
+    pub fn served_count(&self) -> usize {
+        self.0.node().served_count()
+    }
+
     /// A line in the master's log.
     pub fn log(&mut self, text: String) {
         self.0.input(Input::Log { text });
