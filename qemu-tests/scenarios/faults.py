@@ -35,7 +35,7 @@ def slow_links(lab):
     lab.check(sent < 3 * whole, f"the master sent {sent} bytes for {len(nodes)} nodes of {whole}")
 
 
-@scenario(limit_s=400, tags=["faults"])
+@scenario(limit_s=400, tags=["faults", "quick"])
 def parent_dies(lab):
     """A node loses its power while others fetch from it."""
     nodes = slow_nodes(lab, 4)
@@ -107,7 +107,7 @@ def dhcp_comes_late(lab):
     all_boot(lab, nodes)
 
 
-@scenario(limit_s=300, tags=["faults"])
+@scenario(limit_s=300, tags=["faults", "quick"])
 def wrong_digest(lab):
     """A node whose command line pins other bytes does not boot them."""
     lab.master(tiny_image())
