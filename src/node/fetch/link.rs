@@ -183,12 +183,14 @@ impl Link {
         }
     }
 
-    /// Opens again where that is due, and looks for silence.
+    /// Opens again where that is due, and looks for silence. Patience grows
+    /// with what holds ourselves up.
     pub fn look(
         &mut self,
         common: &mut Common,
         now_ms: u64,
         awaits: bool,
+        held_up_ms: u64,
     ) -> Option<(String, Complaint)> {
         match self.state {
             State::Connecting if now_ms >= self.since_ms + CONNECT_MS => {
@@ -204,7 +206,7 @@ impl Link {
         }
         let opening = matches!(self.state, State::Opening { again_ms: None, .. });
         match self.probed_ms {
-            Some(probed) if now_ms >= probed + PROBE_WAIT_MS => {
+            Some(probed) if now_ms >= probed + PROBE_WAIT_MS + 2 * held_up_ms => {
                 let silent_ms = now_ms - self.heard_ms;
                 let why = format!("frozen: silent for {silent_ms} ms, and does not answer a probe");
                 Some((why, Complaint::Frozen))
@@ -228,4 +230,34 @@ impl Link {
 fn open(client: &mut Client, generation: Digest, name: &[u8], token: Token) -> Fid {
     let generation = generation.to_string();
     client.open(&[b".xget", generation.as_bytes(), name], OpenMode::Read, token)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::node::Effect;
+    use crate::tree::NameSpace;
+    use std::collections::VecDeque;
+
+    /// When a parent that says nothing counts as frozen.
+    fn frozen_at_ms(held_up_ms: u64) -> u64 {
+        let space = NameSpace::new(false, 0);
+        let mut common =
+            Common { space, effects: VecDeque::new(), wakes: Vec::new(), conns_used: 0 };
+        let mut link = Link::new(ConnId(1), Source::Master, Digest::default(), 0);
+        link.connected(&mut common, 0);
+        let mut looks = (0..60_000).step_by(100);
+        let found = looks.find(|&now_ms| {
+            link.look(&mut common, now_ms, true, held_up_ms)
+                .is_some_and(|(_, complaint)| complaint == Complaint::Frozen)
+        });
+        assert!(matches!(common.effects.back(), Some(Effect::Send { .. })), "a probe left");
+        found.expect("it is found out")
+    }
+
+    #[test]
+    fn silence_is_believed_after_a_probe_and_later_where_we_are_slow_ourselves() {
+        assert_eq!(frozen_at_ms(0), PROBE_AFTER_MS + PROBE_WAIT_MS);
+        assert_eq!(frozen_at_ms(2_000), PROBE_AFTER_MS + PROBE_WAIT_MS + 4_000);
+    }
 }

@@ -23,6 +23,8 @@ use std::rc::Rc;
 
 /// How often stalls are looked for and windows refilled.
 const TICK_MS: u64 = 200;
+/// What a delay of our own loses of its weight in every tick.
+const HELD_UP_FADES: u64 = 64;
 /// How often the master hears how far we are.
 const PROGRESS_MS: u64 = 2_000;
 /// A stripe that lags this long is taken from its parent.
@@ -129,6 +131,9 @@ pub(super) struct Fetch {
     started_ms: u64,
     finished_ms: u64,
     tick_ms: u64,
+    /// How long we were lately held up ourselves, by a slow disk or a crowded
+    /// processor: as long as that, others may be, and not be frozen.
+    held_up_ms: u64,
     progress_ms: u64,
     /// When a piece, or a part of one, last came from anybody.
     fed_ms: u64,
@@ -155,6 +160,7 @@ impl Fetch {
             started_ms: now_ms,
             finished_ms: now_ms,
             tick_ms: now_ms + TICK_MS,
+            held_up_ms: 0,
             progress_ms: now_ms + PROGRESS_MS,
             fed_ms: now_ms,
             links: BTreeMap::new(),
@@ -770,6 +776,8 @@ impl Fetch {
     }
 
     fn tick(&mut self, common: &mut Common, now_ms: u64) {
+        let late_ms = now_ms.saturating_sub(self.tick_ms);
+        self.held_up_ms = late_ms.max(self.held_up_ms - self.held_up_ms / HELD_UP_FADES);
         self.tick_ms = now_ms + TICK_MS;
         if let Some(why) = self.desk.tick(common, now_ms) {
             self.lost_master(common, now_ms, why);
@@ -804,7 +812,7 @@ impl Fetch {
         let mut stalled = Vec::new();
         for (&conn, link) in &mut self.links {
             let awaits = self.transfer.awaits(Key(conn.0)) || link.awaits_list();
-            if let Some((why, complaint)) = link.look(common, now_ms, awaits) {
+            if let Some((why, complaint)) = link.look(common, now_ms, awaits, self.held_up_ms) {
                 stalled.push((conn, why, complaint));
             }
         }
