@@ -182,7 +182,7 @@ impl Tell {
             },
             "error" => {
                 let errno = number(words.next()?)?;
-                let text = unescape(words.next().unwrap_or(""))?;
+                let text = words.next().map_or(Some(Vec::new()), unescape)?;
                 Tell::Error { errno, text: String::from_utf8_lossy(&text).into_owned() }
             }
             _ => return None,
@@ -261,6 +261,9 @@ pub fn escape(bytes: &[u8]) -> String {
 
 /// `None` on a bad escape or an empty word.
 pub fn unescape(word: &str) -> Option<Vec<u8>> {
+    if word.is_empty() {
+        return None;
+    }
     let mut bytes = Vec::with_capacity(word.len());
     let mut rest = word.as_bytes();
     while let Some((&byte, after)) = rest.split_first() {
@@ -329,6 +332,7 @@ mod tests {
             assert_eq!(Tell::parse(line.as_bytes()), None, "{line}");
         }
         assert_eq!(Ask::parse(b"join 1 5 %4"), None);
+        assert_eq!(Ask::parse(b"join 1 5 "), None, "no word is not the whole tree");
         assert_eq!(Ask::parse(b"join 1 5 \xff"), None);
     }
 }

@@ -12,7 +12,6 @@ use std::rc::Rc;
 #[derive(Clone, Debug, Default)]
 pub struct PieceSet {
     words: Vec<u64>,
-    count: u32,
 }
 
 impl PieceSet {
@@ -28,16 +27,7 @@ impl PieceSet {
         }
         let new = self.words[at] >> (piece % 64) & 1 == 0;
         self.words[at] |= 1 << (piece % 64);
-        self.count += u32::from(new);
         new
-    }
-
-    pub fn len(&self) -> u32 {
-        self.count
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.count == 0
     }
 }
 
@@ -68,6 +58,8 @@ pub struct Generation {
     /// Whether the list of the index' pieces is here.
     pub list_known: bool,
     held: Held,
+    /// Pieces that this node will never have: their files cannot be written.
+    lost: PieceSet,
 }
 
 /// Where the bytes of a master's generation are.
@@ -95,7 +87,15 @@ impl Generation {
         let head = IndexPieces::of(&index_bytes, index.piece_len);
         let map = PieceMap::new(head.clone(), &index);
         let content = Some(Rc::new(Content { index, map: Rc::new(map) }));
-        Generation { head, index_bytes, content, origin, list_known: true, held: Held::All }
+        Generation {
+            head,
+            index_bytes,
+            content,
+            origin,
+            list_known: true,
+            held: Held::All,
+            lost: PieceSet::default(),
+        }
     }
 
     /// What a client begins with: nothing.
@@ -103,7 +103,8 @@ impl Generation {
         let index_bytes = vec![0; head.index_len as usize];
         let list_known = head.count() <= 1 || !head.list.is_empty();
         let held = Held::Some(PieceSet::default());
-        Generation { head, index_bytes, content: None, origin: None, list_known, held }
+        let lost = PieceSet::default();
+        Generation { head, index_bytes, content: None, origin: None, list_known, held, lost }
     }
 
     pub fn digest(&self) -> Digest {
@@ -117,11 +118,13 @@ impl Generation {
         }
     }
 
-    pub fn held_count(&self) -> u32 {
-        match &self.held {
-            Held::All => self.pieces_count().unwrap_or(0),
-            Held::Some(set) => set.len(),
-        }
+    /// Notes a piece as one that will never be here.
+    pub fn lose(&mut self, piece: u32) {
+        self.lost.insert(piece);
+    }
+
+    pub fn has_lost(&self, piece: u32) -> bool {
+        self.lost.contains(piece)
     }
 
     /// Notes a verified piece as held; whether that is news.
@@ -154,7 +157,7 @@ impl Generation {
         pieces.enumerate().find_map(|(number, piece)| {
             let start = number as u64 * u64::from(content.map.piece_len());
             let end = start + u64::from(content.map.piece_len());
-            let touched = !large || (start < offset + len && offset < end);
+            let touched = !large || (start < offset.saturating_add(len) && offset < end);
             (touched && !self.holds(piece)).then_some(piece)
         })
     }

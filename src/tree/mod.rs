@@ -78,7 +78,8 @@ pub struct NameSpace {
     info: Option<String>,
     status: String,
     log: VecDeque<Vec<u8>>,
-    conversations: HashMap<Opener, VecDeque<u8>>,
+    /// By opener, so that those of one connection stand together.
+    conversations: BTreeMap<Opener, VecDeque<u8>>,
     workers: Workers,
     checksums: HashMap<(Slot, u32), Result<[u8; 32], ()>>,
     peers: HashMap<ConnId, SocketAddr>,
@@ -99,7 +100,7 @@ impl NameSpace {
             info: None,
             status: String::new(),
             log: VecDeque::new(),
-            conversations: HashMap::new(),
+            conversations: BTreeMap::new(),
             workers: Workers::new(worker_load_max),
             checksums: HashMap::new(),
             peers: HashMap::new(),
@@ -163,6 +164,27 @@ impl NameSpace {
     pub fn hold(&mut self, slot: Slot, piece: u32) -> Vec<Ticket> {
         let news = self.generations.get_mut(&slot).is_some_and(|g| g.insert(piece));
         if news { self.wake(Wait::Piece(slot, piece)) } else { Vec::new() }
+    }
+
+    /// Notes a piece as lost to us for good; gives the reads that waited for it.
+    pub fn lose(&mut self, slot: Slot, piece: u32) -> Vec<Ticket> {
+        if let Some(generation) = self.generations.get_mut(&slot) {
+            generation.lose(piece);
+        }
+        self.wake(Wait::Piece(slot, piece))
+    }
+
+    /// The files of a generation are those of this scan from now on.
+    pub fn set_origin(&mut self, slot: Slot, origin: Origin) {
+        if let Some(generation) = self.generations.get_mut(&slot) {
+            generation.origin = Some(origin);
+        }
+    }
+
+    /// The slot of the generation of this name.
+    pub fn slot_of(&self, digest: Digest) -> Option<Slot> {
+        let mut newest_first = self.generations.iter().rev();
+        newest_first.find(|(_, g)| g.digest() == digest).map(|(&slot, _)| slot)
     }
 
     /// The list of the index' pieces is here and verified.
@@ -297,9 +319,9 @@ impl NameSpace {
         if let Some((place, _)) = CONTROLS.iter().find(|(_, n)| *n == name) {
             return Ok(*place);
         }
-        let named = |g: &Generation| g.digest().to_string().as_bytes() == name;
-        let found = self.generations.iter().find(|(_, g)| named(g));
-        found.map(|(&slot, _)| Place::Generation { slot }).ok_or(wire::ENOENT)
+        let digest = std::str::from_utf8(name).ok().and_then(Digest::parse);
+        let slot = digest.and_then(|digest| self.slot_of(digest)).ok_or(wire::ENOENT)?;
+        Ok(Place::Generation { slot })
     }
 
     fn file_len(&self, place: &Place) -> u64 {
@@ -350,6 +372,7 @@ impl NameSpace {
             return Ok(Answer::Bytes(Vec::new()));
         }
         match generation.missing(entry, offset, u64::from(len)) {
+            Some(piece) if generation.has_lost(piece) => Err(LOST),
             Some(piece) => Ok(self.park(Wait::Piece(slot, piece), ticket)),
             None => Ok(Answer::Bulk { what: Bulk::File { slot, entry, offset }, len }),
         }
@@ -371,6 +394,7 @@ impl NameSpace {
         if !generation.holds(piece) {
             return match generation.pieces_count() {
                 Some(count) if piece >= count => Ok(Answer::Bytes(Vec::new())),
+                _ if generation.has_lost(piece) => Err(LOST),
                 _ => Ok(self.park(Wait::Piece(slot, piece), ticket)),
             };
         }
@@ -389,7 +413,13 @@ impl NameSpace {
         count: u32,
         ticket: Ticket,
     ) -> Result<Answer<Bulk>, Error> {
-        let entry = self.generations.get(&slot).ok_or(wire::ESTALE)?.file_of(entry);
+        let generation = self.generations.get(&slot).ok_or(wire::ESTALE)?;
+        let entry = generation.file_of(entry);
+        if let Some(piece) = generation.missing(entry, 0, u64::MAX) {
+            // Of what is not whole there is no sum.
+            let lost = generation.has_lost(piece);
+            return if lost { Err(LOST) } else { Ok(self.park(Wait::Piece(slot, piece), ticket)) };
+        }
         match self.checksums.get(&(slot, entry)) {
             None => {
                 let wait = Wait::Checksum(slot, entry);
@@ -398,7 +428,11 @@ impl NameSpace {
                 }
                 Ok(self.park(wait, ticket))
             }
-            Some(Err(())) => Err(wire::EIO),
+            Some(Err(())) => {
+                // The next who asks tries again.
+                self.checksums.remove(&(slot, entry));
+                Err(wire::EIO)
+            }
             Some(Ok(sum)) => {
                 let hex: String = sum.iter().map(|byte| format!("{byte:02x}")).collect();
                 Ok(slice(format!("sha256:{hex}\n").as_bytes(), offset, count))
@@ -420,6 +454,9 @@ impl NameSpace {
         Ok(Answer::Bytes(queue.drain(..len).collect()))
     }
 }
+
+/// The answer for a piece whose file could not be written here.
+const LOST: Error = Error::new(5, "lost on this node: its file cannot be written");
 
 /// `sha256:` and 64 digits and a newline.
 const CHECKSUM_LEN: u64 = 7 + 64 + 1;
@@ -554,6 +591,10 @@ impl Tree for NameSpace {
         if *place == Place::Route {
             if !self.is_master {
                 return Err(Error::new(wire::EACCES.errno, "only the master routes"));
+            }
+            let all = Opener { serial: 0, ..opener }..=Opener { serial: u64::MAX, ..opener };
+            if self.conversations.range(all).next().is_some() {
+                return Err(Error::new(16, "one conversation for each connection"));
             }
             self.conversations.insert(opener, VecDeque::new());
         }
