@@ -80,7 +80,8 @@ pub fn serve(request: ServeRequest, watch: impl Watch) -> Result<(), String> {
     };
     let node = Node::master(MasterOptions { fan_out: request.fan_out, head: request.head });
     let result = Loop::new(node, files, watch, listener, Instant::now()).run();
-    result.map(|_| ()).map_err(|error| error.to_string())
+    let failures = result.map_err(|error| error.to_string())?;
+    failures.into_iter().next().map_or(Ok(()), |failure| Err(failure.why))
 }
 
 /// The digest that a fetch of these sources would have, and what was odd.

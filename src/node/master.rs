@@ -2,7 +2,7 @@
 //!
 //! Knows conversations and members; the policy itself is `spread::route`.
 
-use super::{Common, Effect, Input, printable};
+use super::{Common, Effect, Failure, Input, Status, printable};
 use crate::serve::Opener;
 use crate::spread::index::{Index, SelectError};
 use crate::spread::route::{self, Forest, Limits, NodeId, Parent};
@@ -113,6 +113,11 @@ impl Master {
                 self.recheck(common);
             }
             Input::LookAgain => self.recheck(common),
+            Input::ScanFailed { why } if self.whole.is_none() => {
+                let (status, what) = (Status::Source, String::new());
+                let failure = Failure { status, what, why, fatal: true };
+                common.effects.push_back(Effect::Exit { failures: vec![failure] });
+            }
             Input::ScanFailed { why } => {
                 let text = format!("cannot look at the served tree again: {why}");
                 common.effects.push_back(Effect::Warn(text));
@@ -143,11 +148,20 @@ impl Master {
     fn begin(&mut self, common: &mut Common, now_ms: u64, index: Rc<Index>, scan: u32) {
         let origin = Some(Origin { scan, entries: None });
         let generation = Generation::whole(index, origin);
+        self.scan = scan;
+        (self.checked_ms, self.rechecking) = (now_ms, false);
+        let same = |slot: &Slot| {
+            common.space.generation(*slot).is_some_and(|g| g.digest() == generation.digest())
+        };
+        if let Some(slot) = self.whole.filter(same) {
+            // Hashed again, and nothing differs: who fetches it goes on.
+            self.adopt_scan(common, slot);
+            return self.admit_waiting(common);
+        }
         let info = info_text(&generation, self.options.fan_out);
         let old = self.whole.take();
         let slot = common.space.add_generation(generation);
-        (self.whole, self.scan) = (Some(slot), scan);
-        (self.checked_ms, self.rechecking) = (now_ms, false);
+        self.whole = Some(slot);
         let stale: Vec<Slot> = self.selections.drain().map(|(_, slot)| slot).chain(old).collect();
         for slot in stale {
             self.drop_unused(common, slot);
@@ -155,6 +169,16 @@ impl Master {
         let tickets = common.space.show(slot, info);
         common.wakes.extend(tickets);
         self.admit_waiting(common);
+    }
+
+    /// The files of the whole tree and its selections are those of the last scan.
+    fn adopt_scan(&self, common: &mut Common, whole: Slot) {
+        for slot in self.selections.values().copied().chain([whole]) {
+            let origin = common.space.generation(slot).and_then(|g| g.origin.clone());
+            if let Some(origin) = origin {
+                common.space.set_origin(slot, Origin { scan: self.scan, ..origin });
+            }
+        }
     }
 
     /// A generation that nobody can ask for any more goes with its last member.
@@ -222,7 +246,8 @@ impl Master {
     }
 
     fn join(&mut self, common: &mut Common, now_ms: u64, waiting: Waiting) {
-        if self.members.contains_key(&waiting.opener) {
+        let waits = |w: &Waiting| w.opener == waiting.opener;
+        if self.members.contains_key(&waiting.opener) || self.waiting.iter().any(waits) {
             return self.refuse(common, waiting.opener, 22, "joined already");
         }
         if self.whole.is_some() && !self.rechecking && now_ms < self.checked_ms + RECHECK_MS {
@@ -287,18 +312,26 @@ impl Master {
             .entry(slot)
             .or_insert_with(|| Group { forest: Forest::new(limits), openers: HashMap::new() });
         group.openers.insert(id.0, opener);
-        group.forest.join(id, 0);
+        if !group.forest.join(id, 0) {
+            self.members.remove(&opener);
+            group.openers.remove(&id.0);
+            return self.refuse(common, opener, 11, "the master has too many clients; try later");
+        }
         self.tell_changes(common, slot);
     }
 
     /// The generation of these sources, made when first asked for.
     fn select(&mut self, common: &mut Common, sources: &[Vec<u8>]) -> Result<Slot, String> {
         let whole = self.whole.ok_or("nothing is served yet")?;
+        let sources = plain_sources(sources);
         if sources.is_empty() || sources == [b".".to_vec()] {
             return Ok(whole);
         }
-        if let Some(&slot) = self.selections.get(sources) {
+        if let Some(&slot) = self.selections.get(&sources) {
             return Ok(slot);
+        }
+        if self.selections.len() >= SELECTIONS_MAX {
+            self.drop_idle_selection(common)?;
         }
         let content = common.space.generation(whole).and_then(|g| g.content.clone());
         let content = content.ok_or("nothing is served yet")?;
@@ -312,20 +345,29 @@ impl Master {
             }
         })?;
         let origin = Origin { scan: self.scan, entries: Some(selection.origin) };
-        let generation = Generation::whole(Rc::new(selection.index), Some(origin));
-        let slot = common.space.add_generation(generation);
-        if self.selections.len() >= SELECTIONS_MAX {
-            let idle = self
-                .selections
-                .iter()
-                .find(|(_, s)| self.groups.get(s).is_none_or(|group| group.openers.is_empty()));
-            if let Some((key, stale)) = idle.map(|(key, s)| (key.clone(), *s)) {
-                self.selections.remove(&key);
-                self.drop_unused(common, stale);
+        let generation = Generation::whole(Rc::new(selection.index), Some(origin.clone()));
+        // Unchanged since an earlier scan: who fetches it already helps.
+        let known = common.space.slot_of(generation.digest()).filter(|slot| *slot != whole);
+        let slot = match known {
+            Some(slot) => {
+                common.space.set_origin(slot, origin);
+                slot
             }
-        }
-        self.selections.insert(sources.to_vec(), slot);
+            None => common.space.add_generation(generation),
+        };
+        self.selections.insert(sources, slot);
         Ok(slot)
+    }
+
+    fn drop_idle_selection(&mut self, common: &mut Common) -> Result<(), String> {
+        let is_idle = |slot: &Slot| self.groups.get(slot).is_none_or(|g| g.openers.is_empty());
+        let idle = self.selections.iter().find(|(_, slot)| is_idle(slot));
+        let (key, slot) = idle
+            .map(|(key, slot)| (key.clone(), *slot))
+            .ok_or("the master serves too many different parts of the tree already; try later")?;
+        self.selections.remove(&key);
+        self.drop_unused(common, slot);
+        Ok(())
     }
 
     /// Tells every member whose parents the forest changed.
@@ -345,7 +387,8 @@ impl Master {
                 parent.map(|member| Source::Node(member.addr))
             }
         };
-        let Some(source) = source else { return };
+        // A change is never kept from a client: it may wait for nothing else.
+        let source = source.unwrap_or(Source::Master);
         let line = Tell::Parent { stripe: change.stripe, source }.line();
         log::debug!(target: "server", "{:?} is told: {}", change.node, line.trim_end());
         let tickets = common.space.answer(opener, &line);
@@ -505,6 +548,27 @@ impl Master {
     }
 }
 
+/// One spelling for each list of sources: `./a//b/` is `a/b`, `a` twice is `a`.
+fn plain_sources(sources: &[Vec<u8>]) -> Vec<Vec<u8>> {
+    let mut plain: Vec<Vec<u8>> = sources.iter().map(|source| plain_source(source)).collect();
+    plain.sort();
+    plain.dedup();
+    plain
+}
+
+fn plain_source(source: &[u8]) -> Vec<u8> {
+    let is_contents = source == b"." || source.ends_with(b"/.");
+    let names = source.split(|&b| b == b'/').filter(|n| !n.is_empty() && *n != b".");
+    let mut path = names.collect::<Vec<_>>().join(&b'/');
+    if path.is_empty() {
+        return b".".to_vec();
+    }
+    if is_contents {
+        path.extend_from_slice(b"/.");
+    }
+    path
+}
+
 fn status_line(member: &Member, state: &str, parents: &str) -> String {
     let t = &member.tally;
     format!(
@@ -531,4 +595,23 @@ fn info_text(generation: &Generation, stripes: u8) -> String {
         generation.head.index_len,
         generation.head.piece_len,
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sources_have_one_spelling() {
+        let plain = |sources: &[&str]| {
+            let sources: Vec<Vec<u8>> = sources.iter().map(|s| s.as_bytes().to_vec()).collect();
+            let plain = plain_sources(&sources);
+            plain.into_iter().map(|s| String::from_utf8(s).unwrap()).collect::<Vec<_>>()
+        };
+        assert_eq!(plain(&["./a//b/", "a/b", "c"]), ["a/b", "c"]);
+        assert_eq!(plain(&["/a/./."]), ["a/."]);
+        assert_eq!(plain(&["./."]), ["."]);
+        assert_eq!(plain(&["/"]), ["."]);
+        assert_eq!(plain(&["a/../b"]), ["a/../b"], "symlinks make this one matter");
+    }
 }
