@@ -257,8 +257,8 @@ impl Transfer {
         let at = self.parent(key)?;
         self.note_orphans(now_ms);
         let asked = self.parents[at].asked.len();
-        let mut own = None;
-        if asked < WINDOW {
+        let mut own = self.first_of_all(at);
+        if own.is_none() && asked < WINDOW {
             own = self.overdue(at, now_ms, true);
             own = own.or_else(|| self.lowest_unasked(at, |t, s| t.feeders[s] == Some(key)));
         }
@@ -273,6 +273,14 @@ impl Transfer {
         self.state[piece as usize] += 1;
         self.parents[at].asked.push(Asked { piece, since_ms: now_ms });
         Some(Ask { piece, waits: own.is_some() })
+    }
+
+    /// An index of one piece is asked of everybody: nothing else can begin
+    /// before it is here, and it reaches each of them by another way.
+    fn first_of_all(&self, at: usize) -> Option<u32> {
+        let ParentState { asked, refused, .. } = &self.parents[at];
+        let is_all = self.state.len() == 1 && self.is_open(0);
+        (is_all && asked.is_empty() && refused.is_empty()).then_some(0)
     }
 
     /// Of a stripe that is not its own: one without a feeder, one that lags,
@@ -457,6 +465,17 @@ mod tests {
         let ask = t.next_ask(Key(9), 10_000 + ENDGAME_MS_MIN);
         assert_eq!(ask, Some(Ask { piece: 0, waits: true }));
         assert_eq!(t.next_ask(Key(9), 90_000), None, "once");
+    }
+
+    #[test]
+    fn an_index_of_one_piece_is_asked_of_everybody() {
+        let mut t = transfer(4, 1);
+        for key in 0..4 {
+            assert_eq!(t.next_ask(Key(key), 0), Some(Ask { piece: 0, waits: true }));
+            assert_eq!(t.next_ask(Key(key), 0), None);
+        }
+        assert_eq!(t.hold(0).len(), 4);
+        assert_eq!(t.next_ask(Key(0), 0), None);
     }
 
     #[test]
