@@ -61,7 +61,6 @@ pub struct Tally {
     pub control_in_bytes: u64,
     pub control_out: u64,
     pub control_out_bytes: u64,
-    pub warnings: u64,
 }
 
 impl Host {

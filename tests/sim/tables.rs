@@ -6,7 +6,7 @@ use crate::world::{Setup, World};
 
 fn counts(usual: &[u32]) -> Vec<u32> {
     match std::env::var("XGET_SIM_NODES") {
-        Ok(list) => list.split(',').map(|n| n.parse().unwrap()).collect(),
+        Ok(list) => list.split(',').map(|n| n.parse().expect("a number")).collect(),
         Err(_) => usual.to_vec(),
     }
 }

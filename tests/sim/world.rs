@@ -334,11 +334,7 @@ impl World {
             Effect::Checksum { slot, entry } => {
                 inputs.push_back(Input::Checksum { slot, entry, sum: Err(()) });
             }
-            Effect::Say(text) => self.say(host, &text),
-            Effect::Warn(text) => {
-                self.hosts[host as usize].tally.warnings += 1;
-                self.say(host, &text);
-            }
+            Effect::Say(text) | Effect::Warn(text) => self.say(host, &text),
             Effect::Exit { failures } => self.hosts[host as usize].tally.failures = failures,
         }
     }
