@@ -53,6 +53,15 @@ struct Member {
 struct Group {
     forest: Forest,
     openers: HashMap<u32, Opener>,
+    /// The last to join of each address: one that lost its connection may
+    /// join again before the loss is seen here.
+    addrs: HashMap<SocketAddr, NodeId>,
+}
+
+impl Group {
+    fn new(limits: Limits) -> Group {
+        Group { forest: Forest::new(limits), openers: HashMap::new(), addrs: HashMap::new() }
+    }
 }
 
 pub(super) struct Master {
@@ -60,7 +69,7 @@ pub(super) struct Master {
     /// The whole tree, once hashed.
     whole: Option<Slot>,
     scan: u32,
-    selections: HashMap<Vec<Vec<u8>>, Slot>,
+    selections: BTreeMap<Vec<Vec<u8>>, Slot>,
     groups: BTreeMap<Slot, Group>,
     members: HashMap<Opener, Member>,
     waiting: Vec<Waiting>,
@@ -79,7 +88,7 @@ impl Master {
             options,
             whole: None,
             scan: 0,
-            selections: HashMap::new(),
+            selections: BTreeMap::new(),
             groups: BTreeMap::new(),
             members: HashMap::new(),
             waiting: Vec::new(),
@@ -162,7 +171,8 @@ impl Master {
         let old = self.whole.take();
         let slot = common.space.add_generation(generation);
         self.whole = Some(slot);
-        let stale: Vec<Slot> = self.selections.drain().map(|(_, slot)| slot).chain(old).collect();
+        let stale: Vec<Slot> =
+            std::mem::take(&mut self.selections).into_values().chain(old).collect();
         for slot in stale {
             self.drop_unused(common, slot);
         }
@@ -307,14 +317,13 @@ impl Master {
         let fan_out = self.options.fan_out;
         let limits =
             Limits { stripes: fan_out, slots: u16::from(fan_out), head: self.options.head };
-        let group = self
-            .groups
-            .entry(slot)
-            .or_insert_with(|| Group { forest: Forest::new(limits), openers: HashMap::new() });
+        let group = self.groups.entry(slot).or_insert_with(|| Group::new(limits));
         group.openers.insert(id.0, opener);
+        group.addrs.insert(addr, id);
         if !group.forest.join(id, 0) {
             self.members.remove(&opener);
             group.openers.remove(&id.0);
+            group.addrs.remove(&addr);
             return self.refuse(common, opener, 11, "the master has too many clients; try later");
         }
         self.tell_changes(common, slot);
@@ -450,8 +459,8 @@ impl Master {
         let (slot, id, child) = (member.slot, member.id, member.addr);
         let accused = match source {
             Source::Master => Parent::Master,
-            Source::Node(addr) => match self.member_at(slot, addr) {
-                Some(id) => Parent::Node(id),
+            Source::Node(addr) => match self.groups.get(&slot).and_then(|g| g.addrs.get(&addr)) {
+                Some(&id) => Parent::Node(id),
                 // It left already: its children have been told.
                 None => return,
             },
@@ -485,11 +494,6 @@ impl Master {
         self.tell_changes(common, slot);
     }
 
-    fn member_at(&self, slot: Slot, addr: SocketAddr) -> Option<NodeId> {
-        let mut members = self.members.values();
-        members.find(|m| m.slot == slot && m.addr == addr).map(|m| m.id)
-    }
-
     fn hung(&mut self, common: &mut Common, opener: Opener) {
         self.waiting.retain(|waiting| waiting.opener != opener);
         let Some(member) = self.members.remove(&opener) else { return };
@@ -506,6 +510,9 @@ impl Master {
         self.departed.push_back(status_line(&member, state, &self.parents_text(&member)));
         if let Some(group) = self.groups.get_mut(&member.slot) {
             group.openers.remove(&member.id.0);
+            if group.addrs.get(&member.addr) == Some(&member.id) {
+                group.addrs.remove(&member.addr);
+            }
             group.forest.leave(member.id);
         }
         self.tell_changes(common, member.slot);

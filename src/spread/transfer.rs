@@ -6,10 +6,11 @@
 //! feeds or that lag, and at the very end what others have kept us waiting
 //! for: so a slow parent slows nobody.
 //!
-//! Help costs: only the feeder of a stripe is sure to have its pieces earlier
-//! than we do. Another parent may have asked us, or somebody who asked us, and
-//! then each waits for the other. So help is for stripes that fail, and what
-//! helpers keep us waiting for is asked of the feeder in the end, always.
+//! Only the feeder of a stripe is sure to have its pieces earlier than we do:
+//! feeders form a tree. Another parent may itself wait for us, or for somebody
+//! who does. So only the feeder is asked to hold a request until it can answer;
+//! whoever helps gives what it has, or says at once that it has not, and is
+//! left alone for a while.
 
 use std::collections::BTreeSet;
 
@@ -20,17 +21,33 @@ pub const WINDOW: usize = 8;
 pub const HELP_WINDOW: usize = 4;
 /// A stripe lags when it misses this many pieces more than the best one.
 const LAG_MAX: u32 = 3 * WINDOW as u32;
+/// A stripe without a feeder is asked of others when the master has had this
+/// long to name one: mostly it takes a round trip.
+const ORPHAN_MS: u64 = 250;
 /// At the end, a piece is asked of a second parent when it has been awaited
-/// longer than this, and than a multiple of what pieces take.
+/// longer than this, and than a multiple of what pieces take: bounded, because
+/// what pieces take grows with every wait.
 const ENDGAME_MS_MIN: u64 = 500;
-const ENDGAME_MS_MAX: u64 = 5_000;
+const ENDGAME_MS_MAX: u64 = 2_000;
 const ENDGAME_FACTOR: u64 = 3;
 /// Most parents asked for one piece at once.
 const ASKED_MAX: u8 = 3;
+/// A helper that had not a piece of a stripe is not asked for that stripe again
+/// within this time.
+const ABSENT_MS: u64 = 100;
 
 /// Names a parent to this module: whatever the caller counts up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Key(pub u32);
+
+/// What to ask of a parent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ask {
+    pub piece: u32,
+    /// It may hold the request until it has the piece; else it is to answer at
+    /// once, one way or the other.
+    pub waits: bool,
+}
 
 #[derive(Clone, Copy, Debug)]
 struct Asked {
@@ -46,6 +63,8 @@ struct ParentState {
     asked: Vec<Asked>,
     /// Pieces that it said it has not.
     refused: BTreeSet<u32>,
+    /// For each stripe: it had not what we wanted of it, until then.
+    absent_until_ms: Vec<u64>,
 }
 
 const HELD: u8 = 0x80;
@@ -62,6 +81,8 @@ pub struct Transfer {
     /// For each stripe: pieces neither held nor given up.
     missing: Vec<u32>,
     feeders: Vec<Option<Key>>,
+    /// Since when a stripe was seen to have no feeder.
+    orphan_since_ms: Vec<Option<u64>>,
     parents: Vec<ParentState>,
     /// What a piece takes from asking to arriving, smoothed.
     latency_ms: u64,
@@ -76,6 +97,7 @@ impl Transfer {
             cursors: (0..stripes).collect(),
             missing: vec![0; stripes as usize],
             feeders: vec![None; stripes as usize],
+            orphan_since_ms: vec![None; stripes as usize],
             parents: Vec::new(),
             latency_ms: 0,
         }
@@ -148,7 +170,9 @@ impl Transfer {
     pub fn add_parent(&mut self, key: Key, is_last_resort: bool) {
         if self.parent(key).is_none() {
             let (asked, refused) = (Vec::new(), BTreeSet::new());
-            self.parents.push(ParentState { key, is_last_resort, asked, refused });
+            let absent_until_ms = vec![0; self.stripes as usize];
+            let parent = ParentState { key, is_last_resort, asked, refused, absent_until_ms };
+            self.parents.push(parent);
         }
     }
 
@@ -217,36 +241,68 @@ impl Transfer {
         }
     }
 
+    /// A helper has not got the piece, or not yet.
+    pub fn absent(&mut self, key: Key, piece: u32, now_ms: u64) {
+        let Some(at) = self.parent(key) else { return };
+        let stripe = self.stripe(piece);
+        let parent = &mut self.parents[at];
+        let Some(place) = parent.asked.iter().position(|a| a.piece == piece) else { return };
+        parent.asked.swap_remove(place);
+        parent.absent_until_ms[stripe] = now_ms + ABSENT_MS;
+        self.unask(piece);
+    }
+
     /// The piece to ask of this parent now, if any; noted as asked.
-    pub fn next_ask(&mut self, key: Key, now_ms: u64) -> Option<u32> {
+    pub fn next_ask(&mut self, key: Key, now_ms: u64) -> Option<Ask> {
         let at = self.parent(key)?;
+        self.note_orphans(now_ms);
         let asked = self.parents[at].asked.len();
-        let mut found = None;
-        if asked < WINDOW {
-            found = self.lowest_unasked(at, |t, stripe| t.feeders[stripe] == Some(key));
+        let mut own = self.first_of_all(at);
+        if own.is_none() && asked < WINDOW {
+            own = self.overdue(at, now_ms, true);
+            own = own.or_else(|| self.lowest_unasked(at, |t, s| t.feeders[s] == Some(key)));
         }
+        let mut found = own;
         if found.is_none() && asked < WINDOW + HELP_WINDOW {
-            found = self.next_help(at);
+            found = self.next_help(at, now_ms);
         }
         if found.is_none() && asked < WINDOW {
-            found = self.overdue(at, now_ms);
+            found = self.overdue(at, now_ms, false);
         }
         let piece = found?;
         self.state[piece as usize] += 1;
         self.parents[at].asked.push(Asked { piece, since_ms: now_ms });
-        Some(piece)
+        Some(Ask { piece, waits: own.is_some() })
+    }
+
+    /// An index of one piece is asked of everybody: nothing else can begin
+    /// before it is here, and it reaches each of them by another way.
+    fn first_of_all(&self, at: usize) -> Option<u32> {
+        let ParentState { asked, refused, .. } = &self.parents[at];
+        let is_all = self.state.len() == 1 && self.is_open(0);
+        (is_all && asked.is_empty() && refused.is_empty()).then_some(0)
     }
 
     /// Of a stripe that is not its own: one without a feeder, one that lags,
-    /// or any when its own are through. While stripes keep pace, no piece of
-    /// another is unasked by then.
-    fn next_help(&mut self, at: usize) -> Option<u32> {
+    /// or any when its own are through.
+    fn next_help(&mut self, at: usize, now_ms: u64) -> Option<u32> {
         let ParentState { key, is_last_resort: reserved, .. } = self.parents[at];
         let own = (0..self.missing.len()).filter(|&s| self.feeders[s] == Some(key));
         let is_through = own.map(|s| self.missing[s]).max() == Some(0);
         self.lowest_unasked(at, |t, stripe| {
-            t.feeders[stripe].is_none() || (!reserved && (is_through || t.lags(stripe)))
+            t.parents[at].absent_until_ms[stripe] <= now_ms
+                && t.feeders[stripe] != Some(key)
+                && match t.orphan_since_ms[stripe] {
+                    Some(since_ms) => since_ms + ORPHAN_MS <= now_ms,
+                    None => !reserved && (is_through || t.lags(stripe)),
+                }
         })
+    }
+
+    fn note_orphans(&mut self, now_ms: u64) {
+        for (since_ms, feeder) in self.orphan_since_ms.iter_mut().zip(&self.feeders) {
+            *since_ms = feeder.is_none().then_some(since_ms.unwrap_or(now_ms));
+        }
     }
 
     fn lowest_unasked(
@@ -282,24 +338,30 @@ impl Transfer {
         cursor
     }
 
-    /// When everything has been asked: what others have been asked for longest.
-    /// Of its own stripes that is what helpers were asked for.
-    fn overdue(&self, at: usize, now_ms: u64) -> Option<u32> {
-        let own = &self.parents[at];
-        let feeds = |piece: u32| self.feeders[self.stripe(piece)] == Some(own.key);
+    /// What others have been asked for longest, too long ago: of its `own`
+    /// stripes, or at the end of all others.
+    fn overdue(&self, at: usize, now_ms: u64, own: bool) -> Option<u32> {
+        let ParentState { key, is_last_resort, ref asked, ref refused, ref absent_until_ms } =
+            self.parents[at];
         let late_ms = (ENDGAME_FACTOR * self.latency_ms).clamp(ENDGAME_MS_MIN, ENDGAME_MS_MAX);
-        let patience_ms = |piece: u32| match feeds(piece) {
-            true => ENDGAME_MS_MIN,
-            false if own.is_last_resort => 2 * late_ms,
-            false => late_ms,
+        let patience_ms = match (own, is_last_resort) {
+            (true, _) => ENDGAME_MS_MIN,
+            (_, true) => 2 * late_ms,
+            _ => late_ms,
         };
-        let others = self.parents.iter().filter(|p| p.key != own.key);
+        let may = |piece: u32| match self.feeders[self.stripe(piece)] == Some(key) {
+            true => own,
+            false => {
+                !own && self.state[piece as usize] & ASKED < ASKED_MAX
+                    && absent_until_ms[self.stripe(piece)] <= now_ms
+            }
+        };
+        let others = self.parents.iter().filter(|p| p.key != key);
         others
             .flat_map(|p| &p.asked)
-            .filter(|a| a.since_ms + patience_ms(a.piece) <= now_ms)
-            .filter(|a| feeds(a.piece) || self.state[a.piece as usize] & ASKED < ASKED_MAX)
-            .filter(|a| !own.refused.contains(&a.piece))
-            .filter(|a| !own.asked.iter().any(|mine| mine.piece == a.piece))
+            .filter(|a| a.since_ms + patience_ms <= now_ms && may(a.piece))
+            .filter(|a| !refused.contains(&a.piece))
+            .filter(|a| !asked.iter().any(|mine| mine.piece == a.piece))
             .min_by_key(|a| (a.since_ms, a.piece))
             .map(|a| a.piece)
     }
@@ -320,7 +382,7 @@ mod tests {
     }
 
     fn asks(t: &mut Transfer, key: u32, now_ms: u64) -> Vec<u32> {
-        std::iter::from_fn(|| t.next_ask(Key(key), now_ms)).collect()
+        std::iter::from_fn(|| t.next_ask(Key(key), now_ms)).map(|ask| ask.piece).collect()
     }
 
     #[test]
@@ -338,7 +400,8 @@ mod tests {
         assert_eq!(asks(&mut t, 0, 0).len(), WINDOW);
         assert_eq!(asks(&mut t, 1, 0).len(), WINDOW);
         t.drop_parent(Key(0));
-        assert_eq!(asks(&mut t, 1, 0), vec![0, 2, 4, 6], "the stripe nobody feeds");
+        assert_eq!(asks(&mut t, 1, 0), Vec::<u32>::new(), "it gets another feeder soon");
+        assert_eq!(asks(&mut t, 1, ORPHAN_MS), vec![0, 2, 4, 6], "the stripe nobody feeds");
     }
 
     #[test]
@@ -354,7 +417,8 @@ mod tests {
         }
         assert_eq!(asks(&mut t, 0, 0), Vec::<u32>::new(), "its own stripe is through");
         t.drop_parent(Key(1));
-        assert_eq!(asks(&mut t, 0, 0).len(), WINDOW + HELP_WINDOW);
+        assert_eq!(asks(&mut t, 0, 0), Vec::<u32>::new());
+        assert_eq!(asks(&mut t, 0, ORPHAN_MS).len(), WINDOW + HELP_WINDOW);
     }
 
     #[test]
@@ -383,19 +447,64 @@ mod tests {
     }
 
     #[test]
-    fn what_helpers_keep_us_waiting_for_is_asked_of_the_feeder() {
-        // The helpers may wait for us in turn: only the feeder ends that.
+    fn what_a_helper_keeps_is_soon_asked_of_the_stripes_own_feeder() {
         let mut t = Transfer::new(4);
-        t.extend(1);
+        t.extend(2);
+        t.hold(1);
+        t.latency_ms = 9_000;
+        t.note_orphans(0);
         for key in 1..=u32::from(ASKED_MAX) {
             t.add_parent(Key(key), false);
-            assert_eq!(t.next_ask(Key(key), u64::from(key) * 1000), Some(0));
+            let ask = t.next_ask(Key(key), u64::from(key) * 10_000);
+            assert_eq!(ask, Some(Ask { piece: 0, waits: false }), "a helper does not wait");
         }
         t.add_parent(Key(9), true);
-        assert_eq!(t.next_ask(Key(9), 9000), None, "enough are asked");
+        assert_eq!(t.next_ask(Key(9), 90_000), None, "enough are asked");
         t.set_feeder(0, Some(Key(9)));
-        assert_eq!(t.next_ask(Key(9), 9000), Some(0));
-        assert_eq!(t.next_ask(Key(9), 9000), None, "once");
+        assert_eq!(t.next_ask(Key(9), 10_000 + ENDGAME_MS_MIN - 1), None);
+        let ask = t.next_ask(Key(9), 10_000 + ENDGAME_MS_MIN);
+        assert_eq!(ask, Some(Ask { piece: 0, waits: true }));
+        assert_eq!(t.next_ask(Key(9), 90_000), None, "once");
+    }
+
+    #[test]
+    fn an_index_of_one_piece_is_asked_of_everybody() {
+        let mut t = transfer(4, 1);
+        for key in 0..4 {
+            assert_eq!(t.next_ask(Key(key), 0), Some(Ask { piece: 0, waits: true }));
+            assert_eq!(t.next_ask(Key(key), 0), None);
+        }
+        assert_eq!(t.hold(0).len(), 4);
+        assert_eq!(t.next_ask(Key(0), 0), None);
+    }
+
+    #[test]
+    fn a_helper_that_has_not_is_left_alone_for_a_while() {
+        let mut t = transfer(2, 40);
+        t.drop_parent(Key(0));
+        t.note_orphans(0);
+        let now_ms = ORPHAN_MS;
+        assert_eq!(asks(&mut t, 1, now_ms).len(), WINDOW + HELP_WINDOW);
+        t.absent(Key(1), 0, now_ms);
+        t.absent(Key(1), 2, now_ms);
+        assert_eq!(asks(&mut t, 1, now_ms + ABSENT_MS - 1), Vec::<u32>::new());
+        assert_eq!(asks(&mut t, 1, now_ms + ABSENT_MS), vec![0, 2]);
+        t.absent(Key(1), 0, now_ms + ABSENT_MS);
+        t.add_parent(Key(2), false);
+        t.set_feeder(0, Some(Key(2)));
+        assert_eq!(t.next_ask(Key(2), now_ms + ABSENT_MS), Some(Ask { piece: 0, waits: true }));
+    }
+
+    #[test]
+    fn patience_has_an_end_however_slow_it_was_before() {
+        let mut t = transfer(2, 40);
+        for piece in (0..40).filter(|p| *p != 10) {
+            t.hold(piece);
+        }
+        t.latency_ms = 9_000;
+        assert_eq!(asks(&mut t, 0, 0), vec![10]);
+        assert_eq!(asks(&mut t, 1, ENDGAME_MS_MAX - 1), Vec::<u32>::new());
+        assert_eq!(asks(&mut t, 1, ENDGAME_MS_MAX), vec![10]);
     }
 
     #[test]
@@ -415,25 +524,14 @@ mod tests {
     }
 
     #[test]
-    fn patience_has_an_end_however_slow_it_was_before() {
-        let mut t = transfer(2, 40);
-        for piece in (0..40).filter(|p| *p != 11) {
-            t.hold(piece);
-        }
-        t.latency_ms = 9_000;
-        assert_eq!(asks(&mut t, 1, 0), vec![11]);
-        assert_eq!(asks(&mut t, 0, ENDGAME_MS_MAX - 1), Vec::<u32>::new());
-        assert_eq!(asks(&mut t, 0, ENDGAME_MS_MAX), vec![11]);
-    }
-
-    #[test]
     fn refused_pieces_are_asked_elsewhere_and_given_up_pieces_not() {
         let mut t = transfer(2, 2);
-        assert_eq!(t.next_ask(Key(0), 0), Some(0));
+        assert_eq!(t.next_ask(Key(0), 0), Some(Ask { piece: 0, waits: true }));
         t.refused(Key(0), 0);
         t.set_feeder(0, None);
         assert_eq!(asks(&mut t, 0, 0), Vec::<u32>::new());
-        assert_eq!(asks(&mut t, 1, 0), vec![1, 0]);
+        assert_eq!(asks(&mut t, 1, 0), vec![1]);
+        assert_eq!(asks(&mut t, 1, ORPHAN_MS), vec![0]);
         t.refused(Key(1), 0);
         assert_eq!(asks(&mut t, 1, 0), Vec::<u32>::new());
         t.give_up(0);

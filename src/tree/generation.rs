@@ -19,6 +19,14 @@ impl PieceSet {
         self.words.get(piece as usize / 64).is_some_and(|word| word >> (piece % 64) & 1 == 1)
     }
 
+    pub fn len(&self) -> u32 {
+        self.words.iter().map(|word| word.count_ones()).sum()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.words.iter().all(|&word| word == 0)
+    }
+
     /// Whether it was new.
     pub fn insert(&mut self, piece: u32) -> bool {
         let at = piece as usize / 64;

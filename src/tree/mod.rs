@@ -337,7 +337,7 @@ impl NameSpace {
             Place::Stream { slot, stream: Stream::List } => {
                 self.generations.get(&slot).map_or(0, |g| g.head.list.len() as u64 * 32)
             }
-            Place::Stream { slot, stream: Stream::Pieces } => self.stream_len(slot),
+            Place::Stream { slot, stream: Stream::Pieces | Stream::Held } => self.stream_len(slot),
             Place::Info => self.info.as_ref().map_or(0, |text| text.len() as u64),
             Place::Status => self.status.len() as u64,
             Place::Log => self.log.iter().map(|line| line.len() as u64).sum(),
@@ -378,12 +378,13 @@ impl NameSpace {
         }
     }
 
+    /// Waits for the piece only where there is a ticket.
     fn read_piece(
         &mut self,
         slot: Slot,
         offset: u64,
         count: u32,
-        ticket: Ticket,
+        ticket: Option<Ticket>,
     ) -> Result<Answer<Bulk>, Error> {
         let generation = self.generations.get(&slot).ok_or(wire::ESTALE)?;
         let piece_len = u64::from(generation.head.piece_len);
@@ -392,10 +393,13 @@ impl NameSpace {
             return Ok(Answer::Bytes(Vec::new()));
         }
         if !generation.holds(piece) {
-            return match generation.pieces_count() {
-                Some(count) if piece >= count => Ok(Answer::Bytes(Vec::new())),
-                _ if generation.has_lost(piece) => Err(LOST),
-                _ => Ok(self.park(Wait::Piece(slot, piece), ticket)),
+            if generation.has_lost(piece) {
+                return Err(LOST);
+            }
+            let is_beyond = generation.pieces_count().is_some_and(|count| piece >= count);
+            return match ticket.filter(|_| !is_beyond) {
+                Some(ticket) => Ok(self.park(Wait::Piece(slot, piece), ticket)),
+                None => Ok(Answer::Bytes(Vec::new())),
             };
         }
         let len = generation.piece_len(piece).unwrap_or(0).saturating_sub(skip).min(count);
@@ -639,7 +643,10 @@ impl Tree for NameSpace {
             },
             Place::Plain { slot, entry } => self.read_data(slot, entry, offset, count, ticket),
             Place::Stream { slot, stream: Stream::Pieces } => {
-                self.read_piece(slot, offset, count, ticket)
+                self.read_piece(slot, offset, count, Some(ticket))
+            }
+            Place::Stream { slot, stream: Stream::Held } => {
+                self.read_piece(slot, offset, count, None)
             }
             Place::Stream { slot, stream: Stream::List } => {
                 let generation = self.generations.get(&slot).ok_or(wire::ESTALE)?;

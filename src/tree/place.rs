@@ -31,7 +31,8 @@ pub const CONTROLS: [(Place, &[u8]); 4] = [
 ];
 
 /// Names below `/.xget/<generation>`.
-pub const STREAMS: [(Stream, &[u8]); 2] = [(Stream::List, b"list"), (Stream::Pieces, b"pieces")];
+pub const STREAMS: [(Stream, &[u8]); 3] =
+    [(Stream::List, b"list"), (Stream::Pieces, b"pieces"), (Stream::Held, b"held")];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stream {
@@ -39,6 +40,8 @@ pub enum Stream {
     List,
     /// All pieces, each at its number times the piece length.
     Pieces,
+    /// The same, for those who do not wait: what is not here reads as empty.
+    Held,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -124,6 +124,18 @@ fn reads_of_what_is_not_here_wait_for_their_piece() {
 }
 
 #[test]
+fn who_does_not_wait_reads_what_is_not_here_as_empty() {
+    let (mut space, slot) = client();
+    let held = Place::Stream { slot, stream: Stream::Held };
+    let first = space.generation(slot).unwrap().head.count();
+    let offset = u64::from(first) * u64::from(space.generation(slot).unwrap().head.piece_len);
+    assert_eq!(text(space.read(opener(2), &held, offset, 99, ticket(2))), "");
+    assert_eq!(space.hold(slot, first), [], "nobody waits");
+    let answer = space.read(opener(2), &held, offset, 99, ticket(3));
+    assert!(matches!(answer, Ok(Answer::Bulk { what: Bulk::Piece { skip: 0, .. }, .. })));
+}
+
+#[test]
 fn a_conversation_is_the_masters_alone_and_ends_with_its_fid() {
     let (mut space, _) = master();
     let route = walk(&mut space, b"", ".xget/route").unwrap();

@@ -121,8 +121,11 @@ impl Clock {
         self.at(self.now_ns + ns, event);
     }
 
-    /// The next event; the time is then its time.
-    pub fn advance(&mut self) -> Option<Event> {
+    /// The next event before that time, which is then the time.
+    pub fn advance(&mut self, before_ns: u64) -> Option<Event> {
+        if self.heap.peek()?.0.at_ns >= before_ns {
+            return None;
+        }
         let Reverse(due) = self.heap.pop()?;
         self.now_ns = due.at_ns;
         Some(due.event)

@@ -40,6 +40,8 @@ pub struct Host {
     pub wrong_every: Option<u32>,
     /// Pieces on its disk: they outlive a crash.
     pub disk: PieceSet,
+    /// Whom the master named last, by stripe.
+    pub parents: Vec<u32>,
     pub tally: Tally,
 }
 
@@ -59,7 +61,6 @@ pub struct Tally {
     pub control_in_bytes: u64,
     pub control_out: u64,
     pub control_out_bytes: u64,
-    pub warnings: u64,
 }
 
 impl Host {
@@ -74,6 +75,7 @@ impl Host {
             stash: VecDeque::new(),
             wrong_every: None,
             disk: PieceSet::default(),
+            parents: Vec::new(),
             tally: Tally::default(),
         }
     }

@@ -14,7 +14,6 @@ pub struct Outcome {
     pub stored: u32,
     pub stored_again: u32,
     pub wrong: u32,
-    pub warnings: u64,
 }
 
 /// Of one run.
@@ -23,7 +22,6 @@ pub struct Report {
     pub seed: u64,
     pub pieces: u32,
     pub wire_ms: u64,
-    pub now_ms: u64,
     pub clients: Vec<Outcome>,
     /// Bulk bytes that left the master, in copies of the whole.
     pub copies: f64,
@@ -45,7 +43,6 @@ impl Report {
             seed: world.setup.seed,
             pieces: world.map.count() - world.map.head().count(),
             wire_ms: world.wire_ms(),
-            now_ms: world.clock.now_ms(),
             copies: world.network.links[0].bulk_up as f64 / total,
             received: down as f64 / total / clients.len() as f64,
             control_messages: master.control_in + master.control_out,
@@ -77,11 +74,12 @@ impl Report {
             if matches!(client.state, State::Down | State::Dark) {
                 continue;
             }
-            assert!(client.complete_ms.is_some(), "seed {}: incomplete {client:?}", self.seed);
-            assert_eq!(client.failures, [], "seed {}: {client:?}", self.seed);
-            assert_eq!(client.state, State::Over, "seed {}: {client:?}", self.seed);
-            assert_eq!(client.stored, self.pieces, "seed {}: {client:?}", self.seed);
-            assert_eq!(client.stored_again, 0, "seed {}: {client:?}", self.seed);
+            let what = format!("seed {}, host {}: {client:?}", self.seed, client.host);
+            assert!(client.complete_ms.is_some(), "incomplete: {what}");
+            assert_eq!(client.failures, [], "{what}");
+            assert_eq!(client.state, State::Over, "{what}");
+            assert_eq!(client.stored, self.pieces, "{what}");
+            assert_eq!(client.stored_again, 0, "{what}");
         }
         self
     }
@@ -119,6 +117,5 @@ fn outcome(world: &World, host: usize) -> Outcome {
         stored: at.disk.len(),
         stored_again: at.tally.stored_again,
         wrong: at.tally.wrong,
-        warnings: at.tally.warnings,
     }
 }

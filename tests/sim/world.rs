@@ -19,6 +19,7 @@ use xget::node::{
 use xget::serve::ConnId;
 use xget::spread::index::Index;
 use xget::spread::pieces::{IndexPieces, PieceMap};
+use xget::spread::talk::{Source, Tell};
 use xget::tree::Bulk;
 
 /// A peer whose machine is gone is given up by TCP's keepalive (os/socket.rs).
@@ -167,6 +168,15 @@ impl World {
         self.clock.at(ms * 1_000_000, Event::Fault { host, fault });
     }
 
+    /// Something befalls somebody within this time, or nothing that matters.
+    pub fn befall_one(&mut self, within_ms: u64) {
+        let faults = [Fault::Crash, Fault::PowerLoss, Fault::Freeze, Fault::Thaw];
+        let fault = faults[self.random(faults.len() as u64) as usize];
+        let host = 1 + self.random(u64::from(self.setup.nodes)) as u32;
+        let at_ms = self.random(within_ms);
+        self.fault_at(host, at_ms, fault);
+    }
+
     pub fn bytes_total(&self) -> u64 {
         self.setup.files.iter().sum()
     }
@@ -178,10 +188,7 @@ impl World {
 
     /// Until every client that lives has come to its end, or until that time.
     pub fn run_until(&mut self, limit_ms: u64) -> Report {
-        while let Some(event) = self.clock.advance() {
-            if self.clock.now_ms() >= limit_ms {
-                break;
-            }
+        while let Some(event) = self.clock.advance(limit_ms * 1_000_000) {
             self.happen(event);
             if self.unfinished == 0 {
                 break;
@@ -298,6 +305,9 @@ impl World {
                 let tally = &mut self.hosts[host as usize].tally;
                 tally.control_out += frames(&bytes).count() as u64;
                 tally.control_out_bytes += bytes.len() as u64;
+                if host == 0 {
+                    self.note_parents(conn, &bytes);
+                }
                 self.send(host, conn, Item::Frames(bytes));
             }
             Effect::SendBulk { conn, head, what, len, .. } => {
@@ -324,13 +334,38 @@ impl World {
             Effect::Checksum { slot, entry } => {
                 inputs.push_back(Input::Checksum { slot, entry, sum: Err(()) });
             }
-            Effect::Say(text) => self.say(host, &text),
-            Effect::Warn(text) => {
-                self.hosts[host as usize].tally.warnings += 1;
-                self.say(host, &text);
-            }
+            Effect::Say(text) | Effect::Warn(text) => self.say(host, &text),
             Effect::Exit { failures } => self.hosts[host as usize].tally.failures = failures,
         }
+    }
+
+    /// Reads what the master tells its clients: the trees, as they are meant.
+    fn note_parents(&mut self, id: ConnId, bytes: &[u8]) {
+        let Some(conn) = self.hosts[0].conn(id) else { return };
+        let child = self.conns[conn as usize].ends[0].host;
+        for text in frames(bytes).filter_map(|frame| std::str::from_utf8(frame.get(11..)?).ok()) {
+            for line in text.lines() {
+                if let Some(Tell::Parent { stripe, source }) = Tell::parse(line.as_bytes()) {
+                    let parent = match source {
+                        Source::Master => 0,
+                        Source::Node(addr) => host_of(addr),
+                    };
+                    let at = &mut self.hosts[child as usize].parents;
+                    at.resize(usize::from(self.setup.fan_out), 0);
+                    at[usize::from(stripe)] = parent;
+                }
+            }
+        }
+    }
+
+    /// How far below the master a host stands in a stripe.
+    pub fn level(&self, host: u32, stripe: usize) -> u32 {
+        let (mut at, mut level) = (host, 0);
+        while at != 0 && level < 1000 {
+            at = self.hosts[at as usize].parents.get(stripe).copied().unwrap_or(0);
+            level += 1;
+        }
+        level
     }
 
     fn say(&self, host: u32, text: &str) {

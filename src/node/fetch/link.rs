@@ -9,6 +9,7 @@ use crate::node::{Common, MSIZE};
 use crate::serve::ConnId;
 use crate::spread::digest::Digest;
 use crate::spread::talk::{Complaint, Source};
+use crate::spread::transfer::Ask;
 
 /// A connection that is not up by then is given up.
 const CONNECT_MS: u64 = 3_000;
@@ -27,13 +28,27 @@ const PIECES: Token = Token(1 << 40);
 const LIST: Token = Token(2 << 40);
 const LIST_READ: Token = Token(3 << 40);
 const PROBE: Token = Token(4 << 40);
+const HELD: Token = Token(5 << 40);
+/// ... or this and the number of a piece that we do not wait for.
+const UNAWAITED: u64 = 1 << 32;
 
 /// What a frame brought.
 pub(super) enum Got<'a> {
     Nothing,
     List(Vec<u8>),
-    Piece { piece: u32, len: u32, data: Option<&'a [u8]> },
-    Refused { piece: u32, why: String },
+    Piece {
+        piece: u32,
+        len: u32,
+        data: Option<&'a [u8]>,
+    },
+    /// It is not there, or not yet.
+    Absent {
+        piece: u32,
+    },
+    Refused {
+        piece: u32,
+        why: String,
+    },
 }
 
 enum State {
@@ -56,6 +71,8 @@ pub(super) struct Link {
     heard_ms: u64,
     probed_ms: Option<u64>,
     pieces: Fid,
+    /// Opened when help is first wanted.
+    held: Option<Fid>,
     list: Option<Fid>,
     list_bytes: Vec<u8>,
     list_len: u32,
@@ -75,6 +92,7 @@ impl Link {
             heard_ms: now_ms,
             probed_ms: None,
             pieces,
+            held: None,
             list: None,
             list_bytes: Vec::new(),
             list_len: 0,
@@ -112,17 +130,27 @@ impl Link {
     }
 
     /// Asks for a piece. While the open is under way the request waits with it.
-    pub fn ask_piece(&mut self, _common: &mut Common, now_ms: u64, piece: u32, piece_len: u32) {
+    pub fn ask_piece(&mut self, now_ms: u64, ask: Ask, piece_len: u32) {
         if self.client.outstanding() == 0 {
             // Silence before we asked for anything is no sign of death.
             self.heard(now_ms);
         }
-        let offset = u64::from(piece) * u64::from(piece_len);
-        self.client.read(self.pieces, offset, piece_len, Token(u64::from(piece)));
+        let piece = u64::from(ask.piece);
+        let offset = piece * u64::from(piece_len);
+        if ask.waits {
+            return self.client.read(self.pieces, offset, piece_len, Token(piece));
+        }
+        let fid = match self.held {
+            Some(fid) => fid,
+            None => open(&mut self.client, self.generation, b"held", HELD),
+        };
+        self.held = Some(fid);
+        self.client.read(fid, offset, piece_len, Token(UNAWAITED | piece));
     }
 
     pub fn forget(&mut self, common: &mut Common, piece: u32) {
         self.client.flush(Token(u64::from(piece)));
+        self.client.flush(Token(UNAWAITED | u64::from(piece)));
         self.flush(common);
     }
 
@@ -133,6 +161,9 @@ impl Link {
         match event {
             Some(Event::Opened { token: PIECES, .. }) => self.state = State::Open,
             Some(Event::Read { token: LIST_READ, data, .. }) => return Ok(self.list_part(data)),
+            Some(Event::Read { token, len: 0, .. }) if token.0 & UNAWAITED != 0 => {
+                return Ok(Got::Absent { piece: token.0 as u32 });
+            }
             Some(Event::Read { token, len, data }) => {
                 return Ok(Got::Piece { piece: token.0 as u32, len, data });
             }
@@ -141,6 +172,10 @@ impl Link {
             }
             Some(Event::Failed { token: LIST | LIST_READ, error }) => {
                 return Err(format!("has no list of the index: {}", error.text));
+            }
+            // It has no such file, for one.
+            Some(Event::Failed { token, .. }) if token.0 < HELD.0 && token.0 & UNAWAITED != 0 => {
+                return Ok(Got::Absent { piece: token.0 as u32 });
             }
             Some(Event::Failed { token, error }) if token.0 <= u64::from(u32::MAX) => {
                 return Ok(Got::Refused { piece: token.0 as u32, why: error.text.into_owned() });

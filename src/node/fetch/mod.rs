@@ -469,6 +469,7 @@ impl Fetch {
                 self.fed_ms = now_ms;
                 self.piece_arrived(common, now_ms, conn, piece, len, data);
             }
+            Ok(Got::Absent { piece }) => self.transfer.absent(Key(conn.0), piece, now_ms),
             Ok(Got::Refused { piece, why }) => self.refused(common, now_ms, conn, piece, &why),
             Err(why) => self.lose_link(common, conn, Complaint::Refused, &why, now_ms),
         }
@@ -749,9 +750,9 @@ impl Fetch {
         let moves = matches!(self.phase, Phase::Index | Phase::Moving);
         while moves
             && link.is_open()
-            && let Some(piece) = self.transfer.next_ask(Key(conn.0), now_ms)
+            && let Some(ask) = self.transfer.next_ask(Key(conn.0), now_ms)
         {
-            link.ask_piece(common, now_ms, piece, piece_len);
+            link.ask_piece(now_ms, ask, piece_len);
         }
         link.flush(common);
     }

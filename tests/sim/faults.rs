@@ -1,0 +1,149 @@
+//! Runs in which nodes, links and the master fail.
+
+use crate::clock::Fault;
+use crate::report::Report;
+use crate::world::{Setup, World};
+
+fn world(nodes: u32, seed: u64) -> World {
+    World::new(Setup { nodes, seed, ..Setup::default() })
+}
+
+/// The n-th of a hundred nodes and so on fail at random moments.
+fn with_faults(nodes: u32, seed: u64, percent: u32, fault: Fault) -> Report {
+    let mut world = world(nodes, seed);
+    world.start_all_within(10);
+    let wire_ms = world.wire_ms();
+    for _ in 0..nodes * percent / 100 {
+        let host = 1 + world.random(u64::from(nodes)) as u32;
+        let at_ms = 20 + world.random(wire_ms);
+        world.fault_at(host, at_ms, fault);
+    }
+    let report = world.run_until(200_000);
+    println!("{percent} % {fault:?}: {}", report.summary());
+    report.assert_sound();
+    report
+}
+
+#[test]
+fn some_crash() {
+    for (percent, times) in [(5, 2.0), (20, 2.5)] {
+        for seed in 1..4 {
+            with_faults(60, seed, percent, Fault::Crash).assert_within(times, 2.5);
+        }
+    }
+}
+
+#[test]
+fn some_lose_power() {
+    for (percent, times) in [(5, 6.0), (20, 9.0)] {
+        for seed in 1..4 {
+            with_faults(60, seed, percent, Fault::PowerLoss).assert_within(times, 4.0);
+        }
+    }
+}
+
+#[test]
+fn some_crash_and_begin_again_with_what_they_have() {
+    let mut world = world(30, 5);
+    world.start_all_within(10);
+    for host in [3, 9, 17] {
+        world.fault_at(host, 500, Fault::Crash);
+        world.start_at(host, 700);
+    }
+    let report = world.run_until(60_000);
+    report.assert_sound().assert_within(2.0, 2.0);
+    assert!(report.received < 1.1, "{}", report.summary());
+}
+
+#[test]
+fn some_freeze_for_good() {
+    for seed in 1..4 {
+        let mut world = world(40, seed);
+        world.start_all_within(10);
+        for host in [5, 23] {
+            world.fault_at(host, 300 + world.setup.seed * 50, Fault::Freeze);
+            // So that the run comes to an end.
+            world.fault_at(host, 40_000, Fault::Crash);
+        }
+        let report = world.run_until(100_000);
+        println!("{}", report.summary());
+        report.assert_sound().assert_within(6.0, 2.5);
+    }
+}
+
+#[test]
+fn some_freeze_and_thaw() {
+    for thaw_ms in [900, 4_000, 30_000] {
+        let mut world = world(30, thaw_ms);
+        world.start_all_within(10);
+        for host in [4, 11, 19] {
+            world.fault_at(host, 400, Fault::Freeze);
+            world.fault_at(host, thaw_ms, Fault::Thaw);
+        }
+        let report = world.run_until(100_000);
+        println!("{}", report.summary());
+        report.assert_sound();
+    }
+}
+
+#[test]
+#[ignore = "not so yet when it stands high"]
+fn a_slow_node_slows_nobody_else() {
+    for slow in [1, 7, 20] {
+        let mut world = World::new(Setup {
+            nodes: 30,
+            seed: slow as u64,
+            files: vec![400 * 128 * 1024],
+            ..Setup::default()
+        });
+        world.network.links[slow].up_bytes_s /= 10;
+        world.network.links[slow].down_bytes_s /= 10;
+        world.start_all_within(10);
+        let report = world.run_until(200_000);
+        let others = (1..=30).filter(|&host| host != slow as u32);
+        let worst = others.map(|host| report.multiple_of(host)).fold(0.0, f64::max);
+        println!("slow {slow}: others {worst:.3} {}", report.summary());
+        report.assert_sound();
+        assert!(worst < 1.25, "others took {worst} times the wire: {}", report.summary());
+        assert!(report.copies < 1.5, "{}", report.summary());
+    }
+}
+
+#[test]
+fn who_sends_wrong_bytes_is_banned() {
+    for (every, seed) in [(1, 1), (7, 2), (50, 3)] {
+        let mut world = world(30, seed);
+        world.hosts[6].wrong_every = Some(every);
+        world.start_all_within(10);
+        let report = world.run_until(60_000);
+        println!("{}", report.summary());
+        report.assert_sound().assert_within(3.0, 2.5);
+        let wrong: u32 = report.clients.iter().map(|client| client.wrong).sum();
+        assert!(wrong <= 2 * 16, "{wrong} pieces were wrong: {}", report.summary());
+    }
+}
+
+#[test]
+fn the_master_begins_again() {
+    for (down_ms, up_ms) in [(200, 700), (500, 5_000), (900, 2_000)] {
+        let mut world = world(20, down_ms);
+        world.start_all_within(10);
+        world.fault_at(0, down_ms, Fault::Crash);
+        world.start_at(0, up_ms);
+        let report = world.run_until(120_000);
+        println!("{}", report.summary());
+        report.assert_sound();
+        let last_ms = report.clients.iter().filter_map(|c| c.complete_ms).max();
+        let limit_ms = up_ms + 3 * report.wire_ms;
+        assert!(last_ms < Some(limit_ms), "{last_ms:?} {}", report.summary());
+    }
+}
+
+#[test]
+fn the_master_stands_still_for_a_while() {
+    let mut world = world(20, 3);
+    world.start_all_within(10);
+    world.fault_at(0, 400, Fault::Freeze);
+    world.fault_at(0, 12_000, Fault::Thaw);
+    world.run_until(120_000).assert_sound();
+}
