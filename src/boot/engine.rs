@@ -119,10 +119,7 @@ impl Fetcher for Engine {
 }
 
 fn error(failure: Failure) -> FetchError {
-    let text = match failure.what.as_str() {
-        "" => failure.why,
-        what => format!("{what}: {}", failure.why),
-    };
+    let text = failure.text();
     match failure.status {
         Status::Interrupted => FetchError::Stopped(text),
         Status::Connection => FetchError::Unreachable(text),

@@ -111,6 +111,16 @@ pub struct Failure {
     pub fatal: bool,
 }
 
+impl Failure {
+    /// What and why, for people.
+    pub fn text(&self) -> String {
+        match self.what.as_str() {
+            "" => self.why.clone(),
+            what => format!("{what}: {}", self.why),
+        }
+    }
+}
+
 /// What is to be done outside.
 #[derive(Debug)]
 pub enum Effect {

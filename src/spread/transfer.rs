@@ -209,6 +209,16 @@ impl Transfer {
         self.parents.iter().position(|p| p.key == key)
     }
 
+    /// How long the stripe's feeder owes a piece, when that is longer than
+    /// pieces take; else 0.
+    pub fn owed_ms(&self, stripe: usize, now_ms: u64) -> u64 {
+        let feeder = self.parents.iter().find(|p| Some(p.key) == self.feeders[stripe]);
+        let asked = feeder.into_iter().flat_map(|p| &p.asked);
+        let own = asked.filter(|a| self.stripe(a.piece) == stripe && self.is_open(a.piece));
+        let owed_ms = own.map(|a| now_ms.saturating_sub(a.since_ms)).max().unwrap_or(0);
+        if owed_ms > ENDGAME_FACTOR * self.latency_ms { owed_ms } else { 0 }
+    }
+
     /// The stripe is behind the others by more than windows explain.
     pub fn lags(&self, stripe: usize) -> bool {
         let least = self.missing.iter().copied().min().unwrap_or(0);
@@ -350,7 +360,7 @@ impl Transfer {
             _ => late_ms,
         };
         let may = |piece: u32| match self.feeders[self.stripe(piece)] == Some(key) {
-            true => own,
+            true => own && self.state[piece as usize] & ASKED < ASKED,
             false => {
                 !own && self.state[piece as usize] & ASKED < ASKED_MAX
                     && absent_until_ms[self.stripe(piece)] <= now_ms
@@ -493,6 +503,16 @@ mod tests {
         t.add_parent(Key(2), false);
         t.set_feeder(0, Some(Key(2)));
         assert_eq!(t.next_ask(Key(2), now_ms + ABSENT_MS), Some(Ask { piece: 0, waits: true }));
+    }
+
+    #[test]
+    fn what_a_feeder_owes_is_known_once_it_is_late() {
+        let mut t = transfer(2, 40);
+        assert_eq!(asks(&mut t, 0, 100).len(), WINDOW);
+        assert_eq!(t.owed_ms(0, 5_100), 5_000);
+        assert_eq!(t.owed_ms(1, 5_100), 0, "nothing was asked there");
+        t.latency_ms = 2_000;
+        assert_eq!(t.owed_ms(0, 5_100), 0, "pieces take that long here");
     }
 
     #[test]

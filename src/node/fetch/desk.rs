@@ -53,14 +53,16 @@ pub(super) struct Desk {
     conn: Option<ConnId>,
     state: State,
     retries_max: u32,
+    /// Tries that count against `retries_max`, and all of them.
     tries: u32,
+    attempts: u32,
     pub hashing: Option<(u64, u64)>,
 }
 
 impl Desk {
     pub fn new(addrs: Vec<SocketAddr>, retries_max: u32) -> Desk {
         let state = State::Idle { retry_ms: None };
-        Desk { addrs, at: 0, conn: None, state, retries_max, tries: 0, hashing: None }
+        Desk { addrs, at: 0, conn: None, state, retries_max, tries: 0, attempts: 0, hashing: None }
     }
 
     pub fn is(&self, conn: ConnId) -> bool {
@@ -147,7 +149,7 @@ impl Desk {
                 }
                 Tell::Generation { .. } => {
                     // It works: the next trouble is a new one.
-                    (self.hashing, self.tries) = (None, 0);
+                    (self.hashing, self.tries, self.attempts) = (None, 0, 0);
                 }
                 _ => {}
             }
@@ -221,6 +223,7 @@ impl Desk {
     ) -> Result<(), String> {
         let was_silent = matches!(&self.state, State::Up(up) if up.probed_ms.is_some());
         self.abandon(common);
+        self.attempts += 1;
         // While peers go on feeding, the master is not needed: keep trying.
         if !feeding {
             self.tries += if was_silent { SILENT_TRIES } else { 1 };
@@ -229,14 +232,23 @@ impl Desk {
             let tries = self.tries;
             return Err(format!("{why}; gave up after {tries} tries"));
         }
-        let delay_ms = (RETRY_MS_MIN << self.tries.min(8)).min(RETRY_MS_MAX);
+        let delay_ms = (RETRY_MS_MIN << self.attempts.min(8)).min(RETRY_MS_MAX);
         self.state = State::Idle { retry_ms: Some(now_ms + delay_ms) };
         let (tries, max) = (self.tries, self.retries_max);
         let addr = self.addr();
-        common.effects.push_back(Effect::Warn(format!(
-            "the master {addr}: {why}; trying again ({tries} of {max})"
-        )));
+        if !feeding {
+            let text = format!("the master {addr}: {why}; trying again ({tries} of {max})");
+            common.effects.push_back(Effect::Warn(text));
+        } else if self.attempts == 1 {
+            let text = format!("the master {addr}: {why}; going on with the peers");
+            common.effects.push_back(Effect::Warn(text));
+        }
         Ok(())
+    }
+
+    /// There is a conversation.
+    pub fn is_up(&self) -> bool {
+        matches!(&self.state, State::Up(up) if up.probed_ms.is_none())
     }
 
     /// Closes the connection for good.

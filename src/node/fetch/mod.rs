@@ -12,7 +12,7 @@ use crate::serve::ConnId;
 use crate::spread::digest::Digest;
 use crate::spread::index::{Index, Kind, PIECE_LEN_MAX, PIECE_LEN_MIN};
 use crate::spread::pieces::{IndexPieces, PieceMap};
-use crate::spread::talk::{Ask, Complaint, Source, Tally, Tell};
+use crate::spread::talk::{Ask, Complaint, LINE_LEN_MAX, Source, Tally, Tell, VERSION};
 use crate::spread::transfer::{Key, Transfer};
 use crate::tree::{Content, Generation, Notice, Slot};
 use desk::Desk;
@@ -29,6 +29,9 @@ const HELD_UP_FADES: u64 = 64;
 const PROGRESS_MS: u64 = 2_000;
 /// A stripe that lags this long is taken from its parent.
 const SLOW_MS: u64 = 5_000;
+/// A piece that a living parent owes for this long is asked of the master: it
+/// may never come, and whoever gives nothing must not hold up the others.
+const STARVED_MS: u64 = 15_000;
 /// Nothing at all arrived for this long, from nobody: it will not any more.
 const DROUGHT_MS: u64 = 60_000;
 /// After that many parents of one stripe failed, the master is asked itself,
@@ -149,6 +152,8 @@ pub(super) struct Fetch {
     content: Option<Rc<Content>>,
     tally: Tally,
     failures: Vec<Failure>,
+    /// The master was told to give our children to others.
+    is_withdrawn: bool,
 }
 
 impl Fetch {
@@ -173,10 +178,23 @@ impl Fetch {
             content: None,
             tally: Tally::default(),
             failures: Vec::new(),
+            is_withdrawn: false,
         }
     }
 
     pub fn start(&mut self, common: &mut Common, now_ms: u64) {
+        let len = self.join_ask().line().len();
+        if len > LINE_LEN_MAX {
+            return self.fail(
+                common,
+                Failure {
+                    status: Status::Source,
+                    what: String::new(),
+                    why: format!("the sources take {len} bytes, allowed are {LINE_LEN_MAX}; name a directory above them"),
+                    fatal: true,
+                },
+            );
+        }
         self.desk.connect(common, now_ms);
     }
 
@@ -259,9 +277,13 @@ impl Fetch {
         }
     }
 
-    fn join(&mut self, common: &mut Common, now_ms: u64) {
+    fn join_ask(&self) -> Ask {
         let (port, sources) = (self.options.port, self.options.sources.clone());
-        let ask = Ask::Join { version: crate::spread::talk::VERSION, port, sources };
+        Ask::Join { version: VERSION, port, sources }
+    }
+
+    fn join(&mut self, common: &mut Common, now_ms: u64) {
+        let ask = self.join_ask();
         self.desk.connected(common, now_ms, &ask);
         if let Some(greeting) = self.options.greeting.take() {
             self.desk.log(common, &greeting);
@@ -273,6 +295,9 @@ impl Fetch {
         log::debug!(target: "client", "the master says: {}", tell.line().trim_end());
         match tell {
             Tell::Wait { .. } => {}
+            // It came back when all was in place already: it only has to know.
+            Tell::Generation { .. } if self.is_settled() => self.report(common),
+            _ if self.is_settled() => {}
             Tell::Error { errno, text } => {
                 let status = if errno == 2 { Status::Source } else { Status::Connection };
                 self.fail(common, Failure { status, what: String::new(), why: text, fatal: true });
@@ -542,7 +567,20 @@ impl Fetch {
     /// The whole index is here and verified.
     fn index_complete(&mut self, common: &mut Common) {
         let (Some(generation), Some(slot)) = (self.head(common), self.slot) else { return };
-        let index = match Index::decode(&generation.index_bytes) {
+        let decoded = Index::decode(&generation.index_bytes);
+        let index = match decoded {
+            Ok(index) if index.piece_len != generation.head.piece_len => {
+                let why = "its pieces have not the length that was announced";
+                return self.fail(
+                    common,
+                    Failure {
+                        status: Status::Verification,
+                        what: "the index".into(),
+                        why: why.into(),
+                        fatal: true,
+                    },
+                );
+            }
             Ok(index) => index,
             Err(malformed) => {
                 return self.fail(
@@ -584,6 +622,12 @@ impl Fetch {
                 _ => continue,
             };
             let path = printable(&index.path(number as u32));
+            let was_named = entry.parent == 0 && !index.root_described;
+            if entry.kind == Kind::Special && was_named {
+                let (status, why) = (Status::Source, why.to_string());
+                self.failures.push(Failure { status, what: path, why, fatal: false });
+                continue;
+            }
             common.effects.push_back(Effect::Warn(format!("{path}: {why}")));
         }
         if unread > 0 {
@@ -681,7 +725,8 @@ impl Fetch {
                 if fatal {
                     return self.fail(common, failure);
                 }
-                self.failures.push(failure);
+                // What failed is said when all is finished.
+                self.withdraw(common);
                 self.fill(common, now_ms, conn);
             }
         }
@@ -690,6 +735,17 @@ impl Fetch {
     fn forget(&mut self, common: &mut Common, piece: u32) {
         for key in self.transfer.give_up(piece) {
             self.flush_ask(common, key, piece);
+        }
+        if let Some(slot) = self.slot {
+            let tickets = common.space.lose(slot, piece);
+            common.wakes.extend(tickets);
+        }
+    }
+
+    /// What we cannot have, others cannot have from us.
+    fn withdraw(&mut self, common: &mut Common) {
+        if !std::mem::replace(&mut self.is_withdrawn, true) {
+            self.desk.ask(common, &Ask::Leave);
         }
     }
 
@@ -719,6 +775,7 @@ impl Fetch {
             }
         };
         self.forget(common, piece);
+        self.withdraw(common);
         if !self.failures.iter().any(|f| f.what == what) {
             self.failures.push(Failure { status, what, why: why.into(), fatal: false });
         }
@@ -823,15 +880,19 @@ impl Fetch {
     /// A stripe whose parent lives but stays behind gets another.
     fn look_for_slow(&mut self, common: &mut Common, now_ms: u64) {
         for stripe in 0..self.feeders.len() {
-            if !self.transfer.lags(stripe) {
+            let owed_ms = self.transfer.owed_ms(stripe, now_ms);
+            if !self.transfer.lags(stripe) && owed_ms < SLOW_MS {
                 self.lagging_since_ms[stripe] = None;
                 continue;
             }
-            let since = *self.lagging_since_ms[stripe].get_or_insert(now_ms);
+            let since = *self.lagging_since_ms[stripe].get_or_insert(now_ms - owed_ms);
             let Some(source @ Source::Node(_)) = self.feeders[stripe] else { continue };
-            if now_ms >= since + SLOW_MS {
+            if owed_ms >= STARVED_MS && self.desk.is_up() {
+                // It lives, and gives nothing, and nobody else was named.
+                self.set_feeder(common, now_ms, stripe as u8, Source::Master);
+            } else if now_ms >= since + SLOW_MS {
                 // It goes on feeding until the master names another.
-                self.lagging_since_ms[stripe] = None;
+                self.lagging_since_ms[stripe] = Some(now_ms);
                 let complaint = Complaint::Slow;
                 self.desk.ask(common, &Ask::Replace { stripe: stripe as u8, source, complaint });
             }
@@ -867,14 +928,19 @@ impl Fetch {
         self.failures.extend(failures);
         self.finished_ms = now_ms;
         self.tally.elapsed_ms = now_ms - self.started_ms;
-        if self.failures.is_empty() {
-            self.desk.ask(common, &Ask::Done(self.tally));
-        } else {
-            let first = &self.failures[0];
-            let text = format!("failed: {}: {}", first.what, first.why);
-            self.desk.log(common, &text);
-        }
+        self.report(common);
         self.phase = Phase::Reporting { until_ms: now_ms + REPORT_MS };
+    }
+
+    /// How it ended, for the master.
+    fn report(&mut self, common: &mut Common) {
+        match self.failures.first().map(Failure::text) {
+            None => self.desk.ask(common, &Ask::Done(self.tally)),
+            Some(first) => {
+                self.withdraw(common);
+                self.desk.log(common, &format!("failed: {first}"));
+            }
+        }
     }
 
     /// What is here stays for the next run; children are given to others.
@@ -917,7 +983,7 @@ impl Fetch {
         if self.phase == Phase::Over {
             return;
         }
-        self.desk.log(common, &format!("failed: {}: {}", failure.what, failure.why));
+        self.desk.log(common, &format!("failed: {}", failure.text()));
         self.failures.push(failure);
         self.exit(common);
     }
