@@ -64,7 +64,8 @@ fn fetch_from(scratch: &Scratch, addr: &str, options: &[&str]) -> (Ended, PathBu
 }
 
 fn nothing_in(dest: &PathBuf) -> bool {
-    let names = fs::read_dir(dest).map(|names| names.flatten().collect()).unwrap_or(Vec::new());
+    let names: Vec<fs::DirEntry> =
+        fs::read_dir(dest).map(|names| names.flatten().collect()).unwrap_or_default();
     names.iter().all(|entry| entry.file_name().to_string_lossy().starts_with(".xget-"))
 }
 
