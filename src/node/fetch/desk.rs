@@ -16,6 +16,8 @@ const PROBE_AFTER_MS: u64 = 3_000;
 const PROBE_WAIT_MS: u64 = 5_000;
 /// A master that was frozen cost so much time that it counts as several tries.
 const SILENT_TRIES: u32 = 4;
+/// A master that lives says at least that it is hashing, and that every second.
+const JOIN_MS: u64 = 15_000;
 /// Between two tries: doubles from the first to the second.
 const RETRY_MS_MIN: u64 = 250;
 const RETRY_MS_MAX: u64 = 1_000;
@@ -39,6 +41,8 @@ struct Up {
     client: Client,
     route: Fid,
     log: Fid,
+    /// Until when it has to answer the join.
+    answer_by_ms: Option<u64>,
     heard_ms: u64,
     probed_ms: Option<u64>,
     /// The start of a line whose end has not come yet.
@@ -91,6 +95,7 @@ impl Desk {
             client,
             route,
             log,
+            answer_by_ms: Some(now_ms + JOIN_MS),
             heard_ms: now_ms,
             probed_ms: None,
             partial: Vec::new(),
@@ -117,6 +122,10 @@ impl Desk {
         let State::Up(up) = &mut self.state else { return Ok(Vec::new()) };
         let event = up.client.handle_frame(frame).map_err(|broken| broken.to_string())?;
         match event {
+            // A conversation has no end: reading again would be told so again.
+            Some(Event::Read { token: ROUTE_READ, len: 0, .. }) => {
+                return Err("it ended the conversation".into());
+            }
             Some(Event::Read { token: ROUTE_READ, data, .. }) => {
                 up.partial.extend_from_slice(data.unwrap_or_default());
                 up.client.read(up.route, 0, ANSWER_LEN_MAX, ROUTE_READ);
@@ -143,6 +152,8 @@ impl Desk {
         while let Some(end) = up.partial.iter().position(|&b| b == b'\n') {
             let line: Vec<u8> = up.partial.drain(..=end).collect();
             let tell = Tell::parse(&line).ok_or("it said what this version does not understand")?;
+            let waits = matches!(tell, Tell::Wait { .. });
+            up.answer_by_ms = waits.then_some(up.heard_ms + JOIN_MS);
             match tell {
                 Tell::Wait { done_bytes, total_bytes } => {
                     self.hashing = Some((done_bytes, total_bytes));
@@ -195,6 +206,9 @@ impl Desk {
             }
             State::Connecting { since_ms } if now_ms >= *since_ms + CONNECT_MS => {
                 return Some("no answer to the connection".into());
+            }
+            State::Up(up) if up.answer_by_ms.is_some_and(|by| now_ms >= by) => {
+                return Some(format!("it did not answer for {} s", JOIN_MS / 1000));
             }
             State::Up(up) => match up.probed_ms {
                 Some(probed) if now_ms >= probed + PROBE_WAIT_MS => {

@@ -523,7 +523,12 @@ impl Fetch {
             }
             Err(_) => {
                 let why = "sent a list of the index that is not what its digest says";
+                let from_master =
+                    self.links.get(&conn).is_some_and(|link| link.source == Source::Master);
                 self.lose_link(common, conn, Complaint::Wrong, why, now_ms);
+                if from_master {
+                    self.give_up(common, 0, Status::Verification, why);
+                }
             }
         }
     }
@@ -791,6 +796,8 @@ impl Fetch {
         }
         let stripe = piece as usize % self.feeders.len();
         if self.feeders[stripe] == Some(source) {
+            let text = format!("{}: has not got a piece: {why}", self.source_name(source));
+            common.effects.push_back(Effect::Warn(text));
             self.replace(common, now_ms, stripe, source, Complaint::Refused);
         }
     }

@@ -1,0 +1,317 @@
+//! What goes wrong outside of the program, and what it says of it.
+
+#![allow(clippy::unwrap_used)] // in tests a panic is the report
+
+mod support;
+
+use nix::sys::signal::Signal;
+use std::fs;
+use std::os::unix::fs::FileExt;
+use std::process::Command;
+use support::proc::{Master, Proc, command, xget};
+use support::tree::{assert_nothing_half, assert_same, look};
+use support::{Scratch, fake, lacks, lacks_root, noise, until};
+
+fn sha256(path: &std::path::Path) -> String {
+    let output = Command::new("sha256sum").arg(path).output().unwrap();
+    String::from_utf8_lossy(&output.stdout).split_whitespace().next().unwrap().into()
+}
+
+#[test]
+fn usage_is_refused_with_status_2() {
+    let scratch = Scratch::new();
+    for args in [&["-n", "localhost", "."][..], &["--nonsense"], &[], &["-n", "x:y:z", ".", "d"]] {
+        let mut wrong = xget();
+        wrong.args(args).current_dir(&scratch.path);
+        Proc::start(wrong, &scratch).wait().expect(2).says("xget: ");
+    }
+    for (option, words) in [("--help", "exit status"), ("--version", "xget ")] {
+        let mut right = xget();
+        right.arg(option);
+        Proc::start(right, &scratch).wait().expect(0).says(words);
+    }
+}
+
+#[test]
+fn no_master_is_a_clear_error_after_the_tries() {
+    let scratch = Scratch::new();
+    let dest = scratch.join("dest");
+    let begin = |host: &str, retries: &str| {
+        let mut fetching = xget();
+        fetching.args(["-n", host, "-r", retries, "."]).arg(&dest);
+        Proc::start(fetching, &scratch)
+    };
+    // Nobody listens on port 1.
+    begin("127.0.0.1:1", "0").wait().expect(3).says("refused").within(2);
+    let tried = begin("127.0.0.1:1", "2").wait().expect(3).says("gave up after 3 tries");
+    assert_eq!(tried.err.matches("trying again").count(), 2, "{}", tried.err);
+    begin("no-such-host.invalid:1", "1").wait().expect(3).says("no-such-host.invalid");
+    assert!(!dest.exists());
+    // It waits for one that comes up later.
+    let source = scratch.dir("source");
+    fs::write(source.join("file"), b"late").unwrap();
+    let early = Master::start(&scratch, &source, &[]);
+    let port = early.port;
+    drop(early);
+    let waiting = begin(&format!("127.0.0.1:{port}"), "20");
+    until("it has tried", 10, || waiting.err().contains("trying again"));
+    let _late = Master::on(port, &scratch, &source, &[]);
+    waiting.wait().expect(0);
+    assert_same(&source, &dest);
+}
+
+#[test]
+fn a_missing_source_is_status_4() {
+    let scratch = Scratch::new();
+    let source = scratch.dir("source");
+    fs::write(source.join("there"), b"1").unwrap();
+    let master = Master::start(&scratch, &source, &[]);
+    let dest = scratch.join("dest");
+    let args = |names: &[&str]| {
+        let names = names.iter().map(std::ffi::OsString::from);
+        names.chain([dest.clone().into_os_string()]).collect::<Vec<_>>()
+    };
+    master.fetch(&scratch, args(&["nothere"])).expect(4).says("nothere").within(3);
+    master.fetch(&scratch, args(&["there", "not/here"])).expect(4).says("not/here");
+    master.fetch(&scratch, args(&["../../etc/passwd"])).expect(4);
+    assert!(!dest.exists());
+    // And what cannot be served at all ends the master.
+    let gone = Master::on(master.port + 1, &scratch, scratch.join("gone"), &[]);
+    gone.proc.wait().expect(1).says("gone");
+    let taken = Master::on(master.port, &scratch, &source, &[]);
+    taken.proc.wait().expect(1).says("cannot listen");
+}
+
+#[test]
+fn a_wrong_digest_leaves_nothing() {
+    let scratch = Scratch::new();
+    let source = scratch.dir("source");
+    fs::write(source.join("image"), noise(1, 3_000_000)).unwrap();
+    fs::write(source.join("other"), noise(2, 3_000)).unwrap();
+    let master = Master::start(&scratch, &source, &[]);
+    let blake3 = format!("blake3:{}", blake3::hash(&noise(1, 3_000_000)));
+    let sha256 = format!("sha256:{}", sha256(&source.join("image")));
+    let printed = |names: &[&str]| {
+        let mut printing = xget();
+        printing.arg("--print-digest").arg(&source).args(names);
+        Proc::start(printing, &scratch).wait().expect(0).out.trim().to_string()
+    };
+    let fetch = |number: usize, digest: &str, name: &str| {
+        let dest = scratch.join(format!("dest{number}"));
+        let args = ["--digest".as_ref(), digest.as_ref(), name.as_ref(), dest.as_os_str()];
+        (master.fetch(&scratch, args), dest)
+    };
+    let right = [
+        (blake3.clone(), "image"),
+        (sha256.clone(), "image"),
+        (printed(&["image"]), "image"),
+        (printed(&[]), "."),
+    ];
+    for (number, (digest, name)) in right.iter().enumerate() {
+        let (ended, dest) = fetch(number, digest, name);
+        ended.expect(0);
+        assert_eq!(fs::read(dest.join("image")).unwrap(), noise(1, 3_000_000));
+    }
+    let wrong = [
+        (blake3.clone(), "other"),
+        (sha256.clone(), "other"),
+        (sha256, "."),
+        (format!("blake3:{}", "0".repeat(64)), "."),
+        (printed(&["other"]), "."),
+    ];
+    for (number, (digest, name)) in wrong.iter().enumerate() {
+        let (ended, dest) = fetch(10 + number, digest, name);
+        ended.expect(5).says(&digest[..7]).within(5);
+        assert!(!dest.join("other").exists() && !dest.join("image").exists(), "{name} {digest}");
+    }
+}
+
+/// Fetches into a file system of that size; gives what is in it afterwards.
+fn fetch_into_tmpfs(master: &Master, scratch: &Scratch, options: &str) -> (i32, String, String) {
+    let dest = scratch.dir("small");
+    let script = "mount -t tmpfs -o \"$1\" none \"$2\" && shift && cd \"$1\" && shift && \"$@\"; \
+                  status=$?; echo; echo \"left: $(ls -A d 2>/dev/null | tr '\\n' ' ')\"; \
+                  exit $status";
+    let mut fetching = command("unshare");
+    fetching.args(["-m", "sh", "-c", script, "sh", options]).arg(&dest);
+    fetching.args([support::proc::XGET, "-n", &master.addr(), "--linger", "0", ".", "d"]);
+    let ended = Proc::start(fetching, scratch).wait();
+    let left = ended.out.lines().find(|line| line.starts_with("left:")).unwrap_or("").to_string();
+    (ended.status, ended.err, left)
+}
+
+#[test]
+fn a_full_disk_is_status_6_and_nothing_half() {
+    if lacks_root() || lacks(&["unshare", "mount"]) {
+        return;
+    }
+    let scratch = Scratch::new();
+    let source = scratch.dir("source");
+    fs::write(source.join("big"), noise(1, 8 << 20)).unwrap();
+    fs::write(source.join("small"), b"small").unwrap();
+    let master = Master::start(&scratch, &source, &[]);
+    let (status, err, left) = fetch_into_tmpfs(&master, &scratch, "size=4m");
+    assert_eq!(status, 6, "{err}");
+    assert!(err.contains("not enough room"), "{err}");
+    assert!(!left.contains("big"), "{left}");
+    let (status, err, _) = fetch_into_tmpfs(&master, &scratch, "size=20m,nr_inodes=2");
+    assert_eq!(status, 6, "{err}");
+    let (status, err, left) = fetch_into_tmpfs(&master, &scratch, "size=20m");
+    assert_eq!((status, err.as_str()), (0, ""));
+    assert!(left.contains("big"), "{left}");
+}
+
+#[test]
+fn a_destination_that_cannot_be_is_status_6() {
+    let scratch = Scratch::new();
+    let source = scratch.dir("source");
+    fs::create_dir(source.join("dir")).unwrap();
+    fs::write(source.join("dir/file"), b"1").unwrap();
+    fs::write(source.join("file"), b"2").unwrap();
+    let master = Master::start(&scratch, &source, &[]);
+    fs::write(scratch.join("plain"), b"in the way").unwrap();
+    let plain = scratch.join("plain");
+    master.fetch(&scratch, [".".as_ref(), plain.as_os_str()]).expect(6).says("not a directory");
+    let below = plain.join("below");
+    master.fetch(&scratch, [".".as_ref(), below.as_os_str()]).expect(6);
+    assert_eq!(fs::read(&plain).unwrap(), b"in the way");
+    // One thing in the way of one file does not keep the others from coming.
+    let dest = scratch.dir("dest");
+    fs::create_dir_all(dest.join("file/full")).unwrap();
+    let ended = master.fetch(&scratch, [".".as_ref(), dest.as_os_str()]);
+    ended.expect(6).says("in the way").says("file");
+    assert_eq!(fs::read(dest.join("dir/file")).unwrap(), b"1");
+    assert!(dest.join("file/full").exists());
+}
+
+/// Serves 48 MB, changes the file when a quarter of it has passed.
+fn change_in_the_middle(change: impl FnOnce(&std::path::Path)) {
+    let scratch = Scratch::new();
+    let source = scratch.dir("source");
+    let (old, path) = (noise(1, 48 << 20), source.join("big"));
+    fs::write(&path, &old).unwrap();
+    let master = Master::start(&scratch, &source, &[]);
+    let slow = fake::Throttle::start(master.port, 16 << 20);
+    let copy = scratch.join("copy");
+    let mut fetching = xget();
+    fetching.args(["-n", &slow.addr(), "--linger", "0", "."]).arg(&copy);
+    let client = Proc::start(fetching, &scratch);
+    until("a part has passed", 20, || slow.passed_bytes() > 12 << 20);
+    change(&path);
+    let ended = client.wait().within(30);
+    let got = fs::read(copy.join("big")).ok();
+    match ended.status {
+        0 => assert!(got == Some(old) || got == fs::read(&path).ok(), "a mixture"),
+        4 => {
+            assert!(ended.err.contains("change"), "{}", ended.err);
+            assert!(got.is_none(), "not whole, and under its name");
+        }
+        status => panic!("{status}: {}", ended.err),
+    }
+    // Again, and it is the new one, from the same master: at the latest when
+    // it has looked at its tree.
+    until("the new contents are served", 15, || {
+        let again = master.fetch(&scratch, [".".as_ref(), copy.as_os_str()]);
+        again.status == 0 && fs::read(copy.join("big")).ok() == fs::read(&path).ok()
+    });
+    until("all of it is served", 15, || {
+        let again = master.fetch(&scratch, [".".as_ref(), copy.as_os_str()]);
+        again.status == 0 && look(&copy) == look(&source)
+    });
+}
+
+#[test]
+fn a_source_rewritten_during_the_fetch_is_never_mixed() {
+    change_in_the_middle(|path| {
+        let file = fs::OpenOptions::new().write(true).open(path).unwrap();
+        file.write_all_at(&noise(9, 8 << 20), 30 << 20).unwrap();
+    });
+}
+
+#[test]
+fn a_source_replaced_during_the_fetch_is_never_mixed() {
+    change_in_the_middle(|path| {
+        let new = path.with_file_name("new");
+        fs::write(&new, noise(8, 40 << 20)).unwrap();
+        fs::rename(&new, path).unwrap();
+    });
+}
+
+#[test]
+fn a_source_cut_short_during_the_fetch_is_never_mixed() {
+    change_in_the_middle(|path| {
+        fs::OpenOptions::new().write(true).open(path).unwrap().set_len(1 << 20).unwrap();
+    });
+}
+
+#[test]
+fn a_replaced_image_is_served_without_a_restart() {
+    let scratch = Scratch::new();
+    let source = scratch.dir("source");
+    fs::write(source.join("image"), noise(1, 1_000_000)).unwrap();
+    let master = Master::start(&scratch, &source, &[]);
+    let copy = scratch.join("copy");
+    let args = [".".as_ref(), copy.as_os_str()];
+    master.fetch(&scratch, args).expect(0);
+    // Told by a signal, the master looks at once.
+    fs::write(source.join("image"), noise(2, 1_000_000)).unwrap();
+    master.proc.signal(Signal::SIGHUP);
+    until("it is hashed again", 10, || master.proc.out().matches(" serving ").count() == 2);
+    master.fetch(&scratch, args).expect(0);
+    assert_same(&source, &copy);
+    // Not told, it looks when somebody joins some seconds after its last look.
+    fs::write(source.join("image"), noise(3, 1_000_000)).unwrap();
+    fs::write(source.join("one more"), b"new").unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(5200));
+    master.fetch(&scratch, args).expect(0);
+    assert_same(&source, &copy);
+}
+
+#[test]
+fn a_cache_of_digests_is_kept_and_not_believed_blindly() {
+    let scratch = Scratch::new();
+    let source = scratch.dir("source");
+    fs::write(source.join("image"), noise(1, 5_000_000)).unwrap();
+    let cache = scratch.join("cache");
+    let copy = scratch.join("copy");
+    let options = ["--cache", cache.to_str().unwrap()];
+    let fetch = || {
+        let master = Master::start(&scratch, &source, &options);
+        master.fetch(&scratch, [".".as_ref(), copy.as_os_str()]).expect(0);
+        assert_same(&source, &copy);
+    };
+    // What has just changed is not kept yet.
+    std::thread::sleep(std::time::Duration::from_millis(3100));
+    fetch();
+    assert!(cache.exists());
+    fetch();
+    // As long, and of the same time, but not the same.
+    let mtime = fs::metadata(source.join("image")).unwrap().modified().unwrap();
+    fs::write(source.join("image"), noise(2, 5_000_000)).unwrap();
+    fs::File::options()
+        .write(true)
+        .open(source.join("image"))
+        .unwrap()
+        .set_modified(mtime)
+        .unwrap();
+    fs::remove_dir_all(&copy).unwrap();
+    fetch();
+    fs::write(&cache, b"rubbish").unwrap();
+    fetch();
+}
+
+#[test]
+fn the_disk_of_a_read_only_destination() {
+    if lacks_root() || lacks(&["unshare", "mount"]) {
+        return;
+    }
+    let scratch = Scratch::new();
+    let source = scratch.dir("source");
+    fs::write(source.join("file"), noise(1, 100_000)).unwrap();
+    let master = Master::start(&scratch, &source, &[]);
+    let (status, err, left) = fetch_into_tmpfs(&master, &scratch, "ro");
+    assert_eq!(status, 6, "{err}");
+    assert!(err.contains("Read-only") || err.contains("EROFS"), "{err}");
+    assert!(!left.contains("file"), "{left}");
+    assert_nothing_half(&source, &scratch.join("small/d"));
+}

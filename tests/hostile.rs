@@ -1,0 +1,317 @@
+//! Masters and peers that lie, break off, or never answer: the client ends in
+//! a bounded time with the right status, and what is not right is nowhere.
+
+#![allow(clippy::unwrap_used)] // in tests a panic is the report
+
+mod support;
+
+use std::fs;
+use std::path::PathBuf;
+use support::fake::{Act, Fake};
+use support::proc::{Ended, Master, Proc, xget};
+use support::reader::Reader;
+use support::{Scratch, noise, until};
+use xget::spread::digest::{self, Digest};
+use xget::spread::index::{Entry, Index, Kind};
+use xget::spread::pieces::IndexPieces;
+
+const PIECE_LEN: u32 = 4096;
+
+fn file(name: &[u8], contents: &[u8]) -> Entry {
+    let digest = digest::Digest(*blake3::hash(contents).as_bytes());
+    let (name, size) = (name.into(), contents.len() as u64);
+    Entry { name, kind: Kind::File, size, digest, mode: 0o644, ..Entry::bare_root() }
+}
+
+/// A served tree of small files, whose contents follow the index.
+fn index_of(files: &[(&[u8], &[u8])]) -> Index {
+    let mut entries = vec![Entry::bare_root()];
+    entries.extend(files.iter().map(|(name, contents)| file(name, contents)));
+    Index { piece_len: PIECE_LEN, root_described: true, entries, lists: Vec::new() }
+}
+
+/// A master that serves these bytes as the index and these as the contents.
+fn fake_master(index: Vec<u8>, contents: Vec<u8>, announce: Option<String>) -> Fake {
+    let head = IndexPieces::of(&index, PIECE_LEN);
+    let list: Vec<u8> = head.list.iter().flat_map(|digest| digest.0).collect();
+    let said = announce.unwrap_or_else(|| {
+        format!("generation {} {} {PIECE_LEN} 1\n", head.generation, head.index_len)
+    });
+    let said = format!("{said}parent 0 me\n");
+    let told = std::sync::atomic::AtomicBool::new(false);
+    let start = u64::from(head.count()) * u64::from(PIECE_LEN);
+    Fake::start(move |path, offset, count| {
+        let slice = |bytes: &[u8], from: u64| {
+            let from = (from as usize).min(bytes.len());
+            Act::Bytes(bytes[from..bytes.len().min(from + count as usize)].to_vec())
+        };
+        match path.rsplit('/').next() {
+            Some("route") if told.swap(true, std::sync::atomic::Ordering::Relaxed) => Act::Park,
+            Some("route") => Act::Bytes(said.clone().into_bytes()),
+            Some("list") => slice(&list, offset),
+            Some("pieces") if offset < start => slice(&index, offset),
+            Some("pieces") => slice(&contents, offset - start),
+            _ => Act::Park,
+        }
+    })
+}
+
+fn fetch_from(scratch: &Scratch, addr: &str, options: &[&str]) -> (Ended, PathBuf) {
+    let dest = scratch.join(format!("dest{}", support::unique()));
+    let mut fetching = xget();
+    fetching.args(["-n", addr, "-r", "0", "--linger", "0"]).args(options).arg(".").arg(&dest);
+    (Proc::start(fetching, scratch).wait().within(30), dest)
+}
+
+fn nothing_in(dest: &PathBuf) -> bool {
+    let names: Vec<fs::DirEntry> =
+        fs::read_dir(dest).map(|names| names.flatten().collect()).unwrap_or_default();
+    names.iter().all(|entry| entry.file_name().to_string_lossy().starts_with(".xget-"))
+}
+
+#[test]
+fn the_fake_master_is_good_enough_to_be_believed() {
+    let scratch = Scratch::new();
+    let contents = b"hello".to_vec();
+    let fake = fake_master(index_of(&[(b"a", &contents)]).encode(), contents.clone(), None);
+    let (ended, dest) = fetch_from(&scratch, &fake.addr(), &[]);
+    ended.expect(0);
+    assert_eq!(fs::read(dest.join("a")).unwrap(), contents);
+    assert!(fake.written().iter().any(|line| line.starts_with("done ")), "{:?}", fake.written());
+}
+
+#[test]
+fn wrong_bytes_from_the_master_are_status_5() {
+    let scratch = Scratch::new();
+    let index = index_of(&[(b"a", b"hello")]).encode();
+    let fake = fake_master(index, b"HELLO".to_vec(), None);
+    let (ended, dest) = fetch_from(&scratch, &fake.addr(), &[]);
+    ended.expect(5).says("digest");
+    assert!(nothing_in(&dest));
+    let index = index_of(&[(b"a", b"hello")]).encode();
+    let fake = fake_master(index, b"hel".to_vec(), None);
+    let (ended, dest) = fetch_from(&scratch, &fake.addr(), &[]);
+    ended.expect(5);
+    assert!(nothing_in(&dest));
+}
+
+#[test]
+fn names_that_lead_out_of_the_destination_are_refused() {
+    let scratch = Scratch::new();
+    for name in [&b"../evil"[..], b"..", b".", b"", b"a/b", b"/etc", b"nul\0nul"] {
+        let fake = fake_master(index_of(&[(name, b"hello")]).encode(), b"hello".to_vec(), None);
+        let (ended, dest) = fetch_from(&scratch, &fake.addr(), &[]);
+        ended.expect(5).says("malformed");
+        assert!(nothing_in(&dest), "{name:?}");
+        assert!(!scratch.join("evil").exists());
+    }
+    // A symlink first, then a file "in" it.
+    let mut index = index_of(&[(b"link", b"")]);
+    index.entries[1].kind = Kind::Symlink;
+    index.entries[1].digest = Digest::default();
+    index.entries[1].link = scratch.path.as_os_str().as_encoded_bytes().into();
+    index.entries.push(Entry { parent: 1, ..file(b"evil", b"hello") });
+    let fake = fake_master(index.encode(), b"hello".to_vec(), None);
+    let (ended, _) = fetch_from(&scratch, &fake.addr(), &[]);
+    ended.expect(5).says("malformed");
+    assert!(!scratch.join("evil").exists());
+}
+
+#[test]
+fn rubbish_instead_of_an_index_is_status_5() {
+    let scratch = Scratch::new();
+    let whole = index_of(&[(b"a", b"hello"), (b"b", b"world")]).encode();
+    let rubbish: Vec<Vec<u8>> = vec![
+        noise(1, 20_000),
+        whole[..whole.len() - 1].to_vec(),
+        [whole.clone(), vec![0]].concat(),
+        vec![0],
+        {
+            // Whatever number stands there becomes a very large one.
+            let mut bytes = whole.clone();
+            let len = bytes.len();
+            bytes[8..24.min(len)].fill(0xff);
+            bytes
+        },
+    ];
+    for bytes in rubbish {
+        let fake = fake_master(bytes, b"hello".to_vec(), None);
+        let (ended, dest) = fetch_from(&scratch, &fake.addr(), &[]);
+        ended.expect(5);
+        assert!(nothing_in(&dest));
+    }
+}
+
+#[test]
+fn absurd_announcements_are_refused() {
+    let scratch = Scratch::new();
+    let digest = "0".repeat(64);
+    for line in [
+        format!("generation {digest} 18446744073709551615 4096 1\n"),
+        format!("generation {digest} 4294967296 4096 4\n"),
+        format!("generation {digest} 4294967296 1048576 4\n"),
+        format!("generation {digest} 0 4096 4\n"),
+        format!("generation {digest} 100 4095 4\n"),
+        format!("generation {digest} 100 0 4\n"),
+        format!("generation {digest} 100 4096 0\n"),
+        format!("generation {digest} 100 4096 255\n"),
+        "generation x y z\n".into(),
+        "no such word\n".into(),
+        "\0\0\0\n".into(),
+        "a".repeat(8000),
+        "error 2 %\n".into(),
+    ] {
+        let fake = fake_master(b"index".to_vec(), Vec::new(), Some(line.clone()));
+        let (ended, dest) = fetch_from(&scratch, &fake.addr(), &[]);
+        assert!([3, 5].contains(&ended.status), "{line:?}: {} {}", ended.status, ended.err);
+        assert!(nothing_in(&dest));
+    }
+}
+
+/// A master whose conversation goes like this.
+fn badly_spoken(act: Act) -> Fake {
+    Fake::start(move |_, _, _| act.clone())
+}
+
+#[test]
+fn broken_frames_and_silence_are_status_3() {
+    let scratch = Scratch::new();
+    let huge = [&u32::MAX.to_le_bytes()[..], &[117, 0, 0, 0, 0, 0, 0]].concat();
+    let tiny = [&3u32.to_le_bytes()[..], &[117, 0, 0]].concat();
+    let longer = [&15u32.to_le_bytes()[..], &[117, 0, 0, 200, 0, 0, 0, 1, 2, 3, 4]].concat();
+    let strange = [&7u32.to_le_bytes()[..], &[99, 0, 0]].concat();
+    let acts = [
+        Act::Raw(huge),
+        Act::Raw(tiny),
+        Act::Raw(longer),
+        Act::Raw(strange),
+        Act::HalfAndClose(vec![b'x'; 100]),
+        Act::Error("no"),
+        Act::Bytes(Vec::new()),
+        Act::Bytes(vec![0xff; 9000]),
+        Act::Freeze,
+        // Alive, and never to the point.
+        Act::Park,
+    ];
+    std::thread::scope(|threads| {
+        for act in acts {
+            threads.spawn(|| {
+                let fake = badly_spoken(act);
+                let (ended, dest) = fetch_from(&scratch, &fake.addr(), &[]);
+                ended.expect(3).says("master");
+                assert!(nothing_in(&dest));
+            });
+        }
+    });
+}
+
+#[test]
+fn somebody_who_speaks_no_9p_is_status_3() {
+    let scratch = Scratch::new();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = listener.local_addr().unwrap().to_string();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            use std::io::Write;
+            let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n");
+        }
+    });
+    let (ended, dest) = fetch_from(&scratch, &addr, &[]);
+    ended.expect(3);
+    assert!(nothing_in(&dest));
+}
+
+/// Joins a real master as a worker whose port is the fake's, and reads the
+/// generation that it has to pretend to serve.
+fn join_as(master: &Master, port: u16) -> (Reader, String) {
+    let mut reader = Reader::connect(("127.0.0.1", master.port)).unwrap();
+    let route = reader.open(&[".xget", "route"], 2).unwrap();
+    reader.write(route, format!("join 1 {port} .\n").as_bytes()).unwrap();
+    let said = String::from_utf8(reader.read(route, 0).unwrap()).unwrap();
+    (reader, said)
+}
+
+/// Clients of a master of which one worker behaves like this.
+fn with_a_bad_peer(act: impl Fn(u32) -> Act + Send + Sync + 'static) -> (Vec<Ended>, String) {
+    let scratch = Scratch::new();
+    let source = scratch.dir("source");
+    fs::write(source.join("file"), noise(1, 6_000_000)).unwrap();
+    let master = Master::start(&scratch, &source, &[]);
+    let fake = Fake::start(move |_, _, count| act(count));
+    let (_lease, said) = join_as(&master, fake.port);
+    assert!(said.starts_with("generation "), "{said}");
+    let dest = |number: usize| scratch.join(format!("dest{number}"));
+    let clients: Vec<Proc> = (0..5)
+        .map(|number| {
+            let mut fetching = xget();
+            fetching.args(["-n", &master.addr(), "."]).arg(dest(number));
+            Proc::start(fetching, &scratch)
+        })
+        .collect();
+    let ended: Vec<Ended> = clients.into_iter().map(|c| c.wait().expect(0).within(25)).collect();
+    (0..5).for_each(|number| support::tree::assert_same(&source, &dest(number)));
+    let name = format!("127.0.0.1:{}", fake.port);
+    assert!(ended.iter().any(|e| e.err.contains(&name)), "nobody named {name}");
+    let said = format!("{}{}", master.proc.out(), master.proc.err());
+    (ended, said)
+}
+
+#[test]
+fn a_peer_that_sends_wrong_bytes_is_replaced_and_named() {
+    let (ended, said) = with_a_bad_peer(|count| Act::Bytes(vec![0x55; count as usize]));
+    assert!(ended.iter().any(|e| e.err.contains("not what the digest says")));
+    assert!(said.contains("wrong"), "{said}");
+}
+
+#[test]
+fn a_peer_that_breaks_off_is_replaced_and_named() {
+    with_a_bad_peer(|count| Act::HalfAndClose(vec![0x55; count as usize]));
+}
+
+#[test]
+fn a_peer_that_never_answers_is_replaced_and_named() {
+    with_a_bad_peer(|_| Act::Freeze);
+}
+
+#[test]
+fn a_peer_that_sends_nonsense_is_replaced_and_named() {
+    with_a_bad_peer(|_| Act::Raw([&u32::MAX.to_le_bytes()[..], &[117, 0, 0]].concat()));
+}
+
+#[test]
+fn a_peer_that_refuses_is_replaced_and_named() {
+    with_a_bad_peer(|_| Act::Error("I have not got that"));
+}
+
+#[test]
+fn a_master_bears_whatever_is_sent_to_it() {
+    let scratch = Scratch::new();
+    let source = scratch.dir("source");
+    fs::write(source.join("file"), noise(1, 100_000)).unwrap();
+    let master = Master::start(&scratch, &source, &[]);
+    use std::io::Write;
+    for number in 0..200u64 {
+        let mut stream = std::net::TcpStream::connect(("127.0.0.1", master.port)).unwrap();
+        let mut bytes = noise(number, 300);
+        if number % 2 == 0 {
+            // A frame of the right form that means nothing.
+            bytes[..4].copy_from_slice(&300u32.to_le_bytes());
+            bytes[4] = 100 + (number % 30) as u8;
+        }
+        let _ = stream.write_all(&bytes);
+    }
+    let held: Vec<_> = (0..100)
+        .map(|_| std::net::TcpStream::connect(("127.0.0.1", master.port)).unwrap())
+        .collect();
+    let mut reader = Reader::connect(("127.0.0.1", master.port)).unwrap();
+    for line in ["join 1 9", "join 99 9 .\n", "join 1 9 .\n", "replace 200 me lost\n", "x\n"] {
+        let route = reader.open(&[".xget", "route"], 2).unwrap();
+        reader.write(route, line.as_bytes()).unwrap();
+    }
+    reader.read_all(&[".xget", "status"]).unwrap();
+    let dest = scratch.join("dest");
+    master.fetch(&scratch, [".".as_ref(), dest.as_os_str()]).expect(0).within(20);
+    support::tree::assert_same(&source, &dest);
+    drop(held);
+    until("it is still the same master", 2, || master.status().contains(" done "));
+}
