@@ -252,6 +252,13 @@ class Lab:
         """Print one line for each node: where its bytes came from and how long it took."""
         for line in status.table([self._row(machine) for machine in self.machines]):
             print(f"  {line}", flush=True)
+        clients = list(filter(None, map(self.client, self.machines)))
+        sent = sum(client.from_master_bytes for client in clients)
+        fetched = sent + sum(client.from_peers_bytes for client in clients)
+        if fetched:
+            copies = sent / max(client.total_bytes for client in clients)
+            text = f"the master sent {status.megabytes(sent)} of {status.megabytes(fetched)} MB"
+            print(f"  {text}: {copies:.1f} copies for {len(clients)} nodes", flush=True)
 
     def _row(self, machine):
         names = {m.address: m.name for m in self.machines}

@@ -55,7 +55,9 @@ def run_one(scenario, count, keep):
     else:
         answer = {"outcome": "failed", "why": f"its process ended with {status}"}
     left = witness.leftovers(mark)
-    if left:
+    if not left:
+        print("  left behind: no process, interface or namespace", flush=True)
+    else:
         answer = {"outcome": "failed", "why": "left behind: " + ", ".join(left)}
     if answer["outcome"] == "passed" and not keep:
         for log in directory.glob("*.qemu.log"):
