@@ -7,8 +7,9 @@ use crate::serve::Opener;
 use crate::spread::index::{Index, SelectError};
 use crate::spread::route::{self, Forest, Limits, NodeId, Parent};
 use crate::spread::talk::{self, Ask, Complaint, Source, Tally, Tell, addr_text};
+use crate::table::Table;
 use crate::tree::{Generation, Notice, Origin, Slot};
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::fmt::Write;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -61,7 +62,7 @@ pub(super) struct Master {
     whole: Option<Slot>,
     scan: u32,
     selections: HashMap<Vec<Vec<u8>>, Slot>,
-    groups: BTreeMap<Slot, Group>,
+    groups: Table<Slot, Group>,
     members: HashMap<Opener, Member>,
     waiting: Vec<Waiting>,
     ids_used: u32,
@@ -80,7 +81,7 @@ impl Master {
             whole: None,
             scan: 0,
             selections: HashMap::new(),
-            groups: BTreeMap::new(),
+            groups: Table::new(),
             members: HashMap::new(),
             waiting: Vec::new(),
             ids_used: 0,
@@ -282,10 +283,10 @@ impl Master {
         let fan_out = self.options.fan_out;
         let limits =
             Limits { stripes: fan_out, slots: u16::from(fan_out), head: self.options.head };
-        let group = self
-            .groups
-            .entry(slot)
-            .or_insert_with(|| Group { forest: Forest::new(limits), openers: HashMap::new() });
+        let group = self.groups.get_or_insert_with(slot, || Group {
+            forest: Forest::new(limits),
+            openers: HashMap::new(),
+        });
         group.openers.insert(id.0, opener);
         group.forest.join(id, 0);
         self.tell_changes(common, slot);

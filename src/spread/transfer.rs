@@ -11,7 +11,7 @@
 //! then each waits for the other. So help is for stripes that fail, and what
 //! helpers keep us waiting for is asked of the feeder in the end, always.
 
-use std::collections::BTreeSet;
+use crate::table::Table;
 
 /// Pieces asked of one parent at a time: covers the round trip and the time
 /// that a parent holds a request of ours parked.
@@ -45,7 +45,7 @@ struct ParentState {
     is_last_resort: bool,
     asked: Vec<Asked>,
     /// Pieces that it said it has not.
-    refused: BTreeSet<u32>,
+    refused: Table<u32, ()>,
 }
 
 const HELD: u8 = 0x80;
@@ -147,7 +147,7 @@ impl Transfer {
 
     pub fn add_parent(&mut self, key: Key, is_last_resort: bool) {
         if self.parent(key).is_none() {
-            let (asked, refused) = (Vec::new(), BTreeSet::new());
+            let (asked, refused) = (Vec::new(), Table::new());
             self.parents.push(ParentState { key, is_last_resort, asked, refused });
         }
     }
@@ -212,7 +212,7 @@ impl Transfer {
     pub fn refused(&mut self, key: Key, piece: u32) {
         if let Some(at) = self.parent(key) {
             self.parents[at].asked.retain(|a| a.piece != piece);
-            self.parents[at].refused.insert(piece);
+            self.parents[at].refused.insert(piece, ());
             self.unask(piece);
         }
     }
@@ -261,7 +261,8 @@ impl Transfer {
             let mut piece = self.advance(stripe);
             // Skips what this parent refused; the cursor stays for others.
             while (piece as usize) < self.state.len()
-                && (self.state[piece as usize] != 0 || self.parents[at].refused.contains(&piece))
+                && (self.state[piece as usize] != 0
+                    || self.parents[at].refused.contains_key(&piece))
             {
                 piece += self.stripes;
             }
@@ -298,7 +299,7 @@ impl Transfer {
             .flat_map(|p| &p.asked)
             .filter(|a| a.since_ms + patience_ms(a.piece) <= now_ms)
             .filter(|a| feeds(a.piece) || self.state[a.piece as usize] & ASKED < ASKED_MAX)
-            .filter(|a| !own.refused.contains(&a.piece))
+            .filter(|a| !own.refused.contains_key(&a.piece))
             .filter(|a| !own.asked.iter().any(|mine| mine.piece == a.piece))
             .min_by_key(|a| (a.since_ms, a.piece))
             .map(|a| a.piece)

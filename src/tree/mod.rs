@@ -20,9 +20,10 @@ use crate::serve::{Access, Answer, ConnId, DirEntry, Opener, Ticket, Totals, Tre
 use crate::spread::digest::Digest;
 use crate::spread::index::{Entry, Kind};
 use crate::spread::talk::LINE_LEN_MAX;
+use crate::table::Table;
 use crate::wire::{self, Attr, Error, Qid};
 use place::{CONTROLS, ROLES, STREAMS};
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::rc::Rc;
 
@@ -70,7 +71,7 @@ pub enum Notice {
 
 pub struct NameSpace {
     /// Generations by slot; a worker has one, a master one for each selection.
-    generations: BTreeMap<Slot, Generation>,
+    generations: Table<Slot, Generation>,
     slots_used: u32,
     /// The generation that the root shows.
     shown: Option<Slot>,
@@ -93,7 +94,7 @@ pub struct NameSpace {
 impl NameSpace {
     pub fn new(is_master: bool, worker_load_max: u32) -> NameSpace {
         NameSpace {
-            generations: BTreeMap::new(),
+            generations: Table::new(),
             slots_used: 0,
             shown: None,
             info: None,
@@ -299,7 +300,7 @@ impl NameSpace {
         }
         let named = |g: &Generation| g.digest().to_string().as_bytes() == name;
         let found = self.generations.iter().find(|(_, g)| named(g));
-        found.map(|(&slot, _)| Place::Generation { slot }).ok_or(wire::ENOENT)
+        found.map(|(slot, _)| Place::Generation { slot }).ok_or(wire::ENOENT)
     }
 
     fn file_len(&self, place: &Place) -> u64 {
@@ -532,7 +533,7 @@ impl Tree for NameSpace {
                 // Slots only grow: a cursor stays right while they come and go.
                 let base = CONTROLS.len() as u64;
                 let from = Slot((cursor - base) as u32);
-                let (&slot, generation) = self.generations.range(from..).next()?;
+                let (slot, generation) = self.generations.at_or_after(from)?;
                 let name = generation.digest().to_string().into_bytes();
                 let next = base + u64::from(slot.0) + 1;
                 Some(DirEntry { name, place: Place::Generation { slot }, next })
