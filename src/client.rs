@@ -15,9 +15,9 @@
 //! than was asked for) ends the session as `Broken`: its framing or its memory
 //! is wrong, and no later answer could be trusted.
 
+use crate::table::Table;
 use crate::wire::decode::{self, Rmessage};
 use crate::wire::{self, ENOENT, IO_HEADER_LEN, NOFID, NOTAG, WALK_NAMES_MAX, encode};
-use std::collections::BTreeMap;
 
 const VERSION: &[u8] = b"9P2000.u";
 /// Servers are not told who asks: what they serve, they serve to everybody.
@@ -192,7 +192,7 @@ pub struct Client {
     sent_len_max: u32,
     tags: Vec<Tag>,
     free_tags: Vec<u16>,
-    files: BTreeMap<u32, File>,
+    files: Table<u32, File>,
     next_fid: u32,
     out: Vec<u8>,
     broken: Option<Broken>,
@@ -207,7 +207,7 @@ impl Client {
             sent_len_max: 0,
             tags: Vec::new(),
             free_tags: Vec::new(),
-            files: BTreeMap::new(),
+            files: Table::new(),
             next_fid: ROOT + 1,
             out: Vec::new(),
             broken: None,
@@ -311,13 +311,13 @@ impl Client {
     /// An open is never flushed on the wire: servers answer it at once, and a
     /// flushed walk leaves it unsaid whether its fid exists (flush(5)).
     fn give_up_open(&mut self, token: Token) {
-        for (fid, file) in &mut self.files {
-            let State::Opening { token: theirs, .. } = &mut file.state else { continue };
-            if *theirs == Some(token) {
-                *theirs = None;
-                let fid = Fid(*fid);
-                return self.clunk(fid);
-            }
+        let opening = self.files.iter_mut().find_map(|(fid, file)| match &mut file.state {
+            State::Opening { token: theirs, .. } if *theirs == Some(token) => Some((fid, theirs)),
+            _ => None,
+        });
+        if let Some((fid, theirs)) = opening {
+            *theirs = None;
+            self.clunk(Fid(fid));
         }
     }
 

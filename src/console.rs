@@ -92,14 +92,14 @@ fn progress_line(progress: &Progress, elapsed: Duration, bar: bool) -> String {
         return progress.phase.into();
     }
     let moved = tally.from_master_bytes + tally.from_peers_bytes;
-    let rate = moved as f64 / elapsed.as_secs_f64().max(0.001);
-    let left = (tally.total_bytes - tally.have_bytes.min(tally.total_bytes)) as f64 / rate.max(1.0);
+    let rate = per_second(moved, elapsed.as_millis() as u64);
+    let left_s = tally.total_bytes.saturating_sub(tally.have_bytes) / rate.max(1);
     let percent = tally.have_bytes * 100 / tally.total_bytes;
     let figures = format!(
         "{percent:3} % of {}, {}/s, {} left",
         bytes(tally.total_bytes),
-        bytes(rate as u64),
-        seconds(left)
+        bytes(rate),
+        seconds(left_s)
     );
     if !bar {
         return figures;
@@ -111,37 +111,44 @@ fn progress_line(progress: &Progress, elapsed: Duration, bar: bool) -> String {
 /// The line at the end of a fetch that went well.
 pub fn summary(progress: &Progress) -> String {
     let tally = &progress.tally;
-    let elapsed_s = tally.elapsed_ms as f64 / 1000.0;
+    let (elapsed_s, hundredths) = (tally.elapsed_ms / 1000, tally.elapsed_ms % 1000 / 10);
     let moved = tally.from_master_bytes + tally.from_peers_bytes;
     let generation = progress.generation.map_or(String::new(), |d| format!(", blake3:{d}"));
     format!(
-        "{} files, {} bytes in {elapsed_s:.2} s, {}/s: {} from the master, {} from peers, {} were there{generation}",
+        "{} files, {} bytes in {elapsed_s}.{hundredths:02} s, {}/s: {} from the master, {} from peers, {} were there{generation}",
         progress.files,
         tally.total_bytes,
-        bytes((moved as f64 / elapsed_s.max(0.001)) as u64),
+        bytes(per_second(moved, tally.elapsed_ms)),
         bytes(tally.from_master_bytes),
         bytes(tally.from_peers_bytes),
         bytes(tally.total_bytes.saturating_sub(moved)),
     )
 }
 
-fn bytes(count: u64) -> String {
-    let units = ["B", "kB", "MB", "GB", "TB", "PB"];
-    let mut value = count as f64;
-    let mut unit = 0;
-    while value >= 1000.0 && unit + 1 < units.len() {
-        value /= 1000.0;
-        unit += 1;
-    }
-    if unit == 0 { format!("{count} B") } else { format!("{value:.1} {}", units[unit]) }
+fn per_second(bytes: u64, elapsed_ms: u64) -> u64 {
+    bytes.saturating_mul(1000) / elapsed_ms.max(1)
 }
 
-fn seconds(s: f64) -> String {
-    let s = s.min(359_999.0) as u64;
-    match s {
-        0..60 => format!("{s} s"),
-        60..3600 => format!("{}:{:02} min", s / 60, s % 60),
-        _ => format!("{}:{:02} h", s / 3600, s % 3600 / 60),
+// In whole numbers: the formatting of floating point is 13 KB of program.
+fn bytes(count: u64) -> String {
+    let units = ["B", "kB", "MB", "GB", "TB", "PB"];
+    let (mut unit, mut unit_bytes) = (0, 1);
+    while count / unit_bytes >= 1000 && unit + 1 < units.len() {
+        unit_bytes *= 1000;
+        unit += 1;
+    }
+    if unit == 0 {
+        return format!("{count} B");
+    }
+    let tenths = count.saturating_add(unit_bytes / 20) / (unit_bytes / 10);
+    format!("{}.{} {}", tenths / 10, tenths % 10, units[unit])
+}
+
+fn seconds(s: u64) -> String {
+    match s.min(359_999) {
+        s @ 0..60 => format!("{s} s"),
+        s @ 60..3600 => format!("{}:{:02} min", s / 60, s % 60),
+        s => format!("{}:{:02} h", s / 3600, s % 3600 / 60),
     }
 }
 
@@ -217,9 +224,12 @@ mod tests {
         assert_eq!(bytes(999), "999 B");
         assert_eq!(bytes(1000), "1.0 kB");
         assert_eq!(bytes(104_857_600), "104.9 MB");
-        assert_eq!(seconds(59.9), "59 s");
-        assert_eq!(seconds(61.0), "1:01 min");
-        assert_eq!(seconds(3661.0), "1:01 h");
+        assert_eq!(bytes(u64::MAX), "18446.7 PB");
+        assert_eq!(per_second(3_000_000, 1500), 2_000_000);
+        assert_eq!(per_second(1, 0), 1000);
+        assert_eq!(seconds(59), "59 s");
+        assert_eq!(seconds(61), "1:01 min");
+        assert_eq!(seconds(3661), "1:01 h");
     }
 
     #[test]

@@ -1,8 +1,10 @@
 //! xget: the same bytes onto every node of a cluster.
 //!
 //! The rooms, from the ground up; a room may use only those above it in this
-//! list (tests/rooms.rs checks it). `wire` to `node` know no socket, no file,
+//! list (tests/rooms.rs checks it). `table` to `node` know no socket, no file,
 //! no clock and no libc: bytes, inputs and the time go in, effects come out.
+
+pub mod table;
 
 pub mod wire;
 

@@ -11,15 +11,16 @@ use std::path::{Path, PathBuf};
 
 /// Each room, and the rooms that it may use.
 const ROOMS: &[(&str, &[&str])] = &[
+    ("table", &[]),
     ("wire", &[]),
-    ("spread", &[]),
-    ("client", &["wire"]),
+    ("spread", &["table"]),
+    ("client", &["table", "wire"]),
     ("serve", &["wire"]),
-    ("tree", &["wire", "spread", "serve"]),
-    ("node", &["wire", "spread", "client", "serve", "tree"]),
+    ("tree", &["table", "wire", "spread", "serve"]),
+    ("node", &["table", "wire", "spread", "client", "serve", "tree"]),
     ("os", &[]),
     ("store", &["os", "spread"]),
-    ("drive", &["wire", "spread", "client", "serve", "tree", "node", "os", "store"]),
+    ("drive", &["table", "wire", "spread", "client", "serve", "tree", "node", "os", "store"]),
     ("boot", &["os", "spread", "node", "drive"]),
     ("cli", &["spread", "node", "drive"]),
     ("console", &["node", "drive", "os"]),
@@ -27,7 +28,7 @@ const ROOMS: &[(&str, &[&str])] = &[
 ];
 
 /// Rooms without sockets, files, clocks and the operating system.
-const PURE: &[&str] = &["wire", "spread", "client", "serve", "tree", "node"];
+const PURE: &[&str] = &["table", "wire", "spread", "client", "serve", "tree", "node"];
 
 const IMPURE_WORDS: &[&str] = &[
     "std::fs",

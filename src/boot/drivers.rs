@@ -7,7 +7,7 @@ use super::cmdline::Cmdline;
 use super::modules::{Catalogue, Texts};
 use crate::os::module;
 use crate::os::uevent::Uevents;
-use std::collections::BTreeSet;
+use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -26,9 +26,9 @@ pub struct Drivers {
     /// `<module>.<parameter>=<value>` of the command line.
     params: Vec<(String, String)>,
     /// Modaliases that were looked up already.
-    known: BTreeSet<String>,
+    known: HashSet<String>,
     /// Loaded, or tried and failed.
-    done: BTreeSet<String>,
+    done: HashSet<String>,
     failed: Vec<String>,
 }
 
@@ -48,7 +48,7 @@ impl Drivers {
         Drivers {
             catalogue: Catalogue::new(&texts, never),
             params: module_params(line),
-            known: BTreeSet::new(),
+            known: HashSet::new(),
             done: names.map(str::to_string).collect(),
             failed: Vec::new(),
             directory,

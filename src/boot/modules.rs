@@ -4,7 +4,7 @@
 //! .builtin) and the blacklist in, module names out. Refuses to know sysfs
 //! and how a module is loaded: that is `drivers`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{HashMap, HashSet};
 
 /// Deeper chains of dependencies are a loop or a mistake.
 const DEPTH_MAX: usize = 32;
@@ -21,9 +21,9 @@ struct Module {
 #[derive(Default)]
 pub struct Catalogue {
     aliases: Vec<(String, String)>,
-    modules: BTreeMap<String, Module>,
-    builtin: BTreeSet<String>,
-    never: BTreeSet<String>,
+    modules: HashMap<String, Module>,
+    builtin: HashSet<String>,
+    never: HashSet<String>,
 }
 
 /// The texts of one `/lib/modules/<release>`.
@@ -112,7 +112,7 @@ impl Catalogue {
     }
 
     /// Names and paths in the order of loading, without those in `loaded`.
-    pub fn order(&self, name: &str, loaded: &BTreeSet<String>) -> Vec<(String, String)> {
+    pub fn order(&self, name: &str, loaded: &HashSet<String>) -> Vec<(String, String)> {
         let mut order = Vec::new();
         let mut seen = loaded.clone();
         self.visit(&canonical(name), &mut seen, &mut order, 0);
@@ -122,7 +122,7 @@ impl Catalogue {
     fn visit(
         &self,
         name: &str,
-        seen: &mut BTreeSet<String>,
+        seen: &mut HashSet<String>,
         order: &mut Vec<(String, String)>,
         depth: usize,
     ) {
@@ -244,7 +244,7 @@ alias pci:v00001AF4d*sv*sd*bc*sc*i* missing_module
     }
 
     fn order(catalogue: &Catalogue, name: &str) -> Vec<String> {
-        catalogue.order(name, &BTreeSet::new()).into_iter().map(|(name, _)| name).collect()
+        catalogue.order(name, &HashSet::new()).into_iter().map(|(name, _)| name).collect()
     }
 
     #[test]

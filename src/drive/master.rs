@@ -7,8 +7,9 @@ use crate::os::socket;
 use crate::store::recheck::{Recheck, Verdict};
 use crate::store::scan::{Scan, ScanOptions, Step};
 use crate::store::source::{Checksum, ServeError, Source};
+use crate::table::Table;
 use crate::tree::{Bulk, NameSpace, Slot};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Instant;
@@ -47,7 +48,7 @@ struct Sum {
 struct MasterFiles {
     path: PathBuf,
     options: ScanOptions,
-    sources: BTreeMap<u32, Rc<Source>>,
+    sources: Table<u32, Rc<Source>>,
     scans_used: u32,
     job: Option<Job>,
     sums_wanted: VecDeque<(Slot, u32)>,
@@ -70,7 +71,7 @@ pub fn serve(request: ServeRequest, watch: impl Watch) -> Result<(), String> {
     let files = MasterFiles {
         path: request.path,
         options,
-        sources: BTreeMap::new(),
+        sources: Table::new(),
         scans_used: 0,
         job: Some(Job::Scan(Box::new(scan))),
         sums_wanted: VecDeque::new(),

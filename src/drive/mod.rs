@@ -21,10 +21,11 @@ use crate::client::Frame;
 use crate::node::{Effect, Failure, Input, Node};
 use crate::os::socket;
 use crate::serve::ConnId;
+use crate::table::Table;
 use crate::tree::{Bulk, NameSpace};
 use conn::{Arrival, Conn};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::io;
 use std::net::TcpListener;
 use std::os::fd::AsFd;
@@ -92,7 +93,7 @@ pub struct Loop<B: Backend, W: Watch> {
     backend: B,
     watch: W,
     listener: TcpListener,
-    conns: BTreeMap<ConnId, Conn>,
+    conns: Table<ConnId, Box<Conn>>,
     inputs: VecDeque<Input<'static>>,
     began: Instant,
     exit: Option<Vec<Failure>>,
@@ -107,7 +108,7 @@ impl<B: Backend, W: Watch> Loop<B, W> {
             backend,
             watch,
             listener,
-            conns: BTreeMap::new(),
+            conns: Table::new(),
             inputs: VecDeque::new(),
             began,
             exit: None,
@@ -176,7 +177,7 @@ impl<B: Backend, W: Watch> Loop<B, W> {
         match effect {
             Effect::Connect { conn, addr } => match socket::connect(addr) {
                 Ok(stream) => {
-                    self.conns.insert(conn, Conn::new(stream, true));
+                    self.conns.insert(conn, Box::new(Conn::new(stream, true)));
                 }
                 Err(error) => {
                     self.inputs.push_back(Input::Gone { conn, why: error.to_string() });
@@ -260,13 +261,13 @@ impl<B: Backend, W: Watch> Loop<B, W> {
     fn wait(&mut self) -> io::Result<()> {
         let timeout = self.timeout();
         let accepts = self.now_ms() >= self.accept_again_ms;
-        let ids: Vec<ConnId> = self.conns.keys().copied().collect();
+        let ids: Vec<ConnId> = self.conns.keys().collect();
         let mut fds: Vec<PollFd> = Vec::with_capacity(ids.len() + 1);
         let listen = if accepts { PollFlags::POLLIN } else { PollFlags::empty() };
         fds.push(PollFd::new(self.listener.as_fd(), listen));
-        for (id, c) in &self.conns {
+        for (id, c) in self.conns.iter() {
             let mut flags = PollFlags::empty();
-            let wants = !c.connecting && !c.is_backlogged() && self.node.wants_input(*id);
+            let wants = !c.connecting && !c.is_backlogged() && self.node.wants_input(id);
             flags.set(PollFlags::POLLIN, wants && !c.closing);
             flags.set(PollFlags::POLLOUT, c.connecting || c.has_output());
             fds.push(PollFd::new(c.stream.as_fd(), flags));
@@ -296,7 +297,7 @@ impl<B: Backend, W: Watch> Loop<B, W> {
                 Ok((stream, peer)) => {
                     let conn = self.node.next_conn();
                     log::debug!(target: "general", "{conn:?}: accepted from {peer}");
-                    self.conns.insert(conn, Conn::new(stream, false));
+                    self.conns.insert(conn, Box::new(Conn::new(stream, false)));
                     let now_ms = self.now_ms();
                     self.node.handle(now_ms, Input::Accepted { conn, peer });
                 }
@@ -401,7 +402,7 @@ impl<B: Backend, W: Watch> Loop<B, W> {
                 .conns
                 .iter()
                 .filter(|(_, c)| !c.connecting && c.has_output())
-                .map(|(id, _)| *id)
+                .map(|(id, _)| id)
                 .collect();
             let now_ms = self.now_ms();
             if waiting.is_empty() || now_ms >= until_ms {
@@ -410,7 +411,7 @@ impl<B: Backend, W: Watch> Loop<B, W> {
             let flags = PollFlags::POLLOUT;
             let mut fds: Vec<PollFd> = waiting
                 .iter()
-                .map(|id| PollFd::new(self.conns[id].stream.as_fd(), flags))
+                .filter_map(|id| Some(PollFd::new(self.conns.get(id)?.stream.as_fd(), flags)))
                 .collect();
             let left = Duration::from_millis((until_ms - now_ms).min(SLEEP_MS_MAX));
             let _ = poll(&mut fds, PollTimeout::try_from(left).unwrap_or(PollTimeout::ZERO));

@@ -7,8 +7,9 @@ use crate::serve::Opener;
 use crate::spread::index::{Index, SelectError};
 use crate::spread::route::{self, Forest, Limits, NodeId, Parent};
 use crate::spread::talk::{self, Ask, Complaint, Source, Tally, Tell, addr_text};
+use crate::table::Table;
 use crate::tree::{Generation, Notice, Origin, Slot};
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::fmt::Write;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -69,8 +70,8 @@ pub(super) struct Master {
     /// The whole tree, once hashed.
     whole: Option<Slot>,
     scan: u32,
-    selections: BTreeMap<Vec<Vec<u8>>, Slot>,
-    groups: BTreeMap<Slot, Group>,
+    selections: HashMap<Vec<Vec<u8>>, Slot>,
+    groups: Table<Slot, Group>,
     members: HashMap<Opener, Member>,
     waiting: Vec<Waiting>,
     ids_used: u32,
@@ -88,8 +89,8 @@ impl Master {
             options,
             whole: None,
             scan: 0,
-            selections: BTreeMap::new(),
-            groups: BTreeMap::new(),
+            selections: HashMap::new(),
+            groups: Table::new(),
             members: HashMap::new(),
             waiting: Vec::new(),
             ids_used: 0,
@@ -317,7 +318,7 @@ impl Master {
         let fan_out = self.options.fan_out;
         let limits =
             Limits { stripes: fan_out, slots: u16::from(fan_out), head: self.options.head };
-        let group = self.groups.entry(slot).or_insert_with(|| Group::new(limits));
+        let group = self.groups.get_or_insert_with(slot, || Group::new(limits));
         group.openers.insert(id.0, opener);
         group.addrs.insert(addr, id);
         if !group.forest.join(id, 0) {

@@ -4,12 +4,11 @@
 
 use nix::errno::Errno;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
-use nix::unistd::Pid;
-use std::fs::OpenOptions;
+use nix::unistd::{AccessFlags, ForkResult, Pid, access, fork};
+use std::ffi::{CStr, CString};
+use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::AsRawFd;
-use std::os::unix::process::CommandExt;
-use std::process::{Command, Stdio};
 
 /// Orphans reaped in one go; the rest waits for the next.
 const REAPS_MAX: usize = 64;
@@ -24,28 +23,43 @@ pub fn reap() {
     }
 }
 
-/// Runs an interactive program on a terminal of its own until it ends.
+/// Runs an interactive program on a terminal of its own until it ends. By hand,
+/// because the standard library's `Command` is 20 KB for things not needed here.
 pub fn run_on_terminal(program: &str, terminal: &str) -> io::Result<()> {
     let tty = OpenOptions::new().read(true).write(true).open(terminal)?;
-    let fd = tty.as_raw_fd();
-    let mut command = Command::new(program);
-    command.stdin(Stdio::from(tty.try_clone()?));
-    command.stdout(Stdio::from(tty.try_clone()?));
-    command.stderr(Stdio::from(tty.try_clone()?));
-    // SAFETY: between fork and exec only setsid(2) and ioctl(2) are called,
-    // which are async-signal-safe; the descriptor is open in `tty`.
-    unsafe {
-        command.pre_exec(move || {
-            libc::setsid();
-            // Job control needs a controlling terminal; a shell without one
-            // still works.
-            libc::ioctl(fd, libc::TIOCSCTTY, 1);
-            Ok(())
-        });
+    let path = CString::new(program)?;
+    access(path.as_c_str(), AccessFlags::X_OK)?;
+    // SAFETY: what the child calls is async-signal-safe and allocates nothing.
+    match unsafe { fork() }? {
+        ForkResult::Child => become_program(&path, &tty),
+        ForkResult::Parent { child } => loop {
+            match waitpid(child, None) {
+                Err(Errno::EINTR) => {}
+                ended => return ended.map(drop).map_err(io::Error::from),
+            }
+        },
     }
-    let mut child = command.spawn()?;
-    child.wait()?;
-    Ok(())
+}
+
+/// The child's half, between fork(2) and execv(2).
+fn become_program(path: &CStr, tty: &File) -> ! {
+    let arguments = [path.as_ptr(), std::ptr::null()];
+    // SAFETY: system calls alone; the descriptor is open in `tty`, path and
+    // arguments live until the program takes over.
+    unsafe {
+        libc::setsid();
+        // Job control needs a controlling terminal; a shell without one
+        // still works.
+        libc::ioctl(tty.as_raw_fd(), libc::TIOCSCTTY, 1);
+        // Above them in every Rust program, so the copies stay open at exec.
+        for standard in 0..=2 {
+            libc::dup2(tty.as_raw_fd(), standard);
+        }
+        // Ignored by every Rust program; a shell's pipes want it.
+        libc::signal(libc::SIGPIPE, libc::SIG_DFL);
+        libc::execv(path.as_ptr(), arguments.as_ptr());
+        libc::_exit(127)
+    }
 }
 
 #[cfg(test)]

@@ -14,4 +14,6 @@ pub mod reboot;
 pub mod signal;
 pub mod socket;
 pub mod uevent;
+#[cfg(all(panic = "abort", target_env = "musl", target_arch = "x86_64"))]
+mod unwind;
 pub mod watchdog;

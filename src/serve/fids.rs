@@ -1,10 +1,10 @@
 //! One connection's fids: which number stands for which place, and whether
 //! it is open.
 //!
-//! Knows fid(5)'s states; refuses to know requests and what a place is. Kept
-//! in order of the number, so that closing a session is the same every time.
+//! Knows fid(5)'s states; refuses to know requests and what a place is. A peer
+//! chooses the numbers; closing a session goes by their order all the same.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 
 use super::dirs::Position;
 use super::limits::FIDS_MAX;
@@ -24,12 +24,12 @@ pub(super) struct Opened {
 }
 
 pub(super) struct Fids<P> {
-    table: BTreeMap<u32, Fid<P>>,
+    table: HashMap<u32, Fid<P>>,
 }
 
 impl<P> Fids<P> {
     pub fn new() -> Fids<P> {
-        Fids { table: BTreeMap::new() }
+        Fids { table: HashMap::new() }
     }
 
     pub fn get(&self, number: u32) -> Result<&Fid<P>, Error> {
@@ -65,7 +65,9 @@ impl<P> Fids<P> {
 
     /// Takes all fids out, in order of their numbers.
     pub fn take_all(&mut self) -> impl Iterator<Item = Fid<P>> + use<P> {
-        std::mem::take(&mut self.table).into_values()
+        let mut all: Vec<(u32, Fid<P>)> = self.table.drain().collect();
+        all.sort_unstable_by_key(|(number, _)| *number);
+        all.into_iter().map(|(_, fid)| fid)
     }
 }
 

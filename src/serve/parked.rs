@@ -4,8 +4,6 @@
 //! Knows which tags are in use, because only a parked request keeps its tag
 //! beyond the call that brought it.
 
-use std::collections::BTreeMap;
-
 use super::limits::PARKED_MAX;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,15 +16,16 @@ pub(super) struct ParkedRead {
     pub count: u32,
 }
 
+/// In the order in which they came. Few wait at a time: a look at each is
+/// cheaper than two indexes, and bounded.
 #[derive(Default)]
 pub(super) struct ParkedReads {
-    by_serial: BTreeMap<u64, ParkedRead>,
-    serial_of_tag: BTreeMap<u16, u64>,
+    reads: Vec<ParkedRead>,
 }
 
 impl ParkedReads {
     pub fn len(&self) -> usize {
-        self.by_serial.len()
+        self.reads.len()
     }
 
     pub fn is_full(&self) -> bool {
@@ -34,42 +33,36 @@ impl ParkedReads {
     }
 
     pub fn holds_tag(&self, tag: u16) -> bool {
-        self.serial_of_tag.contains_key(&tag)
+        self.reads.iter().any(|read| read.tag == tag)
     }
 
     pub fn get(&self, serial: u64) -> Option<ParkedRead> {
-        self.by_serial.get(&serial).copied()
+        self.reads.iter().find(|read| read.serial == serial).copied()
     }
 
     pub fn put(&mut self, read: ParkedRead) {
-        self.serial_of_tag.insert(read.tag, read.serial);
-        self.by_serial.insert(read.serial, read);
+        self.reads.push(read);
     }
 
     pub fn remove(&mut self, serial: u64) -> Option<ParkedRead> {
-        let read = self.by_serial.remove(&serial)?;
-        self.serial_of_tag.remove(&read.tag);
-        Some(read)
+        let at = self.reads.iter().position(|read| read.serial == serial)?;
+        Some(self.reads.remove(at))
     }
 
     pub fn remove_tag(&mut self, tag: u16) -> Option<ParkedRead> {
-        let serial = self.serial_of_tag.get(&tag)?;
-        self.remove(*serial)
+        let at = self.reads.iter().position(|read| read.tag == tag)?;
+        Some(self.reads.remove(at))
     }
 
     /// Takes out the reads of one fid, in the order in which they came.
     pub fn take_fid(&mut self, fid: u32) -> Vec<ParkedRead> {
-        let of_fid: Vec<ParkedRead> =
-            self.by_serial.values().filter(|read| read.fid == fid).copied().collect();
-        for read in &of_fid {
-            self.remove(read.serial);
-        }
+        let (of_fid, others) = self.take_all().partition(|read| read.fid == fid);
+        self.reads = others;
         of_fid
     }
 
     pub fn take_all(&mut self) -> impl Iterator<Item = ParkedRead> + use<> {
-        self.serial_of_tag.clear();
-        std::mem::take(&mut self.by_serial).into_values()
+        std::mem::take(&mut self.reads).into_iter()
     }
 }
 
@@ -82,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn a_read_leaves_both_indexes_at_once() {
+    fn a_read_is_found_by_tag_serial_and_fid() {
         let mut parked = ParkedReads::default();
         parked.put(read(1, 10, 5));
         parked.put(read(2, 11, 6));

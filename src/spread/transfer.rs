@@ -12,7 +12,7 @@
 //! whoever helps gives what it has, or says at once that it has not, and is
 //! left alone for a while.
 
-use std::collections::BTreeSet;
+use crate::table::Table;
 
 /// Pieces asked of one parent at a time: covers the round trip and the time
 /// that a parent holds a request of ours parked.
@@ -62,7 +62,7 @@ struct ParentState {
     is_last_resort: bool,
     asked: Vec<Asked>,
     /// Pieces that it said it has not.
-    refused: BTreeSet<u32>,
+    refused: Table<u32, ()>,
     /// For each stripe: it had not what we wanted of it, until then.
     absent_until_ms: Vec<u64>,
 }
@@ -169,7 +169,7 @@ impl Transfer {
 
     pub fn add_parent(&mut self, key: Key, is_last_resort: bool) {
         if self.parent(key).is_none() {
-            let (asked, refused) = (Vec::new(), BTreeSet::new());
+            let (asked, refused) = (Vec::new(), Table::new());
             let absent_until_ms = vec![0; self.stripes as usize];
             let parent = ParentState { key, is_last_resort, asked, refused, absent_until_ms };
             self.parents.push(parent);
@@ -246,7 +246,7 @@ impl Transfer {
     pub fn refused(&mut self, key: Key, piece: u32) {
         if let Some(at) = self.parent(key) {
             self.parents[at].asked.retain(|a| a.piece != piece);
-            self.parents[at].refused.insert(piece);
+            self.parents[at].refused.insert(piece, ());
             self.unask(piece);
         }
     }
@@ -327,7 +327,8 @@ impl Transfer {
             let mut piece = self.advance(stripe);
             // Skips what this parent refused; the cursor stays for others.
             while (piece as usize) < self.state.len()
-                && (self.state[piece as usize] != 0 || self.parents[at].refused.contains(&piece))
+                && (self.state[piece as usize] != 0
+                    || self.parents[at].refused.contains_key(&piece))
             {
                 piece += self.stripes;
             }
@@ -370,7 +371,7 @@ impl Transfer {
         others
             .flat_map(|p| &p.asked)
             .filter(|a| a.since_ms + patience_ms <= now_ms && may(a.piece))
-            .filter(|a| !refused.contains(&a.piece))
+            .filter(|a| !refused.contains_key(&a.piece))
             .filter(|a| !asked.iter().any(|mine| mine.piece == a.piece))
             .min_by_key(|a| (a.since_ms, a.piece))
             .map(|a| a.piece)

@@ -20,9 +20,10 @@ use crate::serve::{Access, Answer, ConnId, DirEntry, Opener, Ticket, Totals, Tre
 use crate::spread::digest::Digest;
 use crate::spread::index::{Entry, Kind};
 use crate::spread::talk::LINE_LEN_MAX;
+use crate::table::Table;
 use crate::wire::{self, Attr, Error, Qid};
 use place::{CONTROLS, ROLES, STREAMS};
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::rc::Rc;
 
@@ -70,7 +71,7 @@ pub enum Notice {
 
 pub struct NameSpace {
     /// Generations by slot; a worker has one, a master one for each selection.
-    generations: BTreeMap<Slot, Generation>,
+    generations: Table<Slot, Generation>,
     slots_used: u32,
     /// The generation that the root shows.
     shown: Option<Slot>,
@@ -79,7 +80,7 @@ pub struct NameSpace {
     status: String,
     log: VecDeque<Vec<u8>>,
     /// By opener, so that those of one connection stand together.
-    conversations: BTreeMap<Opener, VecDeque<u8>>,
+    conversations: Table<Opener, VecDeque<u8>>,
     workers: Workers,
     checksums: HashMap<(Slot, u32), Result<[u8; 32], ()>>,
     peers: HashMap<ConnId, SocketAddr>,
@@ -94,13 +95,13 @@ pub struct NameSpace {
 impl NameSpace {
     pub fn new(is_master: bool, worker_load_max: u32) -> NameSpace {
         NameSpace {
-            generations: BTreeMap::new(),
+            generations: Table::new(),
             slots_used: 0,
             shown: None,
             info: None,
             status: String::new(),
             log: VecDeque::new(),
-            conversations: BTreeMap::new(),
+            conversations: Table::new(),
             workers: Workers::new(worker_load_max),
             checksums: HashMap::new(),
             peers: HashMap::new(),
@@ -184,7 +185,7 @@ impl NameSpace {
     /// The slot of the generation of this name.
     pub fn slot_of(&self, digest: Digest) -> Option<Slot> {
         let mut newest_first = self.generations.iter().rev();
-        newest_first.find(|(_, g)| g.digest() == digest).map(|(&slot, _)| slot)
+        newest_first.find(|(_, g)| g.digest() == digest).map(|(slot, _)| slot)
     }
 
     /// The list of the index' pieces is here and verified.
@@ -573,7 +574,7 @@ impl Tree for NameSpace {
                 // Slots only grow: a cursor stays right while they come and go.
                 let base = CONTROLS.len() as u64;
                 let from = Slot((cursor - base) as u32);
-                let (&slot, generation) = self.generations.range(from..).next()?;
+                let (slot, generation) = self.generations.at_or_after(from)?;
                 let name = generation.digest().to_string().into_bytes();
                 let next = base + u64::from(slot.0) + 1;
                 Some(DirEntry { name, place: Place::Generation { slot }, next })
@@ -596,8 +597,8 @@ impl Tree for NameSpace {
             if !self.is_master {
                 return Err(Error::new(wire::EACCES.errno, "only the master routes"));
             }
-            let all = Opener { serial: 0, ..opener }..=Opener { serial: u64::MAX, ..opener };
-            if self.conversations.range(all).next().is_some() {
+            let first = self.conversations.at_or_after(Opener { serial: 0, ..opener });
+            if first.is_some_and(|(other, _)| other.conn == opener.conn) {
                 return Err(Error::new(16, "one conversation for each connection"));
             }
             self.conversations.insert(opener, VecDeque::new());

@@ -14,10 +14,10 @@ use crate::spread::index::{Index, Kind, PIECE_LEN_MAX, PIECE_LEN_MIN};
 use crate::spread::pieces::{IndexPieces, PieceMap};
 use crate::spread::talk::{Ask, Complaint, LINE_LEN_MAX, Source, Tally, Tell, VERSION};
 use crate::spread::transfer::{Key, Transfer};
+use crate::table::Table;
 use crate::tree::{Content, Generation, Notice, Slot};
 use desk::Desk;
 use link::{Got, Link};
-use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::rc::Rc;
 
@@ -141,12 +141,12 @@ pub(super) struct Fetch {
     /// When a piece, or a part of one, last came from anybody.
     fed_ms: u64,
     desk: Desk,
-    links: BTreeMap<ConnId, Link>,
+    links: Table<ConnId, Link>,
     /// For each stripe, whom the master named.
     feeders: Vec<Option<Source>>,
     replaced: Vec<u32>,
     lagging_since_ms: Vec<Option<u64>>,
-    banned: BTreeSet<SocketAddr>,
+    banned: Vec<SocketAddr>,
     transfer: Transfer,
     slot: Option<Slot>,
     content: Option<Rc<Content>>,
@@ -168,11 +168,11 @@ impl Fetch {
             held_up_ms: 0,
             progress_ms: now_ms + PROGRESS_MS,
             fed_ms: now_ms,
-            links: BTreeMap::new(),
+            links: Table::new(),
             feeders: Vec::new(),
             replaced: Vec::new(),
             lagging_since_ms: Vec::new(),
-            banned: BTreeSet::new(),
+            banned: Vec::new(),
             transfer: Transfer::new(1),
             slot: None,
             content: None,
@@ -376,7 +376,7 @@ impl Fetch {
         }
         self.feeders[usize::from(stripe)] = Some(source);
         let found = self.links.iter().find(|(_, link)| link.source == source);
-        let conn = match found.map(|(&conn, _)| conn) {
+        let conn = match found.map(|(conn, _)| conn) {
             Some(conn) => conn,
             None => {
                 let addr = match source {
@@ -401,7 +401,7 @@ impl Fetch {
     fn drop_idle_links(&mut self, common: &mut Common) {
         let feeds = |source: Source| self.feeders.contains(&Some(source));
         let idle = self.links.iter().filter(|(_, link)| !feeds(link.source));
-        for conn in idle.map(|(&conn, _)| conn).collect::<Vec<_>>() {
+        for conn in idle.map(|(conn, _)| conn).collect::<Vec<_>>() {
             self.close_link(common, conn);
         }
     }
@@ -428,7 +428,7 @@ impl Fetch {
             common.effects.push_back(Effect::Warn(format!("{}: {why}", self.source_name(source))));
         }
         if let (Complaint::Wrong, Source::Node(addr)) = (complaint, source) {
-            self.banned.insert(addr);
+            self.banned.push(addr);
         }
         self.close_link(common, conn);
         for stripe in 0..self.feeders.len() {
@@ -436,7 +436,7 @@ impl Fetch {
                 self.replace(common, now_ms, stripe, source, complaint);
             }
         }
-        for conn in self.links.keys().copied().collect::<Vec<_>>() {
+        for conn in self.links.keys().collect::<Vec<_>>() {
             self.fill(common, now_ms, conn);
         }
     }
@@ -517,7 +517,7 @@ impl Fetch {
                 self.transfer.extend(head.count());
                 let tickets = common.space.set_list(slot, head.list);
                 common.wakes.extend(tickets);
-                for conn in self.links.keys().copied().collect::<Vec<_>>() {
+                for conn in self.links.keys().collect::<Vec<_>>() {
                     self.fill(common, now_ms, conn);
                 }
             }
@@ -684,7 +684,7 @@ impl Fetch {
     fn begin_moving(&mut self, common: &mut Common, now_ms: u64) {
         self.phase = Phase::Moving;
         self.fed_ms = now_ms;
-        for conn in self.links.keys().copied().collect::<Vec<_>>() {
+        for conn in self.links.keys().collect::<Vec<_>>() {
             self.fill(common, now_ms, conn);
         }
     }
@@ -860,7 +860,7 @@ impl Fetch {
         }
         if self.phase == Phase::Moving || self.phase == Phase::Index {
             self.look_for_slow(common, now_ms);
-            for conn in self.links.keys().copied().collect::<Vec<_>>() {
+            for conn in self.links.keys().collect::<Vec<_>>() {
                 self.fill(common, now_ms, conn);
             }
             if now_ms > self.fed_ms + DROUGHT_MS {
@@ -875,7 +875,7 @@ impl Fetch {
 
     fn stalled(&mut self, common: &mut Common, now_ms: u64) -> Vec<(ConnId, String, Complaint)> {
         let mut stalled = Vec::new();
-        for (&conn, link) in &mut self.links {
+        for (conn, link) in self.links.iter_mut() {
             let awaits = self.transfer.awaits(Key(conn.0)) || link.awaits_list();
             if let Some((why, complaint)) = link.look(common, now_ms, awaits, self.held_up_ms) {
                 stalled.push((conn, why, complaint));
@@ -911,7 +911,7 @@ impl Fetch {
         match self.phase {
             Phase::Moving if self.transfer.is_complete() => {
                 self.phase = Phase::Finishing;
-                for conn in self.links.keys().copied().collect::<Vec<_>>() {
+                for conn in self.links.keys().collect::<Vec<_>>() {
                     self.close_link(common, conn);
                 }
                 common.effects.push_back(Effect::Finish);

@@ -25,8 +25,9 @@ mod place;
 mod tests;
 mod trees;
 
+use crate::table::Table;
 pub use blame::{Complaint, Verdict};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use trees::{Ix, Link, MASTER, NOBODY, Node, Shelf};
 
 /// Most stripes: `-m` of the command line.
@@ -93,7 +94,7 @@ pub struct Stats {
 
 pub struct Forest {
     limits: Limits,
-    ids: BTreeMap<u32, Ix>,
+    ids: Table<u32, Ix>,
     nodes: Vec<Node>,
     /// One for each node and stripe.
     links: Vec<Link>,
@@ -140,7 +141,7 @@ impl Forest {
         };
         Forest {
             limits,
-            ids: BTreeMap::new(),
+            ids: Table::new(),
             nodes: Vec::new(),
             links: Vec::new(),
             vacant: Vec::new(),

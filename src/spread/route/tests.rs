@@ -1,5 +1,6 @@
 use super::trees::LENT;
 use super::*;
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 /// xorshift64*: seeded, so that a failure can be repeated.
@@ -750,7 +751,7 @@ fn who_sees_wrong_bytes_everywhere_has_them_itself() {
 }
 
 fn cross_rack_edges(forest: &Forest, rack_of: impl Fn(u32) -> u32) -> usize {
-    let parents = |&id: &u32| forest.parents(NodeId(id)).map(move |p| (id, p));
+    let parents = |id: u32| forest.parents(NodeId(id)).map(move |p| (id, p));
     let edges = forest.ids.keys().flat_map(parents);
     edges.filter(|(id, p)| matches!(p, Parent::Node(p) if rack_of(p.0) != rack_of(*id))).count()
 }
