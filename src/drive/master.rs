@@ -60,6 +60,14 @@ struct MasterFiles {
 /// Serves until the process is ended. `ready` is called once, when clients
 /// can be served.
 pub fn serve(request: ServeRequest, watch: impl Watch) -> Result<(), String> {
+    begin(request, watch)?.run().map(|_| ()).map_err(|error| error.to_string())
+}
+
+/// What cannot be served is refused here, before anything is hashed.
+pub(super) fn begin<W: Watch>(
+    request: ServeRequest,
+    watch: W,
+) -> Result<Loop<impl Backend, W>, String> {
     socket::raise_descriptor_limit();
     let listener = socket::listen(request.port).map_err(|error| {
         format!("cannot listen on port {}: {error}; is another xget running?", request.port)
@@ -79,8 +87,7 @@ pub fn serve(request: ServeRequest, watch: impl Watch) -> Result<(), String> {
         addr,
     };
     let node = Node::master(MasterOptions { fan_out: request.fan_out, head: request.head });
-    let result = Loop::new(node, files, watch, listener, Instant::now()).run();
-    result.map(|_| ()).map_err(|error| error.to_string())
+    Ok(Loop::new(node, files, watch, listener, Instant::now()))
 }
 
 /// The digest that a fetch of these sources would have, and what was odd.

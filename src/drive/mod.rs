@@ -323,6 +323,7 @@ impl<B: Backend, W: Watch> Loop<B, W> {
         let broken = PollFlags::POLLHUP | PollFlags::POLLERR | PollFlags::POLLNVAL;
         if flags.intersects(PollFlags::POLLOUT | broken) && c.has_output() {
             self.write(conn);
+            self.take_held_frames(conn);
         }
         if flags.intersects(PollFlags::POLLIN | broken) {
             self.read(conn);
@@ -361,18 +362,36 @@ impl<B: Backend, W: Watch> Loop<B, W> {
                 }
                 Err(error) => return self.drop_conn(conn, error.to_string()),
             }
-            if let Err(error) = self.take_frames(conn) {
-                self.watch.warn(&format!("{conn:?}: {error}"));
-                return self.drop_conn(conn, error.to_string());
-            }
+            self.take_frames_or_drop(conn);
         }
     }
 
-    /// Hands every whole frame to the node, without copying it.
+    fn take_frames_or_drop(&mut self, conn: ConnId) {
+        if let Err(error) = self.take_frames(conn) {
+            self.watch.warn(&format!("{conn:?}: {error}"));
+            self.drop_conn(conn, error.to_string());
+        }
+    }
+
+    /// Goes on with the frames that were left while too many replies waited.
+    /// They are in our buffer: no further input has to announce them.
+    fn take_held_frames(&mut self, conn: ConnId) {
+        let len_max = self.node.frame_len_max(conn);
+        let Some(c) = self.conns.get(&conn) else { return };
+        if !c.closing && !matches!(c.frame(len_max), Ok(None)) {
+            self.take_frames_or_drop(conn);
+        }
+    }
+
+    /// Hands every whole frame to the node, without copying it, until too many
+    /// replies wait to be read by the peer.
     fn take_frames(&mut self, conn: ConnId) -> io::Result<()> {
         loop {
             let len_max = self.node.frame_len_max(conn);
             let Some(c) = self.conns.get_mut(&conn) else { return Ok(()) };
+            if c.is_backlogged() {
+                return Ok(());
+            }
             let Some(len) = c.frame(len_max)? else {
                 if c.filled() > 0 {
                     let now_ms = self.now_ms();
@@ -461,3 +480,6 @@ fn trace_effect(node: &Node, effect: &Effect) {
         _ => {}
     }
 }
+
+#[cfg(test)]
+mod tests;
