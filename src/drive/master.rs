@@ -1,5 +1,6 @@
 //! A master's files: scanned and hashed in slices, watched for change, sent.
 
+use super::fetch::SUM_SLICE_BYTES;
 use super::parts::{Files, unfold};
 use super::{Backend, Loop, Part, PartsError, Watch};
 use crate::node::{Effect, Input, MasterOptions, Node};
@@ -182,7 +183,7 @@ impl MasterFiles {
 
     fn sum_step(&mut self, inputs: &mut VecDeque<Input<'static>>) {
         let Some(mut sum) = self.sum.take() else { return };
-        let done = match sum.checksum.step(&sum.source, SLICE_BYTES) {
+        let done = match sum.checksum.step(&sum.source, SUM_SLICE_BYTES) {
             Ok(None) => {
                 self.sum = Some(sum);
                 return;

@@ -24,7 +24,7 @@ use crate::serve::ConnId;
 use crate::tree::{Bulk, NameSpace};
 use conn::{Arrival, Conn};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::io;
 use std::net::TcpListener;
 use std::os::fd::AsFd;
@@ -202,7 +202,7 @@ impl<B: Backend, W: Watch> Loop<B, W> {
             }
             Effect::Say(text) => self.watch.say(&text),
             Effect::Warn(text) => self.watch.warn(&text),
-            Effect::Exit { failures } => self.exit = Some(failures),
+            Effect::Exit { failures } => self.exit = Some(each_once(failures)),
             effect => {
                 self.backend.carry_out(self.node.space(), effect, frame, &mut self.inputs);
             }
@@ -439,6 +439,13 @@ impl<B: Backend, W: Watch> Loop<B, W> {
             }
         }
     }
+}
+
+/// A file that failed is told of with each of its pieces, and at the end.
+fn each_once(mut failures: Vec<Failure>) -> Vec<Failure> {
+    let mut told = HashSet::new();
+    failures.retain(|failure| told.insert((failure.what.clone(), failure.why.clone())));
+    failures
 }
 
 /// A message that arrives or leaves, for `-D 8` and `-D 16`: of the requests
