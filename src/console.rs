@@ -1,18 +1,49 @@
 //! What a person sees: progress, warnings, the summary at the end.
 //!
-//! Knows terminals from files; decides nothing.
+//! Knows terminals from files; decides nothing. All output of the process goes
+//! through here: whether somebody reads it, and whether there is room for it,
+//! must not decide about the work (`println!` would end the process).
 
 use crate::drive::Watch;
 use crate::node::{Input, Node, Progress};
 use crate::os::{clock, signal};
 use std::collections::VecDeque;
-use std::io::{IsTerminal, Write};
+use std::fs::File;
+use std::io::{self, IsTerminal, Write};
 use std::time::{Duration, Instant};
 
 /// Between two redraws on a terminal, and two plain lines elsewhere.
 const REDRAW: Duration = Duration::from_millis(200);
 const LINE: Duration = Duration::from_secs(5);
 const BAR_WIDTH: usize = 24;
+
+/// Text of others (file names, peers' words) as one harmless line: it moves no
+/// cursor, sets no colour and begins no line of its own.
+pub fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
+}
+
+/// Writes to standard output, for who wants to know whether it arrived.
+pub fn print(text: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    out.flush()
+}
+
+/// Writes to standard error, in one piece; nobody may be there to read it.
+fn print_error(text: &str) {
+    let _ = io::stderr().write_all(text.as_bytes());
+}
+
+/// A line on standard error.
+pub fn complain(text: &str) {
+    print_error(&format!("xget: {}\n", printable(text)));
+}
+
+/// A line of `-D`.
+pub fn debug(target: &str, text: &str) {
+    print_error(&format!("xget[{target}]: {}\n", printable(text)));
+}
 
 /// A client's console.
 pub struct FetchConsole {
@@ -33,7 +64,7 @@ impl FetchConsole {
 
     fn clear(&mut self) {
         if std::mem::take(&mut self.drawn) {
-            eprint!("\r\x1b[K");
+            print_error("\r\x1b[K");
         }
     }
 
@@ -46,11 +77,10 @@ impl FetchConsole {
         self.shown = Some(Instant::now());
         let line = progress_line(&self.last, self.began.elapsed(), self.terminal);
         if self.terminal {
-            eprint!("\r{line}\x1b[K");
-            let _ = std::io::stderr().flush();
+            print_error(&format!("\r{line}\x1b[K"));
             self.drawn = true;
         } else {
-            eprintln!("xget: {line}");
+            complain(&line);
         }
     }
 }
@@ -74,12 +104,12 @@ impl Watch for FetchConsole {
     fn say(&mut self, text: &str) {
         if !self.quiet {
             self.clear();
-            eprintln!("xget: {text}");
+            complain(text);
         }
     }
     fn warn(&mut self, text: &str) {
         self.clear();
-        eprintln!("xget: {text}");
+        complain(text);
     }
 }
 
@@ -158,18 +188,29 @@ pub struct MasterConsole {
     shown: Instant,
     drawn: bool,
     ready: Option<Box<dyn FnOnce()>>,
+    /// Where the lines go besides the console, which a daemon has none of.
+    log: Option<File>,
 }
 
 impl MasterConsole {
     /// `ready` is called when the first generation is served.
-    pub fn new(ready: Option<Box<dyn FnOnce()>>) -> MasterConsole {
+    pub fn new(ready: Option<Box<dyn FnOnce()>>, log: Option<File>) -> MasterConsole {
         let terminal = std::io::stderr().is_terminal();
-        MasterConsole { terminal, shown: Instant::now(), drawn: false, ready }
+        MasterConsole { terminal, shown: Instant::now(), drawn: false, ready, log }
+    }
+
+    /// The line with the time, for the console; the log has it already.
+    fn stamp(&mut self, text: &str) -> String {
+        let line = format!("{} {}\n", clock::time_of_day(), printable(text));
+        if let Some(log) = &mut self.log {
+            let _ = log.write_all(line.as_bytes());
+        }
+        line
     }
 
     fn clear(&mut self) {
         if std::mem::take(&mut self.drawn) {
-            eprint!("\r\x1b[K");
+            print_error("\r\x1b[K");
         }
     }
 }
@@ -186,10 +227,10 @@ impl Watch for MasterConsole {
                     self.shown = Instant::now();
                     let line = format!("hashing: {} of {}", bytes(done), bytes(total));
                     if self.terminal {
-                        eprint!("\r{line}\x1b[K");
+                        print_error(&format!("\r{line}\x1b[K"));
                         self.drawn = true;
                     } else {
-                        eprintln!("xget: {line}");
+                        complain(&line);
                     }
                 }
             }
@@ -205,13 +246,11 @@ impl Watch for MasterConsole {
     }
     fn say(&mut self, text: &str) {
         self.clear();
-        let mut out = std::io::stdout().lock();
-        let _ = writeln!(out, "{} {text}", clock::time_of_day());
-        let _ = out.flush();
+        let _ = print(&self.stamp(text));
     }
     fn warn(&mut self, text: &str) {
         self.clear();
-        eprintln!("{} warning: {text}", clock::time_of_day());
+        print_error(&self.stamp(&format!("warning: {text}")));
     }
 }
 
@@ -230,6 +269,12 @@ mod tests {
         assert_eq!(seconds(59), "59 s");
         assert_eq!(seconds(61), "1:01 min");
         assert_eq!(seconds(3661), "1:01 h");
+    }
+
+    #[test]
+    fn text_of_others_stays_in_its_line() {
+        let text = "a\nFAKE 10.0.0.1!5 done\x1b[31m\r\t\x7f\u{9b}1m \u{e9}\u{2603}";
+        assert_eq!(printable(text), "a?FAKE 10.0.0.1!5 done?[31m????1m \u{e9}\u{2603}");
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Debug messages on standard error, by the original's bits (`-D`).
 
+use crate::console;
 use log::{LevelFilter, Log, Metadata, Record};
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -18,7 +19,7 @@ impl Log for Bits {
     }
     fn log(&self, record: &Record) {
         if self.enabled(record.metadata()) {
-            eprintln!("xget[{}]: {}", record.target(), record.args());
+            console::debug(record.target(), &record.args().to_string());
         }
     }
     fn flush(&self) {}

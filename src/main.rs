@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 use xget::cli::{self, Command};
-use xget::console::{FetchConsole, MasterConsole, summary};
+use xget::console::{FetchConsole, MasterConsole, complain, print, summary};
 use xget::drive::{self, FetchRequest, ServeRequest};
 use xget::node::{Failure, Status};
 use xget::os::{daemon, signal};
@@ -20,34 +20,39 @@ fn main() -> ExitCode {
     let options = match cli::parse(std::env::args_os().skip(1)) {
         Ok(options) => options,
         Err(why) => {
-            eprintln!("xget: {why}");
-            return ExitCode::from(USAGE);
+            return failed(&why, USAGE);
         }
     };
     logger::init(options.debug);
     match options.command {
-        Command::Help => print!("{}", cli::HELP),
-        Command::Version => println!("xget {}", env!("CARGO_PKG_VERSION")),
-        Command::Serve(serve) => return run_master(serve),
-        Command::Fetch(fetch) => return run_fetch(fetch),
+        Command::Help => answer(cli::HELP),
+        Command::Version => answer(concat!("xget ", env!("CARGO_PKG_VERSION"), "\n")),
+        Command::Serve(serve) => run_master(serve),
+        Command::Fetch(fetch) => run_fetch(fetch),
         Command::PrintDigest { path, sources, one_file_system } => {
-            return run_print_digest(path, sources, one_file_system);
+            run_print_digest(path, sources, one_file_system)
         }
     }
-    ExitCode::SUCCESS
 }
 
 fn failed(why: &str, status: u8) -> ExitCode {
-    eprintln!("xget: {why}");
+    complain(why);
     ExitCode::from(status)
+}
+
+/// Prints what was asked for: unread, the command was in vain.
+fn answer(text: &str) -> ExitCode {
+    match print(text) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => failed(&format!("cannot write to standard output: {error}"), 1),
+    }
 }
 
 fn run_print_digest(path: PathBuf, sources: Vec<Vec<u8>>, one_file_system: bool) -> ExitCode {
     match drive::print_digest(&path, &sources, one_file_system) {
         Ok((digest, notes)) => {
-            notes.iter().for_each(|note| eprintln!("xget: {note}"));
-            println!("{digest}");
-            ExitCode::SUCCESS
+            notes.iter().for_each(|note| complain(note));
+            answer(&format!("{digest}\n"))
         }
         Err(why) => failed(&why, exit_code(Status::Source)),
     }
@@ -80,7 +85,7 @@ fn run_master(serve: cli::Serve) -> ExitCode {
         one_file_system: serve.one_file_system,
         cache,
     };
-    match drive::serve(request, MasterConsole::new(ready)) {
+    match drive::serve(request, MasterConsole::new(ready, None)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(why) => failed(&why, 1),
     }
@@ -126,12 +131,13 @@ fn run_fetch(fetch: cli::Fetch) -> ExitCode {
     match failures.iter().map(|failure| failure.status).max() {
         None => {
             if !fetch.quiet {
-                println!("xget: {}", summary(&last));
+                // The files are in place, whoever reads this.
+                let _ = print(&format!("xget: {}\n", summary(&last)));
             }
             ExitCode::SUCCESS
         }
         Some(status) => {
-            failures.iter().for_each(|failure| eprintln!("xget: {}", text(failure)));
+            failures.iter().for_each(|failure| complain(&text(failure)));
             ExitCode::from(exit_code(status))
         }
     }

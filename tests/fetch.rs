@@ -362,6 +362,28 @@ fn as_a_daemon_it_returns_when_it_serves() {
     Proc::start(serving, &scratch).wait().expect(1).says("nonexistent");
 }
 
+#[test]
+fn output_that_cannot_be_written_ends_no_work() {
+    let scratch = Scratch::new();
+    let source = scratch.dir("source");
+    fs::write(source.join("file"), b"contents").unwrap();
+    let full = || fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    for option in ["--help", "--version"] {
+        let status = std::process::Command::new(XGET).arg(option).stdout(full()).status();
+        assert_eq!(status.unwrap().code(), Some(1), "{option}");
+    }
+    let mut digest = std::process::Command::new(XGET);
+    digest.args(["--print-digest".as_ref(), source.as_os_str()]).stdout(full());
+    assert_eq!(digest.status().unwrap().code(), Some(1));
+    let master = Master::start(&scratch, &source, &[]);
+    let copy = scratch.join("copy");
+    let mut fetching = std::process::Command::new(XGET);
+    fetching.args(["-n", &master.addr(), "--linger", "0", "."]).arg(&copy);
+    fetching.stdout(full()).stderr(full());
+    assert_eq!(fetching.status().unwrap().code(), Some(0), "the files are in place");
+    assert_same(&source, &copy);
+}
+
 struct Daemon(nix::unistd::Pid);
 
 impl Drop for Daemon {

@@ -17,6 +17,9 @@ const INPUT_LEN_MIN: usize = 1024;
 const READ_AHEAD: usize = 4096;
 /// Replies queued before we stop reading the peer's requests.
 pub const OUTPUT_ITEMS_MAX: usize = 256;
+/// Bytes held in memory for replies before we stop so: a few of the longest.
+/// What one request brings comes on top of it.
+pub const OUTPUT_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// A stretch of stored bytes, ready to be sent.
 #[derive(Debug)]
@@ -40,6 +43,8 @@ pub struct Conn {
     input: Vec<u8>,
     filled: usize,
     output: VecDeque<Item>,
+    /// Of the items of `output` that are bytes.
+    output_bytes: usize,
     /// Set when the kernel's buffer is full.
     pub blocked: bool,
 }
@@ -62,11 +67,13 @@ impl Conn {
             input: Vec::new(),
             filled: 0,
             output: VecDeque::new(),
+            output_bytes: 0,
             blocked: false,
         }
     }
 
     pub fn queue(&mut self, bytes: Vec<u8>) {
+        self.output_bytes += bytes.len();
         self.output.push_back(Item::Bytes { bytes, sent: 0, more: false });
     }
 
@@ -79,7 +86,12 @@ impl Conn {
     }
 
     pub fn is_backlogged(&self) -> bool {
-        self.output.len() >= OUTPUT_ITEMS_MAX
+        self.output.len() >= OUTPUT_ITEMS_MAX || self.output_bytes >= OUTPUT_BYTES_MAX
+    }
+
+    #[cfg(test)]
+    pub fn output_bytes(&self) -> usize {
+        self.output_bytes
     }
 
     /// The size field of the frame at hand, once four bytes are here.
@@ -170,8 +182,8 @@ impl Conn {
                     false
                 }
             };
-            if done {
-                self.output.pop_front();
+            if done && let Some(Item::Bytes { bytes, .. }) = self.output.pop_front() {
+                self.output_bytes -= bytes.len();
             }
         }
         self.blocked = self.has_output();
@@ -184,17 +196,21 @@ impl Conn {
         match parts(what, len) {
             Ok(list) => {
                 for part in list.into_iter().rev() {
-                    self.output.push_front(match part {
-                        Part::File { file, offset, len } => Item::File { file, offset, len },
-                        Part::Bytes { bytes } => Item::Bytes { bytes, sent: 0, more: false },
-                    });
+                    match part {
+                        Part::File { file, offset, len } => {
+                            self.output.push_front(Item::File { file, offset, len });
+                        }
+                        Part::Bytes { bytes } => self.queue_first(bytes, false),
+                    }
                 }
-                let bytes = head.to_vec();
-                self.output.push_front(Item::Bytes { bytes, sent: 0, more: true });
+                self.queue_first(head.to_vec(), true);
             }
-            Err(()) => {
-                self.output.push_front(Item::Bytes { bytes: failure, sent: 0, more: false });
-            }
+            Err(()) => self.queue_first(failure, false),
         }
+    }
+
+    fn queue_first(&mut self, bytes: Vec<u8>, more: bool) {
+        self.output_bytes += bytes.len();
+        self.output.push_front(Item::Bytes { bytes, sent: 0, more });
     }
 }

@@ -1,5 +1,6 @@
 //! A master's files: scanned and hashed in slices, watched for change, sent.
 
+use super::fetch::SUM_SLICE_BYTES;
 use super::parts::{Files, unfold};
 use super::{Backend, Loop, Part, PartsError, Watch};
 use crate::node::{Effect, Input, MasterOptions, Node};
@@ -61,6 +62,15 @@ struct MasterFiles {
 /// Serves until the process is ended. `ready` is called once, when clients
 /// can be served.
 pub fn serve(request: ServeRequest, watch: impl Watch) -> Result<(), String> {
+    let failures = begin(request, watch)?.run().map_err(|error| error.to_string())?;
+    failures.into_iter().next().map_or(Ok(()), |failure| Err(failure.why))
+}
+
+/// What cannot be served is refused here, before anything is hashed.
+pub(super) fn begin<W: Watch>(
+    request: ServeRequest,
+    watch: W,
+) -> Result<Loop<impl Backend, W>, String> {
     socket::raise_descriptor_limit();
     let listener = socket::listen(request.port).map_err(|error| {
         format!("cannot listen on port {}: {error}; is another xget running?", request.port)
@@ -80,9 +90,7 @@ pub fn serve(request: ServeRequest, watch: impl Watch) -> Result<(), String> {
         addr,
     };
     let node = Node::master(MasterOptions { fan_out: request.fan_out, head: request.head });
-    let result = Loop::new(node, files, watch, listener, Instant::now()).run();
-    let failures = result.map_err(|error| error.to_string())?;
-    failures.into_iter().next().map_or(Ok(()), |failure| Err(failure.why))
+    Ok(Loop::new(node, files, watch, listener, Instant::now()))
 }
 
 /// The digest that a fetch of these sources would have, and what was odd.
@@ -177,7 +185,7 @@ impl MasterFiles {
 
     fn sum_step(&mut self, inputs: &mut VecDeque<Input<'static>>) {
         let Some(mut sum) = self.sum.take() else { return };
-        let done = match sum.checksum.step(&sum.source, SLICE_BYTES) {
+        let done = match sum.checksum.step(&sum.source, SUM_SLICE_BYTES) {
             Ok(None) => {
                 self.sum = Some(sum);
                 return;

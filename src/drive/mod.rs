@@ -25,7 +25,7 @@ use crate::table::Table;
 use crate::tree::{Bulk, NameSpace};
 use conn::{Arrival, Conn};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::io;
 use std::net::TcpListener;
 use std::os::fd::AsFd;
@@ -203,7 +203,7 @@ impl<B: Backend, W: Watch> Loop<B, W> {
             }
             Effect::Say(text) => self.watch.say(&text),
             Effect::Warn(text) => self.watch.warn(&text),
-            Effect::Exit { failures } => self.exit = Some(failures),
+            Effect::Exit { failures } => self.exit = Some(each_once(failures)),
             effect => {
                 self.backend.carry_out(self.node.space(), effect, frame, &mut self.inputs);
             }
@@ -324,6 +324,7 @@ impl<B: Backend, W: Watch> Loop<B, W> {
         let broken = PollFlags::POLLHUP | PollFlags::POLLERR | PollFlags::POLLNVAL;
         if flags.intersects(PollFlags::POLLOUT | broken) && c.has_output() {
             self.write(conn);
+            self.take_held_frames(conn);
         }
         if flags.intersects(PollFlags::POLLIN | broken) {
             self.read(conn);
@@ -362,18 +363,36 @@ impl<B: Backend, W: Watch> Loop<B, W> {
                 }
                 Err(error) => return self.drop_conn(conn, error.to_string()),
             }
-            if let Err(error) = self.take_frames(conn) {
-                self.watch.warn(&format!("{conn:?}: {error}"));
-                return self.drop_conn(conn, error.to_string());
-            }
+            self.take_frames_or_drop(conn);
         }
     }
 
-    /// Hands every whole frame to the node, without copying it.
+    fn take_frames_or_drop(&mut self, conn: ConnId) {
+        if let Err(error) = self.take_frames(conn) {
+            self.watch.warn(&format!("{conn:?}: {error}"));
+            self.drop_conn(conn, error.to_string());
+        }
+    }
+
+    /// Goes on with the frames that were left while too many replies waited.
+    /// They are in our buffer: no further input has to announce them.
+    fn take_held_frames(&mut self, conn: ConnId) {
+        let len_max = self.node.frame_len_max(conn);
+        let Some(c) = self.conns.get(&conn) else { return };
+        if !c.closing && !matches!(c.frame(len_max), Ok(None)) {
+            self.take_frames_or_drop(conn);
+        }
+    }
+
+    /// Hands every whole frame to the node, without copying it, until too many
+    /// replies wait to be read by the peer.
     fn take_frames(&mut self, conn: ConnId) -> io::Result<()> {
         loop {
             let len_max = self.node.frame_len_max(conn);
             let Some(c) = self.conns.get_mut(&conn) else { return Ok(()) };
+            if c.is_backlogged() {
+                return Ok(());
+            }
             let Some(len) = c.frame(len_max)? else {
                 if c.filled() > 0 {
                     let now_ms = self.now_ms();
@@ -423,6 +442,13 @@ impl<B: Backend, W: Watch> Loop<B, W> {
     }
 }
 
+/// A file that failed is told of with each of its pieces, and at the end.
+fn each_once(mut failures: Vec<Failure>) -> Vec<Failure> {
+    let mut told = HashSet::new();
+    failures.retain(|failure| told.insert((failure.what.clone(), failure.why.clone())));
+    failures
+}
+
 /// A message that arrives or leaves, for `-D 8` and `-D 16`: of the requests
 /// that we answer, or of those that we send.
 fn trace_frame(node: &Node, conn: ConnId, head: &[u8], len: u32) {
@@ -462,3 +488,6 @@ fn trace_effect(node: &Node, effect: &Effect) {
         _ => {}
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,8 +4,9 @@ use std::collections::VecDeque;
 use std::fs::File;
 use std::rc::Rc;
 
-/// Most files held open at a time; with the directories far from the 1024
-/// descriptors that a process usually may have, which the peers need.
+/// Most files held open at a time; with the directories, and one file for each
+/// reply on its way, far from the 1024 descriptors that a process usually may
+/// have, which the peers need.
 pub const OPEN_MAX: usize = 64;
 
 #[derive(Default)]

@@ -22,7 +22,7 @@ pub mod source;
 mod walk;
 
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 
 /// What a file costs in a slice of work besides its bytes, so that a slice is
 /// bounded where files are empty or need no reading.

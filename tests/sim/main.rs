@@ -5,6 +5,8 @@
 //! included, which a failing test prints; XGET_SIM_LOG=1 shows what the nodes
 //! say.
 
+#![allow(clippy::print_stdout)] // what a run looked like
+
 mod calm;
 mod clock;
 mod content;

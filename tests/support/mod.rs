@@ -3,6 +3,7 @@
 
 #![allow(dead_code)] // each test binary uses its part
 #![allow(clippy::unwrap_used)] // in tests a panic is the report
+#![allow(clippy::print_stderr)] // what was skipped
 
 pub mod fake;
 pub mod lab;
