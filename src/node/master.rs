@@ -527,7 +527,7 @@ impl Master {
             "# address state have_bytes total_bytes from_master_bytes from_peers_bytes elapsed_ms parents\n",
         );
         let mut members: Vec<&Member> = self.members.values().collect();
-        members.sort_by_key(|m| m.id.0);
+        members.sort_unstable_by_key(|m| m.id.0);
         for member in members {
             let state = if member.done { "serving" } else { "fetching" };
             text.push_str(&status_line(member, state, &self.parents_text(member)));

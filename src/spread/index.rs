@@ -228,7 +228,7 @@ impl Index {
                 tops.push((self.entries[found as usize].name.clone(), found));
             }
         }
-        tops.sort();
+        tops.sort_unstable();
         // The same entry named twice is one; two entries of one name collide.
         tops.dedup();
         if let Some(pair) = tops.windows(2).find(|pair| pair[0].0 == pair[1].0) {

@@ -209,10 +209,10 @@ impl Forest {
             }
         }
         // Those with subtrees first: the slots in them serve the leaves.
-        waiting.sort_by_key(|&(at, stripe)| {
-            !self.is_inner(at, stripe) && self.kids_count(at, stripe) == 0
+        let (inner, leaves): (Vec<_>, Vec<_>) = waiting.into_iter().partition(|&(at, stripe)| {
+            self.is_inner(at, stripe) || self.kids_count(at, stripe) > 0
         });
-        for (at, stripe) in waiting {
+        for (at, stripe) in inner.into_iter().chain(leaves) {
             self.place(at, stripe);
         }
     }
@@ -290,11 +290,13 @@ impl Forest {
         if tree.master_load <= self.limits.head || tree.free.is_empty() && !stampede {
             return false;
         }
-        let draws = |kid: &Ix| !self.nodes[*kid as usize].standing.suspect;
-        let mut kids: Vec<Ix> = tree.master.iter().copied().filter(draws).take(LOOK_MAX).collect();
-        kids.sort_by_key(|&kid| self.kids_count(kid, stripe));
-        let least = kids.first().copied();
-        if self.move_one(kids.into_iter().map(|kid| (kid, stripe))) {
+        let draws = |kid: &&Ix| !self.nodes[**kid as usize].standing.suspect;
+        let kids = tree.master.iter().filter(draws).take(LOOK_MAX).enumerate();
+        let mut kids: Vec<(usize, usize, Ix)> =
+            kids.map(|(nth, &kid)| (self.kids_count(kid, stripe), nth, kid)).collect();
+        kids.sort_unstable();
+        let least = kids.first().map(|kid| kid.2);
+        if self.move_one(kids.into_iter().map(|kid| (kid.2, stripe)).collect()) {
             return true;
         }
         let Some(least) = least.filter(|_| stampede) else { return false };
@@ -313,8 +315,7 @@ impl Forest {
             return false;
         }
         let edges = |ix: Ix| self.nodes[ix as usize].children.iter().map(|e| (e.child, e.stripe));
-        let edges: Vec<(Ix, u8)> = loaded.into_iter().flat_map(edges).collect();
-        self.move_one(edges.into_iter())
+        self.move_one(loaded.into_iter().flat_map(edges).collect())
     }
 
     fn can_overcommit(&self) -> bool {
@@ -327,11 +328,11 @@ impl Forest {
     }
 
     /// Moves the first of these that draws on its parent and has a better place.
-    fn move_one(&mut self, mut edges: impl Iterator<Item = (Ix, u8)>) -> bool {
+    fn move_one(&mut self, edges: Vec<(Ix, u8)>) -> bool {
         let fits = |&(ix, stripe): &(Ix, u8)| {
             !self.nodes[ix as usize].standing.suspect && self.has_spare_outside(ix, stripe)
         };
-        let Some((ix, stripe)) = edges.find(fits) else { return false };
+        let Some((ix, stripe)) = edges.into_iter().find(fits) else { return false };
         self.detach(ix, stripe);
         self.place(ix, stripe);
         true
