@@ -1,11 +1,11 @@
 //! Finds out whether a served tree still is what its index says, in slices.
 //!
 //! Looks at every entry and at every directory's names. Reads no contents: a
-//! file that kept inode, size and times counts as the same.
+//! file that kept inode, size, mtime and ctime counts as the same.
 
 use super::dirs::Dirs;
 use super::source::Source;
-use super::walk::{Place, Seen, left_out};
+use super::walk::{Place, Seen, left_out, left_out_by_name};
 use crate::os::file::{self, Listing, Status};
 use crate::spread::index::Kind;
 use nix::errno::Errno;
@@ -125,7 +125,7 @@ fn compare_name(
         Ok(status) => status,
         // If it was an entry, it will be missing in the count.
         Err(Errno::ENOENT) => return Ok(None),
-        Err(_) => return Err("cannot be looked at any more"),
+        Err(_) => return compare_unseen(source, open, name),
     };
     match source.index.child(open.dir, name) {
         Some(entry) => {
@@ -134,6 +134,22 @@ fn compare_name(
         }
         None if left_out(name, &status, &source.place).is_some() => Ok(None),
         None => Err("is new"),
+    }
+}
+
+/// A listed name that cannot be looked at, as it could not when it was scanned.
+fn compare_unseen(
+    source: &Source,
+    open: &mut Open,
+    name: &[u8],
+) -> Result<Option<(u32, &'static str)>, &'static str> {
+    match source.index.child(open.dir, name) {
+        Some(entry) if source.seen[entry as usize].type_bits == 0 => {
+            open.found += 1;
+            Ok(None)
+        }
+        None if left_out_by_name(name).is_some() => Ok(None),
+        _ => Err("cannot be looked at any more"),
     }
 }
 
@@ -153,7 +169,10 @@ fn same_entry(source: &Source, number: u32, status: &Status) -> Option<&'static 
     let replaced = (seen.dev, seen.ino) != (now.dev, now.ino);
     let touched = (was.mtime_s, was.mtime_ns) != (status.mtime_s, status.mtime_ns);
     let resized = was.kind == Kind::File && was.size != status.size;
-    (replaced || touched || resized).then_some(match was.kind {
+    // Of contents that were written and whose mtime was set back.
+    let rewritten = matches!(was.kind, Kind::File | Kind::Hardlink(_))
+        && (seen.ctime_s, seen.ctime_ns) != (now.ctime_s, now.ctime_ns);
+    (replaced || touched || resized || rewritten).then_some(match was.kind {
         Kind::Dir => "has got or lost entries",
         _ => "has changed",
     })

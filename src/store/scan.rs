@@ -278,7 +278,7 @@ impl Scan {
         self.phase = Phase::Hash(number + 1);
         self.total_bytes -= self.walk.entries[number as usize].size;
         self.walk.unreadable(number, reason);
-        for other in self.other_names(number) {
+        for other in self.walk.take_other_names(number) {
             self.walk.unreadable(other, reason);
         }
     }
@@ -288,23 +288,10 @@ impl Scan {
         self.phase = Phase::Hash(number + 1);
         self.gone[number as usize] = true;
         let size = self.walk.entries[number as usize].size;
-        let others = self.other_names(number);
-        match others.first() {
-            Some(&first) => {
-                self.walk.entries[first as usize].kind = Kind::File;
-                self.walk.entries[first as usize].size = size;
-                for &other in &others[1..] {
-                    self.walk.entries[other as usize].kind = Kind::Hardlink(first);
-                }
-            }
+        match self.walk.take_other_names(number).split_first() {
+            Some((&first, others)) => self.walk.set_first_name(first, size, others),
             None => self.total_bytes -= size,
         }
-    }
-
-    fn other_names(&self, number: u32) -> Vec<u32> {
-        let after = self.walk.entries.iter().enumerate().skip(number as usize + 1);
-        let other = after.filter(|(_, e)| e.kind == Kind::Hardlink(number));
-        other.map(|(other, _)| other as u32).collect()
     }
 
     fn end_hash(&mut self) {
@@ -348,6 +335,7 @@ impl Scan {
 pub fn same_contents(before: &Status, now: &Status) -> bool {
     (before.dev, before.ino, before.size) == (now.dev, now.ino, now.size)
         && (before.mtime_s, before.mtime_ns) == (now.mtime_s, now.mtime_ns)
+        && (before.ctime_s, before.ctime_ns) == (now.ctime_s, now.ctime_ns)
 }
 
 /// Only to tell old files from new ones, which are as the same clock says.

@@ -102,11 +102,14 @@ impl Source {
         file::stat_file(file).is_ok_and(|status| self.is_as_hashed(entry, &status))
     }
 
+    /// The ctime tells of contents whose mtime was set back. It tells of other
+    /// changes too, a new mode or link: they only cost another look.
     fn is_as_hashed(&self, entry: u32, status: &Status) -> bool {
         let (was, seen) = (&self.index.entries[entry as usize], &self.seen[entry as usize]);
         was.kind == Kind::File
             && (seen.dev, seen.ino, was.size) == (status.dev, status.ino, status.size)
             && (was.mtime_s, was.mtime_ns) == (status.mtime_s, status.mtime_ns)
+            && (seen.ctime_s, seen.ctime_ns) == (status.ctime_s, status.ctime_ns)
     }
 
     /// The entry that has the contents of this one.

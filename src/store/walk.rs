@@ -29,7 +29,7 @@ pub struct Seen {
     pub ino: u64,
     pub ctime_s: i64,
     pub ctime_ns: u32,
-    /// The entry's type bits.
+    /// The entry's type bits; 0 of what could not be looked at.
     pub type_bits: u32,
 }
 
@@ -84,13 +84,18 @@ impl Place {
     }
 }
 
-/// Why a name on disk gets no entry.
-pub fn left_out(name: &[u8], status: &Status, place: &Place) -> Option<&'static str> {
+/// Why a name on disk gets no entry, whatever it stands for.
+pub fn left_out_by_name(name: &[u8]) -> Option<&'static str> {
     if !name_is_sound(name) {
         return Some("the name is too long to be served");
     }
-    if name::is_temporary(name) {
-        return Some("left out: the temporary file of an unfinished xget");
+    name::is_temporary(name).then_some("left out: the temporary file of an unfinished xget")
+}
+
+/// Why a name on disk gets no entry.
+pub fn left_out(name: &[u8], status: &Status, place: &Place) -> Option<&'static str> {
+    if let Some(reason) = left_out_by_name(name) {
+        return Some(reason);
     }
     // A directory stays, as an empty one: something may be mounted there again.
     let foreign = place.one_file_system && status.dev != place.root_dev && !status.is_dir();
@@ -109,6 +114,8 @@ pub struct Walk {
     pub gone: Vec<u32>,
     /// The first name of each file of several names.
     firsts: HashMap<(u64, u64), u32>,
+    /// By that first name, the others.
+    others: HashMap<u32, Vec<u32>>,
     state: State,
 }
 
@@ -130,6 +137,7 @@ impl Walk {
             notes_left_out: 0,
             gone: Vec::new(),
             firsts: HashMap::new(),
+            others: HashMap::new(),
             state: State::Next(0),
             place: place.clone(),
         };
@@ -143,8 +151,20 @@ impl Walk {
             walk.add(0, given.into(), &status, &place.root.clone())?;
             // The one directory is the file's, and not served.
             walk.state = State::Next(walk.entries.len() as u32);
+        } else {
+            walk.check_root()?;
         }
         Ok(walk)
+    }
+
+    /// What refuses the whole tree is said before anything is hashed.
+    fn check_root(&self) -> Result<(), SourceError> {
+        match file::stat_at(&self.place.root, name::RESERVED) {
+            Ok(_) => return Err(SourceError::Reserved(self.place.path.clone())),
+            Err(Errno::ENOENT) => {}
+            Err(cause) => return Err(self.failed(0, cause)),
+        }
+        file::list(&self.place.root).map(drop).map_err(|cause| self.failed(0, cause))
     }
 
     pub fn note(&mut self, path: Vec<u8>, reason: String) {
@@ -195,6 +215,7 @@ impl Walk {
             Err(cause) => return self.unlistable(dir, cause),
         }
         if self.place.one_file_system && self.seen[dir as usize].dev != self.place.root_dev {
+            self.note_entry(dir, "left empty: on another file system (-x)");
             return Ok(next);
         }
         if depth(&self.entries, dir) >= DEPTH_MAX {
@@ -249,13 +270,36 @@ impl Walk {
                 Ok(status) => self.add(dir, name, &status, &fd)?,
                 // Gone since it was listed.
                 Err(Errno::ENOENT) => {}
-                Err(cause) => {
-                    let path = self.path_in(dir, &name);
-                    self.note(path, format!("cannot be looked at: {cause}"));
-                }
+                Err(cause) => self.add_unseen(dir, name, cause)?,
             }
         }
         Ok(State::Looking(dir, fd, names))
+    }
+
+    /// A name that is listed and cannot be looked at has an entry, so that who
+    /// fetches hears that something is missing.
+    fn add_unseen(&mut self, dir: u32, name: Box<[u8]>, cause: Errno) -> Result<(), SourceError> {
+        if let Some(reason) = left_out_by_name(&name) {
+            let path = self.path_in(dir, &name);
+            self.note(path, reason.into());
+            return Ok(());
+        }
+        if fatal(cause) {
+            return Err(self.failed(dir, cause));
+        }
+        let number = self.push(Entry { parent: dir, name, mode: 0, ..Entry::bare_root() })?;
+        self.unreadable(number, &cause.to_string());
+        Ok(())
+    }
+
+    /// A new entry of which nothing is seen yet.
+    fn push(&mut self, entry: Entry) -> Result<u32, SourceError> {
+        if self.entries.len() == ENTRIES_MAX {
+            return Err(SourceError::TooMany(self.place.path.clone()));
+        }
+        self.entries.push(entry);
+        self.seen.push(Seen::default());
+        Ok(self.entries.len() as u32 - 1)
     }
 
     fn add(
@@ -273,12 +317,8 @@ impl Walk {
             self.note(path, reason.into());
             return Ok(());
         }
-        if self.entries.len() == ENTRIES_MAX {
-            return Err(SourceError::TooMany(self.place.path.clone()));
-        }
-        let number = self.entries.len() as u32;
-        self.entries.push(Entry { parent: dir, name, ..Entry::bare_root() });
-        self.seen.push(Seen::of(status));
+        let number = self.push(Entry { parent: dir, name, ..Entry::bare_root() })?;
+        self.seen[number as usize] = Seen::of(status);
         self.set_attributes(number, status);
         if status.is_dir() {
             return Ok(());
@@ -296,6 +336,7 @@ impl Walk {
         if status.nlink > 1 {
             let first = *self.firsts.entry((status.dev, status.ino)).or_insert(number);
             if first != number {
+                self.others.entry(first).or_default().push(number);
                 self.entries[number as usize].kind = Kind::Hardlink(first);
                 self.entries[number as usize].size = 0;
             }
@@ -343,6 +384,24 @@ impl Walk {
         }
         self.unreadable(dir, &cause.to_string());
         Ok(State::Next(dir + 1))
+    }
+
+    /// The other names of the file whose first name this is, which it is not
+    /// any more.
+    pub fn take_other_names(&mut self, first: u32) -> Vec<u32> {
+        self.others.remove(&first).unwrap_or_default()
+    }
+
+    /// Makes one name the first of a file, and the others its.
+    pub fn set_first_name(&mut self, first: u32, size: u64, others: &[u32]) {
+        self.entries[first as usize].kind = Kind::File;
+        self.entries[first as usize].size = size;
+        for &other in others {
+            self.entries[other as usize].kind = Kind::Hardlink(first);
+        }
+        if !others.is_empty() {
+            self.others.insert(first, others.into());
+        }
     }
 
     /// Marks an entry whose contents nobody gets, and says why.

@@ -1,6 +1,8 @@
 use super::super::recheck::Verdict;
 use super::super::scan::{Scan, ScanOptions, Step};
-use super::super::testing::{Dir, as_nobody, bytes, name, on_file_system, set_mode, set_mtime};
+use super::super::testing::{
+    Dir, NOBODY, as_nobody, bytes, name, on_file_system, set_mode, set_mtime,
+};
 use super::*;
 use crate::spread::digest;
 use crate::spread::index::{DEPTH_MAX, PIECE_LEN};
@@ -134,8 +136,7 @@ fn the_reserved_name_is_refused_in_the_root_only() {
     dir.write("below/.xget", b"");
     assert_eq!(scan(dir.path()).index.entries.len(), 3);
     dir.write(".xget", b"");
-    let refused = Scan::new(dir.path(), ScanOptions::default()).unwrap().finish();
-    let error = refused.err().unwrap();
+    let error = Scan::new(dir.path(), ScanOptions::default()).err().unwrap();
     assert_eq!(error, SourceError::Reserved(dir.path().into()));
     assert!(error.to_string().contains("reserved"), "{error}");
     assert!(Scan::new(&dir.join(".xget"), ScanOptions::default()).is_err());
@@ -226,6 +227,77 @@ fn a_changed_file_is_not_served() {
     fs::remove_file(&path).unwrap();
     symlink("/etc/passwd", &path).unwrap();
     assert_eq!(again.open(1).err(), Some(ServeError::Changed(b"f".to_vec())));
+}
+
+#[test]
+fn contents_are_not_served_under_the_digest_of_older_ones() {
+    let dir = Dir::new();
+    let path = dir.write("f", b"before");
+    set_mtime(&path, 1_000, 1);
+    let source = scan(dir.path());
+    let file = source.open(1).unwrap();
+    // Longer than a tick of the file system's clock.
+    std::thread::sleep(std::time::Duration::from_millis(50));
+    let in_place = fs::OpenOptions::new().write(true).open(&path).unwrap();
+    in_place.write_all_at(b"after!", 0).unwrap();
+    drop(in_place);
+    set_mtime(&path, 1_000, 1);
+    assert!(!source.unchanged(1, &file));
+    assert_eq!(source.open(1).err(), Some(ServeError::Changed(b"f".to_vec())));
+    assert_eq!(verdict(&source), Verdict::Differs(b"f".to_vec(), "has changed"));
+    let again = scan(dir.path());
+    assert_eq!(again.index.entries[1].digest, Digest::of(b"after!"));
+    assert_eq!(verdict(&again), Verdict::Same);
+}
+
+#[test]
+fn names_that_cannot_be_looked_at_are_listed() {
+    /// More than are listed in one slice.
+    const COUNT: usize = 2500;
+    let dir = Dir::new();
+    (0..COUNT).for_each(|i| drop(dir.write(&format!("tree/d/{i:04}"), b"secret")));
+    dir.write("tree/d/.xget-0123456789abcdef.part", b"half");
+    if file::is_root() {
+        std::os::unix::fs::chown(dir.join("tree/d"), Some(NOBODY), None).unwrap();
+    }
+    as_nobody(|| {
+        let (path, shut) = (dir.join("tree"), dir.join("tree/d"));
+        let mut scan = Scan::new(&path, ScanOptions::default()).unwrap();
+        scan.step(1).unwrap();
+        // It is open already: its names can be read, and nothing more.
+        set_mode(&shut, 0o444);
+        let source = scan.finish().unwrap();
+        set_mode(&shut, 0o755);
+        assert_eq!(source.index.entries.len(), 2 + COUNT);
+        assert!(source.index.entries[2..].iter().all(|e| e.kind == Kind::Unreadable));
+        assert!(source.notes[1].reason.contains("EACCES"), "{:?}", source.notes[1]);
+        assert!(Index::decode(&source.index.encode()).is_ok());
+        // As long as it stays so, the tree is the same: root, `d`, `d` open.
+        let mut recheck = source.recheck();
+        assert_eq!(recheck.step(&source, 4), Verdict::Looking);
+        set_mode(&shut, 0o444);
+        assert_eq!(recheck.step(&source, 10 * COUNT as u32), Verdict::Same);
+        set_mode(&shut, 0o755);
+        assert!(matches!(verdict(&source), Verdict::Differs(..)));
+    });
+}
+
+#[test]
+fn many_files_of_several_names_vanish_in_no_time() {
+    let dir = Dir::new();
+    fs::create_dir_all(dir.join("a")).unwrap();
+    fs::create_dir_all(dir.join("b")).unwrap();
+    for i in 0..3000 {
+        fs::write(dir.join(&format!("a/{i:04}")), b"f").unwrap();
+        fs::hard_link(dir.join(&format!("a/{i:04}")), dir.join(&format!("b/{i:04}"))).unwrap();
+    }
+    let mut scan = Scan::new(dir.path(), ScanOptions::default()).unwrap();
+    while matches!(scan.step(1).unwrap(), Step::Walking { .. }) {}
+    fs::remove_dir_all(dir.join("a")).unwrap();
+    let source = scan.finish().unwrap();
+    let is_file = |e: &&crate::spread::index::Entry| e.kind == Kind::File;
+    assert_eq!(source.index.entries.iter().filter(is_file).count(), 3000);
+    assert!(Index::decode(&source.index.encode()).is_ok());
 }
 
 #[test]
@@ -402,6 +474,8 @@ fn another_file_system_is_left_out_when_asked_but_its_directory_stays() {
             let options = ScanOptions { one_file_system, cache: None };
             let source = Scan::new(path, options).unwrap().finish().unwrap();
             assert_eq!(source.index.entries.len(), count);
+            let noted = source.notes.iter().any(|n| n.path == b"mnt" && n.reason.contains("-x"));
+            assert_eq!(noted, one_file_system);
             assert_eq!(verdict(&source), Verdict::Same);
         }
     });
