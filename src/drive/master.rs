@@ -103,7 +103,7 @@ pub fn print_digest(
     let scan = Scan::new(path, options).map_err(|error| error.to_string())?;
     let source = scan.finish().map_err(|error| error.to_string())?;
     let refs: Vec<&[u8]> = sources.iter().map(Vec::as_slice).collect();
-    let selection = source.index.select(&refs).map_err(|error| format!("{error:?}"))?;
+    let selection = source.index.select(&refs).map_err(|error| error.to_string())?;
     let digest = crate::spread::digest::Digest::of(&selection.index.encode());
     Ok((format!("blake3:{digest}"), notes(&source)))
 }

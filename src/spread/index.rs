@@ -88,6 +88,18 @@ pub enum SelectError {
     Collision(Vec<u8>),
 }
 
+impl std::fmt::Display for SelectError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let shown = |path: &[u8]| String::from_utf8_lossy(path).into_owned();
+        match self {
+            SelectError::Missing(path) => write!(f, "{}: no such file or directory", shown(path)),
+            SelectError::Collision(name) => {
+                write!(f, "two sources would land under the same name, {}", shown(name))
+            }
+        }
+    }
+}
+
 /// Part of an index as an index of its own.
 pub struct Selection {
     pub index: Index,
@@ -251,6 +263,8 @@ impl Index {
         let mut lists = Vec::new();
         // A file's other names point at the first of them that was selected.
         let mut firsts: std::collections::HashMap<u32, u32> = std::collections::HashMap::new();
+        // What was selected twice, as in `a a/b`, becomes two files, not a link.
+        let mut taken = vec![false; self.entries.len()];
         let mut level: Vec<(u32, u32)> = tops.into_iter().map(|(_, from)| (0, from)).collect();
         let mut done = 0;
         loop {
@@ -263,9 +277,10 @@ impl Index {
                     _ => None,
                 };
                 if let Some(file) = file {
+                    let again = std::mem::replace(&mut taken[from as usize], true);
                     let first = *firsts.entry(file).or_insert(number);
                     let source = &self.entries[file as usize];
-                    if first == number {
+                    if first == number || again {
                         entry = Entry { parent, name: entry.name, ..source.clone() };
                         if let Some(&(start, len)) = starts.get(&file) {
                             lists.extend_from_slice(&self.lists[start..start + len]);
@@ -630,6 +645,29 @@ pub mod tests {
         assert_eq!(inside.index.entries.len(), 4);
         assert!(inside.index.root_described);
         assert_eq!(Index::decode(&inside.index.encode()), Ok(inside.index));
+    }
+
+    #[test]
+    fn what_is_selected_twice_is_two_files_and_only_other_names_are_links() {
+        let mut index = small();
+        index.entries[5] = Entry { name: (*b"x").into(), ..file(1, "x", &[7; 9000]) };
+        let pieces = [&[7; 4096][..], &[7; 4096], &[7; 808]];
+        let list = pieces.iter().enumerate().map(|(i, p)| digest::of_piece(4096 * i as u64, p));
+        index.lists = list.collect();
+        let twice = index.select(&[b"a", b"a/x"]).ok().unwrap();
+        let kinds: Vec<(&[u8], Kind)> =
+            twice.index.entries.iter().map(|e| (&*e.name, e.kind)).collect();
+        let expected = [
+            (&b""[..], Kind::Dir),
+            (b"a", Kind::Dir),
+            (b"x", Kind::File),
+            (b"x", Kind::File),
+            (b"y", Kind::Symlink),
+            (b"z", Kind::Hardlink(2)),
+        ];
+        assert_eq!(kinds, expected);
+        assert_eq!(twice.index.lists.len(), 2 * pieces.len());
+        assert_eq!(Index::decode(&twice.index.encode()), Ok(twice.index));
     }
 
     #[test]
