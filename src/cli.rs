@@ -20,7 +20,7 @@ pub const FAN_OUT_MAX: u8 = 16;
 pub const HELP: &str = "\
 xget: the same bytes onto every node of a cluster
 
-usage: xget [-p PORT] [-m N] [--head N] [-x] [--daemon] PATH
+usage: xget [-p PORT] [-m N] [--head N] [-x] [--daemon] [--log FILE] PATH
            serve a directory or a file
        xget -n MASTER[:PORT] [-r N] [-s] [-o] [-q] [--digest D] SRC... DEST
            fetch from the master and its other clients
@@ -36,6 +36,7 @@ serving
   --head N           the head's link is N times as fast as a node's (1)
   -x                 stay on one file system
   --daemon           go into the background once ready
+  --log FILE         append what is said to FILE, too; all there is of a daemon
   --cache FILE       where digests are kept between starts; --no-cache: nowhere
 
 fetching
@@ -71,6 +72,7 @@ pub struct Serve {
     pub head: u16,
     pub one_file_system: bool,
     pub daemon: bool,
+    pub log: Option<PathBuf>,
     pub cache: Cache,
 }
 
@@ -119,6 +121,7 @@ struct Typed {
     linger: Option<Linger>,
     pin: Option<Pin>,
     cache: Option<Cache>,
+    log: Option<PathBuf>,
     one_file_system: bool,
     daemon: bool,
     keep_attributes: bool,
@@ -139,6 +142,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Options, String
         linger: None,
         pin: None,
         cache: None,
+        log: None,
         one_file_system: false,
         daemon: false,
         keep_attributes: true,
@@ -238,6 +242,10 @@ impl Typed {
                 let file = parser.value().map_err(|error| error.to_string())?;
                 self.cache = Some(Cache::File(file.into()));
             }
+            "log" => {
+                let file = parser.value().map_err(|error| error.to_string())?;
+                self.log = Some(file.into());
+            }
             "no-cache" => self.cache = Some(Cache::None),
             name => return Err(format!("unknown option --{name}; see xget --help")),
         }
@@ -254,7 +262,34 @@ impl Typed {
         }
     }
 
+    /// Options that a master has and nobody else.
+    fn of_masters(&self) -> [(bool, &'static str); 5] {
+        [
+            (self.fan_out.is_some(), "-m"),
+            (self.head.is_some(), "--head"),
+            (self.daemon, "--daemon"),
+            (self.log.is_some(), "--log"),
+            (self.cache.is_some(), "--cache and --no-cache"),
+        ]
+    }
+
+    /// Options that a client has and nobody else.
+    fn of_clients(&self) -> [(bool, &'static str); 5] {
+        [
+            (self.retries.is_some(), "-r"),
+            (self.linger.is_some(), "--linger"),
+            (self.pin.is_some(), "--digest"),
+            (!self.keep_attributes, "-s and -o"),
+            (self.quiet, "-q"),
+        ]
+    }
+
     fn print_digest_command(self) -> Result<Command, String> {
+        let others = [(self.master.is_some(), "-n"), (self.port.is_some(), "-p")];
+        let mut misplaced = self.of_masters().into_iter().chain(self.of_clients()).chain(others);
+        if let Some((_, name)) = misplaced.find(|(typed, _)| *typed) {
+            return Err(format!("{name} does nothing for --print-digest"));
+        }
         let mut paths = self.paths.into_iter();
         let path = paths.next().ok_or("--print-digest wants a path")?.into();
         let mut sources: Vec<Vec<u8>> = paths.map(OsString::into_vec).collect();
@@ -265,14 +300,8 @@ impl Typed {
     }
 
     fn fetch_command(mut self) -> Result<Command, String> {
-        let misplaced = [
-            (self.fan_out.is_some(), "-m"),
-            (self.head.is_some(), "--head"),
-            (self.one_file_system, "-x"),
-            (self.daemon, "--daemon"),
-            (self.cache.is_some(), "--cache and --no-cache"),
-        ];
-        if let Some((_, name)) = misplaced.iter().find(|(typed, _)| *typed) {
+        let mut misplaced = self.of_masters().into_iter().chain([(self.one_file_system, "-x")]);
+        if let Some((_, name)) = misplaced.find(|(typed, _)| *typed) {
             return Err(format!("{name} is for a master; with -n this is a client"));
         }
         let master = self.master.take().unwrap_or_default();
@@ -297,12 +326,7 @@ impl Typed {
     }
 
     fn serve_command(mut self) -> Result<Command, String> {
-        let misplaced = [
-            (self.retries.is_some(), "-r"),
-            (self.linger.is_some(), "--linger"),
-            (self.pin.is_some(), "--digest"),
-        ];
-        if let Some((_, name)) = misplaced.iter().find(|(typed, _)| *typed) {
+        if let Some((_, name)) = self.of_clients().into_iter().find(|(typed, _)| *typed) {
             return Err(format!("{name} is for a client: name the master with -n"));
         }
         let path = self.paths.pop().ok_or("what is to be served? See xget --help")?.into();
@@ -316,6 +340,7 @@ impl Typed {
             head: self.head.unwrap_or(1),
             one_file_system: self.one_file_system,
             daemon: self.daemon,
+            log: self.log,
             cache: self.cache.unwrap_or(Cache::Default),
         }))
     }
@@ -372,6 +397,14 @@ mod tests {
             "--digest x -n head . dest",
             "--digest md5:00 -n head . dest",
             "-r 1 /srv",
+            "-q /srv",
+            "-s /srv",
+            "-o /srv",
+            "--print-digest -p 1 /srv",
+            "--print-digest -q /srv",
+            "--print-digest --no-cache /srv",
+            "--print-digest -n head /srv",
+            "-n head --log f . dest",
             "-w 3 /srv",
             "--nonsense",
             "-n he:ad:1 . dest",
@@ -391,6 +424,7 @@ mod tests {
             "--daemon",
             "--cache",
             "--no-cache",
+            "--log",
             "-n",
             "-r",
             "-s",

@@ -1,6 +1,7 @@
 //! Arguments to options to exit status.
 
-use std::path::PathBuf;
+use std::fs::File;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use xget::cli::{self, Command};
 use xget::console::{FetchConsole, MasterConsole, complain, print, summary};
@@ -61,14 +62,21 @@ fn run_print_digest(path: PathBuf, sources: Vec<Vec<u8>>, one_file_system: bool)
 fn run_master(serve: cli::Serve) -> ExitCode {
     signal::watch_hangup();
     // Before going to the background, which changes the directory.
-    let path = match std::path::absolute(&serve.path) {
+    let path = match absolute(&serve.path) {
         Ok(path) => path,
-        Err(error) => return failed(&format!("{}: {error}", serve.path.display()), 1),
+        Err(why) => return failed(&why, 1),
     };
     let cache = match serve.cache {
         cli::Cache::None => None,
-        cli::Cache::File(file) => Some(file),
+        cli::Cache::File(file) => match absolute(&file) {
+            Ok(file) => Some(file),
+            Err(why) => return failed(&why, 1),
+        },
         cli::Cache::Default => default_cache(&path),
+    };
+    let log = match serve.log.as_deref().map(open_log).transpose() {
+        Ok(log) => log,
+        Err(why) => return failed(&why, 1),
     };
     let mut ready: Option<Box<dyn FnOnce()>> = None;
     if serve.daemon {
@@ -85,14 +93,23 @@ fn run_master(serve: cli::Serve) -> ExitCode {
         one_file_system: serve.one_file_system,
         cache,
     };
-    match drive::serve(request, MasterConsole::new(ready, None)) {
+    match drive::serve(request, MasterConsole::new(ready, log)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(why) => failed(&why, 1),
     }
 }
 
+fn absolute(path: &Path) -> Result<PathBuf, String> {
+    std::path::absolute(path).map_err(|error| format!("{}: {error}", path.display()))
+}
+
+fn open_log(path: &Path) -> Result<File, String> {
+    let opened = File::options().append(true).create(true).open(path);
+    opened.map_err(|error| format!("cannot write the log {}: {error}", path.display()))
+}
+
 /// One file for each served path, where the system keeps caches.
-fn default_cache(path: &std::path::Path) -> Option<PathBuf> {
+fn default_cache(path: &Path) -> Option<PathBuf> {
     let base = match std::env::var_os("XDG_CACHE_HOME") {
         Some(dir) if !dir.is_empty() => PathBuf::from(dir),
         _ if xget::os::file::is_root() => PathBuf::from("/var/cache"),

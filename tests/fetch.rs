@@ -345,7 +345,8 @@ fn as_a_daemon_it_returns_when_it_serves() {
     let port = 6_100 + (std::process::id() % 800) as u16;
     let mut serving = std::process::Command::new(XGET);
     serving.current_dir(&scratch.path);
-    serving.args(["--daemon", "--no-cache", "-p", &port.to_string(), "source"]);
+    serving.args(["--daemon", "--log", "log", "--cache", "cache"]);
+    serving.args(["-p", &port.to_string(), "source"]);
     let serving = Proc::start(serving, &scratch);
     serving.wait().expect(0);
     // Its process id, from whom holds the port.
@@ -355,7 +356,16 @@ fn as_a_daemon_it_returns_when_it_serves() {
     fetching.args(["-n", "127.0.0.1", "-p", &port.to_string(), "--linger", "0", "."]).arg(&copy);
     Proc::start(fetching, &scratch).wait().expect(0);
     assert_same(&scratch.join("source"), &copy);
+    until("the client is in the log", 10, || {
+        let log = fs::read_to_string(scratch.join("log")).unwrap();
+        log.contains(" serving ") && log.contains("done")
+    });
     drop(daemon);
+    // What is refused whole is refused before anything is hashed.
+    fs::create_dir_all(scratch.join("reserved/.xget")).unwrap();
+    let mut serving = xget();
+    serving.args(["--daemon", "--no-cache", "-p", &port.to_string()]).arg(scratch.join("reserved"));
+    Proc::start(serving, &scratch).wait().expect(1).says("reserved");
     // What cannot be served is said before it goes into the background.
     let mut serving = xget();
     serving.args(["--daemon", "--no-cache", "-p", &port.to_string(), "/nonexistent"]);
