@@ -3,7 +3,7 @@
 //! A file is written under a temporary name beside its final one and renamed
 //! when it is whole, so a final name only ever stands for verified contents.
 //! The order is `check_step` until it is done (see `check`), `store` for every
-//! piece that is `wanted`, `finish_step` until it is done (see `finish`).
+//! piece that is not here, `finish_step` until it is done (see `finish`).
 //!
 //! What fails concerns one entry and is kept as a failure; the rest goes on.
 //! A temporary file stays after a failure so that a later run resumes it,
@@ -69,9 +69,6 @@ pub struct Filling {
     pub(super) left: Vec<u32>,
     /// For each piece, its extents that are not here.
     missing: Vec<u16>,
-    /// Extents that are not here and whose files have not failed.
-    wanted: u64,
-    had_bytes: u64,
     pub(super) files: Files,
     /// How many other names a file has in the index.
     pub(super) other_names: HashMap<u32, u64>,
@@ -98,12 +95,10 @@ impl Filling {
         states[0] = if root_made { State::Made } else { State::Found };
         let mut left = vec![0; index.entries.len()];
         let mut missing = vec![0; map.count() as usize];
-        let mut wanted = 0;
         for piece in map.head().count()..map.count() {
             for extent in map.extents(&index, piece) {
                 left[extent.entry as usize] += 1;
                 missing[piece as usize] += 1;
-                wanted += 1;
             }
         }
         let mut other_names: HashMap<u32, u64> = HashMap::new();
@@ -120,8 +115,6 @@ impl Filling {
             states,
             left,
             missing,
-            wanted,
-            had_bytes: 0,
             files: Files::default(),
             other_names,
             narrow: HashMap::new(),
@@ -142,27 +135,9 @@ impl Filling {
         self.missing.get(piece as usize) == Some(&0)
     }
 
-    /// Whether a piece has something that is not here and can be stored.
-    pub fn wants(&self, piece: u32) -> bool {
-        self.map.extents(&self.index, piece).any(|extent| {
-            self.states[extent.entry as usize] != State::Failed
-                && !self.has_extent(extent.entry, piece)
-        })
-    }
-
-    /// Whether anything is still wanted.
-    pub fn wants_any(&self) -> bool {
-        self.wanted > 0
-    }
-
     /// Whether a file, or a file that this is another name of, is in place.
     pub fn is_whole(&self, entry: u32) -> bool {
         self.states[self.file_entry(entry) as usize] == State::Whole
-    }
-
-    /// Bytes of files that are here, in place or not.
-    pub fn had_bytes(&self) -> u64 {
-        self.had_bytes
     }
 
     /// What failed so far, in order of time.
@@ -259,8 +234,6 @@ impl Filling {
     pub(super) fn mark_had(&mut self, piece: u32, extent: Extent) {
         self.missing[piece as usize] -= 1;
         self.left[extent.entry as usize] -= 1;
-        self.wanted -= 1;
-        self.had_bytes += u64::from(extent.len);
     }
 
     /// Gives an entry up: what it has counts as not here.
@@ -273,11 +246,9 @@ impl Filling {
         let had = count - self.left[entry as usize];
         for piece in pieces.filter(|_| had > 0) {
             if self.has_extent(entry, piece) {
-                self.had_bytes -= u64::from(self.extent(entry, piece).len);
                 self.missing[piece as usize] += 1;
             }
         }
-        self.wanted -= u64::from(self.left[entry as usize]);
         self.left[entry as usize] = count;
         let temporary = matches!(self.states[entry as usize], State::Made | State::Found);
         let is_file = self.entry(entry).kind == Kind::File;

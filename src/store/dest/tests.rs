@@ -1,5 +1,5 @@
 use super::super::check::Step;
-use super::super::filling::Stored;
+use super::super::filling::{State, Stored};
 use super::super::finish::FinishStep;
 use super::super::scan::{Scan, ScanOptions};
 use super::super::source::Source;
@@ -28,6 +28,18 @@ fn faithful() -> DestOptions {
 
 fn map_of(index: &Index) -> Rc<PieceMap> {
     Rc::new(PieceMap::new(IndexPieces::of(&index.encode(), index.piece_len), index))
+}
+
+/// Whether a piece has something that is not here and can be stored.
+fn wants(filling: &Filling, piece: u32) -> bool {
+    filling.map.extents(&filling.index, piece).any(|extent| {
+        filling.states[extent.entry as usize] != State::Failed
+            && !filling.has_extent(extent.entry, piece)
+    })
+}
+
+fn wants_any(filling: &Filling) -> bool {
+    (filling.map.head().count()..filling.map.count()).any(|piece| wants(filling, piece))
 }
 
 /// A source and where it goes.
@@ -67,10 +79,10 @@ impl Fetch {
     /// Stores at most so many of the pieces that are wanted.
     fn store(&mut self, at_most: usize) -> &mut Fetch {
         for piece in self.map.head().count()..self.map.count() {
-            if self.filling.wants(piece) && self.moved < at_most {
+            if wants(&self.filling, piece) && self.moved < at_most {
                 let data = self.piece(piece);
                 self.filling.store(piece, &data);
-                assert!(!self.filling.wants(piece));
+                assert!(!wants(&self.filling, piece));
                 self.moved += 1;
             }
         }
@@ -168,8 +180,7 @@ fn a_copy_is_like_its_source_in_everything() {
     let sparse = status(&dest.join("sparse"));
     assert!(sparse.allocated_bytes <= P as u64, "{} bytes", sparse.allocated_bytes);
     assert!(file::has_hole(&fs::File::open(dest.join("sparse")).unwrap(), sparse.size));
-    assert!(!fetch.filling.wants_any());
-    assert_eq!(fetch.filling.had_bytes(), fetch.source.index.bytes_total());
+    assert!(!wants_any(&fetch.filling));
 }
 
 fn change_times(root: &Path) -> BTreeMap<PathBuf, (i64, i64)> {
@@ -193,7 +204,7 @@ fn an_identical_destination_is_not_touched() {
     let before = change_times(&to.join("d"));
     let mut again = Fetch::begin(scan(from.path()), &to.join("d"), faithful());
     again.check();
-    assert!(!again.filling.wants_any());
+    assert!(!wants_any(&again.filling));
     again.finish();
     assert_eq!(again.errors(), [""; 0]);
     for (path, times) in change_times(&to.join("d")) {
@@ -434,7 +445,7 @@ fn symlinks_in_the_destination_lead_nowhere() {
     let about_dir = format!("cannot make the directory {:?}", dest.join("dir"));
     assert!(errors[0].starts_with(&about_dir), "{errors:?}");
     assert_eq!(errors.len(), 4, "the directory and all below: {errors:?}");
-    assert!(!fetch.filling.wants_any());
+    assert!(!wants_any(&fetch.filling));
     assert!(
         !fetch.filling.have(fetch.map.of_entry(&fetch.source.index, fetch.entry("dir/file")).start)
     );
@@ -515,7 +526,7 @@ fn names_of_our_temporary_files_are_refused() {
     let mut dest = Dest::open(&to.join("d"), faithful()).unwrap();
     let mut filling = dest.begin(index.clone(), map_of(&index)).unwrap();
     while filling.check_step(SLICE).unwrap() != Step::Done {}
-    assert!(!filling.wants_any());
+    assert!(!wants_any(&filling));
     assert!(filling.failures()[0].1.to_string().contains("temporary"));
 }
 
@@ -767,7 +778,7 @@ fn wrong_lengths_do_nothing() {
     fetch.check();
     let piece = fetch.map.head().count();
     assert_eq!(fetch.filling.store(piece, b"fou"), Stored::default());
-    assert!(fetch.filling.wants(piece));
+    assert!(wants(&fetch.filling, piece));
     assert_eq!(fetch.filling.store(piece, b"four").completed, [1]);
     assert_eq!(fetch.filling.store(piece, b"four"), Stored::default(), "twice is once");
     assert!(fetch.filling.have(0), "the index is at hand");
