@@ -486,6 +486,13 @@ impl Master {
                 Complaint::Wrong => route::Complaint::WrongBytes,
             };
             let verdict = group.forest.replace(id, stripe, accused, why, now_ms);
+            if verdict == route::Verdict::Weak
+                && let Source::Node(addr) = source
+            {
+                let text = format!("{} is too slow to feed others", addr_text(addr));
+                common.space.add_log(text.clone().into_bytes());
+                common.effects.push_back(Effect::Warn(text));
+            }
             let stays = matches!(verdict, route::Verdict::Dismissed | route::Verdict::Waits);
             if stays && let Some(parent) = group.forest.parent(id, stripe) {
                 // It has dropped that parent already and must not stay without.

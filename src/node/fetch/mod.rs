@@ -27,8 +27,10 @@ const TICK_MS: u64 = 200;
 const HELD_UP_FADES: u64 = 64;
 /// How often the master hears how far we are.
 const PROGRESS_MS: u64 = 2_000;
-/// A stripe that lags this long is taken from its parent.
-const SLOW_MS: u64 = 5_000;
+/// A stripe that lags this long, and brings less than half of what others
+/// bring, is complained of; and so, as often, is one with a piece owed that long.
+const SLOW_MS: u64 = 1_000;
+const OWED_MS: u64 = 5_000;
 /// A piece that a living parent owes for this long is asked of the master: it
 /// may never come, and whoever gives nothing must not hold up the others.
 const STARVED_MS: u64 = 15_000;
@@ -128,6 +130,14 @@ enum Phase {
     Over,
 }
 
+/// Since when a stripe lags, and how much was missing then: of it, of all.
+#[derive(Clone, Copy, Debug)]
+struct Lag {
+    since_ms: u64,
+    missing: u32,
+    missing_all: u32,
+}
+
 pub(super) struct Fetch {
     options: FetchOptions,
     phase: Phase,
@@ -145,7 +155,7 @@ pub(super) struct Fetch {
     /// For each stripe, whom the master named.
     feeders: Vec<Option<Source>>,
     replaced: Vec<u32>,
-    lagging_since_ms: Vec<Option<u64>>,
+    lags: Vec<Option<Lag>>,
     banned: Vec<SocketAddr>,
     transfer: Transfer,
     slot: Option<Slot>,
@@ -171,7 +181,7 @@ impl Fetch {
             links: Table::new(),
             feeders: Vec::new(),
             replaced: Vec::new(),
-            lagging_since_ms: Vec::new(),
+            lags: Vec::new(),
             banned: Vec::new(),
             transfer: Transfer::new(1),
             slot: None,
@@ -356,7 +366,7 @@ impl Fetch {
         self.transfer = Transfer::new(stripes);
         self.feeders = vec![None; usize::from(stripes)];
         self.replaced = vec![0; usize::from(stripes)];
-        self.lagging_since_ms = vec![None; usize::from(stripes)];
+        self.lags = vec![None; usize::from(stripes)];
         self.phase = Phase::Index;
         if count == 1 {
             self.transfer.extend(1);
@@ -452,7 +462,7 @@ impl Fetch {
         self.feeders[stripe] = None;
         self.transfer.set_feeder(stripe as u8, None);
         self.replaced[stripe] += 1;
-        self.lagging_since_ms[stripe] = None;
+        self.lags[stripe] = None;
         if self.is_settled() {
             return;
         }
@@ -884,22 +894,39 @@ impl Fetch {
         stalled
     }
 
-    /// A stripe whose parent lives but stays behind gets another.
+    /// Whether it is time to complain of the stripe.
+    fn is_slow(&mut self, stripe: usize, owed_ms: u64, now_ms: u64) -> bool {
+        let missing_all = self.transfer.missing_count();
+        let missing = self.transfer.missing_of(stripe);
+        if !self.transfer.lags(stripe) && owed_ms < OWED_MS {
+            self.lags[stripe] = None;
+            return false;
+        }
+        let now = Lag { since_ms: now_ms, missing, missing_all };
+        let lag = *self.lags[stripe].get_or_insert(now);
+        if now_ms < lag.since_ms + SLOW_MS {
+            return false;
+        }
+        self.lags[stripe] = Some(now);
+        let came = lag.missing.saturating_sub(missing);
+        let came_elsewhere = lag.missing_all.saturating_sub(missing_all).saturating_sub(came);
+        let others = self.feeders.len() as u32 - 1;
+        let has_stopped = owed_ms >= OWED_MS && came == 0;
+        has_stopped || 2 * others * came < came_elsewhere
+    }
+
+    /// A stripe whose parent lives but stays far behind is complained of. What
+    /// follows is the master's: it hears of all, and knows where it began. The
+    /// parent goes on feeding until the master names another.
     fn look_for_slow(&mut self, common: &mut Common, now_ms: u64) {
         for stripe in 0..self.feeders.len() {
             let owed_ms = self.transfer.owed_ms(stripe, now_ms);
-            if !self.transfer.lags(stripe) && owed_ms < SLOW_MS {
-                self.lagging_since_ms[stripe] = None;
-                continue;
-            }
-            let since = *self.lagging_since_ms[stripe].get_or_insert(now_ms - owed_ms);
-            let Some(source @ Source::Node(_)) = self.feeders[stripe] else { continue };
-            if owed_ms >= STARVED_MS && self.desk.is_up() {
+            let is_slow = self.is_slow(stripe, owed_ms, now_ms);
+            let Some(source) = self.feeders[stripe] else { continue };
+            if owed_ms >= STARVED_MS && source != Source::Master && self.desk.is_up() {
                 // It lives, and gives nothing, and nobody else was named.
                 self.set_feeder(common, now_ms, stripe as u8, Source::Master);
-            } else if now_ms >= since + SLOW_MS {
-                // It goes on feeding until the master names another.
-                self.lagging_since_ms[stripe] = Some(now_ms);
+            } else if is_slow {
                 let complaint = Complaint::Slow;
                 self.desk.ask(common, &Ask::Replace { stripe: stripe as u8, source, complaint });
             }

@@ -3,7 +3,9 @@
 //! A wrong byte is proved by its digest, so it bans its sender at once; but a
 //! node with bad memory sees wrong bytes everywhere, so who accuses several
 //! is not believed, and its accusations are undone. A frozen parent may only
-//! be starved by its own, so the fault is looked for above it first.
+//! be starved by its own, so the fault is looked for above it first. All below
+//! a slow node complain of slowness at much the same time; to blame is the one
+//! accused that does not complain itself.
 
 use super::trees::{Ix, MASTER, NOBODY};
 use super::{Forest, NodeId, Parent};
@@ -15,9 +17,14 @@ const ACCUSERS_MAX: usize = 8;
 /// Distinct accusers that make a suspect, or the only child there is.
 const ACCUSERS_ENOUGH: usize = 2;
 /// An accusation counts this long.
-const ACCUSATION_MS: u64 = 10_000;
+pub(super) const ACCUSATION_MS: u64 = 10_000;
 /// A new parent is given this long to make a difference to all below.
 const MENDING_MS: u32 = 3_000;
+/// Complaints of slowness are judged this long after the first: all have had
+/// their say by then.
+pub(super) const HEARING_MS: u64 = 1_000;
+/// One node in so many can be too weak to serve; more of them carry the rest.
+const WEAK_ONE_IN: usize = 4;
 /// Parents that one node can accuse of wrong bytes before it is itself taken
 /// for the one that garbles them.
 const CRIES_MAX: usize = 3;
@@ -31,7 +38,7 @@ pub enum Complaint {
     Lost,
     /// No progress for some time, while other parents made some.
     Frozen,
-    /// Less than others, but some. Only grants a better place if there is one.
+    /// Much less than others, but some.
     Slow,
     /// What it sent has not the digest that it should have.
     WrongBytes,
@@ -49,6 +56,8 @@ pub enum Verdict {
     Moved,
     /// The accused serves nobody until `trust`.
     Suspect,
+    /// The accused is too slow to serve, and fetches only.
+    Weak,
     /// The accused serves nobody any more.
     Banned,
     /// The accuser is not believed any more, and serves nobody itself.
@@ -66,6 +75,11 @@ pub(super) struct Record {
     /// The only node that accused it of wrong bytes.
     banned_by: Option<u32>,
     pardons: u8,
+    /// Who found it slow, since when, and who did so last.
+    slow_to: Vec<Accusation>,
+    slow_since_ms: u64,
+    /// When it complained of slowness itself, by stripe.
+    starved_ms: Vec<(u8, u64)>,
 }
 
 struct Accusation {
@@ -96,6 +110,9 @@ impl Forest {
             return Verdict::Dismissed;
         }
         self.acquit_speaker(ix);
+        if why == Complaint::Slow {
+            return self.hear_of_slowness(ix, stripe, accused);
+        }
         if accused == MASTER {
             return self.move_off(ix, stripe, MASTER, Complaint::Slow);
         }
@@ -107,15 +124,73 @@ impl Forest {
         let verdict = match why {
             Complaint::Lost | Complaint::Frozen => self.accuse(ix, accused, why),
             Complaint::WrongBytes => self.accuse_of_wrong_bytes(ix, accused),
-            Complaint::Slow => Verdict::Moved,
+            Complaint::Slow => return Verdict::Waits,
         };
         let moved = self.move_off(ix, stripe, accused, why);
+        self.relieve();
+        if verdict == Verdict::Moved { moved } else { verdict }
+    }
+
+    fn hear_of_slowness(&mut self, ix: Ix, stripe: u8, accused: Ix) -> Verdict {
+        let (accuser, at_ms) = (self.name(ix), self.now_ms);
+        let starved = &mut self.record(ix).starved_ms;
+        starved.retain(|&(s, ms)| s != stripe && at_ms.saturating_sub(ms) < ACCUSATION_MS);
+        starved.push((stripe, at_ms));
+        if accused == MASTER {
+            return Verdict::Waits;
+        }
+        let record = self.record(accused);
+        record.slow_to.retain(|a| at_ms.saturating_sub(a.at_ms) < ACCUSATION_MS);
+        if record.slow_to.is_empty() {
+            record.slow_since_ms = at_ms;
+        }
+        let accusation = Accusation { accuser, why: Complaint::Slow, at_ms };
+        push_bounded(&mut record.slow_to, accusation, ACCUSERS_MAX, |a| a.accuser == accuser);
+        let is_early = at_ms.saturating_sub(record.slow_since_ms) < HEARING_MS;
+        let is_agreed = record.slow_to.len() >= ACCUSERS_ENOUGH;
+        if is_early || self.is_starved(accused, stripe) {
+            return Verdict::Waits;
+        }
+        if is_agreed {
+            return self.weaken(accused);
+        }
+        self.forbid(ix, accused);
+        let verdict = self.move_off(ix, stripe, accused, Complaint::Slow);
         if self.stripes().any(|s| self.link(ix, s).parent == accused) {
-            // Slow, and there was nothing better: it may complain again.
+            // There was nothing better: it may complain again.
             self.record(ix).forbidden.pop();
         }
         self.relieve();
-        if verdict == Verdict::Moved { moved } else { verdict }
+        verdict
+    }
+
+    /// Whether it, or somebody above, complains of slowness or moved just now.
+    fn is_starved(&self, accused: Ix, stripe: u8) -> bool {
+        let mut at = accused;
+        while at != MASTER && at != NOBODY {
+            let moved_ms = self.link(at, stripe).moved_ms;
+            let complains = self.nodes[at as usize].record.as_ref().is_some_and(|record| {
+                let recent = |ms: u64| self.now_ms.saturating_sub(ms) < ACCUSATION_MS;
+                record.starved_ms.iter().any(|&(s, ms)| s == stripe && recent(ms))
+            });
+            if complains || (self.now_ms as u32).wrapping_sub(moved_ms) < MENDING_MS {
+                return true;
+            }
+            at = self.link(at, stripe).parent;
+        }
+        false
+    }
+
+    fn weaken(&mut self, accused: Ix) -> Verdict {
+        let standing = self.nodes[accused as usize].standing;
+        if standing.weak || (self.weak_count + 1) * WEAK_ONE_IN > self.ids.len() {
+            return Verdict::Waits;
+        }
+        self.weak_count += 1;
+        self.set_standing(accused, |s| s.weak = true);
+        self.dissolve(accused);
+        self.relieve();
+        Verdict::Weak
     }
 
     /// A suspect makes progress again: it may serve again, some times.

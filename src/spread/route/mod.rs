@@ -84,6 +84,7 @@ pub struct Stats {
     pub retired: usize,
     pub suspects: usize,
     pub banned: usize,
+    pub weak: usize,
     /// Children of the master, over all stripes; `stripes` of them are one copy.
     pub master_children: usize,
     /// Nodes with more children than slots.
@@ -109,6 +110,8 @@ pub struct Forest {
     changes: VecDeque<(Ix, u8)>,
     /// The time of the last complaint.
     now_ms: u64,
+    /// Nodes that were found weak and have not left.
+    weak_count: usize,
 }
 
 /// One stripe. The shelves hold attached nodes only, so a subtree that is
@@ -150,6 +153,7 @@ impl Forest {
             rack_homes: Vec::new(),
             changes: VecDeque::new(),
             now_ms: 0,
+            weak_count: 0,
         }
     }
 
@@ -188,6 +192,7 @@ impl Forest {
     /// The node's connection ended: its children get other parents.
     pub fn leave(&mut self, node: NodeId) {
         let Some(ix) = self.find(node) else { return };
+        self.weak_count -= usize::from(self.nodes[ix as usize].standing.weak);
         self.set_standing(ix, |s| s.gone = true);
         self.detach_leaf(ix);
         self.dissolve(ix);
@@ -287,6 +292,7 @@ impl Forest {
             stats.retired += usize::from(node.standing.retired);
             stats.suspects += usize::from(node.standing.suspect);
             stats.banned += usize::from(node.standing.banned);
+            stats.weak += usize::from(node.standing.weak);
             stats.overcommitted += usize::from(node.used > self.limits.slots);
             let deepest = self.stripes().map(|s| self.link(ix, s).depth).max();
             stats.levels = stats.levels.max(deepest.unwrap_or(0));

@@ -1,3 +1,4 @@
+use super::blame::{ACCUSATION_MS, HEARING_MS};
 use super::trees::LENT;
 use super::*;
 use std::collections::BTreeMap;
@@ -696,6 +697,65 @@ fn slow_parents_are_replaced_only_within_budget() {
     world.check();
     let stats = world.forest.stats();
     assert_eq!((stats.suspects, stats.banned), (0, 0));
+}
+
+#[test]
+fn of_all_that_complain_of_slowness_the_slow_one_is_found() {
+    let mut world = World::with(forest(4, 1), 300, "slow above".into());
+    world.now_ms += 10_000;
+    let stripe = 2;
+    let slow = world.an_inner_node(stripe);
+    let mut below: Vec<(u32, u32)> = Vec::new();
+    let mut level = vec![slow];
+    while let Some(parent) = level.pop() {
+        let kids = world.children(parent).into_iter().filter(|kid| kid.1 == stripe);
+        for (kid, _) in kids.collect::<Vec<_>>() {
+            below.push((kid, parent));
+            level.push(kid);
+        }
+    }
+    assert!(below.len() >= 20, "{}", below.len());
+    // The lowest notice first, and all again a while later.
+    below.reverse();
+    for &(child, parent) in &below {
+        world.now_ms += 5;
+        assert_eq!(world.complain(child, stripe, parent, Complaint::Slow), Verdict::Waits);
+    }
+    world.now_ms += HEARING_MS;
+    let mut verdicts = Vec::new();
+    for &(child, parent) in &below {
+        let verdict = world.complain(child, stripe, parent, Complaint::Slow);
+        if verdict == Verdict::Weak {
+            assert_eq!(parent, slow);
+        }
+        verdicts.push(verdict);
+    }
+    assert_eq!(verdicts.iter().filter(|&&v| v == Verdict::Weak).count(), 1);
+    assert_eq!(world.children(slow), []);
+    assert!(world.forest.parents(NodeId(slow)).count() == 4, "it goes on fetching");
+    world.follow();
+    world.check();
+    assert_eq!(world.forest.stats().weak, 1);
+}
+
+#[test]
+fn no_more_than_a_part_of_all_is_too_weak_to_serve() {
+    let mut world = World::with(forest(4, 1), 40, "weak".into());
+    world.now_ms += 10_000;
+    for bad in 0..40 {
+        for _ in 0..2 {
+            world.all_complain(bad, Complaint::Slow);
+            world.now_ms += HEARING_MS;
+        }
+        world.now_ms += ACCUSATION_MS;
+        world.follow();
+        world.check();
+    }
+    assert_eq!(world.forest.stats().weak, 10);
+    let weak = |id: &u32| world.forest.nodes[*id as usize].standing.weak;
+    let gone: Vec<u32> = world.alive.iter().copied().filter(weak).collect();
+    gone.into_iter().for_each(|id| world.leave(id));
+    assert_eq!((world.forest.stats().weak, world.forest.weak_count), (0, 0));
 }
 
 #[test]

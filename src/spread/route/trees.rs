@@ -48,13 +48,15 @@ pub(super) struct Standing {
     pub withdrawn: bool,
     pub suspect: bool,
     pub banned: bool,
+    /// Its link is too slow to feed others; it fetches like all.
+    pub weak: bool,
     pub gone: bool,
 }
 
 impl Standing {
     /// May be given children.
     pub fn serves(self) -> bool {
-        !(self.retired || self.withdrawn || self.suspect || self.banned || self.gone)
+        !(self.retired || self.withdrawn || self.suspect || self.banned || self.weak || self.gone)
     }
 }
 
