@@ -24,7 +24,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("boot", &["os", "spread", "node", "drive"]),
     ("cli", &["spread", "node", "drive"]),
     ("console", &["node", "drive", "os"]),
-    ("logger", &[]),
+    ("logger", &["console"]),
 ];
 
 /// Rooms without sockets, files, clocks and the operating system.
