@@ -368,7 +368,8 @@ fn as_a_daemon_it_returns_when_it_serves() {
     Proc::start(serving, &scratch).wait().expect(1).says("reserved");
     // What cannot be served is said before it goes into the background.
     let mut serving = xget();
-    serving.args(["--daemon", "--no-cache", "-p", &port.to_string(), "/nonexistent"]);
+    let other = (port + 900).to_string();
+    serving.args(["--daemon", "--no-cache", "-p", &other, "/nonexistent"]);
     Proc::start(serving, &scratch).wait().expect(1).says("nonexistent");
 }
 
