@@ -96,8 +96,7 @@ impl Drivers {
         if !self.known.insert(modalias.to_string()) {
             return;
         }
-        let wanted: Vec<String> =
-            self.catalogue.matching(modalias).into_iter().map(str::to_string).collect();
+        let wanted = self.catalogue.matching(modalias);
         for name in wanted {
             self.load(&name);
         }

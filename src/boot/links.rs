@@ -65,8 +65,10 @@ pub fn list() -> Vec<Link> {
 
 fn list_in(class: &Path) -> Vec<Link> {
     let entries = fs::read_dir(class).into_iter().flatten().flatten();
-    let mut links: Vec<Link> = entries.filter_map(|entry| link(&entry.path())).collect();
-    links.sort_unstable_by_key(|link| link.index);
+    let mut links: Vec<Link> = Vec::new();
+    for link in entries.filter_map(|entry| link(&entry.path())) {
+        links.insert(links.partition_point(|l| l.index < link.index), link);
+    }
     links.truncate(LINKS_MAX);
     links
 }

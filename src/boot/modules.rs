@@ -100,11 +100,12 @@ impl Catalogue {
     }
 
     /// The modules that say they drive a device of this modalias.
-    pub fn matching(&self, modalias: &str) -> Vec<&str> {
+    pub fn matching(&self, modalias: &str) -> Vec<String> {
         let hits = self.aliases.iter().filter(|(pattern, _)| fits(pattern, modalias));
-        let mut names: Vec<&str> = hits
-            .map(|(_, name)| name.as_str())
+        let mut names: Vec<String> = hits
+            .map(|(_, name)| name)
             .filter(|name| self.modules.contains_key(*name) && !self.never.contains(*name))
+            .cloned()
             .collect();
         names.sort_unstable();
         names.dedup();

@@ -53,7 +53,7 @@ struct Member {
 /// The clients of one selection: they make one forest.
 struct Group {
     forest: Forest,
-    openers: HashMap<u32, Opener>,
+    openers: Table<u32, Opener>,
     /// The last to join of each address: one that lost its connection may
     /// join again before the loss is seen here.
     addrs: HashMap<SocketAddr, NodeId>,
@@ -61,7 +61,7 @@ struct Group {
 
 impl Group {
     fn new(limits: Limits) -> Group {
-        Group { forest: Forest::new(limits), openers: HashMap::new(), addrs: HashMap::new() }
+        Group { forest: Forest::new(limits), openers: Table::new(), addrs: HashMap::new() }
     }
 }
 
@@ -72,7 +72,7 @@ pub(super) struct Master {
     scan: u32,
     selections: HashMap<Vec<Vec<u8>>, Slot>,
     groups: Table<Slot, Group>,
-    members: HashMap<Opener, Member>,
+    members: Table<Opener, Box<Member>>,
     waiting: Vec<Waiting>,
     ids_used: u32,
     departed: VecDeque<String>,
@@ -91,7 +91,7 @@ impl Master {
             scan: 0,
             selections: HashMap::new(),
             groups: Table::new(),
-            members: HashMap::new(),
+            members: Table::new(),
             waiting: Vec::new(),
             ids_used: 0,
             departed: VecDeque::new(),
@@ -313,8 +313,8 @@ impl Master {
         let id = NodeId(self.ids_used);
         let addr = SocketAddr::new(peer.ip().to_canonical(), port);
         let tally = Tally::default();
-        self.members
-            .insert(opener, Member { id, slot, addr, tally, done: false, fed_by: String::new() });
+        let member = Member { id, slot, addr, tally, done: false, fed_by: String::new() };
+        self.members.insert(opener, Box::new(member));
         let fan_out = self.options.fan_out;
         let limits =
             Limits { stripes: fan_out, slots: u16::from(fan_out), head: self.options.head };
@@ -533,9 +533,7 @@ impl Master {
         let mut text = String::from(
             "# address state have_bytes total_bytes from_master_bytes from_peers_bytes elapsed_ms parents\n",
         );
-        let mut members: Vec<&Member> = self.members.values().collect();
-        members.sort_unstable_by_key(|m| m.id.0);
-        for member in members {
+        for member in self.members.values() {
             let state = if member.done { "serving" } else { "fetching" };
             text.push_str(&status_line(member, state, &self.parents_text(member)));
         }

@@ -15,10 +15,11 @@ use crate::client::Frame;
 use crate::serve::{ConnId, Output, Session, Ticket};
 use crate::spread::index::Index;
 use crate::spread::pieces::PieceMap;
+use crate::table::Table;
 use crate::tree::{Bulk, Content, NameSpace, Slot};
 use fetch::Fetch;
 use master::Master;
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::rc::Rc;
 
@@ -201,7 +202,7 @@ enum Role {
 
 pub struct Node {
     common: Common,
-    sessions: HashMap<ConnId, Session<NameSpace>>,
+    sessions: Table<ConnId, Box<Session<NameSpace>>>,
     role: Role,
 }
 
@@ -222,7 +223,7 @@ impl Node {
 
     fn new(space: NameSpace, role: Role) -> Node {
         let common = Common { space, effects: VecDeque::new(), wakes: Vec::new(), conns_used: 0 };
-        Node { common, sessions: HashMap::new(), role }
+        Node { common, sessions: Table::new(), role }
     }
 
     /// The name for a connection that was accepted.
@@ -244,7 +245,7 @@ impl Node {
 
     /// Longest frame that this connection may send now.
     pub fn frame_len_max(&self, conn: ConnId) -> u32 {
-        self.sessions.get(&conn).map_or(MSIZE, Session::frame_len_max)
+        self.sessions.get(&conn).map_or(MSIZE, |session| session.frame_len_max())
     }
 
     /// Whether more of this connection's requests can be taken now.
@@ -302,7 +303,7 @@ impl Node {
         match input {
             Input::Accepted { conn, peer } => {
                 self.common.space.add_peer(conn, peer);
-                self.sessions.insert(conn, Session::new(conn, MSIZE));
+                self.sessions.insert(conn, Box::new(Session::new(conn, MSIZE)));
             }
             Input::Frame { conn, frame } if self.sessions.contains_key(&conn) => {
                 self.serve_frame(conn, frame.head);

@@ -65,9 +65,10 @@ impl<P> Fids<P> {
 
     /// Takes all fids out, in order of their numbers.
     pub fn take_all(&mut self) -> impl Iterator<Item = Fid<P>> + use<P> {
-        let mut all: Vec<(u32, Fid<P>)> = self.table.drain().collect();
-        all.sort_unstable_by_key(|(number, _)| *number);
-        all.into_iter().map(|(_, fid)| fid)
+        let mut table = std::mem::take(&mut self.table);
+        let mut numbers: Vec<u32> = table.keys().copied().collect();
+        numbers.sort_unstable();
+        numbers.into_iter().filter_map(move |number| table.remove(&number))
     }
 }
 

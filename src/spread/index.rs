@@ -10,6 +10,7 @@
 //! sorted by name: a look-up is a binary search and needs no further table.
 
 use super::digest::{self, Digest};
+use crate::table::Table;
 
 /// Bytes of one piece; a power of two (see `digest`). Every generation says
 /// its own, this is what a master gives.
@@ -258,8 +259,10 @@ impl Index {
         };
         let mut entries = vec![root_entry];
         let mut origin = vec![root.unwrap_or(0)];
-        let starts: std::collections::HashMap<u32, (usize, usize)> =
-            self.list_starts().map(|(number, start, len)| (number, (start, len))).collect();
+        let mut starts = Table::new();
+        for (number, start, len) in self.list_starts() {
+            starts.insert(number, (start, len));
+        }
         let mut lists = Vec::new();
         // A file's other names point at the first of them that was selected.
         let mut firsts: std::collections::HashMap<u32, u32> = std::collections::HashMap::new();

@@ -83,7 +83,7 @@ pub struct NameSpace {
     conversations: Table<Opener, VecDeque<u8>>,
     workers: Workers,
     checksums: HashMap<(Slot, u32), Result<[u8; 32], ()>>,
-    peers: HashMap<ConnId, SocketAddr>,
+    peers: Table<ConnId, SocketAddr>,
     waits: HashMap<Wait, Vec<Ticket>>,
     /// The other way round, so that a read that is given up leaves no trace.
     parked: HashMap<Ticket, Wait>,
@@ -104,7 +104,7 @@ impl NameSpace {
             conversations: Table::new(),
             workers: Workers::new(worker_load_max),
             checksums: HashMap::new(),
-            peers: HashMap::new(),
+            peers: Table::new(),
             waits: HashMap::new(),
             parked: HashMap::new(),
             notices: VecDeque::new(),

@@ -6,7 +6,7 @@
 
 use crate::serve::{ConnId, Opener};
 use crate::spread::talk::{addr_text, parse_addr};
-use std::collections::HashMap;
+use crate::table::Table;
 use std::net::{IpAddr, SocketAddr};
 
 /// The master is level 0; a worker may stand at 1 to 3, leaves below it.
@@ -28,9 +28,9 @@ struct Worker {
 pub struct Workers {
     list: Vec<Worker>,
     /// How many each worker address feeds, over all files.
-    load: HashMap<SocketAddr, u32>,
+    load: Table<SocketAddr, u32>,
     /// How often each client was sent to each level.
-    levels_used: HashMap<ConnId, [u32; LEVEL_MAX as usize]>,
+    levels_used: Table<ConnId, [u32; LEVEL_MAX as usize]>,
     load_max: u32,
 }
 
@@ -45,7 +45,7 @@ pub enum AvailError {
 
 impl Workers {
     pub fn new(load_max: u32) -> Workers {
-        Workers { list: Vec::new(), load: HashMap::new(), levels_used: HashMap::new(), load_max }
+        Workers { list: Vec::new(), load: Table::new(), levels_used: Table::new(), load_max }
     }
 
     /// `<port> <what redir said>`; the IP is the connection's, never the text's.
@@ -77,7 +77,7 @@ impl Workers {
             return Err(AvailError::Full);
         }
         if let Some(parent) = parent {
-            *self.load.entry(parent).or_default() += 1;
+            *self.load.get_or_insert_with(parent, || 0) += 1;
         }
         self.list.push(Worker { opener, entry, addr, level, parent });
         Ok(())
@@ -105,7 +105,7 @@ impl Workers {
 
     /// `me` or `ip!port`, without a newline, as the original has it.
     pub fn redir(&mut self, conn: ConnId, entry: u32) -> String {
-        let used = self.levels_used.entry(conn).or_default();
+        let used = self.levels_used.get_or_insert_with(conn, || [0; LEVEL_MAX as usize]);
         let load_of = |w: &Worker| self.load.get(&w.addr).copied().unwrap_or(0);
         let best = self
             .list

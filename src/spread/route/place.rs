@@ -10,6 +10,7 @@
 
 use super::trees::{Ix, LENT, Link, MASTER, NOBODY};
 use super::{Forest, HEAD_FACTOR, LOOK_MAX, MOVES_MAX, OVERCOMMIT_FACTOR, RELIEF_MAX};
+use crate::table::Table;
 
 /// A place within everybody's budget.
 enum Spot {
@@ -292,11 +293,12 @@ impl Forest {
         }
         let draws = |kid: &&Ix| !self.nodes[**kid as usize].standing.suspect;
         let kids = tree.master.iter().filter(draws).take(LOOK_MAX).enumerate();
-        let mut kids: Vec<(usize, usize, Ix)> =
-            kids.map(|(nth, &kid)| (self.kids_count(kid, stripe), nth, kid)).collect();
-        kids.sort_unstable();
-        let least = kids.first().map(|kid| kid.2);
-        if self.move_one(kids.into_iter().map(|kid| (kid.2, stripe)).collect()) {
+        let mut order = Table::new();
+        for (nth, &kid) in kids {
+            order.insert((self.kids_count(kid, stripe), nth), (kid, stripe));
+        }
+        let least = order.values().next().map(|&(kid, _)| kid);
+        if self.move_one(order.values().copied().collect()) {
             return true;
         }
         let Some(least) = least.filter(|_| stampede) else { return false };
