@@ -1,0 +1,213 @@
+//! Who feeds which stripe: links made, watched, blamed and replaced.
+//!
+//! Knows the parents that the master named and how they behave. What arrives
+//! on the links is `arrival`'s, what to ask for next `spread::transfer`'s.
+
+use super::*;
+
+/// A stripe that lags this long, and brings less than half of what others
+/// bring, is complained of; and so, as often, is one with a piece owed that long.
+const SLOW_MS: u64 = 1_000;
+/// A piece that a living parent owes for this long is asked of the master: it
+/// may never come, and whoever gives nothing must not hold up the others.
+const STARVED_MS: u64 = 15_000;
+/// After that many parents of one stripe failed, the master is asked itself,
+/// whatever it answers: the original's last resort.
+const REPLACED_MAX: u32 = 4;
+
+impl Fetch {
+    pub(super) fn set_feeder(
+        &mut self,
+        common: &mut Common,
+        now_ms: u64,
+        stripe: u8,
+        source: Source,
+    ) {
+        let Some(slot) = self.slot else { return };
+        if usize::from(stripe) >= self.feeders.len() || self.is_settled() {
+            return;
+        }
+        let banned = matches!(source, Source::Node(addr) if self.banned.contains(&addr));
+        if banned {
+            return self
+                .desk
+                .ask(common, &Ask::Replace { stripe, source, complaint: Complaint::Wrong });
+        }
+        self.feeders[usize::from(stripe)] = Some(source);
+        let found = self.links.iter().find(|(_, link)| link.source == source);
+        let conn = match found.map(|(conn, _)| conn) {
+            Some(conn) => conn,
+            None => {
+                let addr = match source {
+                    Source::Node(addr) => addr,
+                    Source::Master => self.desk.addr(),
+                };
+                let conn = common.next_conn();
+                let digest = common.space.generation(slot).map(Generation::digest);
+                let link = Link::new(conn, source, digest.unwrap_or_default(), now_ms);
+                self.links.insert(conn, link);
+                self.transfer.add_parent(Key(conn.0), source == Source::Master);
+                common.effects.push_back(Effect::Connect { conn, addr });
+                conn
+            }
+        };
+        self.transfer.set_feeder(stripe, Some(Key(conn.0)));
+        self.drop_idle_links(common);
+        self.fill(common, now_ms, conn);
+    }
+
+    /// Links that feed no stripe any more are closed.
+    pub(super) fn drop_idle_links(&mut self, common: &mut Common) {
+        let feeds = |source: Source| self.feeders.contains(&Some(source));
+        let idle = self.links.iter().filter(|(_, link)| !feeds(link.source));
+        for conn in idle.map(|(conn, _)| conn).collect::<Vec<_>>() {
+            self.close_link(common, conn);
+        }
+    }
+
+    pub(super) fn close_link(&mut self, common: &mut Common, conn: ConnId) {
+        if self.links.remove(&conn).is_some() {
+            self.transfer.drop_parent(Key(conn.0));
+            common.effects.push_back(Effect::Close { conn });
+        }
+    }
+
+    /// A parent does not do: say so, and ask for another.
+    pub(super) fn lose_link(
+        &mut self,
+        common: &mut Common,
+        conn: ConnId,
+        complaint: Complaint,
+        why: &str,
+        now_ms: u64,
+    ) {
+        let Some(link) = self.links.get(&conn) else { return };
+        let source = link.source;
+        if !self.is_settled() {
+            common.effects.push_back(Effect::Warn(format!("{}: {why}", self.source_name(source))));
+        }
+        if let (Complaint::Wrong, Source::Node(addr)) = (complaint, source) {
+            self.banned.push(addr);
+        }
+        self.close_link(common, conn);
+        for stripe in 0..self.feeders.len() {
+            if self.feeders[stripe] == Some(source) {
+                self.replace(common, now_ms, stripe, source, complaint);
+            }
+        }
+        for conn in self.links.keys().collect::<Vec<_>>() {
+            self.fill(common, now_ms, conn);
+        }
+    }
+
+    pub(super) fn replace(
+        &mut self,
+        common: &mut Common,
+        now_ms: u64,
+        stripe: usize,
+        source: Source,
+        complaint: Complaint,
+    ) {
+        self.feeders[stripe] = None;
+        self.transfer.set_feeder(stripe as u8, None);
+        self.replaced[stripe] += 1;
+        self.lags[stripe] = None;
+        if self.is_settled() {
+            return;
+        }
+        self.desk.ask(common, &Ask::Replace { stripe: stripe as u8, source, complaint });
+        if self.replaced[stripe] > REPLACED_MAX && source != Source::Master {
+            self.replaced[stripe] = 0;
+            self.set_feeder(common, now_ms, stripe as u8, Source::Master);
+        }
+    }
+
+    pub(super) fn source_name(&self, source: Source) -> String {
+        match source {
+            Source::Master => format!("the master {}", self.desk.addr()),
+            Source::Node(addr) => format!("peer {addr}"),
+        }
+    }
+
+    pub(super) fn heard(&mut self, conn: ConnId, now_ms: u64) {
+        if self.desk.is(conn) {
+            self.desk.heard(now_ms);
+        } else if let Some(link) = self.links.get_mut(&conn) {
+            link.heard(now_ms);
+            self.fed_ms = now_ms;
+        }
+    }
+
+    /// Keeps a link's window of requests full.
+    pub(super) fn fill(&mut self, common: &mut Common, now_ms: u64, conn: ConnId) {
+        let Some(generation) = self.head(common) else { return };
+        let (head_count, piece_len) = (generation.head.count(), generation.head.piece_len);
+        let list_len = if generation.list_known { 0 } else { head_count * 32 };
+        let Some(link) = self.links.get_mut(&conn) else { return };
+        if list_len > 0 {
+            link.ask_list(common, list_len);
+        }
+        let moves = matches!(self.phase, Phase::Index | Phase::Moving);
+        while moves
+            && link.is_open()
+            && let Some(ask) = self.transfer.next_ask(Key(conn.0), now_ms)
+        {
+            link.ask_piece(now_ms, ask, piece_len);
+        }
+        link.flush(common);
+    }
+
+    pub(super) fn stalled(
+        &mut self,
+        common: &mut Common,
+        now_ms: u64,
+    ) -> Vec<(ConnId, String, Complaint)> {
+        let mut stalled = Vec::new();
+        for (conn, link) in self.links.iter_mut() {
+            let awaits = self.transfer.awaits(Key(conn.0)) || link.awaits_list();
+            if let Some((why, complaint)) = link.look(common, now_ms, awaits, self.held_up_ms) {
+                stalled.push((conn, why, complaint));
+            }
+        }
+        stalled
+    }
+
+    /// Whether it is time to complain of the stripe.
+    pub(super) fn is_slow(&mut self, stripe: usize, owed_ms: u64, now_ms: u64) -> bool {
+        let missing_all = self.transfer.missing_count();
+        let missing = self.transfer.missing_of(stripe);
+        if !self.transfer.lags(stripe) && owed_ms < OWED_MS {
+            self.lags[stripe] = None;
+            return false;
+        }
+        let now = Lag { since_ms: now_ms, missing, missing_all };
+        let lag = *self.lags[stripe].get_or_insert(now);
+        if now_ms < lag.since_ms + SLOW_MS {
+            return false;
+        }
+        self.lags[stripe] = Some(now);
+        let came = lag.missing.saturating_sub(missing);
+        let came_elsewhere = lag.missing_all.saturating_sub(missing_all).saturating_sub(came);
+        let others = self.feeders.len() as u32 - 1;
+        let has_stopped = owed_ms >= OWED_MS && came == 0;
+        has_stopped || 2 * others * came < came_elsewhere
+    }
+
+    /// A stripe whose parent lives but stays far behind is complained of. What
+    /// follows is the master's: it hears of all, and knows where it began. The
+    /// parent goes on feeding until the master names another.
+    pub(super) fn look_for_slow(&mut self, common: &mut Common, now_ms: u64) {
+        for stripe in 0..self.feeders.len() {
+            let owed_ms = self.transfer.owed_ms(stripe, now_ms);
+            let is_slow = self.is_slow(stripe, owed_ms, now_ms);
+            let Some(source) = self.feeders[stripe] else { continue };
+            if owed_ms >= STARVED_MS && source != Source::Master && self.desk.is_up() {
+                // It lives, and gives nothing, and nobody else was named.
+                self.set_feeder(common, now_ms, stripe as u8, Source::Master);
+            } else if is_slow {
+                let complaint = Complaint::Slow;
+                self.desk.ask(common, &Ask::Replace { stripe: stripe as u8, source, complaint });
+            }
+        }
+    }
+}
