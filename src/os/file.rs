@@ -136,9 +136,9 @@ pub fn create_file_at(dir: &OwnedFd, name: &[u8]) -> Result<File, Errno> {
     fcntl::openat(dir, name, flags, Mode::S_IRUSR | Mode::S_IWUSR).map(File::from)
 }
 
-/// A new directory that only its owner may enter.
-pub fn make_dir_at(dir: &OwnedFd, name: &[u8]) -> Result<(), Errno> {
-    stat::mkdirat(dir, name, Mode::S_IRWXU)
+/// A new directory; the umask applies.
+pub fn make_dir_at(dir: &OwnedFd, name: &[u8], mode: u32) -> Result<(), Errno> {
+    stat::mkdirat(dir, name, Mode::from_bits_truncate(mode))
 }
 
 pub fn make_symlink_at(dir: &OwnedFd, name: &[u8], target: &[u8]) -> Result<(), Errno> {

@@ -139,7 +139,10 @@ impl Filling {
 
     fn make_dir(&mut self, entry: u32) -> Result<State, DestError> {
         let parent = self.parent(entry)?;
-        match file::make_dir_at(&parent, &self.entry(entry).name) {
+        // With modes to come, nobody else enters before; without, this is final,
+        // and a later run could not tell it from one that was there.
+        let mode = if self.attributes.keep_modes { 0o700 } else { 0o777 };
+        match file::make_dir_at(&parent, &self.entry(entry).name, mode) {
             Ok(()) => Ok(State::Made),
             Err(Errno::EEXIST) => self.enter_dir(entry).map(|()| State::Found),
             Err(cause) => Err(self.failed("make the directory", entry, cause)),

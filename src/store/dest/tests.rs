@@ -657,7 +657,7 @@ fn a_tree_as_deep_as_an_index_is_copied() {
     let from = Dir::new();
     let mut at = file::open_dir(from.path()).unwrap();
     for _ in 0..DEPTH_MAX - 1 {
-        file::make_dir_at(&at, b"d").unwrap();
+        file::make_dir_at(&at, b"d", 0o700).unwrap();
         at = file::open_dir_at(&at, b"d").unwrap();
     }
     file::create_file_at(&at, b"f").unwrap().write_all_at(b"deep", 0).unwrap();

@@ -450,7 +450,7 @@ fn directories_may_be_as_deep_as_an_index() {
     let dir = Dir::new();
     let mut at = file::open_dir(dir.path()).unwrap();
     for _ in 0..DEPTH_MAX + 2 {
-        file::make_dir_at(&at, b"d").unwrap();
+        file::make_dir_at(&at, b"d", 0o700).unwrap();
         at = file::open_dir_at(&at, b"d").unwrap();
     }
     let source = scan(dir.path());
