@@ -32,7 +32,7 @@ impl Watch for Lines {
 #[derive(Default)]
 pub struct Engine {
     /// The fetch that went well, still serving others.
-    serving: Option<Fetching<Lines>>,
+    serving: Option<Fetching>,
 }
 
 impl Engine {

@@ -6,6 +6,8 @@
 //! sanity_check_segment_list), made early so that the reason can still be
 //! reported. The format of the header is Documentation/arch/x86/boot.rst.
 
+use std::collections::BinaryHeap;
+
 /// Enough of the kernel file for every check.
 pub const HEAD_LEN: usize = 1024;
 /// More initrds than this in one image are a mistake.
@@ -27,13 +29,15 @@ pub fn roles(names: &[String]) -> Result<Files, String> {
         let seen: Vec<&str> = names.iter().take(8).map(String::as_str).collect();
         return Err(format!("the image has no file 'kernel' (it has: {})", seen.join(", ")));
     }
-    let mut initrds: Vec<String> =
+    let initrds: BinaryHeap<String> =
         names.iter().filter(|name| name.starts_with("initrd")).cloned().collect();
-    initrds.sort_unstable();
     if initrds.len() > INITRDS_MAX {
         return Err(format!("{} initrds are more than {INITRDS_MAX}", initrds.len()));
     }
-    Ok(Files { initrds, has_cmdline: names.iter().any(|name| name == "cmdline") })
+    Ok(Files {
+        initrds: initrds.into_sorted_vec(),
+        has_cmdline: names.iter().any(|name| name == "cmdline"),
+    })
 }
 
 /// What the kernel says about itself.

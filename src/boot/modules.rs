@@ -4,7 +4,7 @@
 //! .builtin) and the blacklist in, module names out. Refuses to know sysfs
 //! and how a module is loaded: that is `drivers`.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BinaryHeap, HashMap, HashSet};
 
 /// Deeper chains of dependencies are a loop or a mistake.
 const DEPTH_MAX: usize = 32;
@@ -102,12 +102,12 @@ impl Catalogue {
     /// The modules that say they drive a device of this modalias.
     pub fn matching(&self, modalias: &str) -> Vec<String> {
         let hits = self.aliases.iter().filter(|(pattern, _)| fits(pattern, modalias));
-        let mut names: Vec<String> = hits
+        let names: BinaryHeap<String> = hits
             .map(|(_, name)| name)
             .filter(|name| self.modules.contains_key(*name) && !self.never.contains(*name))
             .cloned()
             .collect();
-        names.sort_unstable();
+        let mut names = names.into_sorted_vec();
         names.dedup();
         names
     }

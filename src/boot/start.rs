@@ -12,6 +12,7 @@ use super::uplink::Uplink;
 use super::{Base, Fetched, Fetcher, links, plan};
 use crate::os::kexec::{self, Sealed};
 use crate::os::reboot;
+use std::collections::BinaryHeap;
 use std::ffi::CString;
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -150,12 +151,11 @@ fn inspect(directory: &Path, line: &Cmdline, journey: &Journey) -> Result<Plan, 
 fn names(directory: &Path) -> io::Result<Vec<String>> {
     /// Names that are looked at; a tree with more is no image.
     const NAMES_MAX: usize = 10_000;
-    let mut names = Vec::new();
+    let mut names = BinaryHeap::new();
     for entry in fs::read_dir(directory)?.take(NAMES_MAX) {
         names.extend(entry?.file_name().into_string());
     }
-    names.sort_unstable();
-    Ok(names)
+    Ok(names.into_sorted_vec())
 }
 
 fn size(path: &Path) -> Result<u64, String> {

@@ -45,11 +45,11 @@ pub struct FetchRequest {
 /// Fetches, serves others meanwhile, lingers. Gives what failed: nothing
 /// means that every file is verified and in place.
 pub fn fetch(request: FetchRequest, watch: impl Watch) -> Result<Vec<Failure>, Failure> {
-    begin(request, watch)?.run().map_err(poll_failure)
+    begin(request, Box::new(watch))?.run().map_err(poll_failure)
 }
 
 /// A fetch that is watched from outside, turn by turn.
-pub struct Fetching<W: Watch>(Loop<ClientFiles, W>);
+pub struct Fetching(Loop<'static>);
 
 /// Where a fetch is after a turn.
 #[derive(Debug)]
@@ -61,9 +61,9 @@ pub enum Turn {
     Over(Vec<Failure>),
 }
 
-impl<W: Watch> Fetching<W> {
-    pub fn begin(request: FetchRequest, watch: W) -> Result<Fetching<W>, Failure> {
-        begin(request, watch).map(Fetching)
+impl Fetching {
+    pub fn begin(request: FetchRequest, watch: impl Watch + 'static) -> Result<Fetching, Failure> {
+        begin(request, Box::new(watch)).map(Fetching)
     }
 
     pub fn turn(&mut self) -> Result<Turn, Failure> {
@@ -102,7 +102,7 @@ fn poll_failure(error: io::Error) -> Failure {
     local("poll", error.to_string())
 }
 
-fn begin<W: Watch>(request: FetchRequest, watch: W) -> Result<Loop<ClientFiles, W>, Failure> {
+fn begin<'w>(request: FetchRequest, watch: Box<dyn Watch + 'w>) -> Result<Loop<'w>, Failure> {
     socket::raise_descriptor_limit();
     let keep_owners = request.keep_attributes && file::is_root();
     let sha256 = match request.pin {
@@ -125,7 +125,7 @@ fn begin<W: Watch>(request: FetchRequest, watch: W) -> Result<Loop<ClientFiles, 
     };
     let (state, sums) = (State::Waiting, VecDeque::new());
     let files = ClientFiles { dest, room_bytes: request.room_bytes, state, sums };
-    Ok(Loop::new(Node::fetch(options, 0), files, watch, listener, Instant::now()))
+    Ok(Loop::new(Node::fetch(options, 0), Box::new(files), watch, listener, Instant::now()))
 }
 
 fn failure(what: &str, error: DestError) -> Failure {

@@ -62,15 +62,15 @@ struct MasterFiles {
 /// Serves until the process is ended. `ready` is called once, when clients
 /// can be served.
 pub fn serve(request: ServeRequest, watch: impl Watch) -> Result<(), String> {
-    let failures = begin(request, watch)?.run().map_err(|error| error.to_string())?;
+    let failures = begin(request, Box::new(watch))?.run().map_err(|error| error.to_string())?;
     failures.into_iter().next().map_or(Ok(()), |failure| Err(failure.why))
 }
 
 /// What cannot be served is refused here, before anything is hashed.
-pub(super) fn begin<W: Watch>(
+pub(super) fn begin<'w>(
     request: ServeRequest,
-    watch: W,
-) -> Result<Loop<impl Backend, W>, String> {
+    watch: Box<dyn Watch + 'w>,
+) -> Result<Loop<'w>, String> {
     socket::raise_descriptor_limit();
     let listener = socket::listen(request.port).map_err(|error| {
         format!("cannot listen on port {}: {error}; is another xget running?", request.port)
@@ -90,7 +90,7 @@ pub(super) fn begin<W: Watch>(
         addr,
     };
     let node = Node::master(MasterOptions { fan_out: request.fan_out, head: request.head });
-    Ok(Loop::new(node, files, watch, listener, Instant::now()))
+    Ok(Loop::new(node, Box::new(files), watch, listener, Instant::now()))
 }
 
 /// The digest that a fetch of these sources would have, and what was odd.

@@ -76,7 +76,7 @@ pub trait Watch {
     fn warn(&mut self, text: &str);
 }
 
-impl<W: Watch> Watch for &mut W {
+impl<W: Watch + ?Sized> Watch for &mut W {
     fn turn(&mut self, node: &Node, inputs: &mut VecDeque<Input<'static>>) {
         (**self).turn(node, inputs);
     }
@@ -88,10 +88,12 @@ impl<W: Watch> Watch for &mut W {
     }
 }
 
-pub struct Loop<B: Backend, W: Watch> {
+/// Backend and watch are objects: there are three pairs of them, and the loop
+/// is in the program once.
+pub struct Loop<'w> {
     node: Node,
-    backend: B,
-    watch: W,
+    backend: Box<dyn Backend>,
+    watch: Box<dyn Watch + 'w>,
     listener: TcpListener,
     conns: Table<ConnId, Box<Conn>>,
     inputs: VecDeque<Input<'static>>,
@@ -101,8 +103,14 @@ pub struct Loop<B: Backend, W: Watch> {
     accept_again_ms: u64,
 }
 
-impl<B: Backend, W: Watch> Loop<B, W> {
-    pub fn new(node: Node, backend: B, watch: W, listener: TcpListener, began: Instant) -> Self {
+impl<'w> Loop<'w> {
+    pub fn new(
+        node: Node,
+        backend: Box<dyn Backend>,
+        watch: Box<dyn Watch + 'w>,
+        listener: TcpListener,
+        began: Instant,
+    ) -> Loop<'w> {
         Loop {
             node,
             backend,

@@ -84,7 +84,7 @@ fn who_reads_nothing_fills_no_memory_and_is_answered_later() {
         one_file_system: false,
         cache: None,
     };
-    let mut master = master::begin(request, Silent).unwrap();
+    let mut master = master::begin(request, Box::new(Silent)).unwrap();
     while !master.node.is_serving() {
         master.turn().unwrap();
     }

@@ -9,7 +9,7 @@ use crate::spread::route::{self, Forest, Limits, NodeId, Parent};
 use crate::spread::talk::{self, Ask, Complaint, Source, Tally, Tell, addr_text};
 use crate::table::Table;
 use crate::tree::{Generation, Notice, Origin, Slot};
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::fmt::Write;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -563,8 +563,8 @@ impl Master {
 
 /// One spelling for each list of sources: `./a//b/` is `a/b`, `a` twice is `a`.
 fn plain_sources(sources: &[Vec<u8>]) -> Vec<Vec<u8>> {
-    let mut plain: Vec<Vec<u8>> = sources.iter().map(|source| plain_source(source)).collect();
-    plain.sort();
+    let plain: BinaryHeap<Vec<u8>> = sources.iter().map(|source| plain_source(source)).collect();
+    let mut plain = plain.into_sorted_vec();
     plain.dedup();
     plain
 }

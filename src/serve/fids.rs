@@ -4,7 +4,7 @@
 //! Knows fid(5)'s states; refuses to know requests and what a place is. A peer
 //! chooses the numbers; closing a session goes by their order all the same.
 
-use std::collections::HashMap;
+use std::collections::{BinaryHeap, HashMap};
 
 use super::dirs::Position;
 use super::limits::FIDS_MAX;
@@ -66,9 +66,8 @@ impl<P> Fids<P> {
     /// Takes all fids out, in order of their numbers.
     pub fn take_all(&mut self) -> impl Iterator<Item = Fid<P>> + use<P> {
         let mut table = std::mem::take(&mut self.table);
-        let mut numbers: Vec<u32> = table.keys().copied().collect();
-        numbers.sort_unstable();
-        numbers.into_iter().filter_map(move |number| table.remove(&number))
+        let numbers: BinaryHeap<u32> = table.keys().copied().collect();
+        numbers.into_sorted_vec().into_iter().filter_map(move |number| table.remove(&number))
     }
 }
 

@@ -11,6 +11,7 @@
 
 use super::digest::{self, Digest};
 use crate::table::Table;
+use std::collections::BinaryHeap;
 
 /// Bytes of one piece; a power of two (see `digest`). Every generation says
 /// its own, this is what a master gives.
@@ -223,7 +224,7 @@ impl Index {
     /// in a destination: a source under its base name, and the contents of a
     /// source that ends in `.` directly.
     pub fn select(&self, sources: &[&[u8]]) -> Result<Selection, SelectError> {
-        let mut tops: Vec<(Box<[u8]>, u32)> = Vec::new();
+        let mut tops: BinaryHeap<(Box<[u8]>, u32)> = BinaryHeap::new();
         let mut root = None;
         for source in sources {
             let contents = *source == b"." || source.is_empty() || source.ends_with(b"/.");
@@ -241,7 +242,7 @@ impl Index {
                 tops.push((self.entries[found as usize].name.clone(), found));
             }
         }
-        tops.sort_unstable();
+        let mut tops = tops.into_sorted_vec();
         // The same entry named twice is one; two entries of one name collide.
         tops.dedup();
         if let Some(pair) = tops.windows(2).find(|pair| pair[0].0 == pair[1].0) {
