@@ -19,7 +19,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("tree", &["table", "wire", "spread", "serve"]),
     ("node", &["table", "wire", "spread", "client", "serve", "tree"]),
     ("os", &[]),
-    ("store", &["os", "spread"]),
+    ("store", &["table", "os", "spread"]),
     ("drive", &["table", "wire", "spread", "client", "serve", "tree", "node", "os", "store"]),
     ("boot", &["os", "spread", "node", "drive"]),
     ("cli", &["spread", "node", "drive"]),

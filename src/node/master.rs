@@ -56,12 +56,12 @@ struct Group {
     openers: Table<u32, Opener>,
     /// The last to join of each address: one that lost its connection may
     /// join again before the loss is seen here.
-    addrs: HashMap<SocketAddr, NodeId>,
+    addrs: Table<SocketAddr, NodeId>,
 }
 
 impl Group {
     fn new(limits: Limits) -> Group {
-        Group { forest: Forest::new(limits), openers: Table::new(), addrs: HashMap::new() }
+        Group { forest: Forest::new(limits), openers: Table::new(), addrs: Table::new() }
     }
 }
 

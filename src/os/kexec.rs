@@ -7,14 +7,15 @@
 
 use nix::fcntl::{FallocateFlags, FcntlArg, SealFlag, fallocate, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::sys::sendfile::sendfile;
 use std::ffi::CStr;
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Seek, Write};
+use std::io::{self, Seek, Write};
 use std::os::fd::{AsFd, AsRawFd};
 use std::path::Path;
 
 /// Moved at a time; so much is in memory twice.
-const MOVE_LEN: u64 = 16 << 20;
+const MOVE_LEN: usize = 16 << 20;
 
 /// A file in memory that nobody can change once it is sealed.
 pub struct Sealed {
@@ -54,13 +55,13 @@ impl Sealed {
         let punch = FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE;
         let mut total = 0;
         loop {
-            let moved = io::copy(&mut (&source).take(MOVE_LEN), &mut self.file)?;
+            let moved = sendfile(&self.file, &source, None, MOVE_LEN)?;
             if moved == 0 {
                 break;
             }
             // Where holes are not possible the memory comes back at the end.
             let _ = fallocate(&source, punch, total as libc::off_t, moved as libc::off_t);
-            total += moved;
+            total += moved as u64;
         }
         std::fs::remove_file(path)?;
         self.len += total;

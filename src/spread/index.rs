@@ -266,7 +266,7 @@ impl Index {
         }
         let mut lists = Vec::new();
         // A file's other names point at the first of them that was selected.
-        let mut firsts: std::collections::HashMap<u32, u32> = std::collections::HashMap::new();
+        let mut firsts: Vec<Option<u32>> = vec![None; self.entries.len()];
         // What was selected twice, as in `a a/b`, becomes two files, not a link.
         let mut taken = vec![false; self.entries.len()];
         let mut level: Vec<(u32, u32)> = tops.into_iter().map(|(_, from)| (0, from)).collect();
@@ -282,7 +282,7 @@ impl Index {
                 };
                 if let Some(file) = file {
                     let again = std::mem::replace(&mut taken[from as usize], true);
-                    let first = *firsts.entry(file).or_insert(number);
+                    let first = *firsts[file as usize].get_or_insert(number);
                     let source = &self.entries[file as usize];
                     if first == number || again {
                         entry = Entry { parent, name: entry.name, ..source.clone() };

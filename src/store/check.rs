@@ -15,8 +15,8 @@ use super::hash::Data;
 use crate::os::file::{self, Status};
 use crate::spread::index::{Index, Kind};
 use crate::spread::pieces::Extent;
+use crate::table::Table;
 use nix::errno::Errno;
-use std::collections::HashMap;
 use std::fs::File;
 use std::os::fd::AsFd;
 use std::rc::Rc;
@@ -35,7 +35,7 @@ pub struct Check {
     /// What these take now, and will not when they are replaced.
     replaced_bytes: u64,
     /// What temporary files of an earlier run take already.
-    reserved_bytes: HashMap<u32, u64>,
+    reserved_bytes: Table<u32, u64>,
     done_bytes: u64,
     total_bytes: u64,
 }
@@ -82,7 +82,7 @@ impl Check {
             phase: Phase::Dirs(1),
             old_versions: Vec::new(),
             replaced_bytes: 0,
-            reserved_bytes: HashMap::new(),
+            reserved_bytes: Table::new(),
             done_bytes: 0,
             total_bytes: index.bytes_total(),
         }

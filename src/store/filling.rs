@@ -21,6 +21,7 @@ use super::name;
 use crate::os::file::{self, Status};
 use crate::spread::index::{Entry, Index, Kind};
 use crate::spread::pieces::{Extent, PieceMap};
+use crate::table::Table;
 use nix::errno::Errno;
 use std::collections::HashMap;
 use std::fs::File;
@@ -73,7 +74,7 @@ pub struct Filling {
     /// How many other names a file has in the index.
     pub(super) other_names: HashMap<u32, u64>,
     /// Modes of directories that had to be widened meanwhile.
-    pub(super) narrow: HashMap<u32, u32>,
+    pub(super) narrow: Table<u32, u32>,
     failures: Vec<(u32, DestError)>,
     /// Whether large files get their space before their bytes.
     reserves: bool,
@@ -117,7 +118,7 @@ impl Filling {
             missing,
             files: Files::default(),
             other_names,
-            narrow: HashMap::new(),
+            narrow: Table::new(),
             failures: Vec::new(),
             reserves: file::room(&root).reserves,
             root,
