@@ -59,7 +59,8 @@ both
   -h, --help         this text
   -V, --version      the version
 
-exit status: 0 every file is verified and in place; 1 something unexpected;
+exit status: 0 every file is verified and in place; 1 interrupted, or
+something unexpected;
 2 usage; 3 the master cannot be reached or was lost; 4 a source is missing,
 unreadable or changed; 5 wrong bytes or digest; 6 the destination
 ";
@@ -310,6 +311,14 @@ impl Typed {
         if self.paths.is_empty() {
             return Err("one path is not enough: SRC... DEST".into());
         }
+        for source in &self.paths {
+            let source = source.as_encoded_bytes();
+            if source.is_empty() || source.split(|&b| b == b'/').any(|name| name == b"..") {
+                return Err("a SRC is a path below what the master serves, and `.` is all of it; \
+                            it cannot be empty or go up by `..`"
+                    .into());
+            }
+        }
         if self.pin.is_some() && self.paths.len() > 1 {
             return Err("--digest pins one SRC; fetch them one by one".into());
         }
@@ -409,6 +418,8 @@ mod tests {
             "--nonsense",
             "-n he:ad:1 . dest",
             "-n head:x . dest",
+            "-n head .. dest",
+            "-n head a/../b dest",
         ] {
             assert!(parsed(line).is_err(), "{line:?}");
         }

@@ -108,8 +108,10 @@ impl Watch for FetchConsole {
         }
     }
     fn warn(&mut self, text: &str) {
-        self.clear();
-        complain(text);
+        if !self.quiet {
+            self.clear();
+            complain(text);
+        }
     }
 }
 
@@ -145,7 +147,7 @@ pub fn summary(progress: &Progress) -> String {
     let moved = tally.from_master_bytes + tally.from_peers_bytes;
     let generation = progress.generation.map_or(String::new(), |d| format!(", blake3:{d}"));
     format!(
-        "{} files, {} bytes in {elapsed_s}.{hundredths:02} s, {}/s: {} from the master, {} from peers, {} were there{generation}",
+        "{} files, {} bytes in {elapsed_s}.{hundredths:02} s, {}/s: {} from the master, {} from peers, {} not moved{generation}",
         progress.files,
         tally.total_bytes,
         bytes(per_second(moved, tally.elapsed_ms)),

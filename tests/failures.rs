@@ -73,7 +73,12 @@ fn a_missing_source_is_status_4() {
     };
     master.fetch(&scratch, args(&["nothere"])).expect(4).says("nothere").within(3);
     master.fetch(&scratch, args(&["there", "not/here"])).expect(4).says("not/here");
-    master.fetch(&scratch, args(&["../../etc/passwd"])).expect(4);
+    master.fetch(&scratch, args(&["../../etc/passwd"])).expect(2).says("..");
+    master.fetch(&scratch, args(&[""])).expect(2).says("empty");
+    // What is put there a moment later is found, however fresh the last look.
+    fs::write(source.join("nothere"), b"2").unwrap();
+    master.fetch(&scratch, args(&["nothere"])).expect(0);
+    fs::remove_dir_all(&dest).unwrap();
     assert!(!dest.exists());
     // And what cannot be served at all ends the master.
     let gone = Master::on(master.port + 1, &scratch, scratch.join("gone"), &[]);

@@ -5,6 +5,7 @@ use super::parts::{Files, unfold};
 use super::{Backend, Loop, Part, PartsError, Watch};
 use crate::node::{Effect, Input, MasterOptions, Node};
 use crate::os::socket;
+use crate::spread::index::Kind;
 use crate::store::recheck::{Recheck, Verdict};
 use crate::store::scan::{Scan, ScanOptions, Step};
 use crate::store::source::{Checksum, ServeError, Source};
@@ -104,6 +105,12 @@ pub fn print_digest(
     let source = scan.finish().map_err(|error| error.to_string())?;
     let refs: Vec<&[u8]> = sources.iter().map(Vec::as_slice).collect();
     let selection = source.index.select(&refs).map_err(|error| error.to_string())?;
+    let mut entries = selection.index.entries.iter().enumerate();
+    if let Some((entry, _)) = entries.find(|(_, e)| e.kind == Kind::Unreadable) {
+        let path = selection.index.path(entry as u32);
+        let path = String::from_utf8_lossy(&path).into_owned();
+        return Err(format!("{path}: cannot be read; nobody could fetch what that would pin"));
+    }
     let digest = crate::spread::digest::Digest::of(&selection.index.encode());
     Ok((format!("blake3:{digest}"), notes(&source)))
 }
@@ -164,7 +171,8 @@ impl MasterFiles {
             Verdict::Looking => self.job = Some(Job::Recheck(recheck)),
             Verdict::Same => inputs.push_back(Input::Unchanged),
             Verdict::Differs(path, what) => {
-                let path = String::from_utf8_lossy(&path).into_owned();
+                let path = String::from_utf8_lossy(&path);
+                let path = if path.is_empty() { "the served directory".into() } else { path };
                 let text = format!("{path}: {what}; the tree is hashed again");
                 inputs.push_back(Input::Note { text, is_warning: false });
                 match Scan::new(&self.path, self.options.clone()) {

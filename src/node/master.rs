@@ -19,8 +19,10 @@ const SELECTIONS_MAX: usize = 256;
 /// Ended members kept for `status`.
 const DEPARTED_MAX: usize = 16_384;
 /// The tree is looked at again when somebody joins this long after the last
-/// look: so an image that was replaced is not served half old, half new.
-const RECHECK_MS: u64 = 5_000;
+/// look, and longer where a look takes long: so an image that was replaced is
+/// not served half old, half new.
+const RECHECK_MS_MIN: u64 = 1_000;
+const RECHECK_FACTOR: u64 = 10;
 /// How often waiting clients hear of the hashing.
 const WAIT_LINE_MS: u64 = 1_000;
 /// Most clients that wait for the hashing.
@@ -79,6 +81,8 @@ pub(super) struct Master {
     /// A look at the tree is under way; joins wait for it.
     rechecking: bool,
     checked_ms: u64,
+    look_began_ms: u64,
+    look_took_ms: u64,
     hashing: (u64, u64),
     wait_line_ms: u64,
 }
@@ -97,6 +101,8 @@ impl Master {
             departed: VecDeque::new(),
             rechecking: false,
             checked_ms: 0,
+            look_began_ms: 0,
+            look_took_ms: 0,
             hashing: (0, 0),
             wait_line_ms: 0,
         }
@@ -113,16 +119,20 @@ impl Master {
                 self.begin(common, now_ms, index, scan);
             }
             Input::Unchanged => {
-                self.checked_ms = now_ms;
-                self.rechecking = false;
+                (self.checked_ms, self.rechecking) = (now_ms, false);
+                self.look_took_ms = now_ms.saturating_sub(self.look_began_ms);
                 self.admit_waiting(common);
             }
             Input::Changed { path } => {
-                let text = format!("{path} changed since it was hashed: looking at the tree again");
-                common.effects.push_back(Effect::Warn(text));
-                self.recheck(common);
+                // Every read of it that is refused says so; once is enough.
+                if !self.rechecking {
+                    let text =
+                        format!("{path} changed since it was hashed: looking at the tree again");
+                    common.effects.push_back(Effect::Warn(text));
+                }
+                self.recheck(common, now_ms);
             }
-            Input::LookAgain => self.recheck(common),
+            Input::LookAgain => self.recheck(common, now_ms),
             Input::ScanFailed { why } if self.whole.is_none() => {
                 let (status, what) = (Status::Source, String::new());
                 let failure = Failure { status, what, why, fatal: true };
@@ -147,9 +157,13 @@ impl Master {
         self.whole.is_none().then_some(self.hashing)
     }
 
-    fn recheck(&mut self, common: &mut Common) {
+    fn recheck_ms(&self) -> u64 {
+        RECHECK_MS_MIN.max(RECHECK_FACTOR * self.look_took_ms)
+    }
+
+    fn recheck(&mut self, common: &mut Common, now_ms: u64) {
         if !self.rechecking && self.whole.is_some() {
-            self.rechecking = true;
+            (self.rechecking, self.look_began_ms) = (true, now_ms);
             common.effects.push_back(Effect::Rescan);
         }
     }
@@ -261,7 +275,9 @@ impl Master {
         if self.members.contains_key(&waiting.opener) || self.waiting.iter().any(waits) {
             return self.refuse(common, waiting.opener, 22, "joined already");
         }
-        if self.whole.is_some() && !self.rechecking && now_ms < self.checked_ms + RECHECK_MS {
+        let is_fresh = !self.rechecking && now_ms < self.checked_ms + self.recheck_ms();
+        // What is not there may have been put there just now.
+        if is_fresh && self.select(common, &waiting.sources).is_ok() {
             return self.admit(common, waiting);
         }
         if self.waiting.len() >= WAITING_MAX {
@@ -271,7 +287,7 @@ impl Master {
             self.wait_line_ms = now_ms;
         }
         self.waiting.push(waiting);
-        self.recheck(common);
+        self.recheck(common, now_ms);
     }
 
     fn admit_waiting(&mut self, common: &mut Common) {

@@ -461,7 +461,7 @@ impl NameSpace {
 }
 
 /// The answer for a piece whose file could not be written here.
-const LOST: Error = Error::new(5, "lost on this node: its file cannot be written");
+const LOST: Error = Error::new(5, "lost on this node: it cannot be had, or not be written");
 
 /// `sha256:` and 64 digits and a newline.
 const CHECKSUM_LEN: u64 = 7 + 64 + 1;
@@ -702,9 +702,11 @@ impl Tree for NameSpace {
     ) -> Result<u32, Error> {
         match *place {
             Place::Log => {
-                let line = data.split(|&b| b == b'\n' || b == 0).next().unwrap_or_default();
-                let line = &line[..line.len().min(LOG_LINE_LEN_MAX)];
-                self.notices.push_back(Notice::Logged(opener.conn, line.to_vec()));
+                let lines = data.split(|&b| b == b'\n' || b == 0).filter(|line| !line.is_empty());
+                for line in lines.take(LOG_LINES_MAX) {
+                    let line = line[..line.len().min(LOG_LINE_LEN_MAX)].to_vec();
+                    self.notices.push_back(Notice::Logged(opener.conn, line));
+                }
             }
             Place::Route => {
                 if data.len() > LINE_LEN_MAX {

@@ -14,8 +14,8 @@ const CONNECT_MS: u64 = 3_000;
 /// A silent master is probed after this long, and lost after that much more.
 const PROBE_AFTER_MS: u64 = 3_000;
 const PROBE_WAIT_MS: u64 = 5_000;
-/// A master that was frozen cost so much time that it counts as several tries.
-const SILENT_TRIES: u32 = 4;
+/// A master that is silent costs as much time as this share of all tries.
+const SILENT_SHARE: u32 = 6;
 /// A master that lives says at least that it is hashing, and that every second.
 const JOIN_MS: u64 = 15_000;
 /// Between two tries: doubles from the first to the second.
@@ -240,10 +240,12 @@ impl Desk {
         self.attempts += 1;
         // While peers go on feeding, the master is not needed: keep trying.
         if !feeding {
-            self.tries += if was_silent { SILENT_TRIES } else { 1 };
+            // One silence costs as much time as several refusals.
+            let silence = 1 + self.retries_max / SILENT_SHARE;
+            self.tries += if was_silent { silence } else { 1 };
         }
         if self.tries > self.retries_max {
-            let tries = self.tries;
+            let tries = self.attempts;
             return Err(format!("{why}; gave up after {tries} tries"));
         }
         let delay_ms = (RETRY_MS_MIN << self.attempts.min(8)).min(RETRY_MS_MAX);

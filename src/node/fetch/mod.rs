@@ -445,7 +445,12 @@ impl Fetch {
                 self.settle(common, now_ms, served);
             }
             Phase::Lingering { .. } | Phase::Leaving { .. } if served == 0 => self.exit(common),
-            Phase::Lingering { until_ms } if now_ms >= until_ms => self.leave(common, now_ms),
+            // Children get their notice within the time that was promised.
+            Phase::Lingering { until_ms }
+                if now_ms.saturating_add(self.notice_ms(until_ms)) >= until_ms =>
+            {
+                self.leave(common, until_ms);
+            }
             Phase::Leaving { until_ms } if now_ms >= until_ms => self.exit(common),
             _ => {}
         }
@@ -473,7 +478,7 @@ impl Fetch {
     /// What is here stays for the next run; children are given to others.
     fn interrupted(&mut self, common: &mut Common, now_ms: u64) {
         match self.phase {
-            Phase::Lingering { .. } => self.leave(common, now_ms),
+            Phase::Lingering { .. } => self.leave(common, now_ms + LEAVE_MS),
             Phase::Reporting { .. } | Phase::Leaving { .. } | Phase::Over => self.exit(common),
             _ => self.fail(
                 common,
@@ -487,14 +492,15 @@ impl Fetch {
         }
     }
 
-    fn leave(&mut self, common: &mut Common, now_ms: u64) {
+    /// How long before the end of lingering the children are told.
+    fn notice_ms(&self, until_ms: u64) -> u64 {
+        LEAVE_MS.min(until_ms.saturating_sub(self.finished_ms) / 4)
+    }
+
+    fn leave(&mut self, common: &mut Common, until_ms: u64) {
         if let Phase::Lingering { .. } = self.phase {
             self.desk.ask(common, &Ask::Leave);
-            let grace_ms = match self.options.linger {
-                Linger::Millis(0) => 0,
-                _ => LEAVE_MS,
-            };
-            self.phase = Phase::Leaving { until_ms: now_ms + grace_ms };
+            self.phase = Phase::Leaving { until_ms };
         }
     }
 
