@@ -311,13 +311,10 @@ impl Typed {
         if self.paths.is_empty() {
             return Err("one path is not enough: SRC... DEST".into());
         }
-        for source in &self.paths {
-            let source = source.as_encoded_bytes();
-            if source.is_empty() || source.split(|&b| b == b'/').any(|name| name == b"..") {
-                return Err("a SRC is a path below what the master serves, and `.` is all of it; \
-                            it cannot be empty or go up by `..`"
-                    .into());
-            }
+        if self.paths.iter().any(|source| !is_below(source.as_encoded_bytes())) {
+            return Err("a SRC is a path below what the master serves, and `.` is all of it; \
+                        it cannot be empty or lead above that by `..`"
+                .into());
         }
         if self.pin.is_some() && self.paths.len() > 1 {
             return Err("--digest pins one SRC; fetch them one by one".into());
@@ -353,6 +350,17 @@ impl Typed {
             cache: self.cache.unwrap_or(Cache::Default),
         }))
     }
+}
+
+/// Whether a source stays where it can be, symlinks aside.
+fn is_below(source: &[u8]) -> bool {
+    let mut depth = 0i32;
+    let mut names = source.split(|&b| b == b'/').filter(|name| !matches!(*name, b"" | b"."));
+    !source.is_empty()
+        && names.all(|name| {
+            depth += if name == b".." { -1 } else { 1 };
+            depth >= 0
+        })
 }
 
 /// `blake3:HEX` or `sha256:HEX`.
@@ -419,7 +427,7 @@ mod tests {
             "-n he:ad:1 . dest",
             "-n head:x . dest",
             "-n head .. dest",
-            "-n head a/../b dest",
+            "-n head a/../../b dest",
         ] {
             assert!(parsed(line).is_err(), "{line:?}");
         }
