@@ -12,6 +12,7 @@ use crate::spread::pieces::PieceMap;
 use nix::errno::Errno;
 use std::fmt;
 use std::fs::DirBuilder;
+use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -119,12 +120,12 @@ impl Dest {
 
     /// False when somebody else has made it meanwhile.
     fn make(&self) -> Result<bool, DestError> {
-        let failed = |error: std::io::Error| self.failed("make the directory", file::errno(&error));
+        let failed = |error: io::Error| self.failed("make the directory", file::errno(&error));
         if let Some(parent) = self.path.parent().filter(|p| !p.as_os_str().is_empty()) {
             DirBuilder::new().recursive(true).create(parent).map_err(failed)?;
         }
         match DirBuilder::new().mode(0o700).create(&self.path) {
-            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(false),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
             done => done.map(|()| true).map_err(failed),
         }
     }
@@ -180,7 +181,9 @@ impl fmt::Display for DestError {
             DestError::NoFilesLeft { path, needed, free } => {
                 write!(f, "the file system of {path:?} can hold {free} more files, not {needed}")
             }
-            DestError::Io { doing, path, cause } => write!(f, "cannot {doing} {path:?}: {cause}"),
+            DestError::Io { doing, path, cause } => {
+                write!(f, "cannot {doing} {path:?}: {}", io::Error::from(*cause))
+            }
             DestError::DirInTheWay(path) => {
                 write!(f, "cannot put {path:?} in place: a directory is in the way")
             }

@@ -13,6 +13,7 @@ use crate::os::file::{self, Status};
 use crate::spread::digest::Digest;
 use crate::spread::index::{Entry, Index, Kind, PIECE_LEN};
 use nix::errno::Errno;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -211,7 +212,7 @@ impl Scan {
             Err(Errno::ENOENT) => self.vanish(number),
             Err(Errno::ELOOP) => self.give_up(number, "it is a symlink by now"),
             Err(cause) if fatal(cause) => return Err(self.walk.failed(number, cause)),
-            Err(cause) => self.give_up(number, &cause.to_string()),
+            Err(cause) => self.give_up(number, &io::Error::from(cause).to_string()),
         }
         Ok(())
     }
@@ -228,14 +229,14 @@ impl Scan {
                 Ok(bytes)
             }
             // Shorter than it was: the look at its end says so, too.
-            Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
                 self.again()?;
                 Ok(FILE_COST_BYTES)
             }
             Err(error) => {
                 let number = open.entry;
                 self.done_bytes -= open.hashing.offset();
-                self.give_up(number, &file::errno(&error).to_string());
+                self.give_up(number, &error.to_string());
                 Ok(FILE_COST_BYTES)
             }
         }

@@ -16,6 +16,7 @@ use nix::errno::Errno;
 use std::cell::RefCell;
 use std::fmt;
 use std::fs::File;
+use std::io;
 use std::path::PathBuf;
 use std::rc::Rc;
 
@@ -163,7 +164,9 @@ impl fmt::Display for SourceError {
             SourceError::TooMany(path) => {
                 write!(f, "cannot serve {path:?}: it has more entries than an index can hold")
             }
-            SourceError::Io { path, cause } => write!(f, "cannot serve {path:?}: {cause}"),
+            SourceError::Io { path, cause } => {
+                write!(f, "cannot serve {path:?}: {}", io::Error::from(*cause))
+            }
         }
     }
 }
@@ -175,7 +178,9 @@ impl fmt::Display for ServeError {
             ServeError::Changed(path) => {
                 write!(f, "{:?} has changed since it was hashed", shown(path))
             }
-            ServeError::Io(path, cause) => write!(f, "cannot read {:?}: {cause}", shown(path)),
+            ServeError::Io(path, cause) => {
+                write!(f, "cannot read {:?}: {}", shown(path), io::Error::from(*cause))
+            }
         }
     }
 }

@@ -12,6 +12,7 @@ use crate::spread::index::{DEPTH_MAX, ENTRIES_MAX, Entry, Kind, name_is_sound};
 use nix::errno::Errno;
 use std::collections::HashMap;
 use std::ffi::OsStr;
+use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -60,7 +61,7 @@ impl Place {
     /// `path` may lead through symlinks, and be one.
     pub fn open(path: &Path, one_file_system: bool) -> Result<Place, SourceError> {
         let failed = |cause| SourceError::Io { path: path.into(), cause };
-        let io_failed = |error: std::io::Error| failed(file::errno(&error));
+        let io_failed = |error: io::Error| failed(file::errno(&error));
         let absolute = std::path::absolute(path).map_err(io_failed)?;
         let real = path.canonicalize().map_err(io_failed)?;
         let status = file::stat_path(&real).map_err(failed)?;
@@ -288,7 +289,7 @@ impl Walk {
             return Err(self.failed(dir, cause));
         }
         let number = self.push(Entry { parent: dir, name, mode: 0, ..Entry::bare_root() })?;
-        self.unreadable(number, &cause.to_string());
+        self.unreadable(number, &io::Error::from(cause).to_string());
         Ok(())
     }
 
@@ -355,7 +356,7 @@ impl Walk {
                 self.entries.pop();
                 self.seen.pop();
             }
-            Err(cause) => self.unreadable(number, &cause.to_string()),
+            Err(cause) => self.unreadable(number, &io::Error::from(cause).to_string()),
         }
         Ok(())
     }
@@ -382,7 +383,7 @@ impl Walk {
         if dir == 0 || fatal(cause) {
             return Err(self.failed(dir, cause));
         }
-        self.unreadable(dir, &cause.to_string());
+        self.unreadable(dir, &io::Error::from(cause).to_string());
         Ok(State::Next(dir + 1))
     }
 
