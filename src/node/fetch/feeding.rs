@@ -15,7 +15,23 @@ const STARVED_MS: u64 = 15_000;
 /// whatever it answers: the original's last resort.
 const REPLACED_MAX: u32 = 4;
 
+/// Failures of parents that are remembered.
+const SPURNED_MAX: usize = 64;
+
 impl Fetch {
+    /// The master names a parent. When it knows none but one that failed us in
+    /// that stripe, going back and forth would bring nothing: the master
+    /// itself is asked then.
+    pub(super) fn named(&mut self, common: &mut Common, now_ms: u64, stripe: u8, source: Source) {
+        let is_spurned =
+            matches!(source, Source::Node(addr) if self.spurned.contains(&(stripe, addr)));
+        if !is_spurned {
+            self.set_feeder(common, now_ms, stripe, source);
+        } else if self.feeders.get(usize::from(stripe)) == Some(&None) {
+            self.set_feeder(common, now_ms, stripe, Source::Master);
+        }
+    }
+
     pub(super) fn set_feeder(
         &mut self,
         common: &mut Common,
@@ -111,6 +127,12 @@ impl Fetch {
         self.feeders[stripe] = None;
         self.transfer.set_feeder(stripe as u8, None);
         self.replaced[stripe] += 1;
+        if let Source::Node(addr) = source {
+            self.spurned.push_back((stripe as u8, addr));
+            if self.spurned.len() > SPURNED_MAX {
+                self.spurned.pop_front();
+            }
+        }
         self.lags[stripe] = None;
         if self.is_settled() {
             return;

@@ -20,6 +20,7 @@ use crate::table::Table;
 use crate::tree::{Content, Generation, Notice, Slot};
 use desk::Desk;
 use link::{Got, Link};
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::rc::Rc;
 
@@ -150,6 +151,8 @@ pub(super) struct Fetch {
     replaced: Vec<u32>,
     lags: Vec<Option<Lag>>,
     banned: Vec<SocketAddr>,
+    /// Who failed us in which stripe, the last of them.
+    spurned: VecDeque<(u8, SocketAddr)>,
     transfer: Transfer,
     slot: Option<Slot>,
     content: Option<Rc<Content>>,
@@ -176,6 +179,7 @@ impl Fetch {
             replaced: Vec::new(),
             lags: Vec::new(),
             banned: Vec::new(),
+            spurned: VecDeque::new(),
             transfer: Transfer::new(1),
             slot: None,
             content: None,
@@ -322,7 +326,7 @@ impl Fetch {
                     ),
                 }
             }
-            Tell::Parent { stripe, source } => self.set_feeder(common, now_ms, stripe, source),
+            Tell::Parent { stripe, source } => self.named(common, now_ms, stripe, source),
         }
     }
 
