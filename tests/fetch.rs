@@ -7,7 +7,7 @@ mod support;
 use nix::sys::signal::Signal;
 use std::fs;
 use std::os::unix::fs::{FileExt, MetadataExt, symlink};
-use support::proc::{Ended, Master, Proc, XGET, command, xget};
+use support::proc::{Ended, Master, Proc, XGET, command, free_port, xget};
 use support::tree::{self, assert_nothing_half, assert_same};
 use support::{Scratch, is_root, lacks, lacks_root, noise, until};
 
@@ -342,7 +342,7 @@ fn as_a_daemon_it_returns_when_it_serves() {
     let scratch = Scratch::new();
     fs::create_dir(scratch.join("source")).unwrap();
     fs::write(scratch.join("source/file"), noise(1, 20 << 20)).unwrap();
-    let port = 6_100 + (std::process::id() % 800) as u16;
+    let port = free_port();
     let mut serving = std::process::Command::new(XGET);
     serving.current_dir(&scratch.path);
     serving.args(["--daemon", "--log", "log", "--cache", "cache"]);
@@ -368,7 +368,7 @@ fn as_a_daemon_it_returns_when_it_serves() {
     Proc::start(serving, &scratch).wait().expect(1).says("reserved");
     // What cannot be served is said before it goes into the background.
     let mut serving = xget();
-    let other = (port + 900).to_string();
+    let other = free_port().to_string();
     serving.args(["--daemon", "--no-cache", "-p", &other, "/nonexistent"]);
     Proc::start(serving, &scratch).wait().expect(1).says("nonexistent");
 }

@@ -155,7 +155,7 @@ pub struct Master {
 }
 
 /// A port outside of the range from which the system gives ports away.
-fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     loop {
         let port = 10_000 + (std::process::id() * 131 + unique() * 7) % 20_000;
         if std::net::TcpListener::bind(("::", port as u16)).is_ok() {
