@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use xget::cli::{self, Command};
 use xget::console::{FetchConsole, MasterConsole, complain, print, summary};
 use xget::drive::{self, FetchRequest, ServeRequest};
-use xget::node::{Failure, Status};
+use xget::node::Status;
 use xget::os::{daemon, signal};
 use xget::{boot, logger};
 
@@ -154,16 +154,9 @@ fn run_fetch(fetch: cli::Fetch) -> ExitCode {
             ExitCode::SUCCESS
         }
         Some(status) => {
-            failures.iter().for_each(|failure| complain(&text(failure)));
+            failures.iter().for_each(|failure| complain(&failure.text()));
             ExitCode::from(exit_code(status))
         }
-    }
-}
-
-fn text(failure: &Failure) -> String {
-    match failure.what.as_str() {
-        "" => failure.why.clone(),
-        what => format!("{what}: {}", failure.why),
     }
 }
 
