@@ -10,12 +10,14 @@ KERNEL ?= linux-image-cloud-amd64
 MODULES ?= initramfs/modules
 # Machines of `make fleet`.
 N ?= 24
+# What `make bench` races with; see benches/race/run --help.
+RACE ?=
 # What `make vm-tests` runs; empty means the quick ones.
 SCENARIOS ?=
 # rustup installs here; a shell opened before it did not know.
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
-.PHONY: build setup initramfs demo fleet test vm-tests size clean install help
+.PHONY: build setup initramfs demo fleet test vm-tests bench size clean install help
 
 build: ## the static binary (the default goal)
 	@scripts/setup --build
@@ -39,6 +41,10 @@ test: ## everything: format, lints, tests, machines
 
 vm-tests: initramfs ## scenarios of virtual machines (SCENARIOS="one-node ...")
 	@qemu-tests/run $(SCENARIOS)
+
+bench: build ## race against other tools in network namespaces (RACE="--nodes 31 1x50M")
+	@scripts/setup --bench
+	@benches/race/run $(RACE)
 
 size: ## how large the binary is, against its budget
 	@scripts/check-size $(BINARY)

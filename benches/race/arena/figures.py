@@ -1,0 +1,5 @@
+"""The paper's figures."""
+
+
+def draw(plan, results, directory):
+    """Not yet."""
