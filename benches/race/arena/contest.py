@@ -74,6 +74,12 @@ class Contest:
 
     # What the tools use.
 
+    @property
+    def slowest(self):
+        """The slowest link, in bits per second; None if no link is limited."""
+        rates = [machine.rate for machine in [self.head, *self.nodes] if machine.rate]
+        return min(rates, default=None)
+
     def directory(self, node):
         """A node's own directory."""
         return self.home / node.name
