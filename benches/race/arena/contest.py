@@ -13,6 +13,7 @@ import subprocess
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import median
 
 from . import Failed, accounts, content
 from .cast import Cast
@@ -45,7 +46,8 @@ class Result:
     # Until the last node had everything, since the first and the last start.
     time_s: float = 0.0
     since_last_start_s: float = 0.0
-    median_s: float = 0.0
+    # The median node's own, since its own start.
+    node_s: float = 0.0
     processor_s: float | None = None
     machine_s: float = 0.0
     head_sent_bytes: int = 0
@@ -158,10 +160,11 @@ class Contest:
         if used_before is not None:
             result.processor_s = self.group.used_s() - used_before
         result.head_sent_bytes = self.head.sent_bytes() - sent_before
-        times = sorted(self.finished_s[node.index] for node in self._counted())
-        result.time_s = times[-1]
-        result.median_s = times[len(times) // 2]
-        result.since_last_start_s = times[-1] - max(self.conditions.delays_s)
+        delays_s = self.conditions.delays_s
+        nodes = [node.index for node in self._counted()]
+        result.time_s = max(self.finished_s[index] for index in nodes)
+        result.since_last_start_s = result.time_s - max(delays_s)
+        result.node_s = median(self.finished_s[i] - delays_s[i - 1] for i in nodes)
         result.delivered_bytes = len(self.nodes) * self.course.total_bytes
 
     def _await_all(self, began):

@@ -9,6 +9,7 @@ from statistics import median
 
 from tools import ALL
 
+from . import report
 from .chart import COLOURS, Chart, Line
 from .content import show_size
 
@@ -20,7 +21,8 @@ def draw(plan, results, directory):
     """Write those figures that the courses have points for."""
     directory.mkdir(parents=True, exist_ok=True)
     about = f"{plan.asked.nodes} nodes, links of {plan.asked.rate.replace('mbit', ' Mbit/s')}"
-    single = sorted((c for c in plan.courses if c.files == 1), key=lambda c: c.size_bytes)
+    courses = report.courses_of(results)
+    single = sorted((c for c in courses if c.files == 1), key=lambda c: c.size_bytes)
     if len(single) > 1:
         chart = Chart(
             title=f"One file: {about}",
@@ -29,8 +31,8 @@ def draw(plan, results, directory):
             **_series(plan, results, single, lambda course: course.size_bytes / 1e6),
         )
         _write(chart, directory / f"{plan.asked.name}-size.svg")
-    size = _size_of_the_files(plan.courses)
-    many = sorted((c for c in plan.courses if c.size_bytes == size), key=lambda c: c.files)
+    size = _size_of_the_files(courses)
+    many = sorted((c for c in courses if c.size_bytes == size), key=lambda c: c.files)
     if len(many) > 1:
         chart = Chart(
             title=f"Files of {show_size(size)}B: {about}",
@@ -50,18 +52,18 @@ def _size_of_the_files(courses):
 def _series(plan, results, courses, x_of):
     """A line for each tool, and one for the wire."""
     lines = []
-    for tool in plan.tools:
+    for tool in report.tools_of(results):
         points = []
         for course in courses:
             times = [
                 result.since_last_start_s
                 for result in results
-                if result.tool == tool.name and result.course == course and not result.failure
+                if result.tool == tool and result.course == course and not result.failure
             ]
             if times:
                 points.append((x_of(course), median(times), min(times), max(times)))
         if points:
-            lines.append(Line(tool.name, points, COLOUR_OF[tool.name], tool.name == "xget"))
+            lines.append(Line(tool, points, COLOUR_OF[tool], tool == "xget"))
     wire = None
     if plan.rate:
         wire = ("the wire", [(x_of(course), plan.wire_s(course)) for course in courses])

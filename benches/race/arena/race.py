@@ -107,14 +107,27 @@ class Plan:
         subprocess.run(["mount", "-t", "tmpfs", "-o", "size=90%", "race", HOME], check=True)
         asked = self.asked
         arena = Network(asked.nodes, self.rate, self.head_rate, self.slow, asked.congestion)
+        path = RESULTS / f"{asked.name}.csv"
+        earlier = report.read_csv(self, arena.congestion, path) if asked.add else []
         for course in self.courses:
             files = HOME / str(course) / "files"
             files.mkdir(parents=True)
             content.make(course, files)
+        results = self._rounds(arena)
+        failed = any(result.failure for result in results)
+        results = earlier + results
+        if results:
+            report.table(self, arena.congestion, results)
+            report.write_csv(self, arena.congestion, results, path)
+            figures.draw(self, results, asked.figures or RESULTS)
+        return 1 if failed else 0
+
+    def _rounds(self, arena):
+        """All runs of all tools that are here."""
         present = [tool for tool in self.tools if not report.left_out(tool)]
         results = []
-        for number in range(asked.runs):
-            turn = number % len(present)
+        for number in range(self.asked.runs):
+            turn = number % max(1, len(present))
             for course in self.courses:
                 for tool in present[turn:] + present[:turn]:
                     contest = Contest(tool, course, arena, HOME, Group(), self.conditions(course))
@@ -123,10 +136,7 @@ class Plan:
                     report.progress(number + 1, result, self.wire_s(course))
                     if result.failure:
                         self._keep_logs(contest, number + 1)
-        report.table(self, arena.congestion, results)
-        report.write_csv(self, results, RESULTS / f"{asked.name}.csv")
-        figures.draw(self, results, asked.figures or RESULTS)
-        return 0 if all(not result.failure for result in results) else 1
+        return results
 
     def _keep_logs(self, contest, number):
         """What a failed run has said."""

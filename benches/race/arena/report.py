@@ -3,11 +3,18 @@
 import csv
 import os
 import shutil
+from collections import Counter
 from statistics import median
 
+from tools import ALL
+
+from . import Failed
+from .content import Course
+from .contest import Result
+
 FIELDS = (
-    "course files size_bytes nodes rate_bit tool run failure time_s since_last_start_s"
-    " median_node_s wire_s ratio processor_s processor_s_per_gb machine_s_per_gb head_copies"
+    "conditions course files size_bytes nodes rate_bit tool run failure time_s since_last_start_s"
+    " node_s wire_s ratio processor_s_per_gb machine_s_per_gb head_copies"
 ).split()
 
 
@@ -35,6 +42,17 @@ def progress(number, result, wire_s):
         return
     ratio = f"  {result.since_last_start_s / wire_s:5.2f} wire times" if wire_s else ""
     print(f"{line} {result.since_last_start_s:7.2f} s{ratio}", flush=True)
+
+
+def courses_of(results):
+    """The courses that were run, in that order."""
+    return list(dict.fromkeys(result.course for result in results))
+
+
+def tools_of(results):
+    """The names of the tools that were run, in their usual order."""
+    raced = {result.tool for result in results}
+    return [name for name in ALL if name in raced]
 
 
 def per_gb(seconds, result):
@@ -73,23 +91,21 @@ def conditions(plan, congestion):
 
 def table(plan, congestion, results):
     """For each course and tool: median (least-most) over the runs."""
-    print(f"\n{conditions(plan, congestion)}; median (least-most) of {asked_runs(plan)}")
+    most = max(Counter((r.course, r.tool) for r in results).values())
+    runs = f"{most} runs" if most > 1 else "one run"
+    print(f"\n{conditions(plan, congestion)}; median (least-most) of {runs}")
     since = " since the last start" if max(plan.delays_s) else ""
     print(f"time: until the last node has everything{since}; wire: the payload at the link's rate")
     head = ("course", "tool", "time s", "wire times", "node s", "cpu s/GB", "machine s/GB", "copies")
-    widths = (9, 10, 22, 19, 8, 9, 13, 8)
+    widths = (9, 10, 24, 22, 8, 10, 14, 8)
     print("".join(f"{title:<{width}}" for title, width in zip(head, widths)))
-    for course in plan.courses:
-        for tool in plan.tools:
-            mine = [r for r in results if r.course == course and r.tool == tool.name]
+    for course in courses_of(results):
+        for tool in tools_of(results):
+            mine = [r for r in results if r.course == course and r.tool == tool]
             if mine:
                 row = _row(plan, course, mine)
-                print("".join(f"{cell:<{w}}" for cell, w in zip((str(course), tool.name, *row), widths)))
-
-
-def asked_runs(plan):
-    """The number of runs, in words."""
-    return f"{plan.asked.runs} runs" if plan.asked.runs > 1 else "one run"
+                cells = zip((str(course), tool, *row), widths)
+                print("".join(f"{cell:<{width}}" for cell, width in cells))
 
 
 def _row(plan, course, mine):
@@ -103,7 +119,7 @@ def _row(plan, course, mine):
     row = [
         shown(times, ".2f"),
         shown([t / wire_s for t in times], ".2f") if wire_s else "-",
-        middle([r.median_s for r in good], ".2f"),
+        middle([r.node_s for r in good], ".2f"),
         middle([per_gb(r.processor_s, r) for r in good], ".2f"),
         middle([per_gb(r.machine_s, r) for r in good], ".2f"),
         middle([copies(r) for r in good], ".2f"),
@@ -113,7 +129,7 @@ def _row(plan, course, mine):
     return row
 
 
-def write_csv(plan, results, path):
+def write_csv(plan, congestion, results, path):
     """Every run in a line of its own."""
     counts = {}
     with open(path, "w", newline="", encoding="utf-8") as file:
@@ -122,8 +138,37 @@ def write_csv(plan, results, path):
         for result in results:
             key = (result.course, result.tool)
             counts[key] = counts.get(key, 0) + 1
-            writer.writerow(_csv_row(plan, result, counts[key]))
+            row = _csv_row(plan, result, counts[key])
+            writer.writerow({"conditions": conditions(plan, congestion), **row})
     print(f"\nall runs: {path}")
+
+
+def read_csv(plan, congestion, path):
+    """The runs of an earlier race under the same conditions."""
+    results = []
+    with open(path, newline="", encoding="utf-8") as file:
+        for row in csv.DictReader(file):
+            if row["conditions"] != conditions(plan, congestion):
+                raise Failed(f"{path} is of another race: {row['conditions']}")
+            results.append(_result(plan, row))
+    return results
+
+
+def _result(plan, row):
+    """A run as it was written."""
+    course = Course.parse(row["course"])
+    result = Result(row["tool"], course, row["failure"])
+    if not result.failure:
+        result.time_s = float(row["time_s"])
+        result.since_last_start_s = float(row["since_last_start_s"])
+        result.node_s = float(row["node_s"])
+        result.delivered_bytes = plan.asked.nodes * course.total_bytes
+        gigabytes = result.delivered_bytes / 1e9
+        if row["processor_s_per_gb"]:
+            result.processor_s = float(row["processor_s_per_gb"]) * gigabytes
+        result.machine_s = float(row["machine_s_per_gb"]) * gigabytes
+        result.head_sent_bytes = round(float(row["head_copies"]) * course.total_bytes)
+    return result
 
 
 def _csv_row(plan, result, number):
@@ -143,10 +188,9 @@ def _csv_row(plan, result, number):
         known = {
             "time_s": result.time_s,
             "since_last_start_s": result.since_last_start_s,
-            "median_node_s": result.median_s,
+            "node_s": result.node_s,
             "wire_s": wire_s,
             "ratio": result.since_last_start_s / wire_s if wire_s else None,
-            "processor_s": result.processor_s,
             "processor_s_per_gb": per_gb(result.processor_s, result),
             "machine_s_per_gb": per_gb(result.machine_s, result),
             "head_copies": copies(result),
