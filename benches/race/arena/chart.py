@@ -88,7 +88,8 @@ class Chart:
     def _text(self, x, y, text, anchor="middle", kind="", more=""):
         kind = f' class="{kind}"' if kind else ""
         self.parts.append(
-            f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}"{kind}{more}>{escape(text)}</text>'
+            f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}"{kind}{more}>'
+            f"{escape(text)}</text>"
         )
 
     def _axes(self, xs):

@@ -4,6 +4,7 @@ import csv
 import os
 import shutil
 from collections import Counter
+from pathlib import Path
 from statistics import median
 
 from tools import ALL
@@ -14,7 +15,7 @@ from .contest import Result
 
 FIELDS = (
     "conditions course files size_bytes nodes rate_bit tool run failure time_s since_last_start_s"
-    " node_s wire_s ratio processor_s_per_gb machine_s_per_gb head_copies"
+    " node_s wire_s ratio processor_s_per_gb machine_s_per_gb machine_busy head_copies"
 ).split()
 
 
@@ -29,9 +30,17 @@ def missing(tool):
 def left_out(tool):
     """Whether a tool cannot race; says so."""
     lack = missing(tool)
-    if lack:
-        print(f"{tool.name}: left out, as there is no {lack} (scripts/setup --bench)", flush=True)
-    return bool(lack)
+    why = f"there is no {lack} (scripts/setup --bench)" if lack else None
+    if tool.wants_root and not mapped_users():
+        why = "its server wants to be started by root"
+    if why:
+        print(f"{tool.name}: left out, as {why}", flush=True)
+    return why is not None
+
+
+def mapped_users():
+    """Whether there are users beside this one; not so in a user namespace made by anybody."""
+    return int(Path("/proc/self/uid_map").read_text().split()[2]) > 1
 
 
 def progress(number, result, wire_s):
@@ -58,6 +67,11 @@ def tools_of(results):
 def per_gb(seconds, result):
     """Seconds for each delivered gigabyte, or None."""
     return None if seconds is None else seconds / (result.delivered_bytes / 1e9)
+
+
+def busy(result):
+    """How much of all processors' time the machine was at work."""
+    return result.machine_s / (result.time_s * os.cpu_count())
 
 
 def copies(result):
@@ -96,8 +110,9 @@ def table(plan, congestion, results):
     print(f"\n{conditions(plan, congestion)}; median (least-most) of {runs}")
     since = " since the last start" if max(plan.delays_s) else ""
     print(f"time: until the last node has everything{since}; wire: the payload at the link's rate")
-    head = ("course", "tool", "time s", "wire times", "node s", "cpu s/GB", "machine s/GB", "copies")
-    widths = (9, 10, 24, 22, 8, 10, 14, 8)
+    head = ("course", "tool", "time s", "wire times", "node s")
+    head += ("cpu s/GB", "machine s/GB", "busy", "copies")
+    widths = (9, 10, 24, 22, 8, 10, 14, 7, 8)
     print("".join(f"{title:<{width}}" for title, width in zip(head, widths)))
     for course in courses_of(results):
         for tool in tools_of(results):
@@ -122,6 +137,7 @@ def _row(plan, course, mine):
         middle([r.node_s for r in good], ".2f"),
         middle([per_gb(r.processor_s, r) for r in good], ".2f"),
         middle([per_gb(r.machine_s, r) for r in good], ".2f"),
+        middle([busy(r) for r in good], ".0%"),
         middle([copies(r) for r in good], ".2f"),
     ]
     if failed:
@@ -193,6 +209,7 @@ def _csv_row(plan, result, number):
             "ratio": result.since_last_start_s / wire_s if wire_s else None,
             "processor_s_per_gb": per_gb(result.processor_s, result),
             "machine_s_per_gb": per_gb(result.machine_s, result),
+            "machine_busy": busy(result),
             "head_copies": copies(result),
         }
         row.update({name: f"{value:.4f}" for name, value in known.items() if value is not None})

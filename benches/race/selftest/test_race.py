@@ -117,7 +117,8 @@ class Pictures(unittest.TestCase):
         ]
         wire = ("the wire", [(1, 0.8), (2, 1.6)])
         svg = chart.Chart("a < b", "x", "y", lines, wire).svg()
-        texts = {t.text: t for t in ElementTree.fromstring(svg).iter("{http://www.w3.org/2000/svg}text")}
+        found = ElementTree.fromstring(svg).iter("{http://www.w3.org/2000/svg}text")
+        texts = {element.text: element for element in found}
         self.assertIn("a < b", texts)
         places = sorted(float(texts[name].get("y")) for name in [*ALL, "the wire"])
         self.assertGreater(places[0], chart.TOP - chart.LABEL_PX)

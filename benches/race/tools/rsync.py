@@ -19,6 +19,7 @@ class Rsync(Tool):
 
     name = "rsync"
     programs = ("rsync",)
+    wants_root = True
 
     def prepare(self):
         """The daemon, as whoever runs the race."""

@@ -14,6 +14,7 @@ class Tftp(Tool):
 
     name = "tftp"
     programs = ("in.tftpd", "tftp")
+    wants_root = True
 
     def prepare(self):
         """The server without inetd; it takes root's leave to change its directory."""

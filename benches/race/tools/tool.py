@@ -15,6 +15,8 @@ class Tool:
     name = ""
     # The commands that it consists of; without them it is left out.
     programs = ()
+    # Those whose servers change their user cannot be run by anybody else.
+    wants_root = False
 
     def __init__(self, race):
         self.race = race

@@ -61,6 +61,8 @@ def describe(course, directory):
 class BitTorrent(Tool):
     """What both clients have in common: the tracker and the .torrent."""
 
+    wants_root = True
+
     def prepare(self):
         """The torrent, the tracker that admits it, a seeder that has checked its files."""
         info = describe(self.race.course, self.race.files)
