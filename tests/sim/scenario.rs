@@ -335,7 +335,8 @@ fn one_run() {
     }
     println!("{}", outcome.line());
     let elapsed = began.elapsed().as_secs_f64();
-    println!("{:.1} s, {} events", elapsed, outcome.report.events);
+    let Report { events, trace, .. } = outcome.report;
+    println!("{elapsed:.1} s, {events} events, trace {trace:016x}");
 }
 
 #[test]
