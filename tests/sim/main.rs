@@ -8,6 +8,7 @@
 #![allow(clippy::print_stdout)] // what a run looked like
 
 mod calm;
+mod chart;
 mod clock;
 mod content;
 mod faults;
@@ -15,5 +16,5 @@ mod host;
 mod network;
 mod report;
 mod scenario;
-mod tables;
+mod table;
 mod world;
