@@ -12,6 +12,7 @@ mod chart;
 mod clock;
 mod content;
 mod faults;
+mod goals;
 mod host;
 mod network;
 mod report;

@@ -232,8 +232,9 @@ fn course_csv(rows: &[Row]) -> String {
 }
 
 fn charts(rows: &[Row]) -> Vec<(&'static str, Chart)> {
-    let mut list = vec![("nodes.svg", over_nodes(rows)), ("failures.svg", over_failures(rows))];
-    for (file, name) in [("course.svg", "at once"), ("course-freeze.svg", "10 % freeze")] {
+    let mut list =
+        vec![("sim-nodes.svg", over_nodes(rows)), ("sim-failures.svg", over_failures(rows))];
+    for (file, name) in [("sim-course.svg", "at once"), ("sim-course-freeze.svg", "10 % freeze")] {
         let of_name = rows.iter().filter(|row| row.name == name);
         if let Some(row) = of_name.max_by_key(|row| row.scenario.nodes) {
             list.push((file, course(row)));
