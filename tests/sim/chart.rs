@@ -46,7 +46,7 @@ impl Axis {
     fn marks(&self) -> Vec<f64> {
         if self.log {
             let decades = std::iter::successors(Some(self.from), |at| Some(at * 10.0));
-            return decades.take_while(|at| *at <= self.to * 1.01).collect();
+            return decades.take_while(|at| *at <= self.to * 1.01).take(20).collect();
         }
         let raw = (self.to - self.from) / 6.0;
         let power = 10_f64.powf(raw.log10().floor());
@@ -65,6 +65,11 @@ fn number(value: f64) -> String {
 }
 
 impl Chart {
+    /// There is nothing to draw.
+    pub fn is_empty(&self) -> bool {
+        self.lines.iter().all(|(_, points)| points.is_empty())
+    }
+
     pub fn svg(&self) -> String {
         let points = || self.lines.iter().flat_map(|(_, points)| points);
         let least = points().map(|point| point.0).fold(f64::INFINITY, f64::min);

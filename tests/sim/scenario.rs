@@ -166,7 +166,7 @@ impl Scenario {
     pub fn run(&self) -> Outcome {
         let mut world = self.world();
         let wire_ms = world.wire_ms();
-        let limit_ms = 60 * wire_ms + 600_000;
+        let limit_ms = 20 * wire_ms + 120_000;
         let step_ms = (wire_ms / 50).max(1);
         let mut course = Vec::new();
         let mut depth = 0;

@@ -151,12 +151,13 @@ const HEADS: [&str; 11] = [
 fn cells(row: &Row, missed: &[String]) -> [String; 11] {
     let of = &row.outcome;
     let nodes = f64::from(row.scenario.nodes);
+    let of_all = |times: f64| if of.failed > 0 { "never".into() } else { format!("{times:.3}") };
     [
         row.scenario.nodes.to_string(),
         row.name.to_string(),
-        format!("{:.3}", of.last),
+        of_all(of.last),
         format!("{:.3}", of.own_median),
-        format!("{:.3}", of.own_worst),
+        of_all(of.own_worst),
         if of.slow_worst > 0.0 { format!("{:.3}", of.slow_worst) } else { String::new() },
         of.depth.to_string(),
         format!("{:.2}", of.report.copies),
@@ -240,13 +241,14 @@ fn charts(rows: &[Row]) -> Vec<(&'static str, Chart)> {
             list.push((file, course(row)));
         }
     }
+    list.retain(|(_, chart)| !chart.is_empty());
     list
 }
 
 fn over_nodes(rows: &[Row]) -> Chart {
     let names = ["at once", "over a quarter", "head at half", "10 % crash", "10 % freeze"];
     let of = |name: &str| {
-        let rows = rows.iter().filter(|row| row.name == name);
+        let rows = rows.iter().filter(|row| row.name == name && row.outcome.failed == 0);
         rows.map(|row| (f64::from(row.scenario.nodes), row.outcome.last)).collect()
     };
     Chart {
@@ -264,7 +266,7 @@ fn over_failures(rows: &[Row]) -> Chart {
     let largest = || rows.iter().filter(|row| row.scenario.nodes == most);
     let of = |kind: &str, value: fn(&Row) -> f64| -> Vec<(f64, f64)> {
         let fits = |name: &str| name == "at once" || name.ends_with(&format!("% {kind}"));
-        let rows = largest().filter(|row| fits(row.name));
+        let rows = largest().filter(|row| fits(row.name) && row.outcome.failed == 0);
         rows.map(|row| (f64::from(row.failing()), value(row))).collect()
     };
     let mut lines = Vec::new();
