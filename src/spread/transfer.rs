@@ -325,10 +325,11 @@ impl Transfer {
         at: usize,
         wanted: impl Fn(&Transfer, usize) -> bool,
     ) -> Option<u32> {
-        let stripes = (0..self.stripes as usize).filter(|&s| wanted(self, s));
-        let stripes: Vec<usize> = stripes.collect();
         let mut best: Option<u32> = None;
-        for stripe in stripes {
+        for stripe in 0..self.stripes as usize {
+            if !wanted(self, stripe) {
+                continue;
+            }
             let mut piece = self.advance(stripe);
             // Skips what this parent refused; the cursor stays for others.
             while (piece as usize) < self.state.len()
