@@ -4,8 +4,7 @@ use super::super::testing::{
     Dir, NOBODY, as_nobody, bytes, name, on_file_system, set_mode, set_mtime,
 };
 use super::*;
-use crate::spread::digest;
-use crate::spread::digest::Digest;
+use crate::spread::digest::{self, Digest};
 use crate::spread::index::{DEPTH_MAX, PIECE_LEN};
 use crate::spread::pieces::{IndexPieces, PieceMap};
 use std::fs;
