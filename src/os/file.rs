@@ -137,10 +137,10 @@ pub fn open_file_rw_at(dir: &OwnedFd, name: &[u8]) -> Result<File, Errno> {
     fcntl::openat(dir, name, FILE_FLAGS | OFlag::O_RDWR, Mode::empty()).map(File::from)
 }
 
-/// A new file that only its owner may open.
-pub fn create_file_at(dir: &OwnedFd, name: &[u8]) -> Result<File, Errno> {
+/// A new file; the umask applies.
+pub fn create_file_at(dir: &OwnedFd, name: &[u8], mode: u32) -> Result<File, Errno> {
     let flags = FILE_FLAGS | OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_EXCL;
-    fcntl::openat(dir, name, flags, Mode::S_IRUSR | Mode::S_IWUSR).map(File::from)
+    fcntl::openat(dir, name, flags, Mode::from_bits_truncate(mode)).map(File::from)
 }
 
 /// A new directory; the umask applies.

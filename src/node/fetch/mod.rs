@@ -284,6 +284,11 @@ impl Fetch {
             Input::Tick => self.tick(common, now_ms),
             _ => {}
         }
+        if self.transfer.take_freed() && !self.is_settled() {
+            for conn in self.links.keys().collect::<Vec<_>>() {
+                self.fill(common, now_ms, conn);
+            }
+        }
     }
 
     fn join_ask(&self) -> Ask {
