@@ -1,7 +1,7 @@
 //! Files by descriptor and name: what `store` asks of Linux.
 //!
-//! Every name here is one component, looked up in an open directory and never
-//! followed when it is a symlink; so whatever stands on disk, a path built
+//! Every name here is one component, or in one place a path of them, looked up in
+//! an open directory and never followed when it is a symlink; so whatever stands on disk, a path built
 //! from these steps cannot leave the directory it began in. Knows no entry, no
 //! index and no policy: which mode, which name and what to do about an error
 //! are its callers' business.
@@ -9,7 +9,7 @@
 
 use nix::dir::{Dir, OwningIter};
 use nix::errno::Errno;
-use nix::fcntl::{self, AtFlags, FallocateFlags, OFlag, PosixFadviseAdvice};
+use nix::fcntl::{self, AtFlags, FallocateFlags, OFlag, OpenHow, PosixFadviseAdvice, ResolveFlag};
 use nix::sys::stat::{self, Mode, UtimensatFlags};
 use nix::sys::time::TimeSpec;
 use nix::unistd::{self, Gid, Uid, UnlinkatFlags, Whence};
@@ -116,6 +116,13 @@ pub fn open_dir(path: &Path) -> Result<OwnedFd, Errno> {
 
 pub fn open_dir_at(dir: &OwnedFd, name: &[u8]) -> Result<OwnedFd, Errno> {
     fcntl::openat(dir, name, DIR_FLAGS | OFlag::O_NOFOLLOW, Mode::empty())
+}
+
+/// The same for a path of several names, none of which may be a symlink
+/// either; since Linux 5.6.
+pub fn open_dir_below(dir: &OwnedFd, path: &[u8]) -> Result<OwnedFd, Errno> {
+    let resolve = ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS;
+    fcntl::openat2(dir, path, OpenHow::new().flags(DIR_FLAGS).resolve(resolve))
 }
 
 /// Not blocking, in case a fifo has taken the file's name meanwhile.
