@@ -1,0 +1,134 @@
+//! The hot paths by themselves: a request decoded, a reply's header taken, a
+//! piece verified, the next piece chosen, a node placed among ten thousand.
+//!
+//!     cargo bench --bench hot
+
+#![allow(clippy::unwrap_used)] // in a benchmark a panic is the report
+
+use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use std::hint::black_box;
+use xget::spread::digest::{self, Digest};
+use xget::spread::index::{Entry, Index, Kind, PIECE_LEN};
+use xget::spread::pieces::{IndexPieces, PieceMap};
+use xget::spread::route::{Complaint, Forest, Limits, NodeId, Parent};
+use xget::spread::transfer::{Key, Transfer};
+use xget::wire::{Dialect, decode, encode};
+
+const NODES: u32 = 10_000;
+const STRIPES: u8 = 4;
+
+fn frames(c: &mut Criterion) {
+    let mut frame = Vec::new();
+    encode::tread(7, 3, 1 << 40, PIECE_LEN, &mut frame);
+    c.bench_function("decode a Tread", |b| {
+        b.iter(|| decode::request(Some(Dialect::Unix), black_box(&frame)).unwrap().0)
+    });
+    let head = encode::rread_header(7, PIECE_LEN);
+    let len = PIECE_LEN + head.len() as u32;
+    c.bench_function("decode the header of an Rread", |b| {
+        b.iter(|| decode::reply(black_box(&head), len).unwrap().0)
+    });
+}
+
+/// One file of eight pieces.
+fn index_of(bytes: &[u8]) -> Index {
+    let step = PIECE_LEN as usize;
+    let piece = |(i, part)| digest::of_piece((i * step) as u64, part);
+    let lists: Vec<Digest> = bytes.chunks(step).enumerate().map(piece).collect();
+    let digest = digest::of_list(&lists, bytes.len() as u64, PIECE_LEN).unwrap();
+    let (name, size) = (b"file"[..].into(), bytes.len() as u64);
+    let file = Entry { name, kind: Kind::File, size, digest, ..Entry::bare_root() };
+    let entries = vec![Entry::bare_root(), file];
+    Index { piece_len: PIECE_LEN, root_described: true, entries, lists }
+}
+
+fn pieces(c: &mut Criterion) {
+    let bytes = vec![0x5a; 8 * PIECE_LEN as usize];
+    let index = index_of(&bytes);
+    let map = PieceMap::new(IndexPieces::of(&index.encode(), PIECE_LEN), &index);
+    let (first, piece) = (map.head().count(), &bytes[..PIECE_LEN as usize]);
+    let mut group = c.benchmark_group("pieces");
+    group.throughput(Throughput::Bytes(u64::from(PIECE_LEN)));
+    group.bench_function("verify one", |b| {
+        b.iter(|| map.verify(&index, first, black_box(piece)).unwrap())
+    });
+    group.finish();
+}
+
+fn transfer(c: &mut Criterion) {
+    // Four parents, a stripe each; a piece arrives and the next one is asked.
+    let fresh = || {
+        let mut transfer = Transfer::new(STRIPES);
+        transfer.extend(8_000);
+        for stripe in 0..STRIPES {
+            let key = Key(u32::from(stripe));
+            transfer.add_parent(key, false);
+            transfer.set_feeder(stripe, Some(key));
+            while transfer.next_ask(key, 0).is_some() {}
+        }
+        transfer
+    };
+    c.bench_function("a piece arrives and the next is asked", |b| {
+        b.iter_batched(
+            || (fresh(), 0),
+            |(mut transfer, mut piece)| {
+                for _ in 0..1_000 {
+                    let key = Key(piece % u32::from(STRIPES));
+                    transfer.arrived(key, piece, 1);
+                    black_box(transfer.hold(piece));
+                    black_box(transfer.next_ask(key, 1));
+                    piece += 1;
+                }
+                transfer
+            },
+            BatchSize::LargeInput,
+        )
+    });
+}
+
+fn forest() -> Forest {
+    let limits = Limits { stripes: STRIPES, slots: u16::from(STRIPES), head: 1 };
+    let mut forest = Forest::new(limits);
+    for id in 1..=NODES {
+        forest.join(NodeId(id), 0);
+    }
+    while forest.poll_change().is_some() {}
+    forest
+}
+
+fn routes(c: &mut Criterion) {
+    let mut group = c.benchmark_group("ten thousand nodes");
+    group.sample_size(20);
+    let mut crowd = forest();
+    group.bench_function("one joins and leaves", |b| {
+        b.iter(|| {
+            crowd.join(NodeId(NODES + 1), 0);
+            while crowd.poll_change().is_some() {}
+            crowd.leave(NodeId(NODES + 1));
+            while let Some(change) = crowd.poll_change() {
+                black_box(change);
+            }
+        })
+    });
+    group.bench_function("a thousand lose a parent", |b| {
+        b.iter_batched(
+            forest,
+            |mut crowd| {
+                for id in (1..=NODES).step_by(NODES as usize / 1000) {
+                    if let Some(lost @ Parent::Node(_)) = crowd.parent(NodeId(id), 0) {
+                        black_box(crowd.replace(NodeId(id), 0, lost, Complaint::Lost, 0));
+                    }
+                    while let Some(change) = crowd.poll_change() {
+                        black_box(change);
+                    }
+                }
+                crowd
+            },
+            BatchSize::PerIteration,
+        )
+    });
+    group.finish();
+}
+
+criterion_group!(benches, frames, pieces, transfer, routes);
+criterion_main!(benches);
