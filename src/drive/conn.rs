@@ -4,6 +4,7 @@
 //! where bulk data come from: `Part`s are given to it when their turn comes.
 
 use crate::os::socket;
+use crate::serve::BulkLost;
 use crate::tree::Bulk;
 use std::collections::VecDeque;
 use std::fs::File;
@@ -17,6 +18,8 @@ const INPUT_LEN_MIN: usize = 1024;
 const READ_AHEAD: usize = 4096;
 /// Replies queued before we stop reading the peer's requests.
 pub const OUTPUT_ITEMS_MAX: usize = 256;
+/// Messages up to this length are gathered.
+const GATHERED_LEN_MAX: usize = 1024;
 /// Bytes held in memory for replies before we stop so: a few of the longest.
 /// What one request brings comes on top of it.
 pub const OUTPUT_BYTES_MAX: usize = 4 * 1024 * 1024;
@@ -25,14 +28,27 @@ pub const OUTPUT_BYTES_MAX: usize = 4 * 1024 * 1024;
 #[derive(Debug)]
 pub enum Part {
     File { file: Rc<File>, offset: u64, len: u64 },
-    Bytes { bytes: Vec<u8> },
+    Bytes { bytes: Rc<Vec<u8>>, from: usize, to: usize },
 }
 
 #[derive(Debug)]
 enum Item {
-    Bytes { bytes: Vec<u8>, sent: usize, more: bool },
-    Bulk { head: [u8; 11], what: Bulk, len: u32, failure: Vec<u8> },
-    File { file: Rc<File>, offset: u64, len: u64 },
+    Frame {
+        bytes: Vec<u8>,
+        sent: usize,
+    },
+    Bulk {
+        head: [u8; 11],
+        what: Bulk,
+        len: u32,
+        failure: BulkLost,
+    },
+    /// A bulk reply whose turn has come: its header, then its part.
+    Head {
+        head: [u8; 11],
+        sent: usize,
+    },
+    Part(Part),
 }
 
 pub struct Conn {
@@ -43,8 +59,10 @@ pub struct Conn {
     input: Vec<u8>,
     filled: usize,
     output: VecDeque<Item>,
-    /// Of the items of `output` that are bytes.
+    /// Of the items of `output` that are bytes in memory.
     output_bytes: usize,
+    /// Memory of the last frames that have left.
+    spare: Vec<u8>,
     /// Set when the kernel's buffer is full.
     pub blocked: bool,
 }
@@ -68,16 +86,33 @@ impl Conn {
             filled: 0,
             output: VecDeque::new(),
             output_bytes: 0,
+            spare: Vec::new(),
             blocked: false,
         }
     }
 
-    pub fn queue(&mut self, bytes: Vec<u8>) {
+    /// Messages that follow each other leave in one. Gives the memory back if
+    /// it was not taken.
+    pub fn queue(&mut self, bytes: Vec<u8>) -> Option<Vec<u8>> {
         self.output_bytes += bytes.len();
-        self.output.push_back(Item::Bytes { bytes, sent: 0, more: false });
+        if bytes.len() > GATHERED_LEN_MAX {
+            self.output.push_back(Item::Frame { bytes, sent: 0 });
+            return None;
+        }
+        match self.output.back_mut() {
+            Some(Item::Frame { bytes: last, .. }) if last.len() <= GATHERED_LEN_MAX => {
+                last.extend_from_slice(&bytes);
+            }
+            _ => {
+                let mut own = std::mem::take(&mut self.spare);
+                own.extend_from_slice(&bytes);
+                self.output.push_back(Item::Frame { bytes: own, sent: 0 });
+            }
+        }
+        Some(bytes)
     }
 
-    pub fn queue_bulk(&mut self, head: [u8; 11], what: Bulk, len: u32, failure: Vec<u8>) {
+    pub fn queue_bulk(&mut self, head: [u8; 11], what: Bulk, len: u32, failure: BulkLost) {
         self.output.push_back(Item::Bulk { head, what, len, failure });
     }
 
@@ -151,66 +186,92 @@ impl Conn {
         }
     }
 
-    /// Writes what the kernel takes. `parts` names the bytes of a bulk reply
+    /// Writes what the kernel takes. `part` names the bytes of a bulk reply
     /// when its turn has come, or fails when they are not there any more.
-    pub fn write(
-        &mut self,
-        mut parts: impl FnMut(Bulk, u32) -> Result<Vec<Part>, ()>,
-    ) -> io::Result<()> {
+    pub fn write(&mut self, mut part: impl FnMut(Bulk, u32) -> Result<Part, ()>) -> io::Result<()> {
         self.blocked = false;
         while let Some(item) = self.output.front_mut() {
             let done = match item {
-                Item::Bytes { bytes, sent, more } => {
-                    *sent += match socket::send(&self.stream, &bytes[*sent..], *more) {
-                        Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                        result => result?,
-                    };
-                    *sent == bytes.len()
+                Item::Bulk { what, len, .. } => {
+                    let found = part(*what, *len);
+                    self.unfold(found);
+                    continue;
                 }
-                Item::File { file, offset, len } => {
-                    let now = (*len).min(1 << 30) as usize;
-                    match socket::send_file(&self.stream, file, offset, now) {
-                        Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                        // The header has left: only closing tells the truth.
-                        Ok(0) => return Err(io::Error::other("a served file became shorter")),
-                        result => *len -= result? as u64,
-                    }
-                    *len == 0
-                }
-                Item::Bulk { .. } => {
-                    self.unfold(&mut parts);
-                    false
-                }
+                item => item.send(&self.stream),
             };
-            if done && let Some(Item::Bytes { bytes, .. }) = self.output.pop_front() {
-                self.output_bytes -= bytes.len();
+            match done {
+                Ok(true) => {
+                    let Some(item) = self.output.pop_front() else { break };
+                    self.output_bytes -= item.held_bytes();
+                    if let Item::Frame { mut bytes, .. } = item
+                        && bytes.capacity() <= 4 * GATHERED_LEN_MAX
+                    {
+                        bytes.clear();
+                        self.spare = bytes;
+                    }
+                }
+                Ok(false) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) => return Err(error),
             }
         }
         self.blocked = self.has_output();
         Ok(())
     }
 
-    /// Replaces the bulk reply at the front by its header and its parts.
-    fn unfold(&mut self, parts: &mut impl FnMut(Bulk, u32) -> Result<Vec<Part>, ()>) {
-        let Some(Item::Bulk { head, what, len, failure }) = self.output.pop_front() else { return };
-        match parts(what, len) {
-            Ok(list) => {
-                for part in list.into_iter().rev() {
-                    match part {
-                        Part::File { file, offset, len } => {
-                            self.output.push_front(Item::File { file, offset, len });
-                        }
-                        Part::Bytes { bytes } => self.queue_first(bytes, false),
-                    }
-                }
-                self.queue_first(head.to_vec(), true);
+    /// Replaces the bulk reply at the front by its header and its part.
+    fn unfold(&mut self, part: Result<Part, ()>) {
+        let Some(Item::Bulk { head, failure, .. }) = self.output.pop_front() else { return };
+        match part {
+            Ok(part) => {
+                self.queue_first(Item::Part(part));
+                self.queue_first(Item::Head { head, sent: 0 });
             }
-            Err(()) => self.queue_first(failure, false),
+            Err(()) => self.queue_first(Item::Frame { bytes: failure.frame(), sent: 0 }),
         }
     }
 
-    fn queue_first(&mut self, bytes: Vec<u8>, more: bool) {
-        self.output_bytes += bytes.len();
-        self.output.push_front(Item::Bytes { bytes, sent: 0, more });
+    fn queue_first(&mut self, item: Item) {
+        self.output_bytes += item.held_bytes();
+        self.output.push_front(item);
+    }
+}
+
+impl Item {
+    fn held_bytes(&self) -> usize {
+        match self {
+            Item::Frame { bytes, .. } => bytes.len(),
+            Item::Part(Part::Bytes { bytes, .. }) => bytes.len(),
+            _ => 0,
+        }
+    }
+
+    /// Sends once; whether nothing of it is left.
+    fn send(&mut self, stream: &TcpStream) -> io::Result<bool> {
+        match self {
+            Item::Frame { bytes, sent } => {
+                *sent += socket::send(stream, &bytes[*sent..], false)?;
+                Ok(*sent == bytes.len())
+            }
+            Item::Head { head, sent } => {
+                *sent += socket::send(stream, &head[*sent..], true)?;
+                Ok(*sent == head.len())
+            }
+            Item::Part(Part::Bytes { bytes, from, to }) => {
+                *from += socket::send(stream, &bytes[*from..*to], false)?;
+                Ok(from == to)
+            }
+            Item::Part(Part::File { file, offset, len }) => {
+                let now = (*len).min(1 << 30) as usize;
+                match socket::send_file(stream, file, offset, now)? {
+                    // The header has left: only closing tells the truth.
+                    0 => return Err(io::Error::other("a served file became shorter")),
+                    sent => *len -= sent as u64,
+                }
+                Ok(*len == 0)
+            }
+            // Its turn is over when it has become the others.
+            Item::Bulk { .. } => Ok(true),
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! A client's files: where pieces are stored, checked, and sent on from.
 
-use super::parts::unfold;
+use super::parts::{Packs, unfold};
 use super::{Backend, Loop, Part, PartsError, Watch};
 use crate::node::{
     Effect, Failure, FetchOptions, Input, Linger, Node, Pin, Progress, Status, StoreResult,
@@ -123,8 +123,8 @@ fn begin<'w>(request: FetchRequest, watch: Box<dyn Watch + 'w>) -> Result<Loop<'
         linger: request.linger,
         greeting: request.greeting,
     };
-    let (state, sums) = (State::Waiting, VecDeque::new());
-    let files = ClientFiles { dest, room_bytes: request.room_bytes, state, sums };
+    let (state, sums, packs) = (State::Waiting, VecDeque::new(), Packs::new());
+    let files = ClientFiles { dest, room_bytes: request.room_bytes, state, sums, packs };
     Ok(Loop::new(Node::fetch(options, 0), Box::new(files), watch, listener, Instant::now()))
 }
 
@@ -158,11 +158,12 @@ struct ClientFiles {
     room_bytes: Option<u64>,
     state: State,
     sums: VecDeque<(Slot, u32, Option<Sum>)>,
+    packs: Packs,
 }
 
-impl ClientFiles {
+impl State {
     fn job(&mut self) -> Option<&mut Job> {
-        match &mut self.state {
+        match self {
             State::Checking(job)
             | State::Filling(job)
             | State::Finishing(job)
@@ -170,7 +171,9 @@ impl ClientFiles {
             State::Waiting | State::Failed => None,
         }
     }
+}
 
+impl ClientFiles {
     fn prepare(&mut self, content: Rc<Content>, inputs: &mut VecDeque<Input<'static>>) {
         let needed_bytes = content.index.bytes_total();
         if let Some(room_bytes) = self.room_bytes
@@ -192,13 +195,16 @@ impl ClientFiles {
     }
 
     fn store(&mut self, piece: u32, bytes: &[u8]) -> StoreResult {
-        let Some(job) = self.job() else { return StoreResult::Wrong };
+        let Some(job) = self.state.job() else { return StoreResult::Wrong };
         let content = job.content.clone();
         if content.map.verify(&content.index, piece, bytes).is_err() {
             return StoreResult::Wrong;
         }
         job.filling.store(piece, bytes);
         if job.filling.have(piece) {
+            if content.map.extents(&content.index, piece).nth(1).is_some() {
+                self.packs.put(piece, bytes);
+            }
             return StoreResult::Stored;
         }
         // Some file of it failed, now or before, and its bytes are not here to
@@ -262,7 +268,7 @@ impl ClientFiles {
 
     /// Of a file that is whole: what else has its name is not what was served.
     fn begin_sum(&mut self, entry: u32) -> Option<Sum> {
-        let job = self.job()?;
+        let job = self.state.job()?;
         let entry = match job.content.index.entries[entry as usize].kind {
             Kind::File => entry,
             Kind::Hardlink(file) => file,
@@ -277,9 +283,11 @@ impl ClientFiles {
 }
 
 impl Backend for ClientFiles {
-    fn parts(&mut self, space: &NameSpace, what: Bulk, len: u32) -> Result<Vec<Part>, PartsError> {
-        unfold(space, what, len, |_, entry| {
-            let job = self.job().ok_or_else(|| PartsError::Failed("nothing is here yet".into()))?;
+    fn part(&mut self, space: &NameSpace, what: Bulk, len: u32) -> Result<Part, PartsError> {
+        let (state, packs) = (&mut self.state, &mut self.packs);
+        unfold(space, what, len, packs, |_, entry| {
+            let job =
+                state.job().ok_or_else(|| PartsError::Failed("nothing is here yet".into()))?;
             job.filling.file(entry).map_err(|error| PartsError::Failed(error.to_string()))
         })
     }
@@ -334,7 +342,13 @@ mod tests {
     fn client(dir: &Dir) -> ClientFiles {
         let options = DestOptions { keep_modes: true, keep_owners: false, sha256: None };
         let dest = Dest::open(&dir.join("dest"), options).unwrap();
-        ClientFiles { dest, room_bytes: None, state: State::Waiting, sums: VecDeque::new() }
+        ClientFiles {
+            dest,
+            room_bytes: None,
+            state: State::Waiting,
+            sums: VecDeque::new(),
+            packs: Packs::new(),
+        }
     }
 
     #[test]

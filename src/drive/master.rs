@@ -1,7 +1,7 @@
 //! A master's files: scanned and hashed in slices, watched for change, sent.
 
 use super::fetch::SUM_SLICE_BYTES;
-use super::parts::{Files, unfold};
+use super::parts::{Files, Packs, unfold};
 use super::{Backend, Loop, Part, PartsError, Watch};
 use crate::node::{Effect, Input, MasterOptions, Node};
 use crate::os::socket;
@@ -56,6 +56,7 @@ struct MasterFiles {
     sums_wanted: VecDeque<(Slot, u32)>,
     sum: Option<Sum>,
     files: Files<(u32, u32)>,
+    packs: Packs,
 }
 
 /// Serves until the process is ended. `ready` is called once, when clients
@@ -87,6 +88,7 @@ pub(super) fn begin<'w>(
         sums_wanted: VecDeque::new(),
         sum: None,
         files: Files::new(),
+        packs: Packs::new(),
     };
     let mut node = Node::master(MasterOptions { fan_out: request.fan_out, head: request.head });
     node.set_place(place);
@@ -202,9 +204,10 @@ impl MasterFiles {
 }
 
 impl Backend for MasterFiles {
-    fn parts(&mut self, space: &NameSpace, what: Bulk, len: u32) -> Result<Vec<Part>, PartsError> {
+    fn part(&mut self, space: &NameSpace, what: Bulk, len: u32) -> Result<Part, PartsError> {
         let (sources, files) = (&self.sources, &mut self.files);
-        unfold(space, what, len, |generation, entry| {
+        // What it reads is compared with what was hashed, each time anew.
+        unfold(space, what, len, &mut self.packs, |generation, entry| {
             let gone = || PartsError::Changed("an old version of the tree".into());
             let origin = generation.origin.as_ref().ok_or_else(gone)?;
             let source = sources.get(&origin.scan).ok_or_else(gone)?;

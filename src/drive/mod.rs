@@ -19,17 +19,16 @@ pub use master::{ServeRequest, print_digest, serve};
 
 use crate::client::Frame;
 use crate::node::{Effect, Failure, Input, Node};
+use crate::os::poll::{BROKEN, Poll, READABLE, WRITABLE};
 use crate::os::socket;
 use crate::serve::ConnId;
 use crate::table::Table;
 use crate::tree::{Bulk, NameSpace};
 use conn::{Arrival, Conn};
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::collections::{HashSet, VecDeque};
 use std::io;
 use std::net::TcpListener;
-use std::os::fd::AsFd;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// Longest sleep, so that the caller's hook runs now and then.
 const SLEEP_MS_MAX: u64 = 500;
@@ -50,8 +49,8 @@ pub enum PartsError {
 
 /// Where the files are.
 pub trait Backend {
-    /// The stretches of files that a bulk reply consists of.
-    fn parts(&mut self, space: &NameSpace, what: Bulk, len: u32) -> Result<Vec<Part>, PartsError>;
+    /// The stored bytes that a bulk reply consists of.
+    fn part(&mut self, space: &NameSpace, what: Bulk, len: u32) -> Result<Part, PartsError>;
     /// Carries out an effect that is about files; `frame` is the data of the
     /// frame at hand, for `Effect::Store`.
     fn carry_out(
@@ -99,6 +98,11 @@ pub struct Loop<'w> {
     inputs: VecDeque<Input<'static>>,
     began: Instant,
     exit: Option<Vec<Failure>>,
+    /// Connections with something queued since the last `flush`.
+    unsent: VecDeque<ConnId>,
+    poll: Poll,
+    /// Whom the places of `poll` stand for, the listener not counted.
+    polled: Vec<ConnId>,
     /// Accepting failed for want of descriptors: try again in a while.
     accept_again_ms: u64,
 }
@@ -120,6 +124,9 @@ impl<'w> Loop<'w> {
             inputs: VecDeque::new(),
             began,
             exit: None,
+            unsent: VecDeque::new(),
+            poll: Poll::default(),
+            polled: Vec::new(),
             accept_again_ms: 0,
         }
     }
@@ -147,9 +154,10 @@ impl<'w> Loop<'w> {
         self.watch.turn(&self.node, &mut self.inputs);
         self.settle(&[]);
         if self.exit.is_some() {
-            self.drain();
+            self.drain()?;
             return Ok(self.exit.take());
         }
+        self.flush();
         self.wait()?;
         if self.node.poll_timeout().is_some_and(|at| at <= self.now_ms()) {
             self.inputs.push_back(Input::Tick);
@@ -199,14 +207,16 @@ impl<'w> Loop<'w> {
             }
             Effect::Send { conn, bytes } => {
                 if let Some(c) = self.conns.get_mut(&conn) {
-                    c.queue(bytes);
-                    self.write_unblocked(conn);
+                    if let Some(spent) = c.queue(bytes) {
+                        self.node.recycle(spent);
+                    }
+                    self.unsent.push_back(conn);
                 }
             }
             Effect::SendBulk { conn, head, what, len, failure } => {
                 if let Some(c) = self.conns.get_mut(&conn) {
                     c.queue_bulk(head, what, len, failure);
-                    self.write_unblocked(conn);
+                    self.unsent.push_back(conn);
                 }
             }
             Effect::Say(text) => self.watch.say(&text),
@@ -218,9 +228,20 @@ impl<'w> Loop<'w> {
         }
     }
 
-    fn write_unblocked(&mut self, conn: ConnId) {
-        if self.conns.get(&conn).is_some_and(|c| !c.blocked && !c.connecting) {
+    /// Sends what was queued. Not with each message: those that follow from
+    /// one turn of a connection, such as the next requests, leave together.
+    fn flush(&mut self) {
+        while let Some(conn) = self.unsent.pop_front() {
+            let Some(c) = self.conns.get(&conn) else { continue };
+            if c.blocked || c.connecting || !c.has_output() {
+                continue;
+            }
+            let was_backlogged = c.is_backlogged();
             self.write(conn);
+            if was_backlogged {
+                self.take_held_frames(conn);
+            }
+            self.settle(&[]);
         }
     }
 
@@ -231,7 +252,7 @@ impl<'w> Loop<'w> {
             Ok(())
         } else {
             c.write(|what, len| {
-                backend.parts(space, what, len).map_err(|error| match error {
+                backend.part(space, what, len).map_err(|error| match error {
                     PartsError::Changed(path) => inputs.push_back(Input::Changed { path }),
                     PartsError::Failed(text) => self.watch.warn(&text),
                 })
@@ -256,44 +277,38 @@ impl<'w> Loop<'w> {
         }
     }
 
-    fn timeout(&self) -> PollTimeout {
+    fn timeout_ms(&self) -> u64 {
         if self.backend.has_work() || !self.inputs.is_empty() {
-            return PollTimeout::ZERO;
+            return 0;
         }
         let now_ms = self.now_ms();
         let until = self.node.poll_timeout().map_or(SLEEP_MS_MAX, |at| at.saturating_sub(now_ms));
-        PollTimeout::try_from(Duration::from_millis(until.min(SLEEP_MS_MAX)))
-            .unwrap_or(PollTimeout::ZERO)
+        until.min(SLEEP_MS_MAX)
     }
 
     fn wait(&mut self) -> io::Result<()> {
-        let timeout = self.timeout();
         let accepts = self.now_ms() >= self.accept_again_ms;
-        let ids: Vec<ConnId> = self.conns.keys().collect();
-        let mut fds: Vec<PollFd> = Vec::with_capacity(ids.len() + 1);
-        let listen = if accepts { PollFlags::POLLIN } else { PollFlags::empty() };
-        fds.push(PollFd::new(self.listener.as_fd(), listen));
+        self.poll.clear();
+        self.polled.clear();
+        self.poll.add(&self.listener, if accepts { READABLE } else { 0 });
         for (id, c) in self.conns.iter() {
-            let mut flags = PollFlags::empty();
-            let wants = !c.connecting && !c.is_backlogged() && self.node.wants_input(id);
-            flags.set(PollFlags::POLLIN, wants && !c.closing);
-            flags.set(PollFlags::POLLOUT, c.connecting || c.has_output());
-            fds.push(PollFd::new(c.stream.as_fd(), flags));
+            let reads =
+                !c.connecting && !c.closing && !c.is_backlogged() && self.node.wants_input(id);
+            let writes = c.connecting || c.has_output();
+            let events = if reads { READABLE } else { 0 } | if writes { WRITABLE } else { 0 };
+            self.poll.add(&c.stream, events);
+            self.polled.push(id);
         }
-        match poll(&mut fds, timeout) {
-            Ok(_) => {}
-            Err(nix::errno::Errno::EINTR) => return Ok(()),
-            Err(errno) => return Err(errno.into()),
+        if !self.poll.wait(self.timeout_ms())? {
+            return Ok(());
         }
-        let ready: Vec<PollFlags> =
-            fds.iter().map(|fd| fd.revents().unwrap_or(PollFlags::empty())).collect();
-        drop(fds);
-        if !ready[0].is_empty() {
+        if self.poll.ready(0) != 0 {
             self.accept();
         }
-        for (conn, flags) in ids.into_iter().zip(&ready[1..]) {
-            if !flags.is_empty() {
-                self.ready(conn, *flags);
+        for place in 0..self.polled.len() {
+            let ready = self.poll.ready(place + 1);
+            if ready != 0 {
+                self.ready(self.polled[place], ready);
             }
         }
         Ok(())
@@ -324,20 +339,20 @@ impl<'w> Loop<'w> {
         }
     }
 
-    fn ready(&mut self, conn: ConnId, flags: PollFlags) {
+    fn ready(&mut self, conn: ConnId, ready: i16) {
         let Some(c) = self.conns.get_mut(&conn) else { return };
         if c.connecting {
             return self.connect_ended(conn);
         }
-        let broken = PollFlags::POLLHUP | PollFlags::POLLERR | PollFlags::POLLNVAL;
-        if flags.intersects(PollFlags::POLLOUT | broken) && c.has_output() {
+        if ready & (WRITABLE | BROKEN) != 0 && c.has_output() {
             self.write(conn);
             self.take_held_frames(conn);
         }
-        if flags.intersects(PollFlags::POLLIN | broken) {
+        if ready & (READABLE | BROKEN) != 0 {
             self.read(conn);
         }
         self.settle(&[]);
+        self.flush();
     }
 
     fn connect_ended(&mut self, conn: ConnId) {
@@ -422,29 +437,22 @@ impl<'w> Loop<'w> {
     }
 
     /// Lets replies that are under way leave, for a bounded time.
-    fn drain(&mut self) {
+    fn drain(&mut self) -> io::Result<()> {
         let until_ms = self.now_ms() + DRAIN_MS;
         loop {
-            let waiting: Vec<ConnId> = self
-                .conns
-                .iter()
-                .filter(|(_, c)| !c.connecting && c.has_output())
-                .map(|(id, _)| id)
-                .collect();
-            let now_ms = self.now_ms();
-            if waiting.is_empty() || now_ms >= until_ms {
-                return;
+            self.poll.clear();
+            self.polled.clear();
+            for (id, c) in self.conns.iter().filter(|(_, c)| !c.connecting && c.has_output()) {
+                self.poll.add(&c.stream, WRITABLE);
+                self.polled.push(id);
             }
-            let flags = PollFlags::POLLOUT;
-            let mut fds: Vec<PollFd> = waiting
-                .iter()
-                .filter_map(|id| Some(PollFd::new(self.conns.get(id)?.stream.as_fd(), flags)))
-                .collect();
-            let left = Duration::from_millis((until_ms - now_ms).min(SLEEP_MS_MAX));
-            let _ = poll(&mut fds, PollTimeout::try_from(left).unwrap_or(PollTimeout::ZERO));
-            drop(fds);
-            for conn in waiting {
-                self.write(conn);
+            let now_ms = self.now_ms();
+            if self.polled.is_empty() || now_ms >= until_ms {
+                return Ok(());
+            }
+            self.poll.wait((until_ms - now_ms).min(SLEEP_MS_MAX))?;
+            for place in 0..self.polled.len() {
+                self.write(self.polled[place]);
             }
         }
     }

@@ -6,6 +6,7 @@ use crate::store::testing::Dir;
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::os::unix::fs::symlink;
+use std::time::Duration;
 
 struct Silent;
 

@@ -12,7 +12,7 @@ pub use fetch::{FetchOptions, Linger, Pin, Progress};
 pub use master::MasterOptions;
 
 use crate::client::Frame;
-use crate::serve::{ConnId, Output, Session, Ticket};
+use crate::serve::{BulkLost, ConnId, Output, Session, Ticket};
 use crate::spread::index::Index;
 use crate::spread::pieces::PieceMap;
 use crate::table::Table;
@@ -25,6 +25,8 @@ use std::rc::Rc;
 
 /// Largest frame: a piece of the largest size and its header.
 pub const MSIZE: u32 = crate::spread::index::PIECE_LEN_MAX + crate::wire::IO_HEADER_LEN;
+/// As many messages as mostly are queued at a time.
+const SPARE_MAX: usize = 16;
 
 /// What happened outside.
 #[derive(Debug)]
@@ -143,7 +145,7 @@ pub enum Effect {
         head: [u8; 11],
         what: Bulk,
         len: u32,
-        failure: Vec<u8>,
+        failure: BulkLost,
     },
     /// The index is known: look at what is in the destination.
     Prepare {
@@ -179,6 +181,8 @@ pub(crate) struct Common {
     pub effects: VecDeque<Effect>,
     /// Parked reads that can be asked again.
     pub wakes: Vec<Ticket>,
+    /// Memory of messages that have left.
+    pub spare: Vec<Vec<u8>>,
     conns_used: u32,
 }
 
@@ -229,7 +233,13 @@ impl Node {
     }
 
     fn new(space: NameSpace, role: Role) -> Node {
-        let common = Common { space, effects: VecDeque::new(), wakes: Vec::new(), conns_used: 0 };
+        let common = Common {
+            space,
+            effects: VecDeque::new(),
+            wakes: Vec::new(),
+            spare: Vec::new(),
+            conns_used: 0,
+        };
         Node { common, sessions: Table::new(), role }
     }
 
@@ -240,6 +250,14 @@ impl Node {
 
     pub fn poll_effect(&mut self) -> Option<Effect> {
         self.common.effects.pop_front()
+    }
+
+    /// Takes the memory of an `Effect::Send` back, for the next one.
+    pub fn recycle(&mut self, mut spent: Vec<u8>) {
+        if self.common.spare.len() < SPARE_MAX {
+            spent.clear();
+            self.common.spare.push(spent);
+        }
     }
 
     /// When `Input::Tick` is due, on the caller's clock.
@@ -366,12 +384,15 @@ impl Node {
                     Role::Fetch(fetch) => fetch.notice(&mut self.common, notice),
                 }
             } else if !self.common.wakes.is_empty() {
-                for ticket in std::mem::take(&mut self.common.wakes) {
+                let mut wakes = std::mem::take(&mut self.common.wakes);
+                for ticket in wakes.drain(..) {
                     if let Some(session) = self.sessions.get_mut(&ticket.conn) {
                         session.resume(&mut self.common.space, ticket);
                     }
                     self.flush_session(ticket.conn);
                 }
+                wakes.append(&mut self.common.wakes);
+                self.common.wakes = wakes;
             } else {
                 break;
             }

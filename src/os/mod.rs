@@ -9,6 +9,7 @@ pub mod module;
 pub mod mount;
 pub mod netif;
 pub mod packet;
+pub mod poll;
 pub mod random;
 pub mod reboot;
 pub mod signal;

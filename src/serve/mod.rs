@@ -19,7 +19,7 @@ pub use limits::{
 };
 pub use session::Session;
 
-use crate::wire::{Attr, Error, Qid};
+use crate::wire::{Attr, Dialect, Error, Qid};
 
 /// One connection, for the life of the process: never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -129,6 +129,14 @@ pub enum Output<B> {
     /// A whole frame.
     Frame(Vec<u8>),
     /// Rread's header, to be followed by `len` stored bytes. When they turn
-    /// out not to be there, before the header left, `failure` goes instead.
-    Bulk { head: [u8; 11], what: B, len: u32, failure: Vec<u8> },
+    /// out not to be there, before the header left, the frame of `failure`
+    /// goes instead.
+    Bulk { head: [u8; 11], what: B, len: u32, failure: BulkLost },
+}
+
+/// The error for stored bytes that are not there: what it takes to encode it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BulkLost {
+    pub(super) dialect: Dialect,
+    pub(super) tag: u16,
 }

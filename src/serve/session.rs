@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 use super::fids::Fids;
 use super::limits::{FIRST_FRAME_LEN_MAX, MSIZE_MIN, OUTPUT_BYTES_MAX, OUTPUTS_MAX};
 use super::parked::ParkedReads;
-use super::{ConnId, Output, Ticket, Totals, Tree};
+use super::{BulkLost, ConnId, Output, Ticket, Totals, Tree};
 use crate::wire::decode::{self, Fatal};
 use crate::wire::{
     Attr, BAD_FID, DUPLICATE_TAG, Dialect, Error, NOTAG, Qid, Reply, Request, encode,
@@ -238,14 +238,13 @@ impl<T: Tree> Session<T> {
 
     /// The one way out: every reply and every error passes here.
     fn answer(&mut self, tag: u16, outcome: Result<Handled<T::Bulk>, Error>) {
-        let reply_dialect = self.reply_dialect();
         let output = match outcome {
             Ok(Handled::Parked) => return,
             Ok(Handled::ReadBulk { what, len }) => Output::Bulk {
                 head: encode::rread_header(tag, len),
                 what,
                 len,
-                failure: frame(reply_dialect, tag, &Reply::Error(BULK_LOST)),
+                failure: BulkLost { dialect: self.reply_dialect(), tag },
             },
             outcome => Output::Frame(self.encode(tag, &outcome)),
         };
@@ -329,9 +328,15 @@ fn frame(dialect: Dialect, tag: u16, reply: &Reply) -> Vec<u8> {
     bytes
 }
 
+impl BulkLost {
+    pub fn frame(self) -> Vec<u8> {
+        frame(self.dialect, self.tag, &Reply::Error(BULK_LOST))
+    }
+}
+
 fn held_bytes<B>(output: &Output<B>) -> usize {
     match output {
         Output::Frame(bytes) => bytes.len(),
-        Output::Bulk { head, failure, .. } => head.len() + failure.len(),
+        Output::Bulk { head, .. } => head.len(),
     }
 }

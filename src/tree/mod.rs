@@ -34,6 +34,8 @@ const LOG_LINE_LEN_MAX: usize = 1000;
 /// Answers that may queue on one conversation; a client that does not read
 /// them is cut off.
 const ANSWERS_LEN_MAX: usize = 1 << 20;
+/// Lists of tickets whose memory is kept.
+const SPARE_MAX: usize = 16;
 
 /// Stored bytes, named.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,6 +89,8 @@ pub struct NameSpace {
     waits: HashMap<Wait, Vec<Ticket>>,
     /// The other way round, so that a read that is given up leaves no trace.
     parked: HashMap<Ticket, Wait>,
+    /// Memory of lists in `waits` that were woken.
+    spare: Vec<Vec<Ticket>>,
     notices: VecDeque<Notice>,
     /// Only a master routes, takes log lines and registers workers.
     is_master: bool,
@@ -107,6 +111,7 @@ impl NameSpace {
             peers: Table::new(),
             waits: HashMap::new(),
             parked: HashMap::new(),
+            spare: Vec::new(),
             notices: VecDeque::new(),
             is_master,
         }
@@ -248,9 +253,18 @@ impl NameSpace {
         tickets
     }
 
+    /// Takes the memory of a list of tickets back, for the next one.
+    pub fn recycle(&mut self, mut tickets: Vec<Ticket>) {
+        if tickets.capacity() > 0 && self.spare.len() < SPARE_MAX {
+            tickets.clear();
+            self.spare.push(tickets);
+        }
+    }
+
     fn park(&mut self, wait: Wait, ticket: Ticket) -> Answer<Bulk> {
         if self.parked.insert(ticket, wait).is_none() {
-            self.waits.entry(wait).or_default().push(ticket);
+            let list = self.waits.entry(wait);
+            list.or_insert_with(|| self.spare.pop().unwrap_or_default()).push(ticket);
         }
         Answer::Park
     }

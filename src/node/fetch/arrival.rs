@@ -231,8 +231,9 @@ impl Fetch {
                 self.tally.have_bytes += u64::from(len);
                 self.settle_piece(common, conn, piece, len);
                 if let Some(slot) = self.slot {
-                    let tickets = common.space.hold(slot, piece);
-                    common.wakes.extend(tickets);
+                    let mut tickets = common.space.hold(slot, piece);
+                    common.wakes.append(&mut tickets);
+                    common.space.recycle(tickets);
                 }
                 self.fill(common, now_ms, conn);
             }

@@ -107,8 +107,9 @@ impl Link {
 
     /// Nothing leaves before the connection is up.
     pub fn flush(&mut self, common: &mut Common) {
-        if !matches!(self.state, State::Connecting) {
-            common.send(self.conn, self.client.take_output());
+        if !matches!(self.state, State::Connecting) && !self.client.output().is_empty() {
+            let spare = common.spare.pop().unwrap_or_default();
+            common.send(self.conn, std::mem::replace(self.client.output(), spare));
         }
     }
 
@@ -277,8 +278,13 @@ mod tests {
     /// When a parent that says nothing counts as frozen.
     fn frozen_at_ms(held_up_ms: u64) -> u64 {
         let space = NameSpace::new(false, 0);
-        let mut common =
-            Common { space, effects: VecDeque::new(), wakes: Vec::new(), conns_used: 0 };
+        let mut common = Common {
+            space,
+            effects: VecDeque::new(),
+            wakes: Vec::new(),
+            spare: Vec::new(),
+            conns_used: 0,
+        };
         let mut link = Link::new(ConnId(1), Source::Master, Digest::default(), 0);
         link.connected(&mut common, 0);
         let mut looks = (0..60_000).step_by(100);

@@ -156,7 +156,7 @@ fn stored_bytes_are_named_with_a_failure_at_hand() {
             panic!("expected stored bytes");
         };
         assert_eq!(head, [111, 0, 0, 0, RREAD, 3, 0, 100, 0, 0, 0]);
-        let failure = Got::parse(&failure);
+        let failure = Got::parse(&failure.frame());
         assert_eq!((failure.kind, failure.tag), (failure_kind, 3));
         assert!(
             failure.errno() == 5

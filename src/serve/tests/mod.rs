@@ -185,7 +185,7 @@ impl Peer {
                 Output::Frame(frame) => Got::parse(&frame),
                 Output::Bulk { head, what, len, failure } => {
                     let body = what.to_le_bytes().into_iter().cycle().take(len as usize);
-                    assert!(Got::parse(&failure).is_error());
+                    assert!(Got::parse(&failure.frame()).is_error());
                     Got::parse(&head.into_iter().chain(body).collect::<Vec<u8>>())
                 }
             })
