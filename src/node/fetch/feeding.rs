@@ -126,19 +126,24 @@ impl Fetch {
     ) {
         self.feeders[stripe] = None;
         self.transfer.set_feeder(stripe as u8, None);
-        self.replaced[stripe] += 1;
-        if let Source::Node(addr) = source {
-            self.spurned.push_back((stripe as u8, addr));
-            if self.spurned.len() > SPURNED_MAX {
-                self.spurned.pop_front();
-            }
-        }
         self.lags[stripe] = None;
         if self.is_settled() {
             return;
         }
         self.desk.ask(common, &Ask::Replace { stripe: stripe as u8, source, complaint });
-        if self.replaced[stripe] > REPLACED_MAX && source != Source::Master {
+        // Who is silent may only be busy: the master knows what others say of it.
+        if let (Source::Node(addr), true) = (source, complaint != Complaint::Frozen) {
+            self.spurn(common, now_ms, stripe, addr);
+        }
+    }
+
+    fn spurn(&mut self, common: &mut Common, now_ms: u64, stripe: usize, addr: SocketAddr) {
+        self.spurned.push_back((stripe as u8, addr));
+        if self.spurned.len() > SPURNED_MAX {
+            self.spurned.pop_front();
+        }
+        self.replaced[stripe] += 1;
+        if self.replaced[stripe] > REPLACED_MAX {
             self.replaced[stripe] = 0;
             self.set_feeder(common, now_ms, stripe as u8, Source::Master);
         }

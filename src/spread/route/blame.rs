@@ -19,7 +19,7 @@ const ACCUSERS_ENOUGH: usize = 2;
 /// An accusation counts this long.
 pub(super) const ACCUSATION_MS: u64 = 10_000;
 /// A new parent is given this long to make a difference to all below.
-const MENDING_MS: u32 = 3_000;
+const MENDING_MS: u32 = 1_000;
 /// Complaints of slowness are judged this long after the first: all have had
 /// their say by then.
 pub(super) const HEARING_MS: u64 = 1_000;
