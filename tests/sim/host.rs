@@ -26,7 +26,7 @@ pub enum Part {
 
 pub struct Host {
     pub part: Part,
-    pub node: Option<Node>,
+    pub node: Option<Box<Node>>,
     pub state: State,
     /// Counts starts: a process that starts again has another port.
     pub life: u32,
@@ -86,13 +86,13 @@ impl Host {
         self.conns.clear();
         self.stash.clear();
         self.tick_ns = None;
-        self.node = Some(match &self.part {
+        self.node = Some(Box::new(match &self.part {
             Part::Master(options) => Node::master(*options),
             Part::Client(options) => {
                 let port = port(self.life);
                 Node::fetch(FetchOptions { port, ..options.clone() }, now_ms)
             }
-        });
+        }));
     }
 
     /// Whether somebody who connects to this port finds it.

@@ -14,5 +14,6 @@ mod faults;
 mod host;
 mod network;
 mod report;
+mod scenario;
 mod tables;
 mod world;

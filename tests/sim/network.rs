@@ -47,20 +47,30 @@ impl Item {
 pub struct Way {
     pub from: u32,
     pub to: u32,
-    queue: VecDeque<Item>,
-    /// Of the first of the queue.
+    /// What has left whole and not arrived whole, then what has not left.
+    items: VecDeque<Item>,
+    /// How many of them have left.
+    flying: usize,
+    /// Of the first that has not.
     sent_len: u32,
-    /// Have left whole and not arrived whole.
-    flying: VecDeque<Item>,
     on_the_way: u32,
     in_turn: bool,
     is_cut: bool,
+}
+
+impl Way {
+    /// What leaves next.
+    fn next(&self) -> Option<&Item> {
+        self.items.get(self.flying)
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
 pub struct Segment {
     pub way: WayId,
     pub len: u32,
+    /// What it took to leave.
+    came_ns: u32,
     pub is_last: bool,
 }
 
@@ -119,9 +129,9 @@ impl Network {
         let way = |from, to| Way {
             from,
             to,
-            queue: VecDeque::new(),
+            items: VecDeque::new(),
+            flying: 0,
             sent_len: 0,
-            flying: VecDeque::new(),
             on_the_way: 0,
             in_turn: false,
             is_cut: false,
@@ -143,30 +153,30 @@ impl Network {
         if at.is_cut {
             return;
         }
-        let from = at.from;
-        at.queue.push_back(item);
-        self.take_turn(way);
-        self.next_segment(clock, from);
+        at.items.push_back(item);
+        self.take_turn(clock, way);
     }
 
     /// Nothing more leaves here, and what is on its way is lost.
     pub fn cut(&mut self, way: WayId) {
         let way = &mut self.ways[way as usize];
-        way.queue.clear();
-        way.flying.clear();
+        way.items.clear();
+        way.flying = 0;
         way.is_cut = true;
     }
 
     pub fn is_idle(&self, way: WayId) -> bool {
-        let way = &self.ways[way as usize];
-        way.queue.is_empty() && way.flying.is_empty()
+        self.ways[way as usize].items.is_empty()
     }
 
-    fn take_turn(&mut self, id: WayId) {
+    /// The way waits for its turn, if it has something to send and may.
+    fn take_turn(&mut self, clock: &mut Clock, id: WayId) {
         let way = &mut self.ways[id as usize];
-        if !way.in_turn && !way.queue.is_empty() && way.on_the_way < ON_THE_WAY_MAX {
+        if !way.in_turn && way.next().is_some() && way.on_the_way < ON_THE_WAY_MAX {
             way.in_turn = true;
-            self.links[way.from as usize].turns.push_back(id);
+            let from = way.from;
+            self.links[from as usize].turns.push_back(id);
+            self.next_segment(clock, from);
         }
     }
 
@@ -180,11 +190,13 @@ impl Network {
             let way = &mut self.ways[id as usize];
             way.in_turn = false;
             // It may have been cut in the meantime.
-            let Some(item) = way.queue.front() else { continue };
+            let Some(item) = way.next() else { continue };
             let left = item.len() - way.sent_len;
             let len = left.min(self.segment_len);
-            link.leaving = Some(Segment { way: id, len, is_last: len == left });
-            clock.after(time_ns(len, link.up_bytes_s), Event::Left { host });
+            let takes_ns = time_ns(len, link.up_bytes_s);
+            let came_ns = u32::try_from(takes_ns).unwrap_or(u32::MAX);
+            link.leaving = Some(Segment { way: id, len, came_ns, is_last: len == left });
+            clock.after(takes_ns, Event::Left { host });
             return;
         }
     }
@@ -194,7 +206,7 @@ impl Network {
         let Some(segment) = self.links[host as usize].leaving.take() else { return };
         let way = &mut self.ways[segment.way as usize];
         // Cut while it left: it leads nowhere.
-        if let Some(item) = way.queue.front() {
+        if let Some(item) = way.next() {
             if matches!(item, Item::Bulk { .. }) {
                 self.links[host as usize].bulk_up += u64::from(segment.len);
             }
@@ -202,11 +214,11 @@ impl Network {
             way.sent_len += segment.len;
             if segment.is_last {
                 way.sent_len = 0;
-                way.flying.extend(way.queue.pop_front());
+                way.flying += 1;
             }
             let to = way.to;
             clock.after(self.latency_ns(host, to), Event::Arrives { segment });
-            self.take_turn(segment.way);
+            self.take_turn(clock, segment.way);
         }
         self.next_segment(clock, host);
     }
@@ -214,9 +226,8 @@ impl Network {
     /// A segment comes to its downlink. True when it is through at once.
     pub fn arrives(&mut self, clock: &mut Clock, segment: Segment) -> bool {
         let way = &self.ways[segment.way as usize];
-        let came_ns = time_ns(segment.len, self.links[way.from as usize].up_bytes_s);
         let link = &mut self.links[way.to as usize];
-        let first_ns = clock.now_ns().saturating_sub(came_ns);
+        let first_ns = clock.now_ns().saturating_sub(u64::from(segment.came_ns));
         let was_free_ns = link.down_free_ns;
         let takes_ns = time_ns(segment.len, link.down_bytes_s);
         let through_ns = (was_free_ns.max(first_ns) + takes_ns).max(clock.now_ns());
@@ -233,15 +244,14 @@ impl Network {
     pub fn taken(&mut self, clock: &mut Clock, segment: Segment) {
         let way = &mut self.ways[segment.way as usize];
         way.on_the_way = way.on_the_way.saturating_sub(segment.len);
-        let from = way.from;
-        self.take_turn(segment.way);
-        self.next_segment(clock, from);
+        self.take_turn(clock, segment.way);
     }
 
     /// What a last segment completes, unless it was cut.
     pub fn arrived(&mut self, segment: Segment) -> Option<Item> {
         let way = &mut self.ways[segment.way as usize];
-        let item = way.flying.pop_front();
+        way.flying = way.flying.checked_sub(1)?;
+        let item = way.items.pop_front();
         if let Some(Item::Bulk { len, .. }) = &item {
             self.links[way.to as usize].bulk_down += u64::from(*len);
         }

@@ -88,6 +88,8 @@ pub struct World {
     random: Random,
     /// Clients that begin yet or have not come to an end.
     unfinished: u32,
+    /// ... of which so many stand still.
+    frozen: u32,
     pub trace: u64,
     inputs: VecDeque<Input<'static>>,
     talks: bool,
@@ -108,6 +110,7 @@ impl World {
             index,
             map,
             unfinished: 0,
+            frozen: 0,
             trace: 0,
             inputs: VecDeque::new(),
             talks: std::env::var_os("XGET_SIM_LOG").is_some(),
@@ -145,6 +148,15 @@ impl World {
     /// A number below `below`.
     pub fn random(&mut self, below: u64) -> u64 {
         self.random.next() % below
+    }
+
+    /// All clients in an order of chance.
+    pub fn shuffled(&mut self) -> Vec<u32> {
+        let mut hosts: Vec<u32> = (1..=self.setup.nodes).collect();
+        for at in (1..hosts.len()).rev() {
+            hosts.swap(at, self.random(at as u64 + 1) as usize);
+        }
+        hosts
     }
 
     pub fn start_at(&mut self, host: u32, ms: u64) {
@@ -188,13 +200,20 @@ impl World {
 
     /// Until every client that lives has come to its end, or until that time.
     pub fn run_until(&mut self, limit_ms: u64) -> Report {
-        while let Some(event) = self.clock.advance(limit_ms * 1_000_000) {
-            self.happen(event);
-            if self.unfinished == 0 {
-                break;
-            }
-        }
+        while self.unfinished > 0 && self.step(limit_ms) {}
         Report::of(self)
+    }
+
+    /// The same where nobody waits for those that are frozen. True as long as
+    /// there is somebody to wait for.
+    pub fn run_survivors(&mut self, limit_ms: u64) -> bool {
+        while self.unfinished > self.frozen && self.step(limit_ms) {}
+        self.unfinished > self.frozen
+    }
+
+    fn step(&mut self, limit_ms: u64) -> bool {
+        let event = self.clock.advance(limit_ms * 1_000_000);
+        event.map(|event| self.happen(event)).is_some()
     }
 
     fn happen(&mut self, event: Event) {
@@ -366,6 +385,17 @@ impl World {
             level += 1;
         }
         level
+    }
+
+    /// The same, unless one of those above it is no more.
+    pub fn level_among_the_living(&self, host: u32, stripe: usize) -> Option<u32> {
+        let (mut at, mut level) = (host, 0);
+        while at != 0 {
+            let host = &self.hosts[at as usize];
+            at = *host.parents.get(stripe).filter(|_| host.state == State::Up && level < 1000)?;
+            level += 1;
+        }
+        Some(level)
     }
 
     fn say(&self, host: u32, text: &str) {
@@ -562,6 +592,7 @@ impl World {
             Fault::PowerLoss if lives => self.die(host, State::Dark),
             Fault::Freeze if state == State::Up => {
                 self.hosts[host as usize].state = State::Frozen;
+                self.frozen += u32::from(host > 0);
                 self.network.links[host as usize].is_still = true;
             }
             Fault::Thaw if state == State::Frozen => self.thaw(host),
@@ -570,6 +601,7 @@ impl World {
     }
 
     fn thaw(&mut self, host: u32) {
+        self.frozen -= u32::from(host > 0);
         self.hosts[host as usize].state = State::Up;
         self.network.links[host as usize].is_still = false;
         self.network.next_segment(&mut self.clock, host);
@@ -586,6 +618,7 @@ impl World {
 
     fn die(&mut self, host: u32, state: State) {
         let at = &mut self.hosts[host as usize];
+        self.frozen -= u32::from(at.state == State::Frozen && at.is_client());
         at.state = state;
         at.node = None;
         at.tick_ns = None;
