@@ -10,12 +10,21 @@ KERNEL ?= linux-image-cloud-amd64
 MODULES ?= initramfs/modules
 # Machines of `make fleet`.
 N ?= 24
+# What `make bench` races with; see benches/race/run --help.
+RACE ?=
+# What `make sim` simulates: sizes, seed, pieces of 128 KiB, scenarios whose
+# names have ONLY in them; FIGURES is where the pictures go as well.
+NODES ?= 1 31 1000
+SEED ?= 1
+PIECES ?= 2048
+ONLY ?=
+FIGURES ?=
 # What `make vm-tests` runs; empty means the quick ones.
 SCENARIOS ?=
 # rustup installs here; a shell opened before it did not know.
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
-.PHONY: build setup initramfs demo fleet test vm-tests size clean install help
+.PHONY: build setup initramfs demo fleet test sim bench vm-tests size clean install help
 
 build: ## the static binary (the default goal)
 	@scripts/setup --build
@@ -37,8 +46,19 @@ fleet: ## the same with many machines (N=24)
 test: ## everything: format, lints, tests, machines
 	@scripts/test
 
+sim: ## a table and curves of simulated clusters (NODES="1 31 10000", SEED=, ONLY=crash)
+	@scripts/setup --build
+	@XGET_SIM_NODES="$(NODES)" XGET_SIM_SEED="$(SEED)" XGET_SIM_PIECES="$(PIECES)" \
+	XGET_SIM_ONLY="$(ONLY)" XGET_SIM_OUT=build/sim \
+	cargo test --quiet --profile sim --test sim -- --ignored --exact table::table_of_all
+	@[ -z "$(FIGURES)" ] || { mkdir -p "$(FIGURES)" && cp build/sim/sim-*.svg "$(FIGURES)"; }
+
 vm-tests: initramfs ## scenarios of virtual machines (SCENARIOS="one-node ...")
 	@qemu-tests/run $(SCENARIOS)
+
+bench: build ## race against other tools in network namespaces (RACE="--nodes 31 1x50M")
+	@scripts/setup --bench
+	@benches/race/run $(RACE)
 
 size: ## how large the binary is, against its budget
 	@scripts/check-size $(BINARY)

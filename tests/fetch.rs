@@ -8,6 +8,7 @@ use nix::sys::signal::Signal;
 use std::fs;
 use std::os::unix::fs::{FileExt, MetadataExt, symlink};
 use support::proc::{Ended, Master, Proc, XGET, command, free_port, xget};
+use support::reader::Reader;
 use support::tree::{self, assert_nothing_half, assert_same};
 use support::{Scratch, is_root, lacks, lacks_root, noise, until};
 
@@ -22,6 +23,49 @@ fn an_odd_tree_arrives_as_it_is() {
     assert_same(&source, &copy);
     let blocks = |dir: &std::path::Path| fs::metadata(dir.join("sparse")).unwrap().blocks();
     assert!(blocks(&copy) * 512 < 4 << 20, "the holes are filled: {} blocks", blocks(&copy));
+}
+
+/// Offsets beyond 32 bits, in the pieces, between peers, by hand and on disk;
+/// and holes, which nobody sends and nobody writes.
+#[test]
+fn a_sparse_file_of_more_than_four_gibibytes_arrives_as_it_is() {
+    const GIB: u64 = 1 << 30;
+    let islands = [0, GIB - 1, 4 * GIB - 70_000, 4 * GIB + 500_001, 5 * GIB - 150_000];
+    let scratch = Scratch::new();
+    let source = scratch.dir("source");
+    let image = fs::File::create(source.join("image")).unwrap();
+    image.set_len(5 * GIB).unwrap();
+    let data = |island: u64| noise(island, 150_000);
+    islands.iter().for_each(|&at| image.write_all_at(&data(at), at).unwrap());
+    let master = Master::start(&scratch, &source, &[]);
+    let copies = ["one", "another"].map(|name| scratch.join(name));
+    let fetch = |copy: &_| {
+        let mut command = xget();
+        command.args(["-n", &master.addr(), "."]).arg::<&std::path::PathBuf>(copy);
+        Proc::start(command, &scratch)
+    };
+    for ended in copies.each_ref().map(fetch).map(Proc::wait) {
+        ended.expect(0);
+    }
+    let read = |file: &fs::File, island: u64| {
+        let mut bytes = vec![0; 150_000];
+        file.read_exact_at(&mut bytes, island).unwrap();
+        bytes
+    };
+    for copy in copies {
+        let copy = fs::File::open(copy.join("image")).unwrap();
+        let status = copy.metadata().unwrap();
+        assert_eq!(status.len(), 5 * GIB);
+        // With the blocks around them, and never more: the rest is a hole.
+        let most = islands.len() as u64 * (150_000 + (64 << 10));
+        assert!(status.blocks() * 512 <= most, "{} blocks", status.blocks());
+        assert!(islands.iter().all(|&at| read(&copy, at) == data(at)));
+    }
+    let mut reader = Reader::connect(master.addr()).unwrap();
+    let fid = reader.open(&["image", "data"], 0).unwrap();
+    let got = reader.read(fid, 4 * GIB + 500_001).unwrap();
+    assert_eq!(got, data(4 * GIB + 500_001)[..got.len()]);
+    assert!(!got.is_empty());
 }
 
 #[test]

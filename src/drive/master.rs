@@ -56,8 +56,6 @@ struct MasterFiles {
     sums_wanted: VecDeque<(Slot, u32)>,
     sum: Option<Sum>,
     files: Files<(u32, u32)>,
-    /// For the line that says what is served.
-    addr: String,
 }
 
 /// Serves until the process is ended. `ready` is called once, when clients
@@ -79,6 +77,7 @@ pub(super) fn begin<'w>(
     let addr = listener.local_addr().map_or(String::new(), |a| a.to_string());
     let options = ScanOptions { one_file_system: request.one_file_system, cache: request.cache };
     let scan = Scan::new(&request.path, options.clone()).map_err(|error| error.to_string())?;
+    let place = format!("{} on {addr}", request.path.display());
     let files = MasterFiles {
         path: request.path,
         options,
@@ -88,9 +87,9 @@ pub(super) fn begin<'w>(
         sums_wanted: VecDeque::new(),
         sum: None,
         files: Files::new(),
-        addr,
     };
-    let node = Node::master(MasterOptions { fan_out: request.fan_out, head: request.head });
+    let mut node = Node::master(MasterOptions { fan_out: request.fan_out, head: request.head });
+    node.set_place(place);
     Ok(Loop::new(node, Box::new(files), watch, listener, Instant::now()))
 }
 
@@ -147,14 +146,6 @@ impl MasterFiles {
             inputs.push_back(Input::Note { text, is_warning: true });
         }
         let index = source.index.clone();
-        let text = format!(
-            "serving {}: {} files, {} bytes, on {}, blake3:{}",
-            self.path.display(),
-            index.files_count(),
-            index.bytes_total(),
-            self.addr,
-            source.generation()
-        );
         self.scans_used += 1;
         let scan = self.scans_used;
         self.sources.insert(scan, Rc::new(source));
@@ -162,7 +153,6 @@ impl MasterFiles {
             self.sources.pop_first();
         }
         inputs.push_back(Input::Scanned { index, scan });
-        inputs.push_back(Input::Note { text, is_warning: false });
     }
 
     fn recheck(&mut self, mut recheck: Recheck, inputs: &mut VecDeque<Input<'static>>) {

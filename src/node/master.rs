@@ -69,6 +69,8 @@ impl Group {
 
 pub(super) struct Master {
     options: MasterOptions,
+    /// For the line that says what is served.
+    pub place: String,
     /// The whole tree, once hashed.
     whole: Option<Slot>,
     scan: u32,
@@ -91,6 +93,7 @@ impl Master {
     pub fn new(options: MasterOptions) -> Master {
         Master {
             options,
+            place: String::new(),
             whole: None,
             scan: 0,
             selections: HashMap::new(),
@@ -171,7 +174,13 @@ impl Master {
     /// A generation begins; the one before stays for those who fetch it.
     fn begin(&mut self, common: &mut Common, now_ms: u64, index: Rc<Index>, scan: u32) {
         let origin = Some(Origin { scan, entries: None });
+        let (files, bytes) = (index.files_count(), index.bytes_total());
         let generation = Generation::whole(index, origin);
+        common.effects.push_back(Effect::Say(format!(
+            "serving {}: {files} files, {bytes} bytes, blake3:{}",
+            self.place,
+            generation.digest()
+        )));
         self.scan = scan;
         (self.checked_ms, self.rechecking) = (now_ms, false);
         let same = |slot: &Slot| {
@@ -182,7 +191,7 @@ impl Master {
             self.adopt_scan(common, slot);
             return self.admit_waiting(common);
         }
-        let info = info_text(&generation, self.options.fan_out);
+        let info = info_text(&generation, self.options.fan_out, files, bytes);
         let old = self.whole.take();
         let slot = common.space.add_generation(generation);
         self.whole = Some(slot);
@@ -612,11 +621,7 @@ fn status_line(member: &Member, state: &str, parents: &str) -> String {
     )
 }
 
-fn info_text(generation: &Generation, stripes: u8) -> String {
-    let (files, bytes) = generation
-        .content
-        .as_ref()
-        .map_or((0, 0), |c| (c.index.files_count(), c.index.bytes_total()));
+fn info_text(generation: &Generation, stripes: u8, files: u64, bytes: u64) -> String {
     format!(
         "protocol {}\ngeneration blake3:{}\nindex_bytes {}\npiece_bytes {}\nstripes {stripes}\nfiles {files}\nbytes {bytes}\n",
         talk::VERSION,

@@ -212,6 +212,13 @@ impl Node {
         Node::new(space, Role::Master(Box::new(Master::new(options))))
     }
 
+    /// What a master serves and where, for the line that says so.
+    pub fn set_place(&mut self, place: String) {
+        if let Role::Master(master) = &mut self.role {
+            master.place = place;
+        }
+    }
+
     pub fn fetch(options: FetchOptions, now_ms: u64) -> Node {
         let space = NameSpace::new(false, 0);
         let mut node = Node::new(space, Role::Fetch(Box::new(Fetch::new(options, now_ms))));

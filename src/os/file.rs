@@ -1,7 +1,7 @@
 //! Files by descriptor and name: what `store` asks of Linux.
 //!
-//! Every name here is one component, looked up in an open directory and never
-//! followed when it is a symlink; so whatever stands on disk, a path built
+//! Every name here is one component, or in one place a path of them, looked up in
+//! an open directory and never followed when it is a symlink; so whatever stands on disk, a path built
 //! from these steps cannot leave the directory it began in. Knows no entry, no
 //! index and no policy: which mode, which name and what to do about an error
 //! are its callers' business.
@@ -9,7 +9,7 @@
 
 use nix::dir::{Dir, OwningIter};
 use nix::errno::Errno;
-use nix::fcntl::{self, AtFlags, FallocateFlags, OFlag, PosixFadviseAdvice};
+use nix::fcntl::{self, AtFlags, FallocateFlags, OFlag, OpenHow, PosixFadviseAdvice, ResolveFlag};
 use nix::sys::stat::{self, Mode, UtimensatFlags};
 use nix::sys::time::TimeSpec;
 use nix::unistd::{self, Gid, Uid, UnlinkatFlags, Whence};
@@ -118,6 +118,13 @@ pub fn open_dir_at(dir: &OwnedFd, name: &[u8]) -> Result<OwnedFd, Errno> {
     fcntl::openat(dir, name, DIR_FLAGS | OFlag::O_NOFOLLOW, Mode::empty())
 }
 
+/// The same for a path of several names, none of which may be a symlink
+/// either; since Linux 5.6.
+pub fn open_dir_below(dir: &OwnedFd, path: &[u8]) -> Result<OwnedFd, Errno> {
+    let resolve = ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS;
+    fcntl::openat2(dir, path, OpenHow::new().flags(DIR_FLAGS).resolve(resolve))
+}
+
 /// Not blocking, in case a fifo has taken the file's name meanwhile.
 const FILE_FLAGS: OFlag =
     OFlag::O_NOFOLLOW.union(OFlag::O_CLOEXEC).union(OFlag::O_NONBLOCK).union(OFlag::O_NOCTTY);
@@ -130,10 +137,10 @@ pub fn open_file_rw_at(dir: &OwnedFd, name: &[u8]) -> Result<File, Errno> {
     fcntl::openat(dir, name, FILE_FLAGS | OFlag::O_RDWR, Mode::empty()).map(File::from)
 }
 
-/// A new file that only its owner may open.
-pub fn create_file_at(dir: &OwnedFd, name: &[u8]) -> Result<File, Errno> {
+/// A new file; the umask applies.
+pub fn create_file_at(dir: &OwnedFd, name: &[u8], mode: u32) -> Result<File, Errno> {
     let flags = FILE_FLAGS | OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_EXCL;
-    fcntl::openat(dir, name, flags, Mode::S_IRUSR | Mode::S_IWUSR).map(File::from)
+    fcntl::openat(dir, name, flags, Mode::from_bits_truncate(mode)).map(File::from)
 }
 
 /// A new directory; the umask applies.

@@ -65,7 +65,9 @@ impl IndexPieces {
             Vec::new()
         };
         let index_len = bytes.len() as u64;
-        IndexPieces { generation: Digest::of(bytes), index_len, piece_len, list }
+        let whole = digest::of_list(&list, index_len, piece_len);
+        let generation = whole.unwrap_or_else(|| Digest::of(bytes));
+        IndexPieces { generation, index_len, piece_len, list }
     }
 
     /// For an index to be fetched: takes the list only when it is right.

@@ -87,6 +87,8 @@ pub struct Transfer {
     parents: Vec<ParentState>,
     /// What a piece takes from asking to arriving, smoothed.
     latency_ms: u64,
+    /// Pieces that were asked of one parent can be asked of others again.
+    is_freed: bool,
 }
 
 impl Transfer {
@@ -101,6 +103,7 @@ impl Transfer {
             orphan_since_ms: vec![None; stripes as usize],
             parents: Vec::new(),
             latency_ms: 0,
+            is_freed: false,
         }
     }
 
@@ -186,7 +189,7 @@ impl Transfer {
         let Some(at) = self.parents.iter().position(|p| p.key == key) else { return };
         let parent = self.parents.swap_remove(at);
         for asked in parent.asked {
-            self.unask(asked.piece);
+            self.free(asked.piece);
         }
         for feeder in &mut self.feeders {
             if *feeder == Some(key) {
@@ -208,6 +211,18 @@ impl Transfer {
             *state -= 1;
         }
         self.cursors[stripe] = self.cursors[stripe].min(piece);
+    }
+
+    /// As `unask`, of a piece that the parent does not bring.
+    fn free(&mut self, piece: u32) {
+        self.unask(piece);
+        self.is_freed = true;
+    }
+
+    /// Whether, since the last look, others may have something to be asked for
+    /// that they were not before.
+    pub fn take_freed(&mut self) -> bool {
+        std::mem::take(&mut self.is_freed)
     }
 
     fn parent(&self, key: Key) -> Option<usize> {
@@ -252,7 +267,7 @@ impl Transfer {
         if let Some(at) = self.parent(key) {
             self.parents[at].asked.retain(|a| a.piece != piece);
             self.parents[at].refused.insert(piece, ());
-            self.unask(piece);
+            self.free(piece);
         }
     }
 
@@ -264,7 +279,7 @@ impl Transfer {
         let Some(place) = parent.asked.iter().position(|a| a.piece == piece) else { return };
         parent.asked.swap_remove(place);
         parent.absent_until_ms[stripe] = now_ms + ABSENT_MS;
-        self.unask(piece);
+        self.free(piece);
     }
 
     /// The piece to ask of this parent now, if any; noted as asked.
@@ -325,10 +340,11 @@ impl Transfer {
         at: usize,
         wanted: impl Fn(&Transfer, usize) -> bool,
     ) -> Option<u32> {
-        let stripes = (0..self.stripes as usize).filter(|&s| wanted(self, s));
-        let stripes: Vec<usize> = stripes.collect();
         let mut best: Option<u32> = None;
-        for stripe in stripes {
+        for stripe in 0..self.stripes as usize {
+            if !wanted(self, stripe) {
+                continue;
+            }
             let mut piece = self.advance(stripe);
             // Skips what this parent refused; the cursor stays for others.
             while (piece as usize) < self.state.len()
@@ -503,8 +519,10 @@ mod tests {
         t.note_orphans(0);
         let now_ms = ORPHAN_MS;
         assert_eq!(asks(&mut t, 1, now_ms).len(), WINDOW + HELP_WINDOW);
+        assert!(t.take_freed() && !t.take_freed(), "what the lost one was asked for");
         t.absent(Key(1), 0, now_ms);
         t.absent(Key(1), 2, now_ms);
+        assert!(t.take_freed(), "a feeder that came meanwhile can be asked");
         assert_eq!(asks(&mut t, 1, now_ms + ABSENT_MS - 1), Vec::<u32>::new());
         assert_eq!(asks(&mut t, 1, now_ms + ABSENT_MS), vec![0, 2]);
         t.absent(Key(1), 0, now_ms + ABSENT_MS);

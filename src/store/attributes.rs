@@ -1,25 +1,73 @@
 //! Owner, mode and time of what is put in place: which, and in what order.
+//!
+//! Small files are many: one is made with its final mode where that can be,
+//! and is not looked at when those before it in its directory tell what it is.
 
 use super::dest::DestOptions;
 use crate::os::file::{self, Status};
 use crate::spread::index::{Entry, Kind};
 use nix::errno::Errno;
+use std::fs::File;
 use std::os::fd::BorrowedFd;
 
 const SETUID: u32 = 0o4000;
 const SETGID: u32 = 0o2000;
+
+/// What a file is made with until it is whole: only its owner may open it.
+pub const MODE_IN_PART: u32 = 0o600;
 
 /// The rules of one destination.
 pub struct Attributes {
     pub keep_modes: bool,
     pub keep_owners: bool,
     pub umask: u32,
+    newest: Option<Newest>,
+}
+
+/// A file that was made: another one made with this mode in this directory
+/// has the same owner and mode, whatever the directory hands down.
+struct Newest {
+    dir: u32,
+    mode: u32,
+    status: Status,
 }
 
 impl Attributes {
     pub fn new(options: &DestOptions) -> Attributes {
         let (keep_modes, keep_owners) = (options.keep_modes, options.keep_owners);
-        Attributes { keep_modes, keep_owners, umask: file::umask() }
+        Attributes { keep_modes, keep_owners, umask: file::umask(), newest: None }
+    }
+
+    /// The mode to make a small file with: its final one if it will belong to
+    /// whom it is to belong, so that nobody may read it who may not later.
+    pub fn mode_of_new(&self, entry: &Entry) -> u32 {
+        let now = match &self.newest {
+            Some(newest) if newest.dir == entry.parent => newest.status,
+            _ => return MODE_IN_PART,
+        };
+        let owner = self.owner(entry, &now);
+        let mode = self.mode(entry, &now, owner, true);
+        let plain = mode & !0o777 == 0 && mode & self.umask == 0;
+        if plain && owner == (now.uid, now.gid) { mode } else { MODE_IN_PART }
+    }
+
+    /// What a file is that was made with this mode and has its bytes.
+    pub fn status_of_new(
+        &mut self,
+        entry: &Entry,
+        mode: u32,
+        file: &File,
+    ) -> Result<Status, Errno> {
+        match &self.newest {
+            Some(newest) if (newest.dir, newest.mode) == (entry.parent, mode) => Ok(newest.status),
+            _ => {
+                let mut status = file::stat_file(file)?;
+                // The next one's time is another: one that no file has.
+                status.mtime_ns = u32::MAX;
+                self.newest = Some(Newest { dir: entry.parent, mode, status });
+                Ok(status)
+            }
+        }
     }
 
     /// The mode that an entry gets when it belongs to this user and group.

@@ -39,16 +39,17 @@ pub struct Known {
     pub digest: Digest,
     pub sparse: bool,
     pub list: Box<[Digest]>,
+    /// Asked for or added in this run: to be written back.
+    pub used: bool,
 }
 
 pub struct Cache {
     path: PathBuf,
     piece_len: u32,
-    /// From disk.
-    old: HashMap<Key, Known>,
-    /// Asked for or added in this run: what is written back.
-    new: HashMap<Key, Known>,
-    /// What is on disk is not the same as `new`.
+    known: HashMap<Key, Known>,
+    /// How many of these were read from disk and not asked for yet.
+    unused: usize,
+    /// Something was added that is not on disk.
     changed: bool,
 }
 
@@ -93,15 +94,16 @@ impl Cache {
     /// second value says why.
     pub fn load(path: &Path, piece_len: u32) -> (Cache, Option<String>) {
         let path: PathBuf = path.into();
-        let (old, trouble) = match read(&path) {
+        let (known, trouble) = match read(&path) {
             Ok(bytes) => match decode(&bytes, piece_len) {
-                Some(old) => (old, None),
+                Some(known) => (known, None),
                 None => (HashMap::new(), Some("is damaged or of another version".into())),
             },
             Err(error) if error.kind() == io::ErrorKind::NotFound => (HashMap::new(), None),
             Err(error) => (HashMap::new(), Some(error.to_string())),
         };
-        (Cache { path, piece_len, old, new: HashMap::new(), changed: false }, trouble)
+        let unused = known.len();
+        (Cache { path, piece_len, known, unused, changed: false }, trouble)
     }
 
     pub fn path(&self) -> &Path {
@@ -109,10 +111,9 @@ impl Cache {
     }
 
     pub fn get(&mut self, key: &Key) -> Option<&Known> {
-        if let Some(known) = self.old.remove(key) {
-            self.new.insert(*key, known);
-        }
-        self.new.get(key)
+        let known = self.known.get_mut(key)?;
+        self.unused -= usize::from(!std::mem::replace(&mut known.used, true));
+        Some(known)
     }
 
     /// `now_s` is the time at which the file was last seen to be unchanged.
@@ -120,16 +121,16 @@ impl Cache {
         let touched_s = key.mtime_s.max(key.ctime_s);
         if touched_s.saturating_add(SETTLED_AFTER_S) <= now_s {
             self.changed = true;
-            self.new.insert(key, known);
+            self.known.insert(key, known);
         }
     }
 
     /// Writes what was asked for and added, and nothing else; whole or not at all.
     pub fn save(&mut self) -> io::Result<()> {
-        if !self.changed && self.old.is_empty() {
+        if !self.changed && self.unused == 0 {
             return Ok(());
         }
-        let bytes = encode(&self.new, self.piece_len);
+        let bytes = encode(&self.known, self.piece_len);
         let mut temporary = self.path.clone().into_os_string();
         temporary.push(format!(".{}", std::process::id()));
         // Not synced: what a crash cuts short is noticed when it is read.
@@ -153,7 +154,7 @@ fn encode(known: &HashMap<Key, Known>, piece_len: u32) -> Vec<u8> {
     let mut out = Vec::with_capacity(64 + known.len() * (RECORD_LEN_MIN + 8));
     out.extend_from_slice(MAGIC);
     out.extend_from_slice(&piece_len.to_le_bytes());
-    for (key, known) in known {
+    for (key, known) in known.iter().filter(|(_, known)| known.used) {
         key.encode(&mut out);
         out.push(u8::from(known.sparse));
         out.extend_from_slice(&known.digest.0);
@@ -192,7 +193,8 @@ fn decode(bytes: &[u8], piece_len: u32) -> Option<HashMap<Key, Known>> {
         if !right {
             return None;
         }
-        known.insert(key, Known { digest, sparse: record[Key::LEN] == 1, list });
+        let sparse = record[Key::LEN] == 1;
+        known.insert(key, Known { digest, sparse, list, used: false });
         rest = after;
     }
     Some(known)
@@ -214,11 +216,11 @@ mod tests {
         let data = vec![7; 10_000];
         let piece = |(i, c)| digest::of_piece(i as u64 * u64::from(P), c);
         let list = data.chunks(P as usize).enumerate().map(piece).collect();
-        Known { digest: Digest::of(&data), sparse: true, list }
+        Known { digest: Digest::of(&data), sparse: true, list, used: true }
     }
 
     fn small() -> Known {
-        Known { digest: Digest::of(b"x"), sparse: false, list: Box::default() }
+        Known { digest: Digest::of(b"x"), sparse: false, list: Box::default(), used: true }
     }
 
     #[test]
@@ -245,7 +247,10 @@ mod tests {
     fn damage_anywhere_makes_the_cache_empty() {
         let known = HashMap::from([(key(1, 10_000), large()), (key(2, 1), small())]);
         let bytes = encode(&known, P);
-        assert_eq!(decode(&bytes, P), Some(known));
+        let mut again = decode(&bytes, P).unwrap();
+        assert!(again.values().all(|known| !known.used));
+        again.values_mut().for_each(|known| known.used = true);
+        assert_eq!(again, known);
         assert_eq!(decode(&bytes, 2 * P), None, "another piece length");
         for at in 0..bytes.len() {
             assert_eq!(decode(&bytes[..at], P), None, "{at} bytes");

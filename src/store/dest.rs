@@ -4,6 +4,7 @@
 //! into it and gives a `Filling`, which does the work. Nothing is created
 //! before that, not even the directory.
 
+use super::attributes::MODE_IN_PART;
 use super::filling::Filling;
 use super::name;
 use crate::os::file;
@@ -111,7 +112,7 @@ impl Dest {
             }
         };
         if made {
-            let mark = file::create_file_at(&root, name::ROOT_MADE);
+            let mark = file::create_file_at(&root, name::ROOT_MADE, MODE_IN_PART);
             mark.map_err(|cause| self.failed("write into", cause))?;
         }
         self.root = Some(root.clone());

@@ -10,7 +10,7 @@
 //! unless it holds no whole piece. Nothing is synced to the medium on the way:
 //! `sync` at the end does it for those who need it.
 
-use super::attributes::Attributes;
+use super::attributes::{Attributes, MODE_IN_PART};
 use super::check::Check;
 use super::dest::{DestError, DestOptions, path_of};
 use super::dirs::Dirs;
@@ -286,17 +286,43 @@ impl Filling {
         extent: Extent,
         bytes: &[u8],
     ) -> Result<bool, DestError> {
+        let entry = extent.entry;
+        let is_new = self.states[entry as usize] == State::None;
+        if is_new && !self.is_large(entry) && self.sha256.is_none() {
+            return self.place_small(piece, extent, bytes).map(|()| true);
+        }
         self.write(extent, bytes)?;
         self.mark_had(piece, extent);
-        self.complete(extent.entry)
+        self.complete(entry)
+    }
+
+    /// Makes a file, writes all of it and puts it in place.
+    fn place_small(&mut self, piece: u32, extent: Extent, bytes: &[u8]) -> Result<(), DestError> {
+        let entry = extent.entry;
+        let dir = self.parent(entry)?;
+        let name = name::temporary(&self.index, entry);
+        let mode = self.attributes.mode_of_new(self.entry(entry));
+        let file = self.make_temporary(entry, &dir, &name, mode)?;
+        self.write_to(&file, extent, bytes)?;
+        self.mark_had(piece, extent);
+        let status =
+            self.attributes.status_of_new(&self.index.entries[entry as usize], mode, &file);
+        self.dress(entry, &file, status)?;
+        self.rename(entry, &name, &dir)?;
+        self.states[entry as usize] = State::Whole;
+        Ok(())
     }
 
     /// Writes verified bytes into a file's temporary one.
     pub(super) fn write(&mut self, extent: Extent, bytes: &[u8]) -> Result<(), DestError> {
         let file = self.temporary(extent.entry)?;
+        self.write_to(&file, extent, bytes)
+    }
+
+    fn write_to(&self, file: &File, extent: Extent, bytes: &[u8]) -> Result<(), DestError> {
         let new = self.states[extent.entry as usize] == State::Made;
         let written = match self.entry(extent.entry).sparse {
-            true => write_around_holes(&file, extent.offset, bytes, new),
+            true => write_around_holes(file, extent.offset, bytes, new),
             false => file.write_all_at(bytes, extent.offset),
         };
         written.map_err(|error| self.failed("write", extent.entry, file::errno(&error)))
@@ -310,7 +336,7 @@ impl Filling {
         let dir = self.parent(entry)?;
         let name = name::temporary(&self.index, entry);
         let file = match self.states[entry as usize] {
-            State::None => self.make_temporary(entry, &dir, &name)?,
+            State::None => self.make_temporary(entry, &dir, &name, MODE_IN_PART)?,
             _ => file::open_file_rw_at(&dir, &name).map_err(|c| self.failed("reopen", entry, c))?,
         };
         let file = Rc::new(file);
@@ -323,12 +349,13 @@ impl Filling {
         entry: u32,
         dir: &OwnedFd,
         name: &[u8],
+        mode: u32,
     ) -> Result<File, DestError> {
-        let mut created = file::create_file_at(dir, name);
+        let mut created = file::create_file_at(dir, name, mode);
         if created.as_ref().err() == Some(&Errno::EEXIST) {
             // What is there was refused by the check, or is newer than it.
             let removed = file::unlink_at(dir, name);
-            created = removed.and_then(|()| file::create_file_at(dir, name));
+            created = removed.and_then(|()| file::create_file_at(dir, name, mode));
         }
         let file = created.map_err(|cause| self.failed("make a file for", entry, cause))?;
         let size = self.entry(entry).size;
@@ -396,20 +423,33 @@ impl Filling {
 
     pub(super) fn put_in_place(&mut self, entry: u32) -> Result<(), DestError> {
         let file = self.temporary(entry)?;
-        let status = file::stat_file(&file).map_err(|c| self.failed("look at", entry, c))?;
-        self.attributes
-            .set(file.as_fd(), self.entry(entry), &status, true)
-            .map_err(|cause| self.failed("set owner, mode or time of", entry, cause))?;
+        self.dress(entry, &file, file::stat_file(&file))?;
         let dir = self.parent(entry)?;
-        self.rename(entry, &dir)?;
+        self.rename(entry, &name::temporary(&self.index, entry), &dir)?;
         self.states[entry as usize] = State::Whole;
         Ok(())
     }
 
+    /// Owner, mode and time.
+    fn dress(
+        &self,
+        entry: u32,
+        file: &File,
+        status: Result<Status, Errno>,
+    ) -> Result<(), DestError> {
+        let status = status.map_err(|cause| self.failed("look at", entry, cause))?;
+        let set = self.attributes.set(file.as_fd(), self.entry(entry), &status, true);
+        set.map_err(|cause| self.failed("set owner, mode or time of", entry, cause))
+    }
+
     /// Gives a temporary file, symlink or link its final name.
-    pub(super) fn rename(&self, entry: u32, dir: &OwnedFd) -> Result<(), DestError> {
-        let temporary = name::temporary(&self.index, entry);
-        match file::rename_at(dir, &temporary, &self.entry(entry).name) {
+    pub(super) fn rename(
+        &self,
+        entry: u32,
+        temporary: &[u8],
+        dir: &OwnedFd,
+    ) -> Result<(), DestError> {
+        match file::rename_at(dir, temporary, &self.entry(entry).name) {
             Err(Errno::EISDIR) => Err(DestError::DirInTheWay(self.path(entry))),
             done => done.map_err(|cause| self.failed("put in place", entry, cause)),
         }

@@ -203,7 +203,7 @@ impl Filling {
             .map_err(failed)?;
         let new = file::stat_at(dir, &temporary).map_err(failed)?;
         self.mend_symlink(entry, dir, &temporary, &new).map_err(failed)?;
-        self.rename(entry, dir)
+        self.rename(entry, &temporary, dir)
     }
 
     fn mend_symlink(
@@ -244,7 +244,7 @@ impl Filling {
         let temporary = name::temporary(&self.index, entry);
         replacing(dir, &temporary, || file::link_at(&target_dir, target_name, dir, &temporary))
             .map_err(failed)?;
-        self.rename(entry, dir)
+        self.rename(entry, &temporary, dir)
     }
 
     /// Only a directory that was there can hold remains.

@@ -10,6 +10,10 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
+/// Hashed at once, and a piece at least: what is read is still in the
+/// processor's cache when it is hashed.
+const HASH_LEN: u64 = 256 * 1024;
+
 /// Reads a file's bytes piece by piece, without reading its holes. The default
 /// has no room for any.
 #[derive(Default)]
@@ -95,7 +99,8 @@ impl Hashing {
 
     /// Hashes the next bytes and says how many. None are left when it is 0.
     pub fn step(&mut self, reader: &mut Reader) -> io::Result<u64> {
-        let len = (self.size - self.offset).min(READ_LEN as u64) as usize;
+        let most = HASH_LEN.max(u64::from(self.piece_len));
+        let len = (self.size - self.offset).min(most) as usize;
         let bytes = reader.read(&self.file, self.offset, len, self.holes.as_mut())?;
         if self.size <= u64::from(self.piece_len) {
             self.only = Digest::of(bytes);

@@ -14,6 +14,7 @@ const PREFIX: &[u8] = b".xget-";
 const SUFFIX: &[u8] = b".part";
 /// Hexadecimal digits between them.
 const MARK_LEN: usize = 16;
+const HEX: &[u8; 16] = b"0123456789abcdef";
 
 /// The name in the root that the name space keeps for itself.
 pub const RESERVED: &[u8] = b".xget";
@@ -22,8 +23,12 @@ pub const RESERVED: &[u8] = b".xget";
 pub fn temporary(index: &Index, entry: u32) -> Vec<u8> {
     let mut seed = index.entries[entry as usize].digest.0.to_vec();
     seed.extend_from_slice(&index.path(entry));
-    let mark = Digest::of(&seed).to_string();
-    [PREFIX, &mark.as_bytes()[..MARK_LEN], SUFFIX].concat()
+    let mark = Digest::of(&seed).0;
+    let digit = |at: usize| HEX[usize::from(mark[at / 2] >> (4 * (1 - at % 2)) & 0xf)];
+    let mut name = PREFIX.to_vec();
+    name.extend((0..MARK_LEN).map(digit));
+    name.extend_from_slice(SUFFIX);
+    name
 }
 
 /// Whether a name has the form of a temporary one.

@@ -256,7 +256,8 @@ impl Scan {
         self.lists.extend_from_slice(&hashed.list);
         if let Some(cache) = &mut self.cache {
             let (digest, sparse, list) = (hashed.digest, entry.sparse, hashed.list.into());
-            cache.put(Key::of(&open.before), Known { digest, sparse, list }, now_s());
+            let known = Known { digest, sparse, list, used: true };
+            cache.put(Key::of(&open.before), known, now_s());
         }
         Ok(())
     }

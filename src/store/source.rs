@@ -10,7 +10,6 @@ use super::recheck::Recheck;
 use super::sha256::Sum;
 use super::walk::{Place, Seen};
 use crate::os::file::{self, Status};
-use crate::spread::digest::Digest;
 use crate::spread::index::{Index, Kind};
 use nix::errno::Errno;
 use std::cell::RefCell;
@@ -72,11 +71,6 @@ impl Source {
     ) -> Source {
         let (index, dirs) = (Rc::new(index), RefCell::new(dirs));
         Source { index, notes, notes_left_out, place, seen, dirs }
-    }
-
-    /// The name of the generation: the digest of its index.
-    pub fn generation(&self) -> Digest {
-        Digest::of(&self.index.encode())
     }
 
     /// Opens a file for serving.

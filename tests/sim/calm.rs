@@ -15,7 +15,7 @@ pub fn at_once(setup: Setup) -> Report {
 #[test]
 fn equal_links_at_once() {
     // The fill of the trees is a larger part of the few pieces here than of
-    // anything real: see `tables`.
+    // anything real: see `table`.
     for (nodes, times) in [(1, 1.02), (2, 1.2), (5, 1.3), (31, 1.3), (100, 1.35)] {
         let report = at_once(Setup { nodes, seed: u64::from(nodes), ..Setup::default() });
         println!("{}", report.summary());

@@ -8,12 +8,14 @@
 #![allow(clippy::print_stdout)] // what a run looked like
 
 mod calm;
+mod chart;
 mod clock;
 mod content;
 mod faults;
+mod goals;
 mod host;
 mod network;
 mod report;
 mod scenario;
-mod tables;
+mod table;
 mod world;

@@ -2,7 +2,7 @@
 //! line: `nodes=1000 pieces=400 crash=10`.
 //!
 //! Knows what each word does to a world; refuses to judge the outcome, which
-//! is up to `calm`, `faults` and `tables`.
+//! is up to `calm`, `faults` and `table`.
 
 use crate::clock::Fault;
 use crate::host::State;
@@ -166,7 +166,7 @@ impl Scenario {
     pub fn run(&self) -> Outcome {
         let mut world = self.world();
         let wire_ms = world.wire_ms();
-        let limit_ms = 60 * wire_ms + 600_000;
+        let limit_ms = 20 * wire_ms + 120_000;
         let step_ms = (wire_ms / 50).max(1);
         let mut course = Vec::new();
         let mut depth = 0;
@@ -297,6 +297,10 @@ impl Outcome {
         }
     }
 
+    pub fn messages_per_node(&self) -> f64 {
+        self.report.control_messages as f64 / self.report.clients.len() as f64
+    }
+
     /// One line for those who look at many.
     pub fn line(&self) -> String {
         let nodes = self.report.clients.len() as f64;
@@ -309,7 +313,7 @@ impl Outcome {
             self.depth,
             self.report.copies,
             self.report.received,
-            self.report.control_messages as f64 / nodes,
+            self.messages_per_node(),
             self.report.control_bytes as f64 / nodes,
             self.failed,
             self.survivors,

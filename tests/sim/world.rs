@@ -377,17 +377,8 @@ impl World {
         }
     }
 
-    /// How far below the master a host stands in a stripe.
-    pub fn level(&self, host: u32, stripe: usize) -> u32 {
-        let (mut at, mut level) = (host, 0);
-        while at != 0 && level < 1000 {
-            at = self.hosts[at as usize].parents.get(stripe).copied().unwrap_or(0);
-            level += 1;
-        }
-        level
-    }
-
-    /// The same, unless one of those above it is no more.
+    /// How far below the master a host stands in a stripe, unless one of those
+    /// above it is no more.
     pub fn level_among_the_living(&self, host: u32, stripe: usize) -> Option<u32> {
         let (mut at, mut level) = (host, 0);
         while at != 0 {

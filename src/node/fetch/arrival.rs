@@ -138,7 +138,7 @@ impl Fetch {
         }
         let map = PieceMap::new(generation.head.clone(), &index);
         self.transfer.extend(map.count());
-        self.tally.total_bytes = index.bytes_total();
+        (self.files, self.tally.total_bytes) = (index.files_count(), index.bytes_total());
         self.name_the_absent(common, &index);
         let content = Rc::new(Content { index: Rc::new(index), map: Rc::new(map) });
         common.space.set_content(slot, content.clone());

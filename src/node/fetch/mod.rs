@@ -156,6 +156,8 @@ pub(super) struct Fetch {
     transfer: Transfer,
     slot: Option<Slot>,
     content: Option<Rc<Content>>,
+    /// Counted once: progress is asked for in every turn.
+    files: u64,
     tally: Tally,
     failures: Vec<Failure>,
     /// The master was told to give our children to others.
@@ -183,6 +185,7 @@ impl Fetch {
             transfer: Transfer::new(1),
             slot: None,
             content: None,
+            files: 0,
             tally: Tally::default(),
             failures: Vec::new(),
             is_withdrawn: false,
@@ -223,10 +226,9 @@ impl Fetch {
             Phase::Over => "done",
         };
         let head = self.content.as_ref().map(|c| c.map.head().generation);
-        let files = self.content.as_ref().map_or(0, |c| c.index.files_count());
         Progress {
             tally: self.tally,
-            files,
+            files: self.files,
             phase,
             hashing: self.desk.hashing,
             generation: head,
@@ -281,6 +283,11 @@ impl Fetch {
             Input::Fatal { failure } => self.fail(common, failure),
             Input::Tick => self.tick(common, now_ms),
             _ => {}
+        }
+        if self.transfer.take_freed() && !self.is_settled() {
+            for conn in self.links.keys().collect::<Vec<_>>() {
+                self.fill(common, now_ms, conn);
+            }
         }
     }
 

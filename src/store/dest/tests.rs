@@ -660,7 +660,7 @@ fn a_tree_as_deep_as_an_index_is_copied() {
         file::make_dir_at(&at, b"d", 0o700).unwrap();
         at = file::open_dir_at(&at, b"d").unwrap();
     }
-    file::create_file_at(&at, b"f").unwrap().write_all_at(b"deep", 0).unwrap();
+    file::create_file_at(&at, b"f", 0o600).unwrap().write_all_at(b"deep", 0).unwrap();
     let to = Dir::new();
     let fetch = fetch(from.path(), to.path(), faithful());
     assert_eq!(fetch.errors(), [""; 0]);
