@@ -73,6 +73,9 @@ pub(super) struct Link {
     heard_ms: u64,
     probed_ms: Option<u64>,
     answer_ms: u64,
+    /// When the first part of the frame that is under way came.
+    part_since_ms: Option<u64>,
+    busy_ms: u64,
     pieces: Fid,
     /// Opened when help is first wanted.
     held: Option<Fid>,
@@ -95,6 +98,8 @@ impl Link {
             heard_ms: now_ms,
             probed_ms: None,
             answer_ms: 0,
+            part_since_ms: None,
+            busy_ms: 0,
             pieces,
             held: None,
             list: None,
@@ -120,6 +125,18 @@ impl Link {
         let answer_ms = self.probed_ms.map_or(0, |probed_ms| now_ms - probed_ms);
         self.answer_ms = self.answer_ms.max(answer_ms);
         (self.heard_ms, self.probed_ms) = (now_ms, None);
+    }
+
+    /// A part of a frame came.
+    pub fn heard_part(&mut self, now_ms: u64) {
+        self.heard(now_ms);
+        self.part_since_ms.get_or_insert(now_ms);
+    }
+
+    /// How long frames were under way in all, from their first part to the
+    /// last: who waits himself sends each in one go, and then nothing.
+    pub fn busy_ms(&self, now_ms: u64) -> u64 {
+        self.busy_ms + self.part_since_ms.map_or(0, |since_ms| now_ms - since_ms)
     }
 
     /// The longest that a probe took to be answered since this was last asked.
@@ -168,6 +185,8 @@ impl Link {
     /// Why the link is of no more use, else what came.
     pub fn frame<'a>(&mut self, now_ms: u64, frame: Frame<'a>) -> Result<Got<'a>, String> {
         self.heard(now_ms);
+        self.busy_ms = self.busy_ms(now_ms);
+        self.part_since_ms = None;
         let event = self.client.handle_frame(frame).map_err(|broken| broken.to_string())?;
         match event {
             Some(Event::Opened { token: PIECES, .. }) => self.state = State::Open,

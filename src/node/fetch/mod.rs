@@ -124,12 +124,14 @@ enum Phase {
     Over,
 }
 
-/// Since when a stripe lags, and how much was missing then: of it, of all.
+/// Since when a stripe lags; how much was missing then, of it and of all, and
+/// how long its feeder's link had been busy.
 #[derive(Clone, Copy, Debug)]
 struct Lag {
     since_ms: u64,
     missing: u32,
     missing_all: u32,
+    busy_ms: u64,
 }
 
 pub(super) struct Fetch {
