@@ -491,7 +491,7 @@ impl Master {
                 None => return,
             },
         };
-        if complaint != Complaint::Slow
+        if !matches!(complaint, Complaint::Slow | Complaint::Narrow)
             && let Source::Node(addr) = source
         {
             let text = format!(
@@ -508,6 +508,7 @@ impl Master {
                 Complaint::Lost | Complaint::Refused => route::Complaint::Lost,
                 Complaint::Frozen => route::Complaint::Frozen,
                 Complaint::Slow => route::Complaint::Slow,
+                Complaint::Narrow => route::Complaint::Narrow,
                 Complaint::Wrong => route::Complaint::WrongBytes,
             };
             let verdict = group.forest.replace(id, stripe, accused, why, now_ms);

@@ -19,18 +19,21 @@ pub enum Complaint {
     Lost,
     /// Connected, and does not answer a probe.
     Frozen,
-    /// Answers, and is behind the others.
+    /// Answers, and gives nothing.
     Slow,
+    /// Sends all the time, and less than half of what others bring.
+    Narrow,
     /// Sent bytes that are not what the digest says.
     Wrong,
     /// Does not hold what it should, or errs.
     Refused,
 }
 
-const COMPLAINTS: [(Complaint, &str); 5] = [
+const COMPLAINTS: [(Complaint, &str); 6] = [
     (Complaint::Lost, "lost"),
     (Complaint::Frozen, "frozen"),
     (Complaint::Slow, "slow"),
+    (Complaint::Narrow, "narrow"),
     (Complaint::Wrong, "wrong"),
     (Complaint::Refused, "refused"),
 ];

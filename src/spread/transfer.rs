@@ -3,15 +3,17 @@
 //! Knows pieces by number, parents by key, and who asked for what. Refuses to
 //! know connections, fids and bytes. Pieces of a stripe are asked in order of
 //! its parent; a parent's own stripes come first, then stripes that nobody
-//! feeds, those that lag when its own are through, and at the very end what
-//! others have kept us waiting for. Before that help for a stripe that lags
-//! only takes from another: links are full, and all below would lag as well.
+//! feeds, its share of those that lag when its own are through, and at the very
+//! end what others have kept us waiting for. Before that help for a stripe that
+//! lags only takes from another: links are full, and all below would lag as well.
 //!
 //! Only the feeder of a stripe is sure to have its pieces earlier than we do:
 //! feeders form a tree. Another parent may itself wait for us, or for somebody
-//! who does. So only the feeder is asked to hold a request until it can answer;
-//! whoever helps gives what it has, or says at once that it has not, and is
-//! left alone for a while.
+//! who does. So only the feeder is asked to hold a request until it can answer,
+//! and at the end who is dealt a share, because its own feeder is asked for the
+//! same; what waits too long there is asked of the stripe's feeder again.
+//! Whoever else helps gives what it has, or says at once that it has not, and
+//! is left alone for a while.
 
 use crate::table::Table;
 
@@ -21,7 +23,7 @@ pub const WINDOW: usize = 8;
 /// Pieces asked of one parent beyond that, for stripes that are not its own.
 pub const HELP_WINDOW: usize = 4;
 /// A stripe lags when it misses this many pieces more than the best one.
-const LAG_MAX: u32 = 3 * WINDOW as u32;
+const LAG_MAX: u32 = WINDOW as u32;
 /// A stripe without a feeder is asked of others when the master has had this
 /// long to name one: mostly it takes a round trip.
 const ORPHAN_MS: u64 = 250;
@@ -31,6 +33,9 @@ const ORPHAN_MS: u64 = 250;
 const ENDGAME_MS_MIN: u64 = 500;
 const ENDGAME_MS_MAX: u64 = 2_000;
 const ENDGAME_FACTOR: u64 = 3;
+/// A piece that is asked of one parent is asked of a second before it is late
+/// where this many are missing of the last stripe.
+const TWICE_MIN: u32 = 4;
 /// Most parents asked for one piece at once.
 const ASKED_MAX: u8 = 3;
 /// A helper that had not a piece of a stripe is not asked for that stripe again
@@ -292,9 +297,16 @@ impl Transfer {
             own = self.overdue(at, now_ms, true);
             own = own.or_else(|| self.lowest_unasked(at, |t, s| t.feeders[s] == Some(key)));
         }
+        if own.is_none() && asked < WINDOW {
+            own = self.next_share(at, 0);
+        }
         let mut found = own;
         if found.is_none() && asked < WINDOW + HELP_WINDOW {
             found = self.next_help(at, now_ms);
+        }
+        if found.is_none() && asked < WINDOW {
+            own = self.next_share(at, 1);
+            found = own;
         }
         if found.is_none() && asked < WINDOW {
             found = self.overdue(at, now_ms, false);
@@ -313,12 +325,53 @@ impl Transfer {
         (is_all && asked.is_empty() && refused.is_empty()).then_some(0)
     }
 
+    /// What is left of other stripes when those of this parent are through: it
+    /// is dealt out over the trees of all stripes, row by row, as the whole was.
+    /// The parent asks its own parent for the same. What was asked of the
+    /// stripe's feeder already is asked of this one as well, the last of it
+    /// first, when there is much of it.
+    fn next_share(&self, at: usize, times: u8) -> Option<u32> {
+        let ParentState { key, ref asked, ref refused, .. } = self.parents[at];
+        if !self.is_through(at) {
+            return None;
+        }
+        let least = if times == 0 { 1 } else { TWICE_MIN };
+        let fits = |p: &u32| {
+            self.state[*p as usize] == times
+                && !refused.contains_key(p)
+                && !asked.iter().any(|mine| mine.piece == *p)
+        };
+        let own = (0..self.stripes).filter(|&s| self.feeders[s as usize] == Some(key));
+        own.flat_map(|own| {
+            let lagging = (0..self.stripes).filter(|&s| self.missing[s as usize] >= least);
+            lagging.map(move |stripe| self.share(stripe, own).filter(fits))
+        })
+        .find_map(|mut share| if times == 0 { share.next() } else { share.last() })
+    }
+
+    /// The pieces of a stripe that fall to the tree of stripe `own`: of every
+    /// row, which is one piece of each stripe, the next tree's.
+    fn share(&self, stripe: u32, own: u32) -> impl Iterator<Item = u32> {
+        let asked = self.parents.iter().flat_map(|p| &p.asked).map(|a| a.piece);
+        let asked = asked.filter(|p| p % self.stripes == stripe).min();
+        let first = asked.unwrap_or(u32::MAX).min(self.cursors[stripe as usize]) / self.stripes;
+        let skip = (own + self.stripes - first % self.stripes) % self.stripes;
+        let step = self.stripes * self.stripes;
+        let first = (first + skip) * self.stripes + stripe;
+        (first..self.state.len() as u32).step_by(step as usize)
+    }
+
+    fn is_through(&self, at: usize) -> bool {
+        let key = self.parents[at].key;
+        let own = (0..self.missing.len()).filter(|&s| self.feeders[s] == Some(key));
+        own.map(|s| self.missing[s]).max() == Some(0)
+    }
+
     /// Of a stripe that is not its own: one without a feeder, one that lags,
     /// or any when its own are through.
     fn next_help(&mut self, at: usize, now_ms: u64) -> Option<u32> {
         let ParentState { key, is_last_resort: reserved, .. } = self.parents[at];
-        let own = (0..self.missing.len()).filter(|&s| self.feeders[s] == Some(key));
-        let is_through = own.map(|s| self.missing[s]).max() == Some(0);
+        let is_through = self.is_through(at);
         self.lowest_unasked(at, |t, stripe| {
             t.parents[at].absent_until_ms[stripe] <= now_ms
                 && t.feeders[stripe] != Some(key)
@@ -437,20 +490,23 @@ mod tests {
     }
 
     #[test]
-    fn the_master_helps_only_where_nobody_feeds() {
+    fn the_master_helps_where_nobody_feeds_and_at_the_end_with_its_share() {
         let mut t = Transfer::new(2);
         t.extend(40);
         t.add_parent(Key(0), true);
         t.add_parent(Key(1), false);
         t.set_feeder(0, Some(Key(0)));
         t.set_feeder(1, Some(Key(1)));
-        for piece in (0..40).step_by(2) {
+        for piece in (4..40).step_by(2) {
             t.hold(piece);
         }
-        assert_eq!(asks(&mut t, 0, 0), Vec::<u32>::new(), "its own stripe is through");
+        assert_eq!(asks(&mut t, 0, 0), vec![0, 2], "its own stripe is not through");
+        t.hold(0);
+        t.hold(2);
+        assert_eq!(asks(&mut t, 0, 0), vec![1, 5, 9, 13, 17, 21, 25, 29], "every other row");
         t.drop_parent(Key(1));
         assert_eq!(asks(&mut t, 0, 0), Vec::<u32>::new());
-        assert_eq!(asks(&mut t, 0, ORPHAN_MS).len(), WINDOW + HELP_WINDOW);
+        assert_eq!(asks(&mut t, 0, ORPHAN_MS), vec![3, 7, 11, 15], "what nobody else brings");
     }
 
     #[test]
@@ -566,7 +622,12 @@ mod tests {
         for piece in rest {
             t.hold(piece);
         }
-        assert_eq!(asks(&mut t, 1, 2), [16, 18, 20]);
+        let waits = |a: &Ask| a.waits;
+        let all: Vec<Ask> = std::iter::from_fn(|| t.next_ask(Key(1), 2)).collect();
+        let pieces = |list: &[Ask]| list.iter().map(|a| a.piece).collect::<Vec<_>>();
+        assert_eq!(pieces(&all[..3]), [18, 16, 20], "its share first");
+        assert_eq!(pieces(&all[3..]), [14, 10, 6, 2], "and what the feeder was asked for last");
+        assert_eq!(all.iter().map(waits).collect::<Vec<_>>()[..4], [true, false, false, true]);
     }
 
     #[test]

@@ -35,7 +35,7 @@ fn some_crash() {
 
 #[test]
 fn some_lose_power() {
-    for (percent, times) in [(5, 6.0), (20, 9.0)] {
+    for (percent, times) in [(5, 1.8), (20, 2.5)] {
         for seed in 1..4 {
             with_faults(60, seed, percent, Fault::PowerLoss).assert_within(times, 4.0);
         }
@@ -67,7 +67,7 @@ fn some_freeze_for_good() {
         }
         let report = world.run_until(100_000);
         println!("{}", report.summary());
-        report.assert_sound().assert_within(6.0, 2.5);
+        report.assert_sound().assert_within(1.8, 1.5);
     }
 }
 
@@ -101,7 +101,7 @@ fn a_slow_node_slows_nobody_else() {
         let worst = others.map(|host| report.multiple_of(host)).fold(0.0, f64::max);
         println!("slow {slow}: others {worst:.3} {}", report.summary());
         report.assert_sound();
-        let bound = 1.1 + 3_500.0 / report.wire_ms as f64;
+        let bound = 1.12;
         assert!(worst < bound, "others took {worst} times the wire: {}", report.summary());
         // The slow one has nobody but the master in the end.
         assert!(report.copies < 2.0, "{}", report.summary());

@@ -511,6 +511,8 @@ impl World {
         }
         self.network.taken(&mut self.clock, segment);
         if segment.is_last {
+            // The first part of the next is a sign of life of its own.
+            self.conns[conn as usize].heard_ms[end] = 0;
             let Some(item) = self.network.arrived(segment) else { return };
             if state == State::Frozen {
                 self.hosts[to as usize].stash.push_back((conn, end, item));

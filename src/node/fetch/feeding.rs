@@ -7,7 +7,7 @@ use super::*;
 
 /// A stripe that lags this long, and brings less than half of what others
 /// bring, is complained of; and so, as often, is one with a piece owed that long.
-const SLOW_MS: u64 = 1_000;
+const SLOW_MS: u64 = 300;
 /// A piece that a living parent owes for this long is asked of the master: it
 /// may never come, and whoever gives nothing must not hold up the others.
 const STARVED_MS: u64 = 15_000;
@@ -50,6 +50,7 @@ impl Fetch {
                 .ask(common, &Ask::Replace { stripe, source, complaint: Complaint::Wrong });
         }
         self.feeders[usize::from(stripe)] = Some(source);
+        self.lags[usize::from(stripe)] = None;
         let found = self.links.iter().find(|(_, link)| link.source == source);
         let conn = match found.map(|(conn, _)| conn) {
             Some(conn) => conn,
@@ -126,19 +127,24 @@ impl Fetch {
     ) {
         self.feeders[stripe] = None;
         self.transfer.set_feeder(stripe as u8, None);
-        self.replaced[stripe] += 1;
-        if let Source::Node(addr) = source {
-            self.spurned.push_back((stripe as u8, addr));
-            if self.spurned.len() > SPURNED_MAX {
-                self.spurned.pop_front();
-            }
-        }
         self.lags[stripe] = None;
         if self.is_settled() {
             return;
         }
         self.desk.ask(common, &Ask::Replace { stripe: stripe as u8, source, complaint });
-        if self.replaced[stripe] > REPLACED_MAX && source != Source::Master {
+        // Who is silent may only be busy: the master knows what others say of it.
+        if let (Source::Node(addr), true) = (source, complaint != Complaint::Frozen) {
+            self.spurn(common, now_ms, stripe, addr);
+        }
+    }
+
+    fn spurn(&mut self, common: &mut Common, now_ms: u64, stripe: usize, addr: SocketAddr) {
+        self.spurned.push_back((stripe as u8, addr));
+        if self.spurned.len() > SPURNED_MAX {
+            self.spurned.pop_front();
+        }
+        self.replaced[stripe] += 1;
+        if self.replaced[stripe] > REPLACED_MAX {
             self.replaced[stripe] = 0;
             self.set_feeder(common, now_ms, stripe as u8, Source::Master);
         }
@@ -155,7 +161,7 @@ impl Fetch {
         if self.desk.is(conn) {
             self.desk.heard(now_ms);
         } else if let Some(link) = self.links.get_mut(&conn) {
-            link.heard(now_ms);
+            link.heard_part(now_ms);
             self.fed_ms = now_ms;
         }
     }
@@ -194,40 +200,50 @@ impl Fetch {
         stalled
     }
 
-    /// Whether it is time to complain of the stripe.
-    pub(super) fn is_slow(&mut self, stripe: usize, owed_ms: u64, now_ms: u64) -> bool {
+    /// What there is to complain of in the stripe, if it is time to.
+    pub(super) fn slowness(
+        &mut self,
+        stripe: usize,
+        owed_ms: u64,
+        now_ms: u64,
+    ) -> Option<Complaint> {
         let missing_all = self.transfer.missing_count();
         let missing = self.transfer.missing_of(stripe);
         if !self.transfer.lags(stripe) && owed_ms < OWED_MS {
             self.lags[stripe] = None;
-            return false;
+            return None;
         }
-        let now = Lag { since_ms: now_ms, missing, missing_all };
+        let link = self.links.values().find(|link| Some(link.source) == self.feeders[stripe]);
+        let busy_ms = link.map_or(0, |link| link.busy_ms(now_ms));
+        let now = Lag { since_ms: now_ms, missing, missing_all, busy_ms };
         let lag = *self.lags[stripe].get_or_insert(now);
-        if now_ms < lag.since_ms + SLOW_MS {
-            return false;
+        let passed_ms = now_ms - lag.since_ms;
+        if passed_ms < SLOW_MS {
+            return None;
         }
         self.lags[stripe] = Some(now);
         let came = lag.missing.saturating_sub(missing);
         let came_elsewhere = lag.missing_all.saturating_sub(missing_all).saturating_sub(came);
         let others = self.feeders.len() as u32 - 1;
-        let has_stopped = owed_ms >= OWED_MS && came == 0;
-        has_stopped || 2 * others * came < came_elsewhere
+        let is_busy = 4 * (busy_ms - lag.busy_ms) >= 3 * passed_ms;
+        if is_busy && 2 * others * came < came_elsewhere {
+            return Some(Complaint::Narrow);
+        }
+        (owed_ms >= OWED_MS && came == 0).then_some(Complaint::Slow)
     }
 
-    /// A stripe whose parent lives but stays far behind is complained of. What
+    /// A stripe whose parent lives but stays behind is complained of. What
     /// follows is the master's: it hears of all, and knows where it began. The
     /// parent goes on feeding until the master names another.
     pub(super) fn look_for_slow(&mut self, common: &mut Common, now_ms: u64) {
         for stripe in 0..self.feeders.len() {
             let owed_ms = self.transfer.owed_ms(stripe, now_ms);
-            let is_slow = self.is_slow(stripe, owed_ms, now_ms);
+            let complaint = self.slowness(stripe, owed_ms, now_ms);
             let Some(source) = self.feeders[stripe] else { continue };
             if owed_ms >= STARVED_MS && source != Source::Master && self.desk.is_up() {
                 // It lives, and gives nothing, and nobody else was named.
                 self.set_feeder(common, now_ms, stripe as u8, Source::Master);
-            } else if is_slow {
-                let complaint = Complaint::Slow;
+            } else if let Some(complaint) = complaint {
                 self.desk.ask(common, &Ask::Replace { stripe: stripe as u8, source, complaint });
             }
         }

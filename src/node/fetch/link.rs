@@ -12,11 +12,13 @@ use crate::spread::talk::{Complaint, Source};
 use crate::spread::transfer::Ask;
 
 /// A connection that is not up by then is given up.
-const CONNECT_MS: u64 = 3_000;
+const CONNECT_MS: u64 = 500;
+/// The master is given so many times as long as a peer: nobody stands in for it.
+const MASTER_PATIENCE: u64 = 6;
 /// A parent that owes us something and is silent this long is probed.
-const PROBE_AFTER_MS: u64 = 1_000;
+const PROBE_AFTER_MS: u64 = 150;
 /// ... and is frozen when it does not answer within that.
-const PROBE_WAIT_MS: u64 = 1_500;
+const PROBE_WAIT_MS: u64 = 250;
 /// A parent that just joined may not know its generation yet: mostly it is
 /// a matter of milliseconds, so the wait doubles from the first to the second.
 const OPEN_AGAIN_MS_MIN: u64 = 5;
@@ -70,6 +72,10 @@ pub(super) struct Link {
     since_ms: u64,
     heard_ms: u64,
     probed_ms: Option<u64>,
+    answer_ms: u64,
+    /// When the first part of the frame that is under way came.
+    part_since_ms: Option<u64>,
+    busy_ms: u64,
     pieces: Fid,
     /// Opened when help is first wanted.
     held: Option<Fid>,
@@ -91,6 +97,9 @@ impl Link {
             since_ms: now_ms,
             heard_ms: now_ms,
             probed_ms: None,
+            answer_ms: 0,
+            part_since_ms: None,
+            busy_ms: 0,
             pieces,
             held: None,
             list: None,
@@ -114,7 +123,26 @@ impl Link {
     }
 
     pub fn heard(&mut self, now_ms: u64) {
+        let answer_ms = self.probed_ms.map_or(0, |probed_ms| now_ms - probed_ms);
+        self.answer_ms = self.answer_ms.max(answer_ms);
         (self.heard_ms, self.probed_ms) = (now_ms, None);
+    }
+
+    /// A part of a frame came.
+    pub fn heard_part(&mut self, now_ms: u64) {
+        self.heard(now_ms);
+        self.part_since_ms.get_or_insert(now_ms);
+    }
+
+    /// How long frames were under way in all, from their first part to the
+    /// last: who waits himself sends each in one go, and then nothing.
+    pub fn busy_ms(&self, now_ms: u64) -> u64 {
+        self.busy_ms + self.part_since_ms.map_or(0, |since_ms| now_ms - since_ms)
+    }
+
+    /// The longest that a probe took to be answered since this was last asked.
+    pub fn take_answer_ms(&mut self) -> u64 {
+        std::mem::take(&mut self.answer_ms)
     }
 
     pub fn awaits_list(&self) -> bool {
@@ -158,6 +186,8 @@ impl Link {
     /// Why the link is of no more use, else what came.
     pub fn frame<'a>(&mut self, now_ms: u64, frame: Frame<'a>) -> Result<Got<'a>, String> {
         self.heard(now_ms);
+        self.busy_ms = self.busy_ms(now_ms);
+        self.part_since_ms = None;
         let event = self.client.handle_frame(frame).map_err(|broken| broken.to_string())?;
         match event {
             Some(Event::Opened { token: PIECES, .. }) => self.state = State::Open,
@@ -228,9 +258,12 @@ impl Link {
         awaits: bool,
         held_up_ms: u64,
     ) -> Option<(String, Complaint)> {
+        let patience = if self.source == Source::Master { MASTER_PATIENCE } else { 1 };
         match self.state {
-            State::Connecting if now_ms >= self.since_ms + CONNECT_MS => {
-                return Some(("no answer to the connection".into(), Complaint::Lost));
+            State::Connecting
+                if now_ms >= self.since_ms + patience * CONNECT_MS + 2 * held_up_ms =>
+            {
+                return Some(("no answer to the connection".into(), Complaint::Frozen));
             }
             State::Connecting => return None,
             State::Opening { tries, again_ms: Some(at) } if now_ms >= at => {
@@ -242,7 +275,7 @@ impl Link {
         }
         let opening = matches!(self.state, State::Opening { again_ms: None, .. });
         match self.probed_ms {
-            Some(probed) if now_ms >= probed + PROBE_WAIT_MS + 2 * held_up_ms => {
+            Some(probed) if now_ms >= probed + patience * PROBE_WAIT_MS + 2 * held_up_ms => {
                 let silent_ms = now_ms - self.heard_ms;
                 let why = format!("frozen: silent for {silent_ms} ms, and does not answer a probe");
                 Some((why, Complaint::Frozen))
@@ -274,9 +307,10 @@ mod tests {
     use crate::node::Effect;
     use crate::tree::NameSpace;
     use std::collections::VecDeque;
+    use std::net::SocketAddr;
 
     /// When a parent that says nothing counts as frozen.
-    fn frozen_at_ms(held_up_ms: u64) -> u64 {
+    fn frozen_at_ms(source: Source, held_up_ms: u64) -> u64 {
         let space = NameSpace::new(false, 0);
         let mut common = Common {
             space,
@@ -285,9 +319,9 @@ mod tests {
             spare: Vec::new(),
             conns_used: 0,
         };
-        let mut link = Link::new(ConnId(1), Source::Master, Digest::default(), 0);
+        let mut link = Link::new(ConnId(1), source, Digest::default(), 0);
         link.connected(&mut common, 0);
-        let mut looks = (0..60_000).step_by(100);
+        let mut looks = (0..60_000).step_by(50);
         let found = looks.find(|&now_ms| {
             link.look(&mut common, now_ms, true, held_up_ms)
                 .is_some_and(|(_, complaint)| complaint == Complaint::Frozen)
@@ -298,7 +332,11 @@ mod tests {
 
     #[test]
     fn silence_is_believed_after_a_probe_and_later_where_we_are_slow_ourselves() {
-        assert_eq!(frozen_at_ms(0), PROBE_AFTER_MS + PROBE_WAIT_MS);
-        assert_eq!(frozen_at_ms(2_000), PROBE_AFTER_MS + PROBE_WAIT_MS + 4_000);
+        let peer = Source::Node(SocketAddr::from(([10, 0, 0, 2], 5)));
+        let usual_ms = PROBE_AFTER_MS + PROBE_WAIT_MS;
+        assert_eq!(frozen_at_ms(peer, 0), usual_ms);
+        assert_eq!(frozen_at_ms(peer, 2_000), usual_ms + 4_000);
+        let master_ms = PROBE_AFTER_MS + MASTER_PATIENCE * PROBE_WAIT_MS;
+        assert_eq!(frozen_at_ms(Source::Master, 0), master_ms);
     }
 }

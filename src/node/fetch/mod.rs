@@ -25,7 +25,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 
 /// How often stalls are looked for and windows refilled.
-const TICK_MS: u64 = 200;
+const TICK_MS: u64 = 100;
 /// What a delay of our own loses of its weight in every tick.
 const HELD_UP_FADES: u64 = 64;
 /// How often the master hears how far we are.
@@ -124,12 +124,14 @@ enum Phase {
     Over,
 }
 
-/// Since when a stripe lags, and how much was missing then: of it, of all.
+/// Since when a stripe lags; how much was missing then, of it and of all, and
+/// how long its feeder's link had been busy.
 #[derive(Clone, Copy, Debug)]
 struct Lag {
     since_ms: u64,
     missing: u32,
     missing_all: u32,
+    busy_ms: u64,
 }
 
 pub(super) struct Fetch {
@@ -138,8 +140,8 @@ pub(super) struct Fetch {
     started_ms: u64,
     finished_ms: u64,
     tick_ms: u64,
-    /// How long we were lately held up ourselves, by a slow disk or a crowded
-    /// processor: as long as that, others may be, and not be frozen.
+    /// How long we, or parents that answered a probe, were lately held up, by a
+    /// slow disk or a crowded processor: others may be, and not be frozen.
     held_up_ms: u64,
     progress_ms: u64,
     /// When a piece, or a part of one, last came from anybody.
@@ -406,6 +408,8 @@ impl Fetch {
 
     fn tick(&mut self, common: &mut Common, now_ms: u64) {
         let late_ms = now_ms.saturating_sub(self.tick_ms);
+        let answers_ms = self.links.iter_mut().map(|(_, link)| link.take_answer_ms()).max();
+        let late_ms = late_ms.max(answers_ms.unwrap_or(0));
         self.held_up_ms = late_ms.max(self.held_up_ms - self.held_up_ms / HELD_UP_FADES);
         self.tick_ms = now_ms + TICK_MS;
         if let Some(why) = self.desk.tick(common, now_ms) {

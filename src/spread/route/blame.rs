@@ -19,7 +19,7 @@ const ACCUSERS_ENOUGH: usize = 2;
 /// An accusation counts this long.
 pub(super) const ACCUSATION_MS: u64 = 10_000;
 /// A new parent is given this long to make a difference to all below.
-const MENDING_MS: u32 = 3_000;
+const MENDING_MS: u32 = 1_000;
 /// Complaints of slowness are judged this long after the first: all have had
 /// their say by then.
 pub(super) const HEARING_MS: u64 = 1_000;
@@ -38,8 +38,10 @@ pub enum Complaint {
     Lost,
     /// No progress for some time, while other parents made some.
     Frozen,
-    /// Much less than others, but some.
+    /// Nothing for some time, but it answers.
     Slow,
+    /// Much less than others, while its link is busy all the time.
+    Narrow,
     /// What it sent has not the digest that it should have.
     WrongBytes,
 }
@@ -110,8 +112,8 @@ impl Forest {
             return Verdict::Dismissed;
         }
         self.acquit_speaker(ix);
-        if why == Complaint::Slow {
-            return self.hear_of_slowness(ix, stripe, accused);
+        if matches!(why, Complaint::Slow | Complaint::Narrow) {
+            return self.hear_of_slowness(ix, stripe, accused, why);
         }
         if accused == MASTER {
             return self.move_off(ix, stripe, MASTER, Complaint::Slow);
@@ -124,14 +126,14 @@ impl Forest {
         let verdict = match why {
             Complaint::Lost | Complaint::Frozen => self.accuse(ix, accused, why),
             Complaint::WrongBytes => self.accuse_of_wrong_bytes(ix, accused),
-            Complaint::Slow => return Verdict::Waits,
+            Complaint::Slow | Complaint::Narrow => return Verdict::Waits,
         };
         let moved = self.move_off(ix, stripe, accused, why);
         self.relieve();
         if verdict == Verdict::Moved { moved } else { verdict }
     }
 
-    fn hear_of_slowness(&mut self, ix: Ix, stripe: u8, accused: Ix) -> Verdict {
+    fn hear_of_slowness(&mut self, ix: Ix, stripe: u8, accused: Ix, why: Complaint) -> Verdict {
         let (accuser, at_ms) = (self.name(ix), self.now_ms);
         let starved = &mut self.record(ix).starved_ms;
         starved.retain(|&(s, ms)| s != stripe && at_ms.saturating_sub(ms) < ACCUSATION_MS);
@@ -144,11 +146,16 @@ impl Forest {
         if record.slow_to.is_empty() {
             record.slow_since_ms = at_ms;
         }
-        let accusation = Accusation { accuser, why: Complaint::Slow, at_ms };
+        let accusation = Accusation { accuser, why, at_ms };
         push_bounded(&mut record.slow_to, accusation, ACCUSERS_MAX, |a| a.accuser == accuser);
         let is_early = at_ms.saturating_sub(record.slow_since_ms) < HEARING_MS;
+        let sure = record.slow_to.iter().filter(|a| a.why == Complaint::Narrow).count();
         let is_agreed = record.slow_to.len() >= ACCUSERS_ENOUGH;
-        if is_early || self.is_starved(accused, stripe) {
+        // Who waits himself is not busy: of those there is nothing to hear.
+        if sure >= ACCUSERS_ENOUGH {
+            return self.weaken(accused);
+        }
+        if is_early || why == Complaint::Slow && self.is_starved(accused, stripe) {
             return Verdict::Waits;
         }
         if is_agreed {
