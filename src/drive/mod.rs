@@ -461,7 +461,7 @@ impl<'w> Loop<'w> {
 /// A file that failed is told of with each of its pieces, and at the end.
 fn each_once(mut failures: Vec<Failure>) -> Vec<Failure> {
     let mut told = HashSet::new();
-    failures.retain(|failure| told.insert((failure.what.clone(), failure.why.clone())));
+    failures.retain(|failure| told.insert(failure.text().into_bytes()));
     failures
 }
 
