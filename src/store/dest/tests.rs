@@ -183,6 +183,31 @@ fn a_copy_is_like_its_source_in_everything() {
     assert!(!wants_any(&fetch.filling));
 }
 
+/// Those after the first of a directory are not looked at: each has to be right
+/// all the same, whatever the one before it was.
+#[test]
+fn each_of_many_small_files_has_its_own_owner_mode_and_time() {
+    const MODES: [u32; 8] = [0o644, 0o600, 0o755, 0o666, 0o444, 0o4755, 0o2750, 0o1640];
+    let from = Dir::new();
+    for (dir, dir_mode) in [("plain", 0o755), ("of a group", 0o2775)] {
+        fs::create_dir(from.join(dir)).unwrap();
+        for i in 0..48_u32 {
+            let path = from.join(dir).join(format!("{i:02}"));
+            fs::write(&path, [i as u8 + 1; 5]).unwrap();
+            if file::is_root() {
+                chown(&path, Some(i % 3 * 1000), Some(i % 5 * 100)).unwrap();
+            }
+            set_mode(&path, MODES[i as usize % MODES.len()]);
+            set_mtime(&path, 1_000_000 + i64::from(i), i);
+        }
+        set_mode(&from.join(dir), dir_mode);
+    }
+    let to = Dir::new();
+    let fetched = fetch(from.path(), &to.join("to"), faithful());
+    assert_eq!(fetched.errors(), [""; 0]);
+    assert_eq!(picture(&to.join("to")), picture(from.path()));
+}
+
 fn change_times(root: &Path) -> BTreeMap<PathBuf, (i64, i64)> {
     let mut found = BTreeMap::new();
     let mut left = vec![root.to_path_buf()];
