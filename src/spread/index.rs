@@ -15,7 +15,7 @@ use std::collections::BinaryHeap;
 
 /// Bytes of one piece; a power of two (see `digest`). Every generation says
 /// its own, this is what a master gives.
-pub const PIECE_LEN: u32 = 128 * 1024;
+pub const PIECE_LEN: u32 = 32 * 1024;
 pub const PIECE_LEN_MIN: u32 = 4 * 1024;
 pub const PIECE_LEN_MAX: u32 = 1024 * 1024;
 /// Longest file name (NAME_MAX of Linux) and symlink target (PATH_MAX).

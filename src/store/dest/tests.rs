@@ -699,7 +699,7 @@ fn a_lack_of_room_is_told_in_numbers_before_anything_is_moved() {
     let from = Dir::new();
     from.write("a", &bytes(1, 40 * P));
     from.write("b", &bytes(2, 4 * P));
-    on_file_system("tmpfs", "size=4m", |path| {
+    on_file_system("tmpfs", "size=1m", |path| {
         let mut fetch = Fetch::begin(scan(from.path()), &path.join("d"), faithful());
         let error = loop {
             match fetch.filling.check_step(SLICE) {
@@ -721,7 +721,7 @@ fn a_medium_that_fills_up_fails_what_does_not_fit_and_nothing_is_half_there() {
     let from = Dir::new();
     from.write("a", &bytes(1, 20 * P));
     from.write("b", &bytes(2, 4 * P));
-    on_file_system("tmpfs", "size=4m", |path| {
+    on_file_system("tmpfs", "size=1m", |path| {
         let mut fetch = Fetch::begin(scan(from.path()), &path.join("d"), faithful());
         fetch.check();
         // Somebody else has taken most of it since it was checked.
@@ -748,7 +748,7 @@ fn an_update_in_place_needs_room_for_the_difference_only() {
     let from = Dir::new();
     let to_bytes = |seed| bytes(seed, 6 * P);
     (0..4).for_each(|i| drop(from.write(&format!("{i}"), &to_bytes(i))));
-    on_file_system("tmpfs", "size=4m", |path| {
+    on_file_system("tmpfs", "size=1m", |path| {
         fs::create_dir(path.join("d")).unwrap();
         (0..4).for_each(|i| fs::write(path.join(format!("d/{i}")), to_bytes(i + 10)).unwrap());
         let fetch = fetch(from.path(), &path.join("d"), faithful());
