@@ -68,6 +68,40 @@ fn a_sparse_file_of_more_than_four_gibibytes_arrives_as_it_is() {
     assert!(!got.is_empty());
 }
 
+/// Pieces of three kinds, between peers and by hand: 128 KiB of a file above
+/// 256 MiB, 32 KiB of one that is just as large, and packs.
+#[test]
+fn a_very_large_file_arrives_beside_small_ones() {
+    let scratch = Scratch::new();
+    let source = scratch.dir("source");
+    for (name, size) in [("image", 300 << 20), ("exact", 256 << 20), ("more", (256 << 20) + 1)] {
+        let image = fs::File::create(source.join(name)).unwrap();
+        image.set_len(size).unwrap();
+        for at in [0, 128 << 10, (100 << 20) + 77_777, size - 400_000] {
+            image.write_all_at(&noise(at, 400_000), at).unwrap();
+        }
+    }
+    for number in 0..100 {
+        fs::write(source.join(number.to_string()), noise(number, 900 * number as usize)).unwrap();
+    }
+    let master = Master::start(&scratch, &source, &[]);
+    let copies = ["one", "another"].map(|name| scratch.join(name));
+    let fetch = |copy: &_| {
+        let mut command = xget();
+        command.args(["-n", &master.addr(), "."]).arg::<&std::path::PathBuf>(copy);
+        Proc::start(command, &scratch)
+    };
+    for ended in copies.each_ref().map(fetch).map(Proc::wait) {
+        ended.expect(0);
+    }
+    copies.iter().for_each(|copy| assert_same(&source, copy));
+    let mut reader = Reader::connect(master.addr()).unwrap();
+    let fid = reader.open(&["image", "data"], 0).unwrap();
+    let got = reader.read(fid, (100 << 20) + 77_777).unwrap();
+    assert!(!got.is_empty());
+    assert_eq!(got, noise((100 << 20) + 77_777, 400_000)[..got.len()]);
+}
+
 #[test]
 fn without_attributes_the_contents_still_arrive() {
     let scratch = Scratch::new();

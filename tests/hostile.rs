@@ -12,7 +12,7 @@ use support::proc::{Ended, Master, Proc, xget};
 use support::reader::Reader;
 use support::{Scratch, noise, until};
 use xget::spread::digest::{self, Digest};
-use xget::spread::index::{Entry, Index, Kind};
+use xget::spread::index::{Entry, Index, Kind, stride};
 use xget::spread::pieces::IndexPieces;
 
 const PIECE_LEN: u32 = 4096;
@@ -39,7 +39,8 @@ fn fake_master(index: Vec<u8>, contents: Vec<u8>, announce: Option<String>) -> F
     });
     let said = format!("{said}parent 0 me\n");
     let told = std::sync::atomic::AtomicBool::new(false);
-    let start = u64::from(head.count()) * u64::from(PIECE_LEN);
+    let stride = u64::from(stride(PIECE_LEN));
+    let start = u64::from(head.count()) * stride;
     Fake::start(move |path, offset, count| {
         let slice = |bytes: &[u8], from: u64| {
             let from = (from as usize).min(bytes.len());
@@ -49,7 +50,9 @@ fn fake_master(index: Vec<u8>, contents: Vec<u8>, announce: Option<String>) -> F
             Some("route") if told.swap(true, std::sync::atomic::Ordering::Relaxed) => Act::Park,
             Some("route") => Act::Bytes(said.clone().into_bytes()),
             Some("list") => slice(&list, offset),
-            Some("pieces") if offset < start => slice(&index, offset),
+            Some("pieces") if offset < start => {
+                Act::Bytes(index[head.range((offset / stride) as u32)].to_vec())
+            }
             Some("pieces") => slice(&contents, offset - start),
             _ => Act::Park,
         }
@@ -142,6 +145,30 @@ fn rubbish_instead_of_an_index_is_status_5() {
     }
 }
 
+/// A very large file is listed in longer pieces, and nothing else is.
+#[test]
+fn a_list_of_the_wrong_count_is_status_5() {
+    let scratch = Scratch::new();
+    let listed = |size: u64, piece_len: u32, count: usize| {
+        let mut index = index_of(&[(b"long", b"")]);
+        let list = vec![Digest::default(); size.div_ceil(u64::from(piece_len)) as usize];
+        index.entries[1].digest = digest::of_list(&list, size, piece_len).unwrap();
+        index.entries[1].size = size;
+        index.lists = list;
+        index.lists.resize(count, Digest::default());
+        index.encode()
+    };
+    let (exact, more) = (8192 * 4096, 8192 * 4096 + 1);
+    for (size, piece_len, count) in
+        [(exact, 16_384, 2048), (more, 4096, 8193), (more, 16_384, 2048), (more, 16_384, 2050)]
+    {
+        let fake = fake_master(listed(size, piece_len, count), Vec::new(), None);
+        let (ended, dest) = fetch_from(&scratch, &fake.addr(), &[]);
+        ended.expect(5).says("malformed");
+        assert!(nothing_in(&dest));
+    }
+}
+
 #[test]
 fn absurd_announcements_are_refused() {
     let scratch = Scratch::new();
@@ -150,6 +177,7 @@ fn absurd_announcements_are_refused() {
         format!("generation {digest} 18446744073709551615 4096 1\n"),
         format!("generation {digest} 4294967296 4096 4\n"),
         format!("generation {digest} 4294967296 1048576 4\n"),
+        format!("generation {digest} 100 524288 4\n"),
         format!("generation {digest} 0 4096 4\n"),
         format!("generation {digest} 100 4095 4\n"),
         format!("generation {digest} 100 0 4\n"),

@@ -13,7 +13,7 @@ pub use master::MasterOptions;
 
 use crate::client::Frame;
 use crate::serve::{BulkLost, ConnId, Output, Session, Ticket};
-use crate::spread::index::Index;
+use crate::spread::index::{Index, PIECE_LEN_MAX, stride};
 use crate::spread::pieces::PieceMap;
 use crate::table::Table;
 use crate::tree::{Bulk, Content, NameSpace, Slot};
@@ -24,7 +24,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 
 /// Largest frame: a piece of the largest size and its header.
-pub const MSIZE: u32 = crate::spread::index::PIECE_LEN_MAX + crate::wire::IO_HEADER_LEN;
+pub const MSIZE: u32 = stride(PIECE_LEN_MAX) + crate::wire::IO_HEADER_LEN;
 /// As many messages as mostly are queued at a time.
 const SPARE_MAX: usize = 16;
 

@@ -17,7 +17,12 @@ use std::collections::BinaryHeap;
 /// its own, this is what a master gives.
 pub const PIECE_LEN: u32 = 32 * 1024;
 pub const PIECE_LEN_MIN: u32 = 4 * 1024;
-pub const PIECE_LEN_MAX: u32 = 1024 * 1024;
+pub const PIECE_LEN_MAX: u32 = 256 * 1024;
+/// A file of more pieces than this has longer ones ...
+const PIECES_MAX: u64 = 8192;
+/// ... by this factor, so that a list is a quarter of what it would be. How long
+/// one piece takes does not matter among so many.
+const STRETCH: u32 = 4;
 /// Longest file name (NAME_MAX of Linux) and symlink target (PATH_MAX).
 pub const NAME_LEN_MAX: usize = 255;
 pub const LINK_LEN_MAX: usize = 4095;
@@ -28,7 +33,7 @@ pub const DEPTH_MAX: u32 = 1000;
 /// Most symlinks followed in one look-up, as Linux has it (path_resolution(7)).
 const FOLLOW_MAX: u32 = 40;
 
-const MAGIC: &[u8; 8] = b"xget\0ix1";
+const MAGIC: &[u8; 8] = b"xget\0ix2";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -102,6 +107,17 @@ impl std::fmt::Display for SelectError {
     }
 }
 
+/// Bytes of the pieces of a file of this size, where those of its generation
+/// have `piece_len`.
+pub fn piece_len_of(size: u64, piece_len: u32) -> u32 {
+    if size > PIECES_MAX * u64::from(piece_len) { stride(piece_len) } else { piece_len }
+}
+
+/// The longest that a piece of a generation can be.
+pub const fn stride(piece_len: u32) -> u32 {
+    STRETCH * piece_len
+}
+
 /// Part of an index as an index of its own.
 pub struct Selection {
     pub index: Index,
@@ -133,7 +149,7 @@ impl Entry {
     pub fn list_len(&self, piece_len: u32) -> usize {
         match self.kind {
             Kind::File if self.size > u64::from(piece_len) => {
-                self.size.div_ceil(u64::from(piece_len)) as usize
+                self.size.div_ceil(u64::from(piece_len_of(self.size, piece_len))) as usize
             }
             _ => 0,
         }
@@ -375,7 +391,8 @@ impl Index {
                 digest.0.copy_from_slice(c);
                 digest
             }));
-            let root = digest::of_list(&self.lists[start..], entry.size, self.piece_len);
+            let piece_len = piece_len_of(entry.size, self.piece_len);
+            let root = digest::of_list(&self.lists[start..], entry.size, piece_len);
             if root != Some(entry.digest) {
                 return Err(Malformed("a piece list does not match its file's digest"));
             }
@@ -672,6 +689,37 @@ pub mod tests {
         assert_eq!(kinds, expected);
         assert_eq!(twice.index.lists.len(), 2 * pieces.len());
         assert_eq!(Index::decode(&twice.index.encode()), Ok(twice.index));
+    }
+
+    /// A tree of one file of this size, whose list is of pieces so long.
+    fn long(size: u64, piece_len: u32) -> Index {
+        let mut index = small();
+        index.entries.truncate(1);
+        index.lists = vec![Digest([7; 32]); size.div_ceil(u64::from(piece_len)) as usize];
+        let digest = digest::of_list(&index.lists, size, piece_len).unwrap();
+        index.entries.push(Entry { size, digest, ..file(0, "long", b"") });
+        index
+    }
+
+    #[test]
+    fn a_file_of_more_than_8192_pieces_has_pieces_of_four_times_the_length() {
+        assert_eq!(piece_len_of(33_554_432, 4096), 4096);
+        assert_eq!(piece_len_of(33_554_433, 4096), 16_384);
+        assert_eq!(piece_len_of(256 << 20, PIECE_LEN), 32_768);
+        assert_eq!(piece_len_of((256 << 20) + 1, PIECE_LEN), 131_072);
+        assert_eq!(stride(PIECE_LEN_MAX), 1 << 20, "what one read of a file takes");
+        for (size, piece_len, count) in [(33_554_432, 4096, 8192), (33_554_433, 16_384, 2049)] {
+            let index = long(size, piece_len);
+            assert_eq!(index.list_starts().collect::<Vec<_>>(), [(1, 0, count)]);
+            assert_eq!(Index::decode(&index.encode()), Ok(index));
+        }
+    }
+
+    #[test]
+    fn a_list_by_another_rule_is_refused_though_it_merges_to_the_digest() {
+        for (size, piece_len) in [(33_554_432, 16_384), (33_554_433, 4096), (33_554_433, 32_768)] {
+            assert!(Index::decode(&long(size, piece_len).encode()).is_err(), "{size} {piece_len}");
+        }
     }
 
     #[test]

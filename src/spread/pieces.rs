@@ -7,7 +7,7 @@
 //! Everything here follows from the index alone: both ends compute it.
 
 use super::digest::{self, Digest};
-use super::index::{Index, Kind};
+use super::index::{Index, Kind, piece_len_of, stride};
 use std::ops::Range;
 
 /// Most files of one pack: bounds what one reply has to open.
@@ -99,6 +99,11 @@ impl IndexPieces {
         self.index_len.div_ceil(u64::from(self.piece_len)) as u32
     }
 
+    /// From the place of one piece in the stream of all to that of the next.
+    pub fn stride(&self) -> u32 {
+        stride(self.piece_len)
+    }
+
     /// The part of the index that a piece holds.
     pub fn range(&self, piece: u32) -> Range<usize> {
         let start = u64::from(piece) * u64::from(self.piece_len);
@@ -178,12 +183,17 @@ impl PieceMap {
             let small = &self.small[self.packs[at] as usize..self.packs[at + 1] as usize];
             Extents { index, small, single: None }
         } else {
-            let large = self.large_at(piece);
-            let offset = u64::from(piece - large.first_piece) * u64::from(self.piece_len);
-            let rest = index.entries[large.entry as usize].size - offset;
-            let len = rest.min(u64::from(self.piece_len)) as u32;
-            Extents { index, small: &[], single: Some(Extent { entry: large.entry, offset, len }) }
+            Extents { index, small: &[], single: Some(self.extent_of_large(index, piece)) }
         }
+    }
+
+    /// The stretch of a file that a piece of its own holds.
+    pub fn extent_of_large(&self, index: &Index, piece: u32) -> Extent {
+        let Large { entry, first_piece, .. } = self.large_at(piece);
+        let size = index.entries[entry as usize].size;
+        let piece_len = u64::from(piece_len_of(size, self.piece_len));
+        let offset = u64::from(piece - first_piece) * piece_len;
+        Extent { entry, offset, len: (size - offset).min(piece_len) as u32 }
     }
 
     fn large_at(&self, piece: u32) -> Large {
@@ -301,8 +311,9 @@ mod tests {
             let data = content(i, size);
             index.entries.push(file(0, &format!("{i:04}"), &data));
             if size > P as usize {
-                let piece = |(i, c)| digest::of_piece(i as u64 * u64::from(P), c);
-                index.lists.extend(data.chunks(P as usize).enumerate().map(piece));
+                let len = piece_len_of(size as u64, P) as usize;
+                let piece = |(i, c)| digest::of_piece((i * len) as u64, c);
+                index.lists.extend(data.chunks(len).enumerate().map(piece));
             }
             contents.push(data);
         }
@@ -342,6 +353,33 @@ mod tests {
         }
         assert_eq!(covered, sizes);
         assert_eq!(map.of_entry(&index, 1), 0..0, "an empty file has no piece");
+        assert_eq!(Index::decode(&encoded), Ok(index));
+    }
+
+    #[test]
+    fn a_very_large_file_has_longer_pieces_beside_the_short_ones_of_others() {
+        let (index, contents) = tree(&[100, 33_554_432, 33_554_433, 4097]);
+        let encoded = index.encode();
+        let map = PieceMap::new(IndexPieces::of(&encoded, P), &index);
+        let first = map.head().count();
+        let ranges = [1, 2, 3, 4].map(|entry| map.of_entry(&index, entry));
+        let places = [0..1, 1..8193, 8193..10_242, 10_242..10_244];
+        assert_eq!(ranges, places.map(|p: Range<u32>| first + p.start..first + p.end));
+        assert_eq!(map.count(), first + 10_244);
+        for (at, entry, offset, len) in [
+            (8192, 2, 33_550_336, 4096),
+            (8193, 3, 0, 16_384),
+            (8194, 3, 16_384, 16_384),
+            (10_241, 3, 33_554_432, 1),
+            (10_243, 4, 4096, 1),
+        ] {
+            let extents: Vec<Extent> = map.extents(&index, first + at).collect();
+            assert_eq!(extents, [Extent { entry, offset, len }]);
+            let mut bytes = bytes_of(&map, &index, &contents, first + at);
+            assert_eq!(map.verify(&index, first + at, &bytes), Ok(()));
+            bytes[len as usize - 1] ^= 1;
+            assert_eq!(map.verify(&index, first + at, &bytes), Err(WrongBytes));
+        }
         assert_eq!(Index::decode(&encoded), Ok(index));
     }
 

@@ -8,13 +8,15 @@
 use super::walk::Seen;
 use crate::os::file::Status;
 use crate::spread::digest::{self, Digest};
+use crate::spread::index::piece_len_of;
 use std::collections::HashMap;
 use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-const MAGIC: &[u8; 8] = b"xget\0dc1";
-/// Largest cache that is read back: piece digests of 2 TiB.
+const MAGIC: &[u8; 8] = b"xget\0dc2";
+/// Largest cache that is read back: piece digests of 2 TiB of very large
+/// files, or of a quarter of that of smaller ones.
 const CACHE_LEN_MAX: u64 = 512 * 1024 * 1024;
 /// A file changed this recently may change again within the same tick of its
 /// time stamps, which then hide it; its digest is not kept.
@@ -187,7 +189,10 @@ fn decode(bytes: &[u8], piece_len: u32) -> Option<HashMap<Key, Known>> {
             list.chunks_exact(32).map(|c| Some(Digest(c.try_into().ok()?))).collect();
         let list = list?;
         let right = match key.size > u64::from(piece_len) {
-            true => digest::of_list(&list, key.size, piece_len) == Some(digest),
+            true => {
+                let piece_len = piece_len_of(key.size, piece_len);
+                digest::of_list(&list, key.size, piece_len) == Some(digest)
+            }
             false => list.is_empty(),
         };
         if !right {
@@ -265,6 +270,18 @@ mod tests {
         let mut wrong = large();
         wrong.list[0].0[0] ^= 1;
         assert_eq!(decode(&encode(&HashMap::from([(key(1, 10_000), wrong)]), P), P), None);
+    }
+
+    #[test]
+    fn a_very_large_files_list_is_of_its_longer_pieces() {
+        let size: u64 = 33_554_433;
+        for (piece_len, is_right) in [(P, false), (4 * P, true)] {
+            let list = vec![Digest::default(); size.div_ceil(u64::from(piece_len)) as usize];
+            let digest = digest::of_list(&list, size, piece_len).unwrap();
+            let known = Known { digest, sparse: false, list: list.into(), used: true };
+            let read = decode(&encode(&HashMap::from([(key(1, size), known)]), P), P);
+            assert_eq!(read.is_some(), is_right, "{piece_len}");
+        }
     }
 
     #[test]

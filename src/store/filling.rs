@@ -224,12 +224,10 @@ impl Filling {
 
     /// The stretch of a file that one of its pieces holds.
     pub(super) fn extent(&self, entry: u32, piece: u32) -> Extent {
-        let (size, piece_len) = (self.entry(entry).size, self.map.piece_len());
-        if !self.is_large(entry) {
-            return Extent { entry, offset: 0, len: size as u32 };
+        match self.is_large(entry) {
+            true => self.map.extent_of_large(&self.index, piece),
+            false => Extent { entry, offset: 0, len: self.entry(entry).size as u32 },
         }
-        let offset = u64::from(piece - self.pieces(entry).start) * u64::from(piece_len);
-        Extent { entry, offset, len: (size - offset).min(u64::from(piece_len)) as u32 }
     }
 
     pub(super) fn mark_had(&mut self, piece: u32, extent: Extent) {

@@ -6,6 +6,7 @@
 use super::READ_LEN;
 use crate::os::file;
 use crate::spread::digest::{self, Digest};
+use crate::spread::index::piece_len_of;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -88,7 +89,9 @@ pub struct Hashed {
 }
 
 impl Hashing {
+    /// `piece_len` is that of the generation.
     pub fn new(file: File, size: u64, piece_len: u32, sparse: bool) -> Hashing {
+        let piece_len = piece_len_of(size, piece_len);
         if size > READ_LEN as u64 {
             file::read_ahead(&file);
         }

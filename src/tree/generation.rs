@@ -4,7 +4,7 @@
 //! bytes lie: content is named by entry and offset, and moved by `drive`.
 
 use crate::spread::digest::Digest;
-use crate::spread::index::{Index, Kind};
+use crate::spread::index::{Index, Kind, piece_len_of};
 use crate::spread::pieces::{IndexPieces, PieceMap};
 use std::rc::Rc;
 
@@ -160,14 +160,12 @@ impl Generation {
     /// The first piece missing of those that hold this stretch of a file.
     pub fn missing(&self, entry: u32, offset: u64, len: u64) -> Option<u32> {
         let content = self.content.as_ref()?;
-        let pieces = content.map.of_entry(&content.index, entry);
-        let large = pieces.len() > 1;
-        pieces.enumerate().find_map(|(number, piece)| {
-            let start = number as u64 * u64::from(content.map.piece_len());
-            let end = start + u64::from(content.map.piece_len());
-            let touched = !large || (start < offset.saturating_add(len) && offset < end);
-            (touched && !self.holds(piece)).then_some(piece)
-        })
+        let mut pieces = content.map.of_entry(&content.index, entry);
+        let size = content.index.entries[entry as usize].size;
+        let piece_len = u64::from(piece_len_of(size, content.map.piece_len()));
+        let end = offset.saturating_add(len).div_ceil(piece_len).min(pieces.len() as u64);
+        pieces.end = pieces.start + end as u32;
+        pieces.skip((offset / piece_len) as usize).find(|&piece| !self.holds(piece))
     }
 
     /// The entry that has the bytes: a hard link's is the file that it names.

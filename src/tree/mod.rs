@@ -368,7 +368,7 @@ impl NameSpace {
     fn stream_len(&self, slot: Slot) -> u64 {
         let Some(generation) = self.generations.get(&slot) else { return 0 };
         let count = generation.pieces_count().unwrap_or(generation.head.count());
-        u64::from(count) * u64::from(generation.head.piece_len)
+        u64::from(count) * u64::from(generation.head.stride())
     }
 
     fn read_data(
@@ -402,9 +402,9 @@ impl NameSpace {
         ticket: Option<Ticket>,
     ) -> Result<Answer<Bulk>, Error> {
         let generation = self.generations.get(&slot).ok_or(wire::ESTALE)?;
-        let piece_len = u64::from(generation.head.piece_len);
-        let (piece, skip) = ((offset / piece_len) as u32, (offset % piece_len) as u32);
-        if offset / piece_len > u64::from(u32::MAX) {
+        let stride = u64::from(generation.head.stride());
+        let (piece, skip) = ((offset / stride) as u32, (offset % stride) as u32);
+        if offset / stride > u64::from(u32::MAX) {
             return Ok(Answer::Bytes(Vec::new()));
         }
         if !generation.holds(piece) {

@@ -1,8 +1,9 @@
 //! The name space by its trait: what is listed, found, read, parked, woken.
 
 use super::*;
+use crate::spread::digest;
 use crate::spread::index::tests::small;
-use crate::spread::index::{Entry, Index};
+use crate::spread::index::{Entry, Index, stride};
 use crate::spread::pieces::{IndexPieces, PieceMap};
 
 const CONN: ConnId = ConnId(7);
@@ -29,13 +30,18 @@ fn master() -> (NameSpace, Slot) {
 
 /// A client that knows the index of the small tree and holds no content.
 fn client() -> (NameSpace, Slot) {
-    let index = small();
+    client_of(small())
+}
+
+fn client_of(index: Index) -> (NameSpace, Slot) {
     let bytes = index.encode();
     let head = IndexPieces::of(&bytes, index.piece_len);
     let mut space = NameSpace::new(false, 0);
     let slot = space.add_generation(Generation::empty(head.clone()));
     space.show(slot, String::new());
-    assert!(space.hold_index(slot, 0, &bytes).is_empty());
+    for piece in 0..head.count() {
+        assert!(space.hold_index(slot, piece, &bytes[head.range(piece)]).is_empty());
+    }
     let map = Rc::new(PieceMap::new(head, &index));
     space.set_content(slot, Rc::new(Content { index: Rc::new(index), map }));
     (space, slot)
@@ -108,7 +114,7 @@ fn reads_of_what_is_not_here_wait_for_their_piece() {
     let data = walk(&mut space, b"", "b/data").unwrap();
     assert_eq!(space.read(opener(1), &data, 0, 99, ticket(1)), Ok(Answer::Park));
     let pieces = Place::Stream { slot, stream: Stream::Pieces };
-    let offset = u64::from(small().piece_len);
+    let offset = u64::from(stride(small().piece_len));
     assert_eq!(space.read(opener(2), &pieces, offset, 99, ticket(2)), Ok(Answer::Park));
     assert_eq!(space.read(opener(3), &pieces, offset, 99, ticket(3)), Ok(Answer::Park));
     space.forget(ticket(3));
@@ -124,11 +130,42 @@ fn reads_of_what_is_not_here_wait_for_their_piece() {
 }
 
 #[test]
+fn a_read_within_a_very_large_file_waits_for_a_longer_piece() {
+    let mut index = small();
+    index.entries.truncate(2);
+    let (list, size) = (vec![Digest::default(); 2049], 8192 * 4096 + 1);
+    let digest = digest::of_list(&list, size, 16_384).unwrap();
+    index.entries[1] = Entry { size, digest, kind: Kind::File, ..index.entries[1].clone() };
+    index.lists = list;
+    let (mut space, slot) = client_of(index);
+    let first = space.generation(slot).unwrap().head.count();
+    let data = walk(&mut space, b"", "a/data").unwrap();
+    let across = |space: &mut NameSpace| space.read(opener(1), &data, 32_767, 2, ticket(1));
+    assert_eq!(across(&mut space), Ok(Answer::Park));
+    assert_eq!(space.hold(slot, first), []);
+    assert_eq!(space.hold(slot, first + 1), [ticket(1)]);
+    assert_eq!(across(&mut space), Ok(Answer::Park), "its second byte is in the next piece");
+    assert_eq!(space.hold(slot, first + 2), [ticket(1)]);
+    let what = Bulk::File { slot, entry: 1, offset: 32_767 };
+    assert_eq!(across(&mut space), Ok(Answer::Bulk { what, len: 2 }));
+    let pieces = Place::Stream { slot, stream: Stream::Pieces };
+    let place = u64::from(first + 1) * 16_384;
+    let what = Bulk::Piece { slot, piece: first + 1, skip: 4 };
+    let answer = space.read(opener(2), &pieces, place + 4, 99_999, ticket(2));
+    assert_eq!(answer, Ok(Answer::Bulk { what, len: 16_380 }));
+    assert_eq!(space.hold(slot, first + 2048), [], "the last byte");
+    let last = space.read(opener(2), &data, 8192 * 4096, 99, ticket(2));
+    let what = Bulk::File { slot, entry: 1, offset: 8192 * 4096 };
+    assert_eq!(last, Ok(Answer::Bulk { what, len: 1 }));
+    assert_eq!(space.attr(&pieces).size, u64::from(first + 2049) * 16_384);
+}
+
+#[test]
 fn who_does_not_wait_reads_what_is_not_here_as_empty() {
     let (mut space, slot) = client();
     let held = Place::Stream { slot, stream: Stream::Held };
     let first = space.generation(slot).unwrap().head.count();
-    let offset = u64::from(first) * u64::from(space.generation(slot).unwrap().head.piece_len);
+    let offset = u64::from(first) * u64::from(space.generation(slot).unwrap().head.stride());
     assert_eq!(text(space.read(opener(2), &held, offset, 99, ticket(2))), "");
     assert_eq!(space.hold(slot, first), [], "nobody waits");
     let answer = space.read(opener(2), &held, offset, 99, ticket(3));

@@ -7,7 +7,7 @@
 
 use std::rc::Rc;
 use xget::spread::digest::{self, Digest};
-use xget::spread::index::{Entry, Index, Kind};
+use xget::spread::index::{Entry, Index, Kind, piece_len_of};
 
 /// Files of these sizes, each of more than one piece, in the root.
 pub fn index(sizes: &[u64], piece_len: u32) -> Rc<Index> {
@@ -20,6 +20,7 @@ pub fn index(sizes: &[u64], piece_len: u32) -> Rc<Index> {
     for (number, &size) in sizes.iter().enumerate() {
         assert!(size > u64::from(piece_len), "a pack would need the bytes of its files");
         let name = format!("file{number:04}").into_bytes().into_boxed_slice();
+        let piece_len = piece_len_of(size, piece_len);
         let count = size.div_ceil(u64::from(piece_len));
         let piece = |at: u64| Digest::of(format!("{number} {at}").as_bytes());
         let list: Vec<Digest> = (0..count).map(piece).collect();

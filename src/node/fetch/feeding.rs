@@ -169,7 +169,7 @@ impl Fetch {
     /// Keeps a link's window of requests full.
     pub(super) fn fill(&mut self, common: &mut Common, now_ms: u64, conn: ConnId) {
         let Some(generation) = self.head(common) else { return };
-        let (head_count, piece_len) = (generation.head.count(), generation.head.piece_len);
+        let (head_count, stride) = (generation.head.count(), generation.head.stride());
         let list_len = if generation.list_known { 0 } else { head_count * 32 };
         let Some(link) = self.links.get_mut(&conn) else { return };
         if list_len > 0 {
@@ -180,7 +180,7 @@ impl Fetch {
             && link.is_open()
             && let Some(ask) = self.transfer.next_ask(Key(conn.0), now_ms)
         {
-            link.ask_piece(now_ms, ask, piece_len);
+            link.ask_piece(now_ms, ask, stride);
         }
         link.flush(common);
     }

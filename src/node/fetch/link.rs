@@ -158,23 +158,24 @@ impl Link {
         }
     }
 
-    /// Asks for a piece. While the open is under way the request waits with it.
-    pub fn ask_piece(&mut self, now_ms: u64, ask: Ask, piece_len: u32) {
+    /// Asks for a piece, which is at most a `stride` long. While the open is under
+    /// way the request waits with it.
+    pub fn ask_piece(&mut self, now_ms: u64, ask: Ask, stride: u32) {
         if self.client.outstanding() == 0 {
             // Silence before we asked for anything is no sign of death.
             self.heard(now_ms);
         }
         let piece = u64::from(ask.piece);
-        let offset = piece * u64::from(piece_len);
+        let offset = piece * u64::from(stride);
         if ask.waits {
-            return self.client.read(self.pieces, offset, piece_len, Token(piece));
+            return self.client.read(self.pieces, offset, stride, Token(piece));
         }
         let fid = match self.held {
             Some(fid) => fid,
             None => open(&mut self.client, self.generation, b"held", HELD),
         };
         self.held = Some(fid);
-        self.client.read(fid, offset, piece_len, Token(UNAWAITED | piece));
+        self.client.read(fid, offset, stride, Token(UNAWAITED | piece));
     }
 
     pub fn forget(&mut self, common: &mut Common, piece: u32) {

@@ -202,6 +202,33 @@ fn a_sparse_file_is_hashed_without_reading_its_holes() {
 }
 
 #[test]
+fn a_very_large_file_is_hashed_in_longer_pieces() {
+    let dir = Dir::new();
+    let size = 300 << 20;
+    let file = fs::File::options()
+        .create_new(true)
+        .read(true)
+        .write(true)
+        .open(dir.join("image"))
+        .unwrap();
+    file.set_len(size).unwrap();
+    let island = bytes(1, 200_000);
+    file.write_all_at(&island, 257 << 20).unwrap();
+    let source = scan(dir.path());
+    let (digest, list) = (source.index.entries[1].digest, &source.index.lists);
+    assert_eq!(list.len(), 2400, "128 KiB each");
+    assert_eq!(digest::of_list(list, size, 131_072), Some(digest));
+    assert_eq!(list[2056], digest::of_piece(257 << 20, &island[..131_072]));
+    let mut whole = blake3::Hasher::new();
+    (0..300).for_each(|mib| {
+        let mut part = vec![0; 1 << 20];
+        file.read_exact_at(&mut part, mib << 20).unwrap();
+        whole.update(&part);
+    });
+    assert_eq!(digest, Digest(*whole.finalize().as_bytes()));
+}
+
+#[test]
 fn a_changed_file_is_not_served() {
     let dir = Dir::new();
     let path = dir.write("f", b"before");
