@@ -47,6 +47,15 @@ impl Digest {
     }
 }
 
+/// Appends the digests that these bytes are; what is less than one is left out.
+pub fn read_list(bytes: &[u8], list: &mut Vec<Digest>) {
+    list.extend(bytes.chunks_exact(32).map(|chunk| {
+        let mut digest = Digest::default();
+        digest.0.copy_from_slice(chunk);
+        digest
+    }));
+}
+
 /// The digest of the piece at `offset` of a file that has more than one piece.
 pub fn of_piece(offset: u64, bytes: &[u8]) -> Digest {
     let mut hasher = blake3::Hasher::new();

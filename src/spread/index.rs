@@ -386,11 +386,7 @@ impl Index {
             }
             let raw = from.take(len.checked_mul(32).ok_or(Malformed("file too big"))?)?;
             let start = self.lists.len();
-            self.lists.extend(raw.chunks_exact(32).map(|c| {
-                let mut digest = Digest::default();
-                digest.0.copy_from_slice(c);
-                digest
-            }));
+            digest::read_list(raw, &mut self.lists);
             let piece_len = piece_len_of(entry.size, self.piece_len);
             let root = digest::of_list(&self.lists[start..], entry.size, piece_len);
             if root != Some(entry.digest) {

@@ -75,14 +75,10 @@ impl IndexPieces {
         generation: Digest,
         index_len: u64,
         piece_len: u32,
-        list: &[u8],
+        bytes: &[u8],
     ) -> Result<IndexPieces, WrongBytes> {
-        let as_digest = |c: &[u8]| {
-            let mut digest = Digest::default();
-            digest.0.copy_from_slice(c);
-            digest
-        };
-        let list: Vec<Digest> = list.chunks_exact(32).map(as_digest).collect();
+        let mut list = Vec::new();
+        digest::read_list(bytes, &mut list);
         let needed = index_len > u64::from(piece_len);
         let right = match needed {
             false => list.is_empty(),

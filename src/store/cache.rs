@@ -184,10 +184,9 @@ fn decode(bytes: &[u8], piece_len: u32) -> Option<HashMap<Key, Known>> {
         let key = Key::decode(record)?;
         let digest = Digest(record[Key::LEN + 1..][..32].try_into().ok()?);
         let list_len = u32::from_le_bytes(record[Key::LEN + 33..].try_into().ok()?) as usize;
-        let (list, after) = after.split_at_checked(list_len.checked_mul(32)?)?;
-        let list: Option<Box<[Digest]>> =
-            list.chunks_exact(32).map(|c| Some(Digest(c.try_into().ok()?))).collect();
-        let list = list?;
+        let (raw, after) = after.split_at_checked(list_len.checked_mul(32)?)?;
+        let mut list = Vec::new();
+        digest::read_list(raw, &mut list);
         let right = match key.size > u64::from(piece_len) {
             true => {
                 let piece_len = piece_len_of(key.size, piece_len);
@@ -199,7 +198,7 @@ fn decode(bytes: &[u8], piece_len: u32) -> Option<HashMap<Key, Known>> {
             return None;
         }
         let sparse = record[Key::LEN] == 1;
-        known.insert(key, Known { digest, sparse, list, used: false });
+        known.insert(key, Known { digest, sparse, list: list.into(), used: false });
         rest = after;
     }
     Some(known)
