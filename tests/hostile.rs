@@ -14,6 +14,7 @@ use support::{Scratch, noise, until};
 use xget::spread::digest::{self, Digest};
 use xget::spread::index::{Entry, Index, Kind, stride};
 use xget::spread::pieces::IndexPieces;
+use xget::spread::talk::VERSION;
 
 const PIECE_LEN: u32 = 4096;
 
@@ -254,7 +255,7 @@ fn somebody_who_speaks_no_9p_is_status_3() {
 fn join_as(master: &Master, port: u16) -> (Reader, String) {
     let mut reader = Reader::connect(("127.0.0.1", master.port)).unwrap();
     let route = reader.open(&[".xget", "route"], 2).unwrap();
-    reader.write(route, format!("join 1 {port} .\n").as_bytes()).unwrap();
+    reader.write(route, format!("join {VERSION} {port} .\n").as_bytes()).unwrap();
     let said = String::from_utf8(reader.read(route, 0).unwrap()).unwrap();
     (reader, said)
 }
@@ -333,7 +334,7 @@ fn a_master_bears_whatever_is_sent_to_it() {
     let held: Vec<_> = (0..100)
         .map(|_| std::net::TcpStream::connect(("127.0.0.1", master.port)).unwrap())
         .collect();
-    let lines = ["join 1 9", "join 99 9 .\n", "join 1 9 .\n", "replace 200 me lost\n", "x\n"];
+    let lines = ["join 2 9", "join 99 9 .\n", "join 2 9 .\n", "replace 200 me lost\n", "x\n"];
     let asked = lines.map(|line| {
         let mut reader = Reader::connect(("127.0.0.1", master.port)).unwrap();
         let route = reader.open(&[".xget", "route"], 2).unwrap();

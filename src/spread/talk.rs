@@ -7,8 +7,9 @@
 use super::digest::Digest;
 use std::net::{IpAddr, SocketAddr};
 
-/// Version of the conversation, the first word after `join`.
-pub const VERSION: u32 = 1;
+/// Version of the conversation and of what follows from it, the stride of `pieces`
+/// for one; the first word after `join`.
+pub const VERSION: u32 = 2;
 /// Longest line either side accepts.
 pub const LINE_LEN_MAX: usize = 60_000;
 
