@@ -4,10 +4,14 @@
 //! on the links is `arrival`'s, what to ask for next `spread::transfer`'s.
 
 use super::*;
+use std::collections::BinaryHeap;
 
 /// A stripe that lags this long, and brings less than half of what others
 /// bring, is complained of; and so, as often, is one with a piece owed that long.
 const SLOW_MS: u64 = 300;
+/// A parent is narrow that brings less than one in so many of what is usual:
+/// much less than a loaded one brings among idle ones.
+const NARROW: u32 = 4;
 /// A piece that a living parent owes for this long is asked of the master: it
 /// may never come, and whoever gives nothing must not hold up the others.
 const STARVED_MS: u64 = 15_000;
@@ -207,26 +211,27 @@ impl Fetch {
         owed_ms: u64,
         now_ms: u64,
     ) -> Option<Complaint> {
-        let missing_all = self.transfer.missing_count();
-        let missing = self.transfer.missing_of(stripe);
         if !self.transfer.lags(stripe) && owed_ms < OWED_MS {
             self.lags[stripe] = None;
             return None;
         }
         let link = self.links.values().find(|link| Some(link.source) == self.feeders[stripe]);
         let busy_ms = link.map_or(0, |link| link.busy_ms(now_ms));
-        let now = Lag { since_ms: now_ms, missing, missing_all, busy_ms };
-        let lag = *self.lags[stripe].get_or_insert(now);
-        let passed_ms = now_ms - lag.since_ms;
-        if passed_ms < SLOW_MS {
+        let since_ms = self.lags[stripe].as_ref().map_or(now_ms, |lag| lag.since_ms);
+        let passed_ms = now_ms - since_ms;
+        if self.lags[stripe].is_some() && passed_ms < SLOW_MS {
             return None;
         }
-        self.lags[stripe] = Some(now);
-        let came = lag.missing.saturating_sub(missing);
-        let came_elsewhere = lag.missing_all.saturating_sub(missing_all).saturating_sub(came);
-        let others = self.feeders.len() as u32 - 1;
-        let is_busy = 4 * (busy_ms - lag.busy_ms) >= 3 * passed_ms;
-        if is_busy && 2 * others * came < came_elsewhere {
+        let missing = (0..self.lags.len()).map(|s| self.transfer.missing_of(s)).collect();
+        let lag = self.lags[stripe].replace(Lag { since_ms: now_ms, missing, busy_ms })?;
+        let came = |s: usize| lag.missing[s].saturating_sub(self.transfer.missing_of(s));
+        let others = (0..self.lags.len()).filter(|&s| s != stripe).map(came);
+        let others = others.collect::<BinaryHeap<u32>>().into_sorted_vec();
+        // Not the mean: who gets one stripe in no time gets the others slowly.
+        let usual = others.get((others.len().max(1) - 1) / 2).copied().unwrap_or(0);
+        let came = came(stripe);
+        let is_busy = 2 * (busy_ms - lag.busy_ms) >= passed_ms;
+        if is_busy && NARROW * came < usual {
             return Some(Complaint::Narrow);
         }
         (owed_ms >= OWED_MS && came == 0).then_some(Complaint::Slow)

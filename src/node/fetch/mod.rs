@@ -124,13 +124,12 @@ enum Phase {
     Over,
 }
 
-/// Since when a stripe lags; how much was missing then, of it and of all, and
-/// how long its feeder's link had been busy.
-#[derive(Clone, Copy, Debug)]
+/// Since when a stripe lags; how much was missing of each then, and how long
+/// its feeder's link had been busy.
+#[derive(Clone, Debug)]
 struct Lag {
     since_ms: u64,
-    missing: u32,
-    missing_all: u32,
+    missing: Vec<u32>,
     busy_ms: u64,
 }
 

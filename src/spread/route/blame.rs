@@ -149,16 +149,15 @@ impl Forest {
         let accusation = Accusation { accuser, why, at_ms };
         push_bounded(&mut record.slow_to, accusation, ACCUSERS_MAX, |a| a.accuser == accuser);
         let is_early = at_ms.saturating_sub(record.slow_since_ms) < HEARING_MS;
-        let sure = record.slow_to.iter().filter(|a| a.why == Complaint::Narrow).count();
         let is_agreed = record.slow_to.len() >= ACCUSERS_ENOUGH;
         // Who waits himself is not busy: of those there is nothing to hear.
-        if sure >= ACCUSERS_ENOUGH {
+        if self.is_narrow_to_most(accused) {
             return self.weaken(accused);
         }
         if is_early || why == Complaint::Slow && self.is_starved(accused, stripe) {
             return Verdict::Waits;
         }
-        if is_agreed {
+        if is_agreed && why == Complaint::Slow {
             return self.weaken(accused);
         }
         self.forbid(ix, accused);
@@ -169,6 +168,21 @@ impl Forest {
         }
         self.relieve();
         verdict
+    }
+
+    /// Whether three in four that it feeds say so. Where fewer do, its link is
+    /// well used, and they have the smaller share of it.
+    fn is_narrow_to_most(&self, accused: Ix) -> bool {
+        let node = &self.nodes[accused as usize];
+        let Some(record) = &node.record else { return false };
+        let narrow_to = |id: u32| {
+            let says = |a: &Accusation| a.accuser == id && a.why == Complaint::Narrow;
+            record.slow_to.iter().any(says)
+        };
+        let children = node.children.len();
+        let edges = node.children.iter();
+        let say_so = edges.filter(|e| narrow_to(self.nodes[e.child as usize].id)).count();
+        children > 1 && 4 * say_so >= 3 * children
     }
 
     /// Whether it, or somebody above, complains of slowness or moved just now.
