@@ -90,7 +90,7 @@ fn forest() -> Forest {
     let limits = Limits { stripes: STRIPES, slots: u16::from(STRIPES), head: 1 };
     let mut forest = Forest::new(limits);
     for id in 1..=NODES {
-        forest.join(NodeId(id), 0);
+        forest.join(NodeId(id), 0, 0);
     }
     while forest.poll_change().is_some() {}
     forest
@@ -102,7 +102,7 @@ fn routes(c: &mut Criterion) {
     let mut crowd = forest();
     group.bench_function("one joins and leaves", |b| {
         b.iter(|| {
-            crowd.join(NodeId(NODES + 1), 0);
+            crowd.join(NodeId(NODES + 1), 0, 0);
             while crowd.poll_change().is_some() {}
             crowd.leave(NodeId(NODES + 1));
             while let Some(change) = crowd.poll_change() {

@@ -124,7 +124,7 @@ impl Master {
             Input::Unchanged => {
                 (self.checked_ms, self.rechecking) = (now_ms, false);
                 self.look_took_ms = now_ms.saturating_sub(self.look_began_ms);
-                self.admit_waiting(common);
+                self.admit_waiting(common, now_ms);
             }
             Input::Changed { path } => {
                 // Every read of it that is refused says so; once is enough.
@@ -145,7 +145,7 @@ impl Master {
                 let text = format!("cannot look at the served tree again: {why}");
                 common.effects.push_back(Effect::Warn(text));
                 (self.checked_ms, self.rechecking) = (now_ms, false);
-                self.admit_waiting(common);
+                self.admit_waiting(common, now_ms);
             }
             Input::Tick => self.tell_waiting(common, now_ms),
             _ => {}
@@ -189,7 +189,7 @@ impl Master {
         if let Some(slot) = self.whole.filter(same) {
             // Hashed again, and nothing differs: who fetches it goes on.
             self.adopt_scan(common, slot);
-            return self.admit_waiting(common);
+            return self.admit_waiting(common, now_ms);
         }
         let info = info_text(&generation, self.options.fan_out, files, bytes);
         let old = self.whole.take();
@@ -202,7 +202,7 @@ impl Master {
         }
         let tickets = common.space.show(slot, info);
         common.wakes.extend(tickets);
-        self.admit_waiting(common);
+        self.admit_waiting(common, now_ms);
     }
 
     /// The files of the whole tree and its selections are those of the last scan.
@@ -287,7 +287,7 @@ impl Master {
         let is_fresh = !self.rechecking && now_ms < self.checked_ms + self.recheck_ms();
         // What is not there may have been put there just now.
         if is_fresh && self.select(common, &waiting.sources).is_ok() {
-            return self.admit(common, waiting);
+            return self.admit(common, now_ms, waiting);
         }
         if self.waiting.len() >= WAITING_MAX {
             return self.refuse(common, waiting.opener, 11, "too many clients wait already");
@@ -299,9 +299,9 @@ impl Master {
         self.recheck(common, now_ms);
     }
 
-    fn admit_waiting(&mut self, common: &mut Common) {
+    fn admit_waiting(&mut self, common: &mut Common, now_ms: u64) {
         for waiting in std::mem::take(&mut self.waiting) {
-            self.admit(common, waiting);
+            self.admit(common, now_ms, waiting);
         }
     }
 
@@ -318,7 +318,7 @@ impl Master {
         }
     }
 
-    fn admit(&mut self, common: &mut Common, waiting: Waiting) {
+    fn admit(&mut self, common: &mut Common, now_ms: u64, waiting: Waiting) {
         let Waiting { opener, port, sources } = waiting;
         let Some(peer) = common.space.peer(opener.conn) else { return };
         let slot = match self.select(common, &sources) {
@@ -346,7 +346,7 @@ impl Master {
         let group = self.groups.get_or_insert_with(slot, || Group::new(limits));
         group.openers.insert(id.0, opener);
         group.addrs.insert(addr, id);
-        if !group.forest.join(id, 0) {
+        if !group.forest.join(id, 0, now_ms) {
             self.members.remove(&opener);
             group.openers.remove(&id.0);
             group.addrs.remove(&addr);

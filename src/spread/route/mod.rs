@@ -41,6 +41,9 @@ const HEAD_FACTOR: u16 = 2;
 const OVERCOMMIT_FACTOR: u16 = 3;
 /// Edges put into a better place after one event: bounds the changes it makes.
 const RELIEF_MAX: usize = 32;
+/// A node is not put above one that joined so much earlier: that one has more
+/// than the other could give it.
+const COHORT_MS: u64 = 1_000;
 /// Nodes moved in turn to make one place.
 const MOVES_MAX: u8 = 3;
 /// Candidates looked at for one place before the next best kind is taken.
@@ -163,13 +166,13 @@ impl Forest {
 
     /// Takes a node in and gives it a parent for each stripe. Rack 0 is
     /// unknown. False when it is in already or the forest is full.
-    pub fn join(&mut self, node: NodeId, rack: u32) -> bool {
+    pub fn join(&mut self, node: NodeId, rack: u32, now_ms: u64) -> bool {
         let full = self.ids.len() >= NODES_MAX || node.0 >= NOBODY;
         if full || self.ids.contains_key(&node.0) {
             return false;
         }
         let home = self.home_for(rack);
-        let ix = self.enter(node.0, rack, home);
+        let ix = self.enter(node.0, rack, home, now_ms);
         // The home stripe first: the slots of the new node are then there for
         // the leaf that it displaces, and the others need one each of the rest.
         self.place(ix, home);

@@ -117,6 +117,7 @@ impl Forest {
             let old = key.2;
             let kids = self.kids_count(old, stripe);
             self.allowed(ix, self.link(old, stripe).parent)
+                && !self.is_ahead(old, ix)
                 && (kids == 0 || kids < room)
                 && (room > 0 || self.spare_parent(old, stripe).is_some())
         };
@@ -133,6 +134,12 @@ impl Forest {
         let level = shelf.range((first.0, 0, 0)..(first.0 + 1, 0, 0)).take(LOOK_MAX);
         let near = near(first.0).chain(near(first.0 + 1)).take(LOOK_MAX);
         level.chain(near).filter(fits).min_by_key(cross).map(|key| key.2)
+    }
+
+    /// Whether a node joined so long before another that it has more.
+    fn is_ahead(&self, ix: Ix, other: Ix) -> bool {
+        let joined_ms = |ix: Ix| self.nodes[ix as usize].joined_ms;
+        joined_ms(ix) + super::COHORT_MS < joined_ms(other)
     }
 
     /// A leaf in its own rack that comes from another, when its best parent
@@ -163,6 +170,7 @@ impl Forest {
         let shelf = &self.trees[stripe as usize].low;
         let fits = |key: &&(u32, u32, Ix)| {
             self.kids_count(key.2, stripe) == 0
+                && !self.is_ahead(key.2, lender)
                 && self.allowed(key.2, parent)
                 && self.allowed(lender, self.link(key.2, stripe).parent)
         };

@@ -30,7 +30,7 @@ fn forest(stripes: u8, head: u16) -> Forest {
 
 fn joined(stripes: u8, head: u16, count: u32) -> Forest {
     let mut forest = forest(stripes, head);
-    (0..count).for_each(|id| assert!(forest.join(NodeId(id), 0)));
+    (0..count).for_each(|id| assert!(forest.join(NodeId(id), 0, 0)));
     forest
 }
 
@@ -179,7 +179,7 @@ fn any_number_of_nodes_joins_into_shallow_trees_within_budget() {
             let mut slow = forest(stripes, head);
             let mut changes = 0;
             for id in 0..n {
-                slow.join(NodeId(id), 0);
+                slow.join(NodeId(id), 0, 0);
                 changes += drain(&mut slow);
             }
             let coalesced = drain(&mut burst);
@@ -228,7 +228,7 @@ impl World {
     }
 
     fn join(&mut self, rack: u32) {
-        assert!(self.forest.join(NodeId(self.next), rack));
+        assert!(self.forest.join(NodeId(self.next), rack, 0));
         self.alive.push(self.next);
         self.next += 1;
     }
@@ -298,15 +298,15 @@ impl World {
 fn a_new_inner_node_takes_the_place_of_the_highest_leaf_which_moves_below() {
     let mut forest = forest(2, 1);
     for id in 0..2 {
-        forest.join(NodeId(id), 0);
+        forest.join(NodeId(id), 0, 0);
     }
     drain(&mut forest);
     // Node 0 is inner in stripe 0, node 1 in stripe 1; each feeds the other.
     assert_eq!(forest.parent(NodeId(1), 0), Some(Parent::Node(NodeId(0))));
     assert_eq!(forest.parent(NodeId(0), 1), Some(Parent::Node(NodeId(1))));
-    forest.join(NodeId(2), 0);
-    forest.join(NodeId(3), 0);
-    forest.join(NodeId(4), 0);
+    forest.join(NodeId(2), 0, 0);
+    forest.join(NodeId(3), 0, 0);
+    forest.join(NodeId(4), 0, 0);
     let level = |id| forest.depth(NodeId(id), 0);
     let (inner, leaf) = ([0, 2, 4].map(level), [1, 3].map(level));
     assert_eq!(inner.iter().max(), Some(&2), "{inner:?}");
@@ -332,8 +332,8 @@ fn a_change_that_is_overtaken_is_told_once_and_in_order() {
 fn unknown_nodes_and_stripes_are_answered_and_not_believed() {
     let mut forest = joined(4, 1, 10);
     let stranger = NodeId(77);
-    assert!(!forest.join(NodeId(3), 0), "in already");
-    assert!(!forest.join(NodeId(MASTER), 0) && !forest.join(NodeId(NOBODY), 0));
+    assert!(!forest.join(NodeId(3), 0, 0), "in already");
+    assert!(!forest.join(NodeId(MASTER), 0, 0) && !forest.join(NodeId(NOBODY), 0, 0));
     forest.leave(stranger);
     forest.retire(stranger);
     forest.withdraw(stranger);
@@ -680,6 +680,21 @@ fn a_child_is_not_given_a_parent_it_refused() {
         Parent::Node(parent) => !refused.contains(&parent),
         Parent::Master => true,
     }));
+}
+
+#[test]
+fn who_comes_late_is_put_below_those_who_have_more() {
+    for (late_ms, is_above) in [(COHORT_MS, true), (COHORT_MS + 1, false)] {
+        let mut forest = forest(4, 1);
+        (0..40).for_each(|id| assert!(forest.join(NodeId(id), 0, 5)));
+        for id in 40..80 {
+            assert!(forest.join(NodeId(id), 0, 5 + late_ms));
+        }
+        let above = (0..40).flat_map(|id| forest.parents(NodeId(id)).collect::<Vec<_>>());
+        let late = above.filter(|parent| matches!(parent, Parent::Node(NodeId(40..))));
+        assert_eq!(late.count() > 0, is_above, "{late_ms} ms later");
+        check_budgets(&forest, "late");
+    }
 }
 
 #[test]

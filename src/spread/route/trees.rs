@@ -63,6 +63,7 @@ impl Standing {
 pub(super) struct Node {
     pub id: u32,
     pub rack: u32,
+    pub joined_ms: u64,
     /// The stripe in which it is an inner node.
     pub home: u8,
     pub standing: Standing,
@@ -79,10 +80,11 @@ pub(super) struct Node {
 
 impl Forest {
     /// A node without any edge yet.
-    pub(super) fn enter(&mut self, id: u32, rack: u32, home: u8) -> Ix {
+    pub(super) fn enter(&mut self, id: u32, rack: u32, home: u8, joined_ms: u64) -> Ix {
         let node = Node {
             id,
             rack,
+            joined_ms,
             home,
             // Gone until it is counted in below.
             standing: Standing { gone: true, ..Standing::default() },
