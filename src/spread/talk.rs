@@ -22,7 +22,7 @@ pub enum Complaint {
     Frozen,
     /// Answers, and gives nothing.
     Slow,
-    /// Sends all the time, and less than half of what others bring.
+    /// Sends all the time, and less than a quarter of what is usual.
     Narrow,
     /// Sent bytes that are not what the digest says.
     Wrong,

@@ -346,12 +346,12 @@ impl Transfer {
             let lagging = (0..self.stripes).filter(|&s| self.missing[s as usize] >= least);
             lagging.map(move |stripe| self.share(stripe, own).filter(fits))
         })
-        .find_map(|mut share| if times == 0 { share.next() } else { share.last() })
+        .find_map(|mut share| if times == 0 { share.next() } else { share.next_back() })
     }
 
     /// The pieces of a stripe that fall to the tree of stripe `own`: of every
     /// row, which is one piece of each stripe, the next tree's.
-    fn share(&self, stripe: u32, own: u32) -> impl Iterator<Item = u32> {
+    fn share(&self, stripe: u32, own: u32) -> impl DoubleEndedIterator<Item = u32> {
         let asked = self.parents.iter().flat_map(|p| &p.asked).map(|a| a.piece);
         let asked = asked.filter(|p| p % self.stripes == stripe).min();
         let first = asked.unwrap_or(u32::MAX).min(self.cursors[stripe as usize]) / self.stripes;

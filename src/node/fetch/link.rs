@@ -124,7 +124,8 @@ impl Link {
 
     pub fn heard(&mut self, now_ms: u64) {
         let answer_ms = self.probed_ms.map_or(0, |probed_ms| now_ms - probed_ms);
-        self.answer_ms = self.answer_ms.max(answer_ms);
+        // One that answers as late as it may does not teach us endless patience.
+        self.answer_ms = self.answer_ms.max(answer_ms.min(2 * PROBE_WAIT_MS));
         (self.heard_ms, self.probed_ms) = (now_ms, None);
     }
 

@@ -8,12 +8,15 @@
 //! accused that does not complain itself.
 
 use super::trees::{Ix, MASTER, NOBODY};
-use super::{Forest, NodeId, Parent};
+use super::{Forest, NodeId, OVERCOMMIT_FACTOR, Parent, STRIPES_MAX};
+use crate::table::Table;
 
 /// Parents that a node is not given again; the oldest is forgotten.
 const FORBIDDEN_MAX: usize = 8;
 /// Accusers that are remembered of one node; the oldest is forgotten.
 const ACCUSERS_MAX: usize = 8;
+/// Children that are remembered to have found one node slow: all it can have.
+const CHILDREN_HEARD_MAX: usize = OVERCOMMIT_FACTOR as usize * STRIPES_MAX as usize;
 /// Distinct accusers that make a suspect, or the only child there is.
 const ACCUSERS_ENOUGH: usize = 2;
 /// An accusation counts this long.
@@ -147,9 +150,10 @@ impl Forest {
             record.slow_since_ms = at_ms;
         }
         let accusation = Accusation { accuser, why, at_ms };
-        push_bounded(&mut record.slow_to, accusation, ACCUSERS_MAX, |a| a.accuser == accuser);
+        push_bounded(&mut record.slow_to, accusation, CHILDREN_HEARD_MAX, |a| a.accuser == accuser);
         let is_early = at_ms.saturating_sub(record.slow_since_ms) < HEARING_MS;
-        let is_agreed = record.slow_to.len() >= ACCUSERS_ENOUGH;
+        let slow = record.slow_to.iter().filter(|a| a.why == Complaint::Slow).count();
+        let is_agreed = slow >= ACCUSERS_ENOUGH;
         // Who waits himself is not busy: of those there is nothing to hear.
         if self.is_narrow_to_most(accused) {
             return self.weaken(accused);
@@ -179,10 +183,12 @@ impl Forest {
             let says = |a: &Accusation| a.accuser == id && a.why == Complaint::Narrow;
             record.slow_to.iter().any(says)
         };
-        let children = node.children.len();
-        let edges = node.children.iter();
-        let say_so = edges.filter(|e| narrow_to(self.nodes[e.child as usize].id)).count();
-        children > 1 && 4 * say_so >= 3 * children
+        let mut children: Table<u32, ()> = Table::new();
+        for edge in &node.children {
+            children.insert(edge.child, ());
+        }
+        let say_so = children.keys().filter(|&c| narrow_to(self.nodes[c as usize].id)).count();
+        say_so >= ACCUSERS_ENOUGH && 4 * say_so >= 3 * children.len()
     }
 
     /// Whether it, or somebody above, complains of slowness or moved just now.

@@ -683,6 +683,20 @@ fn a_child_is_not_given_a_parent_it_refused() {
 }
 
 #[test]
+fn one_child_alone_makes_nobody_narrow() {
+    let mut forest = joined(4, 1, 2);
+    let feeds = |stripe: &u8| forest.parent(NodeId(1), *stripe) == Some(Parent::Node(NodeId(0)));
+    let stripes: Vec<u8> = (0..4).filter(feeds).collect();
+    assert!(stripes.len() > 1, "it has several of its stripes from one parent");
+    for (at_ms, stripe) in (0..).step_by(100).zip(stripes) {
+        let bad = Parent::Node(NodeId(0));
+        let verdict = forest.replace(NodeId(1), stripe, bad, Complaint::Narrow, at_ms);
+        assert_eq!(verdict, Verdict::Waits);
+    }
+    assert_eq!(forest.stats().weak, 0);
+}
+
+#[test]
 fn who_comes_late_is_put_below_those_who_have_more() {
     for (late_ms, is_above) in [(COHORT_MS, true), (COHORT_MS + 1, false)] {
         let mut forest = forest(4, 1);
