@@ -296,9 +296,7 @@ impl Transfer {
         if own.is_none() && asked < WINDOW {
             own = self.overdue(at, now_ms, true);
             own = own.or_else(|| self.lowest_unasked(at, |t, s| t.feeders[s] == Some(key)));
-        }
-        if own.is_none() && asked < WINDOW {
-            own = self.next_share(at, 0);
+            own = own.or_else(|| self.next_share(at, 0));
         }
         let mut found = own;
         if found.is_none() && asked < WINDOW + HELP_WINDOW {

@@ -51,18 +51,11 @@ impl Fetch {
                 self.transfer.extend(head.count());
                 let tickets = common.space.set_list(slot, head.list);
                 common.wakes.extend(tickets);
-                for conn in self.links.keys().collect::<Vec<_>>() {
-                    self.fill(common, now_ms, conn);
-                }
+                self.fill_all(common, now_ms);
             }
             Err(_) => {
                 let why = "sent a list of the index that is not what its digest says";
-                let from_master =
-                    self.links.get(&conn).is_some_and(|link| link.source == Source::Master);
-                self.lose_link(common, conn, Complaint::Wrong, why, now_ms);
-                if from_master {
-                    self.give_up(common, 0, Status::Verification, why);
-                }
+                self.wrong_bytes(common, now_ms, conn, 0, why);
             }
         }
     }
@@ -243,13 +236,7 @@ impl Fetch {
                     None => "the index".into(),
                 };
                 let why = format!("sent bytes of {name} that are not what the digest says");
-                let from_master =
-                    self.links.get(&conn).is_some_and(|link| link.source == Source::Master);
-                self.lose_link(common, conn, Complaint::Wrong, &why, now_ms);
-                if from_master {
-                    // Nobody stands above the master: this piece is not to be had.
-                    self.give_up(common, piece, Status::Verification, &why);
-                }
+                self.wrong_bytes(common, now_ms, conn, piece, &why);
             }
             StoreResult::Failed(failure) => {
                 let fatal = failure.fatal;
@@ -261,6 +248,22 @@ impl Fetch {
                 self.withdraw(common);
                 self.fill(common, now_ms, conn);
             }
+        }
+    }
+
+    fn wrong_bytes(
+        &mut self,
+        common: &mut Common,
+        now_ms: u64,
+        conn: ConnId,
+        piece: u32,
+        why: &str,
+    ) {
+        let from_master = self.links.get(&conn).is_some_and(|link| link.source == Source::Master);
+        self.lose_link(common, conn, Complaint::Wrong, why, now_ms);
+        if from_master {
+            // Nobody stands above the master: this piece is not to be had.
+            self.give_up(common, piece, Status::Verification, why);
         }
     }
 

@@ -116,9 +116,7 @@ impl Fetch {
                 self.replace(common, now_ms, stripe, source, complaint);
             }
         }
-        for conn in self.links.keys().collect::<Vec<_>>() {
-            self.fill(common, now_ms, conn);
-        }
+        self.fill_all(common, now_ms);
     }
 
     pub(super) fn replace(
@@ -170,6 +168,13 @@ impl Fetch {
         }
     }
 
+    /// Keeps the windows of all links full.
+    pub(super) fn fill_all(&mut self, common: &mut Common, now_ms: u64) {
+        for conn in self.links.keys().collect::<Vec<_>>() {
+            self.fill(common, now_ms, conn);
+        }
+    }
+
     /// Keeps a link's window of requests full.
     pub(super) fn fill(&mut self, common: &mut Common, now_ms: u64, conn: ConnId) {
         let Some(generation) = self.head(common) else { return };
@@ -215,13 +220,11 @@ impl Fetch {
             self.lags[stripe] = None;
             return None;
         }
-        let link = self.links.values().find(|link| Some(link.source) == self.feeders[stripe]);
-        let busy_ms = link.map_or(0, |link| link.busy_ms(now_ms));
-        let since_ms = self.lags[stripe].as_ref().map_or(now_ms, |lag| lag.since_ms);
-        let passed_ms = now_ms - since_ms;
-        if self.lags[stripe].is_some() && passed_ms < SLOW_MS {
+        if self.lags[stripe].as_ref().is_some_and(|lag| now_ms < lag.since_ms + SLOW_MS) {
             return None;
         }
+        let link = self.links.values().find(|link| Some(link.source) == self.feeders[stripe]);
+        let busy_ms = link.map_or(0, |link| link.busy_ms(now_ms));
         let missing = (0..self.lags.len()).map(|s| self.transfer.missing_of(s)).collect();
         let lag = self.lags[stripe].replace(Lag { since_ms: now_ms, missing, busy_ms })?;
         let came = |s: usize| lag.missing[s].saturating_sub(self.transfer.missing_of(s));
@@ -230,7 +233,7 @@ impl Fetch {
         // Not the mean: who gets one stripe in no time gets the others slowly.
         let usual = others.get((others.len().max(1) - 1) / 2).copied().unwrap_or(0);
         let came = came(stripe);
-        let is_busy = 2 * (busy_ms - lag.busy_ms) >= passed_ms;
+        let is_busy = 2 * (busy_ms - lag.busy_ms) >= now_ms - lag.since_ms;
         if is_busy && NARROW * came < usual {
             return Some(Complaint::Narrow);
         }

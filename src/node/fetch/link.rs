@@ -72,6 +72,7 @@ pub(super) struct Link {
     since_ms: u64,
     heard_ms: u64,
     probed_ms: Option<u64>,
+    /// See `take_answer_ms`.
     answer_ms: u64,
     /// When the first part of the frame that is under way came.
     part_since_ms: Option<u64>,

@@ -286,9 +286,7 @@ impl Fetch {
             _ => {}
         }
         if self.transfer.take_freed() && !self.is_settled() {
-            for conn in self.links.keys().collect::<Vec<_>>() {
-                self.fill(common, now_ms, conn);
-            }
+            self.fill_all(common, now_ms);
         }
     }
 
@@ -381,9 +379,7 @@ impl Fetch {
     fn begin_moving(&mut self, common: &mut Common, now_ms: u64) {
         self.phase = Phase::Moving;
         self.fed_ms = now_ms;
-        for conn in self.links.keys().collect::<Vec<_>>() {
-            self.fill(common, now_ms, conn);
-        }
+        self.fill_all(common, now_ms);
     }
 
     fn lost_master(&mut self, common: &mut Common, now_ms: u64, why: String) {
@@ -427,9 +423,7 @@ impl Fetch {
         }
         if self.phase == Phase::Moving || self.phase == Phase::Index {
             self.look_for_slow(common, now_ms);
-            for conn in self.links.keys().collect::<Vec<_>>() {
-                self.fill(common, now_ms, conn);
-            }
+            self.fill_all(common, now_ms);
             if now_ms > self.fed_ms + DROUGHT_MS {
                 let why = format!("no data from anybody for {} s", DROUGHT_MS / 1000);
                 let what = format!("the master {}", self.desk.addr());
