@@ -45,21 +45,34 @@ pub fn debug(target: &str, text: &str) {
     print_error(&format!("xget[{target}]: {}\n", printable(text)));
 }
 
-/// A client's console.
-pub struct FetchConsole {
-    quiet: bool,
+/// The line at the foot of a terminal that is drawn again and again; where there
+/// is no terminal, a plain line from time to time.
+struct StatusLine {
     terminal: bool,
-    began: Instant,
-    shown: Option<Instant>,
+    every: Duration,
+    shown: Instant,
     drawn: bool,
-    pub last: Progress,
 }
 
-impl FetchConsole {
-    pub fn new(quiet: bool) -> FetchConsole {
-        let terminal = std::io::stderr().is_terminal();
-        let (began, last) = (Instant::now(), Progress::default());
-        FetchConsole { quiet, terminal, began, shown: None, drawn: false, last }
+impl StatusLine {
+    fn new() -> StatusLine {
+        let terminal = io::stderr().is_terminal();
+        let every = if terminal { REDRAW } else { LINE };
+        StatusLine { terminal, every, shown: Instant::now(), drawn: false }
+    }
+
+    fn is_due(&self) -> bool {
+        self.shown.elapsed() >= self.every
+    }
+
+    fn draw(&mut self, line: &str) {
+        self.shown = Instant::now();
+        if self.terminal {
+            print_error(&format!("\r{line}\x1b[K"));
+            self.drawn = true;
+        } else {
+            complain(line);
+        }
     }
 
     fn clear(&mut self) {
@@ -67,27 +80,26 @@ impl FetchConsole {
             print_error("\r\x1b[K");
         }
     }
+}
 
-    fn draw(&mut self) {
-        let every = if self.terminal { REDRAW } else { LINE };
-        let since = self.shown.unwrap_or(self.began);
-        if self.quiet || since.elapsed() < every {
-            return;
-        }
-        self.shown = Some(Instant::now());
-        let line = progress_line(&self.last, self.began.elapsed(), self.terminal);
-        if self.terminal {
-            print_error(&format!("\r{line}\x1b[K"));
-            self.drawn = true;
-        } else {
-            complain(&line);
-        }
+/// A client's console.
+pub struct FetchConsole {
+    quiet: bool,
+    status: StatusLine,
+    began: Instant,
+    pub last: Progress,
+}
+
+impl FetchConsole {
+    pub fn new(quiet: bool) -> FetchConsole {
+        let last = Progress::default();
+        FetchConsole { quiet, status: StatusLine::new(), began: Instant::now(), last }
     }
 }
 
 impl Drop for FetchConsole {
     fn drop(&mut self) {
-        self.clear();
+        self.status.clear();
     }
 }
 
@@ -99,19 +111,19 @@ impl Watch for FetchConsole {
         if signal::take_end() {
             inputs.push_back(Input::Interrupted);
         }
-        self.draw();
+        if !self.quiet && self.status.is_due() {
+            let elapsed = self.began.elapsed();
+            self.status.draw(&progress_line(&self.last, elapsed, self.status.terminal));
+        }
     }
     fn say(&mut self, text: &str) {
         if !self.quiet {
-            self.clear();
+            self.status.clear();
             complain(text);
         }
     }
     fn warn(&mut self, text: &str) {
-        if !self.quiet {
-            self.clear();
-            complain(text);
-        }
+        self.say(text);
     }
 }
 
@@ -186,9 +198,7 @@ fn seconds(s: u64) -> String {
 
 /// A master's console: lines with the time, progress while it hashes.
 pub struct MasterConsole {
-    terminal: bool,
-    shown: Instant,
-    drawn: bool,
+    status: StatusLine,
     ready: Option<Box<dyn FnOnce()>>,
     /// Where the lines go besides the console, which a daemon has none of.
     log: Option<File>,
@@ -197,8 +207,7 @@ pub struct MasterConsole {
 impl MasterConsole {
     /// `ready` is called when the first generation is served.
     pub fn new(ready: Option<Box<dyn FnOnce()>>, log: Option<File>) -> MasterConsole {
-        let terminal = std::io::stderr().is_terminal();
-        MasterConsole { terminal, shown: Instant::now(), drawn: false, ready, log }
+        MasterConsole { status: StatusLine::new(), ready, log }
     }
 
     /// The line with the time, for the console; the log has it already.
@@ -209,12 +218,6 @@ impl MasterConsole {
         }
         line
     }
-
-    fn clear(&mut self) {
-        if std::mem::take(&mut self.drawn) {
-            print_error("\r\x1b[K");
-        }
-    }
 }
 
 impl Watch for MasterConsole {
@@ -223,18 +226,8 @@ impl Watch for MasterConsole {
             inputs.push_back(Input::LookAgain);
         }
         match node.hashing() {
-            Some((done, total)) if total > 0 => {
-                let every = if self.terminal { REDRAW } else { LINE };
-                if self.shown.elapsed() >= every {
-                    self.shown = Instant::now();
-                    let line = format!("hashing: {} of {}", bytes(done), bytes(total));
-                    if self.terminal {
-                        print_error(&format!("\r{line}\x1b[K"));
-                        self.drawn = true;
-                    } else {
-                        complain(&line);
-                    }
-                }
+            Some((done, total)) if total > 0 && self.status.is_due() => {
+                self.status.draw(&format!("hashing: {} of {}", bytes(done), bytes(total)));
             }
             Some(_) => {}
             None => {
@@ -247,11 +240,11 @@ impl Watch for MasterConsole {
         }
     }
     fn say(&mut self, text: &str) {
-        self.clear();
+        self.status.clear();
         let _ = print(&self.stamp(text));
     }
     fn warn(&mut self, text: &str) {
-        self.clear();
+        self.status.clear();
         print_error(&self.stamp(&format!("warning: {text}")));
     }
 }
