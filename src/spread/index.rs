@@ -99,9 +99,11 @@ impl std::fmt::Display for SelectError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let shown = |path: &[u8]| String::from_utf8_lossy(path).into_owned();
         match self {
-            SelectError::Missing(path) => write!(f, "{}: no such file or directory", shown(path)),
+            SelectError::Missing(path) => {
+                write!(f, "{}: no such file or directory in what is served", shown(path))
+            }
             SelectError::Collision(name) => {
-                write!(f, "two sources would land under the same name, {}", shown(name))
+                write!(f, "{}: two sources would land under this name", shown(name))
             }
         }
     }
