@@ -4,7 +4,7 @@
 
 use super::{Common, Effect, Failure, Input, Status, printable};
 use crate::serve::Opener;
-use crate::spread::index::{Index, SelectError};
+use crate::spread::index::Index;
 use crate::spread::route::{self, Forest, Limits, NodeId, Parent};
 use crate::spread::talk::{self, Ask, Complaint, Source, Tally, Tell, addr_text};
 use crate::table::Table;
@@ -201,7 +201,7 @@ impl Master {
             self.drop_unused(common, slot);
         }
         let tickets = common.space.show(slot, info);
-        common.wakes.extend(tickets);
+        common.wake(tickets);
         self.admit_waiting(common, now_ms);
     }
 
@@ -254,7 +254,7 @@ impl Master {
     fn refuse(&mut self, common: &mut Common, opener: Opener, errno: u16, text: &str) {
         let line = Tell::Error { errno, text: text.into() }.line();
         let tickets = common.space.answer(opener, &line);
-        common.wakes.extend(tickets);
+        common.wake(tickets);
     }
 
     fn asked(&mut self, common: &mut Common, now_ms: u64, opener: Opener, ask: Ask) {
@@ -314,7 +314,7 @@ impl Master {
         let line = Tell::Wait { done_bytes, total_bytes }.line();
         for waiting in &self.waiting {
             let tickets = common.space.answer(waiting.opener, &line);
-            common.wakes.extend(tickets);
+            common.wake(tickets);
         }
     }
 
@@ -333,7 +333,7 @@ impl Master {
             stripes: self.options.fan_out,
         };
         let tickets = common.space.answer(opener, &tell.line());
-        common.wakes.extend(tickets);
+        common.wake(tickets);
         self.ids_used += 1;
         let id = NodeId(self.ids_used);
         let addr = SocketAddr::new(peer.ip().to_canonical(), port);
@@ -371,14 +371,8 @@ impl Master {
         let content = common.space.generation(whole).and_then(|g| g.content.clone());
         let content = content.ok_or("nothing is served yet")?;
         let refs: Vec<&[u8]> = sources.iter().map(Vec::as_slice).collect();
-        let selection = content.index.select(&refs).map_err(|error| match error {
-            SelectError::Missing(path) => {
-                format!("{}: no such file or directory on the master", printable(&path))
-            }
-            SelectError::Collision(name) => {
-                format!("{}: two sources would land under this name", printable(&name))
-            }
-        })?;
+        let selection = content.index.select(&refs);
+        let selection = selection.map_err(|error| printable(error.to_string().as_bytes()))?;
         let origin = Origin { scan: self.scan, entries: Some(selection.origin) };
         let generation = Generation::whole(Rc::new(selection.index), Some(origin.clone()));
         // Unchanged since an earlier scan: who fetches it already helps.
@@ -427,7 +421,7 @@ impl Master {
         let line = Tell::Parent { stripe: change.stripe, source }.line();
         log::debug!(target: "server", "{:?} is told: {}", change.node, line.trim_end());
         let tickets = common.space.answer(opener, &line);
-        common.wakes.extend(tickets);
+        common.wake(tickets);
     }
 
     fn note(&mut self, opener: Opener, tally: Tally, done: bool) {
@@ -500,8 +494,7 @@ impl Master {
                 addr_text(addr),
                 complaint.word()
             );
-            common.space.add_log(text.clone().into_bytes());
-            common.effects.push_back(Effect::Warn(text));
+            warn(common, text);
         }
         if let Some(group) = self.groups.get_mut(&slot) {
             let why = match complaint {
@@ -516,8 +509,7 @@ impl Master {
                 && let Source::Node(addr) = source
             {
                 let text = format!("{} is too slow to feed others", addr_text(addr));
-                common.space.add_log(text.clone().into_bytes());
-                common.effects.push_back(Effect::Warn(text));
+                warn(common, text);
             }
             let stays = matches!(verdict, route::Verdict::Dismissed | route::Verdict::Waits);
             if stays && let Some(parent) = group.forest.parent(id, stripe) {
@@ -534,8 +526,7 @@ impl Master {
         if !member.done {
             let percent = member.tally.have_bytes * 100 / member.tally.total_bytes.max(1);
             let text = format!("{} left at {percent} %, not done", addr_text(member.addr));
-            common.space.add_log(text.clone().into_bytes());
-            common.effects.push_back(Effect::Warn(text));
+            warn(common, text);
         }
         if self.departed.len() == DEPARTED_MAX {
             self.departed.pop_front();
@@ -606,6 +597,12 @@ fn plain_source(source: &[u8]) -> Vec<u8> {
         path.extend_from_slice(b"/.");
     }
     path
+}
+
+/// Into the log that clients can read, and to who looks after the master.
+fn warn(common: &mut Common, text: String) {
+    common.space.add_log(text.clone().into_bytes());
+    common.effects.push_back(Effect::Warn(text));
 }
 
 fn status_line(member: &Member, state: &str, parents: &str) -> String {

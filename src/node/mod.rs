@@ -180,7 +180,7 @@ pub(crate) struct Common {
     pub space: NameSpace,
     pub effects: VecDeque<Effect>,
     /// Parked reads that can be asked again.
-    pub wakes: Vec<Ticket>,
+    wakes: Vec<Ticket>,
     /// Memory of messages that have left.
     pub spare: Vec<Vec<u8>>,
     conns_used: u32,
@@ -190,6 +190,12 @@ impl Common {
     pub fn next_conn(&mut self) -> ConnId {
         self.conns_used += 1;
         ConnId(self.conns_used)
+    }
+
+    /// Parked reads can be asked again.
+    pub fn wake(&mut self, mut tickets: Vec<Ticket>) {
+        self.wakes.append(&mut tickets);
+        self.space.recycle(tickets);
     }
 
     pub fn send(&mut self, conn: ConnId, bytes: Vec<u8>) {
@@ -343,7 +349,7 @@ impl Node {
             }
             Input::Checksum { slot, entry, sum } => {
                 let tickets = self.common.space.set_checksum(slot, entry, sum);
-                self.common.wakes.extend(tickets);
+                self.common.wake(tickets);
             }
             input => match &mut self.role {
                 Role::Master(master) => master.handle(&mut self.common, now_ms, input),

@@ -50,7 +50,7 @@ impl Fetch {
             Ok(head) => {
                 self.transfer.extend(head.count());
                 let tickets = common.space.set_list(slot, head.list);
-                common.wakes.extend(tickets);
+                common.wake(tickets);
                 self.fill_all(common, now_ms);
             }
             Err(_) => {
@@ -88,7 +88,7 @@ impl Fetch {
             return self.stored(common, now_ms, conn, piece, StoreResult::Wrong);
         };
         let tickets = common.space.hold_index(slot, piece, bytes);
-        common.wakes.extend(tickets);
+        common.wake(tickets);
         self.transfer.arrived(Key(conn.0), piece, now_ms);
         self.settle_piece(common, conn, piece, len);
         if self.transfer.is_complete() && self.phase == Phase::Index {
@@ -204,7 +204,7 @@ impl Fetch {
             }
             self.transfer.hold(piece);
             let tickets = common.space.hold(slot, piece);
-            common.wakes.extend(tickets);
+            common.wake(tickets);
         }
     }
 
@@ -224,9 +224,8 @@ impl Fetch {
                 self.tally.have_bytes += u64::from(len);
                 self.settle_piece(common, conn, piece, len);
                 if let Some(slot) = self.slot {
-                    let mut tickets = common.space.hold(slot, piece);
-                    common.wakes.append(&mut tickets);
-                    common.space.recycle(tickets);
+                    let tickets = common.space.hold(slot, piece);
+                    common.wake(tickets);
                 }
                 self.fill(common, now_ms, conn);
             }
@@ -273,7 +272,7 @@ impl Fetch {
         }
         if let Some(slot) = self.slot {
             let tickets = common.space.lose(slot, piece);
-            common.wakes.extend(tickets);
+            common.wake(tickets);
         }
     }
 

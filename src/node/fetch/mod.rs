@@ -364,7 +364,7 @@ impl Fetch {
         let slot = common.space.add_generation(Generation::empty(head));
         let info = format!("generation blake3:{generation}\nindex_bytes {index_len}\n");
         let tickets = common.space.show(slot, info);
-        common.wakes.extend(tickets);
+        common.wake(tickets);
         self.slot = Some(slot);
         self.transfer = Transfer::new(stripes);
         self.feeders = vec![None; usize::from(stripes)];
