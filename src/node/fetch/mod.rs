@@ -418,6 +418,7 @@ impl Fetch {
         if self.is_settled() {
             return;
         }
+        self.call_again(common, now_ms);
         for (conn, why, complaint) in self.stalled(common, now_ms) {
             self.lose_link(common, conn, complaint, &why, now_ms);
         }
