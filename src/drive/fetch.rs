@@ -333,9 +333,9 @@ impl Backend for ClientFiles {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::os::scratch::Dir;
     use crate::spread::index::Index;
     use crate::spread::index::tests::{entry, file};
-    use crate::store::testing::Dir;
     use crate::tree::Generation;
     use std::fs;
 

@@ -1,9 +1,8 @@
 use super::super::recheck::Verdict;
 use super::super::scan::{Scan, ScanOptions, Step};
-use super::super::testing::{
-    Dir, NOBODY, as_nobody, bytes, name, on_file_system, set_mode, set_mtime,
-};
+use super::super::testing::{NOBODY, as_nobody, bytes, name, on_file_system, set_mode, set_mtime};
 use super::*;
+use crate::os::scratch::Dir;
 use crate::spread::digest::{self, Digest};
 use crate::spread::index::{DEPTH_MAX, PIECE_LEN};
 use crate::spread::pieces::{IndexPieces, PieceMap};
