@@ -8,7 +8,8 @@ use crate::node::{
 use crate::os::{file, socket};
 use crate::spread::index::Kind;
 use crate::store::check::Step;
-use crate::store::dest::{Dest, DestError, DestOptions};
+use crate::store::dest::{Dest, DestOptions};
+use crate::store::error::DestError;
 use crate::store::filling::Filling;
 use crate::store::finish::FinishStep;
 use crate::store::sha256::Sum;

@@ -9,7 +9,7 @@
 //! Only contents count: a file is what the index says when its bytes are.
 
 use super::FILE_COST_BYTES;
-use super::dest::DestError;
+use super::error::DestError;
 use super::filling::{Filling, State};
 use super::hash::Data;
 use crate::os::file::{self, Status};

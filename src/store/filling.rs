@@ -12,8 +12,9 @@
 
 use super::attributes::{Attributes, MODE_IN_PART};
 use super::check::Check;
-use super::dest::{DestError, DestOptions, path_of};
+use super::dest::DestOptions;
 use super::dirs::Dirs;
+use super::error::DestError;
 use super::files::Files;
 use super::finish::Finish;
 use super::hash::Reader;
@@ -111,7 +112,7 @@ impl Filling {
         Filling {
             base,
             sha256: options.sha256,
-            attributes: Attributes::new(&options),
+            attributes: Attributes::new(options.keep_modes, options.keep_owners),
             dirs: Dirs::new(root.clone()),
             states,
             left,
@@ -200,7 +201,7 @@ impl Filling {
     }
 
     pub(super) fn path(&self, entry: u32) -> PathBuf {
-        path_of(&self.base, &self.index, entry)
+        name::full_path(&self.base, &self.index.path(entry))
     }
 
     pub(super) fn failed(&self, doing: &'static str, entry: u32, cause: Errno) -> DestError {

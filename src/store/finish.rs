@@ -7,7 +7,7 @@
 
 use super::FILE_COST_BYTES;
 use super::attributes::has_mtime;
-use super::dest::DestError;
+use super::error::DestError;
 use super::filling::{Filling, State};
 use super::name;
 use super::sha256::{self, Sum};

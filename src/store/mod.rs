@@ -10,6 +10,7 @@ mod cache;
 pub mod check;
 pub mod dest;
 mod dirs;
+pub mod error;
 mod files;
 pub mod filling;
 pub mod finish;
