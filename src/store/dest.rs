@@ -6,7 +6,7 @@
 
 use super::attributes::MODE_IN_PART;
 use super::error::DestError;
-use super::filling::Filling;
+use super::filling::{DestOptions, Filling};
 use super::name;
 use crate::os::file;
 use crate::spread::index::{Index, Kind};
@@ -18,17 +18,6 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
-
-#[derive(Clone, Debug, Default)]
-pub struct DestOptions {
-    /// Files and directories get the modes of the index; else those that any
-    /// new ones get.
-    pub keep_modes: bool,
-    /// And the owners, which takes root.
-    pub keep_owners: bool,
-    /// What the only file must have before it gets its name.
-    pub sha256: Option<[u8; 32]>,
-}
 
 /// A directory to fetch into, and for this process alone.
 pub struct Dest {

@@ -1,6 +1,6 @@
-use super::super::check::Step;
+use super::super::filling::check::Step;
+use super::super::filling::finish::FinishStep;
 use super::super::filling::{State, Stored};
-use super::super::finish::FinishStep;
 use super::super::scan::{Scan, ScanOptions};
 use super::super::source::Source;
 use super::super::testing::{
