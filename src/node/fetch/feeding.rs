@@ -219,6 +219,21 @@ impl Fetch {
         link.flush(common);
     }
 
+    /// What a parent itself waits for us to send is not awaited of it: two would
+    /// wait for each other.
+    pub(super) fn part_circles(&mut self, common: &mut Common, now_ms: u64) {
+        let Some(slot) = self.slot else { return };
+        for (conn, link) in self.links.iter_mut() {
+            let Source::Node(addr) = link.source else { continue };
+            for piece in self.transfer.shares(Key(conn.0)) {
+                if common.space.is_awaited(slot, piece, addr.ip()) {
+                    self.transfer.absent(Key(conn.0), piece, now_ms);
+                    link.forget(common, piece);
+                }
+            }
+        }
+    }
+
     pub(super) fn stalled(
         &mut self,
         common: &mut Common,

@@ -424,6 +424,7 @@ impl Fetch {
         }
         if self.phase == Phase::Moving || self.phase == Phase::Index {
             self.look_for_slow(common, now_ms);
+            self.part_circles(common, now_ms);
             self.fill_all(common, now_ms);
             if now_ms > self.fed_ms + DROUGHT_MS {
                 let why = format!("no data from anybody for {} s", DROUGHT_MS / 1000);
