@@ -259,11 +259,33 @@ impl Fetch {
         why: &str,
     ) {
         let from_master = self.links.get(&conn).is_some_and(|link| link.source == Source::Master);
+        let fed = |stripe: &usize| self.feeders[*stripe] == Some(Source::Master);
+        let stripes: Vec<usize> = (0..self.feeders.len()).filter(fed).collect();
         self.lose_link(common, conn, Complaint::Wrong, why, now_ms);
-        if from_master {
-            // Nobody stands above the master: this piece is not to be had.
-            self.give_up(common, piece, Status::Verification, why);
+        if !from_master {
+            return;
         }
+        // Nobody stands above the master: it is asked again, and then no more.
+        if self.doubted.contains(&piece) || self.doubted.len() >= DOUBTED_MAX {
+            return self.doubt_master(common, piece);
+        }
+        self.doubted.push(piece);
+        for stripe in stripes {
+            self.set_feeder(common, now_ms, stripe as u8, Source::Master);
+        }
+    }
+
+    fn doubt_master(&mut self, common: &mut Common, piece: u32) {
+        let what = match &self.content {
+            Some(content) => piece_name(&content.index, &content.map, piece),
+            None => "the index".into(),
+        };
+        let why = format!(
+            "the master {} sent wrong bytes, and wrong ones again when asked once more; \
+             look at its memory, its disk and the network, start it again, and fetch again",
+            self.desk.addr()
+        );
+        self.fail(common, Failure { status: Status::Verification, what, why, fatal: true });
     }
 
     pub(super) fn forget(&mut self, common: &mut Common, piece: u32) {
@@ -299,7 +321,8 @@ impl Fetch {
         }
     }
 
-    pub(super) fn give_up(&mut self, common: &mut Common, piece: u32, status: Status, why: &str) {
+    pub(super) fn give_up(&mut self, common: &mut Common, piece: u32, why: &str) {
+        let status = Status::Changed;
         let what = match &self.content {
             Some(content) => piece_name(&content.index, &content.map, piece),
             None => {
@@ -328,7 +351,7 @@ impl Fetch {
         let source = link.source;
         self.transfer.refused(Key(conn.0), piece);
         if source == Source::Master {
-            return self.give_up(common, piece, Status::Changed, why);
+            return self.give_up(common, piece, why);
         }
         let stripe = piece as usize % self.feeders.len();
         if self.feeders[stripe] == Some(source) {
