@@ -121,10 +121,28 @@ fn a_master_that_sends_wrong_bytes_is_asked_again_once() {
     index.lists = IndexPieces::of(&right, PIECE_LEN).list;
     let fake = fake_master(index.encode(), wrong, None);
     let (ended, dest) = fetch_from(&scratch, &fake.addr(), &[]);
-    ended.expect(5).says("long").says("the master").says("fetch again").within(5);
+    ended.expect(5).says("long").says("the master").says("twice").within(5);
     assert!(nothing_in(&dest));
+    // Damaged for good in one place: the other file arrives.
+    let (other, mut pieces) = (noise(3, 100_000), right.clone());
+    let mut both = index_of(&[(b"long", &right), (b"other", &other)]);
+    let lists = [&right, &other].map(|bytes| IndexPieces::of(bytes, PIECE_LEN).list);
+    both.lists = lists.concat();
+    pieces.resize(right.len().next_multiple_of(PIECE_LEN as usize), 0);
+    pieces[40_000] ^= 1;
+    pieces.extend(&other);
+    let first_of_other = right.len().div_ceil(PIECE_LEN as usize);
+    let fake = faking(both.encode(), None, move |piece| {
+        let end = if (piece as usize) < first_of_other { right.len() } else { pieces.len() };
+        let from = piece as usize * PIECE_LEN as usize;
+        pieces[from..end.min(from + PIECE_LEN as usize)].to_vec()
+    });
+    let (ended, dest) = fetch_from(&scratch, &fake.addr(), &[]);
+    ended.expect(5).says("long").says("twice").within(5);
+    assert_eq!(fs::read(dest.join("other")).unwrap(), other);
+    assert!(!dest.join("long").exists());
     // Damaged on the way, and only once.
-    let (pieces, is_first) = (right.clone(), AtomicBool::new(true));
+    let (pieces, is_first) = (noise(1, 100_000), AtomicBool::new(true));
     let fake = faking(index.encode(), None, move |piece| {
         let from = piece as usize * PIECE_LEN as usize;
         let mut bytes = pieces[from..pieces.len().min(from + PIECE_LEN as usize)].to_vec();
@@ -133,7 +151,7 @@ fn a_master_that_sends_wrong_bytes_is_asked_again_once() {
     });
     let (ended, dest) = fetch_from(&scratch, &fake.addr(), &[]);
     ended.expect(0).says("not what the digest says");
-    assert_eq!(fs::read(dest.join("long")).unwrap(), right);
+    assert_eq!(fs::read(dest.join("long")).unwrap(), noise(1, 100_000));
 }
 
 #[test]

@@ -266,26 +266,20 @@ impl Fetch {
             return;
         }
         // Nobody stands above the master: it is asked again, and then no more.
-        if self.doubted.contains(&piece) || self.doubted.len() >= DOUBTED_MAX {
-            return self.doubt_master(common, piece);
+        let (addr, advice) = (self.desk.addr(), "look at its memory, its disk and the network");
+        if self.doubted.contains(&piece) {
+            let why = format!("the master {addr} sent wrong bytes twice; {advice}");
+            self.give_up(common, piece, Status::Verification, &why);
+        } else if self.doubted.len() < DOUBTED_MAX {
+            self.doubted.push(piece);
+        } else {
+            let why = format!("it sent wrong bytes for more than {DOUBTED_MAX} pieces; {advice}");
+            let (status, what) = (Status::Verification, format!("the master {addr}"));
+            return self.fail(common, Failure { status, what, why, fatal: true });
         }
-        self.doubted.push(piece);
         for stripe in stripes {
             self.set_feeder(common, now_ms, stripe as u8, Source::Master);
         }
-    }
-
-    fn doubt_master(&mut self, common: &mut Common, piece: u32) {
-        let what = match &self.content {
-            Some(content) => piece_name(&content.index, &content.map, piece),
-            None => "the index".into(),
-        };
-        let why = format!(
-            "the master {} sent wrong bytes, and wrong ones again when asked once more; \
-             look at its memory, its disk and the network, start it again, and fetch again",
-            self.desk.addr()
-        );
-        self.fail(common, Failure { status: Status::Verification, what, why, fatal: true });
     }
 
     pub(super) fn forget(&mut self, common: &mut Common, piece: u32) {
@@ -321,8 +315,7 @@ impl Fetch {
         }
     }
 
-    pub(super) fn give_up(&mut self, common: &mut Common, piece: u32, why: &str) {
-        let status = Status::Changed;
+    pub(super) fn give_up(&mut self, common: &mut Common, piece: u32, status: Status, why: &str) {
         let what = match &self.content {
             Some(content) => piece_name(&content.index, &content.map, piece),
             None => {
@@ -351,7 +344,7 @@ impl Fetch {
         let source = link.source;
         self.transfer.refused(Key(conn.0), piece);
         if source == Source::Master {
-            return self.give_up(common, piece, why);
+            return self.give_up(common, piece, Status::Changed, why);
         }
         let stripe = piece as usize % self.feeders.len();
         if self.feeders[stripe] == Some(source) {

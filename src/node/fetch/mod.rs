@@ -32,7 +32,7 @@ const HELD_UP_FADES: u64 = 64;
 const PROGRESS_MS: u64 = 2_000;
 const OWED_MS: u64 = 5_000;
 /// Pieces that may come wrong from the master once, by damage on the way.
-const DOUBTED_MAX: usize = 8;
+const DOUBTED_MAX: usize = 64;
 /// Nothing at all arrived for this long, from nobody: it will not any more.
 const DROUGHT_MS: u64 = 60_000;
 /// How long `done` may take to reach the master before we go on.
