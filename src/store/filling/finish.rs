@@ -269,26 +269,22 @@ impl Filling {
     /// What a later run can resume; and, where nothing else is believed, what
     /// this run has made or verified.
     fn kept(&self, dir: u32) -> HashSet<Vec<u8>> {
-        let resumable = |entry: &u32| {
-            self.entry(*entry).kind == Kind::File
-                && matches!(
-                    self.states[*entry as usize],
-                    State::Made | State::Found | State::Failed
-                )
-        };
-        let parts = self.index.children(dir).filter(resumable);
-        let parts = parts.map(|entry| name::temporary(&self.index, entry));
-        let hidden = self.index.children(dir).filter_map(|entry| self.dirs.hidden_name(entry));
         let believed = self.states[dir as usize] != State::Resumed;
-        let right = |entry: &u32| {
-            !believed
-                && !matches!(self.states[*entry as usize], State::None | State::Failed)
-                && (self.entry(*entry).kind == Kind::Dir || self.is_whole(*entry))
-        };
-        let right = self.index.children(dir).filter(right);
-        let right = right.map(|entry| self.entry(entry).name.to_vec());
-        let all = parts.chain(hidden.cloned()).chain([name::ROOT_MADE.to_vec()]);
-        all.chain(right).collect()
+        let mut kept = HashSet::from([name::ROOT_MADE.to_vec()]);
+        for entry in self.index.children(dir) {
+            let (state, kind) = (self.states[entry as usize], &self.entry(entry).kind);
+            if *kind == Kind::File && matches!(state, State::Made | State::Found | State::Failed) {
+                kept.insert(name::temporary(&self.index, entry));
+            }
+            if let Some(hidden) = self.dirs.hidden_name(entry) {
+                kept.insert(hidden.clone());
+            }
+            let right = *kind == Kind::Dir || self.is_whole(entry);
+            if !believed && right && !matches!(state, State::None | State::Failed) {
+                kept.insert(self.entry(entry).name.to_vec());
+            }
+        }
+        kept
     }
 
     fn sweep_on(&mut self, mut sweep: Sweep) -> Phase {
