@@ -1,6 +1,6 @@
 //! What a directory has already of a generation, found out in slices.
 //!
-//! First the directories are made. Then every file is looked for: whole, under
+//! First the directories are made, hidden where they can be (see `filling`). Then every file is looked for: whole, under
 //! its final name; in part, in the temporary file of an interrupted run; as
 //! zeros, where it will have holes. Only then it is known what must still be
 //! written, and whether there is room for it. Last, pieces that an old version
@@ -11,6 +11,7 @@
 use super::super::FILE_COST_BYTES;
 use super::super::error::DestError;
 use super::super::hash::Data;
+use super::super::name;
 use super::{Filling, State};
 use crate::os::file::{self, Status};
 use crate::spread::index::{Index, Kind};
@@ -138,13 +139,22 @@ impl Filling {
     }
 
     fn make_dir(&mut self, entry: u32) -> Result<State, DestError> {
-        let parent = self.parent(entry)?;
-        // With modes to come, nobody else enters before; without, this is final,
-        // and a later run could not tell it from one that was there.
+        let (above, parent) = (self.entry(entry).parent as usize, self.parent(entry)?);
+        if !self.is_unseen(above as u32) {
+            match file::stat_at(&parent, &self.entry(entry).name) {
+                Err(Errno::ENOENT) => self.dirs.hide(entry, name::temporary(&self.index, entry)),
+                _ => return self.enter_dir(entry).map(|()| State::Found),
+            }
+        }
+        // With modes to come, nobody else enters before.
         let mode = if self.attributes.keep_modes { 0o700 } else { 0o777 };
-        match file::make_dir_at(&parent, &self.entry(entry).name, mode) {
+        match file::make_dir_at(&parent, self.dirs.name(&self.index.entries, entry), mode) {
             Ok(()) => Ok(State::Made),
-            Err(Errno::EEXIST) => self.enter_dir(entry).map(|()| State::Found),
+            Err(Errno::EEXIST) => self.enter_dir(entry).map(|()| match self.states[above] {
+                // A file system to which two names are one.
+                State::Made if above != 0 => State::Found,
+                _ => State::Resumed,
+            }),
             Err(cause) => Err(self.failed("make the directory", entry, cause)),
         }
     }
@@ -153,7 +163,7 @@ impl Filling {
     /// widened until everything is in it.
     fn enter_dir(&mut self, entry: u32) -> Result<(), DestError> {
         let parent = self.parent(entry)?;
-        let name = self.entry(entry).name.clone();
+        let name = self.dirs.name(&self.index.entries, entry).to_vec();
         let status = file::stat_at(&parent, &name)
             .map_err(|cause| self.failed("look at the directory", entry, cause))?;
         if !status.is_dir() {
