@@ -3,10 +3,11 @@
 //! A file is written under a temporary name beside its final one and renamed
 //! when it is whole, so a final name only ever stands for verified contents.
 //! To rename each of many small files costs a third of what making it does. So
-//! a directory that is new to the destination has a temporary name itself
-//! until all is finished, and small files have their final names in it at
-//! once: whoever sees it as it will be called sees only whole ones. A run that
-//! finds one which an earlier run left hidden believes no name in it.
+//! a directory that is new to the destination, with nothing but small files in
+//! and below it, has a temporary name itself until all is finished, and they
+//! have their final names in it at once: whoever sees it as it will be called
+//! sees only whole ones. A run that finds one which an earlier run left hidden
+//! believes no name in it.
 //!
 //! The order is `check_step` until it is done (see `check`), `store` for every
 //! piece that is not here, `finish_step` until it is done (see `finish`).
@@ -61,9 +62,10 @@ const HOLE_BYTES: usize = 4096;
 pub(super) enum State {
     /// Nothing yet.
     None,
-    /// A directory, or a file's temporary one, made in this run. All such
-    /// directories but the root are hidden, or below one that is.
+    /// A directory, or a file's temporary one, made in this run.
     Made,
+    /// A directory made in this run that is hidden, or below one that is.
+    Hidden,
     /// A directory, or a file's temporary one, that was there.
     Found,
     /// A directory that an earlier run left hidden, or one below it.
@@ -146,7 +148,7 @@ impl Filling {
             reserves: file::room(&root).reserves,
             root,
             reader: Reader::new(),
-            check: Check::new(&index),
+            check: Check::new(&index, map.piece_len()),
             finish: Finish::default(),
             index,
             map,
@@ -202,7 +204,9 @@ impl Filling {
         match self.states[entry as usize] {
             State::Made | State::Found => self.temporary(entry).map_err(io_error),
             State::Whole => self.whole(entry),
-            State::None | State::Resumed | State::Failed => Err(Errno::ENOENT.into()),
+            State::None | State::Hidden | State::Resumed | State::Failed => {
+                Err(Errno::ENOENT.into())
+            }
         }
     }
 
@@ -238,15 +242,9 @@ impl Filling {
         self.entry(entry).size > u64::from(self.map.piece_len())
     }
 
-    /// Whether a directory is hidden, or below one that is.
-    fn is_unseen(&self, dir: u32) -> bool {
-        dir != 0 && matches!(self.states[dir as usize], State::Made | State::Resumed)
-    }
-
     /// Whether a file has its final name from the start.
     fn is_placed_unseen(&self, entry: u32) -> bool {
-        let parent = self.entry(entry).parent;
-        parent != 0 && self.states[parent as usize] == State::Made && !self.is_large(entry)
+        self.states[self.entry(entry).parent as usize] == State::Hidden
     }
 
     pub(super) fn has_extent(&self, entry: u32, piece: u32) -> bool {

@@ -458,6 +458,26 @@ fn a_new_directory_gets_its_name_when_all_that_is_in_it_is_whole() {
     fetch.filling.file(entry).unwrap().read_exact_at(&mut relayed, 0).unwrap();
 }
 
+#[test]
+fn only_what_has_no_large_file_in_it_is_hidden() {
+    let from = Dir::new();
+    from.write("image/kernel", &bytes(1, 3 * P));
+    (0..20).for_each(|i| drop(from.write(&format!("image/modules/{i}"), &bytes(i, 4096))));
+    let to = Dir::new();
+    let mut fetch = Fetch::begin(scan(from.path()), to.path(), faithful());
+    fetch.check();
+    assert!(name::is_temporary(&only_name(&to.join("image"))));
+    let pieces = fetch.filling.pieces(fetch.entry("image/kernel"));
+    for piece in pieces {
+        let data = fetch.piece(piece);
+        fetch.filling.store(piece, &data);
+    }
+    assert_eq!(fs::read(to.join("image/kernel")).unwrap(), bytes(1, 3 * P));
+    assert!(!to.join("image/modules").exists());
+    fetch.store(usize::MAX).finish();
+    assert_eq!(picture(to.path()), picture(from.path()));
+}
+
 /// As kill(1) leaves them, and the source is another one when it goes on.
 #[test]
 fn nothing_that_an_earlier_run_left_in_a_hidden_directory_is_believed() {

@@ -319,7 +319,7 @@ impl Filling {
 
     fn finish_dir(&mut self, dir: u32) -> Phase {
         let state = self.states[dir as usize];
-        let there = matches!(state, State::Made | State::Found | State::Resumed);
+        let there = !matches!(state, State::None | State::Whole | State::Failed);
         if self.entry(dir).kind == Kind::Dir && there {
             let done = match dir {
                 0 => self.finish_root(),
