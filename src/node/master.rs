@@ -9,7 +9,7 @@ use crate::spread::route::{self, Forest, Limits, NodeId, Parent};
 use crate::spread::talk::{self, Ask, Complaint, Source, Tally, Tell, addr_text};
 use crate::table::Table;
 use crate::tree::{Generation, Notice, Origin, Slot};
-use std::collections::{BinaryHeap, HashMap, VecDeque};
+use std::collections::{BinaryHeap, VecDeque};
 use std::fmt::Write;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -74,7 +74,7 @@ pub(super) struct Master {
     /// The whole tree, once hashed.
     whole: Option<Slot>,
     scan: u32,
-    selections: HashMap<Vec<Vec<u8>>, Slot>,
+    selections: Vec<(Vec<Vec<u8>>, Slot)>,
     groups: Table<Slot, Group>,
     members: Table<Opener, Box<Member>>,
     waiting: Vec<Waiting>,
@@ -96,7 +96,7 @@ impl Master {
             place: String::new(),
             whole: None,
             scan: 0,
-            selections: HashMap::new(),
+            selections: Vec::new(),
             groups: Table::new(),
             members: Table::new(),
             waiting: Vec::new(),
@@ -195,9 +195,8 @@ impl Master {
         let old = self.whole.take();
         let slot = common.space.add_generation(generation);
         self.whole = Some(slot);
-        let stale: Vec<Slot> =
-            std::mem::take(&mut self.selections).into_values().chain(old).collect();
-        for slot in stale {
+        let stale = std::mem::take(&mut self.selections);
+        for slot in stale.into_iter().map(|(_, slot)| slot).chain(old) {
             self.drop_unused(common, slot);
         }
         let tickets = common.space.show(slot, info);
@@ -207,7 +206,7 @@ impl Master {
 
     /// The files of the whole tree and its selections are those of the last scan.
     fn adopt_scan(&self, common: &mut Common, whole: Slot) {
-        for slot in self.selections.values().copied().chain([whole]) {
+        for slot in self.selections.iter().map(|(_, slot)| *slot).chain([whole]) {
             let origin = common.space.generation(slot).and_then(|g| g.origin.clone());
             if let Some(origin) = origin {
                 common.space.set_origin(slot, Origin { scan: self.scan, ..origin });
@@ -217,7 +216,7 @@ impl Master {
 
     /// A generation that nobody can ask for any more goes with its last member.
     fn drop_unused(&mut self, common: &mut Common, slot: Slot) {
-        let current = self.whole == Some(slot) || self.selections.values().any(|s| *s == slot);
+        let current = self.whole == Some(slot) || self.selections.iter().any(|(_, s)| *s == slot);
         let used = self.groups.get(&slot).is_some_and(|group| !group.openers.is_empty());
         if !current && !used {
             self.groups.remove(&slot);
@@ -362,8 +361,8 @@ impl Master {
         if sources.is_empty() || sources == [b".".to_vec()] {
             return Ok(whole);
         }
-        if let Some(&slot) = self.selections.get(&sources) {
-            return Ok(slot);
+        if let Some((_, slot)) = self.selections.iter().find(|(known, _)| *known == sources) {
+            return Ok(*slot);
         }
         if self.selections.len() >= SELECTIONS_MAX {
             self.drop_idle_selection(common)?;
@@ -384,17 +383,16 @@ impl Master {
             }
             None => common.space.add_generation(generation),
         };
-        self.selections.insert(sources, slot);
+        self.selections.push((sources, slot));
         Ok(slot)
     }
 
     fn drop_idle_selection(&mut self, common: &mut Common) -> Result<(), String> {
         let is_idle = |slot: &Slot| self.groups.get(slot).is_none_or(|g| g.openers.is_empty());
-        let idle = self.selections.iter().find(|(_, slot)| is_idle(slot));
-        let (key, slot) = idle
-            .map(|(key, slot)| (key.clone(), *slot))
+        let idle = self.selections.iter().position(|(_, slot)| is_idle(slot));
+        let idle = idle
             .ok_or("the master serves too many different parts of the tree already; try later")?;
-        self.selections.remove(&key);
+        let (_, slot) = self.selections.remove(idle);
         self.drop_unused(common, slot);
         Ok(())
     }

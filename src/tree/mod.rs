@@ -84,7 +84,7 @@ pub struct NameSpace {
     /// By opener, so that those of one connection stand together.
     conversations: Table<Opener, VecDeque<u8>>,
     workers: Workers,
-    checksums: HashMap<(Slot, u32), Result<[u8; 32], ()>>,
+    checksums: Table<(Slot, u32), Result<[u8; 32], ()>>,
     peers: Table<ConnId, SocketAddr>,
     waits: HashMap<Wait, Vec<Ticket>>,
     /// The other way round, so that a read that is given up leaves no trace.
@@ -107,7 +107,7 @@ impl NameSpace {
             log: VecDeque::new(),
             conversations: Table::new(),
             workers: Workers::new(worker_load_max),
-            checksums: HashMap::new(),
+            checksums: Table::new(),
             peers: Table::new(),
             waits: HashMap::new(),
             parked: HashMap::new(),
