@@ -2,10 +2,11 @@
 //!
 //! Knows pieces by number, parents by key, and who asked for what. Refuses to
 //! know connections, fids and bytes. Pieces of a stripe are asked in order of
-//! its parent; a parent's own stripes come first, then stripes that nobody
-//! feeds, its share of those that lag when its own are through, and at the very
-//! end what others have kept us waiting for. Before that help for a stripe that
-//! lags only takes from another: links are full, and all below would lag as well.
+//! its parent, fewer at a time where it is ahead; a parent's own stripes come
+//! first, then stripes that nobody feeds, its share of those that lag when its
+//! own are through, and at the very end what others have kept us waiting for.
+//! Before that help for a stripe that lags only takes from another: links are
+//! full, and all below would lag as well.
 //!
 //! Only the feeder of a stripe is sure to have its pieces earlier than we do:
 //! feeders form a tree. Another parent may itself wait for us, or for somebody
@@ -24,6 +25,10 @@ pub const WINDOW: usize = 8;
 pub const HELP_WINDOW: usize = 4;
 /// A stripe lags when it misses this many pieces more than the best one.
 const LAG_MAX: u32 = WINDOW as u32;
+/// The window halves with each so many pieces that a stripe is ahead of most,
+/// to nothing in the end.
+const AHEAD: u32 = WINDOW as u32;
+const HALVINGS_MAX: u32 = WINDOW.ilog2() + 1;
 /// A stripe without a feeder is asked of others when the master has had this
 /// long to name one: mostly it takes a round trip.
 const ORPHAN_MS: u64 = 250;
@@ -94,6 +99,8 @@ pub struct Transfer {
     latency_ms: u64,
     /// Pieces that were asked of one parent can be asked of others again.
     is_freed: bool,
+    /// A parent is asked for nothing because its stripe is ahead.
+    is_held_back: bool,
 }
 
 impl Transfer {
@@ -109,6 +116,7 @@ impl Transfer {
             parents: Vec::new(),
             latency_ms: 0,
             is_freed: false,
+            is_held_back: false,
         }
     }
 
@@ -146,6 +154,7 @@ impl Transfer {
         let was_open = *state & (HELD | GIVEN_UP) == 0;
         if was_open {
             self.missing[stripe] -= 1;
+            self.is_freed |= std::mem::take(&mut self.is_held_back);
         }
         *state = (*state & ASKED) | mark;
         was_open
@@ -250,6 +259,19 @@ impl Transfer {
         self.missing[stripe] > least + LAG_MAX
     }
 
+    /// Pieces to ask at a time of a stripe's feeder: fewer where the stripe is
+    /// ahead, or its parent, with a faster link, fills ours and the others starve.
+    /// Those that are stuck count as little as those that nobody feeds.
+    fn window(&self, stripe: usize, now_ms: u64) -> usize {
+        let is_ahead = |by: u32| {
+            let most = self.missing[stripe].saturating_add(by);
+            let flows = |s: usize| self.feeders[s].is_some() && self.owed_ms(s, now_ms) == 0;
+            let behind = |&s: &usize| self.missing[s] > most && flows(s);
+            2 * (0..self.missing.len()).filter(behind).count() >= self.missing.len()
+        };
+        WINDOW >> (1..=HALVINGS_MAX).take_while(|n| is_ahead(n * AHEAD)).count()
+    }
+
     /// Whether anything is awaited of this parent.
     pub fn awaits(&self, key: Key) -> bool {
         self.parent(key).is_some_and(|at| !self.parents[at].asked.is_empty())
@@ -295,7 +317,10 @@ impl Transfer {
         let mut own = self.first_of_all(at);
         if own.is_none() && asked < WINDOW {
             own = self.overdue(at, now_ms, true);
-            own = own.or_else(|| self.lowest_unasked(at, |t, s| t.feeders[s] == Some(key)));
+            let may =
+                |t: &Transfer, s: usize| t.feeders[s] == Some(key) && asked < t.window(s, now_ms);
+            own = own.or_else(|| self.lowest_unasked(at, may));
+            self.is_held_back |= asked == 0 && own.is_none() && !self.is_through(at);
             own = own.or_else(|| self.next_share(at, 0));
         }
         let mut found = own;
@@ -475,6 +500,31 @@ mod tests {
         assert!(t.arrived(Key(1), 1, 5));
         assert_eq!(t.hold(1), Vec::new());
         assert_eq!(asks(&mut t, 1, 6), vec![33]);
+    }
+
+    #[test]
+    fn a_stripe_far_ahead_of_most_waits_for_them_unless_they_are_stuck() {
+        let mut t = transfer(4, 400);
+        let bring = |t: &mut Transfer, key, now_ms| {
+            let now = asks(t, key, now_ms);
+            now.iter().for_each(|&piece| assert!(t.arrived(Key(key), piece, now_ms + 10)));
+            now.iter().for_each(|&piece| assert!(t.hold(piece).is_empty()));
+            now.len()
+        };
+        (1..4).for_each(|key| assert_eq!(bring(&mut t, key, 0), WINDOW));
+        (1..4).for_each(|key| assert_eq!(asks(&mut t, key, 10).len(), WINDOW));
+        let asked: Vec<usize> =
+            (0..).map(|_| bring(&mut t, 0, 10)).take_while(|&n| n > 0).collect();
+        assert_eq!(asked, [8, 8, 8, 4, 2, 2, 2, 1, 1, 1, 1, 1, 1, 1], "33 more than they");
+        assert!(!t.take_freed());
+        t.hold(33);
+        assert!(t.take_freed() && asks(&mut t, 0, 20).is_empty(), "one other is not most");
+        t.hold(34);
+        assert!(t.take_freed());
+        assert_eq!(asks(&mut t, 0, 20), [164], "they follow");
+        t.drop_parent(Key(1));
+        t.drop_parent(Key(2));
+        assert_eq!(asks(&mut t, 0, 20).len(), WINDOW - 1, "nobody feeds them");
     }
 
     #[test]
