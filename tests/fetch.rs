@@ -7,6 +7,7 @@ mod support;
 use nix::sys::signal::Signal;
 use std::fs;
 use std::os::unix::fs::{FileExt, MetadataExt, symlink};
+use std::path::PathBuf;
 use support::proc::{Ended, Master, Proc, XGET, command, free_port, xget};
 use support::reader::Reader;
 use support::tree::{self, assert_nothing_half, assert_same};
@@ -25,6 +26,20 @@ fn an_odd_tree_arrives_as_it_is() {
     assert!(blocks(&copy) * 512 < 4 << 20, "the holes are filled: {} blocks", blocks(&copy));
 }
 
+/// Two clients at once, which serve each other.
+fn fetch_two_copies(scratch: &Scratch, master: &Master) -> [PathBuf; 2] {
+    let copies = ["one", "another"].map(|name| scratch.join(name));
+    let fetch = |copy: &PathBuf| {
+        let mut command = xget();
+        command.args(["-n", &master.addr(), "."]).arg(copy);
+        Proc::start(command, scratch)
+    };
+    for ended in copies.each_ref().map(fetch).map(Proc::wait) {
+        ended.expect(0);
+    }
+    copies
+}
+
 /// Offsets beyond 32 bits, in the pieces, between peers, by hand and on disk;
 /// and holes, which nobody sends and nobody writes.
 #[test]
@@ -38,15 +53,7 @@ fn a_sparse_file_of_more_than_four_gibibytes_arrives_as_it_is() {
     let data = |island: u64| noise(island, 150_000);
     islands.iter().for_each(|&at| image.write_all_at(&data(at), at).unwrap());
     let master = Master::start(&scratch, &source, &[]);
-    let copies = ["one", "another"].map(|name| scratch.join(name));
-    let fetch = |copy: &_| {
-        let mut command = xget();
-        command.args(["-n", &master.addr(), "."]).arg::<&std::path::PathBuf>(copy);
-        Proc::start(command, &scratch)
-    };
-    for ended in copies.each_ref().map(fetch).map(Proc::wait) {
-        ended.expect(0);
-    }
+    let copies = fetch_two_copies(&scratch, &master);
     let read = |file: &fs::File, island: u64| {
         let mut bytes = vec![0; 150_000];
         file.read_exact_at(&mut bytes, island).unwrap();
@@ -85,15 +92,7 @@ fn a_very_large_file_arrives_beside_small_ones() {
         fs::write(source.join(number.to_string()), noise(number, 900 * number as usize)).unwrap();
     }
     let master = Master::start(&scratch, &source, &[]);
-    let copies = ["one", "another"].map(|name| scratch.join(name));
-    let fetch = |copy: &_| {
-        let mut command = xget();
-        command.args(["-n", &master.addr(), "."]).arg::<&std::path::PathBuf>(copy);
-        Proc::start(command, &scratch)
-    };
-    for ended in copies.each_ref().map(fetch).map(Proc::wait) {
-        ended.expect(0);
-    }
+    let copies = fetch_two_copies(&scratch, &master);
     copies.iter().for_each(|copy| assert_same(&source, copy));
     let mut reader = Reader::connect(master.addr()).unwrap();
     let fid = reader.open(&["image", "data"], 0).unwrap();

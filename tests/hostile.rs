@@ -7,6 +7,7 @@ mod support;
 
 use std::fs;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use support::fake::{Act, Fake};
 use support::proc::{Ended, Master, Proc, xget};
 use support::reader::Reader;
@@ -33,13 +34,25 @@ fn index_of(files: &[(&[u8], &[u8])]) -> Index {
 
 /// A master that serves these bytes as the index and these as the contents.
 fn fake_master(index: Vec<u8>, contents: Vec<u8>, announce: Option<String>) -> Fake {
+    faking(index, announce, move |piece| {
+        let mut pieces = contents.chunks(PIECE_LEN as usize);
+        pieces.nth(piece as usize).unwrap_or_default().to_vec()
+    })
+}
+
+/// ... whose pieces of the contents are what this says.
+fn faking(
+    index: Vec<u8>,
+    announce: Option<String>,
+    contents: impl Fn(u64) -> Vec<u8> + Send + Sync + 'static,
+) -> Fake {
     let head = IndexPieces::of(&index, PIECE_LEN);
     let list: Vec<u8> = head.list.iter().flat_map(|digest| digest.0).collect();
     let said = announce.unwrap_or_else(|| {
         format!("generation {} {} {PIECE_LEN} 1\n", head.generation, head.index_len)
     });
     let said = format!("{said}parent 0 me\n");
-    let told = std::sync::atomic::AtomicBool::new(false);
+    let told = AtomicBool::new(false);
     let stride = u64::from(stride(PIECE_LEN));
     let start = u64::from(head.count()) * stride;
     Fake::start(move |path, offset, count| {
@@ -48,13 +61,13 @@ fn fake_master(index: Vec<u8>, contents: Vec<u8>, announce: Option<String>) -> F
             Act::Bytes(bytes[from..bytes.len().min(from + count as usize)].to_vec())
         };
         match path.rsplit('/').next() {
-            Some("route") if told.swap(true, std::sync::atomic::Ordering::Relaxed) => Act::Park,
+            Some("route") if told.swap(true, Ordering::Relaxed) => Act::Park,
             Some("route") => Act::Bytes(said.clone().into_bytes()),
             Some("list") => slice(&list, offset),
             Some("pieces") if offset < start => {
                 Act::Bytes(index[head.range((offset / stride) as u32)].to_vec())
             }
-            Some("pieces") => slice(&contents, offset - start),
+            Some("pieces") => Act::Bytes(contents((offset - start) / stride)),
             _ => Act::Park,
         }
     })
@@ -97,6 +110,48 @@ fn wrong_bytes_from_the_master_are_status_5() {
     let (ended, dest) = fetch_from(&scratch, &fake.addr(), &[]);
     ended.expect(5);
     assert!(nothing_in(&dest));
+}
+
+/// It says nothing more on `route` either: nobody else is ever named.
+#[test]
+fn a_master_that_sends_wrong_bytes_is_asked_again_once() {
+    let scratch = Scratch::new();
+    let (right, wrong) = (noise(1, 100_000), noise(2, 100_000));
+    let mut index = index_of(&[(b"long", &right)]);
+    index.lists = IndexPieces::of(&right, PIECE_LEN).list;
+    let fake = fake_master(index.encode(), wrong, None);
+    let (ended, dest) = fetch_from(&scratch, &fake.addr(), &[]);
+    ended.expect(5).says("long").says("the master").says("twice").within(5);
+    assert!(nothing_in(&dest));
+    // Damaged for good in one place: the other file arrives.
+    let (other, mut pieces) = (noise(3, 100_000), right.clone());
+    let mut both = index_of(&[(b"long", &right), (b"other", &other)]);
+    let lists = [&right, &other].map(|bytes| IndexPieces::of(bytes, PIECE_LEN).list);
+    both.lists = lists.concat();
+    pieces.resize(right.len().next_multiple_of(PIECE_LEN as usize), 0);
+    pieces[40_000] ^= 1;
+    pieces.extend(&other);
+    let first_of_other = right.len().div_ceil(PIECE_LEN as usize);
+    let fake = faking(both.encode(), None, move |piece| {
+        let end = if (piece as usize) < first_of_other { right.len() } else { pieces.len() };
+        let from = piece as usize * PIECE_LEN as usize;
+        pieces[from..end.min(from + PIECE_LEN as usize)].to_vec()
+    });
+    let (ended, dest) = fetch_from(&scratch, &fake.addr(), &[]);
+    ended.expect(5).says("long").says("twice").within(5);
+    assert_eq!(fs::read(dest.join("other")).unwrap(), other);
+    assert!(!dest.join("long").exists());
+    // Damaged on the way, and only once.
+    let (pieces, is_first) = (noise(1, 100_000), AtomicBool::new(true));
+    let fake = faking(index.encode(), None, move |piece| {
+        let from = piece as usize * PIECE_LEN as usize;
+        let mut bytes = pieces[from..pieces.len().min(from + PIECE_LEN as usize)].to_vec();
+        bytes[0] ^= u8::from(piece == 7 && is_first.swap(false, Ordering::Relaxed));
+        bytes
+    });
+    let (ended, dest) = fetch_from(&scratch, &fake.addr(), &[]);
+    ended.expect(0).says("not what the digest says");
+    assert_eq!(fs::read(dest.join("long")).unwrap(), noise(1, 100_000));
 }
 
 #[test]

@@ -246,13 +246,7 @@ fn missing_firmware() -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn scratch(name: &str) -> PathBuf {
-        let path = std::env::temp_dir().join(format!("xget-{name}-{}", std::process::id()));
-        let _ = fs::remove_dir_all(&path);
-        fs::create_dir_all(&path).unwrap();
-        path
-    }
+    use crate::os::scratch::Dir;
 
     #[test]
     fn parameters_of_modules() {
@@ -264,21 +258,22 @@ mod tests {
 
     #[test]
     fn a_walk_finds_every_modalias_and_follows_no_link() {
-        let root = scratch("modaliases");
+        let dir = Dir::new();
+        let root = dir.path();
         fs::create_dir_all(root.join("pci0/virtio0/net")).unwrap();
         fs::write(root.join("pci0/modalias"), "pci:x\n").unwrap();
         fs::write(root.join("pci0/virtio0/modalias"), "virtio:y\n").unwrap();
         fs::write(root.join("pci0/virtio0/net/modalias"), "\n").unwrap();
-        std::os::unix::fs::symlink(&root, root.join("pci0/loop")).unwrap();
-        let mut found = modaliases(&root);
+        std::os::unix::fs::symlink(root, root.join("pci0/loop")).unwrap();
+        let mut found = modaliases(root);
         found.sort();
         assert_eq!(found, ["pci:x", "virtio:y"]);
-        fs::remove_dir_all(&root).unwrap();
     }
 
     #[test]
     fn network_devices_without_a_driver_are_named() {
-        let root = scratch("pci");
+        let dir = Dir::new();
+        let root = dir.path();
         for (slot, class, driver) in
             [("a", "0x020000", false), ("b", "0x020000", true), ("c", "0x030000", false)]
         {
@@ -291,9 +286,8 @@ mod tests {
                 fs::create_dir(path.join("driver")).unwrap();
             }
         }
-        let said = unclaimed(&root);
+        let said = unclaimed(root);
         assert_eq!(said.len(), 1);
         assert!(said[0].contains("PCI a [8086:100e]"), "{said:?}");
-        fs::remove_dir_all(&root).unwrap();
     }
 }

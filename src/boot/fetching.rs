@@ -195,7 +195,7 @@ impl Phase<'_> {
             if let Some(line) = pace.note(now_ms, progress) {
                 log::info!("{line}");
             }
-            tick(base, uplink, now_ms)?;
+            base.tick(uplink, now_ms)?;
             match limit_ms.is_some_and(|limit_ms| now_ms > phase_ms + limit_ms) {
                 true => ControlFlow::Break("xget.timeout.fetch is over".into()),
                 false => ControlFlow::Continue(()),
@@ -247,7 +247,7 @@ impl Phase<'_> {
         let end_ms = said_ms + pause_ms;
         loop {
             let now_ms = self.base.clock.now_ms();
-            if let ControlFlow::Break(reason) = tick(self.base, uplink, now_ms) {
+            if let ControlFlow::Break(reason) = self.base.tick(uplink, now_ms) {
                 return Err(Turn::OtherNetwork(reason));
             }
             if now_ms >= end_ms {
@@ -271,15 +271,6 @@ fn say_fetched(fetched: &Fetched, took_ms: u64) {
         took_ms / 100 % 10,
         fetched.digest
     );
-}
-
-/// The chores of PID 1 and of the lease.
-pub fn tick(base: &mut Base, uplink: &mut Uplink, now_ms: u64) -> ControlFlow<String> {
-    base.chores();
-    match uplink.tick(now_ms, &mut base.netlink) {
-        Ok(()) => ControlFlow::Continue(()),
-        Err(reason) => ControlFlow::Break(reason),
-    }
 }
 
 /// Names to addresses. A name that is not found is only a complaint while

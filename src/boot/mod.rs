@@ -41,6 +41,7 @@ use std::net::SocketAddr;
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::time::{Duration, Instant};
+use uplink::Uplink;
 
 /// What is to be fetched, and from whom.
 pub struct Order<'a> {
@@ -174,6 +175,15 @@ impl Base {
         }
         if let Some(uevents) = &self.uevents {
             self.drivers.news(uevents);
+        }
+    }
+
+    /// The chores, and those of the lease; an end is the reason for it.
+    fn tick(&mut self, uplink: &mut Uplink, now_ms: u64) -> ControlFlow<String> {
+        self.chores();
+        match uplink.tick(now_ms, &mut self.netlink) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(reason) => ControlFlow::Break(reason),
         }
     }
 

@@ -4,7 +4,6 @@
 //! still up, so that the reason reaches the master.
 
 use super::cmdline::Cmdline;
-use super::fetching::tick;
 use super::image::{self, Files, HEAD_LEN, Machine};
 use super::nextline::{self, Journey};
 use super::settings::Settings;
@@ -100,7 +99,7 @@ pub fn start(
     // Those who fetch from us go on for a moment; then the files are consumed.
     fetcher.linger(Duration::from_millis(settings.linger_ms), &mut |_| {
         let now_ms = base.clock.now_ms();
-        tick(base, &mut uplink, now_ms)
+        base.tick(&mut uplink, now_ms)
     });
     if let Err(reason) = load(&plan) {
         return format!("the kernel of {} cannot be loaded: {reason}", settings.image);
@@ -248,13 +247,7 @@ fn come_back(base: &mut Base, uplink: &Uplink) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn scratch(name: &str) -> PathBuf {
-        let path = std::env::temp_dir().join(format!("xget-{name}-{}", std::process::id()));
-        let _ = fs::remove_dir_all(&path);
-        fs::create_dir_all(&path).unwrap();
-        path
-    }
+    use crate::os::scratch::Dir;
 
     #[test]
     fn memory_of_the_machine() {
@@ -266,42 +259,42 @@ mod tests {
 
     #[test]
     fn the_file_cmdline_may_have_lines_and_remarks() {
-        let path = scratch("cmdline");
+        let dir = Dir::new();
+        let path = dir.path();
         fs::write(path.join("cmdline"), "# nodes of rack 1\nroot=tmpfs ro\n  quiet\n").unwrap();
         assert_eq!(read_cmdline(&path.join("cmdline")).unwrap(), "root=tmpfs ro quiet");
         fs::write(path.join("cmdline"), "x".repeat(5000)).unwrap();
         assert!(read_cmdline(&path.join("cmdline")).unwrap_err().contains("5000"));
         fs::write(path.join("cmdline"), [0xff, 0xfe]).unwrap();
         assert!(read_cmdline(&path.join("cmdline")).is_err());
-        fs::remove_dir_all(&path).unwrap();
     }
 
     #[test]
     fn an_image_that_cannot_be_started_says_why_and_stays() {
-        let path = scratch("inspect");
+        let dir = Dir::new();
+        let path = dir.path();
         let reason = |path: &Path| {
             inspect(path, &Cmdline::default(), &Journey::default()).err().unwrap_or_default()
         };
         assert!(reason(&path.join("none")).contains("cannot list"));
-        assert!(reason(&path).contains("no file 'kernel'"));
+        assert!(reason(path).contains("no file 'kernel'"));
         fs::write(path.join("kernel"), [0x1f, 0x8b, 8]).unwrap();
-        assert!(reason(&path).contains("gzip"));
+        assert!(reason(path).contains("gzip"));
         fs::remove_file(path.join("kernel")).unwrap();
         fs::create_dir(path.join("kernel")).unwrap();
-        assert!(reason(&path).contains("is no file"));
-        fs::remove_dir_all(&path).unwrap();
+        assert!(reason(path).contains("is no file"));
     }
 
     #[test]
     fn initrds_are_joined_at_multiples_of_four() {
-        let path = scratch("seal");
+        let dir = Dir::new();
+        let path = dir.path();
         fs::write(path.join("initrd"), "abcde").unwrap();
         fs::write(path.join("initrd.node"), "fgh").unwrap();
-        let sealed = seal(c"test", &path, &["initrd".into(), "initrd.node".into()]).unwrap();
+        let sealed = seal(c"test", path, &["initrd".into(), "initrd.node".into()]).unwrap();
         let mut bytes = Vec::new();
         sealed.file().read_to_end(&mut bytes).unwrap();
         assert_eq!(bytes, b"abcde\0\0\0fgh");
-        assert_eq!(names(&path).unwrap(), Vec::<String>::new());
-        fs::remove_dir_all(&path).unwrap();
+        assert_eq!(names(path).unwrap(), Vec::<String>::new());
     }
 }

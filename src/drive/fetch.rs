@@ -7,10 +7,11 @@ use crate::node::{
 };
 use crate::os::{file, socket};
 use crate::spread::index::Kind;
-use crate::store::check::Step;
-use crate::store::dest::{Dest, DestError, DestOptions};
-use crate::store::filling::Filling;
-use crate::store::finish::FinishStep;
+use crate::store::dest::Dest;
+use crate::store::error::DestError;
+use crate::store::filling::check::Step;
+use crate::store::filling::finish::FinishStep;
+use crate::store::filling::{DestOptions, Filling};
 use crate::store::sha256::Sum;
 use crate::tree::{Bulk, Content, NameSpace, Slot};
 use std::collections::VecDeque;
@@ -333,9 +334,9 @@ impl Backend for ClientFiles {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::os::scratch::Dir;
     use crate::spread::index::Index;
     use crate::spread::index::tests::{entry, file};
-    use crate::store::testing::Dir;
     use crate::tree::Generation;
     use std::fs;
 

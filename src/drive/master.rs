@@ -6,9 +6,10 @@ use super::{Backend, Loop, Part, PartsError, Watch};
 use crate::node::{Effect, Input, MasterOptions, Node};
 use crate::os::socket;
 use crate::spread::index::Kind;
+use crate::store::error::{Note, ServeError};
 use crate::store::recheck::{Recheck, Verdict};
 use crate::store::scan::{Scan, ScanOptions, Step};
-use crate::store::source::{Checksum, ServeError, Source};
+use crate::store::source::{Checksum, Source};
 use crate::table::Table;
 use crate::tree::{Bulk, NameSpace, Slot};
 use std::collections::VecDeque;
@@ -117,9 +118,7 @@ pub fn print_digest(
 }
 
 fn notes(source: &Source) -> Vec<String> {
-    let line = |note: &crate::store::source::Note| {
-        format!("{}: {}", String::from_utf8_lossy(&note.path), note.reason)
-    };
+    let line = |note: &Note| format!("{}: {}", String::from_utf8_lossy(&note.path), note.reason);
     let mut lines: Vec<String> = source.notes.iter().map(line).collect();
     if source.notes_left_out > 0 {
         lines.push(format!("and {} more like these", source.notes_left_out));
@@ -241,7 +240,7 @@ impl Backend for MasterFiles {
         match effect {
             Effect::Rescan => match self.sources.get(&self.scans_used) {
                 Some(source) if self.job.is_none() => {
-                    self.job = Some(Job::Recheck(source.recheck()));
+                    self.job = Some(Job::Recheck(Recheck::new(source)));
                 }
                 _ => {}
             },

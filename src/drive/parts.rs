@@ -169,9 +169,9 @@ fn piece_part(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::os::scratch::Dir;
     use crate::spread::index::tests::{entry, file};
     use crate::spread::index::{Index, Kind};
-    use crate::store::testing::Dir;
     use crate::tree::Content;
     use std::fs;
     use std::rc::Weak;

@@ -2,7 +2,7 @@
 
 use super::conn::OUTPUT_BYTES_MAX;
 use super::*;
-use crate::store::testing::Dir;
+use crate::os::scratch::Dir;
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::os::unix::fs::symlink;

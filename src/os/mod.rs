@@ -12,6 +12,8 @@ pub mod packet;
 pub mod poll;
 pub mod random;
 pub mod reboot;
+#[cfg(test)]
+pub(crate) mod scratch;
 pub mod signal;
 pub mod socket;
 pub mod uevent;

@@ -12,7 +12,8 @@
 //! feeders form a tree. Another parent may itself wait for us, or for somebody
 //! who does. So only the feeder is asked to hold a request until it can answer,
 //! and at the end who is dealt a share, because its own feeder is asked for the
-//! same; what waits too long there is asked of the stripe's feeder again.
+//! same; what waits too long there, or is awaited of us by that very parent, is
+//! asked of the stripe's feeder again.
 //! Whoever else helps gives what it has, or says at once that it has not, and
 //! is left alone for a while.
 
@@ -30,6 +31,9 @@ const AHEAD: u32 = WINDOW as u32;
 /// A stripe without a feeder is asked of others when the master has had this
 /// long to name one: mostly it takes a round trip.
 const ORPHAN_MS: u64 = 250;
+/// A share that has not come within this is asked of the stripe's feeder again:
+/// three or more may wait for each other.
+const SHARE_MS: u64 = 250;
 /// At the end, a piece is asked of a second parent when it has been awaited
 /// longer than this, and than a multiple of what pieces take: bounded, because
 /// what pieces take grows with every wait.
@@ -313,6 +317,13 @@ impl Transfer {
         }
     }
 
+    /// What was asked of this parent beyond its own stripes.
+    pub fn shares(&self, key: Key) -> Vec<u32> {
+        let asked = self.parent(key).into_iter().flat_map(|at| &self.parents[at].asked);
+        let pieces = asked.map(|asked| asked.piece);
+        pieces.filter(|&piece| self.feeders[self.stripe(piece)] != Some(key)).collect()
+    }
+
     /// A helper has not got the piece, or not yet.
     pub fn absent(&mut self, key: Key, piece: u32, now_ms: u64) {
         let Some(at) = self.parent(key) else { return };
@@ -336,14 +347,14 @@ impl Transfer {
                 |t: &Transfer, s: usize| t.feeders[s] == Some(key) && asked < t.window(s, now_ms);
             own = own.or_else(|| self.lowest_unasked(at, may));
             self.is_held_back |= asked == 0 && own.is_none() && !self.is_through(at);
-            own = own.or_else(|| self.next_share(at, 0));
+            own = own.or_else(|| self.next_share(at, 0, now_ms));
         }
         let mut found = own;
         if found.is_none() && asked < WINDOW + HELP_WINDOW {
             found = self.next_help(at, now_ms);
         }
         if found.is_none() && asked < WINDOW {
-            own = self.next_share(at, 1);
+            own = self.next_share(at, 1, now_ms);
             found = own;
         }
         if found.is_none() && asked < WINDOW {
@@ -368,8 +379,8 @@ impl Transfer {
     /// The parent asks its own parent for the same. What was asked of the
     /// stripe's feeder already is asked of this one as well, the last of it
     /// first, when there is much of it.
-    fn next_share(&self, at: usize, times: u8) -> Option<u32> {
-        let ParentState { key, ref asked, ref refused, .. } = self.parents[at];
+    fn next_share(&self, at: usize, times: u8, now_ms: u64) -> Option<u32> {
+        let ParentState { key, ref asked, ref refused, ref absent_until_ms, .. } = self.parents[at];
         if !self.is_through(at) {
             return None;
         }
@@ -381,7 +392,9 @@ impl Transfer {
         };
         let own = (0..self.stripes).filter(|&s| self.feeders[s as usize] == Some(key));
         own.flat_map(|own| {
-            let lagging = (0..self.stripes).filter(|&s| self.missing[s as usize] >= least);
+            let lagging = (0..self.stripes).filter(|&s| {
+                self.missing[s as usize] >= least && absent_until_ms[s as usize] <= now_ms
+            });
             lagging.map(move |stripe| self.share(stripe, own).filter(fits))
         })
         .find_map(|mut share| if times == 0 { share.next() } else { share.next_back() })
@@ -469,7 +482,7 @@ impl Transfer {
         } = self.parents[at];
         let late_ms = (ENDGAME_FACTOR * self.latency_ms).clamp(ENDGAME_MS_MIN, ENDGAME_MS_MAX);
         let patience_ms = match (own, is_last_resort) {
-            (true, _) => ENDGAME_MS_MIN,
+            (true, _) => SHARE_MS,
             (_, true) => 2 * late_ms,
             _ => late_ms,
         };

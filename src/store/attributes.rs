@@ -3,7 +3,6 @@
 //! Small files are many: one is made with its final mode where that can be,
 //! and is not looked at when those before it in its directory tell what it is.
 
-use super::dest::DestOptions;
 use crate::os::file::{self, Status};
 use crate::spread::index::{Entry, Kind};
 use nix::errno::Errno;
@@ -33,8 +32,7 @@ struct Newest {
 }
 
 impl Attributes {
-    pub fn new(options: &DestOptions) -> Attributes {
-        let (keep_modes, keep_owners) = (options.keep_modes, options.keep_owners);
+    pub fn new(keep_modes: bool, keep_owners: bool) -> Attributes {
         Attributes { keep_modes, keep_owners, umask: file::umask(), newest: None }
     }
 

@@ -207,7 +207,7 @@ fn decode(bytes: &[u8], piece_len: u32) -> Option<HashMap<Key, Known>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::testing::Dir;
+    use crate::os::scratch::Dir;
 
     const P: u32 = 4096;
 

@@ -101,9 +101,9 @@ fn open_below(from: &Rc<OwnedFd>, entries: &[Entry], below: &[u32]) -> Option<Rc
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::os::scratch::Dir;
     use crate::spread::index::Kind;
     use crate::spread::index::tests::entry;
-    use crate::store::testing::Dir;
     use std::fs;
     use std::os::unix::fs::symlink;
 

@@ -11,17 +11,17 @@
 //! `sync` at the end does it for those who need it.
 
 use super::attributes::{Attributes, MODE_IN_PART};
-use super::check::Check;
-use super::dest::{DestError, DestOptions, path_of};
 use super::dirs::Dirs;
+use super::error::DestError;
 use super::files::Files;
-use super::finish::Finish;
 use super::hash::Reader;
 use super::name;
 use crate::os::file::{self, Status};
 use crate::spread::index::{Entry, Index, Kind};
 use crate::spread::pieces::{Extent, PieceMap};
 use crate::table::Table;
+use check::Check;
+use finish::Finish;
 use nix::errno::Errno;
 use std::collections::HashMap;
 use std::fs::File;
@@ -31,6 +31,20 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::rc::Rc;
+
+pub mod check;
+pub mod finish;
+
+#[derive(Clone, Debug, Default)]
+pub struct DestOptions {
+    /// Files and directories get the modes of the index; else those that any
+    /// new ones get.
+    pub keep_modes: bool,
+    /// And the owners, which takes root.
+    pub keep_owners: bool,
+    /// What the only file must have before it gets its name.
+    pub sha256: Option<[u8; 32]>,
+}
 
 /// Holes are made of whole blocks of this size, at their own multiples: what
 /// file systems have, and what divides every piece length.
@@ -111,7 +125,7 @@ impl Filling {
         Filling {
             base,
             sha256: options.sha256,
-            attributes: Attributes::new(&options),
+            attributes: Attributes::new(options.keep_modes, options.keep_owners),
             dirs: Dirs::new(root.clone()),
             states,
             left,
@@ -200,7 +214,7 @@ impl Filling {
     }
 
     pub(super) fn path(&self, entry: u32) -> PathBuf {
-        path_of(&self.base, &self.index, entry)
+        name::full_path(&self.base, &self.index.path(entry))
     }
 
     pub(super) fn failed(&self, doing: &'static str, entry: u32, cause: Errno) -> DestError {

@@ -7,12 +7,11 @@
 
 mod attributes;
 mod cache;
-pub mod check;
 pub mod dest;
 mod dirs;
+pub mod error;
 mod files;
 pub mod filling;
-pub mod finish;
 mod hash;
 mod name;
 pub mod recheck;

@@ -5,7 +5,7 @@
 
 use super::dirs::Dirs;
 use super::source::Source;
-use super::walk::{Place, Seen, left_out, left_out_by_name};
+use super::walk::{Seen, left_out, left_out_by_name};
 use crate::os::file::{self, Listing, Status};
 use crate::spread::index::Kind;
 use nix::errno::Errno;
@@ -40,8 +40,9 @@ struct Open {
 }
 
 impl Recheck {
-    pub(super) fn new(place: Rc<Place>) -> Recheck {
-        let dirs = Dirs::new(place.root.clone());
+    /// Begins to compare a tree with what it was.
+    pub fn new(source: &Source) -> Recheck {
+        let dirs = Dirs::new(source.place.root.clone());
         Recheck { dirs, next: 0, listing: None, root_compared: false }
     }
 

@@ -6,8 +6,9 @@
 
 use super::FILE_COST_BYTES;
 use super::cache::{Cache, Key, Known};
+use super::error::SourceError;
 use super::hash::{Hashing, Reader};
-use super::source::{Source, SourceError};
+use super::source::Source;
 use super::walk::{Place, Walk, fatal};
 use crate::os::file::{self, Status};
 use crate::spread::digest::Digest;

@@ -6,43 +6,15 @@
 //! the tree as a whole is still the same, `recheck` finds out.
 
 use super::dirs::Dirs;
-use super::recheck::Recheck;
+use super::error::{Note, ServeError};
 use super::sha256::Sum;
 use super::walk::{Place, Seen};
 use crate::os::file::{self, Status};
 use crate::spread::index::{Index, Kind};
 use nix::errno::Errno;
 use std::cell::RefCell;
-use std::fmt;
 use std::fs::File;
-use std::io;
-use std::path::PathBuf;
 use std::rc::Rc;
-
-/// Something in the tree that the operator should know of.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Note {
-    /// Below the served path; of the digest cache its own path.
-    pub path: Vec<u8>,
-    pub reason: String,
-}
-
-/// Why a path cannot be served.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum SourceError {
-    NotServable(PathBuf),
-    Reserved(PathBuf),
-    TooMany(PathBuf),
-    Io { path: PathBuf, cause: Errno },
-}
-
-/// Why a file of the tree cannot be served.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ServeError {
-    /// It is not what was hashed.
-    Changed(Vec<u8>),
-    Io(Vec<u8>, Errno),
-}
 
 pub struct Source {
     pub index: Rc<Index>,
@@ -121,11 +93,6 @@ impl Source {
         let file = Rc::new(self.open(entry)?);
         Ok(Checksum { entry, sum: Sum::new(file, self.index.entries[entry as usize].size) })
     }
-
-    /// Begins to compare the tree with what it was.
-    pub fn recheck(&self) -> Recheck {
-        Recheck::new(self.place.clone())
-    }
 }
 
 impl Checksum {
@@ -143,44 +110,6 @@ impl Checksum {
         sum.map_err(|error| ServeError::Io(path(), file::errno(&error)))
     }
 }
-
-impl fmt::Display for SourceError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            SourceError::NotServable(path) => {
-                write!(f, "cannot serve {path:?}: it is neither a file nor a directory")
-            }
-            SourceError::Reserved(path) => write!(
-                f,
-                "cannot serve {path:?}: the name \".xget\" in it is reserved; \
-                 rename it, or serve another directory"
-            ),
-            SourceError::TooMany(path) => {
-                write!(f, "cannot serve {path:?}: it has more entries than an index can hold")
-            }
-            SourceError::Io { path, cause } => {
-                write!(f, "cannot serve {path:?}: {}", io::Error::from(*cause))
-            }
-        }
-    }
-}
-
-impl fmt::Display for ServeError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let shown = |path: &[u8]| super::name::full_path("".as_ref(), path);
-        match self {
-            ServeError::Changed(path) => {
-                write!(f, "{:?} has changed since it was hashed", shown(path))
-            }
-            ServeError::Io(path, cause) => {
-                write!(f, "cannot read {:?}: {}", shown(path), io::Error::from(*cause))
-            }
-        }
-    }
-}
-
-impl std::error::Error for SourceError {}
-impl std::error::Error for ServeError {}
 
 #[cfg(test)]
 mod tests;

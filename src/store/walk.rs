@@ -5,8 +5,8 @@
 //! no file.
 
 use super::dirs::{Dirs, Shut};
+use super::error::{Note, SourceError};
 use super::name;
-use super::source::{Note, SourceError};
 use crate::os::file::{self, Listing, Status};
 use crate::spread::index::{DEPTH_MAX, ENTRIES_MAX, Entry, Kind, name_is_sound};
 use nix::errno::Errno;

@@ -115,3 +115,25 @@ fn the_same_seed_gives_the_same_events() {
     assert_eq!(trace(1), trace(1));
     assert_ne!(trace(1), trace(2));
 }
+
+/// One has the first half of the stripe that the other feeds it, and both have
+/// the other stripe: each then asks the other for the rest.
+#[test]
+fn two_who_feed_each_other_do_not_wait_for_each_other() {
+    for start_ms in [1, 2, 5] {
+        let mut world = World::new(Setup { nodes: 2, fan_out: 2, ..Setup::default() });
+        let first = world.map.head().count();
+        for piece in (first..world.map.count()).filter(|piece| piece % 2 == 1) {
+            world.hosts[1].disk.insert(piece);
+            world.hosts[2].disk.insert(piece);
+        }
+        for piece in first..world.map.count() / 2 {
+            world.hosts[2].disk.insert(piece);
+        }
+        world.start_at(1, 0);
+        world.start_at(2, start_ms);
+        let report = world.run_until(60_000);
+        println!("{}", report.summary());
+        report.assert_sound().assert_within(0.55, 0.42);
+    }
+}

@@ -146,3 +146,15 @@ fn the_master_stands_still_for_a_while() {
     world.fault_at(0, 12_000, Fault::Thaw);
     world.run_until(120_000).assert_sound();
 }
+
+#[test]
+fn a_lost_syn_accuses_nobody() {
+    for (lost_syn, seed) in [(30, 1), (50, 2), (100, 3)] {
+        let mut world = World::new(Setup { nodes: 60, seed, lost_syn, ..Setup::default() });
+        world.start_all_within(10);
+        let report = world.run_until(60_000);
+        println!("{}", report.summary());
+        report.assert_sound();
+        assert_eq!(world.unanswered, 0, "one in {lost_syn} lost: {}", report.summary());
+    }
+}

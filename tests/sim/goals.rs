@@ -51,3 +51,11 @@ fn one_is_slow_or_stalls_and_costs_the_others_little() {
         }
     }
 }
+
+#[test]
+fn who_start_one_after_the_other_make_no_chain() {
+    let outcome = run("nodes=100 pieces=800 spread=60");
+    let line = outcome.line();
+    assert!(outcome.depth <= 10, "too many levels: {line}");
+    assert!(outcome.last <= 1.05 && outcome.report.copies <= 1.3, "{line}");
+}

@@ -41,6 +41,8 @@ pub struct Scenario {
     pub latency_us: u32,
     /// `-m`: children of a node, and stripes.
     pub fan_out: u32,
+    /// Of so many SYNs one is lost.
+    pub lost_syn: u32,
 }
 
 impl Default for Scenario {
@@ -64,6 +66,7 @@ impl Default for Scenario {
             segment_kib: 16,
             latency_us: 200,
             fan_out: 4,
+            lost_syn: 0,
         }
     }
 }
@@ -89,7 +92,7 @@ impl Scenario {
         self.fields().into_iter().find(|(name, _)| *name == key).map(|(_, field)| field)
     }
 
-    fn fields(&mut self) -> [(&'static str, &mut u32); 17] {
+    fn fields(&mut self) -> [(&'static str, &mut u32); 18] {
         [
             ("nodes", &mut self.nodes),
             ("pieces", &mut self.pieces),
@@ -108,6 +111,7 @@ impl Scenario {
             ("segment_kib", &mut self.segment_kib),
             ("latency_us", &mut self.latency_us),
             ("fan_out", &mut self.fan_out),
+            ("lost_syn", &mut self.lost_syn),
         ]
     }
 
@@ -123,6 +127,7 @@ impl Scenario {
             segment_len: self.segment_kib * 1024,
             head: self.head_copies as u16,
             fan_out: self.fan_out as u8,
+            lost_syn: self.lost_syn,
             ..Setup::default()
         }
     }

@@ -26,6 +26,8 @@ use xget::tree::Bulk;
 const KEEPALIVE_NS: u64 = 30_000_000_000;
 /// What a process that ends has to let its replies leave (drive/mod.rs).
 const DRAIN_NS: u64 = 5_000_000_000;
+/// TCP sends a SYN again after that; then after twice as long, and so on.
+const SYN_AGAIN_NS: u64 = 1_000_000_000;
 
 #[derive(Clone, Debug)]
 pub struct Setup {
@@ -40,6 +42,8 @@ pub struct Setup {
     pub fan_out: u8,
     pub head: u16,
     pub linger: Linger,
+    /// Of so many SYNs one is lost; 0: none.
+    pub lost_syn: u32,
 }
 
 impl Default for Setup {
@@ -56,6 +60,7 @@ impl Default for Setup {
             fan_out: 4,
             head: 1,
             linger: Linger::Twice,
+            lost_syn: 0,
         }
     }
 }
@@ -73,6 +78,8 @@ struct Conn {
     is_up: bool,
     /// The port that was called.
     port: u16,
+    /// SYNs that were sent again.
+    again: u32,
     /// Signs of life within a frame go to the node this often at most.
     heard_ms: [u64; 2],
 }
@@ -91,6 +98,9 @@ pub struct World {
     /// ... of which so many stand still.
     frozen: u32,
     pub trace: u64,
+    syns: u32,
+    /// Peers given up because they did not answer the call.
+    pub unanswered: u32,
     inputs: VecDeque<Input<'static>>,
     talks: bool,
 }
@@ -112,6 +122,8 @@ impl World {
             unfinished: 0,
             frozen: 0,
             trace: 0,
+            syns: 0,
+            unanswered: 0,
             inputs: VecDeque::new(),
             talks: std::env::var_os("XGET_SIM_LOG").is_some(),
             setup,
@@ -353,7 +365,11 @@ impl World {
             Effect::Checksum { slot, entry } => {
                 inputs.push_back(Input::Checksum { slot, entry, sum: Err(()) });
             }
-            Effect::Say(text) | Effect::Warn(text) => self.say(host, &text),
+            Effect::Say(text) | Effect::Warn(text) => {
+                let is_unanswered = text.starts_with("peer") && text.ends_with("the connection");
+                self.unanswered += u32::from(is_unanswered);
+                self.say(host, &text);
+            }
             Effect::Exit { failures } => self.hosts[host as usize].tally.failures = failures,
         }
     }
@@ -435,7 +451,7 @@ impl World {
             End { host, life, id, is_open: true },
             End { host: other, life: 0, id: ConnId(0), is_open: false },
         ];
-        self.conns.push(Conn { ends, is_up: false, port: to.port(), heard_ms: [0; 2] });
+        self.conns.push(Conn { ends, is_up: false, port: to.port(), again: 0, heard_ms: [0; 2] });
         let way = self.network.add_ways(host, other);
         debug_assert_eq!(way, conn * 2);
         self.hosts[host as usize].set_conn(id, conn);
@@ -443,10 +459,16 @@ impl World {
     }
 
     fn syn(&mut self, conn: u32) {
-        let c = &self.conns[conn as usize];
+        let c = &mut self.conns[conn as usize];
         let (caller, called, at) = (c.ends[0].host, c.ends[1].host, c.port);
         if !c.ends[0].is_open {
             return;
+        }
+        self.syns += 1;
+        if self.syns.checked_rem(self.setup.lost_syn) == Some(0) {
+            let wait_ns = SYN_AGAIN_NS << c.again;
+            c.again += 1;
+            return self.clock.after(wait_ns, Event::Syn { conn });
         }
         let latency_ns = self.network.latency_ns(caller, called);
         let host = &mut self.hosts[called as usize];

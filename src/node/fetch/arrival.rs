@@ -259,10 +259,26 @@ impl Fetch {
         why: &str,
     ) {
         let from_master = self.links.get(&conn).is_some_and(|link| link.source == Source::Master);
+        let fed = |stripe: &usize| self.feeders[*stripe] == Some(Source::Master);
+        let stripes: Vec<usize> = (0..self.feeders.len()).filter(fed).collect();
         self.lose_link(common, conn, Complaint::Wrong, why, now_ms);
-        if from_master {
-            // Nobody stands above the master: this piece is not to be had.
-            self.give_up(common, piece, Status::Verification, why);
+        if !from_master {
+            return;
+        }
+        // Nobody stands above the master: it is asked again, and then no more.
+        let (addr, advice) = (self.desk.addr(), "look at its memory, its disk and the network");
+        if self.doubted.contains(&piece) {
+            let why = format!("the master {addr} sent wrong bytes twice; {advice}");
+            self.give_up(common, piece, Status::Verification, &why);
+        } else if self.doubted.len() < DOUBTED_MAX {
+            self.doubted.push(piece);
+        } else {
+            let why = format!("it sent wrong bytes for more than {DOUBTED_MAX} pieces; {advice}");
+            let (status, what) = (Status::Verification, format!("the master {addr}"));
+            return self.fail(common, Failure { status, what, why, fatal: true });
+        }
+        for stripe in stripes {
+            self.set_feeder(common, now_ms, stripe as u8, Source::Master);
         }
     }
 

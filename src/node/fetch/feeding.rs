@@ -59,22 +59,47 @@ impl Fetch {
         let conn = match found.map(|(conn, _)| conn) {
             Some(conn) => conn,
             None => {
-                let addr = match source {
-                    Source::Node(addr) => addr,
-                    Source::Master => self.desk.addr(),
-                };
                 let conn = common.next_conn();
                 let digest = common.space.generation(slot).map(Generation::digest);
-                let link = Link::new(conn, source, digest.unwrap_or_default(), now_ms);
-                self.links.insert(conn, link);
-                self.transfer.add_parent(Key(conn.0), source == Source::Master);
-                common.effects.push_back(Effect::Connect { conn, addr });
+                self.call(
+                    common,
+                    conn,
+                    Link::new(conn, source, digest.unwrap_or_default(), now_ms),
+                );
                 conn
             }
         };
         self.transfer.set_feeder(stripe, Some(Key(conn.0)));
         self.drop_idle_links(common);
         self.fill(common, now_ms, conn);
+    }
+
+    fn call(&mut self, common: &mut Common, conn: ConnId, link: Link) {
+        let source = link.source;
+        let addr = match source {
+            Source::Node(addr) => addr,
+            Source::Master => self.desk.addr(),
+        };
+        self.links.insert(conn, link);
+        self.transfer.add_parent(Key(conn.0), source == Source::Master);
+        common.effects.push_back(Effect::Connect { conn, addr });
+    }
+
+    /// Calls those again that do not answer: it may be that a SYN was lost.
+    pub(super) fn call_again(&mut self, common: &mut Common, now_ms: u64) {
+        let late = |link: &Link| link.is_unanswered(now_ms, self.held_up_ms);
+        let late = self.links.iter().filter(|(_, link)| late(link)).map(|(conn, _)| conn);
+        for old in late.collect::<Vec<_>>() {
+            let Some(mut link) = self.links.remove(&old) else { continue };
+            self.transfer.drop_parent(Key(old.0));
+            common.effects.push_back(Effect::Close { conn: old });
+            let (source, conn) = (link.source, common.next_conn());
+            link.call_again(conn);
+            self.call(common, conn, link);
+            for stripe in (0..self.feeders.len()).filter(|&s| self.feeders[s] == Some(source)) {
+                self.transfer.set_feeder(stripe as u8, Some(Key(conn.0)));
+            }
+        }
     }
 
     /// Links that feed no stripe any more are closed.
@@ -192,6 +217,21 @@ impl Fetch {
             link.ask_piece(now_ms, ask, stride);
         }
         link.flush(common);
+    }
+
+    /// What a parent itself waits for us to send is not awaited of it: two would
+    /// wait for each other.
+    pub(super) fn part_circles(&mut self, common: &mut Common, now_ms: u64) {
+        let Some(slot) = self.slot else { return };
+        for (conn, link) in self.links.iter_mut() {
+            let Source::Node(addr) = link.source else { continue };
+            for piece in self.transfer.shares(Key(conn.0)) {
+                if common.space.is_awaited(slot, piece, addr.ip()) {
+                    self.transfer.absent(Key(conn.0), piece, now_ms);
+                    link.forget(common, piece);
+                }
+            }
+        }
     }
 
     pub(super) fn stalled(

@@ -11,7 +11,8 @@ use crate::spread::digest::Digest;
 use crate::spread::talk::{Complaint, Source};
 use crate::spread::transfer::Ask;
 
-/// A connection that is not up by then is given up.
+/// A connection that is not up by then is given up. After half of it the parent
+/// is called once more: TCP repeats a SYN that was lost only after a second.
 const CONNECT_MS: u64 = 500;
 /// The master is given so many times as long as a peer: nobody stands in for it.
 const MASTER_PATIENCE: u64 = 6;
@@ -54,7 +55,9 @@ pub(super) enum Got<'a> {
 }
 
 enum State {
-    Connecting,
+    Connecting {
+        is_second: bool,
+    },
     /// The pieces are being opened; `again_ms` when that has to be repeated.
     Opening {
         tries: u32,
@@ -94,7 +97,7 @@ impl Link {
             source,
             generation,
             client,
-            state: State::Connecting,
+            state: State::Connecting { is_second: false },
             since_ms: now_ms,
             heard_ms: now_ms,
             probed_ms: None,
@@ -117,7 +120,7 @@ impl Link {
 
     /// Nothing leaves before the connection is up.
     pub fn flush(&mut self, common: &mut Common) {
-        if !matches!(self.state, State::Connecting) && !self.client.output().is_empty() {
+        if !matches!(self.state, State::Connecting { .. }) && !self.client.output().is_empty() {
             let spare = common.spare.pop().unwrap_or_default();
             common.send(self.conn, std::mem::replace(self.client.output(), spare));
         }
@@ -252,6 +255,22 @@ impl Link {
         }
     }
 
+    /// Whether the call went unanswered for so long that it is to be repeated.
+    pub fn is_unanswered(&self, now_ms: u64, held_up_ms: u64) -> bool {
+        let wait_ms = self.patience() * CONNECT_MS / 2 + held_up_ms;
+        let is_first = matches!(self.state, State::Connecting { is_second: false });
+        is_first && now_ms >= self.since_ms + wait_ms
+    }
+
+    /// It is called once more, by this connection.
+    pub fn call_again(&mut self, conn: ConnId) {
+        (self.conn, self.state) = (conn, State::Connecting { is_second: true });
+    }
+
+    fn patience(&self) -> u64 {
+        if self.source == Source::Master { MASTER_PATIENCE } else { 1 }
+    }
+
     /// Opens again where that is due, and looks for silence. Patience grows
     /// with what holds ourselves up.
     pub fn look(
@@ -261,14 +280,14 @@ impl Link {
         awaits: bool,
         held_up_ms: u64,
     ) -> Option<(String, Complaint)> {
-        let patience = if self.source == Source::Master { MASTER_PATIENCE } else { 1 };
+        let patience = self.patience();
         match self.state {
-            State::Connecting
+            State::Connecting { .. }
                 if now_ms >= self.since_ms + patience * CONNECT_MS + 2 * held_up_ms =>
             {
                 return Some(("no answer to the connection".into(), Complaint::Frozen));
             }
-            State::Connecting => return None,
+            State::Connecting { .. } => return None,
             State::Opening { tries, again_ms: Some(at) } if now_ms >= at => {
                 self.pieces = open(&mut self.client, self.generation, b"pieces", PIECES);
                 self.state = State::Opening { tries: tries + 1, again_ms: None };
@@ -312,16 +331,38 @@ mod tests {
     use std::collections::VecDeque;
     use std::net::SocketAddr;
 
+    fn common() -> Common {
+        let space = NameSpace::new(false, 0);
+        let (effects, wakes, spare) = (VecDeque::new(), Vec::new(), Vec::new());
+        Common { space, effects, wakes, spare, conns_used: 0 }
+    }
+
+    #[test]
+    fn who_does_not_answer_is_called_twice_in_the_time_that_it_has() {
+        let peer = Source::Node(SocketAddr::from(([10, 0, 0, 2], 5)));
+        for (source, patience) in [(peer, 1), (Source::Master, MASTER_PATIENCE)] {
+            for held_up_ms in [0, 300] {
+                let mut link = Link::new(ConnId(1), source, Digest::default(), 0);
+                let (mut called_ms, mut given_up_ms) = (Vec::new(), None);
+                for now_ms in (0..10_000).step_by(10) {
+                    if link.is_unanswered(now_ms, held_up_ms) {
+                        called_ms.push(now_ms);
+                        link.call_again(ConnId(2));
+                    }
+                    if link.look(&mut common(), now_ms, true, held_up_ms).is_some() {
+                        given_up_ms = Some(now_ms);
+                        break;
+                    }
+                }
+                let half_ms = patience * CONNECT_MS / 2 + held_up_ms;
+                assert_eq!((called_ms, given_up_ms), (vec![half_ms], Some(2 * half_ms)));
+            }
+        }
+    }
+
     /// When a parent that says nothing counts as frozen.
     fn frozen_at_ms(source: Source, held_up_ms: u64) -> u64 {
-        let space = NameSpace::new(false, 0);
-        let mut common = Common {
-            space,
-            effects: VecDeque::new(),
-            wakes: Vec::new(),
-            spare: Vec::new(),
-            conns_used: 0,
-        };
+        let mut common = common();
         let mut link = Link::new(ConnId(1), source, Digest::default(), 0);
         link.connected(&mut common, 0);
         let mut looks = (0..60_000).step_by(50);

@@ -31,6 +31,8 @@ const HELD_UP_FADES: u64 = 64;
 /// How often the master hears how far we are.
 const PROGRESS_MS: u64 = 2_000;
 const OWED_MS: u64 = 5_000;
+/// Pieces that may come wrong from the master once, by damage on the way.
+const DOUBTED_MAX: usize = 64;
 /// Nothing at all arrived for this long, from nobody: it will not any more.
 const DROUGHT_MS: u64 = 60_000;
 /// How long `done` may take to reach the master before we go on.
@@ -154,6 +156,8 @@ pub(super) struct Fetch {
     banned: Vec<SocketAddr>,
     /// Who failed us in which stripe, the last of them.
     spurned: VecDeque<(u8, SocketAddr)>,
+    /// Pieces that the master sent wrong once.
+    doubted: Vec<u32>,
     transfer: Transfer,
     slot: Option<Slot>,
     content: Option<Rc<Content>>,
@@ -183,6 +187,7 @@ impl Fetch {
             lags: Vec::new(),
             banned: Vec::new(),
             spurned: VecDeque::new(),
+            doubted: Vec::new(),
             transfer: Transfer::new(1),
             slot: None,
             content: None,
@@ -418,11 +423,13 @@ impl Fetch {
         if self.is_settled() {
             return;
         }
+        self.call_again(common, now_ms);
         for (conn, why, complaint) in self.stalled(common, now_ms) {
             self.lose_link(common, conn, complaint, &why, now_ms);
         }
         if self.phase == Phase::Moving || self.phase == Phase::Index {
             self.look_for_slow(common, now_ms);
+            self.part_circles(common, now_ms);
             self.fill_all(common, now_ms);
             if now_ms > self.fed_ms + DROUGHT_MS {
                 let why = format!("no data from anybody for {} s", DROUGHT_MS / 1000);

@@ -7,6 +7,7 @@
 //!
 //! - Inner nodes stand above leaves: a new one takes the place of the highest
 //!   leaf, and the leaf moves below it. Otherwise arrival order makes a chain.
+//!   A leaf that came much earlier is left where it is until there is a chain.
 //! - Any node's spare slot is better than another copy out of the master.
 //! - Who stops serving is succeeded by an inner node from the bottom of its
 //!   own subtree: the levels of all others stay as they were.
@@ -42,7 +43,7 @@ const OVERCOMMIT_FACTOR: u16 = 3;
 /// Edges put into a better place after one event: bounds the changes it makes.
 const RELIEF_MAX: usize = 32;
 /// A node is not put above one that joined so much earlier: that one has more
-/// than the other could give it.
+/// than the other could give it; unless the tree would become too deep.
 const COHORT_MS: u64 = 1_000;
 /// Nodes moved in turn to make one place.
 const MOVES_MAX: u8 = 3;

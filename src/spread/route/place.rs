@@ -12,6 +12,12 @@ use super::trees::{Ix, LENT, Link, MASTER, NOBODY};
 use super::{Forest, HEAD_FACTOR, LOOK_MAX, MOVES_MAX, OVERCOMMIT_FACTOR, RELIEF_MAX};
 use crate::table::Table;
 
+/// So many inner nodes of a stripe may stand one below the other while there
+/// are no more: that costs less than making those wait who have more.
+const CHAIN_MAX: u32 = 8;
+/// The level of no place at all.
+const NOWHERE: u32 = u32::MAX;
+
 /// A place within everybody's budget.
 enum Spot {
     Under(Ix),
@@ -62,14 +68,19 @@ impl Forest {
         }
         let spare = self.spare_parent(ix, stripe);
         // Only who is placed first displaces, or they would do so in turn.
-        let low = if moves == MOVES_MAX { self.displaceable(ix, stripe) } else { None };
-        match (spare, low) {
-            (Some(p), Some(l)) if self.link(p, stripe).depth < self.link(l, stripe).depth => {
-                Some(Spot::Under(p))
-            }
-            (_, Some(l)) => Some(Spot::InPlaceOf(l)),
-            (p, None) => p.map(Spot::Under),
+        let displaces = moves == MOVES_MAX;
+        let low = if displaces { self.displaceable(ix, stripe) } else { None };
+        let level =
+            |at: Option<Ix>, below| at.map_or(NOWHERE, |at| self.link(at, stripe).depth + below);
+        let (under, instead) = (level(spare, 1), level(low, 0));
+        if displaces
+            && self.is_deep(under.min(instead), stripe)
+            && let Some(ahead) = self.last_of_the_high(ix, stripe)
+        {
+            return Some(Spot::InPlaceOf(ahead));
         }
+        let low = low.filter(|_| instead < under);
+        low.map(Spot::InPlaceOf).or(spare.map(Spot::Under))
     }
 
     fn choose_leaf(&self, ix: Ix, stripe: u8, moves: u8) -> Option<Spot> {
@@ -112,15 +123,8 @@ impl Forest {
     /// several such the one with the fewest edges between racks afterwards.
     fn displaceable(&self, ix: Ix, stripe: u8) -> Option<Ix> {
         let shelf = &self.trees[stripe as usize].low;
-        let room = self.spare(ix);
-        let fits = |key: &&(u32, u32, Ix)| {
-            let old = key.2;
-            let kids = self.kids_count(old, stripe);
-            self.allowed(ix, self.link(old, stripe).parent)
-                && !self.is_ahead(old, ix)
-                && (kids == 0 || kids < room)
-                && (room > 0 || self.spare_parent(old, stripe).is_some())
-        };
+        let fits =
+            |key: &&(u32, u32, Ix)| !self.is_ahead(key.2, ix) && self.gives_way(key.2, ix, stripe);
         let first = shelf.iter().take(LOOK_MAX).find(fits)?;
         let rack = self.rack(ix);
         if rack == 0 {
@@ -134,6 +138,38 @@ impl Forest {
         let level = shelf.range((first.0, 0, 0)..(first.0 + 1, 0, 0)).take(LOOK_MAX);
         let near = near(first.0).chain(near(first.0 + 1)).take(LOOK_MAX);
         level.chain(near).filter(fits).min_by_key(cross).map(|key| key.2)
+    }
+
+    /// Of the highest such, however far ahead, the one that joined last: it
+    /// waits for the least. Else those who come one by one make a chain.
+    fn last_of_the_high(&self, ix: Ix, stripe: u8) -> Option<Ix> {
+        let shelf = self.trees[stripe as usize].low.iter().take(LOOK_MAX);
+        let high = shelf.map_while(|key| (!self.is_deep(key.0, stripe)).then_some(key.2));
+        let fits = |&old: &Ix| self.gives_way(old, ix, stripe);
+        high.filter(fits).max_by_key(|&old| self.nodes[old as usize].joined_ms)
+    }
+
+    fn gives_way(&self, old: Ix, ix: Ix, stripe: u8) -> bool {
+        let (room, kids) = (self.spare(ix), self.kids_count(old, stripe));
+        self.allowed(ix, self.link(old, stripe).parent)
+            && (kids == 0 || kids < room)
+            && (room > 0 || self.spare_parent(old, stripe).is_some())
+    }
+
+    /// Whether a balanced tree of as many inner nodes has no such level, nor a
+    /// short chain of them.
+    fn is_deep(&self, level: u32, stripe: u8) -> bool {
+        let (mut row, mut levels) = (u32::from(self.limits.head), 2);
+        let mut rest = self.trees[stripe as usize].homes;
+        if rest <= CHAIN_MAX {
+            return level > CHAIN_MAX;
+        }
+        while rest > row && levels < level {
+            rest -= row;
+            row = row.saturating_mul(u32::from(self.limits.slots));
+            levels += 1;
+        }
+        level > levels
     }
 
     /// Whether a node joined so long before another that it has more.
@@ -167,10 +203,11 @@ impl Forest {
             return;
         }
         let Link { parent, depth, .. } = *self.link(lender, stripe);
+        let is_deep = self.is_deep(depth, stripe);
         let shelf = &self.trees[stripe as usize].low;
         let fits = |key: &&(u32, u32, Ix)| {
             self.kids_count(key.2, stripe) == 0
-                && !self.is_ahead(key.2, lender)
+                && (is_deep || !self.is_ahead(key.2, lender))
                 && self.allowed(key.2, parent)
                 && self.allowed(lender, self.link(key.2, stripe).parent)
         };

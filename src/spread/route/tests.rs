@@ -700,14 +700,36 @@ fn one_child_alone_makes_nobody_narrow() {
 fn who_comes_late_is_put_below_those_who_have_more() {
     for (late_ms, is_above) in [(COHORT_MS, true), (COHORT_MS + 1, false)] {
         let mut forest = forest(4, 1);
-        (0..40).for_each(|id| assert!(forest.join(NodeId(id), 0, 5)));
-        for id in 40..80 {
+        (0..20).for_each(|id| assert!(forest.join(NodeId(id), 0, 5)));
+        for id in 20..32 {
             assert!(forest.join(NodeId(id), 0, 5 + late_ms));
         }
-        let above = (0..40).flat_map(|id| forest.parents(NodeId(id)).collect::<Vec<_>>());
-        let late = above.filter(|parent| matches!(parent, Parent::Node(NodeId(40..))));
+        let above = (0..20).flat_map(|id| forest.parents(NodeId(id)).collect::<Vec<_>>());
+        let late = above.filter(|parent| matches!(parent, Parent::Node(NodeId(20..))));
         assert_eq!(late.count() > 0, is_above, "{late_ms} ms later");
         check_budgets(&forest, "late");
+    }
+}
+
+#[test]
+fn who_come_one_by_one_make_no_chain() {
+    for (stripes, head) in [(4, 1), (2, 1), (8, 1), (4, 4)] {
+        for n in [31, 100, 300, 1000] {
+            let note = format!("k {stripes} head {head} n {n}");
+            let mut forest = forest(stripes, head);
+            for id in 0..n {
+                assert!(forest.join(NodeId(id), 0, u64::from(id) * (COHORT_MS + 1)));
+            }
+            check(&forest, &note);
+            check_budgets(&forest, &note);
+            let balanced = joined(stripes, head, n).stats().levels;
+            let levels = forest.stats().levels;
+            println!("{note}: {levels} levels, {balanced} of those who came at once");
+            assert!(
+                levels <= (2 * balanced).max(10),
+                "{note}: {levels} levels, balanced {balanced}"
+            );
+        }
     }
 }
 

@@ -1,12 +1,13 @@
-use super::super::check::Step;
+use super::super::filling::check::Step;
+use super::super::filling::finish::FinishStep;
 use super::super::filling::{State, Stored};
-use super::super::finish::FinishStep;
 use super::super::scan::{Scan, ScanOptions};
 use super::super::source::Source;
 use super::super::testing::{
-    Dir, NOBODY, as_nobody, bytes, name, on_file_system, picture, set_mode, set_mtime, status,
+    NOBODY, as_nobody, bytes, name, on_file_system, picture, set_mode, set_mtime, status,
 };
 use super::*;
+use crate::os::scratch::Dir;
 use crate::spread::index::{DEPTH_MAX, Entry, PIECE_LEN};
 use crate::spread::pieces::IndexPieces;
 use std::collections::BTreeMap;

@@ -1,9 +1,9 @@
-use super::super::recheck::Verdict;
+use super::super::error::SourceError;
+use super::super::recheck::{Recheck, Verdict};
 use super::super::scan::{Scan, ScanOptions, Step};
-use super::super::testing::{
-    Dir, NOBODY, as_nobody, bytes, name, on_file_system, set_mode, set_mtime,
-};
+use super::super::testing::{NOBODY, as_nobody, bytes, name, on_file_system, set_mode, set_mtime};
 use super::*;
+use crate::os::scratch::Dir;
 use crate::spread::digest::{self, Digest};
 use crate::spread::index::{DEPTH_MAX, PIECE_LEN};
 use crate::spread::pieces::{IndexPieces, PieceMap};
@@ -22,7 +22,7 @@ fn scan_cached(path: &Path, cache: &Path) -> Source {
 }
 
 fn verdict(source: &Source) -> Verdict {
-    let mut recheck = source.recheck();
+    let mut recheck = Recheck::new(source);
     loop {
         match recheck.step(source, 3) {
             Verdict::Looking => {}
@@ -299,7 +299,7 @@ fn names_that_cannot_be_looked_at_are_listed() {
         assert!(source.notes[1].reason.contains("Permission denied"), "{:?}", source.notes[1]);
         assert!(Index::decode(&source.index.encode()).is_ok());
         // As long as it stays so, the tree is the same: root, `d`, `d` open.
-        let mut recheck = source.recheck();
+        let mut recheck = Recheck::new(&source);
         assert_eq!(recheck.step(&source, 4), Verdict::Looking);
         set_mode(&shut, 0o444);
         assert_eq!(recheck.step(&source, 10 * COUNT as u32), Verdict::Same);

@@ -5,12 +5,12 @@
 //! have left; last the directories' owners, modes and times, children before
 //! parents, since all the rest changes them.
 
-use super::FILE_COST_BYTES;
-use super::attributes::has_mtime;
-use super::dest::DestError;
-use super::filling::{Filling, State};
-use super::name;
-use super::sha256::{self, Sum};
+use super::super::FILE_COST_BYTES;
+use super::super::attributes::has_mtime;
+use super::super::error::DestError;
+use super::super::name;
+use super::super::sha256::{self, Sum};
+use super::{Filling, State};
 use crate::os::file::{self, Listing, Status};
 use crate::spread::index::Kind;
 use nix::errno::Errno;

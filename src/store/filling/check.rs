@@ -8,10 +8,10 @@
 //!
 //! Only contents count: a file is what the index says when its bytes are.
 
-use super::FILE_COST_BYTES;
-use super::dest::DestError;
-use super::filling::{Filling, State};
-use super::hash::Data;
+use super::super::FILE_COST_BYTES;
+use super::super::error::DestError;
+use super::super::hash::Data;
+use super::{Filling, State};
 use crate::os::file::{self, Status};
 use crate::spread::index::{Index, Kind};
 use crate::spread::pieces::Extent;

@@ -1,0 +1,184 @@
+//! What can go wrong with a tree on disk, in words: which file, why, and what
+//! to do. Knows no file itself.
+
+use super::name;
+use nix::errno::Errno;
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+
+/// Something in the tree that the operator should know of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Note {
+    /// Below the served path; of the digest cache its own path.
+    pub path: Vec<u8>,
+    pub reason: String,
+}
+
+/// Why a path cannot be served.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SourceError {
+    NotServable(PathBuf),
+    Reserved(PathBuf),
+    TooMany(PathBuf),
+    Io { path: PathBuf, cause: Errno },
+}
+
+/// Why a file of the tree cannot be served.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ServeError {
+    /// It is not what was hashed.
+    Changed(Vec<u8>),
+    Io(Vec<u8>, Errno),
+}
+
+/// What went wrong, and with what.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DestError {
+    /// Another process has the lock.
+    Busy(PathBuf),
+    NotADirectory(PathBuf),
+    /// A SHA-256 is wanted of a source that is not one file but so many.
+    PinOfMany(usize),
+    NoRoom {
+        path: PathBuf,
+        needed_bytes: u64,
+        free_bytes: u64,
+    },
+    NoFilesLeft {
+        path: PathBuf,
+        needed: u64,
+        free: u64,
+    },
+    Io {
+        doing: &'static str,
+        path: PathBuf,
+        cause: Errno,
+    },
+    /// A directory where something else must go.
+    DirInTheWay(PathBuf),
+    /// Something else, perhaps a symlink, where a directory must go.
+    NotDirInTheWay(PathBuf),
+    /// The directory that would hold it could not be made.
+    NoDirAbove(PathBuf),
+    /// The file that it is another name of is not there.
+    NoLinkTarget(PathBuf),
+    /// The name is one of our temporary files'.
+    ReservedName(PathBuf),
+    WrongSha256 {
+        path: PathBuf,
+        wanted: [u8; 32],
+        found: [u8; 32],
+    },
+}
+
+impl DestError {
+    /// The medium and not one file is what failed: going on is of little use.
+    pub fn ends_all(&self) -> bool {
+        match self {
+            DestError::Io { cause, .. } => matches!(
+                cause,
+                Errno::ENOSPC | Errno::EDQUOT | Errno::EIO | Errno::EROFS | Errno::ENOMEM
+            ),
+            DestError::Busy(_)
+            | DestError::NotADirectory(_)
+            | DestError::PinOfMany(_)
+            | DestError::NoRoom { .. }
+            | DestError::NoFilesLeft { .. }
+            | DestError::WrongSha256 { .. } => true,
+            DestError::DirInTheWay(_)
+            | DestError::NotDirInTheWay(_)
+            | DestError::NoDirAbove(_)
+            | DestError::NoLinkTarget(_)
+            | DestError::ReservedName(_) => false,
+        }
+    }
+}
+
+impl fmt::Display for DestError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            DestError::Busy(path) => write!(f, "another xget is fetching into {path:?}"),
+            DestError::NotADirectory(path) => {
+                write!(f, "cannot fetch into {path:?}: it is not a directory")
+            }
+            DestError::PinOfMany(files) => {
+                write!(f, "a sha256 digest is of one file, but the source has {files} files")
+            }
+            DestError::NoRoom { path, needed_bytes, free_bytes } => write!(
+                f,
+                "not enough room in {path:?}: {needed_bytes} bytes are needed, \
+                 {free_bytes} bytes are free"
+            ),
+            DestError::NoFilesLeft { path, needed, free } => {
+                write!(f, "the file system of {path:?} can hold {free} more files, not {needed}")
+            }
+            DestError::Io { doing, path, cause } => {
+                write!(f, "cannot {doing} {path:?}: {}", io::Error::from(*cause))
+            }
+            DestError::DirInTheWay(path) => {
+                write!(f, "cannot put {path:?} in place: a directory is in the way")
+            }
+            DestError::NotDirInTheWay(path) => write!(
+                f,
+                "cannot make the directory {path:?}: what has its name is not a directory"
+            ),
+            DestError::NoDirAbove(path) => {
+                write!(f, "cannot make {path:?}: there is no directory for it")
+            }
+            DestError::NoLinkTarget(path) => {
+                write!(f, "cannot make {path:?}: the file that it is another name of is not there")
+            }
+            DestError::ReservedName(path) => {
+                write!(f, "will not make {path:?}: the name is one of xget's temporary files'")
+            }
+            DestError::WrongSha256 { path, wanted, found } => {
+                write!(f, "{path:?} has sha256:")?;
+                found.iter().try_for_each(|byte| write!(f, "{byte:02x}"))?;
+                write!(f, " and not the wanted sha256:")?;
+                wanted.iter().try_for_each(|byte| write!(f, "{byte:02x}"))?;
+                write!(f, "; it is not put in place")
+            }
+        }
+    }
+}
+
+impl std::error::Error for DestError {}
+
+impl fmt::Display for SourceError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            SourceError::NotServable(path) => {
+                write!(f, "cannot serve {path:?}: it is neither a file nor a directory")
+            }
+            SourceError::Reserved(path) => write!(
+                f,
+                "cannot serve {path:?}: the name \".xget\" in it is reserved; \
+                 rename it, or serve another directory"
+            ),
+            SourceError::TooMany(path) => {
+                write!(f, "cannot serve {path:?}: it has more entries than an index can hold")
+            }
+            SourceError::Io { path, cause } => {
+                write!(f, "cannot serve {path:?}: {}", io::Error::from(*cause))
+            }
+        }
+    }
+}
+
+impl fmt::Display for ServeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown = |path: &[u8]| name::full_path("".as_ref(), path);
+        match self {
+            ServeError::Changed(path) => {
+                write!(f, "{:?} has changed since it was hashed", shown(path))
+            }
+            ServeError::Io(path, cause) => {
+                write!(f, "cannot read {:?}: {}", shown(path), io::Error::from(*cause))
+            }
+        }
+    }
+}
+
+impl std::error::Error for SourceError {}
+impl std::error::Error for ServeError {}
