@@ -251,8 +251,7 @@ impl Transfer {
     /// How long the stripe's feeder owes a piece, when that is longer than
     /// pieces take; else 0.
     pub fn owed_ms(&self, stripe: usize, now_ms: u64) -> u64 {
-        let feeder = self.parents.iter().find(|p| Some(p.key) == self.feeders[stripe]);
-        let asked = feeder.into_iter().flat_map(|p| &p.asked);
+        let asked = self.feeder(stripe).into_iter().flat_map(|p| &p.asked);
         let own = asked.filter(|a| self.stripe(a.piece) == stripe && self.is_open(a.piece));
         let owed_ms = own.map(|a| now_ms.saturating_sub(a.since_ms)).max().unwrap_or(0);
         if owed_ms > ENDGAME_FACTOR * self.latency_ms { owed_ms } else { 0 }
@@ -275,19 +274,14 @@ impl Transfer {
             return WINDOW;
         }
         let flows = |&s: &usize| self.feeders[s].is_some() && self.owed_ms(s, now_ms) == 0;
-        let next_ms = others().filter(flows).map(|s| self.feeder_ms(s)).min().unwrap_or(0);
-        if 3 * self.feeder_ms(stripe) >= 2 * next_ms {
-            return WINDOW;
-        }
-        WINDOW.checked_shr(ahead).unwrap_or(0)
+        let takes_ms = |s: usize| self.feeder(s).map_or(0, |p| p.latency_ms);
+        let next_ms = others().filter(flows).map(takes_ms).min().unwrap_or(0);
+        let is_faster = 3 * takes_ms(stripe) < 2 * next_ms;
+        if is_faster { WINDOW.checked_shr(ahead).unwrap_or(0) } else { WINDOW }
     }
 
-    /// What a piece takes from the stripe's feeder.
-    fn feeder_ms(&self, stripe: usize) -> u64 {
-        self.parents
-            .iter()
-            .find(|p| Some(p.key) == self.feeders[stripe])
-            .map_or(0, |p| p.latency_ms)
+    fn feeder(&self, stripe: usize) -> Option<&ParentState> {
+        self.parents.iter().find(|p| Some(p.key) == self.feeders[stripe])
     }
 
     /// Whether anything is awaited of this parent.
@@ -633,8 +627,8 @@ mod tests {
         t.add_parent(Key(9), true);
         assert_eq!(t.next_ask(Key(9), 90_000), None, "enough are asked");
         t.set_feeder(0, Some(Key(9)));
-        assert_eq!(t.next_ask(Key(9), 10_000 + ENDGAME_MS_MIN - 1), None);
-        let ask = t.next_ask(Key(9), 10_000 + ENDGAME_MS_MIN);
+        assert_eq!(t.next_ask(Key(9), 10_000 + SHARE_MS - 1), None);
+        let ask = t.next_ask(Key(9), 10_000 + SHARE_MS);
         assert_eq!(ask, Some(Ask { piece: 0, waits: true }));
         assert_eq!(t.next_ask(Key(9), 90_000), None, "once");
     }
