@@ -337,10 +337,11 @@ impl Transfer {
         let mut own = self.first_of_all(at);
         if own.is_none() && asked < WINDOW {
             own = self.overdue(at, now_ms, true);
-            let may =
-                |t: &Transfer, s: usize| t.feeders[s] == Some(key) && asked < t.window(s, now_ms);
-            own = own.or_else(|| self.lowest_unasked(at, may));
-            self.is_held_back |= asked == 0 && own.is_none() && !self.is_through(at);
+            let feeds = |t: &Transfer, s: usize| t.feeders[s] == Some(key);
+            let room = |t: &Transfer, s: usize| t.window(s, now_ms).saturating_sub(asked);
+            own = own.or_else(|| self.lowest_unasked(at, |t, s| feeds(t, s) && room(t, s) > 0));
+            let waits = |s: usize| feeds(self, s) && self.missing[s] > 0 && room(self, s) == 0;
+            self.is_held_back |= asked == 0 && (0..self.missing.len()).any(waits);
             own = own.or_else(|| self.next_share(at, 0, now_ms));
         }
         let mut found = own;
