@@ -16,6 +16,7 @@ REPO = Path(__file__).resolve().parents[2]
 TARGET = os.environ.get("CARGO_TARGET_DIR", str(REPO / "target"))
 XGET = os.environ.get("XGET", f"{TARGET}/x86_64-unknown-linux-musl/release/xget")
 LIMIT_S = 250
+MEMORY = ("VmHWM", "RssAnon", "RssFile", "RssShmem")
 
 
 class Scratch:
@@ -102,9 +103,10 @@ class Lines:
 class Master:
     """A running master whose tree is hashed."""
 
-    def __init__(self, scratch, source, port=20904, prefix=(), options=()):
+    def __init__(self, scratch, source, port=20904, prefix=(), options=(), cache=None):
         self.scratch, self.port = scratch, port
-        command = [*prefix, XGET, "-p", port, "--no-cache", *options, source]
+        cached = ["--cache", cache] if cache else ["--no-cache"]
+        command = [*prefix, XGET, "-p", port, *cached, *options, source]
         self.process = scratch.start(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         self.lines = Lines(self.process)
         self.lines.until(" serving ")
@@ -127,6 +129,16 @@ class Master:
 
     def stop(self):
         return self.scratch.stop(self.process)
+
+
+def memory_kb(pid):
+    """Of one process; nothing when it has gone."""
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except OSError:
+        return {}
+    pairs = (line.split(":", 1) for line in lines)
+    return {name: int(rest.split()[0]) for name, rest in pairs if name in MEMORY}
 
 
 def cpu_s(pid):

@@ -56,17 +56,13 @@ impl Packs {
         self.list.iter().find(|(key, _)| *key == Some(piece)).map(|(_, bytes)| bytes.clone())
     }
 
-    /// An empty buffer that `keep` is to get back: the oldest one that no
-    /// reply holds any more.
+    /// A buffer that `keep` is to get back: the oldest one that no reply holds
+    /// any more, with what it had.
     fn buffer(&mut self) -> Rc<Vec<u8>> {
         let unused = |(_, bytes): &(_, Rc<_>)| Rc::strong_count(bytes) == 1;
         let place = self.list.iter().position(unused).filter(|_| self.list.len() >= PACKS_MAX);
         let old = place.and_then(|place| self.list.remove(place));
-        let mut bytes = old.map(|(_, bytes)| bytes).unwrap_or_default();
-        if let Some(bytes) = Rc::get_mut(&mut bytes) {
-            bytes.clear();
-        }
-        bytes
+        old.map(|(_, bytes)| bytes).unwrap_or_default()
     }
 
     fn keep(&mut self, piece: Option<u32>, bytes: Rc<Vec<u8>>) {
@@ -80,6 +76,7 @@ impl Packs {
     pub fn put(&mut self, piece: u32, pack: &[u8]) {
         let mut bytes = self.buffer();
         if let Some(buffer) = Rc::get_mut(&mut bytes) {
+            buffer.clear();
             buffer.extend_from_slice(pack);
         }
         self.keep(Some(piece), bytes);
@@ -141,15 +138,17 @@ fn piece_part(
     let mut shared = packs.buffer();
     let bytes = Rc::make_mut(&mut shared);
     let (skip, end) = (skip as usize, skip as usize + len as usize);
+    if bytes.len() < end - skip {
+        bytes.resize(end - skip, 0);
+    }
     // Where the file begins in the piece, of which `skip..end` is wanted.
     let mut at = 0;
     for extent in content.map.extents(&content.index, piece) {
         let (from, to) = (at.max(skip), (at + extent.len as usize).min(end));
         if from < to {
             let offset = extent.offset + (from - at) as u64;
-            bytes.resize(to - skip, 0);
-            let read =
-                open(generation, extent.entry)?.read_exact_at(&mut bytes[from - skip..], offset);
+            let place = &mut bytes[from - skip..to - skip];
+            let read = open(generation, extent.entry)?.read_exact_at(place, offset);
             read.map_err(|error| {
                 let path = String::from_utf8_lossy(&content.index.path(extent.entry)).into_owned();
                 match error.kind() {
@@ -161,7 +160,7 @@ fn piece_part(
         }
         at += extent.len as usize;
     }
-    let to = bytes.len();
+    let to = at.min(end).saturating_sub(skip);
     packs.keep(None, shared.clone());
     Ok(Part::Bytes { bytes: shared, from: 0, to })
 }

@@ -20,27 +20,38 @@ COLOUR_OF = dict(zip(ALL, COLOURS))
 def draw(plan, results, directory):
     """Write those figures that the courses have points for."""
     directory.mkdir(parents=True, exist_ok=True)
-    about = f"{plan.asked.nodes} nodes, links of {plan.asked.rate.replace('mbit', ' Mbit/s')}"
     courses = report.courses_of(results)
-    single = sorted((c for c in courses if c.files == 1), key=lambda c: c.size_bytes)
-    if len(single) > 1:
-        chart = Chart(
-            title=f"One file: {about}",
-            x_label="size of the file in MB",
-            y_label=Y_LABEL,
-            **_series(plan, results, single, lambda course: course.size_bytes / 1e6),
-        )
-        _write(chart, directory / f"{plan.asked.name}-size.svg")
+    _figure(
+        plan,
+        results,
+        directory / f"{plan.asked.name}-size.svg",
+        sorted((c for c in courses if c.files == 1), key=lambda c: c.size_bytes),
+        "One file",
+        "size of the file in MB",
+        lambda course: course.size_bytes / 1e6,
+    )
     size = _size_of_the_files(courses)
-    many = sorted((c for c in courses if c.size_bytes == size), key=lambda c: c.files)
-    if len(many) > 1:
-        chart = Chart(
-            title=f"Files of {show_size(size)}B: {about}",
-            x_label="number of files",
-            y_label=Y_LABEL,
-            **_series(plan, results, many, lambda course: course.files),
-        )
-        _write(chart, directory / f"{plan.asked.name}-files.svg")
+    _figure(
+        plan,
+        results,
+        directory / f"{plan.asked.name}-files.svg",
+        sorted((c for c in courses if c.size_bytes == size), key=lambda c: c.files),
+        f"Files of {show_size(size)}B" if size else "",
+        "number of files",
+        lambda course: course.files,
+    )
+
+
+def _figure(plan, results, path, courses, title, x_label, x_of):
+    """One of them, if there are two points for it and a line."""
+    if len(courses) < 2:
+        return
+    about = f"{plan.asked.nodes} nodes, links of {plan.asked.rate.replace('mbit', ' Mbit/s')}"
+    series = _series(plan, results, courses, x_of)
+    chart = Chart(title=f"{title}: {about}", x_label=x_label, y_label=Y_LABEL, **series)
+    if chart.lines:
+        path.write_text(chart.svg(), encoding="utf-8")
+        print(f"figure: {path}", flush=True)
 
 
 def _size_of_the_files(courses):
@@ -68,10 +79,3 @@ def _series(plan, results, courses, x_of):
     if plan.rate:
         wire = ("the wire", [(x_of(course), plan.wire_s(course)) for course in courses])
     return {"lines": lines, "reference": wire}
-
-
-def _write(chart, path):
-    """To a file, if there is a line in it."""
-    if chart.lines:
-        path.write_text(chart.svg(), encoding="utf-8")
-        print(f"figure: {path}", flush=True)

@@ -15,6 +15,8 @@ use crate::table::Table;
 /// So many inner nodes of a stripe may stand one below the other while there
 /// are no more: that costs less than making those wait who have more.
 const CHAIN_MAX: u32 = 8;
+/// Levels more than a balanced tree's that are no chain yet, for the same reason.
+const SLACK_LEVELS: u32 = 3;
 /// The level of no place at all.
 const NOWHERE: u32 = u32::MAX;
 
@@ -156,10 +158,10 @@ impl Forest {
             && (room > 0 || self.spare_parent(old, stripe).is_some())
     }
 
-    /// Whether a balanced tree of as many inner nodes has no such level, nor a
-    /// short chain of them.
+    /// Whether a balanced tree of as many inner nodes, with some slack, has no
+    /// such level, nor a short chain of them.
     fn is_deep(&self, level: u32, stripe: u8) -> bool {
-        let (mut row, mut levels) = (u32::from(self.limits.head), 2);
+        let (mut row, mut levels) = (u32::from(self.limits.head), 1 + SLACK_LEVELS);
         let mut rest = self.trees[stripe as usize].homes;
         if rest <= CHAIN_MAX {
             return level > CHAIN_MAX;
