@@ -2,10 +2,11 @@
 //!
 //! Knows pieces by number, parents by key, and who asked for what. Refuses to
 //! know connections, fids and bytes. Pieces of a stripe are asked in order of
-//! its parent; a parent's own stripes come first, then stripes that nobody
-//! feeds, its share of those that lag when its own are through, and at the very
-//! end what others have kept us waiting for. Before that help for a stripe that
-//! lags only takes from another: links are full, and all below would lag as well.
+//! its parent, fewer at a time where it is ahead; a parent's own stripes come
+//! first, then stripes that nobody feeds, its share of those that lag when its
+//! own are through, and at the very end what others have kept us waiting for.
+//! Before that help for a stripe that lags only takes from another: links are
+//! full, and all below would lag as well.
 //!
 //! Only the feeder of a stripe is sure to have its pieces earlier than we do:
 //! feeders form a tree. Another parent may itself wait for us, or for somebody
@@ -25,6 +26,8 @@ pub const WINDOW: usize = 8;
 pub const HELP_WINDOW: usize = 4;
 /// A stripe lags when it misses this many pieces more than the best one.
 const LAG_MAX: u32 = WINDOW as u32;
+/// The window halves with each so many pieces that a much faster stripe is ahead.
+const AHEAD: u32 = WINDOW as u32;
 /// A stripe without a feeder is asked of others when the master has had this
 /// long to name one: mostly it takes a round trip.
 const ORPHAN_MS: u64 = 250;
@@ -71,6 +74,8 @@ struct ParentState {
     /// The master: asked beyond its own stripes only where nobody feeds one.
     is_last_resort: bool,
     asked: Vec<Asked>,
+    /// As `Transfer::latency_ms`, of its own pieces.
+    latency_ms: u64,
     /// Pieces that it said it has not.
     refused: Table<u32, ()>,
     /// For each stripe: it had not what we wanted of it, until then.
@@ -98,6 +103,8 @@ pub struct Transfer {
     latency_ms: u64,
     /// Pieces that were asked of one parent can be asked of others again.
     is_freed: bool,
+    /// A parent is asked for nothing because its stripe is ahead.
+    is_held_back: bool,
 }
 
 impl Transfer {
@@ -113,6 +120,7 @@ impl Transfer {
             parents: Vec::new(),
             latency_ms: 0,
             is_freed: false,
+            is_held_back: false,
         }
     }
 
@@ -150,6 +158,7 @@ impl Transfer {
         let was_open = *state & (HELD | GIVEN_UP) == 0;
         if was_open {
             self.missing[stripe] -= 1;
+            self.is_freed |= std::mem::take(&mut self.is_held_back);
         }
         *state = (*state & ASKED) | mark;
         was_open
@@ -188,7 +197,8 @@ impl Transfer {
         if self.parent(key).is_none() {
             let (asked, refused) = (Vec::new(), Table::new());
             let absent_until_ms = vec![0; self.stripes as usize];
-            let parent = ParentState { key, is_last_resort, asked, refused, absent_until_ms };
+            let parent =
+                ParentState { key, is_last_resort, asked, latency_ms: 0, refused, absent_until_ms };
             self.parents.push(parent);
         }
     }
@@ -241,8 +251,7 @@ impl Transfer {
     /// How long the stripe's feeder owes a piece, when that is longer than
     /// pieces take; else 0.
     pub fn owed_ms(&self, stripe: usize, now_ms: u64) -> u64 {
-        let feeder = self.parents.iter().find(|p| Some(p.key) == self.feeders[stripe]);
-        let asked = feeder.into_iter().flat_map(|p| &p.asked);
+        let asked = self.feeder(stripe).into_iter().flat_map(|p| &p.asked);
         let own = asked.filter(|a| self.stripe(a.piece) == stripe && self.is_open(a.piece));
         let owed_ms = own.map(|a| now_ms.saturating_sub(a.since_ms)).max().unwrap_or(0);
         if owed_ms > ENDGAME_FACTOR * self.latency_ms { owed_ms } else { 0 }
@@ -252,6 +261,27 @@ impl Transfer {
     pub fn lags(&self, stripe: usize) -> bool {
         let least = self.missing.iter().copied().min().unwrap_or(0);
         self.missing[stripe] > least + LAG_MAX
+    }
+
+    /// Pieces to ask at a time of a stripe's feeder: fewer where it is ahead of
+    /// all others because it is much faster, or it fills our link and they starve.
+    /// Of a stripe that is stuck, or that nobody feeds, there is nothing to wait for.
+    fn window(&self, stripe: usize, now_ms: u64) -> usize {
+        let others = || (0..self.missing.len()).filter(|&s| s != stripe);
+        let least = others().map(|s| self.missing[s]).min().unwrap_or(0);
+        let ahead = least.saturating_sub(self.missing[stripe]) / AHEAD;
+        if ahead == 0 {
+            return WINDOW;
+        }
+        let flows = |&s: &usize| self.feeders[s].is_some() && self.owed_ms(s, now_ms) == 0;
+        let takes_ms = |s: usize| self.feeder(s).map_or(0, |p| p.latency_ms);
+        let next_ms = others().filter(flows).map(takes_ms).min().unwrap_or(0);
+        let is_faster = 3 * takes_ms(stripe) < 2 * next_ms;
+        if is_faster { WINDOW.checked_shr(ahead).unwrap_or(0) } else { WINDOW }
+    }
+
+    fn feeder(&self, stripe: usize) -> Option<&ParentState> {
+        self.parents.iter().find(|p| Some(p.key) == self.feeders[stripe])
     }
 
     /// Whether anything is awaited of this parent.
@@ -265,8 +295,9 @@ impl Transfer {
         let asked = &mut self.parents[at].asked;
         let Some(place) = asked.iter().position(|a| a.piece == piece) else { return false };
         let took_ms = now_ms.saturating_sub(asked.swap_remove(place).since_ms);
-        self.latency_ms =
-            if self.latency_ms == 0 { took_ms } else { (7 * self.latency_ms + took_ms) / 8 };
+        for latency_ms in [&mut self.latency_ms, &mut self.parents[at].latency_ms] {
+            *latency_ms = if *latency_ms == 0 { took_ms } else { (7 * *latency_ms + took_ms) / 8 };
+        }
         self.unask(piece);
         true
     }
@@ -306,7 +337,11 @@ impl Transfer {
         let mut own = self.first_of_all(at);
         if own.is_none() && asked < WINDOW {
             own = self.overdue(at, now_ms, true);
-            own = own.or_else(|| self.lowest_unasked(at, |t, s| t.feeders[s] == Some(key)));
+            let feeds = |t: &Transfer, s: usize| t.feeders[s] == Some(key);
+            let room = |t: &Transfer, s: usize| t.window(s, now_ms).saturating_sub(asked);
+            own = own.or_else(|| self.lowest_unasked(at, |t, s| feeds(t, s) && room(t, s) > 0));
+            let waits = |s: usize| feeds(self, s) && self.missing[s] > 0 && room(self, s) == 0;
+            self.is_held_back |= asked == 0 && (0..self.missing.len()).any(waits);
             own = own.or_else(|| self.next_share(at, 0, now_ms));
         }
         let mut found = own;
@@ -437,8 +472,9 @@ impl Transfer {
     /// What others have been asked for longest, too long ago: of its `own`
     /// stripes, or at the end of all others.
     fn overdue(&self, at: usize, now_ms: u64, own: bool) -> Option<u32> {
-        let ParentState { key, is_last_resort, ref asked, ref refused, ref absent_until_ms } =
-            self.parents[at];
+        let ParentState {
+            key, is_last_resort, ref asked, ref refused, ref absent_until_ms, ..
+        } = self.parents[at];
         let late_ms = (ENDGAME_FACTOR * self.latency_ms).clamp(ENDGAME_MS_MIN, ENDGAME_MS_MAX);
         let patience_ms = match (own, is_last_resort) {
             (true, _) => SHARE_MS,
@@ -488,6 +524,36 @@ mod tests {
         assert!(t.arrived(Key(1), 1, 5));
         assert_eq!(t.hold(1), Vec::new());
         assert_eq!(asks(&mut t, 1, 6), vec![33]);
+    }
+
+    #[test]
+    fn a_much_faster_stripe_waits_for_the_next_unless_they_are_stuck() {
+        let bring = |t: &mut Transfer, key, now_ms, took_ms| {
+            let now = asks(t, key, now_ms);
+            now.iter().for_each(|&piece| assert!(t.arrived(Key(key), piece, now_ms + took_ms)));
+            now.iter().for_each(|&piece| assert!(t.hold(piece).is_empty()));
+            now.len()
+        };
+        let begun = || {
+            let mut t = transfer(4, 400);
+            (1..4).for_each(|key| assert_eq!(bring(&mut t, key, 0, 100), WINDOW));
+            (1..4).for_each(|key| assert_eq!(asks(&mut t, key, 100).len(), WINDOW));
+            t
+        };
+        let turns = |t: &mut Transfer, took_ms| -> Vec<usize> {
+            (0..8).map(|_| bring(t, 0, 100, took_ms)).collect()
+        };
+        assert_eq!(turns(&mut begun(), 90), [WINDOW; 8], "not much faster");
+        let mut t = begun();
+        assert_eq!(turns(&mut t, 60), [8, 8, 4, 4, 2, 2, 2, 2]);
+        assert_eq!(turns(&mut t, 60), [1; 8]);
+        assert!(asks(&mut t, 0, 200).is_empty());
+        t.take_freed();
+        t.hold(33);
+        assert!(t.take_freed());
+        assert_eq!(asks(&mut t, 0, 200), [160], "one follows");
+        (1..4).for_each(|key| t.drop_parent(Key(key)));
+        assert_eq!(asks(&mut t, 0, 200).len(), WINDOW - 1, "nobody feeds them");
     }
 
     #[test]
@@ -562,8 +628,8 @@ mod tests {
         t.add_parent(Key(9), true);
         assert_eq!(t.next_ask(Key(9), 90_000), None, "enough are asked");
         t.set_feeder(0, Some(Key(9)));
-        assert_eq!(t.next_ask(Key(9), 10_000 + ENDGAME_MS_MIN - 1), None);
-        let ask = t.next_ask(Key(9), 10_000 + ENDGAME_MS_MIN);
+        assert_eq!(t.next_ask(Key(9), 10_000 + SHARE_MS - 1), None);
+        let ask = t.next_ask(Key(9), 10_000 + SHARE_MS);
         assert_eq!(ask, Some(Ask { piece: 0, waits: true }));
         assert_eq!(t.next_ask(Key(9), 90_000), None, "once");
     }
