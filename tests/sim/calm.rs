@@ -134,6 +134,6 @@ fn two_who_feed_each_other_do_not_wait_for_each_other() {
         world.start_at(2, start_ms);
         let report = world.run_until(60_000);
         println!("{}", report.summary());
-        report.assert_sound().assert_within(0.55, 0.42);
+        report.assert_sound().assert_within(0.55, 0.46);
     }
 }
