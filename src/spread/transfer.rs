@@ -32,8 +32,9 @@ const AHEAD: u32 = WINDOW as u32;
 /// long to name one: mostly it takes a round trip.
 const ORPHAN_MS: u64 = 250;
 /// A share that has not come within this is asked of the stripe's feeder again:
-/// three or more may wait for each other.
+/// three or more may wait for each other. Sooner where pieces take less time.
 const SHARE_MS: u64 = 250;
+const SHARE_MS_MIN: u64 = 40;
 /// At the end, a piece is asked of a second parent when it has been awaited
 /// longer than this, and than a multiple of what pieces take: bounded, because
 /// what pieces take grows with every wait.
@@ -477,7 +478,7 @@ impl Transfer {
         } = self.parents[at];
         let late_ms = (ENDGAME_FACTOR * self.latency_ms).clamp(ENDGAME_MS_MIN, ENDGAME_MS_MAX);
         let patience_ms = match (own, is_last_resort) {
-            (true, _) => SHARE_MS,
+            (true, _) => (ENDGAME_FACTOR * self.latency_ms).clamp(SHARE_MS_MIN, SHARE_MS),
             (_, true) => 2 * late_ms,
             _ => late_ms,
         };
@@ -648,6 +649,7 @@ mod tests {
     #[test]
     fn a_helper_that_has_not_is_left_alone_for_a_while() {
         let mut t = transfer(2, 40);
+        t.latency_ms = SHARE_MS;
         t.drop_parent(Key(0));
         t.note_orphans(0);
         let now_ms = ORPHAN_MS;
