@@ -116,7 +116,10 @@ fn default_cache(path: &Path) -> Option<PathBuf> {
         _ => PathBuf::from(std::env::var_os("HOME")?).join(".cache"),
     };
     let dir = base.join("xget");
-    std::fs::create_dir_all(&dir).ok()?;
+    let _ = xget::os::file::make_dirs(&dir, 0o777);
+    if !dir.is_dir() {
+        return None;
+    }
     let name = xget::spread::digest::Digest::of(path.as_os_str().as_encoded_bytes()).to_string();
     Some(dir.join(&name[..16]))
 }

@@ -194,7 +194,7 @@ fn unclaimed(devices: &Path) -> Vec<String> {
         let path = entry.path();
         let read = |name: &str| {
             let text = fs::read_to_string(path.join(name)).unwrap_or_default();
-            text.trim().trim_start_matches("0x").to_string()
+            text.trim().strip_prefix("0x").unwrap_or(text.trim()).to_string()
         };
         let class = read("class");
         // PCI class 02 is a network controller, 0c06 InfiniBand.
@@ -234,8 +234,9 @@ fn missing_firmware() -> Vec<String> {
         };
         let text = String::from_utf8_lossy(&record[..len]);
         let text = text.split_once(';').map_or("", |(_, text)| text.lines().next().unwrap_or(""));
-        let about =
-            text.contains("firmware") && (text.contains("failed") || text.contains("error"));
+        let says =
+            |word| text.split(|c: char| !c.is_ascii_alphanumeric()).any(|found| found == word);
+        let about = says("firmware") && (says("failed") || says("error"));
         if about && said.len() < 8 {
             said.push(format!("the kernel says: {text}"));
         }

@@ -67,7 +67,7 @@ fn meaning(text: &str) -> Option<String> {
     let filler = ["none", "not specified", "default string", "n/a", "unknown"];
     let lower = text.to_ascii_lowercase();
     let empty = text.bytes().all(|byte| matches!(byte, b'0' | b'-' | b' ' | b'.'));
-    let meaningless = empty || filler.contains(&lower.as_str()) || lower.contains("o.e.m");
+    let meaningless = empty || filler.contains(&lower.as_str()) || lower.ends_with("o.e.m.");
     (!meaningless).then(|| text.to_string())
 }
 

@@ -149,7 +149,7 @@ impl Catalogue {
 /// `kernel/drivers/net/virtio-net.ko.xz` is `virtio_net`.
 pub fn module_name(path: &str) -> String {
     let file = path.trim().rsplit('/').next().unwrap_or(path);
-    canonical(file.split(".ko").next().unwrap_or(file))
+    canonical(file.split('.').next().unwrap_or(file))
 }
 
 fn canonical(name: &str) -> String {

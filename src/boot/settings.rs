@@ -290,7 +290,7 @@ fn ip_rules(line: &Cmdline, said: &mut Vec<String>) -> Vec<IpRule> {
             Ok(rule) => rules.push(rule),
             Err(reason) => said.push(format!("{}={text}: {reason}; ignored", param.name)),
         }
-        if text.contains("dhcp6") || text.contains("either6") {
+        if text.split([':', ',']).any(|word| matches!(word, "dhcp6" | "either6")) {
             said.push("there is no DHCPv6 here: a router advertisement is waited for".into());
         }
     }

@@ -143,6 +143,20 @@ pub fn create_file_at(dir: &OwnedFd, name: &[u8], mode: u32) -> Result<File, Err
     fcntl::openat(dir, name, flags, Mode::from_bits_truncate(mode)).map(File::from)
 }
 
+/// Makes a directory, and before it those above that are not there.
+pub fn make_dirs(path: &Path, mode: u32) -> Result<(), Errno> {
+    let make = || unistd::mkdir(path, Mode::from_bits_truncate(mode));
+    match (make(), path.parent()) {
+        (Err(Errno::ENOENT), Some(above)) if !above.as_os_str().is_empty() => {
+            match make_dirs(above, 0o777) {
+                Ok(()) | Err(Errno::EEXIST) => make(),
+                failed => failed,
+            }
+        }
+        (made, _) => made,
+    }
+}
+
 /// A new directory; the umask applies.
 pub fn make_dir_at(dir: &OwnedFd, name: &[u8], mode: u32) -> Result<(), Errno> {
     stat::mkdirat(dir, name, Mode::from_bits_truncate(mode))

@@ -12,10 +12,7 @@ use crate::os::file;
 use crate::spread::index::{Index, Kind};
 use crate::spread::pieces::PieceMap;
 use nix::errno::Errno;
-use std::fs::DirBuilder;
-use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
@@ -70,13 +67,10 @@ impl Dest {
 
     /// False when somebody else has made it meanwhile.
     fn make(&self) -> Result<bool, DestError> {
-        let failed = |error: io::Error| self.failed("make the directory", file::errno(&error));
-        if let Some(parent) = self.path.parent().filter(|p| !p.as_os_str().is_empty()) {
-            DirBuilder::new().recursive(true).create(parent).map_err(failed)?;
-        }
-        match DirBuilder::new().mode(0o700).create(&self.path) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
-            done => done.map(|()| true).map_err(failed),
+        match file::make_dirs(&self.path, 0o700) {
+            Ok(()) => Ok(true),
+            Err(Errno::EEXIST) => Ok(false),
+            Err(cause) => Err(self.failed("make the directory", cause)),
         }
     }
 
