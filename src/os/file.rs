@@ -190,11 +190,6 @@ pub fn unlink_at(dir: &OwnedFd, name: &[u8]) -> Result<(), Errno> {
     unistd::unlinkat(dir, name, UnlinkatFlags::NoRemoveDir)
 }
 
-/// Removes an empty directory.
-pub fn remove_dir_at(dir: &OwnedFd, name: &[u8]) -> Result<(), Errno> {
-    unistd::unlinkat(dir, name, UnlinkatFlags::RemoveDir)
-}
-
 /// The names in a directory, without "." and "..", in no order.
 pub struct Listing(OwningIter);
 

@@ -2,12 +2,10 @@
 //!
 //! A directory is opened in its parent and never through a symlink, so what
 //! this gives is inside the root, whatever was moved or planted meanwhile. The
-//! number of open descriptors is bounded; a tree may be deeper than that. A directory
-//! that is hidden meanwhile stands on disk under another name than its entry's.
+//! number of open descriptors is bounded; a tree may be deeper than that.
 
 use crate::os::file;
 use crate::spread::index::Entry;
-use crate::table::Table;
 use nix::errno::Errno;
 use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
@@ -30,31 +28,11 @@ pub struct Dirs {
     root: Rc<OwnedFd>,
     /// The most recently used ones first.
     open: VecDeque<(u32, Rc<OwnedFd>)>,
-    /// The names of those that are hidden.
-    hidden: Table<u32, Vec<u8>>,
 }
 
 impl Dirs {
     pub fn new(root: Rc<OwnedFd>) -> Dirs {
-        Dirs { root, open: VecDeque::with_capacity(OPEN_MAX), hidden: Table::new() }
-    }
-
-    /// From now on it is looked for under this name.
-    pub fn hide(&mut self, dir: u32, name: Vec<u8>) {
-        self.hidden.insert(dir, name);
-    }
-
-    pub fn unhide(&mut self, dir: u32) {
-        self.hidden.remove(&dir);
-    }
-
-    pub fn hidden_name(&self, dir: u32) -> Option<&Vec<u8>> {
-        self.hidden.get(&dir)
-    }
-
-    /// What a directory is called on disk.
-    pub fn name<'a>(&'a self, entries: &'a [Entry], dir: u32) -> &'a [u8] {
-        self.hidden_name(dir).map_or(&entries[dir as usize].name, |name| name)
+        Dirs { root, open: VecDeque::with_capacity(OPEN_MAX) }
     }
 
     /// The directory of this entry.
@@ -72,13 +50,13 @@ impl Dirs {
             at = entries[at as usize].parent;
         };
         if below.len() > 1
-            && let Some(found) = self.open_below(&fd, entries, &below)
+            && let Some(found) = open_below(&fd, entries, &below)
         {
             self.keep(dir, &found);
             return Ok(found);
         }
         for dir in below.into_iter().rev() {
-            let opened = file::open_dir_at(&fd, self.name(entries, dir));
+            let opened = file::open_dir_at(&fd, &entries[dir as usize].name);
             fd = Rc::new(opened.map_err(|cause| Shut { dir, cause })?);
             self.keep(dir, &fd);
         }
@@ -100,29 +78,24 @@ impl Dirs {
         self.open.push_front(used);
         Some(fd)
     }
+}
 
-    /// Goes down all of `below`, the last one first, in as few calls as the paths
-    /// allow: in a deep tree, one by one would cost its depth for each directory.
-    /// `None` when one cannot be opened, or the kernel does not know the call:
-    /// which and why shows when they are opened one by one.
-    fn open_below(
-        &self,
-        from: &Rc<OwnedFd>,
-        entries: &[Entry],
-        below: &[u32],
-    ) -> Option<Rc<OwnedFd>> {
-        let (mut fd, mut path) = (from.clone(), Vec::new());
-        for (left, &dir) in below.iter().enumerate().rev() {
-            path.extend_from_slice(self.name(entries, dir));
-            if left == 0 || path.len() > PATH_LEN {
-                fd = Rc::new(file::open_dir_below(&fd, &path).ok()?);
-                path.clear();
-            } else {
-                path.push(b'/');
-            }
+/// Goes down all of `below`, the last one first, in as few calls as the paths
+/// allow: in a deep tree, one by one would cost its depth for each directory.
+/// `None` when one cannot be opened, or the kernel does not know the call:
+/// which and why shows when they are opened one by one.
+fn open_below(from: &Rc<OwnedFd>, entries: &[Entry], below: &[u32]) -> Option<Rc<OwnedFd>> {
+    let (mut fd, mut path) = (from.clone(), Vec::new());
+    for (left, &dir) in below.iter().enumerate().rev() {
+        path.extend_from_slice(&entries[dir as usize].name);
+        if left == 0 || path.len() > PATH_LEN {
+            fd = Rc::new(file::open_dir_below(&fd, &path).ok()?);
+            path.clear();
+        } else {
+            path.push(b'/');
         }
-        Some(fd)
     }
+    Some(fd)
 }
 
 #[cfg(test)]

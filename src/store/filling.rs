@@ -2,13 +2,6 @@
 //!
 //! A file is written under a temporary name beside its final one and renamed
 //! when it is whole, so a final name only ever stands for verified contents.
-//! To rename each of many small files costs a third of what making it does. So
-//! a directory that is new to the destination, with nothing but small files in
-//! and below it, has a temporary name itself until all is finished, and they
-//! have their final names in it at once: whoever sees it as it will be called
-//! sees only whole ones. A run that finds one which an earlier run left hidden
-//! believes no name in it.
-//!
 //! The order is `check_step` until it is done (see `check`), `store` for every
 //! piece that is not here, `finish_step` until it is done (see `finish`).
 //!
@@ -64,12 +57,8 @@ pub(super) enum State {
     None,
     /// A directory, or a file's temporary one, made in this run.
     Made,
-    /// A directory made in this run that is hidden, or below one that is.
-    Hidden,
     /// A directory, or a file's temporary one, that was there.
     Found,
-    /// A directory that an earlier run left hidden, or one below it.
-    Resumed,
     /// Under its final name.
     Whole,
     Failed,
@@ -148,7 +137,7 @@ impl Filling {
             reserves: file::room(&root).reserves,
             root,
             reader: Reader::new(),
-            check: Check::new(&index, map.piece_len()),
+            check: Check::new(&index),
             finish: Finish::default(),
             index,
             map,
@@ -204,9 +193,7 @@ impl Filling {
         match self.states[entry as usize] {
             State::Made | State::Found => self.temporary(entry).map_err(io_error),
             State::Whole => self.whole(entry),
-            State::None | State::Hidden | State::Resumed | State::Failed => {
-                Err(Errno::ENOENT.into())
-            }
+            State::None | State::Failed => Err(Errno::ENOENT.into()),
         }
     }
 
@@ -240,11 +227,6 @@ impl Filling {
 
     fn is_large(&self, entry: u32) -> bool {
         self.entry(entry).size > u64::from(self.map.piece_len())
-    }
-
-    /// Whether a file has its final name from the start.
-    fn is_placed_unseen(&self, entry: u32) -> bool {
-        self.states[self.entry(entry).parent as usize] == State::Hidden
     }
 
     pub(super) fn has_extent(&self, entry: u32, piece: u32) -> bool {
@@ -284,7 +266,7 @@ impl Filling {
         let temporary = matches!(self.states[entry as usize], State::Made | State::Found);
         let is_file = self.entry(entry).kind == Kind::File;
         let wrong = matches!(error, DestError::WrongSha256 { .. });
-        if temporary && is_file && (had == 0 || wrong || self.is_placed_unseen(entry)) {
+        if temporary && is_file && (had == 0 || wrong) {
             self.remove_temporary(entry);
         }
         self.states[entry as usize] = State::Failed;
@@ -330,19 +312,15 @@ impl Filling {
     fn place_small(&mut self, piece: u32, extent: Extent, bytes: &[u8]) -> Result<(), DestError> {
         let entry = extent.entry;
         let dir = self.parent(entry)?;
-        let index = self.index.clone();
-        let temporary = (!self.is_placed_unseen(entry)).then(|| name::temporary(&index, entry));
-        let name = temporary.as_deref().unwrap_or(&index.entries[entry as usize].name);
+        let name = name::temporary(&self.index, entry);
         let mode = self.attributes.mode_of_new(self.entry(entry));
-        let file = self.make_file(entry, &dir, name, mode)?;
+        let file = self.make_temporary(entry, &dir, &name, mode)?;
         self.write_to(&file, extent, bytes)?;
         self.mark_had(piece, extent);
         let status =
             self.attributes.status_of_new(&self.index.entries[entry as usize], mode, &file);
         self.dress(entry, &file, status)?;
-        if let Some(temporary) = temporary {
-            self.rename(entry, &temporary, &dir)?;
-        }
+        self.rename(entry, &name, &dir)?;
         self.states[entry as usize] = State::Whole;
         Ok(())
     }
@@ -370,7 +348,7 @@ impl Filling {
         let dir = self.parent(entry)?;
         let name = name::temporary(&self.index, entry);
         let file = match self.states[entry as usize] {
-            State::None => self.make_file(entry, &dir, &name, MODE_IN_PART)?,
+            State::None => self.make_temporary(entry, &dir, &name, MODE_IN_PART)?,
             _ => file::open_file_rw_at(&dir, &name).map_err(|c| self.failed("reopen", entry, c))?,
         };
         let file = Rc::new(file);
@@ -378,7 +356,7 @@ impl Filling {
         Ok(file)
     }
 
-    fn make_file(
+    fn make_temporary(
         &mut self,
         entry: u32,
         dir: &OwnedFd,
@@ -428,7 +406,7 @@ impl Filling {
                 Ok(Some((file, status)))
             }
             Err(Errno::ENOENT) => Ok(None),
-            // `make_file` says so if it cannot be removed.
+            // `make_temporary` says so if it cannot be removed.
             _ => {
                 let _ = file::unlink_at(&dir, &name);
                 Ok(None)
@@ -442,9 +420,6 @@ impl Filling {
         let name = name::temporary(&self.index, entry);
         if let Ok(dir) = self.parent(entry) {
             let _ = file::unlink_at(&dir, &name);
-            if self.is_placed_unseen(entry) {
-                let _ = file::unlink_at(&dir, &self.entry(entry).name);
-            }
         }
     }
 

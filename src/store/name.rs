@@ -1,11 +1,11 @@
 //! Names that are xget's own on disk, and how paths are shown.
 //!
-//! What is not whole yet has a temporary name in the directory of its
+//! A file that is not whole yet has a temporary name in the directory of its
 //! final one. The name follows from the contents it will have and the path it
 //! will get, so a later run finds it again without any record of it.
 
 use crate::spread::digest::Digest;
-use crate::spread::index::{Index, Kind};
+use crate::spread::index::Index;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -23,10 +23,6 @@ pub const RESERVED: &[u8] = b".xget";
 pub fn temporary(index: &Index, entry: u32) -> Vec<u8> {
     let mut seed = index.entries[entry as usize].digest.0.to_vec();
     seed.extend_from_slice(&index.path(entry));
-    if index.entries[entry as usize].kind == Kind::Dir {
-        // Nothing else that may stand there some day is taken for it.
-        seed.push(b'/');
-    }
     let mark = Digest::of(&seed).0;
     let digit = |at: usize| HEX[usize::from(mark[at / 2] >> (4 * (1 - at % 2)) & 0xf)];
     let mut name = PREFIX.to_vec();

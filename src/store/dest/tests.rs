@@ -107,18 +107,10 @@ impl Fetch {
         self.source.index.find(path.as_bytes(), false).unwrap()
     }
 
-    /// The directory of an entry, as it is called now.
-    fn dir(&self, entry: u32) -> PathBuf {
-        let entries = &self.source.index.entries;
-        match entries[entry as usize].parent {
-            0 => self.filling.path(0),
-            dir => self.dir(dir).join(name_of(self.filling.dirs.name(entries, dir))),
-        }
-    }
-
     fn temporary(&self, path: &str) -> PathBuf {
         let entry = self.entry(path);
-        self.dir(entry).join(name_of(&name::temporary(&self.source.index, entry)))
+        let temporary = name::temporary(&self.source.index, entry);
+        self.filling.path(entry).with_file_name(name_of(&temporary))
     }
 }
 
@@ -378,12 +370,10 @@ fn an_interrupted_run_is_resumed_piece_by_piece() {
     let from = Dir::new();
     from.write("d/f", &bytes(1, 8 * P + 5));
     let to = Dir::new();
-    let mut first = Fetch::begin(scan(from.path()), to.path(), faithful());
-    let path = first.check().store(6).temporary("d/f");
-    drop(first);
+    Fetch::begin(scan(from.path()), to.path(), faithful()).check().store(6);
     let mut again = Fetch::begin(scan(from.path()), to.path(), faithful());
     // One of the six has gone bad meanwhile.
-    let temporary = fs::OpenOptions::new().write(true).open(path).unwrap();
+    let temporary = fs::OpenOptions::new().write(true).open(again.temporary("d/f")).unwrap();
     temporary.write_all_at(b"?", 2 * P as u64).unwrap();
     again.all();
     assert_eq!(again.moved, 4);
@@ -422,140 +412,6 @@ fn a_very_large_file_is_resumed_piece_by_piece() {
     let mut newer = Fetch::begin(scan(from.path()), to.path(), faithful());
     assert_eq!(newer.all().moved, 1);
     assert_eq!(picture(to.path()), picture(from.path()));
-}
-
-/// The only name in a directory.
-fn only_name(dir: &Path) -> Vec<u8> {
-    let names: Vec<_> = fs::read_dir(dir).unwrap().map(|e| e.unwrap().file_name()).collect();
-    assert_eq!(names.len(), 1, "{names:?}");
-    names[0].as_encoded_bytes().to_vec()
-}
-
-#[test]
-fn a_new_directory_gets_its_name_when_all_that_is_in_it_is_whole() {
-    let from = Dir::new();
-    (0..100).for_each(|i| drop(from.write(&format!("d/e/{i}"), &bytes(i, 4096))));
-    from.write("d/top", b"top");
-    symlink("top", from.join("d/link")).unwrap();
-    let to = Dir::new();
-    let mut fetch = Fetch::begin(scan(from.path()), to.path(), faithful());
-    fetch.check().store(5);
-    let hidden = only_name(to.path());
-    assert!(name::is_temporary(&hidden));
-    assert_eq!(status(&to.path().join(name(&hidden))).permissions(), 0o700);
-    let within = to.path().join(name(&hidden)).join("e");
-    let names = fs::read_dir(&within).unwrap().map(|entry| entry.unwrap().file_name());
-    let names: Vec<_> = names.map(|name| name.into_encoded_bytes()).collect();
-    assert!(names.len() > 30 && !names.iter().any(|name| name::is_temporary(name)));
-    let (entry, mut relayed) = (fetch.entry("d/e/0"), vec![0; 4096]);
-    assert!(fetch.filling.is_whole(entry));
-    fetch.filling.file(entry).unwrap().read_exact_at(&mut relayed, 0).unwrap();
-    assert_eq!(relayed, bytes(0, 4096));
-    fetch.store(usize::MAX);
-    assert_eq!(only_name(to.path()), hidden);
-    fetch.finish();
-    assert_eq!(picture(to.path()), picture(from.path()));
-    fetch.filling.file(entry).unwrap().read_exact_at(&mut relayed, 0).unwrap();
-}
-
-#[test]
-fn only_what_has_no_large_file_in_it_is_hidden() {
-    let from = Dir::new();
-    from.write("image/kernel", &bytes(1, 3 * P));
-    (0..20).for_each(|i| drop(from.write(&format!("image/modules/{i}"), &bytes(i, 4096))));
-    let to = Dir::new();
-    let mut fetch = Fetch::begin(scan(from.path()), to.path(), faithful());
-    fetch.check();
-    assert!(name::is_temporary(&only_name(&to.join("image"))));
-    let pieces = fetch.filling.pieces(fetch.entry("image/kernel"));
-    for piece in pieces {
-        let data = fetch.piece(piece);
-        fetch.filling.store(piece, &data);
-    }
-    assert_eq!(fs::read(to.join("image/kernel")).unwrap(), bytes(1, 3 * P));
-    assert!(!to.join("image/modules").exists());
-    fetch.store(usize::MAX).finish();
-    assert_eq!(picture(to.path()), picture(from.path()));
-}
-
-/// As kill(1) leaves them, and the source is another one when it goes on.
-#[test]
-fn nothing_that_an_earlier_run_left_in_a_hidden_directory_is_believed() {
-    let from = Dir::new();
-    (0..100).for_each(|i| drop(from.write(&format!("d/e/{i:02}"), &bytes(i, 4096))));
-    from.write("d/old/deep/file", b"gone tomorrow");
-    let to = Dir::new();
-    let mut first = Fetch::begin(scan(from.path()), to.path(), faithful());
-    first.check().store(7);
-    drop(first);
-    let hidden = to.path().join(name(&only_name(to.path())));
-    // Died between openat(2) and write(2), and between two pages.
-    fs::write(hidden.join("e/90"), b"").unwrap();
-    fs::write(hidden.join("e/91"), &bytes(91, 4096)[..100]).unwrap();
-    fs::write(hidden.join("e/92"), [&bytes(92, 4096)[..2048], &[0; 2048][..]].concat()).unwrap();
-    fs::write(hidden.join("e/unknown"), b"?").unwrap();
-    fs::remove_dir_all(from.join("d/old")).unwrap();
-    from.write("d/e/new", b"new");
-    let mut again = Fetch::begin(scan(from.path()), to.path(), faithful());
-    // One file cannot be had, and its part must not get its name.
-    let lost = again.entry("d/e/92");
-    again.check();
-    assert!(again.filling.is_whole(again.entry("d/e/00")));
-    let cause = DestError::NoDirAbove(PathBuf::new());
-    again.filling.fail(lost, cause);
-    again.store(usize::MAX).finish();
-    assert_eq!(again.moved, 13 - 7, "what was whole is kept");
-    assert_eq!(again.errors().len(), 1);
-    fs::remove_file(from.join("d/e/92")).unwrap();
-    let time = status(&to.join("d/e"));
-    set_mtime(&from.join("d/e"), time.mtime_s, time.mtime_ns);
-    assert_eq!(picture(to.path()), picture(from.path()));
-}
-
-#[test]
-fn a_file_that_fails_in_a_hidden_directory_leaves_nothing() {
-    let from = Dir::new();
-    (0..20).for_each(|i| drop(from.write(&format!("d/{i:02}"), &bytes(i, 2 * 4096))));
-    on_file_system("tmpfs", "size=1m", |to| {
-        let mut fetch = Fetch::begin(scan(from.path()), &to.join("dest"), faithful());
-        fetch.check();
-        // Somebody else takes it: there is room for three files and a half.
-        fs::write(to.join("other"), vec![1; (1 << 20) - 7 * 4096]).unwrap();
-        fetch.store(usize::MAX).finish();
-        assert!(fetch.errors().iter().all(|e| e.contains("No space left")));
-        let found = fs::read_dir(to.join("dest/d")).unwrap().map(|entry| entry.unwrap());
-        let found: Vec<_> = found.map(|entry| fs::read(entry.path()).unwrap().len()).collect();
-        assert_eq!(found, vec![2 * 4096; 20 - fetch.errors().len()]);
-        assert_eq!(found.len(), 3);
-    });
-}
-
-#[test]
-fn a_file_in_a_hidden_directory_that_cannot_get_its_owner_gets_no_name() {
-    if !file::is_root() {
-        return eprintln!("skipped: nobody else's file can be made");
-    }
-    let (from, to) = (Dir::new(), Dir::new());
-    from.write("d/f", b"f");
-    set_mode(to.path(), 0o777);
-    let path = to.join("dest");
-    let owners = faithful();
-    let errors = as_nobody(|| fetch(from.path(), &path, owners.clone()).errors());
-    assert!(errors.iter().any(|e| e.contains("dest/d/f")), "{errors:?}");
-    assert_eq!(fs::read_dir(path.join("d")).unwrap().count(), 0);
-}
-
-#[test]
-fn a_hidden_directory_whose_name_is_taken_is_swept_away() {
-    let from = Dir::new();
-    from.write("d/f", b"f");
-    let to = Dir::new();
-    Fetch::begin(scan(from.path()), to.path(), faithful()).check().store(1);
-    assert!(name::is_temporary(&only_name(to.path())));
-    fs::create_dir(to.join("d")).unwrap();
-    fetch(from.path(), to.path(), faithful());
-    assert_eq!(only_name(to.path()), b"d");
-    assert_eq!(fs::read(to.join("d/f")).unwrap(), b"f");
 }
 
 #[test]

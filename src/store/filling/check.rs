@@ -1,18 +1,16 @@
 //! What a directory has already of a generation, found out in slices.
 //!
-//! First the directories are made, hidden where they can be (see `filling`).
-//! Then every file is looked for: whole, under its final name; in part, in the
-//! temporary file of an interrupted run; as zeros, where it will have holes.
-//! Only then it is known what must still be written, and whether there is room
-//! for it. Last, pieces that an old version of a file has at the same place are
-//! copied from it, which saves the network.
+//! First the directories are made. Then every file is looked for: whole, under
+//! its final name; in part, in the temporary file of an interrupted run; as
+//! zeros, where it will have holes. Only then it is known what must still be
+//! written, and whether there is room for it. Last, pieces that an old version
+//! of a file has at the same place are copied from it, which saves the network.
 //!
 //! Only contents count: a file is what the index says when its bytes are.
 
 use super::super::FILE_COST_BYTES;
 use super::super::error::DestError;
 use super::super::hash::Data;
-use super::super::name;
 use super::{Filling, State};
 use crate::os::file::{self, Status};
 use crate::spread::index::{Index, Kind};
@@ -32,8 +30,6 @@ pub enum Step {
 
 pub struct Check {
     phase: Phase,
-    /// Directories with a large file in or below them.
-    bears_large: Vec<bool>,
     /// Files whose old version may have pieces of use.
     old_versions: Vec<u32>,
     /// What these take now, and will not when they are replaced.
@@ -81,16 +77,8 @@ struct Old {
 }
 
 impl Check {
-    pub fn new(index: &Index, piece_len: u32) -> Check {
-        let mut bears_large = vec![false; index.entries.len()];
-        for (number, entry) in index.entries.iter().enumerate().rev() {
-            let is_large = entry.kind == Kind::File && entry.size > u64::from(piece_len);
-            if is_large || bears_large[number] {
-                bears_large[entry.parent as usize] = true;
-            }
-        }
+    pub fn new(index: &Index) -> Check {
         Check {
-            bears_large,
             phase: Phase::Dirs(1),
             old_versions: Vec::new(),
             replaced_bytes: 0,
@@ -151,25 +139,12 @@ impl Filling {
 
     fn make_dir(&mut self, entry: u32) -> Result<State, DestError> {
         let parent = self.parent(entry)?;
-        let above = self.states[self.entry(entry).parent as usize];
-        let is_below_hidden = matches!(above, State::Hidden | State::Resumed);
-        let hides = !is_below_hidden
-            && !self.check.bears_large[entry as usize]
-            && file::stat_at(&parent, &self.entry(entry).name).err() == Some(Errno::ENOENT);
-        if hides {
-            self.dirs.hide(entry, name::temporary(&self.index, entry));
-        }
-        let (made, was_there) = match hides || is_below_hidden {
-            // In what was just made is one: to this file system two names are the same.
-            true if above == State::Hidden => (State::Hidden, State::Found),
-            true => (State::Hidden, State::Resumed),
-            false => (State::Made, State::Found),
-        };
-        // With modes to come, nobody else enters before.
+        // With modes to come, nobody else enters before; without, this is final,
+        // and a later run could not tell it from one that was there.
         let mode = if self.attributes.keep_modes { 0o700 } else { 0o777 };
-        match file::make_dir_at(&parent, self.dirs.name(&self.index.entries, entry), mode) {
-            Ok(()) => Ok(made),
-            Err(Errno::EEXIST) => self.enter_dir(entry).map(|()| was_there),
+        match file::make_dir_at(&parent, &self.entry(entry).name, mode) {
+            Ok(()) => Ok(State::Made),
+            Err(Errno::EEXIST) => self.enter_dir(entry).map(|()| State::Found),
             Err(cause) => Err(self.failed("make the directory", entry, cause)),
         }
     }
@@ -178,7 +153,7 @@ impl Filling {
     /// widened until everything is in it.
     fn enter_dir(&mut self, entry: u32) -> Result<(), DestError> {
         let parent = self.parent(entry)?;
-        let name = self.dirs.name(&self.index.entries, entry).to_vec();
+        let name = self.entry(entry).name.clone();
         let status = file::stat_at(&parent, &name)
             .map_err(|cause| self.failed("look at the directory", entry, cause))?;
         if !status.is_dir() {
@@ -207,7 +182,7 @@ impl Filling {
             self.fail(entry, error);
             return (self.file_done(entry), FILE_COST_BYTES);
         }
-        if matches!(self.states[found.parent as usize], State::Made | State::Hidden) {
+        if self.states[found.parent as usize] == State::Made {
             // What we have just made holds nothing yet.
             return (self.look_for_holes(entry), FILE_COST_BYTES / 16);
         }

@@ -2,7 +2,7 @@
 //!
 //! The SHA-256 of a pinned file, before that gets its name; empty files,
 //! symlinks and further names of files; the removal of what interrupted runs
-//! have left; last the directories' owners, modes, times and names, children before
+//! have left; last the directories' owners, modes and times, children before
 //! parents, since all the rest changes them.
 
 use super::super::FILE_COST_BYTES;
@@ -46,7 +46,7 @@ struct Sweep {
     dir: u32,
     fd: Rc<OwnedFd>,
     names: Listing,
-    /// Names in this directory that stay.
+    /// Temporary names in this directory that a later run can resume.
     kept: HashSet<Vec<u8>>,
 }
 
@@ -250,98 +250,55 @@ impl Filling {
     /// Only a directory that was there can hold remains.
     fn begin_sweep(&mut self, dir: u32) -> Phase {
         let next = Phase::Remains(dir + 1);
-        let was_there = matches!(self.states[dir as usize], State::Found | State::Resumed);
-        if self.entry(dir).kind != Kind::Dir || !was_there {
+        if self.entry(dir).kind != Kind::Dir || self.states[dir as usize] != State::Found {
             return next;
         }
         let opened = self.dirs.get(&self.index.entries, dir).map_err(|shut| shut.cause);
-        let (names, fd) = match opened.and_then(|fd| Ok((file::list(&fd)?, fd))) {
-            Ok(found) => found,
-            Err(cause) => {
-                self.unswept(dir, cause);
-                return next;
-            }
+        let Ok((names, fd)) = opened.and_then(|fd| Ok((file::list(&fd)?, fd))) else {
+            // Remains that cannot be found harm nobody.
+            return next;
         };
-        let kept = self.kept(dir);
+        let resumable = |entry: &u32| {
+            self.entry(*entry).kind == Kind::File
+                && matches!(
+                    self.states[*entry as usize],
+                    State::Made | State::Found | State::Failed
+                )
+        };
+        let kept = self.index.children(dir).filter(resumable);
+        let kept = kept.map(|entry| name::temporary(&self.index, entry));
+        let kept = kept.chain([name::ROOT_MADE.to_vec()]).collect();
         Phase::Sweeping(Sweep { dir, fd, names, kept })
-    }
-
-    /// What a later run can resume; and, where nothing else is believed, what
-    /// this run has made or verified.
-    fn kept(&self, dir: u32) -> HashSet<Vec<u8>> {
-        let believed = self.states[dir as usize] != State::Resumed;
-        let mut kept = HashSet::from([name::ROOT_MADE.to_vec()]);
-        for entry in self.index.children(dir) {
-            let (state, kind) = (self.states[entry as usize], &self.entry(entry).kind);
-            if *kind == Kind::File && matches!(state, State::Made | State::Found | State::Failed) {
-                kept.insert(name::temporary(&self.index, entry));
-            }
-            if let Some(hidden) = self.dirs.hidden_name(entry) {
-                kept.insert(hidden.clone());
-            }
-            let right = *kind == Kind::Dir || self.is_whole(entry);
-            if !believed && right && !matches!(state, State::None | State::Failed) {
-                kept.insert(self.entry(entry).name.to_vec());
-            }
-        }
-        kept
     }
 
     fn sweep_on(&mut self, mut sweep: Sweep) -> Phase {
         match sweep.names.next() {
             Some(Ok(name)) => {
-                let believed = self.states[sweep.dir as usize] != State::Resumed;
-                if (name::is_temporary(&name) || !believed) && !sweep.kept.contains(&*name) {
-                    let removed = remove(&sweep.fd, &name);
-                    removed.unwrap_or_else(|cause| self.unswept(sweep.dir, cause));
+                if name::is_temporary(&name) && !sweep.kept.contains(&*name) {
+                    // One that stays is only in nobody's way.
+                    let _ = file::unlink_at(&sweep.fd, &name);
                 }
                 Phase::Sweeping(sweep)
             }
-            Some(Err(cause)) => {
-                self.unswept(sweep.dir, cause);
-                Phase::Remains(sweep.dir + 1)
-            }
-            None => Phase::Remains(sweep.dir + 1),
-        }
-    }
-
-    /// Remains harm nobody, but for those in a hidden directory: it gets no name.
-    fn unswept(&mut self, dir: u32, cause: Errno) {
-        let mut at = dir;
-        while self.states[at as usize] == State::Resumed {
-            if self.dirs.hidden_name(at).is_some() {
-                return self
-                    .fail(at, self.failed("remove what is left of earlier runs in", dir, cause));
-            }
-            at = self.entry(at).parent;
+            Some(Err(_)) | None => Phase::Remains(sweep.dir + 1),
         }
     }
 
     fn finish_dir(&mut self, dir: u32) -> Phase {
         let state = self.states[dir as usize];
-        let there = !matches!(state, State::None | State::Whole | State::Failed);
-        if self.entry(dir).kind == Kind::Dir && there {
+        if self.entry(dir).kind == Kind::Dir && matches!(state, State::Made | State::Found) {
             let done = match dir {
                 0 => self.finish_root(),
-                _ => self.set_dir(dir, state != State::Found),
+                _ => self.set_dir(dir, state == State::Made),
             };
-            let done = done.map_err(|cause| self.failed("set owner, mode or time of", dir, cause));
-            match self.show(dir).and(done) {
+            match done {
                 Ok(()) => self.states[dir as usize] = State::Whole,
-                Err(error) => self.fail(dir, error),
+                Err(cause) => {
+                    self.fail(dir, self.failed("set owner, mode or time of", dir, cause));
+                }
             }
         }
         Phase::Dirs(dir)
-    }
-
-    /// Gives a hidden directory its name.
-    fn show(&mut self, dir: u32) -> Result<(), DestError> {
-        if let Some(hidden) = self.dirs.hidden_name(dir).cloned() {
-            let parent = self.parent(dir)?;
-            self.rename(dir, &hidden, &parent)?;
-            self.dirs.unhide(dir);
-        }
-        Ok(())
     }
 
     fn set_dir(&mut self, dir: u32, made: bool) -> Result<(), Errno> {
@@ -377,21 +334,6 @@ impl Filling {
             (false, _) => Ok(()),
         }
     }
-}
-
-/// Removes a name; of a directory, all that is in it.
-fn remove(dir: &OwnedFd, name: &[u8]) -> Result<(), Errno> {
-    match file::unlink_at(dir, name) {
-        Err(Errno::EISDIR) => {}
-        done => return done,
-    }
-    // It may keep its owner out.
-    let _ = file::set_dir_mode_at(dir, name, 0o700);
-    let below = file::open_dir_at(dir, name)?;
-    for name in file::list(&below)? {
-        remove(&below, &name?)?;
-    }
-    file::remove_dir_at(dir, name)
 }
 
 /// Makes something under a temporary name, in place of what an interrupted run
