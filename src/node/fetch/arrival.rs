@@ -223,6 +223,7 @@ impl Fetch {
                 let len = content.map.len(&content.index, piece);
                 self.tally.have_bytes += u64::from(len);
                 self.settle_piece(common, conn, piece, len);
+                self.doubted.retain(|&doubted| doubted != piece);
                 if let Some(slot) = self.slot {
                     let tickets = common.space.hold(slot, piece);
                     common.wake(tickets);
@@ -316,18 +317,20 @@ impl Fetch {
     }
 
     pub(super) fn give_up(&mut self, common: &mut Common, piece: u32, status: Status, why: &str) {
-        let what = match &self.content {
-            Some(content) => piece_name(&content.index, &content.map, piece),
-            None => {
-                let failure =
-                    Failure { status, what: "the index".into(), why: why.into(), fatal: true };
-                return self.fail(common, failure);
-            }
+        let why = why.to_string();
+        let Some(content) = self.content.clone() else {
+            return self
+                .fail(common, Failure { status, what: "the index".into(), why, fatal: true });
         };
         self.forget(common, piece);
         self.withdraw(common);
-        if !self.failures.iter().any(|f| f.what == what) {
-            self.failures.push(Failure { status, what, why: why.into(), fatal: false });
+        // A pack is the only piece of its files; another file has more of them.
+        let is_pack = content.map.extents(&content.index, piece).count() > 1;
+        for extent in content.map.extents(&content.index, piece) {
+            let what = printable(&content.index.path(extent.entry));
+            if is_pack || !self.failures.iter().any(|f| f.what == what) {
+                self.failures.push(Failure { status, what, why: why.clone(), fatal: false });
+            }
         }
     }
 

@@ -94,7 +94,7 @@ impl Fetch {
             self.transfer.drop_parent(Key(old.0));
             common.effects.push_back(Effect::Close { conn: old });
             let (source, conn) = (link.source, common.next_conn());
-            link.call_again(conn);
+            link.call_again(conn, now_ms);
             self.call(common, conn, link);
             for stripe in (0..self.feeders.len()).filter(|&s| self.feeders[s] == Some(source)) {
                 self.transfer.set_feeder(stripe as u8, Some(Key(conn.0)));
@@ -217,21 +217,6 @@ impl Fetch {
             link.ask_piece(now_ms, ask, stride);
         }
         link.flush(common);
-    }
-
-    /// What a parent itself waits for us to send is not awaited of it: two would
-    /// wait for each other.
-    pub(super) fn part_circles(&mut self, common: &mut Common, now_ms: u64) {
-        let Some(slot) = self.slot else { return };
-        for (conn, link) in self.links.iter_mut() {
-            let Source::Node(addr) = link.source else { continue };
-            for piece in self.transfer.shares(Key(conn.0)) {
-                if common.space.is_awaited(slot, piece, addr.ip()) {
-                    self.transfer.absent(Key(conn.0), piece, now_ms);
-                    link.forget(common, piece);
-                }
-            }
-        }
     }
 
     pub(super) fn stalled(

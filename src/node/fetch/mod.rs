@@ -31,7 +31,7 @@ const HELD_UP_FADES: u64 = 64;
 /// How often the master hears how far we are.
 const PROGRESS_MS: u64 = 2_000;
 const OWED_MS: u64 = 5_000;
-/// Pieces that may come wrong from the master once, by damage on the way.
+/// Pieces that may have come wrong from the master and not yet right again.
 const DOUBTED_MAX: usize = 64;
 /// Nothing at all arrived for this long, from nobody: it will not any more.
 const DROUGHT_MS: u64 = 60_000;
@@ -429,7 +429,6 @@ impl Fetch {
         }
         if self.phase == Phase::Moving || self.phase == Phase::Index {
             self.look_for_slow(common, now_ms);
-            self.part_circles(common, now_ms);
             self.fill_all(common, now_ms);
             if now_ms > self.fed_ms + DROUGHT_MS {
                 let why = format!("no data from anybody for {} s", DROUGHT_MS / 1000);
