@@ -12,8 +12,7 @@
 //! feeders form a tree. Another parent may itself wait for us, or for somebody
 //! who does. So only the feeder is asked to hold a request until it can answer,
 //! and at the end who is dealt a share, because its own feeder is asked for the
-//! same; what waits too long there is asked of the
-//! stripe's feeder again.
+//! same; what waits too long there is asked of the stripe's feeder again.
 //! Whoever else helps gives what it has, or says at once that it has not, and
 //! is left alone for a while.
 

@@ -61,11 +61,8 @@ impl Fetch {
             None => {
                 let conn = common.next_conn();
                 let digest = common.space.generation(slot).map(Generation::digest);
-                self.call(
-                    common,
-                    conn,
-                    Link::new(conn, source, digest.unwrap_or_default(), now_ms),
-                );
+                let link = Link::new(conn, source, digest.unwrap_or_default(), now_ms);
+                self.call(common, conn, link);
                 conn
             }
         };

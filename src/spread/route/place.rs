@@ -142,8 +142,8 @@ impl Forest {
         level.chain(near).filter(fits).min_by_key(cross).map(|key| key.2)
     }
 
-    /// Of the highest such, however far ahead, the one that joined last: it
-    /// waits for the least. Else those who come one by one make a chain.
+    /// Of those first on the shelf, however far ahead, the one that joined last:
+    /// it waits for the least. Else those who come one by one make a chain.
     fn last_of_the_high(&self, ix: Ix, stripe: u8) -> Option<Ix> {
         let shelf = self.trees[stripe as usize].low.iter().take(LOOK_MAX);
         let high = shelf.map_while(|key| (!self.is_deep(key.0, stripe)).then_some(key.2));
