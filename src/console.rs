@@ -49,7 +49,6 @@ pub fn debug(target: &str, text: &str) {
 /// is no terminal, a plain line from time to time.
 struct StatusLine {
     terminal: bool,
-    every: Duration,
     shown: Instant,
     drawn: bool,
 }
@@ -57,12 +56,11 @@ struct StatusLine {
 impl StatusLine {
     fn new() -> StatusLine {
         let terminal = io::stderr().is_terminal();
-        let every = if terminal { REDRAW } else { LINE };
-        StatusLine { terminal, every, shown: Instant::now(), drawn: false }
+        StatusLine { terminal, shown: Instant::now(), drawn: false }
     }
 
     fn is_due(&self) -> bool {
-        self.shown.elapsed() >= self.every
+        self.shown.elapsed() >= if self.terminal { REDRAW } else { LINE }
     }
 
     fn draw(&mut self, line: &str) {
