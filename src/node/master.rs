@@ -237,8 +237,7 @@ impl Master {
                 let peer = common.space.peer(conn);
                 let who = peer.map_or(String::new(), |p| p.ip().to_canonical().to_string());
                 let text = printable(&line);
-                common.space.add_log(format!("{who} {text}").into_bytes());
-                common.effects.push_back(Effect::Say(format!("{who} {text}")));
+                announce(common, Effect::Say, format!("{who} {text}"));
             }
             Notice::ChecksumWanted(slot, entry) => {
                 common.effects.push_back(Effect::Checksum { slot, entry });
@@ -444,8 +443,7 @@ impl Master {
             t.from_master_bytes,
             t.from_peers_bytes
         );
-        common.space.add_log(text.clone().into_bytes());
-        common.effects.push_back(Effect::Say(text));
+        announce(common, Effect::Say, text);
         let (slot, id) = (member.slot, member.id);
         if let Some(group) = self.groups.get_mut(&slot) {
             group.forest.retire(id);
@@ -492,7 +490,7 @@ impl Master {
                 addr_text(addr),
                 complaint.word()
             );
-            warn(common, text);
+            announce(common, Effect::Warn, text);
         }
         if let Some(group) = self.groups.get_mut(&slot) {
             let why = match complaint {
@@ -507,7 +505,7 @@ impl Master {
                 && let Source::Node(addr) = source
             {
                 let text = format!("{} is too slow to feed others", addr_text(addr));
-                warn(common, text);
+                announce(common, Effect::Warn, text);
             }
             let stays = matches!(verdict, route::Verdict::Dismissed | route::Verdict::Waits);
             if stays && let Some(parent) = group.forest.parent(id, stripe) {
@@ -524,7 +522,7 @@ impl Master {
         if !member.done {
             let percent = member.tally.have_bytes * 100 / member.tally.total_bytes.max(1);
             let text = format!("{} left at {percent} %, not done", addr_text(member.addr));
-            warn(common, text);
+            announce(common, Effect::Warn, text);
         }
         if self.departed.len() == DEPARTED_MAX {
             self.departed.pop_front();
@@ -598,9 +596,9 @@ fn plain_source(source: &[u8]) -> Vec<u8> {
 }
 
 /// Into the log that clients can read, and to who looks after the master.
-fn warn(common: &mut Common, text: String) {
+fn announce(common: &mut Common, effect: fn(String) -> Effect, text: String) {
     common.space.add_log(text.clone().into_bytes());
-    common.effects.push_back(Effect::Warn(text));
+    common.effects.push_back(effect(text));
 }
 
 fn status_line(member: &Member, state: &str, parents: &str) -> String {
