@@ -85,8 +85,8 @@ pub struct Filling {
     /// For each piece, its extents that are not here.
     missing: Vec<u16>,
     pub(super) files: Files,
-    /// The other names that files have in the index.
-    pub(super) other_names: HashMap<u32, Vec<u32>>,
+    /// How many other names a file has in the index.
+    pub(super) other_names: HashMap<u32, u64>,
     /// Modes of directories that had to be widened meanwhile.
     pub(super) narrow: Table<u32, u32>,
     failures: Vec<(u32, DestError)>,
@@ -116,10 +116,10 @@ impl Filling {
                 missing[piece as usize] += 1;
             }
         }
-        let mut other_names: HashMap<u32, Vec<u32>> = HashMap::new();
-        for (number, entry) in index.entries.iter().enumerate() {
+        let mut other_names: HashMap<u32, u64> = HashMap::new();
+        for entry in &index.entries {
             if let Kind::Hardlink(file) = entry.kind {
-                other_names.entry(file).or_default().push(number as u32);
+                *other_names.entry(file).or_default() += 1;
             }
         }
         Filling {

@@ -351,7 +351,7 @@ impl Filling {
     /// them. One that has other names than those of the index is not touched:
     /// they may be outside of this directory.
     pub(super) fn mend(&self, entry: u32, file: &File, status: &Status) -> bool {
-        let names = 1 + self.other_names.get(&entry).map_or(0, |names| names.len() as u64);
+        let names = 1 + self.other_names.get(&entry).copied().unwrap_or(0);
         let found = self.entry(entry);
         if self.attributes.are_right(found, status) {
             return status.nlink <= names;
