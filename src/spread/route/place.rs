@@ -9,7 +9,7 @@
 //! without bound as the last resort, since somebody must.
 
 use super::trees::{Ix, LENT, Link, MASTER, NOBODY};
-use super::{Forest, HEAD_FACTOR, LOOK_MAX, MOVES_MAX, OVERCOMMIT_FACTOR, RELIEF_MAX};
+use super::{COHORT_MS, Forest, HEAD_FACTOR, LOOK_MAX, MOVES_MAX, OVERCOMMIT_FACTOR, RELIEF_MAX};
 use crate::table::Table;
 
 /// So many inner nodes of a stripe may stand one below the other while there
@@ -177,7 +177,7 @@ impl Forest {
     /// Whether a node joined so long before another that it has more.
     fn is_ahead(&self, ix: Ix, other: Ix) -> bool {
         let joined_ms = |ix: Ix| self.nodes[ix as usize].joined_ms;
-        joined_ms(ix) + super::COHORT_MS < joined_ms(other)
+        joined_ms(ix) + COHORT_MS < joined_ms(other)
     }
 
     /// A leaf in its own rack that comes from another, when its best parent
