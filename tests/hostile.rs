@@ -34,10 +34,11 @@ fn index_of(files: &[(&[u8], &[u8])]) -> Index {
 
 /// A master that serves these bytes as the index and these as the contents.
 fn fake_master(index: Vec<u8>, contents: Vec<u8>, announce: Option<String>) -> Fake {
-    faking(index, announce, move |piece| {
-        let mut pieces = contents.chunks(PIECE_LEN as usize);
-        pieces.nth(piece as usize).unwrap_or_default().to_vec()
-    })
+    faking(index, announce, move |piece| piece_of(&contents, piece as usize))
+}
+
+fn piece_of(contents: &[u8], piece: usize) -> Vec<u8> {
+    contents.chunks(PIECE_LEN as usize).nth(piece).unwrap_or_default().to_vec()
 }
 
 /// ... whose pieces of the contents are what this says.
@@ -130,34 +131,30 @@ fn a_master_that_sends_wrong_bytes_is_asked_again_once() {
     ended.expect(5).says("long").says("the master").says("twice").within(5);
     assert!(nothing_in(&dest));
     // Damaged for good in one place: the other file arrives.
-    let (other, mut pieces) = (noise(3, 100_000), right.clone());
+    let (other, mut damaged) = (noise(3, 100_000), right.clone());
     let mut both = index_of(&[(b"long", &right), (b"other", &other)]);
     let lists = [&right, &other].map(|bytes| IndexPieces::of(bytes, PIECE_LEN).list);
     both.lists = lists.concat();
-    pieces.resize(right.len().next_multiple_of(PIECE_LEN as usize), 0);
-    pieces[40_000] ^= 1;
-    pieces.extend(&other);
-    let first_of_other = right.len().div_ceil(PIECE_LEN as usize);
-    let fake = faking(both.encode(), None, move |piece| {
-        let end = if (piece as usize) < first_of_other { right.len() } else { pieces.len() };
-        let from = piece as usize * PIECE_LEN as usize;
-        pieces[from..end.min(from + PIECE_LEN as usize)].to_vec()
+    damaged[40_000] ^= 1;
+    let (first_of_other, sent) = (right.len().div_ceil(PIECE_LEN as usize), other.clone());
+    let fake = faking(both.encode(), None, move |piece| match piece as usize {
+        piece if piece < first_of_other => piece_of(&damaged, piece),
+        piece => piece_of(&sent, piece - first_of_other),
     });
     let (ended, dest) = fetch_from(&scratch, &fake.addr(), &[]);
     ended.expect(5).says("long").says("twice").within(5);
     assert_eq!(fs::read(dest.join("other")).unwrap(), other);
     assert!(!dest.join("long").exists());
     // Damaged on the way, and only once.
-    let (pieces, is_first) = (noise(1, 100_000), AtomicBool::new(true));
+    let (sent, is_first) = (right.clone(), AtomicBool::new(true));
     let fake = faking(index.encode(), None, move |piece| {
-        let from = piece as usize * PIECE_LEN as usize;
-        let mut bytes = pieces[from..pieces.len().min(from + PIECE_LEN as usize)].to_vec();
+        let mut bytes = piece_of(&sent, piece as usize);
         bytes[0] ^= u8::from(piece == 7 && is_first.swap(false, Ordering::Relaxed));
         bytes
     });
     let (ended, dest) = fetch_from(&scratch, &fake.addr(), &[]);
     ended.expect(0).says("not what the digest says");
-    assert_eq!(fs::read(dest.join("long")).unwrap(), noise(1, 100_000));
+    assert_eq!(fs::read(dest.join("long")).unwrap(), right);
 }
 
 #[test]
