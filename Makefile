@@ -50,7 +50,7 @@ sim: ## a table and curves of simulated clusters (NODES="1 31 10000", SEED=, ONL
 	@scripts/setup --build
 	@XGET_SIM_NODES="$(NODES)" XGET_SIM_SEED="$(SEED)" XGET_SIM_PIECES="$(PIECES)" \
 	XGET_SIM_ONLY="$(ONLY)" XGET_SIM_OUT=build/sim \
-	cargo test --quiet --profile sim --test sim -- --ignored --exact table::table_of_all
+	cargo test --quiet --profile sim -p peer --test sim -- --ignored --exact table::table_of_all
 	@[ -z "$(FIGURES)" ] || { mkdir -p "$(FIGURES)" && cp build/sim/sim-*.svg "$(FIGURES)"; }
 
 vm-tests: initramfs ## scenarios of virtual machines (SCENARIOS="one-node ...")

@@ -6,13 +6,13 @@
 #![allow(clippy::unwrap_used)] // in a benchmark a panic is the report
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use ninep::{Dialect, decode, encode};
+use peer::content::digest::{self, Digest};
+use peer::content::manifest::{Entry, Index, Kind, PIECE_LEN};
+use peer::content::pieces::{IndexPieces, PieceMap};
+use peer::fetch::transfer::{Key, Transfer};
+use peer::overlay::{Complaint, Forest, Limits, NodeId, Parent};
 use std::hint::black_box;
-use xget::spread::digest::{self, Digest};
-use xget::spread::index::{Entry, Index, Kind, PIECE_LEN};
-use xget::spread::pieces::{IndexPieces, PieceMap};
-use xget::spread::route::{Complaint, Forest, Limits, NodeId, Parent};
-use xget::spread::transfer::{Key, Transfer};
-use xget::wire::{Dialect, decode, encode};
 
 const NODES: u32 = 10_000;
 const STRIPES: u8 = 4;

@@ -5,6 +5,7 @@
 
 mod support;
 
+use peer::node::{Input, Linger, Node};
 use std::cell::Cell;
 use std::collections::VecDeque;
 use std::fs;
@@ -12,8 +13,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use support::proc::{Master, Proc};
 use support::{Scratch, noise};
-use xget::drive::{FetchRequest, Fetching, Turn, Watch};
-use xget::node::{Input, Linger, Node};
+use xget::{FetchRequest, Fetching, Turn, Watch};
 
 mod counting {
     //! An allocator that counts what each thread asks of the system's.

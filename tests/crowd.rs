@@ -10,8 +10,12 @@
 
 mod support;
 
+use ninep::client::{Client, Event, Fid, Frame, OpenMode, Token};
+use ninep::decode;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use peer::control::{Ask, Source, Tally, Tell, VERSION};
+use peer::node::MSIZE;
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -19,11 +23,6 @@ use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 use support::proc::{Ended, Master, Proc};
 use support::{Scratch, noise, tree, until};
-use xget::client::{Client, Event, Fid, Frame, OpenMode, Token};
-use xget::node::MSIZE;
-use xget::os::socket;
-use xget::spread::talk::{Ask, Source, Tally, Tell, VERSION};
-use xget::wire::decode;
 
 const STRIPES: usize = 4;
 const ROUTE: Token = Token(1);
@@ -31,6 +30,12 @@ const READ: Token = Token(2);
 const WRITE: Token = Token(3);
 /// Nothing said for this long: the master has said all.
 const QUIET: Duration = Duration::from_millis(100);
+
+/// As a client does itself: each member is a connection.
+fn raise_descriptor_limit() {
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+    setrlimit(Resource::RLIMIT_NOFILE, hard, hard).unwrap();
+}
 
 /// A client that joins, hears who its parents are, and fetches nothing.
 struct Member {
@@ -248,7 +253,7 @@ fn three_hundred_clients_are_routed_and_cost_the_master_little() {
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
     setrlimit(Resource::RLIMIT_NOFILE, 128, hard).unwrap();
     let master = Master::start(&scratch, &source, &[]);
-    socket::raise_descriptor_limit();
+    raise_descriptor_limit();
     let mut crowd = Crowd::default();
     crowd.grow(master.port, 10, "small");
     let before = used(&master.proc).resident_bytes;
@@ -271,7 +276,7 @@ fn three_hundred_clients_are_routed_and_cost_the_master_little() {
 #[test]
 #[ignore = "a measurement"]
 fn a_thousand_clients() {
-    socket::raise_descriptor_limit();
+    raise_descriptor_limit();
     let scratch = Scratch::in_memory();
     let source = scratch.dir("source");
     fs::write(source.join("small"), noise(1, 1000)).unwrap();
@@ -318,7 +323,7 @@ fn a_thousand_clients() {
 #[test]
 #[ignore = "a measurement"]
 fn a_thousand_processes_fetch_a_small_tree() {
-    socket::raise_descriptor_limit();
+    raise_descriptor_limit();
     let scratch = Scratch::in_memory();
     let source = scratch.dir("source");
     tree::make_odd_tree(&source, 50);

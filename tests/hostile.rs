@@ -5,6 +5,10 @@
 
 mod support;
 
+use peer::content::digest::{self, Digest};
+use peer::content::manifest::{Entry, Index, Kind, stride};
+use peer::content::pieces::IndexPieces;
+use peer::control::VERSION;
 use std::fs;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,10 +16,6 @@ use support::fake::{Act, Fake};
 use support::proc::{Ended, Master, Proc, xget};
 use support::reader::Reader;
 use support::{Scratch, noise, until};
-use xget::spread::digest::{self, Digest};
-use xget::spread::index::{Entry, Index, Kind, stride};
-use xget::spread::pieces::IndexPieces;
-use xget::spread::talk::VERSION;
 
 const PIECE_LEN: u32 = 4096;
 

@@ -5,9 +5,9 @@
 //! the index passes every check of the nodes, which verify it themselves,
 //! while contents only ever travel as lengths.
 
+use peer::content::digest::{self, Digest};
+use peer::content::manifest::{Entry, Index, Kind, piece_len_of};
 use std::rc::Rc;
-use xget::spread::digest::{self, Digest};
-use xget::spread::index::{Entry, Index, Kind, piece_len_of};
 
 /// Files of these sizes, each of more than one piece, in the root.
 pub fn index(sizes: &[u64], piece_len: u32) -> Rc<Index> {

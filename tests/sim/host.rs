@@ -1,9 +1,9 @@
 //! One simulated machine: its node, its disk, what is to befall it.
 
+use ninep::server::ConnId;
+use peer::namespace::PieceSet;
+use peer::node::{Failure, FetchOptions, MasterOptions, Node};
 use std::collections::VecDeque;
-use xget::node::{Failure, FetchOptions, MasterOptions, Node};
-use xget::serve::ConnId;
-use xget::tree::PieceSet;
 
 use crate::network::Item;
 

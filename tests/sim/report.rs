@@ -2,7 +2,7 @@
 
 use crate::host::State;
 use crate::world::World;
-use xget::node::Failure;
+use peer::node::Failure;
 
 #[derive(Clone, Debug)]
 pub struct Outcome {

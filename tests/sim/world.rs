@@ -9,18 +9,18 @@ use crate::content;
 use crate::host::{Host, Part, State, port};
 use crate::network::{Item, Link, Network, Segment};
 use crate::report::Report;
+use ninep::client::Frame;
+use ninep::server::ConnId;
+use peer::content::manifest::Index;
+use peer::content::pieces::{IndexPieces, PieceMap};
+use peer::control::{Source, Tell};
+use peer::namespace::Bulk;
+use peer::node::{
+    Effect, FetchOptions, Input, Linger, MasterOptions, Node, StoreResult, piece_name,
+};
 use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::rc::Rc;
-use xget::client::Frame;
-use xget::node::{
-    Effect, FetchOptions, Input, Linger, MasterOptions, Node, StoreResult, piece_name,
-};
-use xget::serve::ConnId;
-use xget::spread::index::Index;
-use xget::spread::pieces::{IndexPieces, PieceMap};
-use xget::spread::talk::{Source, Tell};
-use xget::tree::Bulk;
 
 /// A peer whose machine is gone is given up by TCP's keepalive (os/socket.rs).
 const KEEPALIVE_NS: u64 = 30_000_000_000;

@@ -1,0 +1,121 @@
+//! Directories as bytes: whole stat records for Tread in 9P2000 and .u,
+//! cursored entries for Treaddir in .L.
+//!
+//! Knows how far a reply may go and where the next one starts; refuses to
+//! know fids and tags.
+
+use super::Tree;
+use crate::{BAD_DIR_OFFSET, Dialect, EINVAL, EIO, Error, QTDIR, QTSYMLINK, Qid, encode};
+
+/// `d_type` of Linux' readdir(3), which Treaddir carries (not the qid's type).
+const DT_DIR: u8 = 4;
+const DT_REG: u8 = 8;
+const DT_LNK: u8 = 10;
+
+/// Treaddir cursors of "." and ".." are 0 and 1; the tree's cursors follow,
+/// moved up by this.
+const DOTS: u64 = 2;
+
+/// How far a directory was read in stat records.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Position {
+    /// Bytes given so far: what the next Tread has to name.
+    offset: u64,
+    cursor: u64,
+}
+
+/// At most `count` bytes of whole stat records, and the position after them.
+///
+/// read(5): "the directory offset must be zero or the value of offset in the
+/// previous read, plus the number of bytes returned". A next record that does
+/// not fit ends the reply, even an empty one: Linux asks for a shrinking
+/// remainder within one readdir and takes an error as a failed `ls`.
+pub(super) fn read_stats<T: Tree>(
+    tree: &T,
+    dialect: Dialect,
+    dir: &T::Place,
+    position: Position,
+    offset: u64,
+    count: u32,
+) -> Result<(Vec<u8>, Position), Error> {
+    let mut cursor = match offset {
+        0 => 0,
+        _ if offset == position.offset => position.cursor,
+        _ => return Err(BAD_DIR_OFFSET),
+    };
+    let mut data = Vec::new();
+    while let Some(entry) = tree.entry(dir, cursor) {
+        let mut attr = tree.attr(&entry.place);
+        attr.name = entry.name;
+        let whole_len = data.len();
+        encode::stat_record(dialect, &attr, &mut data);
+        if data.len() > count as usize {
+            data.truncate(whole_len);
+            break;
+        }
+        cursor = entry.next;
+    }
+    let offset = offset + data.len() as u64;
+    Ok((data, Position { offset, cursor }))
+}
+
+/// At most `count` bytes of Treaddir entries from `cursor` on.
+///
+/// "." and ".." come first, as diod, QEMU and crosvm list them: Linux adds
+/// neither. An entry that is larger than the whole reply is an error, because
+/// an empty reply means the end of the directory.
+pub(super) fn read_entries<T: Tree>(
+    tree: &mut T,
+    dir: &T::Place,
+    cursor: u64,
+    count: u32,
+) -> Result<Vec<u8>, Error> {
+    let mut cursor = cursor;
+    let mut data = Vec::new();
+    while let Some((name, qid, next)) = entry_or_dots(tree, dir, cursor)? {
+        let whole_len = data.len();
+        encode::readdir_record(&qid, next, dtype(&qid), &name, &mut data);
+        if data.len() > count as usize {
+            data.truncate(whole_len);
+            if whole_len == 0 {
+                return Err(EINVAL);
+            }
+            break;
+        }
+        cursor = next;
+    }
+    Ok(data)
+}
+
+type NamedEntry = (Vec<u8>, Qid, u64);
+
+fn entry_or_dots<T: Tree>(
+    tree: &mut T,
+    dir: &T::Place,
+    cursor: u64,
+) -> Result<Option<NamedEntry>, Error> {
+    if cursor == 0 {
+        return Ok(Some((b".".to_vec(), tree.qid(dir), 1)));
+    }
+    if cursor < DOTS {
+        let parent = tree.walk(dir, b"..")?;
+        return Ok(Some((b"..".to_vec(), tree.qid(&parent), DOTS)));
+    }
+    let Some(entry) = tree.entry(dir, cursor - DOTS) else {
+        return Ok(None);
+    };
+    // Linux keeps the cursor in a signed loff_t.
+    let next = entry.next.checked_add(DOTS).filter(|next| *next < 1 << 63).ok_or(EIO)?;
+    Ok(Some((entry.name, tree.qid(&entry.place), next)))
+}
+
+/// The qid's kind and the mode's type agree, so the qid is enough.
+fn dtype(qid: &Qid) -> u8 {
+    if qid.kind & QTDIR != 0 {
+        DT_DIR
+    } else if qid.kind & QTSYMLINK != 0 {
+        DT_LNK
+    } else {
+        DT_REG
+    }
+}

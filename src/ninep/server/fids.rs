@@ -1,0 +1,103 @@
+//! One connection's fids: which number stands for which place, and whether
+//! it is open.
+//!
+//! Knows fid(5)'s states; refuses to know requests and what a place is. A peer
+//! chooses the numbers; closing a session goes by their order all the same.
+
+use std::collections::{BinaryHeap, HashMap};
+
+use super::dirs::Position;
+use super::limits::FIDS_MAX;
+use super::{Access, Opener};
+use crate::{BAD_FID, BAD_USE_OF_FID, Error, FID_IN_USE, NOFID, TOO_MANY};
+
+pub(super) struct Fid<P> {
+    pub place: P,
+    pub opened: Option<Opened>,
+}
+
+pub(super) struct Opened {
+    pub opener: Opener,
+    pub access: Access,
+    /// How far a directory was read (9P2000 and .u).
+    pub position: Position,
+}
+
+pub(super) struct Fids<P> {
+    table: HashMap<u32, Fid<P>>,
+}
+
+impl<P> Fids<P> {
+    pub fn new() -> Fids<P> {
+        Fids { table: HashMap::new() }
+    }
+
+    pub fn get(&self, number: u32) -> Result<&Fid<P>, Error> {
+        self.table.get(&number).ok_or(BAD_FID)
+    }
+
+    pub fn get_mut(&mut self, number: u32) -> Result<&mut Fid<P>, Error> {
+        self.table.get_mut(&number).ok_or(BAD_FID)
+    }
+
+    /// Whether `number` could be given to a new fid.
+    pub fn check_new(&self, number: u32) -> Result<(), Error> {
+        if number == NOFID {
+            return Err(BAD_FID);
+        }
+        if self.table.contains_key(&number) {
+            return Err(FID_IN_USE);
+        }
+        if self.table.len() >= FIDS_MAX {
+            return Err(TOO_MANY);
+        }
+        Ok(())
+    }
+
+    /// The fid `number` now stands for `place`, unopened.
+    pub fn put(&mut self, number: u32, place: P) {
+        self.table.insert(number, Fid { place, opened: None });
+    }
+
+    pub fn remove(&mut self, number: u32) -> Result<Fid<P>, Error> {
+        self.table.remove(&number).ok_or(BAD_FID)
+    }
+
+    /// Takes all fids out, in order of their numbers.
+    pub fn take_all(&mut self) -> impl Iterator<Item = Fid<P>> + use<P> {
+        let mut table = std::mem::take(&mut self.table);
+        let numbers: BinaryHeap<u32> = table.keys().copied().collect();
+        numbers.into_sorted_vec().into_iter().filter_map(move |number| table.remove(&number))
+    }
+}
+
+impl<P> Fid<P> {
+    pub fn opened_to_read(&self) -> Result<&Opened, Error> {
+        self.opened.as_ref().filter(|opened| opened.access.read).ok_or(BAD_USE_OF_FID)
+    }
+
+    pub fn opened_to_write(&self) -> Result<&Opened, Error> {
+        self.opened.as_ref().filter(|opened| opened.access.write).ok_or(BAD_USE_OF_FID)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_refused_when_reserved_taken_or_too_many() {
+        let mut fids = Fids::new();
+        assert_eq!(fids.check_new(NOFID), Err(BAD_FID));
+        for number in 0..FIDS_MAX as u32 {
+            assert_eq!(fids.check_new(number), Ok(()));
+            fids.put(number, ());
+        }
+        assert_eq!(fids.check_new(7), Err(FID_IN_USE));
+        assert_eq!(fids.check_new(FIDS_MAX as u32), Err(TOO_MANY));
+        assert!(fids.remove(7).is_ok());
+        assert_eq!(fids.check_new(FIDS_MAX as u32), Ok(()));
+        assert_eq!(fids.take_all().count(), FIDS_MAX - 1);
+        assert_eq!(fids.get(8).err(), Some(BAD_FID));
+    }
+}

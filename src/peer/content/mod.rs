@@ -1,0 +1,5 @@
+//! What is served: digests, the manifest of a generation, its pieces.
+
+pub mod digest;
+pub mod manifest;
+pub mod pieces;

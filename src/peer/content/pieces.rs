@@ -1,0 +1,407 @@
+//! The pieces of a generation: what each holds, and what its bytes must be.
+//!
+//! Pieces are numbered through the whole generation: first those of the index
+//! itself, then packs of small files, then the pieces of each larger file. A
+//! pack holds whole files, each verified by its own digest, so ten thousand
+//! small files travel as a few hundred pieces and are hashed once.
+//! Everything here follows from the index alone: both ends compute it.
+
+use super::digest::{self, Digest};
+use super::manifest::{Index, Kind, piece_len_of, stride};
+use std::ops::Range;
+
+/// Most files of one pack: bounds what one reply has to open.
+pub const PACK_FILES_MAX: usize = 1024;
+
+/// A stretch of one file within a piece.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Extent {
+    pub entry: u32,
+    pub offset: u64,
+    pub len: u32,
+}
+
+/// A piece's bytes are not what the index says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WrongBytes;
+
+/// The pieces of one generation whose index is known.
+#[derive(Clone, Debug)]
+pub struct PieceMap {
+    piece_len: u32,
+    head: IndexPieces,
+    /// Entries of small files, in order; packs are ranges of it.
+    small: Vec<u32>,
+    /// Where each pack begins in `small`, and an end mark.
+    packs: Vec<u32>,
+    large: Vec<Large>,
+    count: u32,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Large {
+    entry: u32,
+    first_piece: u32,
+    list_start: usize,
+}
+
+/// The first pieces: those of the index itself, known before the index is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IndexPieces {
+    pub generation: Digest,
+    pub index_len: u64,
+    pub piece_len: u32,
+    /// Digests of the index' pieces; empty when it fits into one.
+    pub list: Vec<Digest>,
+}
+
+impl IndexPieces {
+    /// For an index that one holds.
+    pub fn of(bytes: &[u8], piece_len: u32) -> IndexPieces {
+        let list = if bytes.len() > piece_len as usize {
+            let piece = |(i, c)| digest::of_piece(i as u64 * u64::from(piece_len), c);
+            bytes.chunks(piece_len as usize).enumerate().map(piece).collect()
+        } else {
+            Vec::new()
+        };
+        let index_len = bytes.len() as u64;
+        let whole = digest::of_list(&list, index_len, piece_len);
+        let generation = whole.unwrap_or_else(|| Digest::of(bytes));
+        IndexPieces { generation, index_len, piece_len, list }
+    }
+
+    /// For an index to be fetched: takes the list only when it is right.
+    pub fn from_list(
+        generation: Digest,
+        index_len: u64,
+        piece_len: u32,
+        bytes: &[u8],
+    ) -> Result<IndexPieces, WrongBytes> {
+        let mut list = Vec::new();
+        digest::read_list(bytes, &mut list);
+        let needed = index_len > u64::from(piece_len);
+        let right = match needed {
+            false => list.is_empty(),
+            true => digest::of_list(&list, index_len, piece_len) == Some(generation),
+        };
+        if right {
+            Ok(IndexPieces { generation, index_len, piece_len, list })
+        } else {
+            Err(WrongBytes)
+        }
+    }
+
+    pub fn count(&self) -> u32 {
+        self.index_len.div_ceil(u64::from(self.piece_len)) as u32
+    }
+
+    /// From the place of one piece in the stream of all to that of the next.
+    pub fn stride(&self) -> u32 {
+        stride(self.piece_len)
+    }
+
+    /// The part of the index that a piece holds.
+    pub fn range(&self, piece: u32) -> Range<usize> {
+        let start = u64::from(piece) * u64::from(self.piece_len);
+        let end = (start + u64::from(self.piece_len)).min(self.index_len);
+        start as usize..end as usize
+    }
+
+    pub fn verify(&self, piece: u32, bytes: &[u8]) -> Result<(), WrongBytes> {
+        let range = self.range(piece);
+        let right = bytes.len() == range.len()
+            && match self.list.get(piece as usize) {
+                Some(wanted) => digest::of_piece(range.start as u64, bytes) == *wanted,
+                None => Digest::of(bytes) == self.generation,
+            };
+        if right { Ok(()) } else { Err(WrongBytes) }
+    }
+}
+
+impl PieceMap {
+    pub fn new(head: IndexPieces, index: &Index) -> PieceMap {
+        let limit = u64::from(index.piece_len);
+        let mut map = PieceMap {
+            piece_len: index.piece_len,
+            head,
+            small: Vec::new(),
+            packs: vec![0],
+            large: Vec::new(),
+            count: 0,
+        };
+        let mut pack_len = 0;
+        for (number, entry) in index.entries.iter().enumerate() {
+            if entry.kind != Kind::File || entry.size == 0 || entry.size > limit {
+                continue;
+            }
+            let files = map.small.len() - map.packs[map.packs.len() - 1] as usize;
+            if pack_len + entry.size > limit || files == PACK_FILES_MAX {
+                map.packs.push(map.small.len() as u32);
+                pack_len = 0;
+            }
+            map.small.push(number as u32);
+            pack_len += entry.size;
+        }
+        if pack_len > 0 {
+            map.packs.push(map.small.len() as u32);
+        }
+        let mut next = map.head.count() + map.packs.len() as u32 - 1;
+        for (entry, list_start, len) in index.list_starts() {
+            map.large.push(Large { entry, first_piece: next, list_start });
+            next += len as u32;
+        }
+        map.count = next;
+        map
+    }
+
+    /// All pieces, those of the index included.
+    pub fn count(&self) -> u32 {
+        self.count
+    }
+
+    pub fn head(&self) -> &IndexPieces {
+        &self.head
+    }
+
+    pub fn piece_len(&self) -> u32 {
+        self.piece_len
+    }
+
+    /// The stretches of files in a piece, in the order of its bytes. None for
+    /// the pieces of the index.
+    pub fn extents<'a>(&'a self, index: &'a Index, piece: u32) -> Extents<'a> {
+        let content = piece.wrapping_sub(self.head.count());
+        let packs = self.packs.len() as u32 - 1;
+        if piece < self.head.count() || piece >= self.count {
+            Extents { index, small: &[], single: None }
+        } else if content < packs {
+            let at = content as usize;
+            let small = &self.small[self.packs[at] as usize..self.packs[at + 1] as usize];
+            Extents { index, small, single: None }
+        } else {
+            Extents { index, small: &[], single: Some(self.extent_of_large(index, piece)) }
+        }
+    }
+
+    /// The stretch of a file that a piece of its own holds.
+    pub fn extent_of_large(&self, index: &Index, piece: u32) -> Extent {
+        let Large { entry, first_piece, .. } = self.large_at(piece);
+        let size = index.entries[entry as usize].size;
+        let piece_len = u64::from(piece_len_of(size, self.piece_len));
+        let offset = u64::from(piece - first_piece) * piece_len;
+        Extent { entry, offset, len: (size - offset).min(piece_len) as u32 }
+    }
+
+    fn large_at(&self, piece: u32) -> Large {
+        self.large[self.large.partition_point(|l| l.first_piece <= piece) - 1]
+    }
+
+    /// Bytes of a piece.
+    pub fn len(&self, index: &Index, piece: u32) -> u32 {
+        if piece < self.head.count() {
+            self.head.range(piece).len() as u32
+        } else {
+            self.extents(index, piece).map(|e| e.len).sum()
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// The pieces that hold a file's bytes; empty for an empty file and for
+    /// what is no file.
+    pub fn of_entry(&self, index: &Index, entry: u32) -> Range<u32> {
+        let e = &index.entries[entry as usize];
+        if e.kind != Kind::File || e.size == 0 {
+            return 0..0;
+        }
+        if e.size > u64::from(self.piece_len) {
+            let at = self.large.partition_point(|l| l.entry < entry);
+            let first = self.large[at].first_piece;
+            return first..first + e.list_len(self.piece_len) as u32;
+        }
+        let place = self.small.partition_point(|&s| s < entry) as u32;
+        let pack = self.packs.partition_point(|&p| p <= place) as u32 - 1;
+        let piece = self.head.count() + pack;
+        piece..piece + 1
+    }
+
+    /// Whether these bytes are that piece.
+    pub fn verify(&self, index: &Index, piece: u32, bytes: &[u8]) -> Result<(), WrongBytes> {
+        if piece < self.head.count() {
+            return self.head.verify(piece, bytes);
+        }
+        if bytes.len() != self.len(index, piece) as usize {
+            return Err(WrongBytes);
+        }
+        let mut rest = bytes;
+        for extent in self.extents(index, piece) {
+            let (part, after) = rest.split_at(extent.len as usize);
+            self.verify_extent(index, piece, extent, part)?;
+            rest = after;
+        }
+        Ok(())
+    }
+
+    /// Whether these bytes are that stretch of that file: for what is on disk
+    /// already, where the rest of a pack may be missing.
+    pub fn verify_extent(
+        &self,
+        index: &Index,
+        piece: u32,
+        extent: Extent,
+        bytes: &[u8],
+    ) -> Result<(), WrongBytes> {
+        let entry = &index.entries[extent.entry as usize];
+        let right = if entry.size > u64::from(self.piece_len) {
+            let large = self.large_at(piece);
+            let wanted = index.lists[large.list_start + (piece - large.first_piece) as usize];
+            digest::of_piece(extent.offset, bytes) == wanted
+        } else {
+            Digest::of(bytes) == entry.digest
+        };
+        if right { Ok(()) } else { Err(WrongBytes) }
+    }
+}
+
+/// Iterates over the extents of one piece.
+pub struct Extents<'a> {
+    index: &'a Index,
+    small: &'a [u32],
+    single: Option<Extent>,
+}
+
+impl Iterator for Extents<'_> {
+    type Item = Extent;
+    fn next(&mut self) -> Option<Extent> {
+        if let Some(extent) = self.single.take() {
+            return Some(extent);
+        }
+        let (&entry, rest) = self.small.split_first()?;
+        self.small = rest;
+        let len = self.index.entries[entry as usize].size as u32;
+        Some(Extent { entry, offset: 0, len })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{entry, file};
+
+    const P: u32 = 4096;
+
+    fn content(seed: usize, len: usize) -> Vec<u8> {
+        (0..len).map(|i| ((i + seed) * 131 % 253) as u8).collect()
+    }
+
+    /// A directory of files with these sizes, and their contents.
+    fn tree(sizes: &[usize]) -> (Index, Vec<Vec<u8>>) {
+        let mut root = entry(0, "", Kind::Dir);
+        root.name = Box::default();
+        let mut index =
+            Index { piece_len: P, root_described: true, entries: vec![root], lists: Vec::new() };
+        let mut contents = Vec::new();
+        for (i, &size) in sizes.iter().enumerate() {
+            let data = content(i, size);
+            index.entries.push(file(0, &format!("{i:04}"), &data));
+            if size > P as usize {
+                let len = piece_len_of(size as u64, P) as usize;
+                let piece = |(i, c)| digest::of_piece((i * len) as u64, c);
+                index.lists.extend(data.chunks(len).enumerate().map(piece));
+            }
+            contents.push(data);
+        }
+        (index, contents)
+    }
+
+    fn bytes_of(map: &PieceMap, index: &Index, contents: &[Vec<u8>], piece: u32) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        for e in map.extents(index, piece) {
+            let from = e.offset as usize;
+            bytes.extend(&contents[e.entry as usize - 1][from..from + e.len as usize]);
+        }
+        bytes
+    }
+
+    #[test]
+    fn pieces_cover_every_byte_once_and_verify() {
+        let sizes = [0, 1, 4096, 4095, 2, 4097, 100, 20000, 0, 3000, 3000];
+        let (index, contents) = tree(&sizes);
+        let encoded = index.encode();
+        let map = PieceMap::new(IndexPieces::of(&encoded, P), &index);
+        let mut covered: Vec<usize> = vec![0; sizes.len()];
+        for piece in map.head().count()..map.count() {
+            let bytes = bytes_of(&map, &index, &contents, piece);
+            assert_eq!(bytes.len(), map.len(&index, piece) as usize);
+            assert!(bytes.len() <= P as usize);
+            assert_eq!(map.verify(&index, piece, &bytes), Ok(()));
+            for at in [0, bytes.len() / 2, bytes.len() - 1] {
+                let mut bad = bytes.clone();
+                bad[at] ^= 1;
+                assert_eq!(map.verify(&index, piece, &bad), Err(WrongBytes));
+            }
+            for e in map.extents(&index, piece) {
+                covered[e.entry as usize - 1] += e.len as usize;
+                assert!(map.of_entry(&index, e.entry).contains(&piece));
+            }
+        }
+        assert_eq!(covered, sizes);
+        assert_eq!(map.of_entry(&index, 1), 0..0, "an empty file has no piece");
+        assert_eq!(Index::decode(&encoded), Ok(index));
+    }
+
+    #[test]
+    fn a_very_large_file_has_longer_pieces_beside_the_short_ones_of_others() {
+        let (index, contents) = tree(&[100, 33_554_432, 33_554_433, 4097]);
+        let encoded = index.encode();
+        let map = PieceMap::new(IndexPieces::of(&encoded, P), &index);
+        let first = map.head().count();
+        let ranges = [1, 2, 3, 4].map(|entry| map.of_entry(&index, entry));
+        let places = [0..1, 1..8193, 8193..10_242, 10_242..10_244];
+        assert_eq!(ranges, places.map(|p: Range<u32>| first + p.start..first + p.end));
+        assert_eq!(map.count(), first + 10_244);
+        for (at, entry, offset, len) in [
+            (8192, 2, 33_550_336, 4096),
+            (8193, 3, 0, 16_384),
+            (8194, 3, 16_384, 16_384),
+            (10_241, 3, 33_554_432, 1),
+            (10_243, 4, 4096, 1),
+        ] {
+            let extents: Vec<Extent> = map.extents(&index, first + at).collect();
+            assert_eq!(extents, [Extent { entry, offset, len }]);
+            let mut bytes = bytes_of(&map, &index, &contents, first + at);
+            assert_eq!(map.verify(&index, first + at, &bytes), Ok(()));
+            bytes[len as usize - 1] ^= 1;
+            assert_eq!(map.verify(&index, first + at, &bytes), Err(WrongBytes));
+        }
+        assert_eq!(Index::decode(&encoded), Ok(index));
+    }
+
+    #[test]
+    fn an_index_of_many_pieces_is_verified_by_its_list() {
+        let (index, _) = tree(&vec![1; 200]);
+        let bytes = index.encode();
+        let head = IndexPieces::of(&bytes, P);
+        assert!(head.count() > 2);
+        let raw: Vec<u8> = head.list.iter().flat_map(|d| d.0).collect();
+        let again = IndexPieces::from_list(head.generation, bytes.len() as u64, P, &raw);
+        assert_eq!(again.as_ref(), Ok(&head));
+        for piece in 0..head.count() {
+            assert_eq!(head.verify(piece, &bytes[head.range(piece)]), Ok(()));
+        }
+        let mut bad = raw.clone();
+        bad[40] ^= 1;
+        assert!(IndexPieces::from_list(head.generation, bytes.len() as u64, P, &bad).is_err());
+        assert!(IndexPieces::from_list(head.generation, bytes.len() as u64, P, &[]).is_err());
+    }
+
+    #[test]
+    fn packs_are_bounded_in_files() {
+        let (index, _) = tree(&vec![1; PACK_FILES_MAX + 1]);
+        let head = IndexPieces::of(&index.encode(), P);
+        let map = PieceMap::new(head, &index);
+        assert_eq!(map.count() - map.head().count(), 2);
+    }
+}

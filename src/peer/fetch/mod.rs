@@ -1,0 +1,538 @@
+//! A client's part: join, take the index, move the pieces, finish, linger.
+//!
+//! Knows the phases and what ends them; links to parents are `link`, the
+//! conversation with the master is `desk`. What to ask of whom next is
+//! `spread::transfer`'s. Bytes are verified and stored by the driver.
+
+mod arrival;
+mod desk;
+mod feeding;
+mod link;
+pub mod transfer;
+
+use crate::content::digest::Digest;
+use crate::content::manifest::{Index, Kind, PIECE_LEN_MAX, PIECE_LEN_MIN};
+use crate::content::pieces::{IndexPieces, PieceMap};
+use crate::control::{Ask, Complaint, LINE_LEN_MAX, Source, Tally, Tell, VERSION};
+use crate::fetch::transfer::{Key, Transfer};
+use crate::namespace::{Content, Generation, Notice, Slot};
+use crate::node::{Common, Effect, Failure, Input, Status, StoreResult, piece_name, printable};
+use crate::table::Table;
+use desk::Desk;
+use link::{Got, Link};
+use ninep::server::ConnId;
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::rc::Rc;
+
+/// How often stalls are looked for and windows refilled.
+const TICK_MS: u64 = 100;
+/// What a delay of our own loses of its weight in every tick.
+const HELD_UP_FADES: u64 = 64;
+/// How often the master hears how far we are.
+const PROGRESS_MS: u64 = 2_000;
+const OWED_MS: u64 = 5_000;
+/// Pieces that may have come wrong from the master and not yet right again.
+const DOUBTED_MAX: usize = 64;
+/// Nothing at all arrived for this long, from nobody: it will not any more.
+const DROUGHT_MS: u64 = 60_000;
+/// How long `done` may take to reach the master before we go on.
+const REPORT_MS: u64 = 2_000;
+/// How long children have to move when we leave before they are through.
+const LEAVE_MS: u64 = 3_000;
+/// Largest index that is believed: 16 million entries and their lists.
+const INDEX_LEN_MAX: u64 = 4 << 30;
+
+/// What the fetched bytes must be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pin {
+    /// The digest of the index, or of the only file.
+    Blake3(Digest),
+    /// The SHA-256 of the only file; checked where it is stored.
+    Sha256([u8; 32]),
+}
+
+/// How long to serve others after one's own fetch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Linger {
+    /// Until nobody is connected, at most until twice the time of the fetch
+    /// has passed since the start (the paper, section 3.2).
+    Twice,
+    /// Until nobody is connected, at most this long.
+    Millis(u64),
+}
+
+#[derive(Clone, Debug)]
+pub struct FetchOptions {
+    /// The master's addresses, tried in turn.
+    pub masters: Vec<SocketAddr>,
+    pub sources: Vec<Vec<u8>>,
+    /// The port on which we serve.
+    pub port: u16,
+    pub pin: Option<Pin>,
+    /// `-r`: how often to try the master again.
+    pub retries: u32,
+    pub linger: Linger,
+    /// A line for the master's log when we first join.
+    pub greeting: Option<String>,
+}
+
+/// How far a fetch is, for people.
+#[derive(Clone, Copy, Debug)]
+pub struct Progress {
+    pub tally: Tally,
+    pub files: u64,
+    /// What is going on, in a word or two.
+    pub phase: &'static str,
+    /// The master's hashing, while it is waited for.
+    pub hashing: Option<(u64, u64)>,
+    /// The digest of the generation, once known.
+    pub generation: Option<Digest>,
+    /// The address of the master that is spoken to.
+    pub master: SocketAddr,
+}
+
+impl Default for Progress {
+    fn default() -> Progress {
+        Progress {
+            tally: Tally::default(),
+            files: 0,
+            phase: "",
+            hashing: None,
+            generation: None,
+            master: SocketAddr::from(([0, 0, 0, 0], 0)),
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Joining,
+    /// The pieces of the index move.
+    Index,
+    /// The destination is looked at.
+    Preparing,
+    Moving,
+    Finishing,
+    /// All is in place; the master is told.
+    Reporting {
+        until_ms: u64,
+    },
+    Lingering {
+        until_ms: u64,
+    },
+    Leaving {
+        until_ms: u64,
+    },
+    Over,
+}
+
+/// Since when a stripe lags; how much was missing of each then, and how long
+/// its feeder's link had been busy.
+#[derive(Clone, Debug)]
+struct Lag {
+    since_ms: u64,
+    missing: Vec<u32>,
+    busy_ms: u64,
+}
+
+pub(crate) struct Fetch {
+    options: FetchOptions,
+    phase: Phase,
+    started_ms: u64,
+    finished_ms: u64,
+    tick_ms: u64,
+    /// How long we, or parents that answered a probe, were lately held up, by a
+    /// slow disk or a crowded processor: others may be, and not be frozen.
+    held_up_ms: u64,
+    progress_ms: u64,
+    /// When a piece, or a part of one, last came from anybody.
+    fed_ms: u64,
+    desk: Desk,
+    links: Table<ConnId, Link>,
+    /// For each stripe, whom the master named.
+    feeders: Vec<Option<Source>>,
+    replaced: Vec<u32>,
+    lags: Vec<Option<Lag>>,
+    banned: Vec<SocketAddr>,
+    /// Who failed us in which stripe, the last of them.
+    spurned: VecDeque<(u8, SocketAddr)>,
+    /// Pieces that the master sent wrong once.
+    doubted: Vec<u32>,
+    transfer: Transfer,
+    slot: Option<Slot>,
+    content: Option<Rc<Content>>,
+    /// Counted once: progress is asked for in every turn.
+    files: u64,
+    tally: Tally,
+    failures: Vec<Failure>,
+    /// The master was told to give our children to others.
+    is_withdrawn: bool,
+}
+
+impl Fetch {
+    pub fn new(options: FetchOptions, now_ms: u64) -> Fetch {
+        Fetch {
+            desk: Desk::new(options.masters.clone(), options.retries),
+            options,
+            phase: Phase::Joining,
+            started_ms: now_ms,
+            finished_ms: now_ms,
+            tick_ms: now_ms + TICK_MS,
+            held_up_ms: 0,
+            progress_ms: now_ms + PROGRESS_MS,
+            fed_ms: now_ms,
+            links: Table::new(),
+            feeders: Vec::new(),
+            replaced: Vec::new(),
+            lags: Vec::new(),
+            banned: Vec::new(),
+            spurned: VecDeque::new(),
+            doubted: Vec::new(),
+            transfer: Transfer::new(1),
+            slot: None,
+            content: None,
+            files: 0,
+            tally: Tally::default(),
+            failures: Vec::new(),
+            is_withdrawn: false,
+        }
+    }
+
+    pub fn start(&mut self, common: &mut Common, now_ms: u64) {
+        let len = self.join_ask().line().len();
+        if len > LINE_LEN_MAX {
+            return self.fail(
+                common,
+                Failure {
+                    status: Status::Source,
+                    what: String::new(),
+                    why: format!("the sources take {len} bytes, allowed are {LINE_LEN_MAX}; name a directory above them"),
+                    fatal: true,
+                },
+            );
+        }
+        self.desk.connect(common, now_ms);
+    }
+
+    pub fn poll_timeout(&self) -> Option<u64> {
+        let links = self.links.values().filter_map(Link::again_ms).min();
+        let at_ms = links.map_or(self.tick_ms, |again_ms| again_ms.min(self.tick_ms));
+        (self.phase != Phase::Over).then_some(at_ms)
+    }
+
+    pub fn progress(&self) -> Progress {
+        let phase = match self.phase {
+            Phase::Joining if self.desk.hashing.is_some() => "waiting for the master to hash",
+            Phase::Joining => "joining",
+            Phase::Index => "fetching the index",
+            Phase::Preparing => "checking what is there",
+            Phase::Moving => "fetching",
+            Phase::Finishing => "finishing",
+            Phase::Reporting { .. } | Phase::Lingering { .. } | Phase::Leaving { .. } => "serving",
+            Phase::Over => "done",
+        };
+        let head = self.content.as_ref().map(|c| c.map.head().generation);
+        Progress {
+            tally: self.tally,
+            files: self.files,
+            phase,
+            hashing: self.desk.hashing,
+            generation: head,
+            master: self.desk.addr(),
+        }
+    }
+
+    pub fn is_in_place(&self) -> bool {
+        let told = matches!(self.phase, Phase::Lingering { .. } | Phase::Leaving { .. });
+        told && self.failures.is_empty()
+    }
+
+    /// Reads of our own `checksum` are answered by the driver, as a master's.
+    pub fn notice(&mut self, common: &mut Common, notice: Notice) {
+        if let Notice::ChecksumWanted(slot, entry) = notice {
+            common.effects.push_back(Effect::Checksum { slot, entry });
+        }
+    }
+
+    pub fn handle(&mut self, common: &mut Common, now_ms: u64, input: Input) {
+        match input {
+            Input::Connected { conn } if self.desk.is(conn) => self.join(common, now_ms),
+            Input::Connected { conn } => {
+                if let Some(link) = self.links.get_mut(&conn) {
+                    link.connected(common, now_ms);
+                }
+            }
+            Input::Frame { conn, frame } if self.desk.is(conn) => {
+                match self.desk.frame(now_ms, frame) {
+                    Ok(tells) => tells.into_iter().for_each(|tell| self.told(common, now_ms, tell)),
+                    Err(why) => self.lost_master(common, now_ms, why),
+                }
+                self.desk.flush(common);
+            }
+            Input::Frame { conn, frame } => self.link_frame(common, now_ms, conn, frame),
+            Input::Heard { conn } => self.heard(conn, now_ms),
+            Input::Gone { conn, why } if self.desk.is(conn) => {
+                self.lost_master(common, now_ms, why);
+            }
+            Input::Gone { conn, why } => {
+                let why = format!("lost: {why}");
+                self.lose_link(common, conn, Complaint::Lost, &why, now_ms);
+            }
+            Input::Stored { conn, piece, result } => {
+                self.stored(common, now_ms, conn, piece, result);
+            }
+            Input::Found { pieces } => self.found(common, &pieces),
+            Input::Prepared => self.begin_moving(common, now_ms),
+            Input::Finished { failures } => self.finished(common, now_ms, failures),
+            Input::Log { text } => self.desk.log(common, &text),
+            Input::Interrupted => self.interrupted(common, now_ms),
+            Input::Fatal { failure } => self.fail(common, failure),
+            Input::Tick => self.tick(common, now_ms),
+            _ => {}
+        }
+        if self.transfer.take_freed() && !self.is_settled() {
+            self.fill_all(common, now_ms);
+        }
+    }
+
+    fn join_ask(&self) -> Ask {
+        let (port, sources) = (self.options.port, self.options.sources.clone());
+        Ask::Join { version: VERSION, port, sources }
+    }
+
+    fn join(&mut self, common: &mut Common, now_ms: u64) {
+        let ask = self.join_ask();
+        self.desk.connected(common, now_ms, &ask);
+        if let Some(greeting) = self.options.greeting.take() {
+            self.desk.log(common, &greeting);
+        }
+    }
+
+    /// What the master says.
+    fn told(&mut self, common: &mut Common, now_ms: u64, tell: Tell) {
+        log::debug!(target: "client", "the master says: {}", tell.line().trim_end());
+        match tell {
+            Tell::Wait { .. } => {}
+            // It came back when all was in place already: it only has to know.
+            Tell::Generation { .. } if self.is_settled() => self.report(common),
+            _ if self.is_settled() => {}
+            Tell::Error { errno, text } => {
+                let status = if errno == 2 { Status::Source } else { Status::Connection };
+                self.fail(common, Failure { status, what: String::new(), why: text, fatal: true });
+            }
+            Tell::Generation { digest, index_len, piece_len, stripes } => {
+                let known = self.slot.and_then(|slot| common.space.generation(slot));
+                match known.map(Generation::digest) {
+                    None => self.begin_index(common, digest, index_len, piece_len, stripes),
+                    // Joined again: the same tree, and maybe new parents.
+                    Some(same) if same == digest => {}
+                    Some(_) => self.fail(
+                        common,
+                        Failure {
+                            status: Status::Changed,
+                            what: "the served tree".into(),
+                            why: "changed on the master during the fetch; fetch again".into(),
+                            fatal: true,
+                        },
+                    ),
+                }
+            }
+            Tell::Parent { stripe, source } => self.named(common, now_ms, stripe, source),
+        }
+    }
+
+    fn begin_index(
+        &mut self,
+        common: &mut Common,
+        generation: Digest,
+        index_len: u64,
+        piece_len: u32,
+        stripes: u8,
+    ) {
+        let sound = (1..=INDEX_LEN_MAX).contains(&index_len)
+            && piece_len.is_power_of_two()
+            && (PIECE_LEN_MIN..=PIECE_LEN_MAX).contains(&piece_len)
+            && (1..=16).contains(&stripes);
+        if !sound {
+            return self.fail(
+                common,
+                Failure {
+                    status: Status::Connection,
+                    what: "the master".into(),
+                    why: "announced a generation out of all bounds".into(),
+                    fatal: true,
+                },
+            );
+        }
+        let head = IndexPieces { generation, index_len, piece_len, list: Vec::new() };
+        let count = head.count();
+        let slot = common.space.add_generation(Generation::empty(head));
+        let info = format!("generation blake3:{generation}\nindex_bytes {index_len}\n");
+        let tickets = common.space.show(slot, info);
+        common.wake(tickets);
+        self.slot = Some(slot);
+        self.transfer = Transfer::new(stripes);
+        self.feeders = vec![None; usize::from(stripes)];
+        self.replaced = vec![0; usize::from(stripes)];
+        self.lags = vec![None; usize::from(stripes)];
+        self.phase = Phase::Index;
+        if count == 1 {
+            self.transfer.extend(1);
+        }
+    }
+
+    fn begin_moving(&mut self, common: &mut Common, now_ms: u64) {
+        self.phase = Phase::Moving;
+        self.fed_ms = now_ms;
+        self.fill_all(common, now_ms);
+    }
+
+    fn lost_master(&mut self, common: &mut Common, now_ms: u64, why: String) {
+        let feeding = now_ms < self.fed_ms + DROUGHT_MS / 6 && self.phase == Phase::Moving;
+        if self.is_settled() {
+            return self.desk.abandon(common);
+        }
+        match self.desk.lost(common, now_ms, &why, feeding) {
+            Ok(()) => {}
+            Err(why) => {
+                let what = format!("the master {}", self.desk.addr());
+                self.fail(common, Failure { status: Status::Connection, what, why, fatal: true });
+            }
+        }
+    }
+
+    /// Nothing is asked of anybody any more.
+    fn is_settled(&self) -> bool {
+        !matches!(self.phase, Phase::Joining | Phase::Index | Phase::Preparing | Phase::Moving)
+    }
+
+    fn tick(&mut self, common: &mut Common, now_ms: u64) {
+        let late_ms = now_ms.saturating_sub(self.tick_ms);
+        let answers_ms = self.links.iter_mut().map(|(_, link)| link.take_answer_ms()).max();
+        let late_ms = late_ms.max(answers_ms.unwrap_or(0));
+        self.held_up_ms = late_ms.max(self.held_up_ms - self.held_up_ms / HELD_UP_FADES);
+        self.tick_ms = now_ms + TICK_MS;
+        if let Some(why) = self.desk.tick(common, now_ms) {
+            self.lost_master(common, now_ms, why);
+        }
+        if now_ms >= self.progress_ms && !self.is_settled() {
+            self.progress_ms = now_ms + PROGRESS_MS;
+            self.tally.elapsed_ms = now_ms - self.started_ms;
+            self.desk.ask(common, &Ask::Progress(self.tally));
+        }
+        if self.is_settled() {
+            return;
+        }
+        self.call_again(common, now_ms);
+        for (conn, why, complaint) in self.stalled(common, now_ms) {
+            self.lose_link(common, conn, complaint, &why, now_ms);
+        }
+        if self.phase == Phase::Moving || self.phase == Phase::Index {
+            self.look_for_slow(common, now_ms);
+            self.fill_all(common, now_ms);
+            if now_ms > self.fed_ms + DROUGHT_MS {
+                let why = format!("no data from anybody for {} s", DROUGHT_MS / 1000);
+                let what = format!("the master {}", self.desk.addr());
+                self.fail(common, Failure { status: Status::Connection, what, why, fatal: true });
+            }
+        } else {
+            self.fed_ms = now_ms;
+        }
+    }
+
+    /// Called after every input: moves on to the next phase when it is time.
+    pub fn settle(&mut self, common: &mut Common, now_ms: u64, served: usize) {
+        match self.phase {
+            Phase::Moving if self.transfer.is_complete() => {
+                self.phase = Phase::Finishing;
+                for conn in self.links.keys().collect::<Vec<_>>() {
+                    self.close_link(common, conn);
+                }
+                common.effects.push_back(Effect::Finish);
+            }
+            Phase::Reporting { until_ms } if self.desk.is_quiet() || now_ms >= until_ms => {
+                let until_ms = match self.options.linger {
+                    Linger::Twice => 2 * self.finished_ms - self.started_ms,
+                    Linger::Millis(ms) => self.finished_ms.saturating_add(ms),
+                };
+                self.phase = Phase::Lingering { until_ms };
+                self.settle(common, now_ms, served);
+            }
+            Phase::Lingering { .. } | Phase::Leaving { .. } if served == 0 => self.exit(common),
+            // Children get their notice within the time that was promised.
+            Phase::Lingering { until_ms }
+                if now_ms.saturating_add(self.notice_ms(until_ms)) >= until_ms =>
+            {
+                self.leave(common, until_ms);
+            }
+            Phase::Leaving { until_ms } if now_ms >= until_ms => self.exit(common),
+            _ => {}
+        }
+    }
+
+    fn finished(&mut self, common: &mut Common, now_ms: u64, failures: Vec<Failure>) {
+        self.failures.extend(failures);
+        self.finished_ms = now_ms;
+        self.tally.elapsed_ms = now_ms - self.started_ms;
+        self.report(common);
+        self.phase = Phase::Reporting { until_ms: now_ms + REPORT_MS };
+    }
+
+    /// How it ended, for the master.
+    fn report(&mut self, common: &mut Common) {
+        match self.failures.first().map(Failure::text) {
+            None => self.desk.ask(common, &Ask::Done(self.tally)),
+            Some(first) => {
+                self.withdraw(common);
+                self.desk.log(common, &format!("failed: {first}"));
+            }
+        }
+    }
+
+    /// What is here stays for the next run; children are given to others.
+    fn interrupted(&mut self, common: &mut Common, now_ms: u64) {
+        match self.phase {
+            Phase::Lingering { .. } => self.leave(common, now_ms + LEAVE_MS),
+            Phase::Reporting { .. } | Phase::Leaving { .. } | Phase::Over => self.exit(common),
+            _ => self.fail(
+                common,
+                Failure {
+                    status: Status::Interrupted,
+                    what: String::new(),
+                    why: "interrupted; the same command goes on from here".into(),
+                    fatal: true,
+                },
+            ),
+        }
+    }
+
+    /// How long before the end of lingering the children are told.
+    fn notice_ms(&self, until_ms: u64) -> u64 {
+        LEAVE_MS.min(until_ms.saturating_sub(self.finished_ms) / 4)
+    }
+
+    fn leave(&mut self, common: &mut Common, until_ms: u64) {
+        if let Phase::Lingering { .. } = self.phase {
+            self.desk.ask(common, &Ask::Leave);
+            self.phase = Phase::Leaving { until_ms };
+        }
+    }
+
+    fn exit(&mut self, common: &mut Common) {
+        if self.phase != Phase::Over {
+            self.phase = Phase::Over;
+            let failures = std::mem::take(&mut self.failures);
+            common.effects.push_back(Effect::Exit { failures });
+        }
+    }
+
+    fn fail(&mut self, common: &mut Common, failure: Failure) {
+        if self.phase == Phase::Over {
+            return;
+        }
+        self.desk.log(common, &format!("failed: {}", failure.text()));
+        self.failures.push(failure);
+        self.exit(common);
+    }
+}

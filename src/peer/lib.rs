@@ -1,0 +1,13 @@
+//! One peer, master or client, as a state machine: inputs and the time go in,
+//! effects come out. No socket, no file, no clock and no libc.
+
+pub mod content;
+pub mod control;
+pub mod fetch;
+pub mod master;
+pub mod namespace;
+pub mod node;
+pub mod overlay;
+pub mod table;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;

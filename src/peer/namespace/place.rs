@@ -1,0 +1,174 @@
+//! The places of the name space: what a fid can stand for.
+
+use ninep::{QTDIR, QTFILE, QTSYMLINK, Qid};
+
+/// A generation that a node serves, by number; never reused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Slot(pub u32);
+
+/// The files that the paper gives to each served file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    Data,
+    Redir,
+    Avail,
+    Checksum,
+}
+
+pub const ROLES: [(Role, &[u8]); 4] = [
+    (Role::Data, b"data"),
+    (Role::Redir, b"redir"),
+    (Role::Avail, b"avail"),
+    (Role::Checksum, b"checksum"),
+];
+
+/// Names below `/.xget`.
+pub const CONTROLS: [(Place, &[u8]); 4] = [
+    (Place::Info, b"info"),
+    (Place::Route, b"route"),
+    (Place::Status, b"status"),
+    (Place::Manifest, b"manifest"),
+];
+
+/// Names below `/.xget/<generation>`.
+pub const STREAMS: [(Stream, &[u8]); 3] =
+    [(Stream::List, b"list"), (Stream::Pieces, b"pieces"), (Stream::Held, b"held")];
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stream {
+    /// The digests of the index' pieces.
+    List,
+    /// All pieces, each at its number times the piece length.
+    Pieces,
+    /// The same, for those who do not wait: what is not here reads as empty.
+    Held,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// The root, with control files; or of the plain tree (attach `files`)
+    /// where a served file is a file.
+    Root {
+        plain: bool,
+    },
+    Log,
+    /// A served directory.
+    Dir {
+        slot: Slot,
+        entry: u32,
+        plain: bool,
+    },
+    /// A served file as a directory of its `Role`s.
+    FileDir {
+        slot: Slot,
+        entry: u32,
+    },
+    Member {
+        slot: Slot,
+        entry: u32,
+        role: Role,
+    },
+    /// A served file of the plain tree.
+    Plain {
+        slot: Slot,
+        entry: u32,
+    },
+    Link {
+        slot: Slot,
+        entry: u32,
+    },
+    Control,
+    Info,
+    Route,
+    Status,
+    Manifest,
+    Generation {
+        slot: Slot,
+    },
+    Stream {
+        slot: Slot,
+        stream: Stream,
+    },
+}
+
+impl Place {
+    pub fn is_dir(&self) -> bool {
+        matches!(
+            self,
+            Place::Root { .. }
+                | Place::Dir { .. }
+                | Place::FileDir { .. }
+                | Place::Control
+                | Place::Generation { .. }
+        )
+    }
+
+    /// Unique for the life of the server: slot, entry and what it is.
+    fn path(&self) -> u64 {
+        let at = |slot: Slot, entry: u32, tag: u64| {
+            u64::from(slot.0) << 40 | u64::from(entry) << 5 | tag
+        };
+        let none = Slot(0);
+        match *self {
+            Place::Root { plain } => at(none, 0, u64::from(plain)),
+            Place::Log => at(none, 0, 2),
+            Place::Control => at(none, 0, 3),
+            Place::Info => at(none, 0, 4),
+            Place::Route => at(none, 0, 5),
+            Place::Status => at(none, 0, 6),
+            Place::Manifest => at(none, 0, 7),
+            Place::Dir { slot, entry, plain } => at(slot, entry, 8 + u64::from(plain)),
+            Place::FileDir { slot, entry } => at(slot, entry, 10),
+            Place::Member { slot, entry, role } => at(slot, entry, 11 + role as u64),
+            Place::Plain { slot, entry } => at(slot, entry, 15),
+            Place::Link { slot, entry } => at(slot, entry, 16),
+            Place::Generation { slot } => at(slot, 0, 17),
+            Place::Stream { slot, stream } => at(slot, 0, 18 + stream as u64),
+        }
+    }
+
+    /// Live files have version 0, "never cache" to Linux; what belongs to a
+    /// generation never changes.
+    pub fn qid(&self) -> Qid {
+        let kind = match self {
+            Place::Link { .. } => QTSYMLINK,
+            place if place.is_dir() => QTDIR,
+            _ => QTFILE,
+        };
+        let fixed = matches!(
+            self,
+            Place::Member { role: Role::Data, .. } | Place::Plain { .. } | Place::Link { .. }
+        );
+        Qid { kind, version: u32::from(fixed), path: self.path() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_place_has_its_own_path() {
+        let (slot, entry) = (Slot(1), 0);
+        let mut places = vec![
+            Place::Root { plain: false },
+            Place::Root { plain: true },
+            Place::Log,
+            Place::Control,
+            Place::Dir { slot, entry, plain: false },
+            Place::Dir { slot, entry, plain: true },
+            Place::FileDir { slot, entry },
+            Place::Plain { slot, entry },
+            Place::Link { slot, entry },
+            Place::Generation { slot },
+        ];
+        places.extend(CONTROLS.map(|(place, _)| place));
+        places.extend(ROLES.map(|(role, _)| Place::Member { slot, entry, role }));
+        places.extend(STREAMS.map(|(stream, _)| Place::Stream { slot, stream }));
+        let mut paths: Vec<u64> = places.iter().map(|p| p.qid().path).collect();
+        paths.sort_unstable();
+        let count = paths.len();
+        paths.dedup();
+        assert_eq!(paths.len(), count);
+    }
+}

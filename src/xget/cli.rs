@@ -1,0 +1,462 @@
+//! What was typed, as options. Checks what can be checked without looking at
+//! anything; acts on nothing.
+
+use crate::driver::{Host, parse_host};
+use lexopt::{Arg, Parser, ValueExt};
+use peer::content::digest::Digest;
+use peer::node::{Linger, Pin};
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+use std::path::PathBuf;
+
+/// The original's port.
+pub const PORT: u16 = 20004;
+/// The paper, section 3.2: up to twenty retries.
+pub const RETRIES: u32 = 20;
+/// Fan-out and number of stripes.
+pub const FAN_OUT: u8 = 4;
+pub const FAN_OUT_MAX: u8 = 16;
+
+pub const HELP: &str = "\
+xget: the same bytes onto every node of a cluster
+
+usage: xget [-p PORT] [-m N] [--head N] [-x] [--daemon] [--log FILE] PATH
+           serve a directory or a file
+       xget -n MASTER[:PORT] [-r N] [-s] [-o] [-q] [--digest D] SRC... DEST
+           fetch from the master and its other clients
+       xget --print-digest PATH [SRC...]
+           print what --digest would have to be
+
+SRC is a path below what the master serves; `.` is everything. It lands in the
+directory DEST under its base name; of `dir/.` the contents land in DEST.
+
+serving
+  -p PORT            listen here (20004)
+  -m N               most clients that one client feeds, 1 to 16 (4)
+  --head N           the head's link is N times as fast as a node's (1)
+  -x                 stay on one file system
+  --daemon           go into the background once ready
+  --log FILE         append what is said to FILE, too; all there is of a daemon
+  --cache FILE       where digests are kept between starts; --no-cache: nowhere
+
+fetching
+  -n MASTER[:PORT]   name, IPv4 address or [IPv6] address of the master
+  -p PORT            the master's port, where MASTER does not say it (20004)
+  -r N               tries again when the master cannot be reached (20)
+  -s                 do not keep modes and owners
+  -o                 as -s; kept from the original
+  -q                 print only errors
+  --digest D         what must come: blake3:HEX of everything fetched (see
+                     --print-digest) or of the one file, or sha256:HEX of the
+                     one file
+  --linger SECONDS   serve others at most this long after the fetch; without
+                     it, until twice the time of the fetch has passed. 0 leaves
+                     at once
+
+both
+  -D BITS            debug: 1 general, 2 client, 4 server, 8 9P server, 16 9P
+                     client messages
+  -h, --help         this text
+  -V, --version      the version
+
+exit status: 0 every file is verified and in place; 1 interrupted, or
+something unexpected;
+2 usage; 3 the master cannot be reached or was lost; 4 a source is missing,
+unreadable or changed; 5 wrong bytes or digest; 6 the destination
+";
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Serve {
+    pub path: PathBuf,
+    pub port: u16,
+    pub fan_out: u8,
+    pub head: u16,
+    pub one_file_system: bool,
+    pub daemon: bool,
+    pub log: Option<PathBuf>,
+    pub cache: Cache,
+}
+
+/// Where digests are kept between starts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Cache {
+    Default,
+    File(PathBuf),
+    None,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fetch {
+    pub master: Host,
+    pub sources: Vec<Vec<u8>>,
+    pub dest: PathBuf,
+    pub retries: u32,
+    pub keep_attributes: bool,
+    pub quiet: bool,
+    pub pin: Option<Pin>,
+    pub linger: Linger,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    Help,
+    Version,
+    Serve(Serve),
+    Fetch(Fetch),
+    PrintDigest { path: PathBuf, sources: Vec<Vec<u8>>, one_file_system: bool },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Options {
+    pub command: Command,
+    pub debug: u32,
+}
+
+/// What was typed, before it is known what it means together.
+struct Typed {
+    master: Option<String>,
+    port: Option<u16>,
+    fan_out: Option<u8>,
+    head: Option<u16>,
+    retries: Option<u32>,
+    linger: Option<Linger>,
+    pin: Option<Pin>,
+    cache: Option<Cache>,
+    log: Option<PathBuf>,
+    one_file_system: bool,
+    daemon: bool,
+    keep_attributes: bool,
+    quiet: bool,
+    print_digest: bool,
+    debug: u32,
+    paths: Vec<OsString>,
+}
+
+/// Reads the arguments; the error is for the user.
+pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Options, String> {
+    let mut typed = Typed {
+        master: None,
+        port: None,
+        fan_out: None,
+        head: None,
+        retries: None,
+        linger: None,
+        pin: None,
+        cache: None,
+        log: None,
+        one_file_system: false,
+        daemon: false,
+        keep_attributes: true,
+        quiet: false,
+        print_digest: false,
+        debug: 0,
+        paths: Vec::new(),
+    };
+    let mut parser = Parser::from_args(args);
+    while let Some(arg) = parser.next().map_err(|error| error.to_string())? {
+        let command = match arg {
+            Arg::Short('h') | Arg::Long("help") => Command::Help,
+            Arg::Short('V') | Arg::Long("version") => Command::Version,
+            arg => {
+                typed.take(arg.into(), &mut parser)?;
+                continue;
+            }
+        };
+        return Ok(Options { command, debug: 0 });
+    }
+    let debug = typed.debug;
+    Ok(Options { command: typed.command()?, debug })
+}
+
+/// `lexopt::Arg` without its borrow of the parser.
+enum Owned {
+    Short(char),
+    Long(String),
+    Value(OsString),
+}
+
+impl From<Arg<'_>> for Owned {
+    fn from(arg: Arg<'_>) -> Owned {
+        match arg {
+            Arg::Short(letter) => Owned::Short(letter),
+            Arg::Long(name) => Owned::Long(name.into()),
+            Arg::Value(value) => Owned::Value(value),
+        }
+    }
+}
+
+fn number<T: TryFrom<u64>>(
+    parser: &mut Parser,
+    what: &str,
+    range: std::ops::RangeInclusive<u64>,
+) -> Result<T, String> {
+    let value = parser.value().map_err(|error| error.to_string())?;
+    let text = value.to_string_lossy().into_owned();
+    let in_range =
+        text.parse().ok().filter(|n| range.contains(n)).and_then(|n| T::try_from(n).ok());
+    in_range.ok_or_else(|| {
+        format!("{what} wants a number from {} to {}, not {text:?}", range.start(), range.end())
+    })
+}
+
+fn text(parser: &mut Parser) -> Result<String, String> {
+    let value = parser.value().map_err(|error| error.to_string())?;
+    value.string().map_err(|error| error.to_string())
+}
+
+impl Typed {
+    fn take(&mut self, arg: Owned, parser: &mut Parser) -> Result<(), String> {
+        match arg {
+            Owned::Value(path) => self.paths.push(path),
+            Owned::Short(letter) => self.take_short(letter, parser)?,
+            Owned::Long(name) => self.take_long(&name, parser)?,
+        }
+        Ok(())
+    }
+
+    fn take_short(&mut self, letter: char, parser: &mut Parser) -> Result<(), String> {
+        match letter {
+            'n' => self.master = Some(text(parser)?),
+            'p' => self.port = Some(number(parser, "-p", 1..=65535)?),
+            'm' => self.fan_out = Some(number(parser, "-m", 1..=u64::from(FAN_OUT_MAX))?),
+            'r' => self.retries = Some(number(parser, "-r", 0..=1_000_000)?),
+            'D' => self.debug = number(parser, "-D", 0..=31)?,
+            's' | 'o' => self.keep_attributes = false,
+            'x' => self.one_file_system = true,
+            'q' => self.quiet = true,
+            letter => return Err(format!("unknown option -{letter}; see xget --help")),
+        }
+        Ok(())
+    }
+
+    fn take_long(&mut self, name: &str, parser: &mut Parser) -> Result<(), String> {
+        match name {
+            "head" => self.head = Some(number(parser, "--head", 1..=1000)?),
+            "daemon" => self.daemon = true,
+            "print-digest" => self.print_digest = true,
+            "digest" => self.pin = Some(parse_pin(&text(parser)?)?),
+            "linger" => {
+                let seconds: u64 = number(parser, "--linger", 0..=1_000_000)?;
+                self.linger = Some(Linger::Millis(seconds * 1000));
+            }
+            "cache" => {
+                let file = parser.value().map_err(|error| error.to_string())?;
+                self.cache = Some(Cache::File(file.into()));
+            }
+            "log" => {
+                let file = parser.value().map_err(|error| error.to_string())?;
+                self.log = Some(file.into());
+            }
+            "no-cache" => self.cache = Some(Cache::None),
+            name => return Err(format!("unknown option --{name}; see xget --help")),
+        }
+        Ok(())
+    }
+
+    fn command(self) -> Result<Command, String> {
+        if self.print_digest {
+            self.print_digest_command()
+        } else if self.master.is_some() {
+            self.fetch_command()
+        } else {
+            self.serve_command()
+        }
+    }
+
+    /// Options that a master has and nobody else.
+    fn of_masters(&self) -> [(bool, &'static str); 5] {
+        [
+            (self.fan_out.is_some(), "-m"),
+            (self.head.is_some(), "--head"),
+            (self.daemon, "--daemon"),
+            (self.log.is_some(), "--log"),
+            (self.cache.is_some(), "--cache and --no-cache"),
+        ]
+    }
+
+    /// Options that a client has and nobody else.
+    fn of_clients(&self) -> [(bool, &'static str); 5] {
+        [
+            (self.retries.is_some(), "-r"),
+            (self.linger.is_some(), "--linger"),
+            (self.pin.is_some(), "--digest"),
+            (!self.keep_attributes, "-s and -o"),
+            (self.quiet, "-q"),
+        ]
+    }
+
+    fn print_digest_command(self) -> Result<Command, String> {
+        let others = [(self.master.is_some(), "-n"), (self.port.is_some(), "-p")];
+        let mut misplaced = self.of_masters().into_iter().chain(self.of_clients()).chain(others);
+        if let Some((_, name)) = misplaced.find(|(typed, _)| *typed) {
+            return Err(format!("{name} does nothing for --print-digest"));
+        }
+        let mut paths = self.paths.into_iter();
+        let path = paths.next().ok_or("--print-digest wants a path")?.into();
+        let mut sources: Vec<Vec<u8>> = paths.map(OsString::into_vec).collect();
+        if sources.is_empty() {
+            sources.push(b".".to_vec());
+        }
+        Ok(Command::PrintDigest { path, sources, one_file_system: self.one_file_system })
+    }
+
+    fn fetch_command(mut self) -> Result<Command, String> {
+        let mut misplaced = self.of_masters().into_iter().chain([(self.one_file_system, "-x")]);
+        if let Some((_, name)) = misplaced.find(|(typed, _)| *typed) {
+            return Err(format!("{name} is for a master; with -n this is a client"));
+        }
+        let master = self.master.take().unwrap_or_default();
+        let master = parse_host(&master, self.port.unwrap_or(PORT))?;
+        let dest = self.paths.pop().ok_or("what is to be fetched, and where to? SRC... DEST")?;
+        if self.paths.is_empty() {
+            return Err("one path is not enough: SRC... DEST".into());
+        }
+        if self.paths.iter().any(|source| !is_below(source.as_encoded_bytes())) {
+            return Err("a SRC is a path below what the master serves, and `.` is all of it; \
+                        it cannot be empty or lead above that by `..`"
+                .into());
+        }
+        if self.pin.is_some() && self.paths.len() > 1 {
+            return Err("--digest pins one SRC; fetch them one by one".into());
+        }
+        Ok(Command::Fetch(Fetch {
+            master,
+            sources: self.paths.into_iter().map(OsString::into_vec).collect(),
+            dest: dest.into(),
+            retries: self.retries.unwrap_or(RETRIES),
+            keep_attributes: self.keep_attributes,
+            quiet: self.quiet,
+            pin: self.pin,
+            linger: self.linger.unwrap_or(Linger::Twice),
+        }))
+    }
+
+    fn serve_command(mut self) -> Result<Command, String> {
+        if let Some((_, name)) = self.of_clients().into_iter().find(|(typed, _)| *typed) {
+            return Err(format!("{name} is for a client: name the master with -n"));
+        }
+        let path = self.paths.pop().ok_or("what is to be served? See xget --help")?.into();
+        if !self.paths.is_empty() {
+            return Err("a master serves one path; to fetch, name the master with -n".into());
+        }
+        Ok(Command::Serve(Serve {
+            path,
+            port: self.port.unwrap_or(PORT),
+            fan_out: self.fan_out.unwrap_or(FAN_OUT),
+            head: self.head.unwrap_or(1),
+            one_file_system: self.one_file_system,
+            daemon: self.daemon,
+            log: self.log,
+            cache: self.cache.unwrap_or(Cache::Default),
+        }))
+    }
+}
+
+/// Whether a source stays where it can be, symlinks aside.
+fn is_below(source: &[u8]) -> bool {
+    let mut depth = 0i32;
+    let mut names = source.split(|&b| b == b'/').filter(|name| !matches!(*name, b"" | b"."));
+    !source.is_empty()
+        && names.all(|name| {
+            depth += if name == b".." { -1 } else { 1 };
+            depth >= 0
+        })
+}
+
+/// `blake3:HEX` or `sha256:HEX`.
+pub fn parse_pin(text: &str) -> Result<Pin, String> {
+    let wanted =
+        || format!("a digest is blake3: or sha256: and 64 hexadecimal digits, not {text:?}");
+    let (kind, hex) = text.split_once(':').ok_or_else(wanted)?;
+    let digest = Digest::parse(hex).ok_or_else(wanted)?;
+    match kind {
+        "blake3" => Ok(Pin::Blake3(digest)),
+        "sha256" => Ok(Pin::Sha256(digest.0)),
+        _ => Err(wanted()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(line: &str) -> Result<Options, String> {
+        parse(line.split_whitespace().map(OsString::from))
+    }
+
+    #[test]
+    fn a_path_is_served_with_the_originals_port() {
+        let Command::Serve(serve) = parsed("-m 2 -x /srv").unwrap().command else { panic!() };
+        assert_eq!((serve.port, serve.fan_out, serve.one_file_system), (PORT, 2, true));
+    }
+
+    #[test]
+    fn a_master_makes_it_a_client() {
+        let options = parsed("-n head:99 -r 3 -s -q -D 6 a b/c dest").unwrap();
+        assert_eq!(options.debug, 6);
+        let Command::Fetch(fetch) = options.command else { panic!() };
+        assert_eq!(fetch.master, Host::Name("head".into(), 99));
+        assert_eq!(fetch.sources, vec![b"a".to_vec(), b"b/c".to_vec()]);
+        assert_eq!((fetch.retries, fetch.keep_attributes, fetch.quiet), (3, false, true));
+        assert_eq!(fetch.linger, Linger::Twice);
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_said() {
+        for line in [
+            "",
+            "a b",
+            "-n head dest",
+            "-n head",
+            "-n head -m 3 . dest",
+            "-p 0 /srv",
+            "-m 17 /srv",
+            "--digest x -n head . dest",
+            "--digest md5:00 -n head . dest",
+            "-r 1 /srv",
+            "-q /srv",
+            "-s /srv",
+            "-o /srv",
+            "--print-digest -p 1 /srv",
+            "--print-digest -q /srv",
+            "--print-digest --no-cache /srv",
+            "--print-digest -n head /srv",
+            "-n head --log f . dest",
+            "-w 3 /srv",
+            "--nonsense",
+            "-n he:ad:1 . dest",
+            "-n head:x . dest",
+            "-n head .. dest",
+            "-n head a/../../b dest",
+        ] {
+            assert!(parsed(line).is_err(), "{line:?}");
+        }
+    }
+
+    #[test]
+    fn help_names_every_option() {
+        for option in [
+            "-p",
+            "-m",
+            "--head",
+            "-x",
+            "--daemon",
+            "--cache",
+            "--no-cache",
+            "--log",
+            "-n",
+            "-r",
+            "-s",
+            "-o",
+            "-q",
+            "--digest",
+            "--linger",
+            "-D",
+            "--help",
+            "--version",
+            "--print-digest",
+        ] {
+            assert!(HELP.contains(option), "{option}");
+        }
+    }
+}

@@ -1,0 +1,282 @@
+//! What a person sees: progress, warnings, the summary at the end.
+//!
+//! Knows terminals from files; decides nothing. All output of the process goes
+//! through here: whether somebody reads it, and whether there is room for it,
+//! must not decide about the work (`println!` would end the process).
+
+use crate::driver::Watch;
+use crate::os::{clock, signal};
+use peer::node::{Input, Node, Progress};
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::{self, IsTerminal, Write};
+use std::time::{Duration, Instant};
+
+/// Between two redraws on a terminal, and two plain lines elsewhere.
+const REDRAW: Duration = Duration::from_millis(200);
+const LINE: Duration = Duration::from_secs(5);
+const BAR_WIDTH: usize = 24;
+
+/// Text of others (file names, peers' words) as one harmless line: it moves no
+/// cursor, sets no colour and begins no line of its own.
+pub fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
+}
+
+/// Writes to standard output, for who wants to know whether it arrived.
+pub fn print(text: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    out.flush()
+}
+
+/// Writes to standard error, in one piece; nobody may be there to read it.
+fn print_error(text: &str) {
+    let _ = io::stderr().write_all(text.as_bytes());
+}
+
+/// A line on standard error.
+pub fn complain(text: &str) {
+    print_error(&format!("xget: {}\n", printable(text)));
+}
+
+/// A line of `-D`.
+pub fn debug(target: &str, text: &str) {
+    print_error(&format!("xget[{target}]: {}\n", printable(text)));
+}
+
+/// The line at the foot of a terminal that is drawn again and again; where there
+/// is no terminal, a plain line from time to time.
+struct StatusLine {
+    terminal: bool,
+    shown: Instant,
+    drawn: bool,
+}
+
+impl StatusLine {
+    fn new() -> StatusLine {
+        let terminal = io::stderr().is_terminal();
+        StatusLine { terminal, shown: Instant::now(), drawn: false }
+    }
+
+    fn is_due(&self) -> bool {
+        self.shown.elapsed() >= if self.terminal { REDRAW } else { LINE }
+    }
+
+    fn draw(&mut self, line: &str) {
+        self.shown = Instant::now();
+        if self.terminal {
+            print_error(&format!("\r{line}\x1b[K"));
+            self.drawn = true;
+        } else {
+            complain(line);
+        }
+    }
+
+    fn clear(&mut self) {
+        if std::mem::take(&mut self.drawn) {
+            print_error("\r\x1b[K");
+        }
+    }
+}
+
+/// A client's console.
+pub struct FetchConsole {
+    quiet: bool,
+    status: StatusLine,
+    began: Instant,
+    pub last: Progress,
+}
+
+impl FetchConsole {
+    pub fn new(quiet: bool) -> FetchConsole {
+        let last = Progress::default();
+        FetchConsole { quiet, status: StatusLine::new(), began: Instant::now(), last }
+    }
+}
+
+impl Drop for FetchConsole {
+    fn drop(&mut self) {
+        self.status.clear();
+    }
+}
+
+impl Watch for FetchConsole {
+    fn turn(&mut self, node: &Node, inputs: &mut VecDeque<Input<'static>>) {
+        if let Some(progress) = node.progress() {
+            self.last = progress;
+        }
+        if signal::take_end() {
+            inputs.push_back(Input::Interrupted);
+        }
+        if !self.quiet && self.status.is_due() {
+            let elapsed = self.began.elapsed();
+            self.status.draw(&progress_line(&self.last, elapsed, self.status.terminal));
+        }
+    }
+    fn say(&mut self, text: &str) {
+        if !self.quiet {
+            self.status.clear();
+            complain(text);
+        }
+    }
+    fn warn(&mut self, text: &str) {
+        self.say(text);
+    }
+}
+
+fn progress_line(progress: &Progress, elapsed: Duration, bar: bool) -> String {
+    let tally = &progress.tally;
+    if let Some((done, total)) = progress.hashing {
+        return format!("the master is hashing: {} of {}", bytes(done), bytes(total));
+    }
+    if tally.total_bytes == 0 || progress.phase != "fetching" {
+        return progress.phase.into();
+    }
+    let moved = tally.from_master_bytes + tally.from_peers_bytes;
+    let rate = per_second(moved, elapsed.as_millis() as u64);
+    let left_s = tally.total_bytes.saturating_sub(tally.have_bytes) / rate.max(1);
+    let percent = tally.have_bytes * 100 / tally.total_bytes;
+    let figures = format!(
+        "{percent:3} % of {}, {}/s, {} left",
+        bytes(tally.total_bytes),
+        bytes(rate),
+        seconds(left_s)
+    );
+    if !bar {
+        return figures;
+    }
+    let full = (percent as usize * BAR_WIDTH / 100).min(BAR_WIDTH);
+    format!("[{}{}] {figures}", "#".repeat(full), " ".repeat(BAR_WIDTH - full))
+}
+
+/// The line at the end of a fetch that went well.
+pub fn summary(progress: &Progress) -> String {
+    let tally = &progress.tally;
+    let (elapsed_s, hundredths) = (tally.elapsed_ms / 1000, tally.elapsed_ms % 1000 / 10);
+    let moved = tally.from_master_bytes + tally.from_peers_bytes;
+    let generation = progress.generation.map_or(String::new(), |d| format!(", blake3:{d}"));
+    format!(
+        "{} files, {} bytes in {elapsed_s}.{hundredths:02} s, {}/s: {} from the master, {} from peers, {} not moved{generation}",
+        progress.files,
+        tally.total_bytes,
+        bytes(per_second(moved, tally.elapsed_ms)),
+        bytes(tally.from_master_bytes),
+        bytes(tally.from_peers_bytes),
+        bytes(tally.total_bytes.saturating_sub(moved)),
+    )
+}
+
+fn per_second(bytes: u64, elapsed_ms: u64) -> u64 {
+    bytes.saturating_mul(1000) / elapsed_ms.max(1)
+}
+
+// In whole numbers: the formatting of floating point is 13 KB of program.
+fn bytes(count: u64) -> String {
+    let units = ["B", "kB", "MB", "GB", "TB", "PB"];
+    let (mut unit, mut unit_bytes) = (0, 1);
+    while count / unit_bytes >= 1000 && unit + 1 < units.len() {
+        unit_bytes *= 1000;
+        unit += 1;
+    }
+    if unit == 0 {
+        return format!("{count} B");
+    }
+    let tenths = count.saturating_add(unit_bytes / 20) / (unit_bytes / 10);
+    format!("{}.{} {}", tenths / 10, tenths % 10, units[unit])
+}
+
+fn seconds(s: u64) -> String {
+    match s.min(359_999) {
+        s @ 0..60 => format!("{s} s"),
+        s @ 60..3600 => format!("{}:{:02} min", s / 60, s % 60),
+        s => format!("{}:{:02} h", s / 3600, s % 3600 / 60),
+    }
+}
+
+/// A master's console: lines with the time, progress while it hashes.
+pub struct MasterConsole {
+    status: StatusLine,
+    ready: Option<Box<dyn FnOnce()>>,
+    /// Where the lines go besides the console, which a daemon has none of.
+    log: Option<File>,
+}
+
+impl MasterConsole {
+    /// `ready` is called when the first generation is served.
+    pub fn new(ready: Option<Box<dyn FnOnce()>>, log: Option<File>) -> MasterConsole {
+        MasterConsole { status: StatusLine::new(), ready, log }
+    }
+
+    /// The line with the time, for the console; the log has it already.
+    fn stamp(&mut self, text: &str) -> String {
+        let line = format!("{} {}\n", clock::time_of_day(), printable(text));
+        if let Some(log) = &mut self.log {
+            let _ = log.write_all(line.as_bytes());
+        }
+        line
+    }
+}
+
+impl Watch for MasterConsole {
+    fn turn(&mut self, node: &Node, inputs: &mut VecDeque<Input<'static>>) {
+        if signal::take_hangup() {
+            inputs.push_back(Input::LookAgain);
+        }
+        match node.hashing() {
+            Some((done, total)) if total > 0 && self.status.is_due() => {
+                self.status.draw(&format!("hashing: {} of {}", bytes(done), bytes(total)));
+            }
+            Some(_) => {}
+            None => {
+                if node.is_serving()
+                    && let Some(ready) = self.ready.take()
+                {
+                    ready();
+                }
+            }
+        }
+    }
+    fn say(&mut self, text: &str) {
+        self.status.clear();
+        let _ = print(&self.stamp(text));
+    }
+    fn warn(&mut self, text: &str) {
+        self.status.clear();
+        print_error(&self.stamp(&format!("warning: {text}")));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_for_people() {
+        assert_eq!(bytes(999), "999 B");
+        assert_eq!(bytes(1000), "1.0 kB");
+        assert_eq!(bytes(104_857_600), "104.9 MB");
+        assert_eq!(bytes(u64::MAX), "18446.7 PB");
+        assert_eq!(per_second(3_000_000, 1500), 2_000_000);
+        assert_eq!(per_second(1, 0), 1000);
+        assert_eq!(seconds(59), "59 s");
+        assert_eq!(seconds(61), "1:01 min");
+        assert_eq!(seconds(3661), "1:01 h");
+    }
+
+    #[test]
+    fn text_of_others_stays_in_its_line() {
+        let text = "a\nFAKE 10.0.0.1!5 done\x1b[31m\r\t\x7f\u{9b}1m \u{e9}\u{2603}";
+        assert_eq!(printable(text), "a?FAKE 10.0.0.1!5 done?[31m????1m \u{e9}\u{2603}");
+    }
+
+    #[test]
+    fn a_bar_is_never_longer_than_its_width() {
+        let mut progress = Progress { phase: "fetching", ..Progress::default() };
+        progress.tally.total_bytes = 10;
+        for have in [0, 5, 10, 11] {
+            progress.tally.have_bytes = have;
+            assert!(progress_line(&progress, Duration::from_secs(1), true).len() < 79);
+        }
+    }
+}

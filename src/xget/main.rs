@@ -1,0 +1,6 @@
+//! The program; all of it is in the library beside this file, so that tests
+//! can reach it.
+
+fn main() -> std::process::ExitCode {
+    xget::main()
+}

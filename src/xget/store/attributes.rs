@@ -1,0 +1,136 @@
+//! Owner, mode and time of what is put in place: which, and in what order.
+//!
+//! Small files are many: one is made with its final mode where that can be,
+//! and is not looked at when those before it in its directory tell what it is.
+
+use crate::os::file::{self, Status};
+use nix::errno::Errno;
+use peer::content::manifest::{Entry, Kind};
+use std::fs::File;
+use std::os::fd::BorrowedFd;
+
+const SETUID: u32 = 0o4000;
+const SETGID: u32 = 0o2000;
+
+/// What a file is made with until it is whole: only its owner may open it.
+pub const MODE_IN_PART: u32 = 0o600;
+
+/// The rules of one destination.
+pub struct Attributes {
+    pub keep_modes: bool,
+    pub keep_owners: bool,
+    pub umask: u32,
+    newest: Option<Newest>,
+}
+
+/// A file that was made: another one made with this mode in this directory
+/// has the same owner and mode, whatever the directory hands down.
+struct Newest {
+    dir: u32,
+    mode: u32,
+    status: Status,
+}
+
+impl Attributes {
+    pub fn new(keep_modes: bool, keep_owners: bool) -> Attributes {
+        Attributes { keep_modes, keep_owners, umask: file::umask(), newest: None }
+    }
+
+    /// The mode to make a small file with: its final one if it will belong to
+    /// whom it is to belong, so that nobody may read it who may not later.
+    pub fn mode_of_new(&self, entry: &Entry) -> u32 {
+        let now = match &self.newest {
+            Some(newest) if newest.dir == entry.parent => newest.status,
+            _ => return MODE_IN_PART,
+        };
+        let owner = self.owner(entry, &now);
+        let mode = self.mode(entry, &now, owner, true);
+        let plain = mode & !0o777 == 0 && mode & self.umask == 0;
+        if plain && owner == (now.uid, now.gid) { mode } else { MODE_IN_PART }
+    }
+
+    /// What a file is that was made with this mode and has its bytes.
+    pub fn status_of_new(
+        &mut self,
+        entry: &Entry,
+        mode: u32,
+        file: &File,
+    ) -> Result<Status, Errno> {
+        match &self.newest {
+            Some(newest) if (newest.dir, newest.mode) == (entry.parent, mode) => Ok(newest.status),
+            _ => {
+                let mut status = file::stat_file(file)?;
+                // The next one's time is another: one that no file has.
+                status.mtime_ns = u32::MAX;
+                self.newest = Some(Newest { dir: entry.parent, mode, status });
+                Ok(status)
+            }
+        }
+    }
+
+    /// The mode that an entry gets when it belongs to this user and group.
+    /// Setuid and setgid are a statement on the owner: they go where he does
+    /// not come along, as with cp(1). `made` tells what we have made from what
+    /// was there, which without `keep_modes` keeps its mode.
+    fn mode(&self, entry: &Entry, now: &Status, (uid, gid): (u32, u32), made: bool) -> u32 {
+        if !self.keep_modes {
+            return match (made, entry.kind) {
+                (false, _) => now.permissions(),
+                // A directory inherits setgid from the one above (inode(7)).
+                (true, Kind::Dir) => 0o777 & !self.umask | now.permissions() & SETGID,
+                (true, _) => 0o666 & !self.umask,
+            };
+        }
+        let mut mode = entry.mode & 0o7777;
+        if uid != entry.uid {
+            mode &= !SETUID;
+        }
+        if gid != entry.gid {
+            mode &= !SETGID;
+        }
+        mode
+    }
+
+    pub fn owner(&self, entry: &Entry, now: &Status) -> (u32, u32) {
+        match self.keep_owners {
+            true => (entry.uid, entry.gid),
+            false => (now.uid, now.gid),
+        }
+    }
+
+    /// Whether something that was there needs no change.
+    pub fn are_right(&self, entry: &Entry, now: &Status) -> bool {
+        let owner = self.owner(entry, now);
+        owner == (now.uid, now.gid)
+            && self.mode(entry, now, owner, false) == now.permissions()
+            && has_mtime(entry, now)
+    }
+
+    /// Gives a file or directory its attributes. Leaves alone what is right.
+    pub fn set(
+        &self,
+        fd: BorrowedFd,
+        entry: &Entry,
+        now: &Status,
+        made: bool,
+    ) -> Result<(), Errno> {
+        let owner = self.owner(entry, now);
+        let chown = owner != (now.uid, now.gid);
+        if chown {
+            file::set_owner(fd, owner.0, owner.1)?;
+        }
+        // After the owner, because chown(2) takes setuid and setgid away.
+        let mode = self.mode(entry, now, owner, made);
+        if chown || mode != now.permissions() {
+            file::set_mode(fd, mode)?;
+        }
+        if !has_mtime(entry, now) {
+            file::set_mtime(fd, entry.mtime_s, entry.mtime_ns)?;
+        }
+        Ok(())
+    }
+}
+
+pub fn has_mtime(entry: &Entry, now: &Status) -> bool {
+    (entry.mtime_s, entry.mtime_ns) == (now.mtime_s, now.mtime_ns)
+}

@@ -1,0 +1,143 @@
+//! Open directories of a tree, found from its root one name at a time.
+//!
+//! A directory is opened in its parent and never through a symlink, so what
+//! this gives is inside the root, whatever was moved or planted meanwhile. The
+//! number of open descriptors is bounded; a tree may be deeper than that.
+
+use crate::os::file;
+use nix::errno::Errno;
+use peer::content::manifest::Entry;
+use std::collections::VecDeque;
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+
+/// Most directories held open at a time, the root not counted.
+const OPEN_MAX: usize = 32;
+/// A path for one call is cut after the name that makes it longer: with that
+/// name it still fits into PATH_MAX.
+const PATH_LEN: usize = 3_500;
+
+/// A directory that could not be opened, and why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shut {
+    pub dir: u32,
+    pub cause: Errno,
+}
+
+pub struct Dirs {
+    root: Rc<OwnedFd>,
+    /// The most recently used ones first.
+    open: VecDeque<(u32, Rc<OwnedFd>)>,
+}
+
+impl Dirs {
+    pub fn new(root: Rc<OwnedFd>) -> Dirs {
+        Dirs { root, open: VecDeque::with_capacity(OPEN_MAX) }
+    }
+
+    /// The directory of this entry.
+    pub fn get(&mut self, entries: &[Entry], dir: u32) -> Result<Rc<OwnedFd>, Shut> {
+        if let Some(found) = self.find(dir) {
+            return Ok(found);
+        }
+        let mut below = vec![dir];
+        let mut at = entries[dir as usize].parent;
+        let mut fd = loop {
+            if let Some(found) = self.find(at) {
+                break found;
+            }
+            below.push(at);
+            at = entries[at as usize].parent;
+        };
+        if below.len() > 1
+            && let Some(found) = open_below(&fd, entries, &below)
+        {
+            self.keep(dir, &found);
+            return Ok(found);
+        }
+        for dir in below.into_iter().rev() {
+            let opened = file::open_dir_at(&fd, &entries[dir as usize].name);
+            fd = Rc::new(opened.map_err(|cause| Shut { dir, cause })?);
+            self.keep(dir, &fd);
+        }
+        Ok(fd)
+    }
+
+    fn keep(&mut self, dir: u32, fd: &Rc<OwnedFd>) {
+        self.open.truncate(OPEN_MAX - 1);
+        self.open.push_front((dir, fd.clone()));
+    }
+
+    fn find(&mut self, dir: u32) -> Option<Rc<OwnedFd>> {
+        if dir == 0 {
+            return Some(self.root.clone());
+        }
+        let place = self.open.iter().position(|(number, _)| *number == dir)?;
+        let used = self.open.remove(place)?;
+        let fd = used.1.clone();
+        self.open.push_front(used);
+        Some(fd)
+    }
+}
+
+/// Goes down all of `below`, the last one first, in as few calls as the paths
+/// allow: in a deep tree, one by one would cost its depth for each directory.
+/// `None` when one cannot be opened, or the kernel does not know the call:
+/// which and why shows when they are opened one by one.
+fn open_below(from: &Rc<OwnedFd>, entries: &[Entry], below: &[u32]) -> Option<Rc<OwnedFd>> {
+    let (mut fd, mut path) = (from.clone(), Vec::new());
+    for (left, &dir) in below.iter().enumerate().rev() {
+        path.extend_from_slice(&entries[dir as usize].name);
+        if left == 0 || path.len() > PATH_LEN {
+            fd = Rc::new(file::open_dir_below(&fd, &path).ok()?);
+            path.clear();
+        } else {
+            path.push(b'/');
+        }
+    }
+    Some(fd)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::os::scratch::Dir;
+    use peer::content::manifest::Kind;
+    use peer::testing::entry;
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    /// A chain of directories with long names, made as the entries say.
+    fn chain(dir: &Dir, depth: u32) -> Vec<Entry> {
+        let mut entries = vec![entry(0, "", Kind::Dir)];
+        let root = Rc::new(file::open_dir(dir.path()).unwrap());
+        let mut dirs = Dirs::new(root);
+        for number in 0..depth {
+            let name = format!("{number:0>200}");
+            let at = dirs.get(&entries, number).unwrap();
+            file::make_dir_at(&at, name.as_bytes(), 0o755).unwrap();
+            entries.push(entry(number, &name, Kind::Dir));
+        }
+        entries
+    }
+
+    #[test]
+    fn a_deep_directory_is_opened_in_a_few_calls_and_never_through_a_symlink() {
+        let dir = Dir::new();
+        let entries = chain(&dir, 60);
+        let fresh = || Dirs::new(Rc::new(file::open_dir(dir.path()).unwrap()));
+        let inode = |fd: &OwnedFd| file::stat_dir(fd).unwrap().ino;
+        let (mut dirs, mut step_by_step) = (fresh(), fresh());
+        let deepest = dirs.get(&entries, 60).unwrap();
+        assert_eq!(dirs.open.len(), 1, "nothing else is kept");
+        let wanted: Vec<u64> =
+            (1..=60).map(|at| inode(&step_by_step.get(&entries, at).unwrap())).collect();
+        assert_eq!(inode(&deepest), wanted[59]);
+        // Another may have the first name, and lead to the same by a symlink.
+        let first = dir.join(&format!("{:0>200}", 0));
+        fs::rename(&first, dir.join("moved")).unwrap();
+        symlink("moved", &first).unwrap();
+        let shut = fresh().get(&entries, 60).err();
+        assert!(matches!(shut, Some(Shut { dir: 1, cause: Errno::ELOOP | Errno::ENOTDIR })));
+    }
+}

@@ -1,0 +1,347 @@
+//! Makes a source of a path: lists its tree, then hashes its files, in slices.
+//!
+//! The same tree gives the same index, byte for byte: names are sorted, and
+//! nothing of when or where goes into it. A file that changes while it is
+//! hashed is hashed again; nothing that is wrong with one file ends the scan.
+
+use super::FILE_COST_BYTES;
+use super::cache::{Cache, Key, Known};
+use super::error::SourceError;
+use super::hash::{Hashing, Reader};
+use super::source::Source;
+use super::walk::{Place, Walk, fatal};
+use crate::os::file::{self, Status};
+use nix::errno::Errno;
+use peer::content::digest::Digest;
+use peer::content::manifest::{Entry, Index, Kind, PIECE_LEN};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// How often a file is hashed that changes while it is.
+const HASH_TRIES: u32 = 3;
+
+#[derive(Clone, Debug, Default)]
+pub struct ScanOptions {
+    pub one_file_system: bool,
+    /// Where digests are kept between runs.
+    pub cache: Option<PathBuf>,
+}
+
+/// How far a scan is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    Walking { entries: u64 },
+    Hashing { done_bytes: u64, total_bytes: u64 },
+    Done,
+}
+
+/// A scan on its way.
+pub struct Scan {
+    walk: Walk,
+    reader: Reader,
+    cache: Option<Cache>,
+    phase: Phase,
+    lists: Vec<Digest>,
+    /// Entries that turned out to be gone.
+    gone: Vec<bool>,
+    done_bytes: u64,
+    total_bytes: u64,
+}
+
+enum Phase {
+    Walk,
+    /// The next entry to hash.
+    Hash(u32),
+    File(Open),
+    Done,
+}
+
+/// The file that is being hashed.
+struct Open {
+    entry: u32,
+    hashing: Hashing,
+    before: Status,
+    try_number: u32,
+}
+
+impl Scan {
+    pub fn new(path: &Path, options: ScanOptions) -> Result<Scan, SourceError> {
+        let place = Rc::new(Place::open(path, options.one_file_system)?);
+        let mut scan = Scan {
+            walk: Walk::new(place)?,
+            reader: Reader::new(),
+            cache: None,
+            phase: Phase::Walk,
+            lists: Vec::new(),
+            gone: Vec::new(),
+            done_bytes: 0,
+            total_bytes: 0,
+        };
+        if let Some(path) = options.cache {
+            let (cache, trouble) = Cache::load(&path, PIECE_LEN);
+            scan.cache = Some(cache);
+            if let Some(reason) = trouble {
+                scan.note_cache(&path, &reason);
+            }
+        }
+        Ok(scan)
+    }
+
+    /// Works until about `budget_bytes` are hashed; to be called until `Done`.
+    pub fn step(&mut self, budget_bytes: u64) -> Result<Step, SourceError> {
+        let mut left = budget_bytes.max(1);
+        while left > 0 {
+            let cost = match &mut self.phase {
+                Phase::Done => return Ok(Step::Done),
+                Phase::Walk => {
+                    if !self.walk.step()? {
+                        self.end_walk();
+                    }
+                    return Ok(Step::Walking { entries: self.walk.entries.len() as u64 });
+                }
+                Phase::Hash(entry) if *entry as usize == self.walk.entries.len() => {
+                    self.end_hash();
+                    return Ok(Step::Done);
+                }
+                Phase::Hash(entry) => {
+                    let entry = *entry;
+                    self.begin_file(entry)?
+                }
+                Phase::File(_) => self.hash_some()?,
+            };
+            left = left.saturating_sub(cost);
+        }
+        Ok(Step::Hashing { done_bytes: self.done_bytes, total_bytes: self.total_bytes })
+    }
+
+    /// The source; does first what is left to do, however long it takes.
+    pub fn finish(mut self) -> Result<Source, SourceError> {
+        while self.step(u64::MAX)? != Step::Done {}
+        let index = Index {
+            piece_len: PIECE_LEN,
+            root_described: self.walk.place.single.is_none(),
+            entries: self.walk.entries,
+            lists: self.lists,
+        };
+        let notes = (self.walk.notes, self.walk.notes_left_out);
+        Ok(Source::new(self.walk.place, self.walk.dirs, index, self.walk.seen, notes))
+    }
+
+    fn note_cache(&mut self, path: &Path, reason: &str) {
+        let path = path.as_os_str().as_encoded_bytes().to_vec();
+        self.walk.note(path, format!("digest cache not used: {reason}"));
+    }
+
+    fn end_walk(&mut self) {
+        self.gone = vec![false; self.walk.entries.len()];
+        for dir in std::mem::take(&mut self.walk.gone) {
+            self.gone[dir as usize] = true;
+        }
+        self.total_bytes = self.walk.entries.iter().map(|e| e.size).sum();
+        self.refuse_cache_in_tree();
+        self.phase = Phase::Hash(0);
+    }
+
+    /// A cache inside the tree would change the tree by being written.
+    fn refuse_cache_in_tree(&mut self) {
+        let Some(path) = self.cache.as_ref().map(|cache| cache.path().to_path_buf()) else {
+            return;
+        };
+        let parent = match path.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent,
+            _ => Path::new("."),
+        };
+        let Ok(status) = file::stat_path(parent) else { return };
+        let inside = self.walk.entries.iter().zip(&self.walk.seen).any(|(entry, seen)| {
+            entry.kind == Kind::Dir && (seen.dev, seen.ino) == (status.dev, status.ino)
+        });
+        if inside {
+            self.cache = None;
+            self.note_cache(&path, "it is inside the served tree");
+        }
+    }
+
+    /// Begins with the next entry, or passes over it.
+    fn begin_file(&mut self, number: u32) -> Result<u64, SourceError> {
+        self.phase = Phase::Hash(number + 1);
+        if self.walk.entries[number as usize].kind != Kind::File {
+            return Ok(FILE_COST_BYTES / 64);
+        }
+        if self.use_cache(number) {
+            return Ok(FILE_COST_BYTES / 4);
+        }
+        self.open_file(number, 1)?;
+        Ok(FILE_COST_BYTES)
+    }
+
+    fn use_cache(&mut self, number: u32) -> bool {
+        let entry = &mut self.walk.entries[number as usize];
+        let seen = &self.walk.seen[number as usize];
+        let key = Key::new(seen, entry.size, entry.mtime_s, entry.mtime_ns);
+        let Some(known) = self.cache.as_mut().and_then(|cache| cache.get(&key)) else {
+            return false;
+        };
+        entry.digest = known.digest;
+        entry.sparse = known.sparse;
+        self.lists.extend_from_slice(&known.list);
+        self.done_bytes += entry.size;
+        true
+    }
+
+    fn open_file(&mut self, number: u32, try_number: u32) -> Result<(), SourceError> {
+        let walk = &mut self.walk;
+        let parent = walk.entries[number as usize].parent;
+        let opened = match walk.dirs.get(&walk.entries, parent) {
+            Ok(dir) => file::open_file_at(&dir, walk.place.name(&walk.entries[number as usize])),
+            Err(shut) => Err(shut.cause),
+        };
+        let looked = opened.and_then(|file| Ok((file::stat_file(&file)?, file)));
+        match looked {
+            Ok((before, _)) if !before.is_file() => self.give_up(number, "it is no file any more"),
+            Ok((before, file)) => {
+                self.total_bytes -= self.walk.entries[number as usize].size;
+                self.total_bytes += before.size;
+                self.walk.refresh(number, &before);
+                let sparse =
+                    before.allocated_bytes < before.size && file::has_hole(&file, before.size);
+                self.walk.entries[number as usize].sparse = sparse;
+                let hashing = Hashing::new(file, before.size, PIECE_LEN, sparse);
+                self.phase = Phase::File(Open { entry: number, hashing, before, try_number });
+            }
+            Err(Errno::ENOENT) => self.vanish(number),
+            Err(Errno::ELOOP) => self.give_up(number, "it is a symlink by now"),
+            Err(cause) if fatal(cause) => return Err(self.walk.failed(number, cause)),
+            Err(cause) => self.give_up(number, &io::Error::from(cause).to_string()),
+        }
+        Ok(())
+    }
+
+    fn hash_some(&mut self) -> Result<u64, SourceError> {
+        let Phase::File(open) = &mut self.phase else { return Ok(0) };
+        if open.hashing.is_whole() {
+            self.end_file()?;
+            return Ok(0);
+        }
+        match open.hashing.step(&mut self.reader) {
+            Ok(bytes) => {
+                self.done_bytes += bytes;
+                Ok(bytes)
+            }
+            // Shorter than it was: the look at its end says so, too.
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                self.again()?;
+                Ok(FILE_COST_BYTES)
+            }
+            Err(error) => {
+                let number = open.entry;
+                self.done_bytes -= open.hashing.offset();
+                self.give_up(number, &error.to_string());
+                Ok(FILE_COST_BYTES)
+            }
+        }
+    }
+
+    fn end_file(&mut self) -> Result<(), SourceError> {
+        let Phase::File(open) = &self.phase else { return Ok(()) };
+        let after = file::stat_file(&open.hashing.file);
+        if !after.is_ok_and(|after| same_contents(&open.before, &after)) {
+            return self.again();
+        }
+        let next = Phase::Hash(open.entry + 1);
+        let Phase::File(open) = std::mem::replace(&mut self.phase, next) else { return Ok(()) };
+        let hashed = open.hashing.finish();
+        let entry = &mut self.walk.entries[open.entry as usize];
+        entry.digest = hashed.digest;
+        self.lists.extend_from_slice(&hashed.list);
+        if let Some(cache) = &mut self.cache {
+            let (digest, sparse, list) = (hashed.digest, entry.sparse, hashed.list.into());
+            let known = Known { digest, sparse, list, used: true };
+            cache.put(Key::of(&open.before), known, now_s());
+        }
+        Ok(())
+    }
+
+    /// The file changed while it was hashed.
+    fn again(&mut self) -> Result<(), SourceError> {
+        let Phase::File(open) = &self.phase else { return Ok(()) };
+        let (number, try_number) = (open.entry, open.try_number);
+        self.done_bytes -= open.hashing.offset();
+        self.phase = Phase::Hash(number + 1);
+        if try_number < HASH_TRIES {
+            return self.open_file(number, try_number + 1);
+        }
+        self.give_up(number, "it keeps changing");
+        Ok(())
+    }
+
+    /// Its other names are of the same file, and as unreadable.
+    fn give_up(&mut self, number: u32, reason: &str) {
+        self.phase = Phase::Hash(number + 1);
+        self.total_bytes -= self.walk.entries[number as usize].size;
+        self.walk.unreadable(number, reason);
+        for other in self.walk.take_other_names(number) {
+            self.walk.unreadable(other, reason);
+        }
+    }
+
+    /// A name that is gone leaves the index; the file may have others.
+    fn vanish(&mut self, number: u32) {
+        self.phase = Phase::Hash(number + 1);
+        self.gone[number as usize] = true;
+        let size = self.walk.entries[number as usize].size;
+        match self.walk.take_other_names(number).split_first() {
+            Some((&first, others)) => self.walk.set_first_name(first, size, others),
+            None => self.total_bytes -= size,
+        }
+    }
+
+    fn end_hash(&mut self) {
+        self.phase = Phase::Done;
+        self.remove_gone();
+        let saved = self.cache.as_mut().map(|cache| (cache.save(), cache.path().to_path_buf()));
+        if let Some((Err(error), path)) = saved {
+            let path = path.as_os_str().as_encoded_bytes().to_vec();
+            self.walk.note(path, format!("digest cache not written: {error}"));
+        }
+    }
+
+    /// Closes the gaps of entries that are gone; what is below one is gone too.
+    fn remove_gone(&mut self) {
+        if !self.gone.contains(&true) {
+            return;
+        }
+        let entries = std::mem::take(&mut self.walk.entries);
+        let seen = std::mem::take(&mut self.walk.seen);
+        let mut numbers = vec![0u32; entries.len()];
+        for (old, (entry, seen)) in entries.into_iter().zip(seen).enumerate() {
+            if self.gone[old] || self.gone[entry.parent as usize] {
+                self.gone[old] = true;
+                continue;
+            }
+            numbers[old] = self.walk.entries.len() as u32;
+            let parent = numbers[entry.parent as usize];
+            let kind = match entry.kind {
+                Kind::Hardlink(file) => Kind::Hardlink(numbers[file as usize]),
+                kind => kind,
+            };
+            self.walk.entries.push(Entry { parent, kind, ..entry });
+            self.walk.seen.push(seen);
+        }
+        // Descriptors are kept by number, and the numbers are others now.
+        self.walk.dirs = super::dirs::Dirs::new(self.walk.place.root.clone());
+    }
+}
+
+/// Nothing says that a file has changed between two looks at it.
+pub fn same_contents(before: &Status, now: &Status) -> bool {
+    (before.dev, before.ino, before.size) == (now.dev, now.ino, now.size)
+        && (before.mtime_s, before.mtime_ns) == (now.mtime_s, now.mtime_ns)
+        && (before.ctime_s, before.ctime_ns) == (now.ctime_s, now.ctime_ns)
+}
+
+/// Only to tell old files from new ones, which are as the same clock says.
+fn now_s() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64)
+}

@@ -1,0 +1,465 @@
+//! Lists a tree, directory by directory, in the order of the index.
+//!
+//! Gives entries without digests, and what the file system said of each. What
+//! cannot be read, or cannot be in an index, is noted and never fatal. Reads
+//! no file.
+
+use super::dirs::{Dirs, Shut};
+use super::error::{Note, SourceError};
+use super::name;
+use crate::os::file::{self, Listing, Status};
+use nix::errno::Errno;
+use peer::content::manifest::{DEPTH_MAX, ENTRIES_MAX, Entry, Kind, name_is_sound};
+use std::collections::HashMap;
+use std::ffi::OsStr;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+/// Most notes that are kept; the rest is counted.
+pub const NOTES_MAX: usize = 1000;
+/// Names listed or looked at in one slice of work.
+const SLICE_NAMES: u32 = 2000;
+
+/// What identified an entry when it was looked at, besides what the index has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Seen {
+    pub dev: u64,
+    pub ino: u64,
+    pub ctime_s: i64,
+    pub ctime_ns: u32,
+    /// The entry's type bits; 0 of what could not be looked at.
+    pub type_bits: u32,
+}
+
+impl Seen {
+    pub fn of(status: &Status) -> Seen {
+        Seen {
+            dev: status.dev,
+            ino: status.ino,
+            ctime_s: status.ctime_s,
+            ctime_ns: status.ctime_ns,
+            type_bits: status.mode & !0o7777,
+        }
+    }
+}
+
+/// The place that is served.
+pub struct Place {
+    /// Absolute, as given: what it leads to may change.
+    pub path: PathBuf,
+    pub root: Rc<OwnedFd>,
+    pub root_dev: u64,
+    /// The name on disk when a single file is served.
+    pub single: Option<Box<[u8]>>,
+    pub one_file_system: bool,
+}
+
+impl Place {
+    /// `path` may lead through symlinks, and be one.
+    pub fn open(path: &Path, one_file_system: bool) -> Result<Place, SourceError> {
+        let failed = |cause| SourceError::Io { path: path.into(), cause };
+        let io_failed = |error: io::Error| failed(file::errno(&error));
+        let absolute = std::path::absolute(path).map_err(io_failed)?;
+        let real = path.canonicalize().map_err(io_failed)?;
+        let status = file::stat_path(&real).map_err(failed)?;
+        let mut place_dir = real.as_path();
+        let mut single = None;
+        if status.is_file() {
+            let name = real.file_name().expect("a canonical path of a file ends in a name");
+            single = Some(name.as_bytes().into());
+            place_dir = real.parent().expect("the root directory is no file");
+        } else if !status.is_dir() {
+            return Err(SourceError::NotServable(path.into()));
+        }
+        let root = file::open_dir(place_dir).map_err(failed)?;
+        let root_dev = file::stat_dir(&root).map_err(failed)?.dev;
+        Ok(Place { path: absolute, root: Rc::new(root), root_dev, single, one_file_system })
+    }
+
+    /// The name under which an entry stands on disk.
+    pub fn name<'a>(&'a self, entry: &'a Entry) -> &'a [u8] {
+        self.single.as_deref().unwrap_or(&entry.name)
+    }
+}
+
+/// Why a name on disk gets no entry, whatever it stands for.
+pub fn left_out_by_name(name: &[u8]) -> Option<&'static str> {
+    if !name_is_sound(name) {
+        return Some("the name is too long to be served");
+    }
+    name::is_temporary(name).then_some("left out: the temporary file of an unfinished xget")
+}
+
+/// Why a name on disk gets no entry.
+pub fn left_out(name: &[u8], status: &Status, place: &Place) -> Option<&'static str> {
+    if let Some(reason) = left_out_by_name(name) {
+        return Some(reason);
+    }
+    // A directory stays, as an empty one: something may be mounted there again.
+    let foreign = place.one_file_system && status.dev != place.root_dev && !status.is_dir();
+    foreign.then_some("left out: on another file system (-x)")
+}
+
+/// The entries found so far.
+pub struct Walk {
+    pub place: Rc<Place>,
+    pub dirs: Dirs,
+    pub entries: Vec<Entry>,
+    pub seen: Vec<Seen>,
+    pub notes: Vec<Note>,
+    pub notes_left_out: u64,
+    /// Directories that were gone when their turn came.
+    pub gone: Vec<u32>,
+    /// The first name of each file of several names.
+    firsts: HashMap<(u64, u64), u32>,
+    /// By that first name, the others.
+    others: HashMap<u32, Vec<u32>>,
+    state: State,
+}
+
+enum State {
+    /// The next entry that may be a directory to list.
+    Next(u32),
+    Listing(u32, Listing, Vec<Box<[u8]>>),
+    /// Names in descending order, taken from the end.
+    Looking(u32, Rc<OwnedFd>, Vec<Box<[u8]>>),
+}
+
+impl Walk {
+    pub fn new(place: Rc<Place>) -> Result<Walk, SourceError> {
+        let mut walk = Walk {
+            dirs: Dirs::new(place.root.clone()),
+            entries: vec![Entry::bare_root()],
+            seen: vec![Seen::default()],
+            notes: Vec::new(),
+            notes_left_out: 0,
+            gone: Vec::new(),
+            firsts: HashMap::new(),
+            others: HashMap::new(),
+            state: State::Next(0),
+            place: place.clone(),
+        };
+        if let Some(real) = &place.single {
+            let failed = |cause| SourceError::Io { path: place.path.clone(), cause };
+            let status = file::stat_at(&place.root, real).map_err(failed)?;
+            if !status.is_file() {
+                return Err(SourceError::NotServable(place.path.clone()));
+            }
+            let given = place.path.file_name().map_or(&**real, OsStr::as_bytes);
+            walk.add(0, given.into(), &status, &place.root.clone())?;
+            // The one directory is the file's, and not served.
+            walk.state = State::Next(walk.entries.len() as u32);
+        } else {
+            walk.check_root()?;
+        }
+        Ok(walk)
+    }
+
+    /// What refuses the whole tree is said before anything is hashed.
+    fn check_root(&self) -> Result<(), SourceError> {
+        match file::stat_at(&self.place.root, name::RESERVED) {
+            Ok(_) => return Err(SourceError::Reserved(self.place.path.clone())),
+            Err(Errno::ENOENT) => {}
+            Err(cause) => return Err(self.failed(0, cause)),
+        }
+        file::list(&self.place.root).map(drop).map_err(|cause| self.failed(0, cause))
+    }
+
+    pub fn note(&mut self, path: Vec<u8>, reason: String) {
+        if self.notes.len() < NOTES_MAX {
+            self.notes.push(Note { path, reason });
+        } else {
+            self.notes_left_out += 1;
+        }
+    }
+
+    /// Looks at some more names. False when there are none left.
+    pub fn step(&mut self) -> Result<bool, SourceError> {
+        let mut left = SLICE_NAMES;
+        while left > 0 {
+            self.state = match std::mem::replace(&mut self.state, State::Next(0)) {
+                State::Next(dir) if dir as usize == self.entries.len() => {
+                    self.state = State::Next(dir);
+                    return Ok(false);
+                }
+                State::Next(entry) if self.entries[entry as usize].kind != Kind::Dir => {
+                    left -= 1;
+                    State::Next(entry + 1)
+                }
+                State::Next(dir) => {
+                    left -= 1;
+                    self.begin_listing(dir)?
+                }
+                State::Listing(dir, listing, names) => self.list(dir, listing, names, &mut left)?,
+                State::Looking(dir, fd, names) => self.look(dir, fd, names, &mut left)?,
+            };
+        }
+        Ok(true)
+    }
+
+    fn begin_listing(&mut self, dir: u32) -> Result<State, SourceError> {
+        let next = State::Next(dir + 1);
+        let fd = match self.dirs.get(&self.entries, dir) {
+            Ok(fd) => fd,
+            Err(Shut { cause: Errno::ENOENT, .. }) => {
+                self.gone.push(dir);
+                return Ok(next);
+            }
+            Err(shut) => return self.unlistable(dir, shut.cause),
+        };
+        // What it is when it is listed: a change after this shows in its mtime.
+        match file::stat_dir(&fd) {
+            Ok(status) => self.refresh(dir, &status),
+            Err(cause) => return self.unlistable(dir, cause),
+        }
+        if self.place.one_file_system && self.seen[dir as usize].dev != self.place.root_dev {
+            self.note_entry(dir, "left empty: on another file system (-x)");
+            return Ok(next);
+        }
+        if depth(&self.entries, dir) >= DEPTH_MAX {
+            self.unreadable(dir, "directories are too deep here");
+            return Ok(next);
+        }
+        match file::list(&fd) {
+            Ok(listing) => Ok(State::Listing(dir, listing, Vec::new())),
+            Err(cause) => self.unlistable(dir, cause),
+        }
+    }
+
+    fn list(
+        &mut self,
+        dir: u32,
+        mut listing: Listing,
+        mut names: Vec<Box<[u8]>>,
+        left: &mut u32,
+    ) -> Result<State, SourceError> {
+        while *left > 0 {
+            *left -= 1;
+            match listing.next() {
+                Some(Ok(name)) => names.push(name),
+                Some(Err(cause)) => return self.unlistable(dir, cause),
+                None => {
+                    names.sort_unstable_by(|a, b| b.cmp(a));
+                    // A directory that changes while it is listed may repeat names.
+                    names.dedup();
+                    return match self.dirs.get(&self.entries, dir) {
+                        Ok(fd) => Ok(State::Looking(dir, fd, names)),
+                        Err(shut) => self.unlistable(dir, shut.cause),
+                    };
+                }
+            }
+        }
+        Ok(State::Listing(dir, listing, names))
+    }
+
+    fn look(
+        &mut self,
+        dir: u32,
+        fd: Rc<OwnedFd>,
+        mut names: Vec<Box<[u8]>>,
+        left: &mut u32,
+    ) -> Result<State, SourceError> {
+        while *left > 0 {
+            *left -= 1;
+            let Some(name) = names.pop() else {
+                return Ok(State::Next(dir + 1));
+            };
+            match file::stat_at(&fd, &name) {
+                Ok(status) => self.add(dir, name, &status, &fd)?,
+                // Gone since it was listed.
+                Err(Errno::ENOENT) => {}
+                Err(cause) => self.add_unseen(dir, name, cause)?,
+            }
+        }
+        Ok(State::Looking(dir, fd, names))
+    }
+
+    /// A name that is listed and cannot be looked at has an entry, so that who
+    /// fetches hears that something is missing.
+    fn add_unseen(&mut self, dir: u32, name: Box<[u8]>, cause: Errno) -> Result<(), SourceError> {
+        if let Some(reason) = left_out_by_name(&name) {
+            let path = self.path_in(dir, &name);
+            self.note(path, reason.into());
+            return Ok(());
+        }
+        if fatal(cause) {
+            return Err(self.failed(dir, cause));
+        }
+        let number = self.push(Entry { parent: dir, name, mode: 0, ..Entry::bare_root() })?;
+        self.unreadable(number, &io::Error::from(cause).to_string());
+        Ok(())
+    }
+
+    /// A new entry of which nothing is seen yet.
+    fn push(&mut self, entry: Entry) -> Result<u32, SourceError> {
+        if self.entries.len() == ENTRIES_MAX {
+            return Err(SourceError::TooMany(self.place.path.clone()));
+        }
+        self.entries.push(entry);
+        self.seen.push(Seen::default());
+        Ok(self.entries.len() as u32 - 1)
+    }
+
+    fn add(
+        &mut self,
+        dir: u32,
+        name: Box<[u8]>,
+        status: &Status,
+        fd: &OwnedFd,
+    ) -> Result<(), SourceError> {
+        if dir == 0 && *name == *name::RESERVED {
+            return Err(SourceError::Reserved(self.place.path.clone()));
+        }
+        if let Some(reason) = left_out(&name, status, &self.place) {
+            let path = self.path_in(dir, &name);
+            self.note(path, reason.into());
+            return Ok(());
+        }
+        let number = self.push(Entry { parent: dir, name, ..Entry::bare_root() })?;
+        self.seen[number as usize] = Seen::of(status);
+        self.set_attributes(number, status);
+        if status.is_dir() {
+            return Ok(());
+        }
+        self.entries[number as usize].kind = Kind::File;
+        if status.is_symlink() {
+            return self.add_symlink(number, fd);
+        }
+        if !status.is_file() {
+            self.set_aside(number, Kind::Special);
+            self.note_entry(number, &format!("left out: {}", status.type_name()));
+            return Ok(());
+        }
+        self.entries[number as usize].size = status.size;
+        if status.nlink > 1 {
+            let first = *self.firsts.entry((status.dev, status.ino)).or_insert(number);
+            if first != number {
+                self.others.entry(first).or_default().push(number);
+                self.entries[number as usize].kind = Kind::Hardlink(first);
+                self.entries[number as usize].size = 0;
+            }
+        }
+        Ok(())
+    }
+
+    fn add_symlink(&mut self, number: u32, fd: &OwnedFd) -> Result<(), SourceError> {
+        match file::read_symlink_at(fd, &self.entries[number as usize].name) {
+            Ok(target) if !target.is_empty() => {
+                self.entries[number as usize].kind = Kind::Symlink;
+                self.entries[number as usize].link = target.into();
+            }
+            // Something else has the name by now, or nothing: as if not listed.
+            Ok(_) | Err(Errno::ENOENT | Errno::EINVAL) => {
+                self.entries.pop();
+                self.seen.pop();
+            }
+            Err(cause) => self.unreadable(number, &io::Error::from(cause).to_string()),
+        }
+        Ok(())
+    }
+
+    /// Takes over what the file system says of an entry now.
+    pub fn refresh(&mut self, number: u32, status: &Status) {
+        self.seen[number as usize] = Seen::of(status);
+        self.set_attributes(number, status);
+        let entry = &mut self.entries[number as usize];
+        if entry.kind == Kind::File {
+            entry.size = status.size;
+        }
+    }
+
+    fn set_attributes(&mut self, number: u32, status: &Status) {
+        let entry = &mut self.entries[number as usize];
+        entry.mode = status.permissions();
+        (entry.uid, entry.gid) = (status.uid, status.gid);
+        (entry.mtime_s, entry.mtime_ns) = (status.mtime_s, status.mtime_ns);
+    }
+
+    /// A directory that cannot be listed. Without its root a tree is nothing.
+    fn unlistable(&mut self, dir: u32, cause: Errno) -> Result<State, SourceError> {
+        if dir == 0 || fatal(cause) {
+            return Err(self.failed(dir, cause));
+        }
+        self.unreadable(dir, &io::Error::from(cause).to_string());
+        Ok(State::Next(dir + 1))
+    }
+
+    /// The other names of the file whose first name this is, which it is not
+    /// any more.
+    pub fn take_other_names(&mut self, first: u32) -> Vec<u32> {
+        self.others.remove(&first).unwrap_or_default()
+    }
+
+    /// Makes one name the first of a file, and the others its.
+    pub fn set_first_name(&mut self, first: u32, size: u64, others: &[u32]) {
+        self.entries[first as usize].kind = Kind::File;
+        self.entries[first as usize].size = size;
+        for &other in others {
+            self.entries[other as usize].kind = Kind::Hardlink(first);
+        }
+        if !others.is_empty() {
+            self.others.insert(first, others.into());
+        }
+    }
+
+    /// Marks an entry whose contents nobody gets, and says why.
+    pub fn unreadable(&mut self, number: u32, reason: &str) {
+        self.set_aside(number, Kind::Unreadable);
+        self.note_entry(number, &format!("cannot be read: {reason}"));
+    }
+
+    fn set_aside(&mut self, number: u32, kind: Kind) {
+        let entry = &mut self.entries[number as usize];
+        entry.kind = kind;
+        entry.mode |= self.seen[number as usize].type_bits;
+        (entry.size, entry.sparse) = (0, false);
+    }
+
+    pub fn note_entry(&mut self, number: u32, reason: &str) {
+        let path = path(&self.entries, number);
+        self.note(path, reason.into());
+    }
+
+    fn path_in(&self, dir: u32, name: &[u8]) -> Vec<u8> {
+        let mut path = path(&self.entries, dir);
+        if !path.is_empty() {
+            path.push(b'/');
+        }
+        path.extend_from_slice(name);
+        path
+    }
+
+    pub fn failed(&self, number: u32, cause: Errno) -> SourceError {
+        let below = path(&self.entries, number);
+        SourceError::Io { path: name::full_path(&self.place.path, &below), cause }
+    }
+}
+
+/// Errors that are no property of one file.
+pub fn fatal(cause: Errno) -> bool {
+    matches!(cause, Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM)
+}
+
+fn depth(entries: &[Entry], entry: u32) -> u32 {
+    let (mut at, mut depth) = (entry, 0);
+    while at != 0 {
+        at = entries[at as usize].parent;
+        depth += 1;
+    }
+    depth
+}
+
+/// As `Index::path`, for entries that are no index yet.
+fn path(entries: &[Entry], entry: u32) -> Vec<u8> {
+    let mut names: Vec<&[u8]> = Vec::new();
+    let mut at = entry;
+    while at != 0 {
+        names.push(&entries[at as usize].name);
+        at = entries[at as usize].parent;
+    }
+    names.reverse();
+    names.join(&b'/')
+}
