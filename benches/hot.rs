@@ -8,9 +8,9 @@
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use ninep::{Dialect, decode, encode};
 use peer::content::digest::{self, Digest};
-use peer::content::manifest::{Entry, Index, Kind, PIECE_LEN};
-use peer::content::pieces::{IndexPieces, PieceMap};
-use peer::fetch::transfer::{Key, Transfer};
+use peer::content::manifest::{Entry, EntryKind, Manifest, PIECE_LEN};
+use peer::content::pieces::{ManifestPieces, PieceMap};
+use peer::fetch::scheduler::{ParentKey, Scheduler};
 use peer::overlay::{Complaint, Forest, Limits, NodeId, Parent};
 use std::hint::black_box;
 
@@ -31,26 +31,26 @@ fn frames(c: &mut Criterion) {
 }
 
 /// One file of eight pieces.
-fn index_of(bytes: &[u8]) -> Index {
+fn index_of(bytes: &[u8]) -> Manifest {
     let step = PIECE_LEN as usize;
     let piece = |(i, part)| digest::of_piece((i * step) as u64, part);
     let lists: Vec<Digest> = bytes.chunks(step).enumerate().map(piece).collect();
     let digest = digest::of_list(&lists, bytes.len() as u64, PIECE_LEN).unwrap();
     let (name, size) = (b"file"[..].into(), bytes.len() as u64);
-    let file = Entry { name, kind: Kind::File, size, digest, ..Entry::bare_root() };
+    let file = Entry { name, kind: EntryKind::File, size, digest, ..Entry::bare_root() };
     let entries = vec![Entry::bare_root(), file];
-    Index { piece_len: PIECE_LEN, root_described: true, entries, lists }
+    Manifest { piece_len: PIECE_LEN, root_described: true, entries, lists }
 }
 
 fn pieces(c: &mut Criterion) {
     let bytes = vec![0x5a; 8 * PIECE_LEN as usize];
-    let index = index_of(&bytes);
-    let map = PieceMap::new(IndexPieces::of(&index.encode(), PIECE_LEN), &index);
+    let manifest = index_of(&bytes);
+    let map = PieceMap::new(ManifestPieces::of(&manifest.encode(), PIECE_LEN), &manifest);
     let (first, piece) = (map.head().count(), &bytes[..PIECE_LEN as usize]);
     let mut group = c.benchmark_group("pieces");
     group.throughput(Throughput::Bytes(u64::from(PIECE_LEN)));
     group.bench_function("verify one", |b| {
-        b.iter(|| map.verify(&index, first, black_box(piece)).unwrap())
+        b.iter(|| map.verify(&manifest, first, black_box(piece)).unwrap())
     });
     group.finish();
 }
@@ -58,10 +58,10 @@ fn pieces(c: &mut Criterion) {
 fn transfer(c: &mut Criterion) {
     // Four parents, a stripe each; a piece arrives and the next one is asked.
     let fresh = || {
-        let mut transfer = Transfer::new(STRIPES);
+        let mut transfer = Scheduler::new(STRIPES);
         transfer.extend(8_000);
         for stripe in 0..STRIPES {
-            let key = Key(u32::from(stripe));
+            let key = ParentKey(u32::from(stripe));
             transfer.add_parent(key, false);
             transfer.set_feeder(stripe, Some(key));
             while transfer.next_ask(key, 0).is_some() {}
@@ -73,7 +73,7 @@ fn transfer(c: &mut Criterion) {
             || (fresh(), 0),
             |(mut transfer, mut piece)| {
                 for _ in 0..1_000 {
-                    let key = Key(piece % u32::from(STRIPES));
+                    let key = ParentKey(piece % u32::from(STRIPES));
                     transfer.arrived(key, piece, 1);
                     black_box(transfer.hold(piece));
                     black_box(transfer.next_ask(key, 1));

@@ -92,7 +92,7 @@ fn a_piece_that_is_relayed_needs_no_memory_of_its_own() {
     // The first quarter makes what lasts: buffers, queues, open files.
     let (mut at_quarter, mut asked) = (None, None);
     loop {
-        let have_bytes = relay.progress().tally.have_bytes;
+        let have_bytes = relay.progress().stats.have_bytes;
         if at_quarter.is_none() && have_bytes >= total_bytes / 4 {
             at_quarter = Some((ASKED.get(), have_bytes));
         }

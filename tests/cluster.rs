@@ -60,7 +60,7 @@ fn fifteen_clients_get_everything_and_the_master_sends_about_two_copies() {
     let ended: Vec<Ended> = clients.into_iter().map(Proc::wait).collect();
     let sent = lab.sent_bytes(0) - before;
     ended.into_iter().for_each(|e| drop(e.expect(0)));
-    // Frames, headers and the index come on top.
+    // Frames, headers and the manifest come on top.
     let said = format!("{}{}", master.proc.out(), master.proc.err());
     assert!(sent < total * 23 / 10, "{sent} bytes left the master, the tree has {total}: {said}");
     for node in 1..16 {

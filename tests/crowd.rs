@@ -14,7 +14,7 @@ use ninep::client::{Client, Event, Fid, Frame, OpenMode, Token};
 use ninep::decode;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use peer::control::{Ask, Source, Tally, Tell, VERSION};
+use peer::control::{ClientMessage, MasterMessage, ParentAddr, TransferStats, VERSION};
 use peer::node::MSIZE;
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
@@ -45,7 +45,7 @@ struct Member {
     input: Vec<u8>,
     lines: Vec<u8>,
     has_generation: bool,
-    parents: [Option<Source>; STRIPES],
+    parents: [Option<ParentAddr>; STRIPES],
     /// Lines that the master has not taken yet.
     unacknowledged: u32,
     /// How often it was told a parent.
@@ -59,7 +59,7 @@ impl Member {
         let route = client.open(&[b".xget", b"route"], OpenMode::ReadWrite, ROUTE);
         let sources = vec![source.as_bytes().to_vec()];
         // Nobody connects to it: any port that no other has will do.
-        let join = Ask::Join { version: VERSION, port: 1 + number as u16, sources };
+        let join = ClientMessage::Join { version: VERSION, port: 1 + number as u16, sources };
         client.write(route, 0, join.line().as_bytes(), WRITE);
         client.read(route, 0, 8192, READ);
         stream.write_all(&client.take_output()).unwrap();
@@ -78,7 +78,7 @@ impl Member {
         }
     }
 
-    fn say(&mut self, ask: &Ask) {
+    fn say(&mut self, ask: &ClientMessage) {
         self.client.write(self.route, 0, ask.line().as_bytes(), WRITE);
         self.unacknowledged += 1;
         self.send();
@@ -121,16 +121,16 @@ impl Member {
         self.send();
         while let Some(end) = self.lines.iter().position(|&b| b == b'\n') {
             let line: Vec<u8> = self.lines.drain(..=end).collect();
-            match Tell::parse(&line).unwrap() {
-                Tell::Generation { stripes, .. } => {
+            match MasterMessage::parse(&line).unwrap() {
+                MasterMessage::Generation { stripes, .. } => {
                     assert_eq!(usize::from(stripes), STRIPES);
                     self.has_generation = true;
                 }
-                Tell::Parent { stripe, source } => {
+                MasterMessage::Parent { stripe, source } => {
                     self.parents[usize::from(stripe)] = Some(source);
                     self.told += 1;
                 }
-                Tell::Wait { .. } => {}
+                MasterMessage::Wait { .. } => {}
                 refused => panic!("{refused:?}"),
             }
         }
@@ -177,8 +177,8 @@ impl Crowd {
 
     /// Everybody tells how far it is, as clients do every two seconds.
     fn progress(&mut self) {
-        let tally = Tally { have_bytes: 1, total_bytes: 2, ..Tally::default() };
-        self.members.iter_mut().for_each(|member| member.say(&Ask::Progress(tally)));
+        let stats = TransferStats { have_bytes: 1, total_bytes: 2, ..TransferStats::default() };
+        self.members.iter_mut().for_each(|member| member.say(&ClientMessage::Progress(stats)));
         self.hear_until(|member| member.unacknowledged == 0);
     }
 
@@ -186,7 +186,7 @@ impl Crowd {
     fn progress_of_one(&mut self, times: usize) {
         let one = &mut self.members[0];
         for _ in 0..times {
-            one.say(&Ask::Progress(Tally::default()));
+            one.say(&ClientMessage::Progress(TransferStats::default()));
             while one.unacknowledged > 0 {
                 let mut fds = [PollFd::new(one.stream.as_fd(), PollFlags::POLLIN)];
                 poll(&mut fds, PollTimeout::NONE).unwrap();
@@ -205,8 +205,8 @@ impl Crowd {
     fn assert_is_a_forest(&self, head: usize) {
         for stripe in 0..STRIPES {
             let parent = |member: &Member| match member.parents[stripe].unwrap() {
-                Source::Master => None,
-                Source::Node(addr) => Some(usize::from(addr.port()) - 1),
+                ParentAddr::Master => None,
+                ParentAddr::Peer(addr) => Some(usize::from(addr.port()) - 1),
             };
             let parents: Vec<Option<usize>> = self.members.iter().map(parent).collect();
             assert_eq!(parents.iter().filter(|p| p.is_none()).count(), head, "stripe {stripe}");

@@ -191,7 +191,7 @@ fn a_second_fetch_moves_only_what_differs() {
     let first = master.fetch(&scratch, args).expect(0);
     assert!((99e6..110e6).contains(&first.moved()), "{}", first.out);
     let again = master.fetch(&scratch, args).expect(0);
-    assert!(again.moved() < 1.1e5, "the index, with 3200 digests: {}", again.out);
+    assert!(again.moved() < 1.1e5, "the manifest, with 3200 digests: {}", again.out);
     let big = fs::OpenOptions::new().write(true).open(source.join("big")).unwrap();
     big.write_all_at(&noise(2, 1 << 20), 50 << 20).unwrap();
     drop(big);

@@ -6,8 +6,8 @@
 mod support;
 
 use peer::content::digest::{self, Digest};
-use peer::content::manifest::{Entry, Index, Kind, stride};
-use peer::content::pieces::IndexPieces;
+use peer::content::manifest::{Entry, EntryKind, Manifest, stride};
+use peer::content::pieces::ManifestPieces;
 use peer::control::VERSION;
 use std::fs;
 use std::path::PathBuf;
@@ -22,19 +22,19 @@ const PIECE_LEN: u32 = 4096;
 fn file(name: &[u8], contents: &[u8]) -> Entry {
     let digest = digest::Digest(*blake3::hash(contents).as_bytes());
     let (name, size) = (name.into(), contents.len() as u64);
-    Entry { name, kind: Kind::File, size, digest, mode: 0o644, ..Entry::bare_root() }
+    Entry { name, kind: EntryKind::File, size, digest, mode: 0o644, ..Entry::bare_root() }
 }
 
-/// A served tree of small files, whose contents follow the index.
-fn index_of(files: &[(&[u8], &[u8])]) -> Index {
+/// A served tree of small files, whose contents follow the manifest.
+fn index_of(files: &[(&[u8], &[u8])]) -> Manifest {
     let mut entries = vec![Entry::bare_root()];
     entries.extend(files.iter().map(|(name, contents)| file(name, contents)));
-    Index { piece_len: PIECE_LEN, root_described: true, entries, lists: Vec::new() }
+    Manifest { piece_len: PIECE_LEN, root_described: true, entries, lists: Vec::new() }
 }
 
-/// A master that serves these bytes as the index and these as the contents.
-fn fake_master(index: Vec<u8>, contents: Vec<u8>, announce: Option<String>) -> Fake {
-    faking(index, announce, move |piece| piece_of(&contents, piece as usize))
+/// A master that serves these bytes as the manifest and these as the contents.
+fn fake_master(manifest: Vec<u8>, contents: Vec<u8>, announce: Option<String>) -> Fake {
+    faking(manifest, announce, move |piece| piece_of(&contents, piece as usize))
 }
 
 fn piece_of(contents: &[u8], piece: usize) -> Vec<u8> {
@@ -43,14 +43,14 @@ fn piece_of(contents: &[u8], piece: usize) -> Vec<u8> {
 
 /// ... whose pieces of the contents are what this says.
 fn faking(
-    index: Vec<u8>,
+    manifest: Vec<u8>,
     announce: Option<String>,
     contents: impl Fn(u64) -> Vec<u8> + Send + Sync + 'static,
 ) -> Fake {
-    let head = IndexPieces::of(&index, PIECE_LEN);
+    let head = ManifestPieces::of(&manifest, PIECE_LEN);
     let list: Vec<u8> = head.list.iter().flat_map(|digest| digest.0).collect();
     let said = announce.unwrap_or_else(|| {
-        format!("generation {} {} {PIECE_LEN} 1\n", head.generation, head.index_len)
+        format!("generation {} {} {PIECE_LEN} 1\n", head.generation, head.manifest_len)
     });
     let said = format!("{said}parent 0 me\n");
     let told = AtomicBool::new(false);
@@ -66,7 +66,7 @@ fn faking(
             Some("route") => Act::Bytes(said.clone().into_bytes()),
             Some("list") => slice(&list, offset),
             Some("pieces") if offset < start => {
-                Act::Bytes(index[head.range((offset / stride) as u32)].to_vec())
+                Act::Bytes(manifest[head.range((offset / stride) as u32)].to_vec())
             }
             Some("pieces") => Act::Bytes(contents((offset - start) / stride)),
             _ => Act::Park,
@@ -101,19 +101,19 @@ fn the_fake_master_is_good_enough_to_be_believed() {
 #[test]
 fn wrong_bytes_from_the_master_are_status_5() {
     let scratch = Scratch::new();
-    let index = index_of(&[(b"a", b"hello")]).encode();
-    let fake = fake_master(index, b"HELLO".to_vec(), None);
+    let manifest = index_of(&[(b"a", b"hello")]).encode();
+    let fake = fake_master(manifest, b"HELLO".to_vec(), None);
     let (ended, dest) = fetch_from(&scratch, &fake.addr(), &[]);
     ended.expect(5).says("digest");
     assert!(nothing_in(&dest));
-    let index = index_of(&[(b"a", b"hello")]).encode();
-    let fake = fake_master(index, b"hel".to_vec(), None);
+    let manifest = index_of(&[(b"a", b"hello")]).encode();
+    let fake = fake_master(manifest, b"hel".to_vec(), None);
     let (ended, dest) = fetch_from(&scratch, &fake.addr(), &[]);
     ended.expect(5);
     assert!(nothing_in(&dest));
     // A pack: whatever was in it is named.
-    let index = index_of(&[(b"first", b"hello"), (b"second", b"world")]).encode();
-    let fake = fake_master(index, b"hellO world".to_vec(), None);
+    let manifest = index_of(&[(b"first", b"hello"), (b"second", b"world")]).encode();
+    let fake = fake_master(manifest, b"hellO world".to_vec(), None);
     let (ended, dest) = fetch_from(&scratch, &fake.addr(), &[]);
     ended.expect(5).says("first: the master").says("second: the master");
     assert!(nothing_in(&dest));
@@ -124,16 +124,16 @@ fn wrong_bytes_from_the_master_are_status_5() {
 fn a_master_that_sends_wrong_bytes_is_asked_again_once() {
     let scratch = Scratch::new();
     let (right, wrong) = (noise(1, 100_000), noise(2, 100_000));
-    let mut index = index_of(&[(b"long", &right)]);
-    index.lists = IndexPieces::of(&right, PIECE_LEN).list;
-    let fake = fake_master(index.encode(), wrong, None);
+    let mut manifest = index_of(&[(b"long", &right)]);
+    manifest.lists = ManifestPieces::of(&right, PIECE_LEN).list;
+    let fake = fake_master(manifest.encode(), wrong, None);
     let (ended, dest) = fetch_from(&scratch, &fake.addr(), &[]);
     ended.expect(5).says("long").says("the master").says("twice").within(5);
     assert!(nothing_in(&dest));
     // Damaged for good in one place: the other file arrives.
     let (other, mut damaged) = (noise(3, 100_000), right.clone());
     let mut both = index_of(&[(b"long", &right), (b"other", &other)]);
-    let lists = [&right, &other].map(|bytes| IndexPieces::of(bytes, PIECE_LEN).list);
+    let lists = [&right, &other].map(|bytes| ManifestPieces::of(bytes, PIECE_LEN).list);
     both.lists = lists.concat();
     damaged[40_000] ^= 1;
     let (first_of_other, sent) = (right.len().div_ceil(PIECE_LEN as usize), other.clone());
@@ -147,7 +147,7 @@ fn a_master_that_sends_wrong_bytes_is_asked_again_once() {
     assert!(!dest.join("long").exists());
     // Damaged on the way, and only once.
     let (sent, is_first) = (right.clone(), AtomicBool::new(true));
-    let fake = faking(index.encode(), None, move |piece| {
+    let fake = faking(manifest.encode(), None, move |piece| {
         let mut bytes = piece_of(&sent, piece as usize);
         bytes[0] ^= u8::from(piece == 7 && is_first.swap(false, Ordering::Relaxed));
         bytes
@@ -168,12 +168,12 @@ fn names_that_lead_out_of_the_destination_are_refused() {
         assert!(!scratch.join("evil").exists());
     }
     // A symlink first, then a file "in" it.
-    let mut index = index_of(&[(b"link", b"")]);
-    index.entries[1].kind = Kind::Symlink;
-    index.entries[1].digest = Digest::default();
-    index.entries[1].link = scratch.path.as_os_str().as_encoded_bytes().into();
-    index.entries.push(Entry { parent: 1, ..file(b"evil", b"hello") });
-    let fake = fake_master(index.encode(), b"hello".to_vec(), None);
+    let mut manifest = index_of(&[(b"link", b"")]);
+    manifest.entries[1].kind = EntryKind::Symlink;
+    manifest.entries[1].digest = Digest::default();
+    manifest.entries[1].link = scratch.path.as_os_str().as_encoded_bytes().into();
+    manifest.entries.push(Entry { parent: 1, ..file(b"evil", b"hello") });
+    let fake = fake_master(manifest.encode(), b"hello".to_vec(), None);
     let (ended, _) = fetch_from(&scratch, &fake.addr(), &[]);
     ended.expect(5).says("malformed");
     assert!(!scratch.join("evil").exists());
@@ -209,13 +209,13 @@ fn rubbish_instead_of_an_index_is_status_5() {
 fn a_list_of_the_wrong_count_is_status_5() {
     let scratch = Scratch::new();
     let listed = |size: u64, piece_len: u32, count: usize| {
-        let mut index = index_of(&[(b"long", b"")]);
+        let mut manifest = index_of(&[(b"long", b"")]);
         let list = vec![Digest::default(); size.div_ceil(u64::from(piece_len)) as usize];
-        index.entries[1].digest = digest::of_list(&list, size, piece_len).unwrap();
-        index.entries[1].size = size;
-        index.lists = list;
-        index.lists.resize(count, Digest::default());
-        index.encode()
+        manifest.entries[1].digest = digest::of_list(&list, size, piece_len).unwrap();
+        manifest.entries[1].size = size;
+        manifest.lists = list;
+        manifest.lists.resize(count, Digest::default());
+        manifest.encode()
     };
     let (exact, more) = (8192 * 4096, 8192 * 4096 + 1);
     for (size, piece_len, count) in
@@ -248,7 +248,7 @@ fn absurd_announcements_are_refused() {
         "a".repeat(8000),
         "error 2 %\n".into(),
     ] {
-        let fake = fake_master(b"index".to_vec(), Vec::new(), Some(line.clone()));
+        let fake = fake_master(b"manifest".to_vec(), Vec::new(), Some(line.clone()));
         let (ended, dest) = fetch_from(&scratch, &fake.addr(), &[]);
         assert!([3, 5].contains(&ended.status), "{line:?}: {} {}", ended.status, ended.err);
         assert!(nothing_in(&dest));

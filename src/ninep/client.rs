@@ -118,7 +118,7 @@ impl std::fmt::Display for Broken {
 
 /// What a tag stands for.
 #[derive(Clone, Copy, Debug)]
-enum Ask {
+enum Pending {
     Attach,
     Walk {
         fid: u32,
@@ -152,17 +152,17 @@ enum Ask {
 #[derive(Clone, Copy, Debug)]
 enum Tag {
     Free,
-    Waiting(Ask),
+    Waiting(Pending),
     /// Its Tflush is on the way. The tag stays taken until Rflush, answered or
     /// not (flush(5)).
     GivenUp {
-        ask: Ask,
+        pending: Pending,
         answered: bool,
     },
 }
 
 #[derive(Debug)]
-enum State {
+enum FileState {
     /// `walks` of its Rwalks are still to come. Without a token when nobody
     /// wants to know any more.
     Opening {
@@ -176,7 +176,7 @@ enum State {
 
 #[derive(Debug)]
 struct File {
-    state: State,
+    state: FileState,
     /// Tags that stand for a request on this fid.
     users: usize,
     clunked: bool,
@@ -213,7 +213,7 @@ impl Client {
             broken: None,
         };
         encode::tversion(client.msize_offered, VERSION, &mut client.out);
-        if let Some(tag) = client.tag_for(Ask::Attach) {
+        if let Some(tag) = client.tag_for(Pending::Attach) {
             encode::tattach(tag, ROOT, UNAME, b"", &mut client.out);
         }
         client
@@ -229,21 +229,21 @@ impl Client {
             return Fid(fid);
         }
         let walks = path.len().div_ceil(WALK_NAMES_MAX).max(1);
-        let state = State::Opening { token: Some(token), walks };
+        let state = FileState::Opening { token: Some(token), walks };
         self.files.insert(fid, File { state, users: 0, clunked: false });
         // No names at all still need the walk that clones the root.
         self.walk(ROOT, fid, &path[..path.len().min(WALK_NAMES_MAX)]);
         for names in path.chunks(WALK_NAMES_MAX).skip(1) {
             self.walk(fid, fid, names);
         }
-        if let Some(tag) = self.tag_for(Ask::Open { fid }) {
+        if let Some(tag) = self.tag_for(Pending::Open { fid }) {
             encode::topen(tag, fid, mode as u8, &mut self.out);
         }
         Fid(fid)
     }
 
     fn walk(&mut self, from: u32, fid: u32, names: &[&[u8]]) {
-        if let Some(tag) = self.tag_for(Ask::Walk { fid, names: names.len() }) {
+        if let Some(tag) = self.tag_for(Pending::Walk { fid, names: names.len() }) {
             encode::twalk(tag, from, fid, names, &mut self.out);
         }
     }
@@ -251,7 +251,7 @@ impl Client {
     /// Asks for at most `count` bytes, and never for more than `read_len_max`.
     pub fn read(&mut self, fid: Fid, offset: u64, count: u32, token: Token) {
         let count = count.min(self.read_len_max());
-        if let Some(tag) = self.tag_for(Ask::Read { fid: fid.0, count, token }) {
+        if let Some(tag) = self.tag_for(Pending::Read { fid: fid.0, count, token }) {
             encode::tread(tag, fid.0, offset, count, &mut self.out);
         }
     }
@@ -261,7 +261,7 @@ impl Client {
     pub fn write(&mut self, fid: Fid, offset: u64, data: &[u8], token: Token) {
         let data = &data[..data.len().min(self.read_len_max() as usize)];
         let count = data.len() as u32;
-        if let Some(tag) = self.tag_for(Ask::Write { fid: fid.0, count, token }) {
+        if let Some(tag) = self.tag_for(Pending::Write { fid: fid.0, count, token }) {
             let before = self.out.len();
             encode::twrite(tag, fid.0, offset, data, &mut self.out);
             if self.msize.is_none() {
@@ -276,7 +276,7 @@ impl Client {
         if std::mem::replace(&mut file.clunked, true) {
             return;
         }
-        if let Some(tag) = self.tag_for(Ask::Clunk { fid: fid.0 }) {
+        if let Some(tag) = self.tag_for(Pending::Clunk { fid: fid.0 }) {
             encode::tclunk(tag, fid.0, &mut self.out);
         }
     }
@@ -287,22 +287,22 @@ impl Client {
         self.give_up_open(token);
         let mut oldtags = Vec::new();
         for (oldtag, tag) in self.tags.iter_mut().enumerate() {
-            let Tag::Waiting(ask) = *tag else { continue };
-            match ask {
-                Ask::Ping { token: Some(theirs) } if theirs == token => {
-                    *tag = Tag::Waiting(Ask::Ping { token: None });
+            let Tag::Waiting(pending) = *tag else { continue };
+            match pending {
+                Pending::Ping { token: Some(theirs) } if theirs == token => {
+                    *tag = Tag::Waiting(Pending::Ping { token: None });
                 }
-                Ask::Read { token: theirs, .. } | Ask::Write { token: theirs, .. }
+                Pending::Read { token: theirs, .. } | Pending::Write { token: theirs, .. }
                     if theirs == token =>
                 {
-                    *tag = Tag::GivenUp { ask, answered: false };
+                    *tag = Tag::GivenUp { pending, answered: false };
                     oldtags.push(oldtag as u16);
                 }
                 _ => {}
             }
         }
         for oldtag in oldtags {
-            if let Some(tag) = self.tag_for(Ask::Flush { oldtag }) {
+            if let Some(tag) = self.tag_for(Pending::Flush { oldtag }) {
                 encode::tflush(tag, oldtag, &mut self.out);
             }
         }
@@ -312,7 +312,9 @@ impl Client {
     /// flushed walk leaves it unsaid whether its fid exists (flush(5)).
     fn give_up_open(&mut self, token: Token) {
         let opening = self.files.iter_mut().find_map(|(&fid, file)| match &mut file.state {
-            State::Opening { token: theirs, .. } if *theirs == Some(token) => Some((fid, theirs)),
+            FileState::Opening { token: theirs, .. } if *theirs == Some(token) => {
+                Some((fid, theirs))
+            }
             _ => None,
         });
         if let Some((fid, theirs)) = opening {
@@ -324,7 +326,7 @@ impl Client {
     /// Asks whether the server lives. It answers at once, even when all reads
     /// are parked: a flush of a tag that is not in use may not wait.
     pub fn ping(&mut self, token: Token) {
-        if let Some(tag) = self.tag_for(Ask::Ping { token: Some(token) }) {
+        if let Some(tag) = self.tag_for(Pending::Ping { token: Some(token) }) {
             encode::tflush(tag, UNUSED_TAG, &mut self.out);
         }
     }
@@ -396,30 +398,30 @@ impl Client {
     }
 
     /// Takes a tag for a request, or `None` when the session is over.
-    fn tag_for(&mut self, ask: Ask) -> Option<u16> {
-        let bounded_otherwise = matches!(ask, Ask::Clunk { .. } | Ask::Flush { .. });
+    fn tag_for(&mut self, pending: Pending) -> Option<u16> {
+        let bounded_otherwise = matches!(pending, Pending::Clunk { .. } | Pending::Flush { .. });
         if self.room() == 0 && !bounded_otherwise {
             self.break_off(format!("more than {OUTSTANDING_MAX} requests in flight"));
         }
         if self.broken.is_some() {
             return None;
         }
-        if let Some(file) = ask.fid().and_then(|fid| self.files.get_mut(&fid)) {
+        if let Some(file) = pending.fid().and_then(|fid| self.files.get_mut(&fid)) {
             file.users += 1;
         }
         let tag = self.free_tags.pop().unwrap_or(self.tags.len() as u16);
         match self.tags.get_mut(usize::from(tag)) {
-            Some(free) => *free = Tag::Waiting(ask),
-            None => self.tags.push(Tag::Waiting(ask)),
+            Some(free) => *free = Tag::Waiting(pending),
+            None => self.tags.push(Tag::Waiting(pending)),
         }
         Some(tag)
     }
 
     /// The request is over, and so is its tag.
-    fn release(&mut self, tag: u16, ask: Ask) {
+    fn release(&mut self, tag: u16, pending: Pending) {
         self.tags[usize::from(tag)] = Tag::Free;
         self.free_tags.push(tag);
-        let Some(fid) = ask.fid() else { return };
+        let Some(fid) = pending.fid() else { return };
         let Some(file) = self.files.get_mut(&fid) else { return };
         file.users -= 1;
         if file.clunked && file.users == 0 {
@@ -438,18 +440,18 @@ impl Client {
         if self.msize.is_none() {
             return self.agree(tag, message).map(|()| None);
         }
-        let ask = match self.tags.get_mut(usize::from(tag)) {
-            Some(Tag::Waiting(ask)) => *ask,
-            Some(Tag::GivenUp { ask, answered }) if !*answered => {
+        let pending = match self.tags.get_mut(usize::from(tag)) {
+            Some(Tag::Waiting(pending)) => *pending,
+            Some(Tag::GivenUp { pending, answered }) if !*answered => {
                 *answered = true;
-                ask.check(&message)?;
+                pending.check(&message)?;
                 return Ok(None);
             }
             _ => return Err(Broken::new(format!("answer to tag {tag}, which asks for none"))),
         };
-        ask.check(&message)?;
-        let event = self.settle(ask, message);
-        self.release(tag, ask);
+        pending.check(&message)?;
+        let event = self.settle(pending, message);
+        self.release(tag, pending);
         event
     }
 
@@ -478,38 +480,42 @@ impl Client {
     }
 
     /// What an answer means that fits its request.
-    fn settle<'a>(&mut self, ask: Ask, message: Rmessage<'a>) -> Result<Option<Event<'a>>, Broken> {
-        match (ask, message) {
-            (Ask::Attach, Rmessage::Error(error)) => {
+    fn settle<'a>(
+        &mut self,
+        pending: Pending,
+        message: Rmessage<'a>,
+    ) -> Result<Option<Event<'a>>, Broken> {
+        match (pending, message) {
+            (Pending::Attach, Rmessage::Error(error)) => {
                 Err(Broken::new(format!("server refuses to attach: {}", error.text)))
             }
-            (Ask::Walk { fid, .. } | Ask::Open { fid }, Rmessage::Error(error)) => {
+            (Pending::Walk { fid, .. } | Pending::Open { fid }, Rmessage::Error(error)) => {
                 Ok(self.fail(fid, error))
             }
-            (Ask::Walk { fid, names }, Rmessage::Walk { names: walked }) => {
+            (Pending::Walk { fid, names }, Rmessage::Walk { names: walked }) => {
                 Ok(self.walked(fid, walked == names))
             }
-            (Ask::Open { fid }, Rmessage::Open { iounit, .. }) => self.opened(fid, iounit),
+            (Pending::Open { fid }, Rmessage::Open { iounit, .. }) => self.opened(fid, iounit),
             (
-                Ask::Read { fid, token, .. } | Ask::Write { fid, token, .. },
+                Pending::Read { fid, token, .. } | Pending::Write { fid, token, .. },
                 Rmessage::Error(error),
             ) => {
                 let error = self.failure(fid).unwrap_or(error);
                 Ok(Some(Event::Failed { token, error }))
             }
-            (Ask::Read { fid, token, .. }, Rmessage::Read { count, data }) => {
+            (Pending::Read { fid, token, .. }, Rmessage::Read { count, data }) => {
                 self.done(fid, token, Event::Read { token, len: count, data })
             }
-            (Ask::Write { fid, token, .. }, Rmessage::Write { count }) => {
+            (Pending::Write { fid, token, .. }, Rmessage::Write { count }) => {
                 self.done(fid, token, Event::Written { token, count })
             }
-            (Ask::Flush { oldtag }, _) => {
-                if let Tag::GivenUp { ask, .. } = self.tags[usize::from(oldtag)] {
-                    self.release(oldtag, ask);
+            (Pending::Flush { oldtag }, _) => {
+                if let Tag::GivenUp { pending, .. } = self.tags[usize::from(oldtag)] {
+                    self.release(oldtag, pending);
                 }
                 Ok(None)
             }
-            (Ask::Ping { token }, _) => Ok(token.map(|token| Event::Pong { token })),
+            (Pending::Ping { token }, _) => Ok(token.map(|token| Event::Pong { token })),
             // Rattach, and Rclunk: "even if the clunk returns an error, the
             // fid is no longer valid" (clunk(5)).
             _ => Ok(None),
@@ -522,7 +528,8 @@ impl Client {
         if !whole {
             return self.fail(fid, ENOENT);
         }
-        if let Some(File { state: State::Opening { walks, .. }, .. }) = self.files.get_mut(&fid) {
+        if let Some(File { state: FileState::Opening { walks, .. }, .. }) = self.files.get_mut(&fid)
+        {
             *walks -= 1;
         }
         None
@@ -531,8 +538,8 @@ impl Client {
     /// The first failure of an opening is its event. The rest follow from it.
     fn fail(&mut self, fid: u32, error: crate::Error) -> Option<Event<'static>> {
         let file = self.files.get_mut(&fid)?;
-        let State::Opening { token, .. } = file.state else { return None };
-        file.state = State::Failed(error.clone());
+        let FileState::Opening { token, .. } = file.state else { return None };
+        file.state = FileState::Failed(error.clone());
         // The fid may exist all the same: after a failed open always, and some
         // servers make it on a partial walk.
         self.clunk(Fid(fid));
@@ -543,9 +550,9 @@ impl Client {
         let Some(file) = self.files.get_mut(&fid) else { return Ok(None) };
         match file.state {
             // Opened where the walk ended early: not the file that was meant.
-            State::Failed(_) => Ok(None),
-            State::Opening { walks: 0, token } => {
-                file.state = State::Open;
+            FileState::Failed(_) => Ok(None),
+            FileState::Opening { walks: 0, token } => {
+                file.state = FileState::Open;
                 Ok(token.map(|token| Event::Opened { token, fid: Fid(fid), iounit }))
             }
             _ => Err(Broken::new("Ropen before its Rwalk")),
@@ -560,16 +567,18 @@ impl Client {
         event: Event<'a>,
     ) -> Result<Option<Event<'a>>, Broken> {
         match self.files.get(&fid).map(|file| &file.state) {
-            Some(State::Open) => Ok(Some(event)),
-            Some(State::Failed(error)) => Ok(Some(Event::Failed { token, error: error.clone() })),
-            Some(State::Opening { .. }) => Err(Broken::new("Rread or Rwrite before its Ropen")),
+            Some(FileState::Open) => Ok(Some(event)),
+            Some(FileState::Failed(error)) => {
+                Ok(Some(Event::Failed { token, error: error.clone() }))
+            }
+            Some(FileState::Opening { .. }) => Err(Broken::new("Rread or Rwrite before its Ropen")),
             None => Err(Broken::new("Rread or Rwrite on a fid that was clunked")),
         }
     }
 
     fn failure(&self, fid: u32) -> Option<crate::Error> {
         match &self.files.get(&fid)?.state {
-            State::Failed(error) => Some(error.clone()),
+            FileState::Failed(error) => Some(error.clone()),
             _ => None,
         }
     }
@@ -577,31 +586,31 @@ impl Client {
 
 const MISFIT: &str = "answer of a type that does not fit its request";
 
-impl Ask {
+impl Pending {
     fn fid(&self) -> Option<u32> {
         match self {
-            Ask::Walk { fid, .. }
-            | Ask::Open { fid }
-            | Ask::Read { fid, .. }
-            | Ask::Write { fid, .. }
-            | Ask::Clunk { fid } => Some(*fid),
-            Ask::Attach | Ask::Flush { .. } | Ask::Ping { .. } => None,
+            Pending::Walk { fid, .. }
+            | Pending::Open { fid }
+            | Pending::Read { fid, .. }
+            | Pending::Write { fid, .. }
+            | Pending::Clunk { fid } => Some(*fid),
+            Pending::Attach | Pending::Flush { .. } | Pending::Ping { .. } => None,
         }
     }
 
     /// May this be its answer?
     fn check(&self, message: &Rmessage<'_>) -> Result<(), Broken> {
         let (asked, got) = match (self, message) {
-            (Ask::Flush { .. } | Ask::Ping { .. }, Rmessage::Flush) => return Ok(()),
+            (Pending::Flush { .. } | Pending::Ping { .. }, Rmessage::Flush) => return Ok(()),
             // A flush cannot fail (flush(5)).
-            (Ask::Flush { .. } | Ask::Ping { .. }, _) => return Err(Broken::new(MISFIT)),
-            (Ask::Attach, Rmessage::Attach { .. })
-            | (Ask::Open { .. }, Rmessage::Open { .. })
-            | (Ask::Clunk { .. }, Rmessage::Clunk)
+            (Pending::Flush { .. } | Pending::Ping { .. }, _) => return Err(Broken::new(MISFIT)),
+            (Pending::Attach, Rmessage::Attach { .. })
+            | (Pending::Open { .. }, Rmessage::Open { .. })
+            | (Pending::Clunk { .. }, Rmessage::Clunk)
             | (_, Rmessage::Error(_)) => return Ok(()),
-            (Ask::Walk { names, .. }, Rmessage::Walk { names: walked }) => (*names, *walked),
-            (Ask::Read { count, .. }, Rmessage::Read { count: got, .. })
-            | (Ask::Write { count, .. }, Rmessage::Write { count: got }) => {
+            (Pending::Walk { names, .. }, Rmessage::Walk { names: walked }) => (*names, *walked),
+            (Pending::Read { count, .. }, Rmessage::Read { count: got, .. })
+            | (Pending::Write { count, .. }, Rmessage::Write { count: got }) => {
                 (*count as usize, *got as usize)
             }
             _ => return Err(Broken::new(MISFIT)),

@@ -2,13 +2,15 @@
 //!
 //! Knows conversations and members; the policy itself is `spread::route`.
 
-use crate::content::manifest::Index;
-use crate::control::{self, Ask, Complaint, Source, Tally, Tell, addr_text};
-use crate::namespace::{Generation, Notice, Origin, Slot};
+use crate::content::manifest::Manifest;
+use crate::control::{
+    self, ClientMessage, Complaint, MasterMessage, ParentAddr, TransferStats, format_addr,
+};
+use crate::namespace::{Generation, GenerationId, Notice, Origin};
 use crate::node::{Common, Effect, Failure, Input, Status, printable};
 use crate::overlay::{self, Forest, Limits, NodeId, Parent};
 use crate::table::Table;
-use ninep::server::Opener;
+use ninep::server::OpenId;
 use std::collections::{BinaryHeap, VecDeque};
 use std::fmt::Write;
 use std::net::SocketAddr;
@@ -37,25 +39,25 @@ pub struct MasterOptions {
 }
 
 struct Waiting {
-    opener: Opener,
+    opener: OpenId,
     port: u16,
     sources: Vec<Vec<u8>>,
 }
 
 struct Member {
     id: NodeId,
-    slot: Slot,
+    slot: GenerationId,
     addr: SocketAddr,
-    tally: Tally,
+    stats: TransferStats,
     done: bool,
     /// Its last parents, for `status` after it has left the forest.
-    fed_by: String,
+    last_parents: String,
 }
 
 /// The clients of one selection: they make one forest.
 struct Group {
     forest: Forest,
-    openers: Table<u32, Opener>,
+    openers: Table<u32, OpenId>,
     /// The last to join of each address: one that lost its connection may
     /// join again before the loss is seen here.
     addrs: Table<SocketAddr, NodeId>,
@@ -72,11 +74,11 @@ pub(crate) struct Master {
     /// For the line that says what is served.
     pub place: String,
     /// The whole tree, once hashed.
-    whole: Option<Slot>,
+    whole: Option<GenerationId>,
     scan: u32,
-    selections: Vec<(Vec<Vec<u8>>, Slot)>,
-    groups: Table<Slot, Group>,
-    members: Table<Opener, Box<Member>>,
+    selections: Vec<(Vec<Vec<u8>>, GenerationId)>,
+    groups: Table<GenerationId, Group>,
+    members: Table<OpenId, Box<Member>>,
     waiting: Vec<Waiting>,
     ids_used: u32,
     departed: VecDeque<String>,
@@ -118,8 +120,8 @@ impl Master {
     pub fn handle(&mut self, common: &mut Common, now_ms: u64, input: Input) {
         match input {
             Input::Hashing { done_bytes, total_bytes } => self.hashing = (done_bytes, total_bytes),
-            Input::Scanned { index, scan } => {
-                self.begin(common, now_ms, index, scan);
+            Input::Scanned { manifest, scan } => {
+                self.begin(common, now_ms, manifest, scan);
             }
             Input::Unchanged => {
                 (self.checked_ms, self.rechecking) = (now_ms, false);
@@ -172,10 +174,10 @@ impl Master {
     }
 
     /// A generation begins; the one before stays for those who fetch it.
-    fn begin(&mut self, common: &mut Common, now_ms: u64, index: Rc<Index>, scan: u32) {
+    fn begin(&mut self, common: &mut Common, now_ms: u64, manifest: Rc<Manifest>, scan: u32) {
         let origin = Some(Origin { scan, entries: None });
-        let (files, bytes) = (index.files_count(), index.bytes_total());
-        let generation = Generation::whole(index, origin);
+        let (files, bytes) = (manifest.files_count(), manifest.bytes_total());
+        let generation = Generation::whole(manifest, origin);
         common.effects.push_back(Effect::Say(format!(
             "serving {}: {files} files, {bytes} bytes, blake3:{}",
             self.place,
@@ -183,7 +185,7 @@ impl Master {
         )));
         self.scan = scan;
         (self.checked_ms, self.rechecking) = (now_ms, false);
-        let same = |slot: &Slot| {
+        let same = |slot: &GenerationId| {
             common.space.generation(*slot).is_some_and(|g| g.digest() == generation.digest())
         };
         if let Some(slot) = self.whole.filter(same) {
@@ -205,7 +207,7 @@ impl Master {
     }
 
     /// The files of the whole tree and its selections are those of the last scan.
-    fn adopt_scan(&self, common: &mut Common, whole: Slot) {
+    fn adopt_scan(&self, common: &mut Common, whole: GenerationId) {
         for slot in self.selections.iter().map(|(_, slot)| *slot).chain([whole]) {
             let origin = common.space.generation(slot).and_then(|g| g.origin.clone());
             if let Some(origin) = origin {
@@ -215,7 +217,7 @@ impl Master {
     }
 
     /// A generation that nobody can ask for any more goes with its last member.
-    fn drop_unused(&mut self, common: &mut Common, slot: Slot) {
+    fn drop_unused(&mut self, common: &mut Common, slot: GenerationId) {
         let current = self.whole == Some(slot) || self.selections.iter().any(|(_, s)| *s == slot);
         let used = self.groups.get(&slot).is_some_and(|group| !group.openers.is_empty());
         if !current && !used {
@@ -226,14 +228,14 @@ impl Master {
 
     pub fn notice(&mut self, common: &mut Common, now_ms: u64, notice: Notice) {
         match notice {
-            Notice::Asked(opener, line) => match Ask::parse(&line) {
+            Notice::RouteLine(opener, line) => match ClientMessage::parse(&line) {
                 Some(ask) => self.asked(common, now_ms, opener, ask),
                 None => {
                     self.refuse(common, opener, 22, "not understood: different versions of xget?")
                 }
             },
-            Notice::Hung(opener) => self.hung(common, opener),
-            Notice::Logged(conn, line) => {
+            Notice::RouteClosed(opener) => self.route_closed(common, opener),
+            Notice::LogLine(conn, line) => {
                 let peer = common.space.peer(conn);
                 let who = peer.map_or(String::new(), |p| p.ip().to_canonical().to_string());
                 let text = printable(&line);
@@ -249,32 +251,32 @@ impl Master {
         }
     }
 
-    fn refuse(&mut self, common: &mut Common, opener: Opener, errno: u16, text: &str) {
-        let line = Tell::Error { errno, text: text.into() }.line();
+    fn refuse(&mut self, common: &mut Common, opener: OpenId, errno: u16, text: &str) {
+        let line = MasterMessage::Error { errno, text: text.into() }.line();
         let tickets = common.space.answer(opener, &line);
         common.wake(tickets);
     }
 
-    fn asked(&mut self, common: &mut Common, now_ms: u64, opener: Opener, ask: Ask) {
+    fn asked(&mut self, common: &mut Common, now_ms: u64, opener: OpenId, ask: ClientMessage) {
         log::debug!(target: "server", "{:?} asks: {}", opener.conn, ask.line().trim_end());
         match ask {
-            Ask::Join { version, .. } if version != control::VERSION => {
+            ClientMessage::Join { version, .. } if version != control::VERSION => {
                 let text =
                     format!("this master speaks version {} of the protocol", control::VERSION);
                 self.refuse(common, opener, 93, &text);
             }
-            Ask::Join { port, sources, .. } => {
+            ClientMessage::Join { port, sources, .. } => {
                 self.join(common, now_ms, Waiting { opener, port, sources });
             }
-            Ask::Replace { stripe, source, complaint } => {
+            ClientMessage::Replace { stripe, source, complaint } => {
                 self.replace(common, now_ms, opener, (stripe, source, complaint));
             }
-            Ask::Progress(tally) => self.note(opener, tally, false),
-            Ask::Done(tally) => {
-                self.note(opener, tally, true);
+            ClientMessage::Progress(stats) => self.note(opener, stats, false),
+            ClientMessage::Done(stats) => {
+                self.note(opener, stats, true);
                 self.finished(common, opener);
             }
-            Ask::Leave => self.withdraw(common, opener),
+            ClientMessage::Leave => self.withdraw(common, opener),
         }
     }
 
@@ -310,7 +312,7 @@ impl Master {
         }
         self.wait_line_ms = now_ms;
         let (done_bytes, total_bytes) = self.hashing;
-        let line = Tell::Wait { done_bytes, total_bytes }.line();
+        let line = MasterMessage::Wait { done_bytes, total_bytes }.line();
         for waiting in &self.waiting {
             let tickets = common.space.answer(waiting.opener, &line);
             common.wake(tickets);
@@ -325,9 +327,9 @@ impl Master {
             Err(text) => return self.refuse(common, opener, 2, &text),
         };
         let Some(generation) = common.space.generation(slot) else { return };
-        let tell = Tell::Generation {
+        let tell = MasterMessage::Generation {
             digest: generation.digest(),
-            index_len: generation.head.index_len,
+            manifest_len: generation.head.manifest_len,
             piece_len: generation.head.piece_len,
             stripes: self.options.fan_out,
         };
@@ -336,8 +338,8 @@ impl Master {
         self.ids_used += 1;
         let id = NodeId(self.ids_used);
         let addr = SocketAddr::new(peer.ip().to_canonical(), port);
-        let tally = Tally::default();
-        let member = Member { id, slot, addr, tally, done: false, fed_by: String::new() };
+        let stats = TransferStats::default();
+        let member = Member { id, slot, addr, stats, done: false, last_parents: String::new() };
         self.members.insert(opener, Box::new(member));
         let fan_out = self.options.fan_out;
         let limits =
@@ -355,7 +357,7 @@ impl Master {
     }
 
     /// The generation of these sources, made when first asked for.
-    fn select(&mut self, common: &mut Common, sources: &[Vec<u8>]) -> Result<Slot, String> {
+    fn select(&mut self, common: &mut Common, sources: &[Vec<u8>]) -> Result<GenerationId, String> {
         let whole = self.whole.ok_or("nothing is served yet")?;
         let sources = plain_sources(sources);
         if sources.is_empty() || sources == [b".".to_vec()] {
@@ -370,10 +372,10 @@ impl Master {
         let content = common.space.generation(whole).and_then(|g| g.content.clone());
         let content = content.ok_or("nothing is served yet")?;
         let refs: Vec<&[u8]> = sources.iter().map(Vec::as_slice).collect();
-        let selection = content.index.select(&refs);
+        let selection = content.manifest.select(&refs);
         let selection = selection.map_err(|error| printable(error.to_string().as_bytes()))?;
         let origin = Origin { scan: self.scan, entries: Some(selection.origin) };
-        let generation = Generation::whole(Rc::new(selection.index), Some(origin.clone()));
+        let generation = Generation::whole(Rc::new(selection.manifest), Some(origin.clone()));
         // Unchanged since an earlier scan: who fetches it already helps.
         let known = common.space.slot_of(generation.digest()).filter(|slot| *slot != whole);
         let slot = match known {
@@ -388,7 +390,8 @@ impl Master {
     }
 
     fn drop_idle_selection(&mut self, common: &mut Common) -> Result<(), String> {
-        let is_idle = |slot: &Slot| self.groups.get(slot).is_none_or(|g| g.openers.is_empty());
+        let is_idle =
+            |slot: &GenerationId| self.groups.get(slot).is_none_or(|g| g.openers.is_empty());
         let idle = self.selections.iter().position(|(_, slot)| is_idle(slot));
         let idle = idle
             .ok_or("the master serves too many different parts of the tree already; try later")?;
@@ -398,33 +401,33 @@ impl Master {
     }
 
     /// Tells every member whose parents the forest changed.
-    fn tell_changes(&mut self, common: &mut Common, slot: Slot) {
+    fn tell_changes(&mut self, common: &mut Common, slot: GenerationId) {
         while let Some(change) = self.groups.get_mut(&slot).and_then(|g| g.forest.poll_change()) {
             self.tell_parent(common, slot, change);
         }
     }
 
-    fn tell_parent(&self, common: &mut Common, slot: Slot, change: overlay::Change) {
+    fn tell_parent(&self, common: &mut Common, slot: GenerationId, change: overlay::Change) {
         let Some(group) = self.groups.get(&slot) else { return };
         let Some(&opener) = group.openers.get(&change.node.0) else { return };
         let source = match change.parent {
-            Parent::Master => Some(Source::Master),
+            Parent::Master => Some(ParentAddr::Master),
             Parent::Node(id) => {
                 let parent = group.openers.get(&id.0).and_then(|o| self.members.get(o));
-                parent.map(|member| Source::Node(member.addr))
+                parent.map(|member| ParentAddr::Peer(member.addr))
             }
         };
         // A change is never kept from a client: it may wait for nothing else.
-        let source = source.unwrap_or(Source::Master);
-        let line = Tell::Parent { stripe: change.stripe, source }.line();
+        let source = source.unwrap_or(ParentAddr::Master);
+        let line = MasterMessage::Parent { stripe: change.stripe, source }.line();
         log::debug!(target: "server", "{:?} is told: {}", change.node, line.trim_end());
         let tickets = common.space.answer(opener, &line);
         common.wake(tickets);
     }
 
-    fn note(&mut self, opener: Opener, tally: Tally, done: bool) {
+    fn note(&mut self, opener: OpenId, stats: TransferStats, done: bool) {
         if let Some(member) = self.members.get_mut(&opener) {
-            member.tally = tally;
+            member.stats = stats;
             member.done |= done;
             if let Some(group) = self.groups.get_mut(&member.slot) {
                 group.forest.trust(member.id);
@@ -432,12 +435,12 @@ impl Master {
         }
     }
 
-    fn finished(&mut self, common: &mut Common, opener: Opener) {
+    fn finished(&mut self, common: &mut Common, opener: OpenId) {
         let Some(member) = self.members.get(&opener) else { return };
-        let t = &member.tally;
+        let t = &member.stats;
         let text = format!(
             "{} done: {} bytes in {}.{:03} s, {} from the master, {} from peers",
-            addr_text(member.addr),
+            format_addr(member.addr),
             t.total_bytes,
             t.elapsed_ms / 1000,
             t.elapsed_ms % 1000,
@@ -452,12 +455,12 @@ impl Master {
         self.tell_changes(common, slot);
     }
 
-    fn withdraw(&mut self, common: &mut Common, opener: Opener) {
+    fn withdraw(&mut self, common: &mut Common, opener: OpenId) {
         let Some(member) = self.members.get(&opener) else { return };
         let (slot, id) = (member.slot, member.id);
-        let fed_by = self.parents_text(member);
+        let last_parents = self.parents_text(member);
         if let Some(member) = self.members.get_mut(&opener) {
-            member.fed_by = fed_by;
+            member.last_parents = last_parents;
         }
         if let Some(group) = self.groups.get_mut(&slot) {
             group.forest.withdraw(id);
@@ -469,26 +472,27 @@ impl Master {
         &mut self,
         common: &mut Common,
         now_ms: u64,
-        opener: Opener,
-        (stripe, source, complaint): (u8, Source, Complaint),
+        opener: OpenId,
+        (stripe, source, complaint): (u8, ParentAddr, Complaint),
     ) {
         let Some(member) = self.members.get(&opener) else { return };
         let (slot, id, child) = (member.slot, member.id, member.addr);
         let accused = match source {
-            Source::Master => Parent::Master,
-            Source::Node(addr) => match self.groups.get(&slot).and_then(|g| g.addrs.get(&addr)) {
+            ParentAddr::Master => Parent::Master,
+            ParentAddr::Peer(addr) => match self.groups.get(&slot).and_then(|g| g.addrs.get(&addr))
+            {
                 Some(&id) => Parent::Node(id),
                 // It left already: its children have been told.
                 None => return,
             },
         };
-        if !matches!(complaint, Complaint::Slow | Complaint::Narrow)
-            && let Source::Node(addr) = source
+        if !matches!(complaint, Complaint::Slow | Complaint::SlowUplink)
+            && let ParentAddr::Peer(addr) = source
         {
             let text = format!(
                 "{} says that {} is {}",
-                addr_text(child),
-                addr_text(addr),
+                format_addr(child),
+                format_addr(addr),
                 complaint.word()
             );
             announce(common, Effect::Warn, text);
@@ -498,14 +502,14 @@ impl Master {
                 Complaint::Lost | Complaint::Refused => overlay::Complaint::Lost,
                 Complaint::Frozen => overlay::Complaint::Frozen,
                 Complaint::Slow => overlay::Complaint::Slow,
-                Complaint::Narrow => overlay::Complaint::Narrow,
-                Complaint::Wrong => overlay::Complaint::WrongBytes,
+                Complaint::SlowUplink => overlay::Complaint::SlowUplink,
+                Complaint::Corrupt => overlay::Complaint::Corrupt,
             };
             let verdict = group.forest.replace(id, stripe, accused, why, now_ms);
-            if verdict == overlay::Verdict::Weak
-                && let Source::Node(addr) = source
+            if verdict == overlay::Verdict::SlowUplink
+                && let ParentAddr::Peer(addr) = source
             {
-                let text = format!("{} is too slow to feed others", addr_text(addr));
+                let text = format!("{} is too slow to feed others", format_addr(addr));
                 announce(common, Effect::Warn, text);
             }
             let stays = matches!(verdict, overlay::Verdict::Dismissed | overlay::Verdict::Waits);
@@ -517,12 +521,12 @@ impl Master {
         self.tell_changes(common, slot);
     }
 
-    fn hung(&mut self, common: &mut Common, opener: Opener) {
+    fn route_closed(&mut self, common: &mut Common, opener: OpenId) {
         self.waiting.retain(|waiting| waiting.opener != opener);
         let Some(member) = self.members.remove(&opener) else { return };
         if !member.done {
-            let percent = member.tally.have_bytes * 100 / member.tally.total_bytes.max(1);
-            let text = format!("{} left at {percent} %, not done", addr_text(member.addr));
+            let percent = member.stats.have_bytes * 100 / member.stats.total_bytes.max(1);
+            let text = format!("{} left at {percent} %, not done", format_addr(member.addr));
             announce(common, Effect::Warn, text);
         }
         if self.departed.len() == DEPARTED_MAX {
@@ -557,7 +561,7 @@ impl Master {
 
     /// Who feeds a member, by stripe, for `status`.
     fn parents_text(&self, member: &Member) -> String {
-        let Some(group) = self.groups.get(&member.slot) else { return member.fed_by.clone() };
+        let Some(group) = self.groups.get(&member.slot) else { return member.last_parents.clone() };
         let mut text = String::new();
         for parent in group.forest.parents(member.id) {
             let name = match parent {
@@ -566,12 +570,12 @@ impl Master {
                     .openers
                     .get(&id.0)
                     .and_then(|opener| self.members.get(opener))
-                    .map_or("-".into(), |m| addr_text(m.addr)),
+                    .map_or("-".into(), |m| format_addr(m.addr)),
             };
             let comma = if text.is_empty() { "" } else { "," };
             let _ = write!(text, "{comma}{name}");
         }
-        if text.is_empty() { member.fed_by.clone() } else { text }
+        if text.is_empty() { member.last_parents.clone() } else { text }
     }
 }
 
@@ -603,10 +607,10 @@ fn announce(common: &mut Common, effect: fn(String) -> Effect, text: String) {
 }
 
 fn status_line(member: &Member, state: &str, parents: &str) -> String {
-    let t = &member.tally;
+    let t = &member.stats;
     format!(
         "{} {state} {} {} {} {} {} {}\n",
-        addr_text(member.addr),
+        format_addr(member.addr),
         t.have_bytes,
         t.total_bytes,
         t.from_master_bytes,
@@ -621,7 +625,7 @@ fn info_text(generation: &Generation, stripes: u8, files: u64, bytes: u64) -> St
         "protocol {}\ngeneration blake3:{}\nindex_bytes {}\npiece_bytes {}\nstripes {stripes}\nfiles {files}\nbytes {bytes}\n",
         control::VERSION,
         generation.digest(),
-        generation.head.index_len,
+        generation.head.manifest_len,
         generation.head.piece_len,
     )
 }

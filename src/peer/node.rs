@@ -8,11 +8,11 @@
 pub use crate::fetch::{FetchOptions, Linger, Pin, Progress};
 pub use crate::master::MasterOptions;
 
-use crate::content::manifest::{Index, PIECE_LEN_MAX, stride};
+use crate::content::manifest::{Manifest, PIECE_LEN_MAX, stride};
 use crate::content::pieces::PieceMap;
 use crate::fetch::Fetch;
 use crate::master::Master;
-use crate::namespace::{Bulk, Content, NameSpace, Slot};
+use crate::namespace::{Bulk, Content, GenerationId, NameSpace};
 use crate::table::Table;
 use ninep::client::Frame;
 use ninep::server::{BulkLost, ConnId, Output, Session, Ticket};
@@ -50,7 +50,7 @@ pub enum Input<'a> {
     Hashing { done_bytes: u64, total_bytes: u64 },
     /// A master's tree is hashed: a generation begins. `scan` names the
     /// source for `Effect::SendBulk`.
-    Scanned { index: Rc<Index>, scan: u32 },
+    Scanned { manifest: Rc<Manifest>, scan: u32 },
     /// A master's tree was looked at again and is as it was.
     Unchanged,
     /// The operator wants the served tree looked at again.
@@ -62,7 +62,7 @@ pub enum Input<'a> {
     /// A served file is not what was hashed.
     Changed { path: String },
     /// What became of `Effect::Checksum`.
-    Checksum { slot: Slot, entry: u32, sum: Result<[u8; 32], ()> },
+    Checksum { slot: GenerationId, entry: u32, sum: Result<[u8; 32], ()> },
     /// Something to say in the master's log.
     Log { text: String },
     /// Time has come (`poll_timeout`).
@@ -144,7 +144,7 @@ pub enum Effect {
         len: u32,
         failure: BulkLost,
     },
-    /// The index is known: look at what is in the destination.
+    /// The manifest is known: look at what is in the destination.
     Prepare {
         content: Rc<Content>,
     },
@@ -157,7 +157,7 @@ pub enum Effect {
     Finish,
     /// Compute the SHA-256 of a served file.
     Checksum {
-        slot: Slot,
+        slot: GenerationId,
         entry: u32,
     },
     /// Look whether the served tree has changed.
@@ -419,10 +419,10 @@ impl Node {
 }
 
 /// Words for a piece's first file, for messages.
-pub fn piece_name(index: &Index, map: &PieceMap, piece: u32) -> String {
-    match map.extents(index, piece).next() {
-        Some(extent) => printable(&index.path(extent.entry)),
-        None => "the index".into(),
+pub fn piece_name(manifest: &Manifest, map: &PieceMap, piece: u32) -> String {
+    match map.extents(manifest, piece).next() {
+        Some(extent) => printable(&manifest.path(extent.entry)),
+        None => "the manifest".into(),
     }
 }
 

@@ -126,20 +126,20 @@ impl Watch for FetchConsole {
 }
 
 fn progress_line(progress: &Progress, elapsed: Duration, bar: bool) -> String {
-    let tally = &progress.tally;
+    let stats = &progress.stats;
     if let Some((done, total)) = progress.hashing {
         return format!("the master is hashing: {} of {}", bytes(done), bytes(total));
     }
-    if tally.total_bytes == 0 || progress.phase != "fetching" {
+    if stats.total_bytes == 0 || progress.phase != "fetching" {
         return progress.phase.into();
     }
-    let moved = tally.from_master_bytes + tally.from_peers_bytes;
+    let moved = stats.from_master_bytes + stats.from_peers_bytes;
     let rate = per_second(moved, elapsed.as_millis() as u64);
-    let left_s = tally.total_bytes.saturating_sub(tally.have_bytes) / rate.max(1);
-    let percent = tally.have_bytes * 100 / tally.total_bytes;
+    let left_s = stats.total_bytes.saturating_sub(stats.have_bytes) / rate.max(1);
+    let percent = stats.have_bytes * 100 / stats.total_bytes;
     let figures = format!(
         "{percent:3} % of {}, {}/s, {} left",
-        bytes(tally.total_bytes),
+        bytes(stats.total_bytes),
         bytes(rate),
         seconds(left_s)
     );
@@ -152,18 +152,18 @@ fn progress_line(progress: &Progress, elapsed: Duration, bar: bool) -> String {
 
 /// The line at the end of a fetch that went well.
 pub fn summary(progress: &Progress) -> String {
-    let tally = &progress.tally;
-    let (elapsed_s, hundredths) = (tally.elapsed_ms / 1000, tally.elapsed_ms % 1000 / 10);
-    let moved = tally.from_master_bytes + tally.from_peers_bytes;
+    let stats = &progress.stats;
+    let (elapsed_s, hundredths) = (stats.elapsed_ms / 1000, stats.elapsed_ms % 1000 / 10);
+    let moved = stats.from_master_bytes + stats.from_peers_bytes;
     let generation = progress.generation.map_or(String::new(), |d| format!(", blake3:{d}"));
     format!(
         "{} files, {} bytes in {elapsed_s}.{hundredths:02} s, {}/s: {} from the master, {} from peers, {} not moved{generation}",
         progress.files,
-        tally.total_bytes,
-        bytes(per_second(moved, tally.elapsed_ms)),
-        bytes(tally.from_master_bytes),
-        bytes(tally.from_peers_bytes),
-        bytes(tally.total_bytes.saturating_sub(moved)),
+        stats.total_bytes,
+        bytes(per_second(moved, stats.elapsed_ms)),
+        bytes(stats.from_master_bytes),
+        bytes(stats.from_peers_bytes),
+        bytes(stats.total_bytes.saturating_sub(moved)),
     )
 }
 
@@ -273,9 +273,9 @@ mod tests {
     #[test]
     fn a_bar_is_never_longer_than_its_width() {
         let mut progress = Progress { phase: "fetching", ..Progress::default() };
-        progress.tally.total_bytes = 10;
+        progress.stats.total_bytes = 10;
         for have in [0, 5, 10, 11] {
-            progress.tally.have_bytes = have;
+            progress.stats.have_bytes = have;
             assert!(progress_line(&progress, Duration::from_secs(1), true).len() < 79);
         }
     }

@@ -1,17 +1,17 @@
-//! The tree that the simulated master serves: an index that holds, of files
+//! The tree that the simulated master serves: a manifest that holds, of files
 //! that do not exist.
 //!
 //! Piece digests are made up, the digest of each file follows from them: so
-//! the index passes every check of the nodes, which verify it themselves,
+//! the manifest passes every check of the nodes, which verify it themselves,
 //! while contents only ever travel as lengths.
 
 use peer::content::digest::{self, Digest};
-use peer::content::manifest::{Entry, Index, Kind, piece_len_of};
+use peer::content::manifest::{Entry, EntryKind, Manifest, piece_len_of};
 use std::rc::Rc;
 
 /// Files of these sizes, each of more than one piece, in the root.
-pub fn index(sizes: &[u64], piece_len: u32) -> Rc<Index> {
-    let mut index = Index {
+pub fn manifest(sizes: &[u64], piece_len: u32) -> Rc<Manifest> {
+    let mut manifest = Manifest {
         piece_len,
         root_described: true,
         entries: vec![Entry::bare_root()],
@@ -25,9 +25,9 @@ pub fn index(sizes: &[u64], piece_len: u32) -> Rc<Index> {
         let piece = |at: u64| Digest::of(format!("{number} {at}").as_bytes());
         let list: Vec<Digest> = (0..count).map(piece).collect();
         let digest = digest::of_list(&list, size, piece_len).expect("the list is as long as that");
-        let entry = Entry { name, kind: Kind::File, size, digest, ..Entry::bare_root() };
-        index.entries.push(entry);
-        index.lists.extend(list);
+        let entry = Entry { name, kind: EntryKind::File, size, digest, ..Entry::bare_root() };
+        manifest.entries.push(entry);
+        manifest.lists.extend(list);
     }
-    Rc::new(index)
+    Rc::new(manifest)
 }

@@ -42,12 +42,12 @@ pub struct Host {
     pub disk: PieceSet,
     /// Whom the master named last, by stripe.
     pub parents: Vec<u32>,
-    pub tally: Tally,
+    pub stats: TransferStats,
 }
 
 /// What a host did and when.
 #[derive(Clone, Debug, Default)]
-pub struct Tally {
+pub struct TransferStats {
     pub began_ns: u64,
     /// All pieces were there.
     pub complete_ns: Option<u64>,
@@ -76,7 +76,7 @@ impl Host {
             wrong_every: None,
             disk: PieceSet::default(),
             parents: Vec::new(),
-            tally: Tally::default(),
+            stats: TransferStats::default(),
         }
     }
 

@@ -38,7 +38,7 @@ impl Report {
         let total = world.bytes_total() as f64;
         let clients: Vec<Outcome> = (1..world.hosts.len()).map(|n| outcome(world, n)).collect();
         let down: u64 = world.network.links.iter().map(|link| link.bulk_down).sum();
-        let master = &world.hosts[0].tally;
+        let master = &world.hosts[0].stats;
         Report {
             seed: world.setup.seed,
             pieces: world.map.count() - world.map.head().count(),
@@ -111,11 +111,11 @@ fn outcome(world: &World, host: usize) -> Outcome {
     Outcome {
         host: host as u32,
         state: at.state,
-        began_ms: at.tally.began_ns / 1_000_000,
-        complete_ms: at.tally.complete_ns.map(|ns| ns / 1_000_000),
-        failures: at.tally.failures.clone(),
+        began_ms: at.stats.began_ns / 1_000_000,
+        complete_ms: at.stats.complete_ns.map(|ns| ns / 1_000_000),
+        failures: at.stats.failures.clone(),
         stored: at.disk.len(),
-        stored_again: at.tally.stored_again,
-        wrong: at.tally.wrong,
+        stored_again: at.stats.stored_again,
+        wrong: at.stats.wrong,
     }
 }

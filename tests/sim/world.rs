@@ -11,9 +11,9 @@ use crate::network::{Item, Link, Network, Segment};
 use crate::report::Report;
 use ninep::client::Frame;
 use ninep::server::ConnId;
-use peer::content::manifest::Index;
-use peer::content::pieces::{IndexPieces, PieceMap};
-use peer::control::{Source, Tell};
+use peer::content::manifest::Manifest;
+use peer::content::pieces::{ManifestPieces, PieceMap};
+use peer::control::{MasterMessage, ParentAddr};
 use peer::namespace::Bulk;
 use peer::node::{
     Effect, FetchOptions, Input, Linger, MasterOptions, Node, StoreResult, piece_name,
@@ -90,7 +90,7 @@ pub struct World {
     pub network: Network,
     pub hosts: Vec<Host>,
     conns: Vec<Conn>,
-    index: Rc<Index>,
+    manifest: Rc<Manifest>,
     pub map: PieceMap,
     random: Random,
     /// Clients that begin yet or have not come to an end.
@@ -109,15 +109,15 @@ impl World {
     pub fn new(setup: Setup) -> World {
         // Shown by the test harness when the test fails.
         println!("{setup:?}");
-        let index = content::index(&setup.files, setup.piece_len);
-        let map = PieceMap::new(IndexPieces::of(&index.encode(), setup.piece_len), &index);
+        let manifest = content::manifest(&setup.files, setup.piece_len);
+        let map = PieceMap::new(ManifestPieces::of(&manifest.encode(), setup.piece_len), &manifest);
         let mut world = World {
             random: Random(setup.seed),
             clock: Clock::default(),
             network: Network::new(setup.segment_len),
             hosts: Vec::new(),
             conns: Vec::new(),
-            index,
+            manifest,
             map,
             unfinished: 0,
             frozen: 0,
@@ -256,13 +256,13 @@ impl World {
         let at = &mut self.hosts[host as usize];
         assert!(!matches!(at.state, State::Up | State::Frozen), "{host} is there already");
         if at.life == 0 {
-            at.tally.began_ns = self.clock.now_ns();
+            at.stats.began_ns = self.clock.now_ns();
         }
         at.begin(now_ms);
         self.network.links[host as usize].is_still = false;
         if host == 0 {
-            let index = self.index.clone();
-            self.feed(0, Input::Scanned { index, scan: 1 });
+            let manifest = self.manifest.clone();
+            self.feed(0, Input::Scanned { manifest, scan: 1 });
         } else {
             self.settle(host, false);
         }
@@ -333,9 +333,9 @@ impl World {
             Effect::Connect { conn, addr } => self.connect(host, conn, addr),
             Effect::Close { conn } => self.close(host, conn),
             Effect::Send { conn, bytes } => {
-                let tally = &mut self.hosts[host as usize].tally;
-                tally.control_out += frames(&bytes).count() as u64;
-                tally.control_out_bytes += bytes.len() as u64;
+                let stats = &mut self.hosts[host as usize].stats;
+                stats.control_out += frames(&bytes).count() as u64;
+                stats.control_out_bytes += bytes.len() as u64;
                 if host == 0 {
                     self.note_parents(conn, &bytes);
                 }
@@ -357,8 +357,8 @@ impl World {
                 inputs.push_back(Input::Stored { conn, piece, result });
             }
             Effect::Finish => {
-                let tally = &mut self.hosts[host as usize].tally;
-                tally.complete_ns = Some(self.clock.now_ns());
+                let stats = &mut self.hosts[host as usize].stats;
+                stats.complete_ns = Some(self.clock.now_ns());
                 self.clock.after(0, Event::Finished { host });
             }
             Effect::Rescan => inputs.push_back(Input::Unchanged),
@@ -370,7 +370,7 @@ impl World {
                 self.unanswered += u32::from(is_unanswered);
                 self.say(host, &text);
             }
-            Effect::Exit { failures } => self.hosts[host as usize].tally.failures = failures,
+            Effect::Exit { failures } => self.hosts[host as usize].stats.failures = failures,
         }
     }
 
@@ -380,10 +380,12 @@ impl World {
         let child = self.conns[conn as usize].ends[0].host;
         for text in frames(bytes).filter_map(|frame| std::str::from_utf8(frame.get(11..)?).ok()) {
             for line in text.lines() {
-                if let Some(Tell::Parent { stripe, source }) = Tell::parse(line.as_bytes()) {
+                if let Some(MasterMessage::Parent { stripe, source }) =
+                    MasterMessage::parse(line.as_bytes())
+                {
                     let parent = match source {
-                        Source::Master => 0,
-                        Source::Node(addr) => host_of(addr),
+                        ParentAddr::Master => 0,
+                        ParentAddr::Peer(addr) => host_of(addr),
                     };
                     let at = &mut self.hosts[child as usize].parents;
                     at.resize(usize::from(self.setup.fan_out), 0);
@@ -419,7 +421,7 @@ impl World {
         if piece < generation.head.count() {
             let start = generation.head.range(piece).start + skip as usize;
             let mut bytes = head.to_vec();
-            bytes.extend_from_slice(&generation.index_bytes[start..start + len as usize]);
+            bytes.extend_from_slice(&generation.manifest_bytes[start..start + len as usize]);
             bytes[11] ^= u8::from(is_wrong);
             return Item::Frames(bytes);
         }
@@ -431,12 +433,12 @@ impl World {
     fn store(&mut self, host: u32, piece: u32, is_wrong: bool) -> StoreResult {
         let at = &mut self.hosts[host as usize];
         if is_wrong {
-            at.tally.wrong += 1;
+            at.stats.wrong += 1;
             return StoreResult::Wrong;
         }
         if !at.disk.insert(piece) {
-            at.tally.stored_again += 1;
-            let name = piece_name(&self.index, &self.map, piece);
+            at.stats.stored_again += 1;
+            let name = piece_name(&self.manifest, &self.map, piece);
             self.say(host, &format!("piece {piece} of {name} is stored again"));
         }
         StoreResult::Stored
@@ -569,9 +571,9 @@ impl World {
                     if !self.conns[conn as usize].ends[end].is_open {
                         return;
                     }
-                    let tally = &mut self.hosts[host as usize].tally;
-                    tally.control_in += 1;
-                    tally.control_in_bytes += frame.len() as u64;
+                    let stats = &mut self.hosts[host as usize].stats;
+                    stats.control_in += 1;
+                    stats.control_in_bytes += frame.len() as u64;
                     let input = Input::Frame { conn: id, frame: Frame::whole(frame) };
                     self.feed(host, input);
                 }
@@ -666,7 +668,7 @@ impl World {
         let at = &mut self.hosts[host as usize];
         at.state = State::Over;
         at.tick_ns = None;
-        at.tally.over_ns = Some(self.clock.now_ns());
+        at.stats.over_ns = Some(self.clock.now_ns());
         self.unfinished -= 1;
         let life = at.life;
         for conn in at.conns().collect::<Vec<_>>() {

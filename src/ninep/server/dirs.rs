@@ -33,7 +33,7 @@ pub(super) struct Position {
 pub(super) fn read_stats<T: Tree>(
     tree: &T,
     dialect: Dialect,
-    dir: &T::Place,
+    dir: &T::File,
     position: Position,
     offset: u64,
     count: u32,
@@ -66,7 +66,7 @@ pub(super) fn read_stats<T: Tree>(
 /// an empty reply means the end of the directory.
 pub(super) fn read_entries<T: Tree>(
     tree: &mut T,
-    dir: &T::Place,
+    dir: &T::File,
     cursor: u64,
     count: u32,
 ) -> Result<Vec<u8>, Error> {
@@ -91,7 +91,7 @@ type NamedEntry = (Vec<u8>, Qid, u64);
 
 fn entry_or_dots<T: Tree>(
     tree: &mut T,
-    dir: &T::Place,
+    dir: &T::File,
     cursor: u64,
 ) -> Result<Option<NamedEntry>, Error> {
     if cursor == 0 {

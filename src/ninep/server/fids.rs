@@ -8,7 +8,7 @@ use std::collections::{BinaryHeap, HashMap};
 
 use super::dirs::Position;
 use super::limits::FIDS_MAX;
-use super::{Access, Opener};
+use super::{Access, OpenId};
 use crate::{BAD_FID, BAD_USE_OF_FID, Error, FID_IN_USE, NOFID, TOO_MANY};
 
 pub(super) struct Fid<P> {
@@ -17,7 +17,7 @@ pub(super) struct Fid<P> {
 }
 
 pub(super) struct Opened {
-    pub opener: Opener,
+    pub opener: OpenId,
     pub access: Access,
     /// How far a directory was read (9P2000 and .u).
     pub position: Position,

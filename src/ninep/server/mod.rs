@@ -27,7 +27,7 @@ pub struct ConnId(pub u32);
 
 /// One opening of a file: what a lease hangs on. Never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Opener {
+pub struct OpenId {
     pub conn: ConnId,
     pub serial: u64,
 }
@@ -79,37 +79,37 @@ pub struct DirEntry<P> {
 
 /// What a session serves. A place is what a fid stands for.
 pub trait Tree {
-    type Place: Clone;
+    type File: Clone;
     type Bulk;
 
     /// The root of this attach name; "" and "/" are the usual one.
-    fn attach(&mut self, conn: ConnId, aname: &[u8]) -> Result<Self::Place, Error>;
+    fn attach(&mut self, conn: ConnId, aname: &[u8]) -> Result<Self::File, Error>;
     /// One step. `name` is never "."; ".." at the root is the root. The
     /// session has checked that `from` is a directory.
-    fn walk(&mut self, from: &Self::Place, name: &[u8]) -> Result<Self::Place, Error>;
-    fn qid(&self, place: &Self::Place) -> Qid;
-    fn attr(&self, place: &Self::Place) -> Attr;
+    fn walk(&mut self, from: &Self::File, name: &[u8]) -> Result<Self::File, Error>;
+    fn qid(&self, place: &Self::File) -> Qid;
+    fn attr(&self, place: &Self::File) -> Attr;
     /// The entry at `cursor` (0 is the first) of a directory, without "." and
     /// "..", or `None` after the last.
-    fn entry(&self, dir: &Self::Place, cursor: u64) -> Option<DirEntry<Self::Place>>;
+    fn entry(&self, dir: &Self::File, cursor: u64) -> Option<DirEntry<Self::File>>;
     /// Called for files and directories. Permission is decided here.
-    fn open(&mut self, opener: Opener, place: &Self::Place, access: Access) -> Result<(), Error>;
+    fn open(&mut self, opener: OpenId, place: &Self::File, access: Access) -> Result<(), Error>;
     /// The opening ends: clunk, remove, a new Tversion, or a lost connection.
-    fn close(&mut self, opener: Opener, place: &Self::Place);
+    fn close(&mut self, opener: OpenId, place: &Self::File);
     /// Reads a file (never a directory). May park under `ticket`, which then
     /// lasts until the read is asked again and answers, or is forgotten.
     fn read(
         &mut self,
-        opener: Opener,
-        place: &Self::Place,
+        opener: OpenId,
+        place: &Self::File,
         offset: u64,
         count: u32,
         ticket: Ticket,
     ) -> Result<Answer<Self::Bulk>, Error>;
     fn write(
         &mut self,
-        opener: Opener,
-        place: &Self::Place,
+        opener: OpenId,
+        place: &Self::File,
         offset: u64,
         data: &[u8],
     ) -> Result<u32, Error>;

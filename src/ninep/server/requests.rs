@@ -8,7 +8,7 @@ use super::dirs::{self, Position};
 use super::fids::Opened;
 use super::parked::ParkedRead;
 use super::session::{Handled, Session};
-use super::{Access, Answer, Opener, Ticket, Tree};
+use super::{Access, Answer, OpenId, Ticket, Tree};
 use crate::{
     Attr, BAD_USE_OF_FID, Change, Dialect, EINVAL, EISDIR, ENOENT, ENOTDIR, EOPNOTSUPP, EROFS,
     Error, IO_HEADER_LEN, NOFID, Names, QTDIR, QTSYMLINK, Qid, Request, WALK_NAMES_MAX,
@@ -122,7 +122,7 @@ impl<T: Tree> Session<T> {
 
     fn open(&mut self, tree: &mut T, fid: u32, access: Access) -> Outcome<T> {
         let serial = self.next_serial();
-        let opener = Opener { conn: self.conn, serial };
+        let opener = OpenId { conn: self.conn, serial };
         let fid = self.fids.get_mut(fid)?;
         if fid.opened.is_some() {
             return Err(BAD_USE_OF_FID);
@@ -246,7 +246,7 @@ impl<T: Tree> Session<T> {
 }
 
 /// One element of a walk. Plan 9 never sends "."; diodls does, when listed.
-fn step<T: Tree>(tree: &mut T, from: &T::Place, name: &[u8]) -> Result<T::Place, Error> {
+fn step<T: Tree>(tree: &mut T, from: &T::File, name: &[u8]) -> Result<T::File, Error> {
     if !is_dir(&tree.qid(from)) {
         return Err(ENOTDIR);
     }

@@ -59,7 +59,7 @@ pub(super) enum Handled<B> {
 
 /// The server's side of one connection.
 ///
-/// `T::Place` is kept per fid; replies wait in order until `poll_output`
+/// `T::File` is kept per fid; replies wait in order until `poll_output`
 /// takes them. The driver reads on only while `is_backlogged` is false.
 pub struct Session<T: Tree> {
     pub(super) conn: ConnId,
@@ -67,7 +67,7 @@ pub struct Session<T: Tree> {
     /// Agreed by Tversion; before it, what Tversion itself may be.
     pub(super) msize: u32,
     pub(super) dialect: Option<Dialect>,
-    pub(super) fids: Fids<T::Place>,
+    pub(super) fids: Fids<T::File>,
     pub(super) parked: ParkedReads,
     /// Numbers tickets and openers; outlives a Tversion.
     serial: u64,

@@ -26,7 +26,7 @@ impl fmt::Debug for Digest {
 }
 
 impl Digest {
-    /// The digest of a whole file or index held in memory.
+    /// The digest of a whole file or manifest held in memory.
     pub fn of(bytes: &[u8]) -> Digest {
         Digest(*blake3::hash(bytes).as_bytes())
     }

@@ -1,8 +1,8 @@
-//! The index of a generation: every entry of the tree, and the piece lists.
+//! The manifest of a generation: every entry of the tree, and the piece lists.
 //!
 //! The manifest of DESIGN.md, in one canonical encoding, so that its BLAKE3
 //! digest names the generation and pins every byte and attribute in it. What
-//! is decoded here came from a peer: a decoded `Index` cannot name a path
+//! is decoded here came from a peer: a decoded `Manifest` cannot name a path
 //! outside its root, whatever was sent, because an entry has a parent number
 //! and one name, and both are checked.
 //!
@@ -36,7 +36,7 @@ const FOLLOW_MAX: u32 = 40;
 const MAGIC: &[u8; 8] = b"xget\0ix2";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum EntryKind {
     Dir,
     File,
     Symlink,
@@ -54,7 +54,7 @@ pub struct Entry {
     /// The directory that holds it; entry 0, the root, is its own parent.
     pub parent: u32,
     pub name: Box<[u8]>,
-    pub kind: Kind,
+    pub kind: EntryKind,
     /// The source has holes: the copy gets them too.
     pub sparse: bool,
     /// Permission bits with setuid, setgid, sticky: 0o7777. For `Special` and
@@ -73,7 +73,7 @@ pub struct Entry {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Index {
+pub struct Manifest {
     pub piece_len: u32,
     /// The root directory carries attributes of its own. Not so when several
     /// sources land side by side in a directory that no source describes.
@@ -83,7 +83,7 @@ pub struct Index {
     pub lists: Vec<Digest>,
 }
 
-/// Why bytes are not an index.
+/// Why bytes are not a manifest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Malformed(pub &'static str);
 
@@ -120,10 +120,10 @@ pub const fn stride(piece_len: u32) -> u32 {
     STRETCH * piece_len
 }
 
-/// Part of an index as an index of its own.
+/// Part of a manifest as a manifest of its own.
 pub struct Selection {
-    pub index: Index,
-    /// For each entry of `index`, the entry it was in the whole.
+    pub manifest: Manifest,
+    /// For each entry of `manifest`, the entry it was in the whole.
     /// The root of several sources maps to entry 0.
     pub origin: Vec<u32>,
 }
@@ -134,7 +134,7 @@ impl Entry {
         Entry {
             parent: 0,
             name: Box::default(),
-            kind: Kind::Dir,
+            kind: EntryKind::Dir,
             sparse: false,
             mode: 0o755,
             uid: 0,
@@ -150,7 +150,7 @@ impl Entry {
     /// Pieces of the file's list: none when it fits into one piece.
     pub fn list_len(&self, piece_len: u32) -> usize {
         match self.kind {
-            Kind::File if self.size > u64::from(piece_len) => {
+            EntryKind::File if self.size > u64::from(piece_len) => {
                 self.size.div_ceil(u64::from(piece_len_of(self.size, piece_len))) as usize
             }
             _ => 0,
@@ -158,7 +158,7 @@ impl Entry {
     }
 }
 
-impl Index {
+impl Manifest {
     /// The numbers of the children of a directory.
     pub fn children(&self, dir: u32) -> std::ops::Range<u32> {
         // The root is its own parent and must not be its own child.
@@ -200,7 +200,7 @@ impl Index {
     }
 
     pub fn files_count(&self) -> u64 {
-        let is_file = |e: &&Entry| matches!(e.kind, Kind::File | Kind::Hardlink(_));
+        let is_file = |e: &&Entry| matches!(e.kind, EntryKind::File | EntryKind::Hardlink(_));
         self.entries.iter().filter(is_file).count() as u64
     }
 
@@ -227,7 +227,7 @@ impl Index {
             let found = self.child(at, name)?;
             let last = names.peek().is_none();
             at = match self.entries[found as usize].kind {
-                Kind::Symlink if !last || follow => {
+                EntryKind::Symlink if !last || follow => {
                     *budget = budget.checked_sub(1)?;
                     let link = &self.entries[found as usize].link;
                     self.find_from(at, link, true, budget)?
@@ -249,7 +249,7 @@ impl Index {
             let missing = || SelectError::Missing(source.to_vec());
             let found = self.find(source, contents).ok_or_else(missing)?;
             if contents || found == 0 {
-                if self.entries[found as usize].kind != Kind::Dir {
+                if self.entries[found as usize].kind != EntryKind::Dir {
                     return Err(missing());
                 }
                 root = (sources.len() == 1).then_some(found);
@@ -294,8 +294,8 @@ impl Index {
                 let number = entries.len() as u32;
                 let mut entry = Entry { parent, ..self.entries[from as usize].clone() };
                 let file = match entry.kind {
-                    Kind::File => Some(from),
-                    Kind::Hardlink(target) => Some(target),
+                    EntryKind::File => Some(from),
+                    EntryKind::Hardlink(target) => Some(target),
                     _ => None,
                 };
                 if let Some(file) = file {
@@ -308,7 +308,7 @@ impl Index {
                             lists.extend_from_slice(&self.lists[start..start + len]);
                         }
                     } else {
-                        entry.kind = Kind::Hardlink(first);
+                        entry.kind = EntryKind::Hardlink(first);
                         (entry.size, entry.digest, entry.sparse) = (0, Digest::default(), false);
                     }
                 }
@@ -318,7 +318,7 @@ impl Index {
             // Directories in order, each one's children after all before it.
             while level.is_empty() && done + 1 < entries.len() {
                 done += 1;
-                if entries[done].kind == Kind::Dir {
+                if entries[done].kind == EntryKind::Dir {
                     level.extend(self.children(origin[done]).map(|from| (done as u32, from)));
                 }
             }
@@ -326,9 +326,9 @@ impl Index {
                 break;
             }
         }
-        let index =
-            Index { piece_len: self.piece_len, root_described: root.is_some(), entries, lists };
-        Selection { index, origin }
+        let manifest =
+            Manifest { piece_len: self.piece_len, root_described: root.is_some(), entries, lists };
+        Selection { manifest, origin }
     }
 
     /// The canonical bytes. Their digest is the generation's name.
@@ -347,11 +347,11 @@ impl Index {
         out
     }
 
-    /// Reads and checks an index. Whatever passes is safe to act upon.
-    pub fn decode(bytes: &[u8]) -> Result<Index, Malformed> {
+    /// Reads and checks a manifest. Whatever passes is safe to act upon.
+    pub fn decode(bytes: &[u8]) -> Result<Manifest, Malformed> {
         let mut from = Reader { bytes };
         if from.take(8)? != MAGIC {
-            return Err(Malformed("not an index of this version"));
+            return Err(Malformed("not a manifest of this version"));
         }
         let piece_len = from.u32()?;
         if !piece_len.is_power_of_two() || !(PIECE_LEN_MIN..=PIECE_LEN_MAX).contains(&piece_len) {
@@ -374,9 +374,9 @@ impl Index {
             depths.push(check_place(&entry, &entries, &depths)?);
             entries.push(entry);
         }
-        let mut index = Index { piece_len, root_described, entries, lists: Vec::new() };
-        index.decode_lists(from)?;
-        Ok(index)
+        let mut manifest = Manifest { piece_len, root_described, entries, lists: Vec::new() };
+        manifest.decode_lists(from)?;
+        Ok(manifest)
     }
 
     fn decode_lists(&mut self, mut from: Reader) -> Result<(), Malformed> {
@@ -399,18 +399,18 @@ impl Index {
     }
 }
 
-/// Kind, flags, parent, mode, uid, gid, mtime, name length.
+/// EntryKind, flags, parent, mode, uid, gid, mtime, name length.
 const ENTRY_LEN_MIN: usize = 1 + 1 + 4 + 4 + 4 + 4 + 8 + 4 + 1;
 const SPARSE: u8 = 1;
 
 fn encode_entry(entry: &Entry, out: &mut Vec<u8>) {
     let kind = match entry.kind {
-        Kind::Dir => b'd',
-        Kind::File => b'f',
-        Kind::Symlink => b'l',
-        Kind::Hardlink(_) => b'h',
-        Kind::Special => b's',
-        Kind::Unreadable => b'u',
+        EntryKind::Dir => b'd',
+        EntryKind::File => b'f',
+        EntryKind::Symlink => b'l',
+        EntryKind::Hardlink(_) => b'h',
+        EntryKind::Special => b's',
+        EntryKind::Unreadable => b'u',
     };
     out.extend_from_slice(&[kind, if entry.sparse { SPARSE } else { 0 }]);
     for number in [entry.parent, entry.mode, entry.uid, entry.gid] {
@@ -421,16 +421,16 @@ fn encode_entry(entry: &Entry, out: &mut Vec<u8>) {
     out.push(entry.name.len() as u8);
     out.extend_from_slice(&entry.name);
     match entry.kind {
-        Kind::File => {
+        EntryKind::File => {
             out.extend_from_slice(&entry.size.to_le_bytes());
             out.extend_from_slice(&entry.digest.0);
         }
-        Kind::Symlink => {
+        EntryKind::Symlink => {
             out.extend_from_slice(&(entry.link.len() as u16).to_le_bytes());
             out.extend_from_slice(&entry.link);
         }
-        Kind::Hardlink(target) => out.extend_from_slice(&target.to_le_bytes()),
-        Kind::Dir | Kind::Special | Kind::Unreadable => {}
+        EntryKind::Hardlink(target) => out.extend_from_slice(&target.to_le_bytes()),
+        EntryKind::Dir | EntryKind::Special | EntryKind::Unreadable => {}
     }
 }
 
@@ -447,20 +447,20 @@ fn decode_entry(from: &mut Reader) -> Result<Entry, Malformed> {
     let name_len = from.u8()? as usize;
     entry.name = from.take(name_len)?.into();
     entry.kind = match letter {
-        b'd' => Kind::Dir,
+        b'd' => EntryKind::Dir,
         b'f' => {
             entry.size = from.u64()?;
             entry.digest.0.copy_from_slice(from.take(32)?);
-            Kind::File
+            EntryKind::File
         }
         b'l' => {
             let len = from.u16()? as usize;
             entry.link = from.take(len)?.into();
-            Kind::Symlink
+            EntryKind::Symlink
         }
-        b'h' => Kind::Hardlink(from.u32()?),
-        b's' => Kind::Special,
-        b'u' => Kind::Unreadable,
+        b'h' => EntryKind::Hardlink(from.u32()?),
+        b's' => EntryKind::Special,
+        b'u' => EntryKind::Unreadable,
         _ => return Err(Malformed("unknown kind of entry")),
     };
     check_entry(&entry)?;
@@ -469,7 +469,7 @@ fn decode_entry(from: &mut Reader) -> Result<Entry, Malformed> {
 
 /// What can be said of an entry alone.
 fn check_entry(entry: &Entry) -> Result<(), Malformed> {
-    let type_allowed = matches!(entry.kind, Kind::Special | Kind::Unreadable);
+    let type_allowed = matches!(entry.kind, EntryKind::Special | EntryKind::Unreadable);
     if entry.mode & !0o177777 != 0 || (entry.mode & !0o7777 != 0 && !type_allowed) {
         return Err(Malformed("mode out of range"));
     }
@@ -480,7 +480,7 @@ fn check_entry(entry: &Entry) -> Result<(), Malformed> {
     if entry.size > i64::MAX as u64 {
         return Err(Malformed("file too big"));
     }
-    if entry.kind == Kind::Symlink
+    if entry.kind == EntryKind::Symlink
         && (entry.link.is_empty() || entry.link.len() > LINK_LEN_MAX || entry.link.contains(&0))
     {
         return Err(Malformed("bad symlink target"));
@@ -500,14 +500,14 @@ pub fn name_is_sound(name: &[u8]) -> bool {
 /// Where an entry stands relative to those before it; gives its depth.
 fn check_place(entry: &Entry, before: &[Entry], depths: &[u32]) -> Result<u32, Malformed> {
     let Some(last) = before.last() else {
-        let sound = entry.kind == Kind::Dir && entry.parent == 0 && entry.name.is_empty();
+        let sound = entry.kind == EntryKind::Dir && entry.parent == 0 && entry.name.is_empty();
         return if sound { Ok(0) } else { Err(Malformed("the root is not a directory")) };
     };
     if !name_is_sound(&entry.name) {
         return Err(Malformed("a name that cannot be a file name"));
     }
     match before.get(entry.parent as usize) {
-        Some(parent) if parent.kind == Kind::Dir => {}
+        Some(parent) if parent.kind == EntryKind::Dir => {}
         _ => return Err(Malformed("a parent that is no directory before it")),
     }
     let in_order = before.len() == 1
@@ -516,9 +516,9 @@ fn check_place(entry: &Entry, before: &[Entry], depths: &[u32]) -> Result<u32, M
     if !in_order {
         return Err(Malformed("entries out of order"));
     }
-    if let Kind::Hardlink(target) = entry.kind {
+    if let EntryKind::Hardlink(target) = entry.kind {
         match before.get(target as usize) {
-            Some(file) if file.kind == Kind::File => {}
+            Some(file) if file.kind == EntryKind::File => {}
             _ => return Err(Malformed("a hard link to no file before it")),
         }
     }
@@ -563,21 +563,21 @@ mod tests {
 
     #[test]
     fn encode_and_decode_are_inverse() {
-        let index = small();
-        assert_eq!(Index::decode(&index.encode()), Ok(index));
+        let manifest = small();
+        assert_eq!(Manifest::decode(&manifest.encode()), Ok(manifest));
     }
 
     #[test]
     fn every_truncation_and_every_flipped_bit_is_an_error_or_an_index() {
         let bytes = small().encode();
         for len in 0..bytes.len() {
-            assert!(Index::decode(&bytes[..len]).is_err(), "{len} bytes");
+            assert!(Manifest::decode(&bytes[..len]).is_err(), "{len} bytes");
         }
         for at in 0..bytes.len() * 8 {
             let mut bad = bytes.clone();
             bad[at / 8] ^= 1 << (at % 8);
-            if let Ok(index) = Index::decode(&bad) {
-                assert_eq!(index.encode(), bad, "canonical: bit {at}");
+            if let Ok(manifest) = Manifest::decode(&bad) {
+                assert_eq!(manifest.encode(), bad, "canonical: bit {at}");
             }
         }
     }
@@ -585,84 +585,84 @@ mod tests {
     #[test]
     fn hostile_names_and_places_are_refused() {
         for name in ["..", ".", "a/b", "nul\0", ""] {
-            let mut index = small();
-            index.entries[5].name = name.as_bytes().into();
-            assert!(Index::decode(&index.encode()).is_err(), "{name:?}");
+            let mut manifest = small();
+            manifest.entries[5].name = name.as_bytes().into();
+            assert!(Manifest::decode(&manifest.encode()).is_err(), "{name:?}");
         }
         let mut twice = small();
         twice.entries[2].name = (*b"a").into();
-        assert!(Index::decode(&twice.encode()).is_err(), "same name twice");
+        assert!(Manifest::decode(&twice.encode()).is_err(), "same name twice");
         let mut below_link = small();
         below_link.entries[7].parent = 6;
-        assert!(Index::decode(&below_link.encode()).is_err(), "child of a symlink");
+        assert!(Manifest::decode(&below_link.encode()).is_err(), "child of a symlink");
     }
 
     #[test]
     fn paths_are_found_through_symlinks_but_never_outside() {
-        let index = small();
-        assert_eq!(index.find(b"a/x", false), Some(5));
-        assert_eq!(index.find(b"current/x", false), Some(5));
-        assert_eq!(index.find(b"current", false), Some(3));
-        assert_eq!(index.find(b"current", true), Some(1));
-        assert_eq!(index.find(b"../../a//./x", false), Some(5));
-        assert_eq!(index.find(b"a/nothing", false), None);
-        assert_eq!(index.path(5), b"a/x");
+        let manifest = small();
+        assert_eq!(manifest.find(b"a/x", false), Some(5));
+        assert_eq!(manifest.find(b"current/x", false), Some(5));
+        assert_eq!(manifest.find(b"current", false), Some(3));
+        assert_eq!(manifest.find(b"current", true), Some(1));
+        assert_eq!(manifest.find(b"../../a//./x", false), Some(5));
+        assert_eq!(manifest.find(b"a/nothing", false), None);
+        assert_eq!(manifest.path(5), b"a/x");
     }
 
     #[test]
     fn selecting_everything_gives_the_same_index() {
-        let index = small();
-        let all = index.select(&[b"."]).ok().unwrap();
-        assert_eq!(all.index, index);
+        let manifest = small();
+        let all = manifest.select(&[b"."]).ok().unwrap();
+        assert_eq!(all.manifest, manifest);
         assert_eq!(all.origin, (0..8).collect::<Vec<_>>());
     }
 
     #[test]
     fn a_sub_path_lands_under_its_base_name_and_its_contents_directly() {
-        let index = small();
-        let part = index.select(&[b"a/z", b"b"]).ok().unwrap();
-        let names: Vec<&[u8]> = part.index.entries.iter().map(|e| &*e.name).collect();
+        let manifest = small();
+        let part = manifest.select(&[b"a/z", b"b"]).ok().unwrap();
+        let names: Vec<&[u8]> = part.manifest.entries.iter().map(|e| &*e.name).collect();
         assert_eq!(names, [&b""[..], b"b", b"z"]);
-        assert_eq!(part.index.entries[2].kind, Kind::File, "a link alone becomes the file");
-        assert_eq!(part.index.entries[2].size, 2);
-        assert!(!part.index.root_described);
-        let inside = index.select(&[b"current/."]).ok().unwrap();
-        assert_eq!(inside.index.entries.len(), 4);
-        assert!(inside.index.root_described);
-        assert_eq!(Index::decode(&inside.index.encode()), Ok(inside.index));
+        assert_eq!(part.manifest.entries[2].kind, EntryKind::File, "a link alone becomes the file");
+        assert_eq!(part.manifest.entries[2].size, 2);
+        assert!(!part.manifest.root_described);
+        let inside = manifest.select(&[b"current/."]).ok().unwrap();
+        assert_eq!(inside.manifest.entries.len(), 4);
+        assert!(inside.manifest.root_described);
+        assert_eq!(Manifest::decode(&inside.manifest.encode()), Ok(inside.manifest));
     }
 
     #[test]
     fn what_is_selected_twice_is_two_files_and_only_other_names_are_links() {
-        let mut index = small();
-        index.entries[5] = Entry { name: (*b"x").into(), ..file(1, "x", &[7; 9000]) };
+        let mut manifest = small();
+        manifest.entries[5] = Entry { name: (*b"x").into(), ..file(1, "x", &[7; 9000]) };
         let pieces = [&[7; 4096][..], &[7; 4096], &[7; 808]];
         let list = pieces.iter().enumerate().map(|(i, p)| digest::of_piece(4096 * i as u64, p));
-        index.lists = list.collect();
-        let twice = index.select(&[b"a", b"a/x"]).ok().unwrap();
-        let kinds: Vec<(&[u8], Kind)> =
-            twice.index.entries.iter().map(|e| (&*e.name, e.kind)).collect();
+        manifest.lists = list.collect();
+        let twice = manifest.select(&[b"a", b"a/x"]).ok().unwrap();
+        let kinds: Vec<(&[u8], EntryKind)> =
+            twice.manifest.entries.iter().map(|e| (&*e.name, e.kind)).collect();
         let expected = [
-            (&b""[..], Kind::Dir),
-            (b"a", Kind::Dir),
-            (b"x", Kind::File),
-            (b"x", Kind::File),
-            (b"y", Kind::Symlink),
-            (b"z", Kind::Hardlink(2)),
+            (&b""[..], EntryKind::Dir),
+            (b"a", EntryKind::Dir),
+            (b"x", EntryKind::File),
+            (b"x", EntryKind::File),
+            (b"y", EntryKind::Symlink),
+            (b"z", EntryKind::Hardlink(2)),
         ];
         assert_eq!(kinds, expected);
-        assert_eq!(twice.index.lists.len(), 2 * pieces.len());
-        assert_eq!(Index::decode(&twice.index.encode()), Ok(twice.index));
+        assert_eq!(twice.manifest.lists.len(), 2 * pieces.len());
+        assert_eq!(Manifest::decode(&twice.manifest.encode()), Ok(twice.manifest));
     }
 
     /// A tree of one file of this size, whose list is of pieces so long.
-    fn long(size: u64, piece_len: u32) -> Index {
-        let mut index = small();
-        index.entries.truncate(1);
-        index.lists = vec![Digest([7; 32]); size.div_ceil(u64::from(piece_len)) as usize];
-        let digest = digest::of_list(&index.lists, size, piece_len).unwrap();
-        index.entries.push(Entry { size, digest, ..file(0, "long", b"") });
-        index
+    fn long(size: u64, piece_len: u32) -> Manifest {
+        let mut manifest = small();
+        manifest.entries.truncate(1);
+        manifest.lists = vec![Digest([7; 32]); size.div_ceil(u64::from(piece_len)) as usize];
+        let digest = digest::of_list(&manifest.lists, size, piece_len).unwrap();
+        manifest.entries.push(Entry { size, digest, ..file(0, "long", b"") });
+        manifest
     }
 
     #[test]
@@ -673,25 +673,28 @@ mod tests {
         assert_eq!(piece_len_of((256 << 20) + 1, PIECE_LEN), 131_072);
         assert_eq!(stride(PIECE_LEN_MAX), 1 << 20, "what one read of a file takes");
         for (size, piece_len, count) in [(33_554_432, 4096, 8192), (33_554_433, 16_384, 2049)] {
-            let index = long(size, piece_len);
-            assert_eq!(index.list_starts().collect::<Vec<_>>(), [(1, 0, count)]);
-            assert_eq!(Index::decode(&index.encode()), Ok(index));
+            let manifest = long(size, piece_len);
+            assert_eq!(manifest.list_starts().collect::<Vec<_>>(), [(1, 0, count)]);
+            assert_eq!(Manifest::decode(&manifest.encode()), Ok(manifest));
         }
     }
 
     #[test]
     fn a_list_by_another_rule_is_refused_though_it_merges_to_the_digest() {
         for (size, piece_len) in [(33_554_432, 16_384), (33_554_433, 4096), (33_554_433, 32_768)] {
-            assert!(Index::decode(&long(size, piece_len).encode()).is_err(), "{size} {piece_len}");
+            assert!(
+                Manifest::decode(&long(size, piece_len).encode()).is_err(),
+                "{size} {piece_len}"
+            );
         }
     }
 
     #[test]
     fn missing_and_colliding_sources_are_named() {
-        let index = small();
-        assert_eq!(index.select(&[b"nope"]).err(), Some(SelectError::Missing(b"nope".to_vec())));
-        assert!(index.select(&[b"a/.", b"a/x"]).is_ok(), "the same entry twice is one");
-        let clash = index.select(&[b"b", b"a/../b"]);
+        let manifest = small();
+        assert_eq!(manifest.select(&[b"nope"]).err(), Some(SelectError::Missing(b"nope".to_vec())));
+        assert!(manifest.select(&[b"a/.", b"a/x"]).is_ok(), "the same entry twice is one");
+        let clash = manifest.select(&[b"b", b"a/../b"]);
         assert!(clash.is_ok());
     }
 }

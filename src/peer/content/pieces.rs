@@ -1,13 +1,13 @@
 //! The pieces of a generation: what each holds, and what its bytes must be.
 //!
-//! Pieces are numbered through the whole generation: first those of the index
+//! Pieces are numbered through the whole generation: first those of the manifest
 //! itself, then packs of small files, then the pieces of each larger file. A
 //! pack holds whole files, each verified by its own digest, so ten thousand
 //! small files travel as a few hundred pieces and are hashed once.
-//! Everything here follows from the index alone: both ends compute it.
+//! Everything here follows from the manifest alone: both ends compute it.
 
 use super::digest::{self, Digest};
-use super::manifest::{Index, Kind, piece_len_of, stride};
+use super::manifest::{EntryKind, Manifest, piece_len_of, stride};
 use std::ops::Range;
 
 /// Most files of one pack: bounds what one reply has to open.
@@ -21,15 +21,15 @@ pub struct Extent {
     pub len: u32,
 }
 
-/// A piece's bytes are not what the index says.
+/// A piece's bytes are not what the manifest says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WrongBytes;
 
-/// The pieces of one generation whose index is known.
+/// The pieces of one generation whose manifest is known.
 #[derive(Clone, Debug)]
 pub struct PieceMap {
     piece_len: u32,
-    head: IndexPieces,
+    head: ManifestPieces,
     /// Entries of small files, in order; packs are ranges of it.
     small: Vec<u32>,
     /// Where each pack begins in `small`, and an end mark.
@@ -45,54 +45,54 @@ struct Large {
     list_start: usize,
 }
 
-/// The first pieces: those of the index itself, known before the index is.
+/// The first pieces: those of the manifest itself, known before the manifest is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct IndexPieces {
+pub struct ManifestPieces {
     pub generation: Digest,
-    pub index_len: u64,
+    pub manifest_len: u64,
     pub piece_len: u32,
-    /// Digests of the index' pieces; empty when it fits into one.
+    /// Digests of the manifest's pieces; empty when it fits into one.
     pub list: Vec<Digest>,
 }
 
-impl IndexPieces {
-    /// For an index that one holds.
-    pub fn of(bytes: &[u8], piece_len: u32) -> IndexPieces {
+impl ManifestPieces {
+    /// For a manifest that one holds.
+    pub fn of(bytes: &[u8], piece_len: u32) -> ManifestPieces {
         let list = if bytes.len() > piece_len as usize {
             let piece = |(i, c)| digest::of_piece(i as u64 * u64::from(piece_len), c);
             bytes.chunks(piece_len as usize).enumerate().map(piece).collect()
         } else {
             Vec::new()
         };
-        let index_len = bytes.len() as u64;
-        let whole = digest::of_list(&list, index_len, piece_len);
+        let manifest_len = bytes.len() as u64;
+        let whole = digest::of_list(&list, manifest_len, piece_len);
         let generation = whole.unwrap_or_else(|| Digest::of(bytes));
-        IndexPieces { generation, index_len, piece_len, list }
+        ManifestPieces { generation, manifest_len, piece_len, list }
     }
 
-    /// For an index to be fetched: takes the list only when it is right.
+    /// For a manifest to be fetched: takes the list only when it is right.
     pub fn from_list(
         generation: Digest,
-        index_len: u64,
+        manifest_len: u64,
         piece_len: u32,
         bytes: &[u8],
-    ) -> Result<IndexPieces, WrongBytes> {
+    ) -> Result<ManifestPieces, WrongBytes> {
         let mut list = Vec::new();
         digest::read_list(bytes, &mut list);
-        let needed = index_len > u64::from(piece_len);
+        let needed = manifest_len > u64::from(piece_len);
         let right = match needed {
             false => list.is_empty(),
-            true => digest::of_list(&list, index_len, piece_len) == Some(generation),
+            true => digest::of_list(&list, manifest_len, piece_len) == Some(generation),
         };
         if right {
-            Ok(IndexPieces { generation, index_len, piece_len, list })
+            Ok(ManifestPieces { generation, manifest_len, piece_len, list })
         } else {
             Err(WrongBytes)
         }
     }
 
     pub fn count(&self) -> u32 {
-        self.index_len.div_ceil(u64::from(self.piece_len)) as u32
+        self.manifest_len.div_ceil(u64::from(self.piece_len)) as u32
     }
 
     /// From the place of one piece in the stream of all to that of the next.
@@ -100,10 +100,10 @@ impl IndexPieces {
         stride(self.piece_len)
     }
 
-    /// The part of the index that a piece holds.
+    /// The part of the manifest that a piece holds.
     pub fn range(&self, piece: u32) -> Range<usize> {
         let start = u64::from(piece) * u64::from(self.piece_len);
-        let end = (start + u64::from(self.piece_len)).min(self.index_len);
+        let end = (start + u64::from(self.piece_len)).min(self.manifest_len);
         start as usize..end as usize
     }
 
@@ -119,10 +119,10 @@ impl IndexPieces {
 }
 
 impl PieceMap {
-    pub fn new(head: IndexPieces, index: &Index) -> PieceMap {
-        let limit = u64::from(index.piece_len);
+    pub fn new(head: ManifestPieces, manifest: &Manifest) -> PieceMap {
+        let limit = u64::from(manifest.piece_len);
         let mut map = PieceMap {
-            piece_len: index.piece_len,
+            piece_len: manifest.piece_len,
             head,
             small: Vec::new(),
             packs: vec![0],
@@ -130,8 +130,8 @@ impl PieceMap {
             count: 0,
         };
         let mut pack_len = 0;
-        for (number, entry) in index.entries.iter().enumerate() {
-            if entry.kind != Kind::File || entry.size == 0 || entry.size > limit {
+        for (number, entry) in manifest.entries.iter().enumerate() {
+            if entry.kind != EntryKind::File || entry.size == 0 || entry.size > limit {
                 continue;
             }
             let files = map.small.len() - map.packs[map.packs.len() - 1] as usize;
@@ -146,7 +146,7 @@ impl PieceMap {
             map.packs.push(map.small.len() as u32);
         }
         let mut next = map.head.count() + map.packs.len() as u32 - 1;
-        for (entry, list_start, len) in index.list_starts() {
+        for (entry, list_start, len) in manifest.list_starts() {
             map.large.push(Large { entry, first_piece: next, list_start });
             next += len as u32;
         }
@@ -154,12 +154,12 @@ impl PieceMap {
         map
     }
 
-    /// All pieces, those of the index included.
+    /// All pieces, those of the manifest included.
     pub fn count(&self) -> u32 {
         self.count
     }
 
-    pub fn head(&self) -> &IndexPieces {
+    pub fn head(&self) -> &ManifestPieces {
         &self.head
     }
 
@@ -168,25 +168,25 @@ impl PieceMap {
     }
 
     /// The stretches of files in a piece, in the order of its bytes. None for
-    /// the pieces of the index.
-    pub fn extents<'a>(&'a self, index: &'a Index, piece: u32) -> Extents<'a> {
+    /// the pieces of the manifest.
+    pub fn extents<'a>(&'a self, manifest: &'a Manifest, piece: u32) -> Extents<'a> {
         let content = piece.wrapping_sub(self.head.count());
         let packs = self.packs.len() as u32 - 1;
         if piece < self.head.count() || piece >= self.count {
-            Extents { index, small: &[], single: None }
+            Extents { manifest, small: &[], single: None }
         } else if content < packs {
             let at = content as usize;
             let small = &self.small[self.packs[at] as usize..self.packs[at + 1] as usize];
-            Extents { index, small, single: None }
+            Extents { manifest, small, single: None }
         } else {
-            Extents { index, small: &[], single: Some(self.extent_of_large(index, piece)) }
+            Extents { manifest, small: &[], single: Some(self.extent_of_large(manifest, piece)) }
         }
     }
 
     /// The stretch of a file that a piece of its own holds.
-    pub fn extent_of_large(&self, index: &Index, piece: u32) -> Extent {
+    pub fn extent_of_large(&self, manifest: &Manifest, piece: u32) -> Extent {
         let Large { entry, first_piece, .. } = self.large_at(piece);
-        let size = index.entries[entry as usize].size;
+        let size = manifest.entries[entry as usize].size;
         let piece_len = u64::from(piece_len_of(size, self.piece_len));
         let offset = u64::from(piece - first_piece) * piece_len;
         Extent { entry, offset, len: (size - offset).min(piece_len) as u32 }
@@ -197,11 +197,11 @@ impl PieceMap {
     }
 
     /// Bytes of a piece.
-    pub fn len(&self, index: &Index, piece: u32) -> u32 {
+    pub fn len(&self, manifest: &Manifest, piece: u32) -> u32 {
         if piece < self.head.count() {
             self.head.range(piece).len() as u32
         } else {
-            self.extents(index, piece).map(|e| e.len).sum()
+            self.extents(manifest, piece).map(|e| e.len).sum()
         }
     }
 
@@ -211,9 +211,9 @@ impl PieceMap {
 
     /// The pieces that hold a file's bytes; empty for an empty file and for
     /// what is no file.
-    pub fn of_entry(&self, index: &Index, entry: u32) -> Range<u32> {
-        let e = &index.entries[entry as usize];
-        if e.kind != Kind::File || e.size == 0 {
+    pub fn of_entry(&self, manifest: &Manifest, entry: u32) -> Range<u32> {
+        let e = &manifest.entries[entry as usize];
+        if e.kind != EntryKind::File || e.size == 0 {
             return 0..0;
         }
         if e.size > u64::from(self.piece_len) {
@@ -228,17 +228,17 @@ impl PieceMap {
     }
 
     /// Whether these bytes are that piece.
-    pub fn verify(&self, index: &Index, piece: u32, bytes: &[u8]) -> Result<(), WrongBytes> {
+    pub fn verify(&self, manifest: &Manifest, piece: u32, bytes: &[u8]) -> Result<(), WrongBytes> {
         if piece < self.head.count() {
             return self.head.verify(piece, bytes);
         }
-        if bytes.len() != self.len(index, piece) as usize {
+        if bytes.len() != self.len(manifest, piece) as usize {
             return Err(WrongBytes);
         }
         let mut rest = bytes;
-        for extent in self.extents(index, piece) {
+        for extent in self.extents(manifest, piece) {
             let (part, after) = rest.split_at(extent.len as usize);
-            self.verify_extent(index, piece, extent, part)?;
+            self.verify_extent(manifest, piece, extent, part)?;
             rest = after;
         }
         Ok(())
@@ -248,15 +248,15 @@ impl PieceMap {
     /// already, where the rest of a pack may be missing.
     pub fn verify_extent(
         &self,
-        index: &Index,
+        manifest: &Manifest,
         piece: u32,
         extent: Extent,
         bytes: &[u8],
     ) -> Result<(), WrongBytes> {
-        let entry = &index.entries[extent.entry as usize];
+        let entry = &manifest.entries[extent.entry as usize];
         let right = if entry.size > u64::from(self.piece_len) {
             let large = self.large_at(piece);
-            let wanted = index.lists[large.list_start + (piece - large.first_piece) as usize];
+            let wanted = manifest.lists[large.list_start + (piece - large.first_piece) as usize];
             digest::of_piece(extent.offset, bytes) == wanted
         } else {
             Digest::of(bytes) == entry.digest
@@ -267,7 +267,7 @@ impl PieceMap {
 
 /// Iterates over the extents of one piece.
 pub struct Extents<'a> {
-    index: &'a Index,
+    manifest: &'a Manifest,
     small: &'a [u32],
     single: Option<Extent>,
 }
@@ -280,7 +280,7 @@ impl Iterator for Extents<'_> {
         }
         let (&entry, rest) = self.small.split_first()?;
         self.small = rest;
-        let len = self.index.entries[entry as usize].size as u32;
+        let len = self.manifest.entries[entry as usize].size as u32;
         Some(Extent { entry, offset: 0, len })
     }
 }
@@ -297,28 +297,28 @@ mod tests {
     }
 
     /// A directory of files with these sizes, and their contents.
-    fn tree(sizes: &[usize]) -> (Index, Vec<Vec<u8>>) {
-        let mut root = entry(0, "", Kind::Dir);
+    fn tree(sizes: &[usize]) -> (Manifest, Vec<Vec<u8>>) {
+        let mut root = entry(0, "", EntryKind::Dir);
         root.name = Box::default();
-        let mut index =
-            Index { piece_len: P, root_described: true, entries: vec![root], lists: Vec::new() };
+        let mut manifest =
+            Manifest { piece_len: P, root_described: true, entries: vec![root], lists: Vec::new() };
         let mut contents = Vec::new();
         for (i, &size) in sizes.iter().enumerate() {
             let data = content(i, size);
-            index.entries.push(file(0, &format!("{i:04}"), &data));
+            manifest.entries.push(file(0, &format!("{i:04}"), &data));
             if size > P as usize {
                 let len = piece_len_of(size as u64, P) as usize;
                 let piece = |(i, c)| digest::of_piece((i * len) as u64, c);
-                index.lists.extend(data.chunks(len).enumerate().map(piece));
+                manifest.lists.extend(data.chunks(len).enumerate().map(piece));
             }
             contents.push(data);
         }
-        (index, contents)
+        (manifest, contents)
     }
 
-    fn bytes_of(map: &PieceMap, index: &Index, contents: &[Vec<u8>], piece: u32) -> Vec<u8> {
+    fn bytes_of(map: &PieceMap, manifest: &Manifest, contents: &[Vec<u8>], piece: u32) -> Vec<u8> {
         let mut bytes = Vec::new();
-        for e in map.extents(index, piece) {
+        for e in map.extents(manifest, piece) {
             let from = e.offset as usize;
             bytes.extend(&contents[e.entry as usize - 1][from..from + e.len as usize]);
         }
@@ -328,37 +328,37 @@ mod tests {
     #[test]
     fn pieces_cover_every_byte_once_and_verify() {
         let sizes = [0, 1, 4096, 4095, 2, 4097, 100, 20000, 0, 3000, 3000];
-        let (index, contents) = tree(&sizes);
-        let encoded = index.encode();
-        let map = PieceMap::new(IndexPieces::of(&encoded, P), &index);
+        let (manifest, contents) = tree(&sizes);
+        let encoded = manifest.encode();
+        let map = PieceMap::new(ManifestPieces::of(&encoded, P), &manifest);
         let mut covered: Vec<usize> = vec![0; sizes.len()];
         for piece in map.head().count()..map.count() {
-            let bytes = bytes_of(&map, &index, &contents, piece);
-            assert_eq!(bytes.len(), map.len(&index, piece) as usize);
+            let bytes = bytes_of(&map, &manifest, &contents, piece);
+            assert_eq!(bytes.len(), map.len(&manifest, piece) as usize);
             assert!(bytes.len() <= P as usize);
-            assert_eq!(map.verify(&index, piece, &bytes), Ok(()));
+            assert_eq!(map.verify(&manifest, piece, &bytes), Ok(()));
             for at in [0, bytes.len() / 2, bytes.len() - 1] {
                 let mut bad = bytes.clone();
                 bad[at] ^= 1;
-                assert_eq!(map.verify(&index, piece, &bad), Err(WrongBytes));
+                assert_eq!(map.verify(&manifest, piece, &bad), Err(WrongBytes));
             }
-            for e in map.extents(&index, piece) {
+            for e in map.extents(&manifest, piece) {
                 covered[e.entry as usize - 1] += e.len as usize;
-                assert!(map.of_entry(&index, e.entry).contains(&piece));
+                assert!(map.of_entry(&manifest, e.entry).contains(&piece));
             }
         }
         assert_eq!(covered, sizes);
-        assert_eq!(map.of_entry(&index, 1), 0..0, "an empty file has no piece");
-        assert_eq!(Index::decode(&encoded), Ok(index));
+        assert_eq!(map.of_entry(&manifest, 1), 0..0, "an empty file has no piece");
+        assert_eq!(Manifest::decode(&encoded), Ok(manifest));
     }
 
     #[test]
     fn a_very_large_file_has_longer_pieces_beside_the_short_ones_of_others() {
-        let (index, contents) = tree(&[100, 33_554_432, 33_554_433, 4097]);
-        let encoded = index.encode();
-        let map = PieceMap::new(IndexPieces::of(&encoded, P), &index);
+        let (manifest, contents) = tree(&[100, 33_554_432, 33_554_433, 4097]);
+        let encoded = manifest.encode();
+        let map = PieceMap::new(ManifestPieces::of(&encoded, P), &manifest);
         let first = map.head().count();
-        let ranges = [1, 2, 3, 4].map(|entry| map.of_entry(&index, entry));
+        let ranges = [1, 2, 3, 4].map(|entry| map.of_entry(&manifest, entry));
         let places = [0..1, 1..8193, 8193..10_242, 10_242..10_244];
         assert_eq!(ranges, places.map(|p: Range<u32>| first + p.start..first + p.end));
         assert_eq!(map.count(), first + 10_244);
@@ -369,39 +369,39 @@ mod tests {
             (10_241, 3, 33_554_432, 1),
             (10_243, 4, 4096, 1),
         ] {
-            let extents: Vec<Extent> = map.extents(&index, first + at).collect();
+            let extents: Vec<Extent> = map.extents(&manifest, first + at).collect();
             assert_eq!(extents, [Extent { entry, offset, len }]);
-            let mut bytes = bytes_of(&map, &index, &contents, first + at);
-            assert_eq!(map.verify(&index, first + at, &bytes), Ok(()));
+            let mut bytes = bytes_of(&map, &manifest, &contents, first + at);
+            assert_eq!(map.verify(&manifest, first + at, &bytes), Ok(()));
             bytes[len as usize - 1] ^= 1;
-            assert_eq!(map.verify(&index, first + at, &bytes), Err(WrongBytes));
+            assert_eq!(map.verify(&manifest, first + at, &bytes), Err(WrongBytes));
         }
-        assert_eq!(Index::decode(&encoded), Ok(index));
+        assert_eq!(Manifest::decode(&encoded), Ok(manifest));
     }
 
     #[test]
     fn an_index_of_many_pieces_is_verified_by_its_list() {
-        let (index, _) = tree(&vec![1; 200]);
-        let bytes = index.encode();
-        let head = IndexPieces::of(&bytes, P);
+        let (manifest, _) = tree(&vec![1; 200]);
+        let bytes = manifest.encode();
+        let head = ManifestPieces::of(&bytes, P);
         assert!(head.count() > 2);
         let raw: Vec<u8> = head.list.iter().flat_map(|d| d.0).collect();
-        let again = IndexPieces::from_list(head.generation, bytes.len() as u64, P, &raw);
+        let again = ManifestPieces::from_list(head.generation, bytes.len() as u64, P, &raw);
         assert_eq!(again.as_ref(), Ok(&head));
         for piece in 0..head.count() {
             assert_eq!(head.verify(piece, &bytes[head.range(piece)]), Ok(()));
         }
         let mut bad = raw.clone();
         bad[40] ^= 1;
-        assert!(IndexPieces::from_list(head.generation, bytes.len() as u64, P, &bad).is_err());
-        assert!(IndexPieces::from_list(head.generation, bytes.len() as u64, P, &[]).is_err());
+        assert!(ManifestPieces::from_list(head.generation, bytes.len() as u64, P, &bad).is_err());
+        assert!(ManifestPieces::from_list(head.generation, bytes.len() as u64, P, &[]).is_err());
     }
 
     #[test]
     fn packs_are_bounded_in_files() {
-        let (index, _) = tree(&vec![1; PACK_FILES_MAX + 1]);
-        let head = IndexPieces::of(&index.encode(), P);
-        let map = PieceMap::new(head, &index);
+        let (manifest, _) = tree(&vec![1; PACK_FILES_MAX + 1]);
+        let head = ManifestPieces::of(&manifest.encode(), P);
+        let map = PieceMap::new(head, &manifest);
         assert_eq!(map.count() - map.head().count(), 2);
     }
 }

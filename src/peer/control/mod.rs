@@ -23,9 +23,9 @@ pub enum Complaint {
     /// Answers, and gives nothing.
     Slow,
     /// Sends all the time, and less than a quarter of what is usual.
-    Narrow,
+    SlowUplink,
     /// Sent bytes that are not what the digest says.
-    Wrong,
+    Corrupt,
     /// Does not hold what it should, or errs.
     Refused,
 }
@@ -34,8 +34,8 @@ const COMPLAINTS: [(Complaint, &str); 6] = [
     (Complaint::Lost, "lost"),
     (Complaint::Frozen, "frozen"),
     (Complaint::Slow, "slow"),
-    (Complaint::Narrow, "narrow"),
-    (Complaint::Wrong, "wrong"),
+    (Complaint::SlowUplink, "narrow"),
+    (Complaint::Corrupt, "wrong"),
     (Complaint::Refused, "refused"),
 ];
 
@@ -47,15 +47,15 @@ impl Complaint {
 
 /// Where a stripe comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Source {
+pub enum ParentAddr {
     /// The master itself: `me`, as the paper's `redir` says it.
     Master,
-    Node(SocketAddr),
+    Peer(SocketAddr),
 }
 
 /// What a client has to tell of its fetch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Tally {
+pub struct TransferStats {
     pub have_bytes: u64,
     pub total_bytes: u64,
     pub from_master_bytes: u64,
@@ -65,7 +65,7 @@ pub struct Tally {
 
 /// From a client to the master.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Ask {
+pub enum ClientMessage {
     /// I want these sources and serve what I get on this port.
     Join {
         version: u32,
@@ -75,19 +75,19 @@ pub enum Ask {
     /// That parent does not do for that stripe: another, please.
     Replace {
         stripe: u8,
-        source: Source,
+        source: ParentAddr,
         complaint: Complaint,
     },
-    Progress(Tally),
+    Progress(TransferStats),
     /// All is verified and in place.
-    Done(Tally),
+    Done(TransferStats),
     /// I go soon: give my children to others.
     Leave,
 }
 
 /// From the master to a client.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Tell {
+pub enum MasterMessage {
     /// The master is still hashing.
     Wait {
         done_bytes: u64,
@@ -96,13 +96,13 @@ pub enum Tell {
     /// What the sources are.
     Generation {
         digest: Digest,
-        index_len: u64,
+        manifest_len: u64,
         piece_len: u32,
         stripes: u8,
     },
     Parent {
         stripe: u8,
-        source: Source,
+        source: ParentAddr,
     },
     /// No: an errno and words.
     Error {
@@ -111,10 +111,10 @@ pub enum Tell {
     },
 }
 
-impl Ask {
+impl ClientMessage {
     pub fn line(&self) -> String {
         match self {
-            Ask::Join { version, port, sources } => {
+            ClientMessage::Join { version, port, sources } => {
                 let mut line = format!("join {version} {port}");
                 for source in sources {
                     line.push(' ');
@@ -122,72 +122,76 @@ impl Ask {
                 }
                 line + "\n"
             }
-            Ask::Replace { stripe, source, complaint } => {
-                format!("replace {stripe} {} {}\n", source_text(*source), complaint.word())
+            ClientMessage::Replace { stripe, source, complaint } => {
+                format!("replace {stripe} {} {}\n", format_parent(*source), complaint.word())
             }
-            Ask::Progress(tally) => format!("progress {}\n", tally_text(tally)),
-            Ask::Done(tally) => format!("done {}\n", tally_text(tally)),
-            Ask::Leave => "leave\n".into(),
+            ClientMessage::Progress(stats) => format!("progress {}\n", format_stats(stats)),
+            ClientMessage::Done(stats) => format!("done {}\n", format_stats(stats)),
+            ClientMessage::Leave => "leave\n".into(),
         }
     }
 
-    pub fn parse(line: &[u8]) -> Option<Ask> {
+    pub fn parse(line: &[u8]) -> Option<ClientMessage> {
         let mut words = words(line)?;
         let ask = match words.next()? {
-            "join" => Ask::Join {
+            "join" => ClientMessage::Join {
                 version: number(words.next()?)?,
                 port: number(words.next()?)?,
                 sources: words.by_ref().map(unescape).collect::<Option<Vec<_>>>()?,
             },
-            "replace" => Ask::Replace {
+            "replace" => ClientMessage::Replace {
                 stripe: number(words.next()?)?,
-                source: parse_source(words.next()?)?,
+                source: parse_parent(words.next()?)?,
                 complaint: parse_complaint(words.next()?)?,
             },
-            "progress" => Ask::Progress(parse_tally(&mut words)?),
-            "done" => Ask::Done(parse_tally(&mut words)?),
-            "leave" => Ask::Leave,
+            "progress" => ClientMessage::Progress(parse_stats(&mut words)?),
+            "done" => ClientMessage::Done(parse_stats(&mut words)?),
+            "leave" => ClientMessage::Leave,
             _ => return None,
         };
         words.next().is_none().then_some(ask)
     }
 }
 
-impl Tell {
+impl MasterMessage {
     pub fn line(&self) -> String {
         match self {
-            Tell::Wait { done_bytes, total_bytes } => format!("wait {done_bytes} {total_bytes}\n"),
-            Tell::Generation { digest, index_len, piece_len, stripes } => {
-                format!("generation {digest} {index_len} {piece_len} {stripes}\n")
+            MasterMessage::Wait { done_bytes, total_bytes } => {
+                format!("wait {done_bytes} {total_bytes}\n")
             }
-            Tell::Parent { stripe, source } => {
-                format!("parent {stripe} {}\n", source_text(*source))
+            MasterMessage::Generation { digest, manifest_len, piece_len, stripes } => {
+                format!("generation {digest} {manifest_len} {piece_len} {stripes}\n")
             }
-            Tell::Error { errno, text } => format!("error {errno} {}\n", escape(text.as_bytes())),
+            MasterMessage::Parent { stripe, source } => {
+                format!("parent {stripe} {}\n", format_parent(*source))
+            }
+            MasterMessage::Error { errno, text } => {
+                format!("error {errno} {}\n", escape(text.as_bytes()))
+            }
         }
     }
 
-    pub fn parse(line: &[u8]) -> Option<Tell> {
+    pub fn parse(line: &[u8]) -> Option<MasterMessage> {
         let mut words = words(line)?;
         let tell = match words.next()? {
-            "wait" => Tell::Wait {
+            "wait" => MasterMessage::Wait {
                 done_bytes: number(words.next()?)?,
                 total_bytes: number(words.next()?)?,
             },
-            "generation" => Tell::Generation {
+            "generation" => MasterMessage::Generation {
                 digest: Digest::parse(words.next()?)?,
-                index_len: number(words.next()?)?,
+                manifest_len: number(words.next()?)?,
                 piece_len: number(words.next()?)?,
                 stripes: number(words.next()?)?,
             },
-            "parent" => Tell::Parent {
+            "parent" => MasterMessage::Parent {
                 stripe: number(words.next()?)?,
-                source: parse_source(words.next()?)?,
+                source: parse_parent(words.next()?)?,
             },
             "error" => {
                 let errno = number(words.next()?)?;
                 let text = words.next().map_or(Some(Vec::new()), unescape)?;
-                Tell::Error { errno, text: String::from_utf8_lossy(&text).into_owned() }
+                MasterMessage::Error { errno, text: String::from_utf8_lossy(&text).into_owned() }
             }
             _ => return None,
         };
@@ -204,15 +208,15 @@ fn number<T: std::str::FromStr>(word: &str) -> Option<T> {
     word.parse().ok()
 }
 
-fn tally_text(t: &Tally) -> String {
+fn format_stats(t: &TransferStats) -> String {
     format!(
         "{} {} {} {} {}",
         t.have_bytes, t.total_bytes, t.from_master_bytes, t.from_peers_bytes, t.elapsed_ms
     )
 }
 
-fn parse_tally(words: &mut std::str::Split<'_, char>) -> Option<Tally> {
-    Some(Tally {
+fn parse_stats(words: &mut std::str::Split<'_, char>) -> Option<TransferStats> {
+    Some(TransferStats {
         have_bytes: number(words.next()?)?,
         total_bytes: number(words.next()?)?,
         from_master_bytes: number(words.next()?)?,
@@ -226,7 +230,7 @@ fn parse_complaint(word: &str) -> Option<Complaint> {
 }
 
 /// `ip!port`, as Plan 9 and the original write addresses; IPv4 in IPv6 plain.
-pub fn addr_text(addr: SocketAddr) -> String {
+pub fn format_addr(addr: SocketAddr) -> String {
     format!("{}!{}", addr.ip().to_canonical(), addr.port())
 }
 
@@ -236,15 +240,15 @@ pub fn parse_addr(text: &str) -> Option<SocketAddr> {
     Some(SocketAddr::new(ip.parse::<IpAddr>().ok()?, port.parse().ok()?))
 }
 
-fn source_text(source: Source) -> String {
+fn format_parent(source: ParentAddr) -> String {
     match source {
-        Source::Master => "me".into(),
-        Source::Node(addr) => addr_text(addr),
+        ParentAddr::Master => "me".into(),
+        ParentAddr::Peer(addr) => format_addr(addr),
     }
 }
 
-fn parse_source(word: &str) -> Option<Source> {
-    if word == "me" { Some(Source::Master) } else { parse_addr(word).map(Source::Node) }
+fn parse_parent(word: &str) -> Option<ParentAddr> {
+    if word == "me" { Some(ParentAddr::Master) } else { parse_addr(word).map(ParentAddr::Peer) }
 }
 
 /// Percent encoding of everything that is not plain in a path.
@@ -290,23 +294,31 @@ mod tests {
 
     #[test]
     fn asks_go_both_ways() {
-        let tally = Tally {
+        let stats = TransferStats {
             have_bytes: 1,
             total_bytes: 2,
             from_master_bytes: 3,
             from_peers_bytes: u64::MAX,
             elapsed_ms: 5,
         };
-        let node = Source::Node("[fe80::1]:99".parse().unwrap());
+        let node = ParentAddr::Peer("[fe80::1]:99".parse().unwrap());
         for ask in [
-            Ask::Join { version: 1, port: 9, sources: vec![b".".to_vec(), b"a b\n\xff%".to_vec()] },
-            Ask::Replace { stripe: 3, source: node, complaint: Complaint::Frozen },
-            Ask::Replace { stripe: 0, source: Source::Master, complaint: Complaint::Wrong },
-            Ask::Progress(tally),
-            Ask::Done(tally),
-            Ask::Leave,
+            ClientMessage::Join {
+                version: 1,
+                port: 9,
+                sources: vec![b".".to_vec(), b"a b\n\xff%".to_vec()],
+            },
+            ClientMessage::Replace { stripe: 3, source: node, complaint: Complaint::Frozen },
+            ClientMessage::Replace {
+                stripe: 0,
+                source: ParentAddr::Master,
+                complaint: Complaint::Corrupt,
+            },
+            ClientMessage::Progress(stats),
+            ClientMessage::Done(stats),
+            ClientMessage::Leave,
         ] {
-            assert_eq!(Ask::parse(ask.line().as_bytes()), Some(ask));
+            assert_eq!(ClientMessage::parse(ask.line().as_bytes()), Some(ask));
         }
     }
 
@@ -314,16 +326,22 @@ mod tests {
     fn tells_go_both_ways() {
         let digest = Digest::of(b"x");
         for tell in [
-            Tell::Wait { done_bytes: 1, total_bytes: 2 },
-            Tell::Generation { digest, index_len: 5, piece_len: 4096, stripes: 4 },
-            Tell::Parent { stripe: 1, source: Source::Node("10.0.0.1:20004".parse().unwrap()) },
-            Tell::Error { errno: 2, text: "no such source: a b".into() },
+            MasterMessage::Wait { done_bytes: 1, total_bytes: 2 },
+            MasterMessage::Generation { digest, manifest_len: 5, piece_len: 4096, stripes: 4 },
+            MasterMessage::Parent {
+                stripe: 1,
+                source: ParentAddr::Peer("10.0.0.1:20004".parse().unwrap()),
+            },
+            MasterMessage::Error { errno: 2, text: "no such source: a b".into() },
         ] {
-            assert_eq!(Tell::parse(tell.line().as_bytes()), Some(tell));
+            assert_eq!(MasterMessage::parse(tell.line().as_bytes()), Some(tell));
         }
         assert_eq!(
-            Tell::Parent { stripe: 1, source: Source::Node("10.0.0.1:20004".parse().unwrap()) }
-                .line(),
+            MasterMessage::Parent {
+                stripe: 1,
+                source: ParentAddr::Peer("10.0.0.1:20004".parse().unwrap())
+            }
+            .line(),
             "parent 1 10.0.0.1!20004\n"
         );
     }
@@ -332,11 +350,11 @@ mod tests {
     fn nonsense_is_refused() {
         for line in ["", "join", "join 1", "join 1 70000 .", "leave now", "done 1 2", "parent x me"]
         {
-            assert_eq!(Ask::parse(line.as_bytes()), None, "{line}");
-            assert_eq!(Tell::parse(line.as_bytes()), None, "{line}");
+            assert_eq!(ClientMessage::parse(line.as_bytes()), None, "{line}");
+            assert_eq!(MasterMessage::parse(line.as_bytes()), None, "{line}");
         }
-        assert_eq!(Ask::parse(b"join 1 5 %4"), None);
-        assert_eq!(Ask::parse(b"join 1 5 "), None, "no word is not the whole tree");
-        assert_eq!(Ask::parse(b"join 1 5 \xff"), None);
+        assert_eq!(ClientMessage::parse(b"join 1 5 %4"), None);
+        assert_eq!(ClientMessage::parse(b"join 1 5 "), None, "no word is not the whole tree");
+        assert_eq!(ClientMessage::parse(b"join 1 5 \xff"), None);
     }
 }

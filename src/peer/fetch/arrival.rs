@@ -1,7 +1,7 @@
-//! What arrives from parents: the list, the index, pieces, refusals.
+//! What arrives from parents: the list, the manifest, pieces, refusals.
 //!
 //! Knows when something is verified and what it completes; content is
-//! verified and stored by the driver, the index here. Whom it came from
+//! verified and stored by the driver, the manifest here. Whom it came from
 //! matters only to count it and to blame.
 
 use super::*;
@@ -19,10 +19,10 @@ impl Fetch {
             Ok(Got::Nothing) => {}
             Ok(Got::List(bytes)) => self.list_arrived(common, now_ms, conn, &bytes),
             Ok(Got::Piece { piece, len, data }) => {
-                self.fed_ms = now_ms;
+                self.last_data_ms = now_ms;
                 self.piece_arrived(common, now_ms, conn, piece, len, data);
             }
-            Ok(Got::Absent { piece }) => self.transfer.absent(Key(conn.0), piece, now_ms),
+            Ok(Got::Absent { piece }) => self.scheduler.absent(ParentKey(conn.0), piece, now_ms),
             Ok(Got::Refused { piece, why }) => self.refused(common, now_ms, conn, piece, &why),
             Err(why) => self.lose_link(common, conn, Complaint::Refused, &why, now_ms),
         }
@@ -45,16 +45,17 @@ impl Fetch {
             return;
         }
         let head = &generation.head;
-        let made = IndexPieces::from_list(head.generation, head.index_len, head.piece_len, bytes);
+        let made =
+            ManifestPieces::from_list(head.generation, head.manifest_len, head.piece_len, bytes);
         match made {
             Ok(head) => {
-                self.transfer.extend(head.count());
+                self.scheduler.extend(head.count());
                 let tickets = common.space.set_list(slot, head.list);
                 common.wake(tickets);
                 self.fill_all(common, now_ms);
             }
             Err(_) => {
-                let why = "sent a list of the index that is not what its digest says";
+                let why = "sent a list of the manifest that is not what its digest says";
                 self.wrong_bytes(common, now_ms, conn, 0, why);
             }
         }
@@ -69,8 +70,8 @@ impl Fetch {
         len: u32,
         data: Option<&[u8]>,
     ) {
-        if !self.transfer.is_open(piece) {
-            self.transfer.arrived(Key(conn.0), piece, now_ms);
+        if !self.scheduler.is_open(piece) {
+            self.scheduler.arrived(ParentKey(conn.0), piece, now_ms);
             return;
         }
         let Some(generation) = self.head(common) else { return };
@@ -82,80 +83,80 @@ impl Fetch {
             common.effects.push_back(Effect::Store { conn, piece });
             return;
         }
-        // A piece of the index: it stays in memory.
+        // A piece of the manifest: it stays in memory.
         let right = data.is_some_and(|bytes| generation.head.verify(piece, bytes).is_ok());
         let (Some(slot), Some(bytes), true) = (self.slot, data, right) else {
             return self.stored(common, now_ms, conn, piece, StoreResult::Wrong);
         };
-        let tickets = common.space.hold_index(slot, piece, bytes);
+        let tickets = common.space.hold_manifest(slot, piece, bytes);
         common.wake(tickets);
-        self.transfer.arrived(Key(conn.0), piece, now_ms);
+        self.scheduler.arrived(ParentKey(conn.0), piece, now_ms);
         self.settle_piece(common, conn, piece, len);
-        if self.transfer.is_complete() && self.phase == Phase::Index {
-            self.index_complete(common);
+        if self.scheduler.is_complete() && self.phase == FetchPhase::Manifest {
+            self.manifest_complete(common);
         }
     }
 
-    /// The whole index is here and verified.
-    pub(super) fn index_complete(&mut self, common: &mut Common) {
+    /// The whole manifest is here and verified.
+    pub(super) fn manifest_complete(&mut self, common: &mut Common) {
         let (Some(generation), Some(slot)) = (self.head(common), self.slot) else { return };
-        let decoded = Index::decode(&generation.index_bytes);
-        let index = match decoded {
-            Ok(index) if index.piece_len != generation.head.piece_len => {
+        let decoded = Manifest::decode(&generation.manifest_bytes);
+        let manifest = match decoded {
+            Ok(manifest) if manifest.piece_len != generation.head.piece_len => {
                 let why = "its pieces have not the length that was announced";
                 return self.fail(
                     common,
                     Failure {
                         status: Status::Verification,
-                        what: "the index".into(),
+                        what: "the manifest".into(),
                         why: why.into(),
                         fatal: true,
                     },
                 );
             }
-            Ok(index) => index,
+            Ok(manifest) => manifest,
             Err(malformed) => {
                 return self.fail(
                     common,
                     Failure {
                         status: Status::Verification,
-                        what: "the index".into(),
+                        what: "the manifest".into(),
                         why: format!("the master published a malformed one: {}", malformed.0),
                         fatal: true,
                     },
                 );
             }
         };
-        if let Err(failure) = self.check_pin(generation.digest(), &index) {
+        if let Err(failure) = self.check_pin(generation.digest(), &manifest) {
             return self.fail(common, failure);
         }
-        let map = PieceMap::new(generation.head.clone(), &index);
-        self.transfer.extend(map.count());
-        (self.files, self.tally.total_bytes) = (index.files_count(), index.bytes_total());
-        self.name_the_absent(common, &index);
-        let content = Rc::new(Content { index: Rc::new(index), map: Rc::new(map) });
+        let map = PieceMap::new(generation.head.clone(), &manifest);
+        self.scheduler.extend(map.count());
+        (self.files, self.stats.total_bytes) = (manifest.files_count(), manifest.bytes_total());
+        self.name_the_absent(common, &manifest);
+        let content = Rc::new(Content { manifest: Rc::new(manifest), map: Rc::new(map) });
         common.space.set_content(slot, content.clone());
         self.content = Some(content.clone());
-        self.phase = Phase::Preparing;
+        self.phase = FetchPhase::Preparing;
         common.effects.push_back(Effect::Prepare { content });
     }
 
     /// What was asked for and cannot come: a line for each. What the master
     /// could not read is a failure; fifos, sockets and devices are not.
-    pub(super) fn name_the_absent(&mut self, common: &mut Common, index: &Index) {
+    pub(super) fn name_the_absent(&mut self, common: &mut Common, manifest: &Manifest) {
         let mut unread = 0u64;
-        for (number, entry) in index.entries.iter().enumerate() {
+        for (number, entry) in manifest.entries.iter().enumerate() {
             let why = match entry.kind {
-                Kind::Special => "left out: neither file, directory nor symlink",
-                Kind::Unreadable => {
+                EntryKind::Special => "left out: neither file, directory nor symlink",
+                EntryKind::Unreadable => {
                     unread += 1;
                     "the master cannot read it"
                 }
                 _ => continue,
             };
-            let path = printable(&index.path(number as u32));
-            let was_named = entry.parent == 0 && !index.root_described;
-            if entry.kind == Kind::Special && was_named {
+            let path = printable(&manifest.path(number as u32));
+            let was_named = entry.parent == 0 && !manifest.root_described;
+            if entry.kind == EntryKind::Special && was_named {
                 let (status, why) = (Status::Source, why.to_string());
                 self.failures.push(Failure { status, what: path, why, fatal: false });
                 continue;
@@ -172,15 +173,15 @@ impl Fetch {
         }
     }
 
-    pub(super) fn check_pin(&self, generation: Digest, index: &Index) -> Result<(), Failure> {
+    pub(super) fn check_pin(&self, generation: Digest, manifest: &Manifest) -> Result<(), Failure> {
         let wrong = |why: String| Failure {
             status: Status::Verification,
             what: "--digest".into(),
             why,
             fatal: true,
         };
-        let only_file = match &index.entries[1..] {
-            [only] if only.kind == Kind::File => Some(only.digest),
+        let only_file = match &manifest.entries[1..] {
+            [only] if only.kind == EntryKind::File => Some(only.digest),
             _ => None,
         };
         match self.options.pin {
@@ -199,10 +200,10 @@ impl Fetch {
     pub(super) fn found(&mut self, common: &mut Common, pieces: &[u32]) {
         let (Some(slot), Some(content)) = (self.slot, self.content.clone()) else { return };
         for &piece in pieces {
-            if self.transfer.is_open(piece) {
-                self.tally.have_bytes += u64::from(content.map.len(&content.index, piece));
+            if self.scheduler.is_open(piece) {
+                self.stats.have_bytes += u64::from(content.map.len(&content.manifest, piece));
             }
-            self.transfer.hold(piece);
+            self.scheduler.hold(piece);
             let tickets = common.space.hold(slot, piece);
             common.wake(tickets);
         }
@@ -216,14 +217,14 @@ impl Fetch {
         piece: u32,
         result: StoreResult,
     ) {
-        self.transfer.arrived(Key(conn.0), piece, now_ms);
+        self.scheduler.arrived(ParentKey(conn.0), piece, now_ms);
         match result {
             StoreResult::Stored => {
                 let Some(content) = self.content.clone() else { return };
-                let len = content.map.len(&content.index, piece);
-                self.tally.have_bytes += u64::from(len);
+                let len = content.map.len(&content.manifest, piece);
+                self.stats.have_bytes += u64::from(len);
                 self.settle_piece(common, conn, piece, len);
-                self.doubted.retain(|&doubted| doubted != piece);
+                self.corrupt.retain(|&corrupt| corrupt != piece);
                 if let Some(slot) = self.slot {
                     let tickets = common.space.hold(slot, piece);
                     common.wake(tickets);
@@ -232,8 +233,8 @@ impl Fetch {
             }
             StoreResult::Wrong => {
                 let name = match &self.content {
-                    Some(content) => piece_name(&content.index, &content.map, piece),
-                    None => "the index".into(),
+                    Some(content) => piece_name(&content.manifest, &content.map, piece),
+                    None => "the manifest".into(),
                 };
                 let why = format!("sent bytes of {name} that are not what the digest says");
                 self.wrong_bytes(common, now_ms, conn, piece, &why);
@@ -259,32 +260,34 @@ impl Fetch {
         piece: u32,
         why: &str,
     ) {
-        let from_master = self.links.get(&conn).is_some_and(|link| link.source == Source::Master);
-        let fed = |stripe: &usize| self.feeders[*stripe] == Some(Source::Master);
+        let from_master =
+            self.links.get(&conn).is_some_and(|link| link.source == ParentAddr::Master);
+        let fed = |stripe: &usize| self.feeders[*stripe] == Some(ParentAddr::Master);
         let stripes: Vec<usize> = (0..self.feeders.len()).filter(fed).collect();
-        self.lose_link(common, conn, Complaint::Wrong, why, now_ms);
+        self.lose_link(common, conn, Complaint::Corrupt, why, now_ms);
         if !from_master {
             return;
         }
         // Nobody stands above the master: it is asked again, and then no more.
-        let (addr, advice) = (self.desk.addr(), "look at its memory, its disk and the network");
-        if self.doubted.contains(&piece) {
+        let (addr, advice) =
+            (self.master_link.addr(), "look at its memory, its disk and the network");
+        if self.corrupt.contains(&piece) {
             let why = format!("the master {addr} sent wrong bytes twice; {advice}");
             self.give_up(common, piece, Status::Verification, &why);
-        } else if self.doubted.len() < DOUBTED_MAX {
-            self.doubted.push(piece);
+        } else if self.corrupt.len() < CORRUPT_MAX {
+            self.corrupt.push(piece);
         } else {
-            let why = format!("it sent wrong bytes for more than {DOUBTED_MAX} pieces; {advice}");
+            let why = format!("it sent wrong bytes for more than {CORRUPT_MAX} pieces; {advice}");
             let (status, what) = (Status::Verification, format!("the master {addr}"));
             return self.fail(common, Failure { status, what, why, fatal: true });
         }
         for stripe in stripes {
-            self.set_feeder(common, now_ms, stripe as u8, Source::Master);
+            self.set_feeder(common, now_ms, stripe as u8, ParentAddr::Master);
         }
     }
 
     pub(super) fn forget(&mut self, common: &mut Common, piece: u32) {
-        for key in self.transfer.give_up(piece) {
+        for key in self.scheduler.give_up(piece) {
             self.flush_ask(common, key, piece);
         }
         if let Some(slot) = self.slot {
@@ -296,11 +299,11 @@ impl Fetch {
     /// What we cannot have, others cannot have from us.
     pub(super) fn withdraw(&mut self, common: &mut Common) {
         if !std::mem::replace(&mut self.is_withdrawn, true) {
-            self.desk.ask(common, &Ask::Leave);
+            self.master_link.ask(common, &ClientMessage::Leave);
         }
     }
 
-    pub(super) fn flush_ask(&mut self, common: &mut Common, key: Key, piece: u32) {
+    pub(super) fn flush_ask(&mut self, common: &mut Common, key: ParentKey, piece: u32) {
         if let Some(link) = self.links.get_mut(&ConnId(key.0)) {
             link.forget(common, piece);
         }
@@ -308,10 +311,10 @@ impl Fetch {
 
     pub(super) fn settle_piece(&mut self, common: &mut Common, conn: ConnId, piece: u32, len: u32) {
         match self.links.get(&conn).map(|link| link.source) {
-            Some(Source::Master) => self.tally.from_master_bytes += u64::from(len),
-            _ => self.tally.from_peers_bytes += u64::from(len),
+            Some(ParentAddr::Master) => self.stats.from_master_bytes += u64::from(len),
+            _ => self.stats.from_peers_bytes += u64::from(len),
         }
-        for key in self.transfer.hold(piece) {
+        for key in self.scheduler.hold(piece) {
             self.flush_ask(common, key, piece);
         }
     }
@@ -320,14 +323,14 @@ impl Fetch {
         let why = why.to_string();
         let Some(content) = self.content.clone() else {
             return self
-                .fail(common, Failure { status, what: "the index".into(), why, fatal: true });
+                .fail(common, Failure { status, what: "the manifest".into(), why, fatal: true });
         };
         self.forget(common, piece);
         self.withdraw(common);
         // A pack is the only piece of its files; another file has more of them.
-        let is_pack = content.map.extents(&content.index, piece).count() > 1;
-        for extent in content.map.extents(&content.index, piece) {
-            let what = printable(&content.index.path(extent.entry));
+        let is_pack = content.map.extents(&content.manifest, piece).count() > 1;
+        for extent in content.map.extents(&content.manifest, piece) {
+            let what = printable(&content.manifest.path(extent.entry));
             if is_pack || !self.failures.iter().any(|f| f.what == what) {
                 self.failures.push(Failure { status, what, why: why.clone(), fatal: false });
             }
@@ -345,8 +348,8 @@ impl Fetch {
     ) {
         let Some(link) = self.links.get(&conn) else { return };
         let source = link.source;
-        self.transfer.refused(Key(conn.0), piece);
-        if source == Source::Master {
+        self.scheduler.refused(ParentKey(conn.0), piece);
+        if source == ParentAddr::Master {
             return self.give_up(common, piece, Status::Changed, why);
         }
         let stripe = piece as usize % self.feeders.len();

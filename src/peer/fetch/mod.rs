@@ -1,26 +1,28 @@
-//! A client's part: join, take the index, move the pieces, finish, linger.
+//! A client's part: join, take the manifest, move the pieces, finish, linger.
 //!
 //! Knows the phases and what ends them; links to parents are `link`, the
-//! conversation with the master is `desk`. What to ask of whom next is
+//! conversation with the master is `master_link`. What to ask of whom next is
 //! `spread::transfer`'s. Bytes are verified and stored by the driver.
 
 mod arrival;
-mod desk;
-mod feeding;
-mod link;
-pub mod transfer;
+mod master_link;
+mod parent_link;
+mod parents;
+pub mod scheduler;
 
 use crate::content::digest::Digest;
-use crate::content::manifest::{Index, Kind, PIECE_LEN_MAX, PIECE_LEN_MIN};
-use crate::content::pieces::{IndexPieces, PieceMap};
-use crate::control::{Ask, Complaint, LINE_LEN_MAX, Source, Tally, Tell, VERSION};
-use crate::fetch::transfer::{Key, Transfer};
-use crate::namespace::{Content, Generation, Notice, Slot};
+use crate::content::manifest::{EntryKind, Manifest, PIECE_LEN_MAX, PIECE_LEN_MIN};
+use crate::content::pieces::{ManifestPieces, PieceMap};
+use crate::control::{
+    ClientMessage, Complaint, LINE_LEN_MAX, MasterMessage, ParentAddr, TransferStats, VERSION,
+};
+use crate::fetch::scheduler::{ParentKey, Scheduler};
+use crate::namespace::{Content, Generation, GenerationId, Notice};
 use crate::node::{Common, Effect, Failure, Input, Status, StoreResult, piece_name, printable};
 use crate::table::Table;
-use desk::Desk;
-use link::{Got, Link};
+use master_link::MasterLink;
 use ninep::server::ConnId;
+use parent_link::{Got, ParentLink};
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -28,25 +30,25 @@ use std::rc::Rc;
 /// How often stalls are looked for and windows refilled.
 const TICK_MS: u64 = 100;
 /// What a delay of our own loses of its weight in every tick.
-const HELD_UP_FADES: u64 = 64;
+const LOCAL_STALL_FADES: u64 = 64;
 /// How often the master hears how far we are.
 const PROGRESS_MS: u64 = 2_000;
 const OWED_MS: u64 = 5_000;
 /// Pieces that may have come wrong from the master and not yet right again.
-const DOUBTED_MAX: usize = 64;
+const CORRUPT_MAX: usize = 64;
 /// Nothing at all arrived for this long, from nobody: it will not any more.
 const DROUGHT_MS: u64 = 60_000;
 /// How long `done` may take to reach the master before we go on.
 const REPORT_MS: u64 = 2_000;
 /// How long children have to move when we leave before they are through.
 const LEAVE_MS: u64 = 3_000;
-/// Largest index that is believed: 16 million entries and their lists.
-const INDEX_LEN_MAX: u64 = 4 << 30;
+/// Largest manifest that is believed: 16 million entries and their lists.
+const MANIFEST_LEN_MAX: u64 = 4 << 30;
 
 /// What the fetched bytes must be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pin {
-    /// The digest of the index, or of the only file.
+    /// The digest of the manifest, or of the only file.
     Blake3(Digest),
     /// The SHA-256 of the only file; checked where it is stored.
     Sha256([u8; 32]),
@@ -80,7 +82,7 @@ pub struct FetchOptions {
 /// How far a fetch is, for people.
 #[derive(Clone, Copy, Debug)]
 pub struct Progress {
-    pub tally: Tally,
+    pub stats: TransferStats,
     pub files: u64,
     /// What is going on, in a word or two.
     pub phase: &'static str,
@@ -95,7 +97,7 @@ pub struct Progress {
 impl Default for Progress {
     fn default() -> Progress {
         Progress {
-            tally: Tally::default(),
+            stats: TransferStats::default(),
             files: 0,
             phase: "",
             hashing: None,
@@ -106,10 +108,10 @@ impl Default for Progress {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
+enum FetchPhase {
     Joining,
-    /// The pieces of the index move.
-    Index,
+    /// The pieces of the manifest move.
+    Manifest,
     /// The destination is looked at.
     Preparing,
     Moving,
@@ -138,33 +140,33 @@ struct Lag {
 
 pub(crate) struct Fetch {
     options: FetchOptions,
-    phase: Phase,
+    phase: FetchPhase,
     started_ms: u64,
     finished_ms: u64,
     tick_ms: u64,
     /// How long we, or parents that answered a probe, were lately held up, by a
     /// slow disk or a crowded processor: others may be, and not be frozen.
-    held_up_ms: u64,
+    local_stall_ms: u64,
     progress_ms: u64,
     /// When a piece, or a part of one, last came from anybody.
-    fed_ms: u64,
-    desk: Desk,
-    links: Table<ConnId, Link>,
+    last_data_ms: u64,
+    master_link: MasterLink,
+    links: Table<ConnId, ParentLink>,
     /// For each stripe, whom the master named.
-    feeders: Vec<Option<Source>>,
+    feeders: Vec<Option<ParentAddr>>,
     replaced: Vec<u32>,
     lags: Vec<Option<Lag>>,
     banned: Vec<SocketAddr>,
     /// Who failed us in which stripe, the last of them.
-    spurned: VecDeque<(u8, SocketAddr)>,
+    rejected: VecDeque<(u8, SocketAddr)>,
     /// Pieces that the master sent wrong once.
-    doubted: Vec<u32>,
-    transfer: Transfer,
-    slot: Option<Slot>,
+    corrupt: Vec<u32>,
+    scheduler: Scheduler,
+    slot: Option<GenerationId>,
     content: Option<Rc<Content>>,
     /// Counted once: progress is asked for in every turn.
     files: u64,
-    tally: Tally,
+    stats: TransferStats,
     failures: Vec<Failure>,
     /// The master was told to give our children to others.
     is_withdrawn: bool,
@@ -173,27 +175,27 @@ pub(crate) struct Fetch {
 impl Fetch {
     pub fn new(options: FetchOptions, now_ms: u64) -> Fetch {
         Fetch {
-            desk: Desk::new(options.masters.clone(), options.retries),
+            master_link: MasterLink::new(options.masters.clone(), options.retries),
             options,
-            phase: Phase::Joining,
+            phase: FetchPhase::Joining,
             started_ms: now_ms,
             finished_ms: now_ms,
             tick_ms: now_ms + TICK_MS,
-            held_up_ms: 0,
+            local_stall_ms: 0,
             progress_ms: now_ms + PROGRESS_MS,
-            fed_ms: now_ms,
+            last_data_ms: now_ms,
             links: Table::new(),
             feeders: Vec::new(),
             replaced: Vec::new(),
             lags: Vec::new(),
             banned: Vec::new(),
-            spurned: VecDeque::new(),
-            doubted: Vec::new(),
-            transfer: Transfer::new(1),
+            rejected: VecDeque::new(),
+            corrupt: Vec::new(),
+            scheduler: Scheduler::new(1),
             slot: None,
             content: None,
             files: 0,
-            tally: Tally::default(),
+            stats: TransferStats::default(),
             failures: Vec::new(),
             is_withdrawn: false,
         }
@@ -212,39 +214,43 @@ impl Fetch {
                 },
             );
         }
-        self.desk.connect(common, now_ms);
+        self.master_link.connect(common, now_ms);
     }
 
     pub fn poll_timeout(&self) -> Option<u64> {
-        let links = self.links.values().filter_map(Link::again_ms).min();
+        let links = self.links.values().filter_map(ParentLink::again_ms).min();
         let at_ms = links.map_or(self.tick_ms, |again_ms| again_ms.min(self.tick_ms));
-        (self.phase != Phase::Over).then_some(at_ms)
+        (self.phase != FetchPhase::Over).then_some(at_ms)
     }
 
     pub fn progress(&self) -> Progress {
         let phase = match self.phase {
-            Phase::Joining if self.desk.hashing.is_some() => "waiting for the master to hash",
-            Phase::Joining => "joining",
-            Phase::Index => "fetching the index",
-            Phase::Preparing => "checking what is there",
-            Phase::Moving => "fetching",
-            Phase::Finishing => "finishing",
-            Phase::Reporting { .. } | Phase::Lingering { .. } | Phase::Leaving { .. } => "serving",
-            Phase::Over => "done",
+            FetchPhase::Joining if self.master_link.hashing.is_some() => {
+                "waiting for the master to hash"
+            }
+            FetchPhase::Joining => "joining",
+            FetchPhase::Manifest => "fetching the manifest",
+            FetchPhase::Preparing => "checking what is there",
+            FetchPhase::Moving => "fetching",
+            FetchPhase::Finishing => "finishing",
+            FetchPhase::Reporting { .. }
+            | FetchPhase::Lingering { .. }
+            | FetchPhase::Leaving { .. } => "serving",
+            FetchPhase::Over => "done",
         };
         let head = self.content.as_ref().map(|c| c.map.head().generation);
         Progress {
-            tally: self.tally,
+            stats: self.stats,
             files: self.files,
             phase,
-            hashing: self.desk.hashing,
+            hashing: self.master_link.hashing,
             generation: head,
-            master: self.desk.addr(),
+            master: self.master_link.addr(),
         }
     }
 
     pub fn is_in_place(&self) -> bool {
-        let told = matches!(self.phase, Phase::Lingering { .. } | Phase::Leaving { .. });
+        let told = matches!(self.phase, FetchPhase::Lingering { .. } | FetchPhase::Leaving { .. });
         told && self.failures.is_empty()
     }
 
@@ -257,22 +263,22 @@ impl Fetch {
 
     pub fn handle(&mut self, common: &mut Common, now_ms: u64, input: Input) {
         match input {
-            Input::Connected { conn } if self.desk.is(conn) => self.join(common, now_ms),
+            Input::Connected { conn } if self.master_link.is(conn) => self.join(common, now_ms),
             Input::Connected { conn } => {
                 if let Some(link) = self.links.get_mut(&conn) {
                     link.connected(common, now_ms);
                 }
             }
-            Input::Frame { conn, frame } if self.desk.is(conn) => {
-                match self.desk.frame(now_ms, frame) {
+            Input::Frame { conn, frame } if self.master_link.is(conn) => {
+                match self.master_link.frame(now_ms, frame) {
                     Ok(tells) => tells.into_iter().for_each(|tell| self.told(common, now_ms, tell)),
                     Err(why) => self.lost_master(common, now_ms, why),
                 }
-                self.desk.flush(common);
+                self.master_link.flush(common);
             }
             Input::Frame { conn, frame } => self.link_frame(common, now_ms, conn, frame),
             Input::Heard { conn } => self.heard(conn, now_ms),
-            Input::Gone { conn, why } if self.desk.is(conn) => {
+            Input::Gone { conn, why } if self.master_link.is(conn) => {
                 self.lost_master(common, now_ms, why);
             }
             Input::Gone { conn, why } => {
@@ -285,46 +291,46 @@ impl Fetch {
             Input::Found { pieces } => self.found(common, &pieces),
             Input::Prepared => self.begin_moving(common, now_ms),
             Input::Finished { failures } => self.finished(common, now_ms, failures),
-            Input::Log { text } => self.desk.log(common, &text),
+            Input::Log { text } => self.master_link.log(common, &text),
             Input::Interrupted => self.interrupted(common, now_ms),
             Input::Fatal { failure } => self.fail(common, failure),
             Input::Tick => self.tick(common, now_ms),
             _ => {}
         }
-        if self.transfer.take_freed() && !self.is_settled() {
+        if self.scheduler.take_freed() && !self.is_settled() {
             self.fill_all(common, now_ms);
         }
     }
 
-    fn join_ask(&self) -> Ask {
+    fn join_ask(&self) -> ClientMessage {
         let (port, sources) = (self.options.port, self.options.sources.clone());
-        Ask::Join { version: VERSION, port, sources }
+        ClientMessage::Join { version: VERSION, port, sources }
     }
 
     fn join(&mut self, common: &mut Common, now_ms: u64) {
         let ask = self.join_ask();
-        self.desk.connected(common, now_ms, &ask);
+        self.master_link.connected(common, now_ms, &ask);
         if let Some(greeting) = self.options.greeting.take() {
-            self.desk.log(common, &greeting);
+            self.master_link.log(common, &greeting);
         }
     }
 
     /// What the master says.
-    fn told(&mut self, common: &mut Common, now_ms: u64, tell: Tell) {
+    fn told(&mut self, common: &mut Common, now_ms: u64, tell: MasterMessage) {
         log::debug!(target: "client", "the master says: {}", tell.line().trim_end());
         match tell {
-            Tell::Wait { .. } => {}
+            MasterMessage::Wait { .. } => {}
             // It came back when all was in place already: it only has to know.
-            Tell::Generation { .. } if self.is_settled() => self.report(common),
+            MasterMessage::Generation { .. } if self.is_settled() => self.report(common),
             _ if self.is_settled() => {}
-            Tell::Error { errno, text } => {
+            MasterMessage::Error { errno, text } => {
                 let status = if errno == 2 { Status::Source } else { Status::Connection };
                 self.fail(common, Failure { status, what: String::new(), why: text, fatal: true });
             }
-            Tell::Generation { digest, index_len, piece_len, stripes } => {
+            MasterMessage::Generation { digest, manifest_len, piece_len, stripes } => {
                 let known = self.slot.and_then(|slot| common.space.generation(slot));
                 match known.map(Generation::digest) {
-                    None => self.begin_index(common, digest, index_len, piece_len, stripes),
+                    None => self.begin_manifest(common, digest, manifest_len, piece_len, stripes),
                     // Joined again: the same tree, and maybe new parents.
                     Some(same) if same == digest => {}
                     Some(_) => self.fail(
@@ -338,19 +344,19 @@ impl Fetch {
                     ),
                 }
             }
-            Tell::Parent { stripe, source } => self.named(common, now_ms, stripe, source),
+            MasterMessage::Parent { stripe, source } => self.named(common, now_ms, stripe, source),
         }
     }
 
-    fn begin_index(
+    fn begin_manifest(
         &mut self,
         common: &mut Common,
         generation: Digest,
-        index_len: u64,
+        manifest_len: u64,
         piece_len: u32,
         stripes: u8,
     ) {
-        let sound = (1..=INDEX_LEN_MAX).contains(&index_len)
+        let sound = (1..=MANIFEST_LEN_MAX).contains(&manifest_len)
             && piece_len.is_power_of_two()
             && (PIECE_LEN_MIN..=PIECE_LEN_MAX).contains(&piece_len)
             && (1..=16).contains(&stripes);
@@ -365,38 +371,39 @@ impl Fetch {
                 },
             );
         }
-        let head = IndexPieces { generation, index_len, piece_len, list: Vec::new() };
+        let head = ManifestPieces { generation, manifest_len, piece_len, list: Vec::new() };
         let count = head.count();
         let slot = common.space.add_generation(Generation::empty(head));
-        let info = format!("generation blake3:{generation}\nindex_bytes {index_len}\n");
+        let info = format!("generation blake3:{generation}\nindex_bytes {manifest_len}\n");
         let tickets = common.space.show(slot, info);
         common.wake(tickets);
         self.slot = Some(slot);
-        self.transfer = Transfer::new(stripes);
+        self.scheduler = Scheduler::new(stripes);
         self.feeders = vec![None; usize::from(stripes)];
         self.replaced = vec![0; usize::from(stripes)];
         self.lags = vec![None; usize::from(stripes)];
-        self.phase = Phase::Index;
+        self.phase = FetchPhase::Manifest;
         if count == 1 {
-            self.transfer.extend(1);
+            self.scheduler.extend(1);
         }
     }
 
     fn begin_moving(&mut self, common: &mut Common, now_ms: u64) {
-        self.phase = Phase::Moving;
-        self.fed_ms = now_ms;
+        self.phase = FetchPhase::Moving;
+        self.last_data_ms = now_ms;
         self.fill_all(common, now_ms);
     }
 
     fn lost_master(&mut self, common: &mut Common, now_ms: u64, why: String) {
-        let feeding = now_ms < self.fed_ms + DROUGHT_MS / 6 && self.phase == Phase::Moving;
+        let feeding =
+            now_ms < self.last_data_ms + DROUGHT_MS / 6 && self.phase == FetchPhase::Moving;
         if self.is_settled() {
-            return self.desk.abandon(common);
+            return self.master_link.abandon(common);
         }
-        match self.desk.lost(common, now_ms, &why, feeding) {
+        match self.master_link.lost(common, now_ms, &why, feeding) {
             Ok(()) => {}
             Err(why) => {
-                let what = format!("the master {}", self.desk.addr());
+                let what = format!("the master {}", self.master_link.addr());
                 self.fail(common, Failure { status: Status::Connection, what, why, fatal: true });
             }
         }
@@ -404,69 +411,77 @@ impl Fetch {
 
     /// Nothing is asked of anybody any more.
     fn is_settled(&self) -> bool {
-        !matches!(self.phase, Phase::Joining | Phase::Index | Phase::Preparing | Phase::Moving)
+        !matches!(
+            self.phase,
+            FetchPhase::Joining | FetchPhase::Manifest | FetchPhase::Preparing | FetchPhase::Moving
+        )
     }
 
     fn tick(&mut self, common: &mut Common, now_ms: u64) {
         let late_ms = now_ms.saturating_sub(self.tick_ms);
         let answers_ms = self.links.iter_mut().map(|(_, link)| link.take_answer_ms()).max();
         let late_ms = late_ms.max(answers_ms.unwrap_or(0));
-        self.held_up_ms = late_ms.max(self.held_up_ms - self.held_up_ms / HELD_UP_FADES);
+        self.local_stall_ms =
+            late_ms.max(self.local_stall_ms - self.local_stall_ms / LOCAL_STALL_FADES);
         self.tick_ms = now_ms + TICK_MS;
-        if let Some(why) = self.desk.tick(common, now_ms) {
+        if let Some(why) = self.master_link.tick(common, now_ms) {
             self.lost_master(common, now_ms, why);
         }
         if now_ms >= self.progress_ms && !self.is_settled() {
             self.progress_ms = now_ms + PROGRESS_MS;
-            self.tally.elapsed_ms = now_ms - self.started_ms;
-            self.desk.ask(common, &Ask::Progress(self.tally));
+            self.stats.elapsed_ms = now_ms - self.started_ms;
+            self.master_link.ask(common, &ClientMessage::Progress(self.stats));
         }
         if self.is_settled() {
             return;
         }
-        self.call_again(common, now_ms);
+        self.reconnect(common, now_ms);
         for (conn, why, complaint) in self.stalled(common, now_ms) {
             self.lose_link(common, conn, complaint, &why, now_ms);
         }
-        if self.phase == Phase::Moving || self.phase == Phase::Index {
+        if self.phase == FetchPhase::Moving || self.phase == FetchPhase::Manifest {
             self.look_for_slow(common, now_ms);
             self.fill_all(common, now_ms);
-            if now_ms > self.fed_ms + DROUGHT_MS {
+            if now_ms > self.last_data_ms + DROUGHT_MS {
                 let why = format!("no data from anybody for {} s", DROUGHT_MS / 1000);
-                let what = format!("the master {}", self.desk.addr());
+                let what = format!("the master {}", self.master_link.addr());
                 self.fail(common, Failure { status: Status::Connection, what, why, fatal: true });
             }
         } else {
-            self.fed_ms = now_ms;
+            self.last_data_ms = now_ms;
         }
     }
 
     /// Called after every input: moves on to the next phase when it is time.
     pub fn settle(&mut self, common: &mut Common, now_ms: u64, served: usize) {
         match self.phase {
-            Phase::Moving if self.transfer.is_complete() => {
-                self.phase = Phase::Finishing;
+            FetchPhase::Moving if self.scheduler.is_complete() => {
+                self.phase = FetchPhase::Finishing;
                 for conn in self.links.keys().collect::<Vec<_>>() {
                     self.close_link(common, conn);
                 }
                 common.effects.push_back(Effect::Finish);
             }
-            Phase::Reporting { until_ms } if self.desk.is_quiet() || now_ms >= until_ms => {
+            FetchPhase::Reporting { until_ms }
+                if self.master_link.is_quiet() || now_ms >= until_ms =>
+            {
                 let until_ms = match self.options.linger {
                     Linger::Twice => 2 * self.finished_ms - self.started_ms,
                     Linger::Millis(ms) => self.finished_ms.saturating_add(ms),
                 };
-                self.phase = Phase::Lingering { until_ms };
+                self.phase = FetchPhase::Lingering { until_ms };
                 self.settle(common, now_ms, served);
             }
-            Phase::Lingering { .. } | Phase::Leaving { .. } if served == 0 => self.exit(common),
+            FetchPhase::Lingering { .. } | FetchPhase::Leaving { .. } if served == 0 => {
+                self.exit(common)
+            }
             // Children get their notice within the time that was promised.
-            Phase::Lingering { until_ms }
+            FetchPhase::Lingering { until_ms }
                 if now_ms.saturating_add(self.notice_ms(until_ms)) >= until_ms =>
             {
                 self.leave(common, until_ms);
             }
-            Phase::Leaving { until_ms } if now_ms >= until_ms => self.exit(common),
+            FetchPhase::Leaving { until_ms } if now_ms >= until_ms => self.exit(common),
             _ => {}
         }
     }
@@ -474,18 +489,18 @@ impl Fetch {
     fn finished(&mut self, common: &mut Common, now_ms: u64, failures: Vec<Failure>) {
         self.failures.extend(failures);
         self.finished_ms = now_ms;
-        self.tally.elapsed_ms = now_ms - self.started_ms;
+        self.stats.elapsed_ms = now_ms - self.started_ms;
         self.report(common);
-        self.phase = Phase::Reporting { until_ms: now_ms + REPORT_MS };
+        self.phase = FetchPhase::Reporting { until_ms: now_ms + REPORT_MS };
     }
 
     /// How it ended, for the master.
     fn report(&mut self, common: &mut Common) {
         match self.failures.first().map(Failure::text) {
-            None => self.desk.ask(common, &Ask::Done(self.tally)),
+            None => self.master_link.ask(common, &ClientMessage::Done(self.stats)),
             Some(first) => {
                 self.withdraw(common);
-                self.desk.log(common, &format!("failed: {first}"));
+                self.master_link.log(common, &format!("failed: {first}"));
             }
         }
     }
@@ -493,8 +508,10 @@ impl Fetch {
     /// What is here stays for the next run; children are given to others.
     fn interrupted(&mut self, common: &mut Common, now_ms: u64) {
         match self.phase {
-            Phase::Lingering { .. } => self.leave(common, now_ms + LEAVE_MS),
-            Phase::Reporting { .. } | Phase::Leaving { .. } | Phase::Over => self.exit(common),
+            FetchPhase::Lingering { .. } => self.leave(common, now_ms + LEAVE_MS),
+            FetchPhase::Reporting { .. } | FetchPhase::Leaving { .. } | FetchPhase::Over => {
+                self.exit(common)
+            }
             _ => self.fail(
                 common,
                 Failure {
@@ -513,25 +530,25 @@ impl Fetch {
     }
 
     fn leave(&mut self, common: &mut Common, until_ms: u64) {
-        if let Phase::Lingering { .. } = self.phase {
-            self.desk.ask(common, &Ask::Leave);
-            self.phase = Phase::Leaving { until_ms };
+        if let FetchPhase::Lingering { .. } = self.phase {
+            self.master_link.ask(common, &ClientMessage::Leave);
+            self.phase = FetchPhase::Leaving { until_ms };
         }
     }
 
     fn exit(&mut self, common: &mut Common) {
-        if self.phase != Phase::Over {
-            self.phase = Phase::Over;
+        if self.phase != FetchPhase::Over {
+            self.phase = FetchPhase::Over;
             let failures = std::mem::take(&mut self.failures);
             common.effects.push_back(Effect::Exit { failures });
         }
     }
 
     fn fail(&mut self, common: &mut Common, failure: Failure) {
-        if self.phase == Phase::Over {
+        if self.phase == FetchPhase::Over {
             return;
         }
-        self.desk.log(common, &format!("failed: {}", failure.text()));
+        self.master_link.log(common, &format!("failed: {}", failure.text()));
         self.failures.push(failure);
         self.exit(common);
     }

@@ -1,11 +1,11 @@
-//! One generation as a node holds it: its index, and which pieces are here.
+//! One generation as a node holds it: its manifest, and which pieces are here.
 //!
 //! Knows what is complete enough to be served. Refuses to know where the
 //! bytes lie: content is named by entry and offset, and moved by `drive`.
 
 use crate::content::digest::Digest;
-use crate::content::manifest::{Index, Kind, piece_len_of};
-use crate::content::pieces::{IndexPieces, PieceMap};
+use crate::content::manifest::{EntryKind, Manifest, piece_len_of};
+use crate::content::pieces::{ManifestPieces, PieceMap};
 use std::rc::Rc;
 
 /// A set of piece numbers.
@@ -39,10 +39,10 @@ impl PieceSet {
     }
 }
 
-/// An index and the pieces that follow from it.
+/// A manifest and the pieces that follow from it.
 #[derive(Debug)]
 pub struct Content {
-    pub index: Rc<Index>,
+    pub manifest: Rc<Manifest>,
     pub map: Rc<PieceMap>,
 }
 
@@ -56,14 +56,14 @@ enum Held {
 
 #[derive(Debug)]
 pub struct Generation {
-    pub head: IndexPieces,
-    /// The encoded index; its pieces fill in as they arrive.
-    pub index_bytes: Vec<u8>,
-    /// Known once all of the index is here.
+    pub head: ManifestPieces,
+    /// The encoded manifest; its pieces fill in as they arrive.
+    pub manifest_bytes: Vec<u8>,
+    /// Known once all of the manifest is here.
     pub content: Option<Rc<Content>>,
     /// Where a master has the files; a client has them in its destination.
     pub origin: Option<Origin>,
-    /// Whether the list of the index' pieces is here.
+    /// Whether the list of the manifest's pieces is here.
     pub list_known: bool,
     held: Held,
     /// Pieces that this node will never have: their files cannot be written.
@@ -90,14 +90,14 @@ impl Origin {
 
 impl Generation {
     /// What a master serves: everything is here.
-    pub fn whole(index: Rc<Index>, origin: Option<Origin>) -> Generation {
-        let index_bytes = index.encode();
-        let head = IndexPieces::of(&index_bytes, index.piece_len);
-        let map = PieceMap::new(head.clone(), &index);
-        let content = Some(Rc::new(Content { index, map: Rc::new(map) }));
+    pub fn whole(manifest: Rc<Manifest>, origin: Option<Origin>) -> Generation {
+        let manifest_bytes = manifest.encode();
+        let head = ManifestPieces::of(&manifest_bytes, manifest.piece_len);
+        let map = PieceMap::new(head.clone(), &manifest);
+        let content = Some(Rc::new(Content { manifest, map: Rc::new(map) }));
         Generation {
             head,
-            index_bytes,
+            manifest_bytes,
             content,
             origin,
             list_known: true,
@@ -107,12 +107,12 @@ impl Generation {
     }
 
     /// What a client begins with: nothing.
-    pub fn empty(head: IndexPieces) -> Generation {
-        let index_bytes = vec![0; head.index_len as usize];
+    pub fn empty(head: ManifestPieces) -> Generation {
+        let manifest_bytes = vec![0; head.manifest_len as usize];
         let list_known = head.count() <= 1 || !head.list.is_empty();
         let held = Held::Some(PieceSet::default());
         let lost = PieceSet::default();
-        Generation { head, index_bytes, content: None, origin: None, list_known, held, lost }
+        Generation { head, manifest_bytes, content: None, origin: None, list_known, held, lost }
     }
 
     pub fn digest(&self) -> Digest {
@@ -143,7 +143,7 @@ impl Generation {
         }
     }
 
-    /// `None` while the index is not known.
+    /// `None` while the manifest is not known.
     pub fn pieces_count(&self) -> Option<u32> {
         self.content.as_ref().map(|content| content.map.count())
     }
@@ -154,14 +154,14 @@ impl Generation {
             return Some(self.head.range(piece).len() as u32);
         }
         let content = self.content.as_ref()?;
-        (piece < content.map.count()).then(|| content.map.len(&content.index, piece))
+        (piece < content.map.count()).then(|| content.map.len(&content.manifest, piece))
     }
 
     /// The first piece missing of those that hold this stretch of a file.
     pub fn missing(&self, entry: u32, offset: u64, len: u64) -> Option<u32> {
         let content = self.content.as_ref()?;
-        let mut pieces = content.map.of_entry(&content.index, entry);
-        let size = content.index.entries[entry as usize].size;
+        let mut pieces = content.map.of_entry(&content.manifest, entry);
+        let size = content.manifest.entries[entry as usize].size;
         let piece_len = u64::from(piece_len_of(size, content.map.piece_len()));
         let end = offset.saturating_add(len).div_ceil(piece_len).min(pieces.len() as u64);
         pieces.end = pieces.start + end as u32;
@@ -171,8 +171,8 @@ impl Generation {
     /// The entry that has the bytes: a hard link's is the file that it names.
     pub fn file_of(&self, entry: u32) -> u32 {
         let content = self.content.as_ref();
-        match content.map(|c| c.index.entries[entry as usize].kind) {
-            Some(Kind::Hardlink(target)) => target,
+        match content.map(|c| c.manifest.entries[entry as usize].kind) {
+            Some(EntryKind::Hardlink(target)) => target,
             _ => entry,
         }
     }

@@ -5,24 +5,24 @@
 //! written on `route` or `log`: these queue as `Notice`s for the node. Bulk
 //! data is named (`Bulk`), never carried.
 
+mod file_id;
 mod generation;
-mod place;
 mod workers;
 
 #[cfg(test)]
 mod tests;
 
+pub use file_id::{FileId, GenerationId, Role, Stream};
 pub use generation::{Content, Generation, Origin, PieceSet};
-pub use place::{Place, Role, Slot, Stream};
 pub use workers::Workers;
 
 use crate::content::digest::Digest;
-use crate::content::manifest::{Entry, Kind};
+use crate::content::manifest::{Entry, EntryKind};
 use crate::control::LINE_LEN_MAX;
 use crate::table::Table;
-use ninep::server::{Access, Answer, ConnId, DirEntry, Opener, Ticket, Totals, Tree};
+use file_id::{CONTROLS, ROLES, STREAMS};
+use ninep::server::{Access, Answer, ConnId, DirEntry, OpenId, Ticket, Totals, Tree};
 use ninep::{Attr, Error, Qid};
-use place::{CONTROLS, ROLES, STREAMS};
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -41,51 +41,51 @@ const SPARE_MAX: usize = 16;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bulk {
     /// From `skip` bytes into a piece.
-    Piece { slot: Slot, piece: u32, skip: u32 },
+    Piece { slot: GenerationId, piece: u32, skip: u32 },
     /// From `offset` of an entry's file.
-    File { slot: Slot, entry: u32, offset: u64 },
+    File { slot: GenerationId, entry: u32, offset: u64 },
 }
 
 /// What a parked read waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Wait {
-    Piece(Slot, u32),
-    Answer(Opener),
+    Piece(GenerationId, u32),
+    Answer(OpenId),
     Info,
-    List(Slot),
-    Checksum(Slot, u32),
+    List(GenerationId),
+    Checksum(GenerationId, u32),
 }
 
 /// What happened in the name space that the node has to act upon.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Notice {
     /// A line on `/.xget/route`.
-    Asked(Opener, Vec<u8>),
+    RouteLine(OpenId, Vec<u8>),
     /// A conversation ended: clunk, reset or lost connection.
-    Hung(Opener),
+    RouteClosed(OpenId),
     /// A line on `/log`.
-    Logged(ConnId, Vec<u8>),
+    LogLine(ConnId, Vec<u8>),
     /// A `checksum` was opened for reading and is not known yet.
-    ChecksumWanted(Slot, u32),
+    ChecksumWanted(GenerationId, u32),
     /// `status` was opened: `set_status` before the next request.
     StatusWanted,
 }
 
 pub struct NameSpace {
     /// Generations by slot; a worker has one, a master one for each selection.
-    generations: Table<Slot, Generation>,
+    generations: Table<GenerationId, Generation>,
     slots_used: u32,
     /// The generation that the root shows.
-    shown: Option<Slot>,
+    shown: Option<GenerationId>,
     /// Text of `/.xget/info`; reads park until it is there.
     info: Option<String>,
     status: String,
     log: VecDeque<Vec<u8>>,
     /// By opener, so that those of one connection stand together.
-    conversations: Table<Opener, VecDeque<u8>>,
+    conversations: Table<OpenId, VecDeque<u8>>,
     workers: Workers,
     /// A peer chooses which, but the hashing of each costs more than its place here.
-    checksums: Table<(Slot, u32), Result<[u8; 32], ()>>,
+    checksums: Table<(GenerationId, u32), Result<[u8; 32], ()>>,
     peers: Table<ConnId, SocketAddr>,
     waits: HashMap<Wait, Vec<Ticket>>,
     /// The other way round, so that a read that is given up leaves no trace.
@@ -136,45 +136,45 @@ impl NameSpace {
     }
 
     /// Adds a generation; its slot is never used for another.
-    pub fn add_generation(&mut self, generation: Generation) -> Slot {
+    pub fn add_generation(&mut self, generation: Generation) -> GenerationId {
         self.slots_used += 1;
-        let slot = Slot(self.slots_used);
+        let slot = GenerationId(self.slots_used);
         self.generations.insert(slot, generation);
         slot
     }
 
-    pub fn drop_generation(&mut self, slot: Slot) {
+    pub fn drop_generation(&mut self, slot: GenerationId) {
         self.generations.remove(&slot);
     }
 
-    pub fn generation(&self, slot: Slot) -> Option<&Generation> {
+    pub fn generation(&self, slot: GenerationId) -> Option<&Generation> {
         self.generations.get(&slot)
     }
 
     /// Shows this generation at the root, with this text in `info`.
-    pub fn show(&mut self, slot: Slot, info: String) -> Vec<Ticket> {
+    pub fn show(&mut self, slot: GenerationId, info: String) -> Vec<Ticket> {
         self.shown = Some(slot);
         self.info = Some(info);
         self.wake(Wait::Info)
     }
 
-    /// Notes a piece of the index as here, with its bytes.
-    pub fn hold_index(&mut self, slot: Slot, piece: u32, bytes: &[u8]) -> Vec<Ticket> {
+    /// Notes a piece of the manifest as here, with its bytes.
+    pub fn hold_manifest(&mut self, slot: GenerationId, piece: u32, bytes: &[u8]) -> Vec<Ticket> {
         if let Some(generation) = self.generations.get_mut(&slot) {
             let range = generation.head.range(piece);
-            generation.index_bytes[range].copy_from_slice(bytes);
+            generation.manifest_bytes[range].copy_from_slice(bytes);
         }
         self.hold(slot, piece)
     }
 
     /// Notes a piece as here; gives the reads that waited for it.
-    pub fn hold(&mut self, slot: Slot, piece: u32) -> Vec<Ticket> {
+    pub fn hold(&mut self, slot: GenerationId, piece: u32) -> Vec<Ticket> {
         let news = self.generations.get_mut(&slot).is_some_and(|g| g.insert(piece));
         if news { self.wake(Wait::Piece(slot, piece)) } else { Vec::new() }
     }
 
     /// Notes a piece as lost to us for good; gives the reads that waited for it.
-    pub fn lose(&mut self, slot: Slot, piece: u32) -> Vec<Ticket> {
+    pub fn lose(&mut self, slot: GenerationId, piece: u32) -> Vec<Ticket> {
         if let Some(generation) = self.generations.get_mut(&slot) {
             generation.lose(piece);
         }
@@ -182,20 +182,20 @@ impl NameSpace {
     }
 
     /// The files of a generation are those of this scan from now on.
-    pub fn set_origin(&mut self, slot: Slot, origin: Origin) {
+    pub fn set_origin(&mut self, slot: GenerationId, origin: Origin) {
         if let Some(generation) = self.generations.get_mut(&slot) {
             generation.origin = Some(origin);
         }
     }
 
     /// The slot of the generation of this name.
-    pub fn slot_of(&self, digest: Digest) -> Option<Slot> {
+    pub fn slot_of(&self, digest: Digest) -> Option<GenerationId> {
         let mut newest_first = self.generations.iter().rev();
         newest_first.find(|(_, g)| g.digest() == digest).map(|(slot, _)| slot)
     }
 
-    /// The list of the index' pieces is here and verified.
-    pub fn set_list(&mut self, slot: Slot, list: Vec<Digest>) -> Vec<Ticket> {
+    /// The list of the manifest's pieces is here and verified.
+    pub fn set_list(&mut self, slot: GenerationId, list: Vec<Digest>) -> Vec<Ticket> {
         if let Some(generation) = self.generations.get_mut(&slot) {
             generation.head.list = list;
             generation.list_known = true;
@@ -203,8 +203,8 @@ impl NameSpace {
         self.wake(Wait::List(slot))
     }
 
-    /// The index is whole: the tree can be walked.
-    pub fn set_content(&mut self, slot: Slot, content: Rc<Content>) {
+    /// The manifest is whole: the tree can be walked.
+    pub fn set_content(&mut self, slot: GenerationId, content: Rc<Content>) {
         if let Some(generation) = self.generations.get_mut(&slot) {
             generation.content = Some(content);
         }
@@ -212,7 +212,7 @@ impl NameSpace {
 
     pub fn set_checksum(
         &mut self,
-        slot: Slot,
+        slot: GenerationId,
         entry: u32,
         sum: Result<[u8; 32], ()>,
     ) -> Vec<Ticket> {
@@ -233,7 +233,7 @@ impl NameSpace {
     }
 
     /// Queues an answer on a conversation; gives the read that waits for it.
-    pub fn answer(&mut self, opener: Opener, line: &str) -> Vec<Ticket> {
+    pub fn answer(&mut self, opener: OpenId, line: &str) -> Vec<Ticket> {
         let Some(queue) = self.conversations.get_mut(&opener) else { return Vec::new() };
         if queue.len() + line.len() <= ANSWERS_LEN_MAX {
             queue.extend(line.as_bytes());
@@ -241,7 +241,7 @@ impl NameSpace {
             // Half a conversation would mislead: the next read fails, and the
             // client joins again.
             self.conversations.remove(&opener);
-            self.notices.push_back(Notice::Hung(opener));
+            self.notices.push_back(Notice::RouteClosed(opener));
         }
         self.wake(Wait::Answer(opener))
     }
@@ -270,94 +270,110 @@ impl NameSpace {
         Answer::Park
     }
 
-    fn content(&self, slot: Slot) -> Result<&Content, Error> {
+    fn content(&self, slot: GenerationId) -> Result<&Content, Error> {
         let generation = self.generations.get(&slot).ok_or(ninep::ESTALE)?;
         generation.content.as_deref().ok_or(ninep::ESTALE)
     }
 
-    fn entry_of(&self, slot: Slot, entry: u32) -> Option<&Entry> {
-        self.content(slot).ok()?.index.entries.get(entry as usize)
+    fn entry_of(&self, slot: GenerationId, entry: u32) -> Option<&Entry> {
+        self.content(slot).ok()?.manifest.entries.get(entry as usize)
     }
 
     /// The entry's place in its view; `None` for what has no bytes to serve.
-    fn place_of(&self, slot: Slot, entry: u32, plain: bool) -> Option<Place> {
+    fn place_of(&self, slot: GenerationId, entry: u32, plain: bool) -> Option<FileId> {
         match self.entry_of(slot, entry)?.kind {
-            Kind::Dir => Some(Place::Dir { slot, entry, plain }),
-            Kind::Symlink => Some(Place::Link { slot, entry }),
-            Kind::File | Kind::Hardlink(_) if plain => Some(Place::Plain { slot, entry }),
-            Kind::File | Kind::Hardlink(_) => Some(Place::FileDir { slot, entry }),
-            Kind::Special | Kind::Unreadable => None,
+            EntryKind::Dir => Some(FileId::Dir { slot, entry, plain }),
+            EntryKind::Symlink => Some(FileId::Link { slot, entry }),
+            EntryKind::File | EntryKind::Hardlink(_) if plain => {
+                Some(FileId::Plain { slot, entry })
+            }
+            EntryKind::File | EntryKind::Hardlink(_) => Some(FileId::FileDir { slot, entry }),
+            EntryKind::Special | EntryKind::Unreadable => None,
         }
     }
 
     /// The children of a served directory, `log` hidden where the control
     /// file stands in its place.
-    fn child_at(&self, slot: Slot, dir: u32, plain: bool, cursor: u64) -> Option<DirEntry<Place>> {
+    fn child_at(
+        &self,
+        slot: GenerationId,
+        dir: u32,
+        plain: bool,
+        cursor: u64,
+    ) -> Option<DirEntry<FileId>> {
         let content = self.content(slot).ok()?;
-        let range = content.index.children(dir);
+        let range = content.manifest.children(dir);
         (u64::from(range.start) + cursor..u64::from(range.end)).find_map(|number| {
             let place = self.place_of(slot, number as u32, plain)?;
-            let name = content.index.entries[number as usize].name.to_vec();
+            let name = content.manifest.entries[number as usize].name.to_vec();
             let hidden = !plain && dir == 0 && name == b"log";
             let next = number - u64::from(range.start) + 1;
             (!hidden).then_some(DirEntry { name, place, next })
         })
     }
 
-    fn walk_served(&self, slot: Slot, dir: u32, plain: bool, name: &[u8]) -> Result<Place, Error> {
+    fn walk_served(
+        &self,
+        slot: GenerationId,
+        dir: u32,
+        plain: bool,
+        name: &[u8],
+    ) -> Result<FileId, Error> {
         let content = self.content(slot)?;
         if name == b".." {
-            let parent = content.index.entries[dir as usize].parent;
+            let parent = content.manifest.entries[dir as usize].parent;
             return Ok(match parent {
-                0 => Place::Root { plain },
-                entry => Place::Dir { slot, entry, plain },
+                0 => FileId::Root { plain },
+                entry => FileId::Dir { slot, entry, plain },
             });
         }
-        let found = content.index.child(dir, name).ok_or(ninep::ENOENT)?;
+        let found = content.manifest.child(dir, name).ok_or(ninep::ENOENT)?;
         self.place_of(slot, found, plain).ok_or(ninep::EACCES)
     }
 
-    fn walk_root(&self, plain: bool, name: &[u8]) -> Result<Place, Error> {
+    fn walk_root(&self, plain: bool, name: &[u8]) -> Result<FileId, Error> {
         match name {
-            b".." => return Ok(Place::Root { plain }),
-            b"log" if !plain => return Ok(Place::Log),
-            b".xget" if !plain => return Ok(Place::Control),
+            b".." => return Ok(FileId::Root { plain }),
+            b"log" if !plain => return Ok(FileId::Log),
+            b".xget" if !plain => return Ok(FileId::Control),
             _ => {}
         }
         let slot = self.shown.ok_or(ninep::ENOENT)?;
         self.walk_served(slot, 0, plain, name)
     }
 
-    fn walk_control(&self, name: &[u8]) -> Result<Place, Error> {
+    fn walk_control(&self, name: &[u8]) -> Result<FileId, Error> {
         if name == b".." {
-            return Ok(Place::Root { plain: false });
+            return Ok(FileId::Root { plain: false });
         }
         if let Some((place, _)) = CONTROLS.iter().find(|(_, n)| *n == name) {
             return Ok(*place);
         }
         let digest = std::str::from_utf8(name).ok().and_then(Digest::parse);
         let slot = digest.and_then(|digest| self.slot_of(digest)).ok_or(ninep::ENOENT)?;
-        Ok(Place::Generation { slot })
+        Ok(FileId::Generation { slot })
     }
 
-    fn file_len(&self, place: &Place) -> u64 {
+    fn file_len(&self, place: &FileId) -> u64 {
         match *place {
-            Place::Member { slot, entry, role: Role::Data } | Place::Plain { slot, entry } => {
+            FileId::Member { slot, entry, role: Role::Data } | FileId::Plain { slot, entry } => {
                 let file = self.generations.get(&slot).map_or(entry, |g| g.file_of(entry));
                 self.entry_of(slot, file).map_or(0, |e| e.size)
             }
             // What the original reported; a reader that stops at the length
             // still gets all of "me" or an address.
-            Place::Member { role: Role::Redir, .. } => 32,
-            Place::Member { role: Role::Checksum, .. } => CHECKSUM_LEN,
-            Place::Stream { slot, stream: Stream::List } => {
+            FileId::Member { role: Role::Redir, .. } => 32,
+            FileId::Member { role: Role::Checksum, .. } => CHECKSUM_LEN,
+            FileId::Stream { slot, stream: Stream::List } => {
                 self.generations.get(&slot).map_or(0, |g| g.head.list.len() as u64 * 32)
             }
-            Place::Stream { slot, stream: Stream::Pieces | Stream::Held } => self.stream_len(slot),
-            Place::Info => self.info.as_ref().map_or(0, |text| text.len() as u64),
-            Place::Status => self.status.len() as u64,
-            Place::Log => self.log.iter().map(|line| line.len() as u64).sum(),
-            Place::Manifest => self.shown_generation().map_or(0, |g| g.index_bytes.len() as u64),
+            FileId::Stream { slot, stream: Stream::Pieces | Stream::Held } => self.stream_len(slot),
+            FileId::Info => self.info.as_ref().map_or(0, |text| text.len() as u64),
+            FileId::Status => self.status.len() as u64,
+            FileId::Log => self.log.iter().map(|line| line.len() as u64).sum(),
+            FileId::Manifest => {
+                self.shown_generation().map_or(0, |g| g.manifest_bytes.len() as u64)
+            }
             _ => 0,
         }
     }
@@ -366,7 +382,7 @@ impl NameSpace {
         self.shown.and_then(|slot| self.generations.get(&slot))
     }
 
-    fn stream_len(&self, slot: Slot) -> u64 {
+    fn stream_len(&self, slot: GenerationId) -> u64 {
         let Some(generation) = self.generations.get(&slot) else { return 0 };
         let count = generation.pieces_count().unwrap_or(generation.head.count());
         u64::from(count) * u64::from(generation.head.stride())
@@ -374,7 +390,7 @@ impl NameSpace {
 
     fn read_data(
         &mut self,
-        slot: Slot,
+        slot: GenerationId,
         entry: u32,
         offset: u64,
         count: u32,
@@ -397,7 +413,7 @@ impl NameSpace {
     /// Waits for the piece only where there is a ticket.
     fn read_piece(
         &mut self,
-        slot: Slot,
+        slot: GenerationId,
         offset: u64,
         count: u32,
         ticket: Option<Ticket>,
@@ -427,7 +443,7 @@ impl NameSpace {
 
     fn read_checksum(
         &mut self,
-        slot: Slot,
+        slot: GenerationId,
         entry: u32,
         offset: u64,
         count: u32,
@@ -462,7 +478,7 @@ impl NameSpace {
 
     fn read_conversation(
         &mut self,
-        opener: Opener,
+        opener: OpenId,
         count: u32,
         ticket: Ticket,
     ) -> Result<Answer<Bulk>, Error> {
@@ -488,47 +504,47 @@ fn slice(bytes: &[u8], offset: u64, count: u32) -> Answer<Bulk> {
 }
 
 impl Tree for NameSpace {
-    type Place = Place;
+    type File = FileId;
     type Bulk = Bulk;
 
-    fn attach(&mut self, _conn: ConnId, aname: &[u8]) -> Result<Place, Error> {
+    fn attach(&mut self, _conn: ConnId, aname: &[u8]) -> Result<FileId, Error> {
         match aname {
-            b"" | b"/" => Ok(Place::Root { plain: false }),
-            b"files" | b"/files" => Ok(Place::Root { plain: true }),
+            b"" | b"/" => Ok(FileId::Root { plain: false }),
+            b"files" | b"/files" => Ok(FileId::Root { plain: true }),
             _ => Err(ninep::ENOENT),
         }
     }
 
-    fn walk(&mut self, from: &Place, name: &[u8]) -> Result<Place, Error> {
+    fn walk(&mut self, from: &FileId, name: &[u8]) -> Result<FileId, Error> {
         match *from {
-            Place::Root { plain } => self.walk_root(plain, name),
-            Place::Dir { slot, entry, plain } => self.walk_served(slot, entry, plain, name),
-            Place::FileDir { slot, entry } if name == b".." => {
+            FileId::Root { plain } => self.walk_root(plain, name),
+            FileId::Dir { slot, entry, plain } => self.walk_served(slot, entry, plain, name),
+            FileId::FileDir { slot, entry } if name == b".." => {
                 self.walk_served(slot, entry, false, name)
             }
-            Place::FileDir { slot, entry } => {
+            FileId::FileDir { slot, entry } => {
                 let found = ROLES.iter().find(|(_, n)| *n == name).ok_or(ninep::ENOENT)?;
-                Ok(Place::Member { slot, entry, role: found.0 })
+                Ok(FileId::Member { slot, entry, role: found.0 })
             }
-            Place::Control => self.walk_control(name),
-            Place::Generation { .. } if name == b".." => Ok(Place::Control),
-            Place::Generation { slot } => {
+            FileId::Control => self.walk_control(name),
+            FileId::Generation { .. } if name == b".." => Ok(FileId::Control),
+            FileId::Generation { slot } => {
                 let found = STREAMS.iter().find(|(_, n)| *n == name).ok_or(ninep::ENOENT)?;
-                Ok(Place::Stream { slot, stream: found.0 })
+                Ok(FileId::Stream { slot, stream: found.0 })
             }
             _ => Err(ninep::ENOTDIR),
         }
     }
 
-    fn qid(&self, place: &Place) -> Qid {
+    fn qid(&self, place: &FileId) -> Qid {
         place.qid()
     }
 
-    fn attr(&self, place: &Place) -> Attr {
+    fn attr(&self, place: &FileId) -> Attr {
         let (kind_bits, perm) = match place {
-            Place::Link { .. } => (0o120000, 0o777),
-            Place::Log => (0o100000, 0o666),
-            Place::Route | Place::Member { role: Role::Avail, .. } => (0o100000, 0o666),
+            FileId::Link { .. } => (0o120000, 0o777),
+            FileId::Log => (0o100000, 0o666),
+            FileId::Route | FileId::Member { role: Role::Avail, .. } => (0o100000, 0o666),
             place if place.is_dir() => (0o040000, 0o555),
             _ => (0o100000, 0o444),
         };
@@ -541,12 +557,12 @@ impl Tree for NameSpace {
             ..Attr::default()
         };
         let served = match *place {
-            Place::Dir { slot, entry, .. }
-            | Place::FileDir { slot, entry }
-            | Place::Plain { slot, entry }
-            | Place::Link { slot, entry }
-            | Place::Member { slot, entry, .. } => self.entry_of(slot, entry),
-            Place::Root { .. } => self.shown.and_then(|slot| self.entry_of(slot, 0)),
+            FileId::Dir { slot, entry, .. }
+            | FileId::FileDir { slot, entry }
+            | FileId::Plain { slot, entry }
+            | FileId::Link { slot, entry }
+            | FileId::Member { slot, entry, .. } => self.entry_of(slot, entry),
+            FileId::Root { .. } => self.shown.and_then(|slot| self.entry_of(slot, 0)),
             _ => None,
         };
         if let Some(entry) = served {
@@ -554,21 +570,21 @@ impl Tree for NameSpace {
             (attr.mtime_s, attr.mtime_ns) = (entry.mtime_s, entry.mtime_ns);
             attr.link = entry.link.to_vec();
             match place {
-                Place::Dir { .. }
-                | Place::Plain { .. }
-                | Place::Member { role: Role::Data, .. } => attr.mode = kind_bits | entry.mode,
-                Place::Link { .. } => attr.size = entry.link.len() as u64,
+                FileId::Dir { .. }
+                | FileId::Plain { .. }
+                | FileId::Member { role: Role::Data, .. } => attr.mode = kind_bits | entry.mode,
+                FileId::Link { .. } => attr.size = entry.link.len() as u64,
                 _ => {}
             }
         }
         attr
     }
 
-    fn entry(&self, dir: &Place, cursor: u64) -> Option<DirEntry<Place>> {
+    fn entry(&self, dir: &FileId, cursor: u64) -> Option<DirEntry<FileId>> {
         match *dir {
-            Place::Root { plain } => {
-                let fixed: &[(Place, &[u8])] =
-                    if plain { &[] } else { &[(Place::Log, b"log"), (Place::Control, b".xget")] };
+            FileId::Root { plain } => {
+                let fixed: &[(FileId, &[u8])] =
+                    if plain { &[] } else { &[(FileId::Log, b"log"), (FileId::Control, b".xget")] };
                 if let Some(found) = fixed_at(fixed, cursor) {
                     return Some(found);
                 }
@@ -577,75 +593,78 @@ impl Tree for NameSpace {
                 found.next += base;
                 Some(found)
             }
-            Place::Dir { slot, entry, plain } => self.child_at(slot, entry, plain, cursor),
-            Place::FileDir { slot, entry } => {
-                let members = ROLES.map(|(role, n)| (Place::Member { slot, entry, role }, n));
+            FileId::Dir { slot, entry, plain } => self.child_at(slot, entry, plain, cursor),
+            FileId::FileDir { slot, entry } => {
+                let members = ROLES.map(|(role, n)| (FileId::Member { slot, entry, role }, n));
                 fixed_at(&members, cursor)
             }
-            Place::Control => {
+            FileId::Control => {
                 if let Some(found) = fixed_at(&CONTROLS, cursor) {
                     return Some(found);
                 }
                 // Slots only grow: a cursor stays right while they come and go.
                 let base = CONTROLS.len() as u64;
-                let from = Slot((cursor - base) as u32);
+                let from = GenerationId((cursor - base) as u32);
                 let (slot, generation) = self.generations.at_or_after(from)?;
                 let name = generation.digest().to_string().into_bytes();
                 let next = base + u64::from(slot.0) + 1;
-                Some(DirEntry { name, place: Place::Generation { slot }, next })
+                Some(DirEntry { name, place: FileId::Generation { slot }, next })
             }
-            Place::Generation { slot } => {
-                let streams = STREAMS.map(|(stream, n)| (Place::Stream { slot, stream }, n));
+            FileId::Generation { slot } => {
+                let streams = STREAMS.map(|(stream, n)| (FileId::Stream { slot, stream }, n));
                 fixed_at(&streams, cursor)
             }
             _ => None,
         }
     }
 
-    fn open(&mut self, opener: Opener, place: &Place, access: Access) -> Result<(), Error> {
+    fn open(&mut self, opener: OpenId, place: &FileId, access: Access) -> Result<(), Error> {
         let writable = self.is_master
-            && matches!(place, Place::Log | Place::Route | Place::Member { role: Role::Avail, .. });
+            && matches!(
+                place,
+                FileId::Log | FileId::Route | FileId::Member { role: Role::Avail, .. }
+            );
         if access.write && !writable {
             return Err(if self.is_master { ninep::EROFS } else { ninep::EACCES });
         }
-        if *place == Place::Route {
+        if *place == FileId::Route {
             if !self.is_master {
                 return Err(Error::new(ninep::EACCES.errno, "only the master routes"));
             }
-            let first = self.conversations.at_or_after(Opener { serial: 0, ..opener });
+            let first = self.conversations.at_or_after(OpenId { serial: 0, ..opener });
             if first.is_some_and(|(other, _)| other.conn == opener.conn) {
                 return Err(Error::new(16, "one conversation for each connection"));
             }
             self.conversations.insert(opener, VecDeque::new());
         }
-        if *place == Place::Status {
+        if *place == FileId::Status {
             self.notices.push_back(Notice::StatusWanted);
         }
         Ok(())
     }
 
-    fn close(&mut self, opener: Opener, place: &Place) {
+    fn close(&mut self, opener: OpenId, place: &FileId) {
         match place {
-            Place::Route => {
+            FileId::Route => {
                 self.conversations.remove(&opener);
                 self.wake(Wait::Answer(opener));
-                self.notices.push_back(Notice::Hung(opener));
+                self.notices.push_back(Notice::RouteClosed(opener));
             }
-            Place::Member { role: Role::Avail, .. } => self.workers.close(opener),
+            FileId::Member { role: Role::Avail, .. } => self.workers.close(opener),
             _ => {}
         }
     }
 
     fn read(
         &mut self,
-        opener: Opener,
-        place: &Place,
+        opener: OpenId,
+        place: &FileId,
         offset: u64,
         count: u32,
         ticket: Ticket,
     ) -> Result<Answer<Bulk>, Error> {
         match *place {
-            Place::Member { slot, entry, role } => match role {
+            FileId::Member { slot, entry, role } => match role {
                 Role::Data => self.read_data(slot, entry, offset, count, ticket),
                 Role::Checksum => self.read_checksum(slot, entry, offset, count, ticket),
                 Role::Avail => Ok(Answer::Bytes(Vec::new())),
@@ -657,14 +676,14 @@ impl Tree for NameSpace {
                     Ok(slice(text.as_bytes(), offset, count))
                 }
             },
-            Place::Plain { slot, entry } => self.read_data(slot, entry, offset, count, ticket),
-            Place::Stream { slot, stream: Stream::Pieces } => {
+            FileId::Plain { slot, entry } => self.read_data(slot, entry, offset, count, ticket),
+            FileId::Stream { slot, stream: Stream::Pieces } => {
                 self.read_piece(slot, offset, count, Some(ticket))
             }
-            Place::Stream { slot, stream: Stream::Held } => {
+            FileId::Stream { slot, stream: Stream::Held } => {
                 self.read_piece(slot, offset, count, None)
             }
-            Place::Stream { slot, stream: Stream::List } => {
+            FileId::Stream { slot, stream: Stream::List } => {
                 let generation = self.generations.get(&slot).ok_or(ninep::ESTALE)?;
                 if !generation.list_known {
                     return Ok(self.park(Wait::List(slot), ticket));
@@ -672,20 +691,20 @@ impl Tree for NameSpace {
                 let list: Vec<u8> = generation.head.list.iter().flat_map(|d| d.0).collect();
                 Ok(slice(&list, offset, count))
             }
-            Place::Info => match &self.info {
+            FileId::Info => match &self.info {
                 Some(text) => Ok(slice(text.as_bytes(), offset, count)),
                 None => Ok(self.park(Wait::Info, ticket)),
             },
-            Place::Status => Ok(slice(self.status.as_bytes(), offset, count)),
-            Place::Log => {
+            FileId::Status => Ok(slice(self.status.as_bytes(), offset, count)),
+            FileId::Log => {
                 let text: Vec<u8> = self.log.iter().flatten().copied().collect();
                 Ok(slice(&text, offset, count))
             }
-            Place::Manifest => match self.shown_generation() {
-                Some(generation) => Ok(slice(&generation.index_bytes, offset, count)),
+            FileId::Manifest => match self.shown_generation() {
+                Some(generation) => Ok(slice(&generation.manifest_bytes, offset, count)),
                 None => Ok(self.park(Wait::Info, ticket)),
             },
-            Place::Route => self.read_conversation(opener, count, ticket),
+            FileId::Route => self.read_conversation(opener, count, ticket),
             _ => Err(ninep::EISDIR),
         }
     }
@@ -701,44 +720,45 @@ impl Tree for NameSpace {
     }
 
     fn totals(&self) -> Totals {
-        let index = self.shown_generation().and_then(|g| g.content.as_deref()).map(|c| &c.index);
-        index.map_or(Totals::default(), |index| Totals {
-            files: index.files_count(),
-            bytes: index.bytes_total(),
+        let manifest =
+            self.shown_generation().and_then(|g| g.content.as_deref()).map(|c| &c.manifest);
+        manifest.map_or(Totals::default(), |manifest| Totals {
+            files: manifest.files_count(),
+            bytes: manifest.bytes_total(),
         })
     }
 
     fn write(
         &mut self,
-        opener: Opener,
-        place: &Place,
+        opener: OpenId,
+        place: &FileId,
         _offset: u64,
         data: &[u8],
     ) -> Result<u32, Error> {
         match *place {
-            Place::Log => {
+            FileId::Log => {
                 let lines = data.split(|&b| b == b'\n' || b == 0).filter(|line| !line.is_empty());
                 for line in lines.take(LOG_LINES_MAX) {
                     let line = line[..line.len().min(LOG_LINE_LEN_MAX)].to_vec();
-                    self.notices.push_back(Notice::Logged(opener.conn, line));
+                    self.notices.push_back(Notice::LogLine(opener.conn, line));
                 }
             }
-            Place::Route => {
+            FileId::Route => {
                 if data.len() > LINE_LEN_MAX {
                     return Err(ninep::EINVAL);
                 }
                 for line in data.split(|&b| b == b'\n').filter(|line| !line.is_empty()) {
-                    self.notices.push_back(Notice::Asked(opener, line.to_vec()));
+                    self.notices.push_back(Notice::RouteLine(opener, line.to_vec()));
                 }
             }
-            Place::Member { entry, role: Role::Avail, .. } if !data.is_empty() => {
+            FileId::Member { entry, role: Role::Avail, .. } if !data.is_empty() => {
                 let peer = self.peers.get(&opener.conn).ok_or(ninep::EIO)?;
                 let ip = peer.ip().to_canonical();
                 self.workers
                     .avail(opener, entry, ip, data)
                     .map_err(|why| Error::with(22, format!("avail: {why:?}")))?;
             }
-            Place::Member { role: Role::Avail, .. } => {}
+            FileId::Member { role: Role::Avail, .. } => {}
             _ => return Err(ninep::EROFS),
         }
         Ok(data.len() as u32)
@@ -746,26 +766,26 @@ impl Tree for NameSpace {
 }
 
 impl NameSpace {
-    fn name(&self, place: &Place) -> Vec<u8> {
+    fn name(&self, place: &FileId) -> Vec<u8> {
         let fixed = |name: &[u8]| name.to_vec();
         match *place {
-            Place::Root { .. } => fixed(b"/"),
-            Place::Log => fixed(b"log"),
-            Place::Control => fixed(b".xget"),
-            Place::Dir { slot, entry, .. }
-            | Place::FileDir { slot, entry }
-            | Place::Plain { slot, entry }
-            | Place::Link { slot, entry } => {
+            FileId::Root { .. } => fixed(b"/"),
+            FileId::Log => fixed(b"log"),
+            FileId::Control => fixed(b".xget"),
+            FileId::Dir { slot, entry, .. }
+            | FileId::FileDir { slot, entry }
+            | FileId::Plain { slot, entry }
+            | FileId::Link { slot, entry } => {
                 self.entry_of(slot, entry).map_or(Vec::new(), |e| e.name.to_vec())
             }
-            Place::Member { role, .. } => {
+            FileId::Member { role, .. } => {
                 ROLES.iter().find(|(r, _)| *r == role).map_or(Vec::new(), |(_, n)| fixed(n))
             }
-            Place::Generation { slot } => {
+            FileId::Generation { slot } => {
                 let digest = self.generations.get(&slot).map(Generation::digest);
                 digest.map_or(Vec::new(), |d| d.to_string().into_bytes())
             }
-            Place::Stream { stream, .. } => {
+            FileId::Stream { stream, .. } => {
                 STREAMS.iter().find(|(s, _)| *s == stream).map_or(Vec::new(), |(_, n)| fixed(n))
             }
             _ => CONTROLS.iter().find(|(p, _)| p == place).map_or(Vec::new(), |(_, n)| fixed(n)),
@@ -773,7 +793,7 @@ impl NameSpace {
     }
 }
 
-fn fixed_at(list: &[(Place, &[u8])], cursor: u64) -> Option<DirEntry<Place>> {
+fn fixed_at(list: &[(FileId, &[u8])], cursor: u64) -> Option<DirEntry<FileId>> {
     let (place, name) = list.get(cursor as usize)?;
     Some(DirEntry { name: name.to_vec(), place: *place, next: cursor + 1 })
 }

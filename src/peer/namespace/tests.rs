@@ -2,14 +2,14 @@
 
 use super::*;
 use crate::content::digest;
-use crate::content::manifest::{Entry, Index, stride};
-use crate::content::pieces::{IndexPieces, PieceMap};
+use crate::content::manifest::{Entry, Manifest, stride};
+use crate::content::pieces::{ManifestPieces, PieceMap};
 use crate::testing::small;
 
 const CONN: ConnId = ConnId(7);
 
-fn opener(serial: u64) -> Opener {
-    Opener { conn: CONN, serial }
+fn opener(serial: u64) -> OpenId {
+    OpenId { conn: CONN, serial }
 }
 
 fn ticket(serial: u64) -> Ticket {
@@ -19,8 +19,8 @@ fn ticket(serial: u64) -> Ticket {
 const READ: Access = Access { read: true, write: false, truncate: false };
 const WRITE: Access = Access { read: false, write: true, truncate: true };
 
-/// A master that serves the small tree of the index' tests.
-fn master() -> (NameSpace, Slot) {
+/// A master that serves the small tree of the manifest's tests.
+fn master() -> (NameSpace, GenerationId) {
     let mut space = NameSpace::new(true, 10);
     space.add_peer(CONN, "10.0.0.9:5000".parse().unwrap());
     let slot = space.add_generation(Generation::whole(Rc::new(small()), None));
@@ -28,26 +28,26 @@ fn master() -> (NameSpace, Slot) {
     (space, slot)
 }
 
-/// A client that knows the index of the small tree and holds no content.
-fn client() -> (NameSpace, Slot) {
+/// A client that knows the manifest of the small tree and holds no content.
+fn client() -> (NameSpace, GenerationId) {
     client_of(small())
 }
 
-fn client_of(index: Index) -> (NameSpace, Slot) {
-    let bytes = index.encode();
-    let head = IndexPieces::of(&bytes, index.piece_len);
+fn client_of(manifest: Manifest) -> (NameSpace, GenerationId) {
+    let bytes = manifest.encode();
+    let head = ManifestPieces::of(&bytes, manifest.piece_len);
     let mut space = NameSpace::new(false, 0);
     let slot = space.add_generation(Generation::empty(head.clone()));
     space.show(slot, String::new());
     for piece in 0..head.count() {
-        assert!(space.hold_index(slot, piece, &bytes[head.range(piece)]).is_empty());
+        assert!(space.hold_manifest(slot, piece, &bytes[head.range(piece)]).is_empty());
     }
-    let map = Rc::new(PieceMap::new(head, &index));
-    space.set_content(slot, Rc::new(Content { index: Rc::new(index), map }));
+    let map = Rc::new(PieceMap::new(head, &manifest));
+    space.set_content(slot, Rc::new(Content { manifest: Rc::new(manifest), map }));
     (space, slot)
 }
 
-fn walk(space: &mut NameSpace, aname: &[u8], path: &str) -> Result<Place, Error> {
+fn walk(space: &mut NameSpace, aname: &[u8], path: &str) -> Result<FileId, Error> {
     let mut place = space.attach(CONN, aname)?;
     for name in path.split('/').filter(|name| !name.is_empty()) {
         place = space.walk(&place, name.as_bytes())?;
@@ -55,7 +55,7 @@ fn walk(space: &mut NameSpace, aname: &[u8], path: &str) -> Result<Place, Error>
     Ok(place)
 }
 
-fn list(space: &NameSpace, dir: Place) -> Vec<String> {
+fn list(space: &NameSpace, dir: FileId) -> Vec<String> {
     let mut names = Vec::new();
     let mut cursor = 0;
     while let Some(entry) = space.entry(&dir, cursor) {
@@ -102,7 +102,7 @@ fn generations_are_listed_and_walked_by_their_digest() {
     let names = list(&space, control);
     assert_eq!(names, ["info", "route", "status", "manifest", &digest]);
     let pieces = walk(&mut space, b"", &format!(".xget/{digest}/pieces")).unwrap();
-    assert_eq!(pieces, Place::Stream { slot, stream: Stream::Pieces });
+    assert_eq!(pieces, FileId::Stream { slot, stream: Stream::Pieces });
     space.drop_generation(slot);
     let answer = space.read(opener(1), &pieces, 0, 10, ticket(1));
     assert_eq!(answer, Err(ninep::ESTALE));
@@ -113,7 +113,7 @@ fn reads_of_what_is_not_here_wait_for_their_piece() {
     let (mut space, slot) = client();
     let data = walk(&mut space, b"", "b/data").unwrap();
     assert_eq!(space.read(opener(1), &data, 0, 99, ticket(1)), Ok(Answer::Park));
-    let pieces = Place::Stream { slot, stream: Stream::Pieces };
+    let pieces = FileId::Stream { slot, stream: Stream::Pieces };
     let offset = u64::from(stride(small().piece_len));
     assert_eq!(space.read(opener(2), &pieces, offset, 99, ticket(2)), Ok(Answer::Park));
     assert_eq!(space.read(opener(3), &pieces, offset, 99, ticket(3)), Ok(Answer::Park));
@@ -131,13 +131,14 @@ fn reads_of_what_is_not_here_wait_for_their_piece() {
 
 #[test]
 fn a_read_within_a_very_large_file_waits_for_a_longer_piece() {
-    let mut index = small();
-    index.entries.truncate(2);
+    let mut manifest = small();
+    manifest.entries.truncate(2);
     let (list, size) = (vec![Digest::default(); 2049], 8192 * 4096 + 1);
     let digest = digest::of_list(&list, size, 16_384).unwrap();
-    index.entries[1] = Entry { size, digest, kind: Kind::File, ..index.entries[1].clone() };
-    index.lists = list;
-    let (mut space, slot) = client_of(index);
+    manifest.entries[1] =
+        Entry { size, digest, kind: EntryKind::File, ..manifest.entries[1].clone() };
+    manifest.lists = list;
+    let (mut space, slot) = client_of(manifest);
     let first = space.generation(slot).unwrap().head.count();
     let data = walk(&mut space, b"", "a/data").unwrap();
     let across = |space: &mut NameSpace| space.read(opener(1), &data, 32_767, 2, ticket(1));
@@ -148,7 +149,7 @@ fn a_read_within_a_very_large_file_waits_for_a_longer_piece() {
     assert_eq!(space.hold(slot, first + 2), [ticket(1)]);
     let what = Bulk::File { slot, entry: 1, offset: 32_767 };
     assert_eq!(across(&mut space), Ok(Answer::Bulk { what, len: 2 }));
-    let pieces = Place::Stream { slot, stream: Stream::Pieces };
+    let pieces = FileId::Stream { slot, stream: Stream::Pieces };
     let place = u64::from(first + 1) * 16_384;
     let what = Bulk::Piece { slot, piece: first + 1, skip: 4 };
     let answer = space.read(opener(2), &pieces, place + 4, 99_999, ticket(2));
@@ -163,7 +164,7 @@ fn a_read_within_a_very_large_file_waits_for_a_longer_piece() {
 #[test]
 fn who_does_not_wait_reads_what_is_not_here_as_empty() {
     let (mut space, slot) = client();
-    let held = Place::Stream { slot, stream: Stream::Held };
+    let held = FileId::Stream { slot, stream: Stream::Held };
     let first = space.generation(slot).unwrap().head.count();
     let offset = u64::from(first) * u64::from(space.generation(slot).unwrap().head.stride());
     assert_eq!(text(space.read(opener(2), &held, offset, 99, ticket(2))), "");
@@ -178,14 +179,14 @@ fn a_conversation_is_the_masters_alone_and_ends_with_its_fid() {
     let route = walk(&mut space, b"", ".xget/route").unwrap();
     space.open(opener(1), &route, Access { read: true, write: true, truncate: false }).unwrap();
     assert_eq!(space.write(opener(1), &route, 0, b"join 1 5 .\nleave\n"), Ok(17));
-    assert_eq!(space.poll_notice(), Some(Notice::Asked(opener(1), b"join 1 5 .".to_vec())));
-    assert_eq!(space.poll_notice(), Some(Notice::Asked(opener(1), b"leave".to_vec())));
+    assert_eq!(space.poll_notice(), Some(Notice::RouteLine(opener(1), b"join 1 5 .".to_vec())));
+    assert_eq!(space.poll_notice(), Some(Notice::RouteLine(opener(1), b"leave".to_vec())));
     assert_eq!(space.read(opener(1), &route, 0, 99, ticket(1)), Ok(Answer::Park));
     assert_eq!(space.answer(opener(1), "parent 0 me\n"), [ticket(1)]);
     assert_eq!(text(space.read(opener(1), &route, 0, 6, ticket(1))), "parent");
     assert_eq!(text(space.read(opener(1), &route, 0, 99, ticket(1))), " 0 me\n");
     space.close(opener(1), &route);
-    assert_eq!(space.poll_notice(), Some(Notice::Hung(opener(1))));
+    assert_eq!(space.poll_notice(), Some(Notice::RouteClosed(opener(1))));
     assert!(space.answer(opener(1), "late").is_empty());
     let (mut worker, _) = client();
     assert!(worker.open(opener(1), &route, READ).is_err());
@@ -194,13 +195,13 @@ fn a_conversation_is_the_masters_alone_and_ends_with_its_fid() {
 #[test]
 fn a_conversation_that_nobody_reads_is_cut_off() {
     let (mut space, _) = master();
-    space.open(opener(1), &Place::Route, READ).unwrap();
+    space.open(opener(1), &FileId::Route, READ).unwrap();
     let line = "x".repeat(1000);
     for _ in 0..=ANSWERS_LEN_MAX / 1000 {
         space.answer(opener(1), &line);
     }
-    assert_eq!(space.poll_notice(), Some(Notice::Hung(opener(1))));
-    assert!(space.read(opener(1), &Place::Route, 0, 99, ticket(1)).is_err());
+    assert_eq!(space.poll_notice(), Some(Notice::RouteClosed(opener(1))));
+    assert!(space.read(opener(1), &FileId::Route, 0, 99, ticket(1)).is_err());
 }
 
 #[test]
@@ -212,7 +213,7 @@ fn the_papers_files_work_by_hand() {
     let avail = walk(&mut space, b"", "b/avail").unwrap();
     space.open(opener(2), &avail, WRITE).unwrap();
     assert_eq!(space.write(opener(2), &avail, 0, b"4000 me\0"), Ok(8));
-    let other = Opener { conn: ConnId(8), serial: 1 };
+    let other = OpenId { conn: ConnId(8), serial: 1 };
     assert_eq!(text(space.read(other, &redir, 0, 99, ticket(1))), "10.0.0.9!4000");
     space.close(opener(2), &avail);
     assert_eq!(text(space.read(other, &redir, 0, 99, ticket(1))), "me");
@@ -226,33 +227,33 @@ fn the_papers_files_work_by_hand() {
     let log = walk(&mut space, b"", "log").unwrap();
     space.open(opener(4), &log, WRITE).unwrap();
     assert_eq!(space.write(opener(4), &log, 0, b"hello\nmore"), Ok(10));
-    assert_eq!(space.poll_notice(), Some(Notice::Logged(CONN, b"hello".to_vec())));
+    assert_eq!(space.poll_notice(), Some(Notice::LogLine(CONN, b"hello".to_vec())));
 }
 
 #[test]
 fn nothing_else_can_be_written() {
     let (mut space, slot) = master();
     for place in [
-        Place::Info,
-        Place::Status,
-        Place::Plain { slot, entry: 2 },
-        Place::Member { slot, entry: 2, role: Role::Data },
+        FileId::Info,
+        FileId::Status,
+        FileId::Plain { slot, entry: 2 },
+        FileId::Member { slot, entry: 2, role: Role::Data },
     ] {
         assert_eq!(space.open(opener(1), &place, WRITE), Err(ninep::EROFS));
     }
     let (mut worker, slot) = client();
-    let avail = Place::Member { slot, entry: 2, role: Role::Avail };
+    let avail = FileId::Member { slot, entry: 2, role: Role::Avail };
     assert!(worker.open(opener(1), &avail, WRITE).is_err(), "only the master takes workers");
 }
 
 #[test]
 fn what_has_no_bytes_is_not_in_the_name_space() {
-    let mut index = small();
-    let fifo = Entry { kind: Kind::Special, mode: 0o010644, ..index.entries[2].clone() };
-    index.entries[2] = Entry { size: 0, digest: Digest::default(), ..fifo };
-    let index = Index::decode(&index.encode()).unwrap();
+    let mut manifest = small();
+    let fifo = Entry { kind: EntryKind::Special, mode: 0o010644, ..manifest.entries[2].clone() };
+    manifest.entries[2] = Entry { size: 0, digest: Digest::default(), ..fifo };
+    let manifest = Manifest::decode(&manifest.encode()).unwrap();
     let mut space = NameSpace::new(true, 10);
-    let slot = space.add_generation(Generation::whole(Rc::new(index), None));
+    let slot = space.add_generation(Generation::whole(Rc::new(manifest), None));
     space.show(slot, String::new());
     assert_eq!(walk(&mut space, b"", "b").err(), Some(ninep::EACCES));
     let root = walk(&mut space, b"", "").unwrap();

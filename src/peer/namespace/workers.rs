@@ -4,9 +4,9 @@
 //! own clients use `/.xget/route`. The three heuristics of the paper, section
 //! 3.2: limited levels, even load, different levels over one client's files.
 
-use crate::control::{addr_text, parse_addr};
+use crate::control::{format_addr, parse_addr};
 use crate::table::Table;
-use ninep::server::{ConnId, Opener};
+use ninep::server::{ConnId, OpenId};
 use std::net::{IpAddr, SocketAddr};
 
 /// The master is level 0; a worker may stand at 1 to 3, leaves below it.
@@ -16,7 +16,7 @@ const WORKERS_MAX: usize = 65_536;
 
 #[derive(Clone, Debug)]
 struct Worker {
-    opener: Opener,
+    opener: OpenId,
     entry: u32,
     addr: SocketAddr,
     level: u32,
@@ -51,7 +51,7 @@ impl Workers {
     /// `<port> <what redir said>`; the IP is the connection's, never the text's.
     pub fn avail(
         &mut self,
-        opener: Opener,
+        opener: OpenId,
         entry: u32,
         ip: IpAddr,
         text: &[u8],
@@ -88,7 +88,7 @@ impl Workers {
     }
 
     /// The lease ends with the opening of `avail`.
-    pub fn close(&mut self, opener: Opener) {
+    pub fn close(&mut self, opener: OpenId) {
         let Some(at) = self.list.iter().position(|w| w.opener == opener) else { return };
         let worker = self.list.swap_remove(at);
         if let Some(load) = worker.parent.and_then(|p| self.load.get_mut(&p)) {
@@ -116,7 +116,7 @@ impl Workers {
         match best {
             Some(worker) => {
                 used[worker.level as usize] += 1;
-                addr_text(worker.addr)
+                format_addr(worker.addr)
             }
             None => "me".into(),
         }
@@ -127,8 +127,8 @@ impl Workers {
 mod tests {
     use super::*;
 
-    fn opener(conn: u32) -> Opener {
-        Opener { conn: ConnId(conn), serial: 0 }
+    fn opener(conn: u32) -> OpenId {
+        OpenId { conn: ConnId(conn), serial: 0 }
     }
     fn ip(last: u8) -> IpAddr {
         IpAddr::from([10, 0, 0, last])

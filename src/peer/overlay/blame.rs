@@ -26,8 +26,8 @@ const MENDING_MS: u32 = 1_000;
 /// Complaints of slowness are judged this long after the first: all have had
 /// their say by then.
 pub(super) const HEARING_MS: u64 = 1_000;
-/// One node in so many can be too weak to serve; more of them carry the rest.
-const WEAK_ONE_IN: usize = 4;
+/// One node in so many can be too slow_uplink to serve; more of them carry the rest.
+const SLOW_UPLINK_ONE_IN: usize = 4;
 /// Parents that one node can accuse of wrong bytes before it is itself taken
 /// for the one that garbles them.
 const CRIES_MAX: usize = 3;
@@ -44,9 +44,9 @@ pub enum Complaint {
     /// Nothing for some time, but it answers.
     Slow,
     /// Much less than others, while its link is busy all the time.
-    Narrow,
+    SlowUplink,
     /// What it sent has not the digest that it should have.
-    WrongBytes,
+    Corrupt,
 }
 
 /// What came of a complaint.
@@ -62,7 +62,7 @@ pub enum Verdict {
     /// The accused serves nobody until `trust`.
     Suspect,
     /// The accused is too slow to serve, and fetches only.
-    Weak,
+    SlowUplink,
     /// The accused serves nobody any more.
     Banned,
     /// The accuser is not believed any more, and serves nobody itself.
@@ -115,7 +115,7 @@ impl Forest {
             return Verdict::Dismissed;
         }
         self.acquit_speaker(ix);
-        if matches!(why, Complaint::Slow | Complaint::Narrow) {
+        if matches!(why, Complaint::Slow | Complaint::SlowUplink) {
             return self.hear_of_slowness(ix, stripe, accused, why);
         }
         if accused == MASTER {
@@ -128,8 +128,8 @@ impl Forest {
         self.forbid(ix, accused);
         let verdict = match why {
             Complaint::Lost | Complaint::Frozen => self.accuse(ix, accused, why),
-            Complaint::WrongBytes => self.accuse_of_wrong_bytes(ix, accused),
-            Complaint::Slow | Complaint::Narrow => return Verdict::Waits,
+            Complaint::Corrupt => self.accuse_of_wrong_bytes(ix, accused),
+            Complaint::Slow | Complaint::SlowUplink => return Verdict::Waits,
         };
         let moved = self.move_off(ix, stripe, accused, why);
         self.relieve();
@@ -156,13 +156,13 @@ impl Forest {
         let is_agreed = slow >= ACCUSERS_ENOUGH;
         // Who waits himself is not busy: of those there is nothing to hear.
         if self.is_narrow_to_most(accused) {
-            return self.weaken(accused);
+            return self.note_slow_uplink(accused);
         }
         if is_early || why == Complaint::Slow && self.is_starved(accused, stripe) {
             return Verdict::Waits;
         }
         if is_agreed && why == Complaint::Slow {
-            return self.weaken(accused);
+            return self.note_slow_uplink(accused);
         }
         self.forbid(ix, accused);
         let verdict = self.move_off(ix, stripe, accused, Complaint::Slow);
@@ -180,7 +180,7 @@ impl Forest {
         let node = &self.nodes[accused as usize];
         let Some(record) = &node.record else { return false };
         let narrow_to = |id: u32| {
-            let says = |a: &Accusation| a.accuser == id && a.why == Complaint::Narrow;
+            let says = |a: &Accusation| a.accuser == id && a.why == Complaint::SlowUplink;
             record.slow_to.iter().any(says)
         };
         let mut children: Table<u32, ()> = Table::new();
@@ -208,16 +208,18 @@ impl Forest {
         false
     }
 
-    fn weaken(&mut self, accused: Ix) -> Verdict {
+    fn note_slow_uplink(&mut self, accused: Ix) -> Verdict {
         let standing = self.nodes[accused as usize].standing;
-        if standing.weak || (self.weak_count + 1) * WEAK_ONE_IN > self.ids.len() {
+        if standing.slow_uplink
+            || (self.slow_uplink_count + 1) * SLOW_UPLINK_ONE_IN > self.ids.len()
+        {
             return Verdict::Waits;
         }
-        self.weak_count += 1;
-        self.set_standing(accused, |s| s.weak = true);
+        self.slow_uplink_count += 1;
+        self.set_standing(accused, |s| s.slow_uplink = true);
         self.dissolve(accused);
         self.relieve();
-        Verdict::Weak
+        Verdict::SlowUplink
     }
 
     /// A suspect makes progress again: it may serve again, some times.

@@ -1,9 +1,9 @@
 //! Which node fetches which stripe from whom: the master's routing policy.
 //!
 //! One tree per stripe, all rooted at the master. A node is an inner node in
-//! its home stripe and a leaf in the others, so that its one uplink carries
+//! its primary stripe and a leaf in the others, so that its one uplink carries
 //! one copy of the data: `slots` children over all stripes, each costing one
-//! stripe. A spare slot may be lent to another stripe. The rules:
+//! stripe. A spare slot may be borrowed to another stripe. The rules:
 //!
 //! - Inner nodes stand above leaves: a new one takes the place of the highest
 //!   leaf, and the leaf moves below it. Otherwise arrival order makes a chain.
@@ -21,7 +21,7 @@
 //! connection and no clock, and the same calls give the same answers.
 
 mod blame;
-mod place;
+mod placement;
 #[cfg(test)]
 mod tests;
 mod trees;
@@ -88,7 +88,7 @@ pub struct Stats {
     pub retired: usize,
     pub suspects: usize,
     pub banned: usize,
-    pub weak: usize,
+    pub slow_uplink: usize,
     /// Children of the master, over all stripes; `stripes` of them are one copy.
     pub master_children: usize,
     /// Nodes with more children than slots.
@@ -109,13 +109,13 @@ pub struct Forest {
     /// Serving nodes without a spare slot, by children.
     full: Shelf,
     /// Serving inner nodes by rack and stripe, sorted by rack.
-    rack_homes: Vec<(u32, [u32; STRIPES_MAX as usize])>,
+    rack_primaries: Vec<(u32, [u32; STRIPES_MAX as usize])>,
     /// Links that were changed. Each is in it once at most.
     changes: VecDeque<(Ix, u8)>,
     /// The time of the last complaint.
     now_ms: u64,
-    /// Nodes that were found weak and have not left.
-    weak_count: usize,
+    /// Nodes that were found slow_uplink and have not left.
+    slow_uplink_count: usize,
 }
 
 /// One stripe. The shelves hold attached nodes only, so a subtree that is
@@ -127,8 +127,8 @@ struct Tree {
     /// Those of them that use its link.
     master_load: u16,
     /// Serving inner nodes of this stripe.
-    homes: u32,
-    /// Nodes with a spare slot by level, those at home in this stripe first.
+    primaries: u32,
+    /// Nodes with a spare slot by level, those at primary in this stripe first.
     free: Shelf,
     /// Nodes that are not inner here, by level and their parent's rack.
     low: Shelf,
@@ -154,10 +154,10 @@ impl Forest {
             vacant: Vec::new(),
             trees: (0..limits.stripes).map(|_| Tree::default()).collect(),
             full: Shelf::new(),
-            rack_homes: Vec::new(),
+            rack_primaries: Vec::new(),
             changes: VecDeque::new(),
             now_ms: 0,
-            weak_count: 0,
+            slow_uplink_count: 0,
         }
     }
 
@@ -172,12 +172,12 @@ impl Forest {
         if full || self.ids.contains_key(&node.0) {
             return false;
         }
-        let home = self.home_for(rack);
-        let ix = self.enter(node.0, rack, home, now_ms);
-        // The home stripe first: the slots of the new node are then there for
+        let primary = self.primary_for(rack);
+        let ix = self.enter(node.0, rack, primary, now_ms);
+        // The primary stripe first: the slots of the new node are then there for
         // the leaf that it displaces, and the others need one each of the rest.
-        self.place(ix, home);
-        for stripe in self.stripes().filter(|&s| s != home) {
+        self.place(ix, primary);
+        for stripe in self.stripes().filter(|&s| s != primary) {
             self.place(ix, stripe);
         }
         self.relieve();
@@ -186,17 +186,17 @@ impl Forest {
 
     /// The stripe with the fewest inner nodes, and of several such the one
     /// that has the fewest in this rack.
-    fn home_for(&self, rack: u32) -> u8 {
-        let here = self.rack_homes.binary_search_by_key(&rack, |r| r.0).ok();
-        let in_rack = |s: u8| here.map_or(0, |at| self.rack_homes[at].1[s as usize]);
-        let load = |&s: &u8| (self.trees[s as usize].homes, in_rack(s));
+    fn primary_for(&self, rack: u32) -> u8 {
+        let here = self.rack_primaries.binary_search_by_key(&rack, |r| r.0).ok();
+        let in_rack = |s: u8| here.map_or(0, |at| self.rack_primaries[at].1[s as usize]);
+        let load = |&s: &u8| (self.trees[s as usize].primaries, in_rack(s));
         self.stripes().min_by_key(load).unwrap_or(0)
     }
 
     /// The node's connection ended: its children get other parents.
     pub fn leave(&mut self, node: NodeId) {
         let Some(ix) = self.find(node) else { return };
-        self.weak_count -= usize::from(self.nodes[ix as usize].standing.weak);
+        self.slow_uplink_count -= usize::from(self.nodes[ix as usize].standing.slow_uplink);
         self.set_standing(ix, |s| s.gone = true);
         self.detach_leaf(ix);
         self.dissolve(ix);
@@ -296,7 +296,7 @@ impl Forest {
             stats.retired += usize::from(node.standing.retired);
             stats.suspects += usize::from(node.standing.suspect);
             stats.banned += usize::from(node.standing.banned);
-            stats.weak += usize::from(node.standing.weak);
+            stats.slow_uplink += usize::from(node.standing.slow_uplink);
             stats.overcommitted += usize::from(node.used > self.limits.slots);
             let deepest = self.stripes().map(|s| self.link(ix, s).depth).max();
             stats.levels = stats.levels.max(deepest.unwrap_or(0));

@@ -1,5 +1,5 @@
 use super::blame::{ACCUSATION_MS, HEARING_MS};
-use super::trees::LENT;
+use super::trees::BORROWED;
 use super::*;
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -106,10 +106,10 @@ fn check(forest: &Forest, note: &str) {
 /// The shelves hold what they would hold if they were filled anew.
 fn check_shelves(forest: &Forest, note: &str) {
     let mut full = Shelf::new();
-    let mut homes = vec![0; forest.trees.len()];
+    let mut primaries = vec![0; forest.trees.len()];
     for &ix in forest.ids.values() {
         let node = &forest.nodes[ix as usize];
-        homes[node.home as usize] += u32::from(node.standing.serves());
+        primaries[node.primary as usize] += u32::from(node.standing.serves());
         if node.standing.serves() && node.used >= forest.limits.slots {
             full.insert((u32::from(node.used), 0, ix));
         }
@@ -122,7 +122,7 @@ fn check_shelves(forest: &Forest, note: &str) {
             let depth = forest.link(ix, stripe).depth;
             let above = forest.rack(forest.link(ix, stripe).parent);
             if forest.spare(ix) > 0 {
-                let kind = if node.home == stripe { 0 } else { LENT };
+                let kind = if node.primary == stripe { 0 } else { BORROWED };
                 tree.free.insert((depth | kind, node.rack, ix));
             }
             if !forest.is_inner(ix, stripe) {
@@ -135,7 +135,10 @@ fn check_shelves(forest: &Forest, note: &str) {
             }
         }
         let real = &forest.trees[stripe as usize];
-        assert_eq!(real.homes, homes[stripe as usize], "{note}: homes of stripe {stripe}");
+        assert_eq!(
+            real.primaries, primaries[stripe as usize],
+            "{note}: primaries of stripe {stripe}"
+        );
         assert_eq!(real.free, tree.free, "{note}: free in stripe {stripe}");
         assert_eq!(real.low, tree.low, "{note}: low in stripe {stripe}");
         assert_eq!(real.lenders, tree.lenders, "{note}: lenders in stripe {stripe}");
@@ -156,7 +159,7 @@ fn check_budgets(forest: &Forest, note: &str) {
     }
 }
 
-fn lent(forest: &Forest) -> usize {
+fn borrowed(forest: &Forest) -> usize {
     let kids = |s: u8| {
         let lenders = forest.trees[s as usize].lenders.iter();
         lenders.map(|key| forest.kids_count(key.2, s)).sum::<usize>()
@@ -166,7 +169,7 @@ fn lent(forest: &Forest) -> usize {
 
 #[test]
 fn any_number_of_nodes_joins_into_shallow_trees_within_budget() {
-    println!("  k head      n levels log copies lent changes/join coalesced     ms");
+    println!("  k head      n levels log copies borrowed changes/join coalesced     ms");
     for (stripes, head) in [(4, 1), (2, 1), (10, 1), (16, 1), (4, 4), (4, 10)] {
         for n in [1, 2, 3, 4, 5, 6, 7, 8, 15, 16, 31, 32, 64, 91, 100, 1000, 10_000] {
             if n == 10_000 && (stripes, head) != (4, 1) {
@@ -189,13 +192,13 @@ fn any_number_of_nodes_joins_into_shallow_trees_within_budget() {
             let per_join = changes as f64 / f64::from(n);
             println!(
                 "{stripes:3} {head:4} {n:6} {levels:6} {log:3} {copies:6.2} {:4} {per_join:12.2} {coalesced:9} {took_ms:6}",
-                lent(&burst)
+                borrowed(&burst)
             );
             check(&burst, &note);
             check_budgets(&burst, &note);
             assert_eq!(coalesced, n as usize * stripes as usize, "{note}");
             // With fewer nodes than stripes some stripes have no inner node
-            // and are chains of lent slots.
+            // and are chains of borrowed slots.
             let bound = if n < u32::from(stripes) { n } else { log + 2 };
             assert!(levels <= bound, "{note}: {levels} levels");
             assert!(head > 1 || copies <= 1.0, "{note}: {copies} copies");
@@ -340,7 +343,7 @@ fn unknown_nodes_and_stripes_are_answered_and_not_believed() {
     forest.trust(stranger);
     assert_eq!(forest.parents(stranger).count(), 0);
     assert_eq!((forest.depth(stranger, 0), forest.depth(NodeId(1), 4)), (0, 0));
-    let wrong = Complaint::WrongBytes;
+    let wrong = Complaint::Corrupt;
     let says = |f: &mut Forest, child, stripe, bad| f.replace(child, stripe, bad, wrong, 1);
     let (one, two) = (Parent::Node(NodeId(1)), Parent::Node(stranger));
     assert_eq!(says(&mut forest, stranger, 0, one), Verdict::Dismissed);
@@ -462,7 +465,7 @@ fn wrong_bytes_ban_at_once_and_overload_is_bounded_and_even() {
         };
         let (child, stripe) = world.children(bad)[0];
         // Another witness each time, or it would be taken for a liar.
-        let verdict = world.complain(child, stripe, bad, Complaint::WrongBytes);
+        let verdict = world.complain(child, stripe, bad, Complaint::Corrupt);
         if verdict == Verdict::Discredited {
             continue;
         }
@@ -690,10 +693,10 @@ fn one_child_alone_makes_nobody_narrow() {
     assert!(stripes.len() > 1, "it has several of its stripes from one parent");
     for (at_ms, stripe) in (0..).step_by(100).zip(stripes) {
         let bad = Parent::Node(NodeId(0));
-        let verdict = forest.replace(NodeId(1), stripe, bad, Complaint::Narrow, at_ms);
+        let verdict = forest.replace(NodeId(1), stripe, bad, Complaint::SlowUplink, at_ms);
         assert_eq!(verdict, Verdict::Waits);
     }
-    assert_eq!(forest.stats().weak, 0);
+    assert_eq!(forest.stats().slow_uplink, 0);
 }
 
 #[test]
@@ -776,22 +779,22 @@ fn of_all_that_complain_of_slowness_the_slow_one_is_found() {
     let mut verdicts = Vec::new();
     for &(child, parent) in &below {
         let verdict = world.complain(child, stripe, parent, Complaint::Slow);
-        if verdict == Verdict::Weak {
+        if verdict == Verdict::SlowUplink {
             assert_eq!(parent, slow);
         }
         verdicts.push(verdict);
     }
-    assert_eq!(verdicts.iter().filter(|&&v| v == Verdict::Weak).count(), 1);
+    assert_eq!(verdicts.iter().filter(|&&v| v == Verdict::SlowUplink).count(), 1);
     assert_eq!(world.children(slow), []);
     assert!(world.forest.parents(NodeId(slow)).count() == 4, "it goes on fetching");
     world.follow();
     world.check();
-    assert_eq!(world.forest.stats().weak, 1);
+    assert_eq!(world.forest.stats().slow_uplink, 1);
 }
 
 #[test]
 fn no_more_than_a_part_of_all_is_too_weak_to_serve() {
-    let mut world = World::with(forest(4, 1), 40, "weak".into());
+    let mut world = World::with(forest(4, 1), 40, "slow_uplink".into());
     world.now_ms += 10_000;
     for bad in 0..40 {
         for _ in 0..2 {
@@ -802,11 +805,11 @@ fn no_more_than_a_part_of_all_is_too_weak_to_serve() {
         world.follow();
         world.check();
     }
-    assert_eq!(world.forest.stats().weak, 10);
-    let weak = |id: &u32| world.forest.nodes[*id as usize].standing.weak;
-    let gone: Vec<u32> = world.alive.iter().copied().filter(weak).collect();
+    assert_eq!(world.forest.stats().slow_uplink, 10);
+    let slow_uplink = |id: &u32| world.forest.nodes[*id as usize].standing.slow_uplink;
+    let gone: Vec<u32> = world.alive.iter().copied().filter(slow_uplink).collect();
     gone.into_iter().for_each(|id| world.leave(id));
-    assert_eq!((world.forest.stats().weak, world.forest.weak_count), (0, 0));
+    assert_eq!((world.forest.stats().slow_uplink, world.forest.slow_uplink_count), (0, 0));
 }
 
 #[test]
@@ -837,7 +840,7 @@ fn who_sees_wrong_bytes_everywhere_has_them_itself() {
         let Some(Parent::Node(parent)) = world.forest.parent(NodeId(liar), stripe) else {
             continue;
         };
-        let verdict = world.complain(liar, stripe, parent.0, Complaint::WrongBytes);
+        let verdict = world.complain(liar, stripe, parent.0, Complaint::Corrupt);
         accused.push(parent);
         let expected = if accused.len() < 3 { Verdict::Banned } else { Verdict::Discredited };
         assert_eq!(verdict, expected);
@@ -854,7 +857,7 @@ fn who_sees_wrong_bytes_everywhere_has_them_itself() {
         panic!("only the master")
     };
     let stripe = parents.iter().position(|p| *p == Parent::Node(next)).unwrap() as u8;
-    let verdict = world.complain(liar, stripe, next.0, Complaint::WrongBytes);
+    let verdict = world.complain(liar, stripe, next.0, Complaint::Corrupt);
     assert_eq!(verdict, Verdict::Moved, "not believed, but served");
     assert!(!world.forest.is_banned(next));
     world.check();
@@ -904,7 +907,7 @@ fn step(world: &mut World, random: &mut Random, racks: usize) {
         return;
     }
     let id = random.pick(&world.alive);
-    let why = [Complaint::Lost, Complaint::Frozen, Complaint::Slow, Complaint::WrongBytes];
+    let why = [Complaint::Lost, Complaint::Frozen, Complaint::Slow, Complaint::Corrupt];
     match random.below(100) {
         0..20 => world.leave(id),
         20..30 => world.retire(id),

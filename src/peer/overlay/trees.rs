@@ -15,8 +15,8 @@ pub(super) const NOBODY: Ix = u32::MAX - 1;
 /// Ordered by what is looked for first; the last member is the node.
 pub(super) type Shelf = BTreeSet<(u32, u32, Ix)>;
 
-/// Added to the level on `Tree::free` for nodes at home in another stripe.
-pub(super) const LENT: u32 = 1 << 30;
+/// Added to the level on `Tree::free` for nodes at primary in another stripe.
+pub(super) const BORROWED: u32 = 1 << 30;
 
 /// A node's place in one stripe.
 #[derive(Clone, Copy)]
@@ -49,14 +49,19 @@ pub(super) struct Standing {
     pub suspect: bool,
     pub banned: bool,
     /// Its link is too slow to feed others; it fetches like all.
-    pub weak: bool,
+    pub slow_uplink: bool,
     pub gone: bool,
 }
 
 impl Standing {
     /// May be given children.
     pub fn serves(self) -> bool {
-        !(self.retired || self.withdrawn || self.suspect || self.banned || self.weak || self.gone)
+        !(self.retired
+            || self.withdrawn
+            || self.suspect
+            || self.banned
+            || self.slow_uplink
+            || self.gone)
     }
 }
 
@@ -65,7 +70,7 @@ pub(super) struct Node {
     pub rack: u32,
     pub joined_ms: u64,
     /// The stripe in which it is an inner node.
-    pub home: u8,
+    pub primary: u8,
     pub standing: Standing,
     /// Children that use its link.
     pub used: u16,
@@ -80,12 +85,12 @@ pub(super) struct Node {
 
 impl Forest {
     /// A node without any edge yet.
-    pub(super) fn enter(&mut self, id: u32, rack: u32, home: u8, joined_ms: u64) -> Ix {
+    pub(super) fn enter(&mut self, id: u32, rack: u32, primary: u8, joined_ms: u64) -> Ix {
         let node = Node {
             id,
             rack,
             joined_ms,
-            home,
+            primary,
             // Gone until it is counted in below.
             standing: Standing { gone: true, ..Standing::default() },
             used: 0,
@@ -132,7 +137,7 @@ impl Forest {
     /// An inner node of this stripe.
     pub(super) fn is_inner(&self, ix: Ix, stripe: u8) -> bool {
         let node = &self.nodes[ix as usize];
-        node.home == stripe && node.standing.serves()
+        node.primary == stripe && node.standing.serves()
     }
 
     pub(super) fn kids(&self, ix: Ix, stripe: u8) -> Vec<Ix> {
@@ -317,17 +322,17 @@ impl Forest {
     }
 
     fn count_home(&mut self, ix: Ix, more: bool) {
-        let Node { rack, home, .. } = self.nodes[ix as usize];
+        let Node { rack, primary, .. } = self.nodes[ix as usize];
         let step = |count: &mut u32| *count = if more { *count + 1 } else { *count - 1 };
-        step(&mut self.trees[home as usize].homes);
-        let found = self.rack_homes.binary_search_by_key(&rack, |r| r.0);
+        step(&mut self.trees[primary as usize].primaries);
+        let found = self.rack_primaries.binary_search_by_key(&rack, |r| r.0);
         let at = found.unwrap_or_else(|at| {
-            self.rack_homes.insert(at, (rack, [0; super::STRIPES_MAX as usize]));
+            self.rack_primaries.insert(at, (rack, [0; super::STRIPES_MAX as usize]));
             at
         });
-        step(&mut self.rack_homes[at].1[home as usize]);
-        if self.rack_homes[at].1.iter().all(|&count| count == 0) {
-            self.rack_homes.remove(at);
+        step(&mut self.rack_primaries[at].1[primary as usize]);
+        if self.rack_primaries[at].1.iter().all(|&count| count == 0) {
+            self.rack_primaries.remove(at);
         }
     }
 
@@ -411,5 +416,5 @@ impl Forest {
 }
 
 fn free_level(node: &Node, stripe: u8, depth: u32) -> u32 {
-    if node.home == stripe { depth } else { depth | LENT }
+    if node.primary == stripe { depth } else { depth | BORROWED }
 }

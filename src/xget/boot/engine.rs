@@ -59,8 +59,8 @@ impl Fetcher for Engine {
         let mut fetching = Fetching::begin(request, Lines).map_err(error)?;
         loop {
             let progress = fetching.progress();
-            let tally = progress.tally;
-            let far = Progress { done_bytes: tally.have_bytes, total_bytes: tally.total_bytes };
+            let stats = progress.stats;
+            let far = Progress { done_bytes: stats.have_bytes, total_bytes: stats.total_bytes };
             if let ControlFlow::Break(why) = hook(far) {
                 return Err(FetchError::Stopped(why));
             }
@@ -78,7 +78,7 @@ impl Fetcher for Engine {
                 master: progress.master,
                 digest,
                 files: progress.files,
-                bytes: progress.tally.total_bytes,
+                bytes: progress.stats.total_bytes,
             };
             self.serving = (!over).then_some(fetching);
             return Ok(fetched);

@@ -174,7 +174,7 @@ impl Phase<'_> {
     ) -> Result<Fetched, FetchError> {
         let named =
             if self.settings.masters.is_empty() { &uplink.masters } else { &self.settings.masters };
-        let masters = resolve(named, uplink.link.index)?;
+        let masters = resolve(named, uplink.link.manifest)?;
         heard.clone_from(&masters);
         let names: Vec<String> = masters.iter().map(SocketAddr::to_string).collect();
         log::info!("fetching {} from {}", self.settings.image, names.join(", "));
@@ -228,10 +228,10 @@ impl Phase<'_> {
     /// Leaves this interface if there is another one with a carrier.
     fn shun(&mut self, uplink: &Uplink) -> bool {
         let shunned = &mut self.shunned;
-        shunned.push(uplink.link.index);
+        shunned.push(uplink.link.manifest);
         let other = links::list().into_iter().any(|link| {
             let usable = links::rule_for(&link, self.settings).is_some();
-            usable && !shunned.contains(&link.index) && link.has_carrier()
+            usable && !shunned.contains(&link.manifest) && link.has_carrier()
         });
         if !other {
             // All had their turn: from the start again.

@@ -1,7 +1,7 @@
 //! The interfaces that exist, and which of them this boot may use.
 //!
 //! Reads /sys/class/net; the choice is pure. Interfaces are owned by their
-//! hardware address and their index, never by a name that may change.
+//! hardware address and their manifest, never by a name that may change.
 
 use super::dhcp::message::Hardware;
 use super::ipconfig::{Device, IpRule, Mac};
@@ -20,7 +20,7 @@ pub const HEAD_START_MS: u64 = 10_000;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Link {
     pub name: String,
-    pub index: u32,
+    pub manifest: u32,
     pub hardware: Hardware,
     /// The link's address of everybody.
     pub broadcast: Vec<u8>,
@@ -58,7 +58,7 @@ impl Link {
 
 const CLASS: &str = "/sys/class/net";
 
-/// All usable interfaces, by index.
+/// All usable interfaces, by manifest.
 pub fn list() -> Vec<Link> {
     list_in(Path::new(CLASS))
 }
@@ -67,7 +67,7 @@ fn list_in(class: &Path) -> Vec<Link> {
     let entries = fs::read_dir(class).into_iter().flatten().flatten();
     let mut links: Vec<Link> = Vec::new();
     for link in entries.filter_map(|entry| link(&entry.path())) {
-        links.insert(links.partition_point(|l| l.index < link.index), link);
+        links.insert(links.partition_point(|l| l.manifest < link.manifest), link);
     }
     links.truncate(LINKS_MAX);
     links
@@ -83,7 +83,7 @@ fn link(path: &Path) -> Option<Link> {
     }
     Some(Link {
         name: path.file_name()?.to_str()?.to_string(),
-        index: number("ifindex")?,
+        manifest: number("ifindex")?,
         hardware: Hardware { kind: kind as u8, address: bytes(&read("address")?)? },
         broadcast: bytes(&read("broadcast")?)?,
     })
@@ -118,7 +118,7 @@ mod tests {
 
     fn link(name: &str, last: u8) -> Link {
         let hardware = Hardware { kind: 1, address: vec![0x52, 0x54, 0, 0, 0, last] };
-        Link { name: name.into(), index: u32::from(last), hardware, broadcast: vec![255; 6] }
+        Link { name: name.into(), manifest: u32::from(last), hardware, broadcast: vec![255; 6] }
     }
 
     fn rule(line: &str, link: &Link) -> Option<(IpRule, u64)> {
@@ -164,7 +164,7 @@ mod tests {
         let class = std::env::temp_dir().join(format!("xget-net-{}", std::process::id()));
         let _ = fs::remove_dir_all(&class);
         let ib = "80:00:00:03:fe:80:00:00:00:00:00:00:24:8a:07:03:00:a1:b2:c3";
-        for (name, kind, index, address, device) in [
+        for (name, kind, manifest, address, device) in [
             ("eth0", "1", "3", "52:54:00:00:00:01", true),
             ("ib0", "32", "2", ib, true),
             ("bond0", "1", "4", "52:54:00:00:00:01", false),
@@ -173,7 +173,7 @@ mod tests {
             let path = class.join(name);
             fs::create_dir_all(&path).unwrap();
             fs::write(path.join("type"), kind).unwrap();
-            fs::write(path.join("ifindex"), format!("{index}\n")).unwrap();
+            fs::write(path.join("ifindex"), format!("{manifest}\n")).unwrap();
             fs::write(path.join("address"), address).unwrap();
             fs::write(path.join("broadcast"), address).unwrap();
             if device {

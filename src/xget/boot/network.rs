@@ -109,18 +109,18 @@ impl Network<'_> {
         let now_ms = self.base.clock.now_ms();
         let alone = links::bootif_is_missing(&links, self.settings);
         for link in links {
-            if self.seen.contains(&link.index) {
+            if self.seen.contains(&link.manifest) {
                 continue;
             }
-            self.seen.push(link.index);
+            self.seen.push(link.manifest);
             let Some((rule, wait_ms)) = links::rule_for(&link, self.settings) else {
                 log::info!("{}: not to be used", link.label());
                 continue;
             };
-            if rule.method == Method::Off || self.shunned.contains(&link.index) {
+            if rule.method == Method::Off || self.shunned.contains(&link.manifest) {
                 continue;
             }
-            if let Err(error) = self.base.netlink.set_link(link.index, true, None) {
+            if let Err(error) = self.base.netlink.set_link(link.manifest, true, None) {
                 log::warn!("{}: cannot be brought up: {error}", link.label());
                 continue;
             }
@@ -162,10 +162,10 @@ impl Network<'_> {
             }
             Method::Auto6 | Method::Link6 => attempt.stage = Stage::Listening,
             Method::Dhcp => {
-                let socket = PacketSocket::open(link.index, &link.broadcast, CLIENT_PORT)
+                let socket = PacketSocket::open(link.manifest, &link.broadcast, CLIENT_PORT)
                     .map_err(|error| format!("{}: no socket for DHCP: {error}", link.label()))?;
                 let identity = self.base.firmware.dhcp(link);
-                let seed = self.base.seed ^ u64::from(link.index);
+                let seed = self.base.seed ^ u64::from(link.manifest);
                 let client = Box::new(Client::new(identity, seed, now_ms));
                 attempt.stage = Stage::Asking { client, socket };
                 log::info!("{}: carrier; asking for an address", link.label());
@@ -301,7 +301,7 @@ impl Network<'_> {
     }
 }
 
-/// /proc/net/if_inet6: address, index, prefix length, scope, flags, name.
+/// /proc/net/if_inet6: address, manifest, prefix length, scope, flags, name.
 fn has_address6(text: &str, name: &str, link_local: bool) -> bool {
     /// IFA_F_DADFAILED and IFA_F_TENTATIVE.
     const NOT_YET: u32 = 0x08 | 0x40;

@@ -224,7 +224,7 @@ fn leave(base: &mut Base) {
         watchdog.disarm();
     }
     for link in links::list() {
-        if let Err(error) = base.netlink.set_link(link.index, false, None) {
+        if let Err(error) = base.netlink.set_link(link.manifest, false, None) {
             log::debug!("{}: cannot be taken down: {error}", link.name);
         }
     }
@@ -233,7 +233,7 @@ fn leave(base: &mut Base) {
 /// Up again, with the address that it still has, so that the master on the
 /// same net hears why.
 fn come_back(base: &mut Base, uplink: &Uplink) {
-    if base.netlink.set_link(uplink.link.index, true, None).is_err() {
+    if base.netlink.set_link(uplink.link.manifest, true, None).is_err() {
         return;
     }
     for _ in 0..CARRIER_TRIES {

@@ -155,7 +155,7 @@ impl Uplink {
     /// under the same id.
     pub fn take_down(&mut self, netlink: &mut Netlink) {
         if let Some((address, prefix_len)) = self.held.take()
-            && let Err(error) = netlink.remove_address(self.link.index, address, prefix_len)
+            && let Err(error) = netlink.remove_address(self.link.manifest, address, prefix_len)
         {
             log::debug!("cannot remove {address} from {}: {error}", self.link.name);
         }
@@ -189,7 +189,7 @@ fn masters_of(lease: &Lease, port: u16) -> Vec<Master> {
 
 fn set_mtu(link: &Link, mtu: Option<u32>, netlink: &mut Netlink) {
     let Some(mtu) = mtu else { return };
-    match netlink.set_link(link.index, true, Some(mtu)) {
+    match netlink.set_link(link.manifest, true, Some(mtu)) {
         Ok(()) => log::info!("{}: MTU {mtu}", link.name),
         Err(error) => log::warn!("{}: cannot set the MTU to {mtu}: {error}", link.name),
     }
@@ -202,7 +202,7 @@ fn set_address(
     netlink: &mut Netlink,
 ) -> Result<(), String> {
     netlink
-        .add_address(link.index, address, prefix_len)
+        .add_address(link.manifest, address, prefix_len)
         .map_err(|error| format!("cannot give {address}/{prefix_len} to {}: {error}", link.name))
 }
 
@@ -222,12 +222,12 @@ fn set_route(
     gateway: Option<IpAddr>,
     netlink: &mut Netlink,
 ) {
-    let mut done = netlink.add_route(net, prefix_len, gateway, link.index);
+    let mut done = netlink.add_route(net, prefix_len, gateway, link.manifest);
     if let (Err(_), Some(gateway)) = (&done, gateway) {
         let host_len = if gateway.is_ipv4() { 32 } else { 128 };
         done = netlink
-            .add_route(gateway, host_len, None, link.index)
-            .and_then(|()| netlink.add_route(net, prefix_len, Some(gateway), link.index));
+            .add_route(gateway, host_len, None, link.manifest)
+            .and_then(|()| netlink.add_route(net, prefix_len, Some(gateway), link.manifest));
     }
     if let Err(error) = done {
         log::warn!("{}: cannot set the route to {net}/{prefix_len}: {error}", link.name);

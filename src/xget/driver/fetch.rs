@@ -5,12 +5,12 @@ use super::{Backend, Loop, Part, PartsError, Watch};
 use crate::os::{file, socket};
 use crate::store::dest::Dest;
 use crate::store::error::DestError;
-use crate::store::filling::check::Step;
-use crate::store::filling::finish::FinishStep;
-use crate::store::filling::{DestOptions, Filling};
 use crate::store::sha256::Sum;
-use peer::content::manifest::Kind;
-use peer::namespace::{Bulk, Content, NameSpace, Slot};
+use crate::store::writer::check::Step;
+use crate::store::writer::finish::FinishStep;
+use crate::store::writer::{DestOptions, DestWriter};
+use peer::content::manifest::EntryKind;
+use peer::namespace::{Bulk, Content, GenerationId, NameSpace};
 use peer::node::{
     Effect, Failure, FetchOptions, Input, Linger, Node, Pin, Progress, Status, StoreResult,
 };
@@ -140,10 +140,10 @@ fn failure(what: &str, error: DestError) -> Failure {
 }
 
 enum State {
-    /// The index is not here yet.
+    /// The manifest is not here yet.
     Waiting,
     Checking(Job),
-    Filling(Job),
+    DestWriter(Job),
     Finishing(Job),
     Done(Job),
     Failed,
@@ -151,14 +151,14 @@ enum State {
 
 struct Job {
     content: Rc<Content>,
-    filling: Filling,
+    writer: DestWriter,
 }
 
 struct ClientFiles {
     dest: Dest,
     room_bytes: Option<u64>,
     state: State,
-    sums: VecDeque<(Slot, u32, Option<Sum>)>,
+    sums: VecDeque<(GenerationId, u32, Option<Sum>)>,
     packs: Packs,
 }
 
@@ -166,7 +166,7 @@ impl State {
     fn job(&mut self) -> Option<&mut Job> {
         match self {
             State::Checking(job)
-            | State::Filling(job)
+            | State::DestWriter(job)
             | State::Finishing(job)
             | State::Done(job) => Some(job),
             State::Waiting | State::Failed => None,
@@ -176,7 +176,7 @@ impl State {
 
 impl ClientFiles {
     fn prepare(&mut self, content: Rc<Content>, inputs: &mut VecDeque<Input<'static>>) {
-        let needed_bytes = content.index.bytes_total();
+        let needed_bytes = content.manifest.bytes_total();
         if let Some(room_bytes) = self.room_bytes
             && needed_bytes > room_bytes
         {
@@ -184,8 +184,8 @@ impl ClientFiles {
             let failure = Failure { status: Status::Room, what: String::new(), why, fatal: true };
             return inputs.push_back(Input::Fatal { failure });
         }
-        match self.dest.begin(content.index.clone(), content.map.clone()) {
-            Ok(filling) => self.state = State::Checking(Job { content, filling }),
+        match self.dest.begin(content.manifest.clone(), content.map.clone()) {
+            Ok(writer) => self.state = State::Checking(Job { content, writer }),
             Err(error) => {
                 self.state = State::Failed;
                 inputs.push_back(Input::Fatal {
@@ -198,20 +198,21 @@ impl ClientFiles {
     fn store(&mut self, piece: u32, bytes: &[u8]) -> StoreResult {
         let Some(job) = self.state.job() else { return StoreResult::Wrong };
         let content = job.content.clone();
-        if content.map.verify(&content.index, piece, bytes).is_err() {
+        if content.map.verify(&content.manifest, piece, bytes).is_err() {
             return StoreResult::Wrong;
         }
-        job.filling.store(piece, bytes);
-        if job.filling.have(piece) {
-            if content.map.extents(&content.index, piece).nth(1).is_some() {
+        job.writer.store(piece, bytes);
+        if job.writer.have(piece) {
+            if content.map.extents(&content.manifest, piece).nth(1).is_some() {
                 self.packs.put(piece, bytes);
             }
             return StoreResult::Stored;
         }
         // Some file of it failed, now or before, and its bytes are not here to
         // be served: whoever asks for the piece gets it elsewhere.
-        let in_piece = |entry| content.map.extents(&content.index, piece).any(|e| e.entry == entry);
-        let mut failures = job.filling.failures().iter().rev();
+        let in_piece =
+            |entry| content.map.extents(&content.manifest, piece).any(|e| e.entry == entry);
+        let mut failures = job.writer.failures().iter().rev();
         let why = failures.find(|(entry, _)| in_piece(*entry));
         StoreResult::Failed(match why {
             Some((_, error)) => failure("", error.clone()),
@@ -220,14 +221,14 @@ impl ClientFiles {
     }
 
     fn check(&mut self, mut job: Job, inputs: &mut VecDeque<Input<'static>>) {
-        match job.filling.check_step(SLICE_BYTES) {
+        match job.writer.check_step(SLICE_BYTES) {
             Ok(Step::Done) => {
                 let first = job.content.map.head().count();
-                let held = |piece: &u32| job.filling.have(*piece);
+                let held = |piece: &u32| job.writer.have(*piece);
                 let pieces = (first..job.content.map.count()).filter(held).collect();
                 inputs.push_back(Input::Found { pieces });
                 inputs.push_back(Input::Prepared);
-                self.state = State::Filling(job);
+                self.state = State::DestWriter(job);
             }
             Ok(_) => self.state = State::Checking(job),
             Err(error) => {
@@ -240,11 +241,11 @@ impl ClientFiles {
     }
 
     fn finish(&mut self, mut job: Job, inputs: &mut VecDeque<Input<'static>>) {
-        if job.filling.finish_step(SLICE_BYTES) == FinishStep::Finishing {
+        if job.writer.finish_step(SLICE_BYTES) == FinishStep::Finishing {
             self.state = State::Finishing(job);
             return;
         }
-        let failures = job.filling.failures().iter().map(|(_, e)| failure("", e.clone())).collect();
+        let failures = job.writer.failures().iter().map(|(_, e)| failure("", e.clone())).collect();
         inputs.push_back(Input::Finished { failures });
         self.state = State::Done(job);
     }
@@ -270,16 +271,16 @@ impl ClientFiles {
     /// Of a file that is whole: what else has its name is not what was served.
     fn begin_sum(&mut self, entry: u32) -> Option<Sum> {
         let job = self.state.job()?;
-        let entry = match job.content.index.entries[entry as usize].kind {
-            Kind::File => entry,
-            Kind::Hardlink(file) => file,
+        let entry = match job.content.manifest.entries[entry as usize].kind {
+            EntryKind::File => entry,
+            EntryKind::Hardlink(file) => file,
             _ => return None,
         };
-        if !job.filling.is_whole(entry) {
+        if !job.writer.is_whole(entry) {
             return None;
         }
-        let size = job.content.index.entries[entry as usize].size;
-        Some(Sum::new(job.filling.file(entry).ok()?, size))
+        let size = job.content.manifest.entries[entry as usize].size;
+        Some(Sum::new(job.writer.file(entry).ok()?, size))
     }
 }
 
@@ -289,7 +290,7 @@ impl Backend for ClientFiles {
         unfold(space, what, len, packs, |_, entry| {
             let job =
                 state.job().ok_or_else(|| PartsError::Failed("nothing is here yet".into()))?;
-            job.filling.file(entry).map_err(|error| PartsError::Failed(error.to_string()))
+            job.writer.file(entry).map_err(|error| PartsError::Failed(error.to_string()))
         })
     }
 
@@ -308,7 +309,7 @@ impl Backend for ClientFiles {
             }
             Effect::Finish => {
                 self.state = match std::mem::replace(&mut self.state, State::Failed) {
-                    State::Filling(job) => State::Finishing(job),
+                    State::DestWriter(job) => State::Finishing(job),
                     state => state,
                 };
             }
@@ -335,7 +336,7 @@ impl Backend for ClientFiles {
 mod tests {
     use super::*;
     use crate::os::scratch::Dir;
-    use peer::content::manifest::Index;
+    use peer::content::manifest::Manifest;
     use peer::namespace::Generation;
     use peer::testing::{entry, file};
     use std::fs;
@@ -356,10 +357,12 @@ mod tests {
     fn a_piece_with_a_file_that_failed_is_not_stored_and_has_no_sums() {
         let dir = Dir::new();
         fs::create_dir_all(dir.join("dest/a/in the way")).unwrap();
-        let mut entries = vec![entry(0, "", Kind::Dir), file(0, "a", b"ay"), file(0, "b", b"bee")];
+        let mut entries =
+            vec![entry(0, "", EntryKind::Dir), file(0, "a", b"ay"), file(0, "b", b"bee")];
         entries[0].mode = 0o755;
-        let index = Index { piece_len: 4096, root_described: true, entries, lists: Vec::new() };
-        let content = Generation::whole(Rc::new(index), None).content.unwrap();
+        let manifest =
+            Manifest { piece_len: 4096, root_described: true, entries, lists: Vec::new() };
+        let content = Generation::whole(Rc::new(manifest), None).content.unwrap();
         let (mut files, mut inputs) = (client(&dir), VecDeque::new());
         files.prepare(content.clone(), &mut inputs);
         let space = NameSpace::new(false, 4);
@@ -367,7 +370,7 @@ mod tests {
             files.work(&space, &mut inputs);
         }
         inputs.clear();
-        let slot = Slot(0);
+        let slot = GenerationId(0);
         let mut sums = |files: &mut ClientFiles| -> Vec<bool> {
             files.sums.extend([(slot, 1, None), (slot, 2, None)]);
             while files.has_work() {

@@ -7,9 +7,9 @@ use crate::os::socket;
 use crate::store::error::{Note, ServeError};
 use crate::store::recheck::{Recheck, Verdict};
 use crate::store::scan::{Scan, ScanOptions, Step};
-use crate::store::source::{Checksum, Source};
-use peer::content::manifest::Kind;
-use peer::namespace::{Bulk, NameSpace, Slot};
+use crate::store::served::{Checksum, ServedTree};
+use peer::content::manifest::EntryKind;
+use peer::namespace::{Bulk, GenerationId, NameSpace};
 use peer::node::{Effect, Input, MasterOptions, Node};
 use peer::table::Table;
 use std::collections::VecDeque;
@@ -42,19 +42,19 @@ enum Job {
 }
 
 struct Sum {
-    slot: Slot,
+    slot: GenerationId,
     entry: u32,
     checksum: Checksum,
-    source: Rc<Source>,
+    source: Rc<ServedTree>,
 }
 
 struct MasterFiles {
     path: PathBuf,
     options: ScanOptions,
-    sources: Table<u32, Rc<Source>>,
+    sources: Table<u32, Rc<ServedTree>>,
     scans_used: u32,
     job: Option<Job>,
-    sums_wanted: VecDeque<(Slot, u32)>,
+    sums_wanted: VecDeque<(GenerationId, u32)>,
     sum: Option<Sum>,
     files: Files<(u32, u32)>,
     packs: Packs,
@@ -106,18 +106,18 @@ pub fn print_digest(
     let scan = Scan::new(path, options).map_err(|error| error.to_string())?;
     let source = scan.finish().map_err(|error| error.to_string())?;
     let refs: Vec<&[u8]> = sources.iter().map(Vec::as_slice).collect();
-    let selection = source.index.select(&refs).map_err(|error| error.to_string())?;
-    let mut entries = selection.index.entries.iter().enumerate();
-    if let Some((entry, _)) = entries.find(|(_, e)| e.kind == Kind::Unreadable) {
-        let path = selection.index.path(entry as u32);
+    let selection = source.manifest.select(&refs).map_err(|error| error.to_string())?;
+    let mut entries = selection.manifest.entries.iter().enumerate();
+    if let Some((entry, _)) = entries.find(|(_, e)| e.kind == EntryKind::Unreadable) {
+        let path = selection.manifest.path(entry as u32);
         let path = String::from_utf8_lossy(&path).into_owned();
         return Err(format!("{path}: cannot be read; nobody could fetch what that would pin"));
     }
-    let digest = peer::content::digest::Digest::of(&selection.index.encode());
+    let digest = peer::content::digest::Digest::of(&selection.manifest.encode());
     Ok((format!("blake3:{digest}"), notes(&source)))
 }
 
-fn notes(source: &Source) -> Vec<String> {
+fn notes(source: &ServedTree) -> Vec<String> {
     let line = |note: &Note| format!("{}: {}", String::from_utf8_lossy(&note.path), note.reason);
     let mut lines: Vec<String> = source.notes.iter().map(line).collect();
     if source.notes_left_out > 0 {
@@ -142,18 +142,18 @@ impl MasterFiles {
         }
     }
 
-    fn scanned(&mut self, source: Source, inputs: &mut VecDeque<Input<'static>>) {
+    fn scanned(&mut self, source: ServedTree, inputs: &mut VecDeque<Input<'static>>) {
         for text in notes(&source) {
             inputs.push_back(Input::Note { text, is_warning: true });
         }
-        let index = source.index.clone();
+        let manifest = source.manifest.clone();
         self.scans_used += 1;
         let scan = self.scans_used;
         self.sources.insert(scan, Rc::new(source));
         while self.sources.len() > SOURCES_MAX {
             self.sources.pop_first();
         }
-        inputs.push_back(Input::Scanned { index, scan });
+        inputs.push_back(Input::Scanned { manifest, scan });
     }
 
     fn recheck(&mut self, mut recheck: Recheck, inputs: &mut VecDeque<Input<'static>>) {

@@ -497,7 +497,7 @@ fn trace_effect(node: &Node, effect: &Effect) {
             log::debug!(target: "general", "{conn:?}: connecting to {addr}");
         }
         Effect::Close { conn } => log::debug!(target: "general", "{conn:?}: closing"),
-        Effect::Prepare { .. } => log::debug!(target: "client", "the index is here"),
+        Effect::Prepare { .. } => log::debug!(target: "client", "the manifest is here"),
         Effect::Store { conn, piece } => {
             log::trace!(target: "client", "piece {piece} from {conn:?}");
         }

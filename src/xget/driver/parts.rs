@@ -1,4 +1,4 @@
-//! What a bulk reply consists of: a stretch of an open file or of the index,
+//! What a bulk reply consists of: a stretch of an open file or of the manifest,
 //! or the bytes of several small files.
 
 use super::{Part, PartsError};
@@ -102,7 +102,7 @@ pub fn unfold(
             let generation = space.generation(slot).ok_or_else(gone)?;
             if piece < generation.head.count() {
                 let start = generation.head.range(piece).start + skip as usize;
-                let bytes = generation.index_bytes[start..start + len as usize].to_vec();
+                let bytes = generation.manifest_bytes[start..start + len as usize].to_vec();
                 return Ok(Part::Bytes { bytes: Rc::new(bytes), from: 0, to: len as usize });
             }
             if let Some(bytes) = packs.get(piece)
@@ -130,7 +130,7 @@ fn piece_part(
 ) -> Result<Part, PartsError> {
     let gone = || PartsError::Failed("a piece that is not known here was read".into());
     let content = generation.content.as_ref().ok_or_else(gone)?;
-    let mut extents = content.map.extents(&content.index, piece);
+    let mut extents = content.map.extents(&content.manifest, piece);
     if let (Some(only), None) = (extents.next(), extents.next()) {
         let (file, offset) = (open(generation, only.entry)?, only.offset + u64::from(skip));
         return Ok(Part::File { file, offset, len: u64::from(len) });
@@ -143,14 +143,15 @@ fn piece_part(
     }
     // Where the file begins in the piece, of which `skip..end` is wanted.
     let mut at = 0;
-    for extent in content.map.extents(&content.index, piece) {
+    for extent in content.map.extents(&content.manifest, piece) {
         let (from, to) = (at.max(skip), (at + extent.len as usize).min(end));
         if from < to {
             let offset = extent.offset + (from - at) as u64;
             let place = &mut bytes[from - skip..to - skip];
             let read = open(generation, extent.entry)?.read_exact_at(place, offset);
             read.map_err(|error| {
-                let path = String::from_utf8_lossy(&content.index.path(extent.entry)).into_owned();
+                let path =
+                    String::from_utf8_lossy(&content.manifest.path(extent.entry)).into_owned();
                 match error.kind() {
                     // Shorter than it was.
                     ErrorKind::UnexpectedEof => PartsError::Changed(path),
@@ -169,7 +170,7 @@ fn piece_part(
 mod tests {
     use super::*;
     use crate::os::scratch::Dir;
-    use peer::content::manifest::{Index, Kind};
+    use peer::content::manifest::{EntryKind, Manifest};
     use peer::namespace::Content;
     use peer::testing::{entry, file};
     use std::fs;
@@ -179,8 +180,8 @@ mod tests {
 
     /// Small files of two bytes each, their number in them; one is cut short
     /// on disk.
-    fn pack(dir: &Dir, short: Option<u32>) -> Rc<Index> {
-        let mut entries = vec![entry(0, "", Kind::Dir)];
+    fn pack(dir: &Dir, short: Option<u32>) -> Rc<Manifest> {
+        let mut entries = vec![entry(0, "", EntryKind::Dir)];
         entries[0].name = Box::default();
         for i in 0..SMALL {
             let (name, contents) = (format!("{i:04}"), (i as u16).to_le_bytes());
@@ -189,21 +190,21 @@ mod tests {
             entries.push(file(0, &name, &contents));
         }
         let lists = Vec::new();
-        Rc::new(Index { piece_len: 4096, root_described: true, entries, lists })
+        Rc::new(Manifest { piece_len: 4096, root_described: true, entries, lists })
     }
 
     #[test]
     fn a_pack_is_read_with_one_file_open_at_a_time() {
         let dir = Dir::new();
-        let index = pack(&dir, None);
-        let generation = Generation::whole(index.clone(), None);
+        let manifest = pack(&dir, None);
+        let generation = Generation::whole(manifest.clone(), None);
         let content: &Content = generation.content.as_ref().unwrap();
         let piece = content.map.head().count();
-        assert!(content.map.extents(&index, piece).count() > 500);
+        assert!(content.map.extents(&manifest, piece).count() > 500);
         let mut opened: Vec<Weak<File>> = Vec::new();
         let mut open = |_: &Generation, entry: u32| {
             assert!(opened.iter().all(|file| file.upgrade().is_none()), "two are open");
-            let name = String::from_utf8_lossy(&index.entries[entry as usize].name).into_owned();
+            let name = String::from_utf8_lossy(&manifest.entries[entry as usize].name).into_owned();
             let file = Rc::new(File::open(dir.join(&name)).unwrap());
             opened.push(Rc::downgrade(&file));
             Ok(file)
@@ -219,11 +220,11 @@ mod tests {
     #[test]
     fn a_file_of_a_pack_that_became_shorter_is_named() {
         let dir = Dir::new();
-        let index = pack(&dir, Some(7));
-        let generation = Generation::whole(index.clone(), None);
+        let manifest = pack(&dir, Some(7));
+        let generation = Generation::whole(manifest.clone(), None);
         let piece = generation.content.as_ref().unwrap().map.head().count();
         let mut open = |_: &Generation, entry: u32| {
-            let name = String::from_utf8_lossy(&index.entries[entry as usize].name).into_owned();
+            let name = String::from_utf8_lossy(&manifest.entries[entry as usize].name).into_owned();
             Ok(Rc::new(File::open(dir.join(&name)).unwrap()))
         };
         match piece_part(&generation, piece, 0, 1000, &mut Packs::new(), &mut open) {

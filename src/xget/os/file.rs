@@ -3,7 +3,7 @@
 //! Every name here is one component, or in one place a path of them, looked up in
 //! an open directory and never followed when it is a symlink; so whatever stands on disk, a path built
 //! from these steps cannot leave the directory it began in. Knows no entry, no
-//! index and no policy: which mode, which name and what to do about an error
+//! manifest and no policy: which mode, which name and what to do about an error
 //! are its callers' business.
 #![allow(unsafe_code)]
 

@@ -5,7 +5,7 @@
 
 use crate::os::file::{self, Status};
 use nix::errno::Errno;
-use peer::content::manifest::{Entry, Kind};
+use peer::content::manifest::{Entry, EntryKind};
 use std::fs::File;
 use std::os::fd::BorrowedFd;
 
@@ -77,7 +77,7 @@ impl Attributes {
             return match (made, entry.kind) {
                 (false, _) => now.permissions(),
                 // A directory inherits setgid from the one above (inode(7)).
-                (true, Kind::Dir) => 0o777 & !self.umask | now.permissions() & SETGID,
+                (true, EntryKind::Dir) => 0o777 & !self.umask | now.permissions() & SETGID,
                 (true, _) => 0o666 & !self.umask,
             };
         }

@@ -1,16 +1,16 @@
 //! Where a client puts things: a directory and its lock.
 //!
 //! A `Dest` is the claim on a directory; `begin` starts to put one generation
-//! into it and gives a `Filling`, which does the work. Nothing is created
+//! into it and gives a `DestWriter`, which does the work. Nothing is created
 //! before that, not even the directory.
 
 use super::attributes::MODE_IN_PART;
 use super::error::DestError;
-use super::filling::{DestOptions, Filling};
 use super::name;
+use super::writer::{DestOptions, DestWriter};
 use crate::os::file;
 use nix::errno::Errno;
-use peer::content::manifest::{Index, Kind};
+use peer::content::manifest::{EntryKind, Manifest};
 use peer::content::pieces::PieceMap;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -42,9 +42,13 @@ impl Dest {
     }
 
     /// Starts to put a generation here. Makes the directory if it is not there.
-    pub fn begin(&mut self, index: Rc<Index>, map: Rc<PieceMap>) -> Result<Filling, DestError> {
+    pub fn begin(
+        &mut self,
+        manifest: Rc<Manifest>,
+        map: Rc<PieceMap>,
+    ) -> Result<DestWriter, DestError> {
         if self.options.sha256.is_some() {
-            let files = index.entries.iter().filter(|e| e.kind == Kind::File).count();
+            let files = manifest.entries.iter().filter(|e| e.kind == EntryKind::File).count();
             if files != 1 {
                 return Err(DestError::PinOfMany(files));
             }
@@ -62,7 +66,7 @@ impl Dest {
             mark.map_err(|cause| self.failed("write into", cause))?;
         }
         self.root = Some(root.clone());
-        Ok(Filling::new(self.path.clone(), self.options.clone(), root, made, index, map))
+        Ok(DestWriter::new(self.path.clone(), self.options.clone(), root, made, manifest, map))
     }
 
     /// False when somebody else has made it meanwhile.

@@ -102,21 +102,21 @@ fn open_below(from: &Rc<OwnedFd>, entries: &[Entry], below: &[u32]) -> Option<Rc
 mod tests {
     use super::*;
     use crate::os::scratch::Dir;
-    use peer::content::manifest::Kind;
+    use peer::content::manifest::EntryKind;
     use peer::testing::entry;
     use std::fs;
     use std::os::unix::fs::symlink;
 
     /// A chain of directories with long names, made as the entries say.
     fn chain(dir: &Dir, depth: u32) -> Vec<Entry> {
-        let mut entries = vec![entry(0, "", Kind::Dir)];
+        let mut entries = vec![entry(0, "", EntryKind::Dir)];
         let root = Rc::new(file::open_dir(dir.path()).unwrap());
         let mut dirs = Dirs::new(root);
         for number in 0..depth {
             let name = format!("{number:0>200}");
             let at = dirs.get(&entries, number).unwrap();
             file::make_dir_at(&at, name.as_bytes(), 0o755).unwrap();
-            entries.push(entry(number, &name, Kind::Dir));
+            entries.push(entry(number, &name, EntryKind::Dir));
         }
         entries
     }

@@ -157,7 +157,7 @@ impl fmt::Display for SourceError {
                  rename it, or serve another directory"
             ),
             SourceError::TooMany(path) => {
-                write!(f, "cannot serve {path:?}: it has more entries than an index can hold")
+                write!(f, "cannot serve {path:?}: it has more entries than a manifest can hold")
             }
             SourceError::Io { path, cause } => {
                 write!(f, "cannot serve {path:?}: {}", io::Error::from(*cause))

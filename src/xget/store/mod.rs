@@ -11,14 +11,14 @@ pub mod dest;
 mod dirs;
 pub mod error;
 mod files;
-pub mod filling;
 mod hash;
 mod name;
 pub mod recheck;
 pub mod scan;
+pub mod served;
 pub mod sha256;
-pub mod source;
 mod walk;
+pub mod writer;
 
 #[cfg(test)]
 pub(crate) mod testing;

@@ -5,7 +5,7 @@
 //! will get, so a later run finds it again without any record of it.
 
 use peer::content::digest::Digest;
-use peer::content::manifest::Index;
+use peer::content::manifest::Manifest;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -20,9 +20,9 @@ const HEX: &[u8; 16] = b"0123456789abcdef";
 pub const RESERVED: &[u8] = b".xget";
 
 /// The temporary name of an entry.
-pub fn temporary(index: &Index, entry: u32) -> Vec<u8> {
-    let mut seed = index.entries[entry as usize].digest.0.to_vec();
-    seed.extend_from_slice(&index.path(entry));
+pub fn temporary(manifest: &Manifest, entry: u32) -> Vec<u8> {
+    let mut seed = manifest.entries[entry as usize].digest.0.to_vec();
+    seed.extend_from_slice(&manifest.path(entry));
     let mark = Digest::of(&seed).0;
     let digit = |at: usize| HEX[usize::from(mark[at / 2] >> (4 * (1 - at % 2)) & 0xf)];
     let mut name = PREFIX.to_vec();
@@ -56,11 +56,11 @@ mod tests {
 
     #[test]
     fn temporary_names_have_their_form_and_differ_by_path_and_contents() {
-        let index = small();
-        let name = temporary(&index, 2);
+        let manifest = small();
+        let name = temporary(&manifest, 2);
         assert_eq!(name.len(), 27);
         assert!(is_temporary(&name));
-        assert_ne!(name, temporary(&index, 5));
+        assert_ne!(name, temporary(&manifest, 5));
         let mut changed = small();
         changed.entries[2].digest.0[0] ^= 1;
         assert_ne!(name, temporary(&changed, 2));

@@ -1,14 +1,14 @@
-//! Finds out whether a served tree still is what its index says, in slices.
+//! Finds out whether a served tree still is what its manifest says, in slices.
 //!
 //! Looks at every entry and at every directory's names. Reads no contents: a
 //! file that kept inode, size, mtime and ctime counts as the same.
 
 use super::dirs::Dirs;
-use super::source::Source;
+use super::served::ServedTree;
 use super::walk::{Seen, left_out, left_out_by_name};
 use crate::os::file::{self, Listing, Status};
 use nix::errno::Errno;
-use peer::content::manifest::Kind;
+use peer::content::manifest::EntryKind;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 
@@ -41,19 +41,19 @@ struct Open {
 
 impl Recheck {
     /// Begins to compare a tree with what it was.
-    pub fn new(source: &Source) -> Recheck {
+    pub fn new(source: &ServedTree) -> Recheck {
         let dirs = Dirs::new(source.place.root.clone());
         Recheck { dirs, next: 0, listing: None, root_compared: false }
     }
 
     /// Looks at about `names` more names.
-    pub fn step(&mut self, source: &Source, names: u32) -> Verdict {
+    pub fn step(&mut self, source: &ServedTree, names: u32) -> Verdict {
         let compared = self.root_compared;
         self.root_compared = true;
         let mut difference = if compared { None } else { compare_root(source) };
         for _ in 0..names.max(1) {
             if let Some((entry, what)) = difference {
-                return Verdict::Differs(source.index.path(entry), what);
+                return Verdict::Differs(source.manifest.path(entry), what);
             }
             if let Some(mut open) = self.listing.take() {
                 match open.names.next() {
@@ -65,30 +65,30 @@ impl Recheck {
                     },
                     Some(Err(_)) => difference = Some((open.dir, "cannot be listed any more")),
                     None => {
-                        if open.found < source.index.children(open.dir).len() {
+                        if open.found < source.manifest.children(open.dir).len() {
                             difference = Some((open.dir, "has lost an entry"));
                         }
                         continue;
                     }
                 }
                 self.listing = Some(open);
-            } else if self.next as usize == source.index.entries.len() {
+            } else if self.next as usize == source.manifest.entries.len() {
                 return Verdict::Same;
             } else {
                 difference = self.open_next(source);
             }
         }
         match difference {
-            Some((entry, what)) => Verdict::Differs(source.index.path(entry), what),
+            Some((entry, what)) => Verdict::Differs(source.manifest.path(entry), what),
             None => Verdict::Looking,
         }
     }
 
-    fn open_next(&mut self, source: &Source) -> Option<(u32, &'static str)> {
+    fn open_next(&mut self, source: &ServedTree) -> Option<(u32, &'static str)> {
         let dir = self.next;
         self.next += 1;
         let foreign = source.seen[dir as usize].dev != source.place.root_dev;
-        if source.index.entries[dir as usize].kind != Kind::Dir
+        if source.manifest.entries[dir as usize].kind != EntryKind::Dir
             || (source.place.one_file_system && dir != 0 && foreign)
         {
             return None;
@@ -96,7 +96,7 @@ impl Recheck {
         if source.place.single.is_some() {
             return None;
         }
-        let opened = self.dirs.get(&source.index.entries, dir).map_err(|shut| shut.cause);
+        let opened = self.dirs.get(&source.manifest.entries, dir).map_err(|shut| shut.cause);
         match opened.and_then(|fd| Ok((file::list(&fd)?, fd))) {
             Ok((names, fd)) => {
                 self.listing = Some(Open { dir, fd, names, found: 0 });
@@ -108,7 +108,7 @@ impl Recheck {
 }
 
 /// What the served path leads to now.
-fn compare_root(source: &Source) -> Option<(u32, &'static str)> {
+fn compare_root(source: &ServedTree) -> Option<(u32, &'static str)> {
     let entry = if source.place.single.is_some() { 1 } else { 0 };
     match file::stat_path(&source.place.path) {
         Ok(status) => same_entry(source, entry, &status).map(|what| (entry, what)),
@@ -118,7 +118,7 @@ fn compare_root(source: &Source) -> Option<(u32, &'static str)> {
 
 /// A listed name: known and the same, known and different, or not known.
 fn compare_name(
-    source: &Source,
+    source: &ServedTree,
     open: &mut Open,
     name: &[u8],
 ) -> Result<Option<(u32, &'static str)>, &'static str> {
@@ -128,7 +128,7 @@ fn compare_name(
         Err(Errno::ENOENT) => return Ok(None),
         Err(_) => return compare_unseen(source, open, name),
     };
-    match source.index.child(open.dir, name) {
+    match source.manifest.child(open.dir, name) {
         Some(entry) => {
             open.found += 1;
             Ok(same_entry(source, entry, &status).map(|what| (entry, what)))
@@ -140,11 +140,11 @@ fn compare_name(
 
 /// A listed name that cannot be looked at, as it could not when it was scanned.
 fn compare_unseen(
-    source: &Source,
+    source: &ServedTree,
     open: &mut Open,
     name: &[u8],
 ) -> Result<Option<(u32, &'static str)>, &'static str> {
-    match source.index.child(open.dir, name) {
+    match source.manifest.child(open.dir, name) {
         Some(entry) if source.seen[entry as usize].type_bits == 0 => {
             open.found += 1;
             Ok(None)
@@ -155,8 +155,8 @@ fn compare_unseen(
 }
 
 /// How an entry differs from what it was.
-fn same_entry(source: &Source, number: u32, status: &Status) -> Option<&'static str> {
-    let (was, seen) = (&source.index.entries[number as usize], &source.seen[number as usize]);
+fn same_entry(source: &ServedTree, number: u32, status: &Status) -> Option<&'static str> {
+    let (was, seen) = (&source.manifest.entries[number as usize], &source.seen[number as usize]);
     let now = Seen::of(status);
     if seen.type_bits != now.type_bits {
         return Some("is of another kind");
@@ -164,23 +164,23 @@ fn same_entry(source: &Source, number: u32, status: &Status) -> Option<&'static 
     if was.mode & 0o7777 != status.permissions() || (was.uid, was.gid) != (status.uid, status.gid) {
         return Some("has another mode or owner");
     }
-    if matches!(was.kind, Kind::Special | Kind::Unreadable) {
+    if matches!(was.kind, EntryKind::Special | EntryKind::Unreadable) {
         return None;
     }
     let replaced = (seen.dev, seen.ino) != (now.dev, now.ino);
     let touched = (was.mtime_s, was.mtime_ns) != (status.mtime_s, status.mtime_ns);
-    let resized = was.kind == Kind::File && was.size != status.size;
+    let resized = was.kind == EntryKind::File && was.size != status.size;
     // Of contents that were written and whose mtime was set back.
-    let rewritten = matches!(was.kind, Kind::File | Kind::Hardlink(_))
+    let rewritten = matches!(was.kind, EntryKind::File | EntryKind::Hardlink(_))
         && (seen.ctime_s, seen.ctime_ns) != (now.ctime_s, now.ctime_ns);
     (replaced || touched || resized || rewritten).then_some(match was.kind {
-        Kind::Dir => "has got or lost entries",
+        EntryKind::Dir => "has got or lost entries",
         _ => "has changed",
     })
 }
 
-fn joined(source: &Source, dir: u32, name: &[u8]) -> Vec<u8> {
-    let mut path = source.index.path(dir);
+fn joined(source: &ServedTree, dir: u32, name: &[u8]) -> Vec<u8> {
+    let mut path = source.manifest.path(dir);
     if dir != 0 {
         path.push(b'/');
     }

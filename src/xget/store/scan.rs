@@ -1,6 +1,6 @@
 //! Makes a source of a path: lists its tree, then hashes its files, in slices.
 //!
-//! The same tree gives the same index, byte for byte: names are sorted, and
+//! The same tree gives the same manifest, byte for byte: names are sorted, and
 //! nothing of when or where goes into it. A file that changes while it is
 //! hashed is hashed again; nothing that is wrong with one file ends the scan.
 
@@ -8,12 +8,12 @@ use super::FILE_COST_BYTES;
 use super::cache::{Cache, Key, Known};
 use super::error::SourceError;
 use super::hash::{Hashing, Reader};
-use super::source::Source;
+use super::served::ServedTree;
 use super::walk::{Place, Walk, fatal};
 use crate::os::file::{self, Status};
 use nix::errno::Errno;
 use peer::content::digest::Digest;
-use peer::content::manifest::{Entry, Index, Kind, PIECE_LEN};
+use peer::content::manifest::{Entry, EntryKind, Manifest, PIECE_LEN};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -117,16 +117,16 @@ impl Scan {
     }
 
     /// The source; does first what is left to do, however long it takes.
-    pub fn finish(mut self) -> Result<Source, SourceError> {
+    pub fn finish(mut self) -> Result<ServedTree, SourceError> {
         while self.step(u64::MAX)? != Step::Done {}
-        let index = Index {
+        let manifest = Manifest {
             piece_len: PIECE_LEN,
             root_described: self.walk.place.single.is_none(),
             entries: self.walk.entries,
             lists: self.lists,
         };
         let notes = (self.walk.notes, self.walk.notes_left_out);
-        Ok(Source::new(self.walk.place, self.walk.dirs, index, self.walk.seen, notes))
+        Ok(ServedTree::new(self.walk.place, self.walk.dirs, manifest, self.walk.seen, notes))
     }
 
     fn note_cache(&mut self, path: &Path, reason: &str) {
@@ -155,7 +155,7 @@ impl Scan {
         };
         let Ok(status) = file::stat_path(parent) else { return };
         let inside = self.walk.entries.iter().zip(&self.walk.seen).any(|(entry, seen)| {
-            entry.kind == Kind::Dir && (seen.dev, seen.ino) == (status.dev, status.ino)
+            entry.kind == EntryKind::Dir && (seen.dev, seen.ino) == (status.dev, status.ino)
         });
         if inside {
             self.cache = None;
@@ -166,7 +166,7 @@ impl Scan {
     /// Begins with the next entry, or passes over it.
     fn begin_file(&mut self, number: u32) -> Result<u64, SourceError> {
         self.phase = Phase::Hash(number + 1);
-        if self.walk.entries[number as usize].kind != Kind::File {
+        if self.walk.entries[number as usize].kind != EntryKind::File {
             return Ok(FILE_COST_BYTES / 64);
         }
         if self.use_cache(number) {
@@ -286,7 +286,7 @@ impl Scan {
         }
     }
 
-    /// A name that is gone leaves the index; the file may have others.
+    /// A name that is gone leaves the manifest; the file may have others.
     fn vanish(&mut self, number: u32) {
         self.phase = Phase::Hash(number + 1);
         self.gone[number as usize] = true;
@@ -323,7 +323,7 @@ impl Scan {
             numbers[old] = self.walk.entries.len() as u32;
             let parent = numbers[entry.parent as usize];
             let kind = match entry.kind {
-                Kind::Hardlink(file) => Kind::Hardlink(numbers[file as usize]),
+                EntryKind::Hardlink(file) => EntryKind::Hardlink(numbers[file as usize]),
                 kind => kind,
             };
             self.walk.entries.push(Entry { parent, kind, ..entry });

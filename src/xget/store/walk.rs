@@ -1,7 +1,7 @@
-//! Lists a tree, directory by directory, in the order of the index.
+//! Lists a tree, directory by directory, in the order of the manifest.
 //!
 //! Gives entries without digests, and what the file system said of each. What
-//! cannot be read, or cannot be in an index, is noted and never fatal. Reads
+//! cannot be read, or cannot be in a manifest, is noted and never fatal. Reads
 //! no file.
 
 use super::dirs::{Dirs, Shut};
@@ -9,7 +9,7 @@ use super::error::{Note, SourceError};
 use super::name;
 use crate::os::file::{self, Listing, Status};
 use nix::errno::Errno;
-use peer::content::manifest::{DEPTH_MAX, ENTRIES_MAX, Entry, Kind, name_is_sound};
+use peer::content::manifest::{DEPTH_MAX, ENTRIES_MAX, Entry, EntryKind, name_is_sound};
 use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::io;
@@ -23,7 +23,7 @@ pub const NOTES_MAX: usize = 1000;
 /// Names listed or looked at in one slice of work.
 const SLICE_NAMES: u32 = 2000;
 
-/// What identified an entry when it was looked at, besides what the index has.
+/// What identified an entry when it was looked at, besides what the manifest has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Seen {
     pub dev: u64,
@@ -185,7 +185,7 @@ impl Walk {
                     self.state = State::Next(dir);
                     return Ok(false);
                 }
-                State::Next(entry) if self.entries[entry as usize].kind != Kind::Dir => {
+                State::Next(entry) if self.entries[entry as usize].kind != EntryKind::Dir => {
                     left -= 1;
                     State::Next(entry + 1)
                 }
@@ -324,12 +324,12 @@ impl Walk {
         if status.is_dir() {
             return Ok(());
         }
-        self.entries[number as usize].kind = Kind::File;
+        self.entries[number as usize].kind = EntryKind::File;
         if status.is_symlink() {
             return self.add_symlink(number, fd);
         }
         if !status.is_file() {
-            self.set_aside(number, Kind::Special);
+            self.set_aside(number, EntryKind::Special);
             self.note_entry(number, &format!("left out: {}", status.type_name()));
             return Ok(());
         }
@@ -338,7 +338,7 @@ impl Walk {
             let first = *self.firsts.entry((status.dev, status.ino)).or_insert(number);
             if first != number {
                 self.others.entry(first).or_default().push(number);
-                self.entries[number as usize].kind = Kind::Hardlink(first);
+                self.entries[number as usize].kind = EntryKind::Hardlink(first);
                 self.entries[number as usize].size = 0;
             }
         }
@@ -348,7 +348,7 @@ impl Walk {
     fn add_symlink(&mut self, number: u32, fd: &OwnedFd) -> Result<(), SourceError> {
         match file::read_symlink_at(fd, &self.entries[number as usize].name) {
             Ok(target) if !target.is_empty() => {
-                self.entries[number as usize].kind = Kind::Symlink;
+                self.entries[number as usize].kind = EntryKind::Symlink;
                 self.entries[number as usize].link = target.into();
             }
             // Something else has the name by now, or nothing: as if not listed.
@@ -366,7 +366,7 @@ impl Walk {
         self.seen[number as usize] = Seen::of(status);
         self.set_attributes(number, status);
         let entry = &mut self.entries[number as usize];
-        if entry.kind == Kind::File {
+        if entry.kind == EntryKind::File {
             entry.size = status.size;
         }
     }
@@ -395,10 +395,10 @@ impl Walk {
 
     /// Makes one name the first of a file, and the others its.
     pub fn set_first_name(&mut self, first: u32, size: u64, others: &[u32]) {
-        self.entries[first as usize].kind = Kind::File;
+        self.entries[first as usize].kind = EntryKind::File;
         self.entries[first as usize].size = size;
         for &other in others {
-            self.entries[other as usize].kind = Kind::Hardlink(first);
+            self.entries[other as usize].kind = EntryKind::Hardlink(first);
         }
         if !others.is_empty() {
             self.others.insert(first, others.into());
@@ -407,11 +407,11 @@ impl Walk {
 
     /// Marks an entry whose contents nobody gets, and says why.
     pub fn unreadable(&mut self, number: u32, reason: &str) {
-        self.set_aside(number, Kind::Unreadable);
+        self.set_aside(number, EntryKind::Unreadable);
         self.note_entry(number, &format!("cannot be read: {reason}"));
     }
 
-    fn set_aside(&mut self, number: u32, kind: Kind) {
+    fn set_aside(&mut self, number: u32, kind: EntryKind) {
         let entry = &mut self.entries[number as usize];
         entry.kind = kind;
         entry.mode |= self.seen[number as usize].type_bits;
@@ -452,7 +452,7 @@ fn depth(entries: &[Entry], entry: u32) -> u32 {
     depth
 }
 
-/// As `Index::path`, for entries that are no index yet.
+/// As `Manifest::path`, for entries that are no manifest yet.
 fn path(entries: &[Entry], entry: u32) -> Vec<u8> {
     let mut names: Vec<&[u8]> = Vec::new();
     let mut at = entry;

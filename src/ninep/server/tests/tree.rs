@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::server::{Access, Answer, ConnId, DirEntry, Opener, Ticket, Totals, Tree};
+use crate::server::{Access, Answer, ConnId, DirEntry, OpenId, Ticket, Totals, Tree};
 use crate::{Attr, EACCES, EINVAL, EIO, ENOENT, EROFS, Error, QTDIR, QTFILE, QTSYMLINK, Qid};
 
 pub(super) const FILE_LEN: usize = 10_000;
@@ -39,8 +39,8 @@ struct Node {
 
 pub(super) struct Garden {
     nodes: Vec<Node>,
-    pub open: BTreeSet<Opener>,
-    pub closed: BTreeSet<Opener>,
+    pub open: BTreeSet<OpenId>,
+    pub closed: BTreeSet<OpenId>,
     pub waiting: BTreeSet<Ticket>,
     pub forgotten: Vec<Ticket>,
     pub arrived: bool,
@@ -116,7 +116,7 @@ impl Garden {
 }
 
 impl Tree for Garden {
-    type Place = usize;
+    type File = usize;
     type Bulk = u64;
 
     fn attach(&mut self, _conn: ConnId, aname: &[u8]) -> Result<usize, Error> {
@@ -174,7 +174,7 @@ impl Tree for Garden {
         Some(DirEntry { name, place, next: place as u64 + 1 })
     }
 
-    fn open(&mut self, opener: Opener, place: &usize, access: Access) -> Result<(), Error> {
+    fn open(&mut self, opener: OpenId, place: &usize, access: Access) -> Result<(), Error> {
         match self.nodes[*place].kind {
             Kind::Secret => return Err(EACCES),
             Kind::Ctl => self.truncated |= access.truncate,
@@ -186,14 +186,14 @@ impl Tree for Garden {
         Ok(())
     }
 
-    fn close(&mut self, opener: Opener, _place: &usize) {
+    fn close(&mut self, opener: OpenId, _place: &usize) {
         assert!(self.open.remove(&opener), "{opener:?} is not open");
         assert!(self.closed.insert(opener));
     }
 
     fn read(
         &mut self,
-        opener: Opener,
+        opener: OpenId,
         place: &usize,
         offset: u64,
         count: u32,
@@ -224,7 +224,7 @@ impl Tree for Garden {
 
     fn write(
         &mut self,
-        opener: Opener,
+        opener: OpenId,
         _place: &usize,
         offset: u64,
         data: &[u8],

@@ -1,15 +1,15 @@
-use super::super::filling::check::Step;
-use super::super::filling::finish::FinishStep;
-use super::super::filling::{State, Stored};
 use super::super::scan::{Scan, ScanOptions};
-use super::super::source::Source;
+use super::super::served::ServedTree;
 use super::super::testing::{
     NOBODY, as_nobody, bytes, name, on_file_system, picture, set_mode, set_mtime, status,
 };
+use super::super::writer::check::Step;
+use super::super::writer::finish::FinishStep;
+use super::super::writer::{State, Stored};
 use super::*;
 use crate::os::scratch::Dir;
 use peer::content::manifest::{DEPTH_MAX, Entry, PIECE_LEN};
-use peer::content::pieces::IndexPieces;
+use peer::content::pieces::ManifestPieces;
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::{FileExt, MetadataExt, chown, lchown, symlink};
@@ -18,7 +18,7 @@ use std::time::Instant;
 const P: usize = PIECE_LEN as usize;
 const SLICE: u64 = 1 << 20;
 
-fn scan(path: &Path) -> Source {
+fn scan(path: &Path) -> ServedTree {
     Scan::new(path, ScanOptions::default()).unwrap().finish().unwrap()
 }
 
@@ -27,63 +27,63 @@ fn faithful() -> DestOptions {
     DestOptions { keep_modes: true, keep_owners: file::is_root(), sha256: None }
 }
 
-fn map_of(index: &Index) -> Rc<PieceMap> {
-    Rc::new(PieceMap::new(IndexPieces::of(&index.encode(), index.piece_len), index))
+fn map_of(manifest: &Manifest) -> Rc<PieceMap> {
+    Rc::new(PieceMap::new(ManifestPieces::of(&manifest.encode(), manifest.piece_len), manifest))
 }
 
 /// Whether a piece has something that is not here and can be stored.
-fn wants(filling: &Filling, piece: u32) -> bool {
-    filling.map.extents(&filling.index, piece).any(|extent| {
-        filling.states[extent.entry as usize] != State::Failed
-            && !filling.has_extent(extent.entry, piece)
+fn wants(writer: &DestWriter, piece: u32) -> bool {
+    writer.map.extents(&writer.manifest, piece).any(|extent| {
+        writer.states[extent.entry as usize] != State::Failed
+            && !writer.has_extent(extent.entry, piece)
     })
 }
 
-fn wants_any(filling: &Filling) -> bool {
-    (filling.map.head().count()..filling.map.count()).any(|piece| wants(filling, piece))
+fn wants_any(writer: &DestWriter) -> bool {
+    (writer.map.head().count()..writer.map.count()).any(|piece| wants(writer, piece))
 }
 
 /// A source and where it goes.
 struct Fetch {
-    source: Source,
+    source: ServedTree,
     map: Rc<PieceMap>,
-    filling: Filling,
+    writer: DestWriter,
     /// Pieces that were stored.
     moved: usize,
 }
 
 impl Fetch {
-    fn begin(source: Source, path: &Path, options: DestOptions) -> Fetch {
-        let map = map_of(&source.index);
+    fn begin(source: ServedTree, path: &Path, options: DestOptions) -> Fetch {
+        let map = map_of(&source.manifest);
         let mut dest = Dest::open(path, options).unwrap();
-        let filling = dest.begin(source.index.clone(), map.clone()).unwrap();
-        Fetch { source, map, filling, moved: 0 }
+        let writer = dest.begin(source.manifest.clone(), map.clone()).unwrap();
+        Fetch { source, map, writer, moved: 0 }
     }
 
     fn check(&mut self) -> &mut Fetch {
-        while self.filling.check_step(SLICE).unwrap() != Step::Done {}
+        while self.writer.check_step(SLICE).unwrap() != Step::Done {}
         self
     }
 
     fn piece(&self, piece: u32) -> Vec<u8> {
         let mut data = Vec::new();
-        for extent in self.map.extents(&self.source.index, piece) {
+        for extent in self.map.extents(&self.source.manifest, piece) {
             let mut part = vec![0; extent.len as usize];
             let file = self.source.open(extent.entry).unwrap();
             file.read_exact_at(&mut part, extent.offset).unwrap();
             data.extend(part);
         }
-        assert_eq!(self.map.verify(&self.source.index, piece, &data), Ok(()));
+        assert_eq!(self.map.verify(&self.source.manifest, piece, &data), Ok(()));
         data
     }
 
     /// Stores at most so many of the pieces that are wanted.
     fn store(&mut self, at_most: usize) -> &mut Fetch {
         for piece in self.map.head().count()..self.map.count() {
-            if wants(&self.filling, piece) && self.moved < at_most {
+            if wants(&self.writer, piece) && self.moved < at_most {
                 let data = self.piece(piece);
-                self.filling.store(piece, &data);
-                assert!(!wants(&self.filling, piece));
+                self.writer.store(piece, &data);
+                assert!(!wants(&self.writer, piece));
                 self.moved += 1;
             }
         }
@@ -91,7 +91,7 @@ impl Fetch {
     }
 
     fn finish(&mut self) -> &mut Fetch {
-        while self.filling.finish_step(SLICE) != FinishStep::Done {}
+        while self.writer.finish_step(SLICE) != FinishStep::Done {}
         self
     }
 
@@ -100,17 +100,17 @@ impl Fetch {
     }
 
     fn errors(&self) -> Vec<String> {
-        self.filling.failures().iter().map(|(_, error)| error.to_string()).collect()
+        self.writer.failures().iter().map(|(_, error)| error.to_string()).collect()
     }
 
     fn entry(&self, path: &str) -> u32 {
-        self.source.index.find(path.as_bytes(), false).unwrap()
+        self.source.manifest.find(path.as_bytes(), false).unwrap()
     }
 
     fn temporary(&self, path: &str) -> PathBuf {
         let entry = self.entry(path);
-        let temporary = name::temporary(&self.source.index, entry);
-        self.filling.path(entry).with_file_name(name_of(&temporary))
+        let temporary = name::temporary(&self.source.manifest, entry);
+        self.writer.path(entry).with_file_name(name_of(&temporary))
     }
 }
 
@@ -181,7 +181,7 @@ fn a_copy_is_like_its_source_in_everything() {
     let sparse = status(&dest.join("sparse"));
     assert!(sparse.allocated_bytes <= P as u64, "{} bytes", sparse.allocated_bytes);
     assert!(file::has_hole(&fs::File::open(dest.join("sparse")).unwrap(), sparse.size));
-    assert!(!wants_any(&fetch.filling));
+    assert!(!wants_any(&fetch.writer));
 }
 
 /// Those after the first of a directory are not looked at: each has to be right
@@ -230,7 +230,7 @@ fn an_identical_destination_is_not_touched() {
     let before = change_times(&to.join("d"));
     let mut again = Fetch::begin(scan(from.path()), &to.join("d"), faithful());
     again.check();
-    assert!(!wants_any(&again.filling));
+    assert!(!wants_any(&again.writer));
     again.finish();
     assert_eq!(again.errors(), [""; 0]);
     for (path, times) in change_times(&to.join("d")) {
@@ -324,12 +324,12 @@ fn an_existing_directory_keeps_mode_and_owner_and_gets_the_time() {
     fetch(from.path(), &to.join("made"), faithful());
     assert_eq!(status(&to.join("made")).permissions(), 0o750);
     // Several sources side by side: nobody says what the directory is like.
-    let index = Rc::new(scan(from.path()).index.select(&[b"f"]).ok().unwrap().index);
+    let manifest = Rc::new(scan(from.path()).manifest.select(&[b"f"]).ok().unwrap().manifest);
     let mut dest = Dest::open(&to.join("side"), faithful()).unwrap();
-    let mut filling = dest.begin(index.clone(), map_of(&index)).unwrap();
-    while filling.check_step(SLICE).unwrap() != Step::Done {}
-    filling.store(map_of(&index).head().count(), b"f");
-    while filling.finish_step(SLICE) != FinishStep::Done {}
+    let mut writer = dest.begin(manifest.clone(), map_of(&manifest)).unwrap();
+    while writer.check_step(SLICE).unwrap() != Step::Done {}
+    writer.store(map_of(&manifest).head().count(), b"f");
+    while writer.finish_step(SLICE) != FinishStep::Done {}
     let side = status(&to.join("side"));
     assert_eq!(side.permissions(), 0o777 & !file::umask());
     assert_ne!(side.mtime_s, 42);
@@ -348,20 +348,20 @@ fn nothing_is_made_before_it_begins_and_no_final_name_before_it_is_whole() {
     assert!(!to.join("d/f").exists());
     assert!(fetch.temporary("f").exists());
     let entry = fetch.entry("f");
-    assert!(!fetch.filling.is_whole(entry));
-    let pieces = fetch.map.of_entry(&fetch.source.index, entry);
-    let have: Vec<bool> = pieces.clone().map(|p| fetch.filling.have(p)).collect();
+    assert!(!fetch.writer.is_whole(entry));
+    let pieces = fetch.map.of_entry(&fetch.source.manifest, entry);
+    let have: Vec<bool> = pieces.clone().map(|p| fetch.writer.have(p)).collect();
     assert_eq!(have, [true, true, false]);
     let mut relayed = vec![0; P];
-    fetch.filling.file(entry).unwrap().read_exact_at(&mut relayed, P as u64).unwrap();
+    fetch.writer.file(entry).unwrap().read_exact_at(&mut relayed, P as u64).unwrap();
     assert_eq!(relayed, fetch.piece(pieces.start + 1), "relayed from the temporary file");
     let data = fetch.piece(pieces.end - 1);
-    let stored = fetch.filling.store(pieces.end - 1, &data);
+    let stored = fetch.writer.store(pieces.end - 1, &data);
     assert_eq!(stored, Stored { completed: vec![entry], failed: vec![] });
-    assert!(fetch.filling.is_whole(entry));
+    assert!(fetch.writer.is_whole(entry));
     assert_eq!(fs::read(to.join("d/f")).unwrap(), bytes(1, 3 * P));
     assert!(!fetch.temporary("f").exists());
-    fetch.filling.file(entry).unwrap().read_exact_at(&mut relayed, P as u64).unwrap();
+    fetch.writer.file(entry).unwrap().read_exact_at(&mut relayed, P as u64).unwrap();
     assert_eq!(relayed, fetch.piece(pieces.start + 1), "and from the final one");
 }
 
@@ -505,9 +505,11 @@ fn symlinks_in_the_destination_lead_nowhere() {
     let about_dir = format!("cannot make the directory {:?}", dest.join("dir"));
     assert!(errors[0].starts_with(&about_dir), "{errors:?}");
     assert_eq!(errors.len(), 4, "the directory and all below: {errors:?}");
-    assert!(!wants_any(&fetch.filling));
+    assert!(!wants_any(&fetch.writer));
     assert!(
-        !fetch.filling.have(fetch.map.of_entry(&fetch.source.index, fetch.entry("dir/file")).start)
+        !fetch
+            .writer
+            .have(fetch.map.of_entry(&fetch.source.manifest, fetch.entry("dir/file")).start)
     );
 }
 
@@ -580,14 +582,14 @@ fn names_of_our_temporary_files_are_refused() {
     let to = Dir::new();
     let from = Dir::new();
     from.write("x", b"x");
-    let mut index = (*scan(from.path()).index).clone();
-    index.entries[1].name = (*b".xget-0123456789abcdef.part").into();
-    let index = Rc::new(index);
+    let mut manifest = (*scan(from.path()).manifest).clone();
+    manifest.entries[1].name = (*b".xget-0123456789abcdef.part").into();
+    let manifest = Rc::new(manifest);
     let mut dest = Dest::open(&to.join("d"), faithful()).unwrap();
-    let mut filling = dest.begin(index.clone(), map_of(&index)).unwrap();
-    while filling.check_step(SLICE).unwrap() != Step::Done {}
-    assert!(!wants_any(&filling));
-    assert!(filling.failures()[0].1.to_string().contains("temporary"));
+    let mut writer = dest.begin(manifest.clone(), map_of(&manifest)).unwrap();
+    while writer.check_step(SLICE).unwrap() != Step::Done {}
+    assert!(!wants_any(&writer));
+    assert!(writer.failures()[0].1.to_string().contains("temporary"));
 }
 
 #[test]
@@ -602,13 +604,13 @@ fn one_process_at_a_time() {
     assert_eq!(Dest::open(&file, faithful()).err(), Some(DestError::NotADirectory(file)));
     // Two that found no directory: the second to begin is refused.
     let from = Dir::new();
-    let index = scan(from.path()).index;
+    let manifest = scan(from.path()).manifest;
     let mut early = Dest::open(&to.join("new"), faithful()).unwrap();
     let mut late = Dest::open(&to.join("new"), faithful()).unwrap();
-    let _filling = early.begin(index.clone(), map_of(&index)).unwrap();
-    assert!(matches!(late.begin(index.clone(), map_of(&index)), Err(DestError::Busy(_))));
+    let _filling = early.begin(manifest.clone(), map_of(&manifest)).unwrap();
+    assert!(matches!(late.begin(manifest.clone(), map_of(&manifest)), Err(DestError::Busy(_))));
     // The one that has it may begin with another generation.
-    assert!(early.begin(index.clone(), map_of(&index)).is_ok());
+    assert!(early.begin(manifest.clone(), map_of(&manifest)).is_ok());
 }
 
 fn sha256(data: &[u8]) -> [u8; 32] {
@@ -640,9 +642,12 @@ fn a_pinned_file_gets_its_name_only_with_the_right_sha256() {
     let two = Dir::new();
     two.write("a", b"");
     two.write("b", b"");
-    let index = scan(two.path()).index;
+    let manifest = scan(two.path()).manifest;
     let mut dest = Dest::open(&to.join("two"), pinned([0; 32])).unwrap();
-    assert_eq!(dest.begin(index.clone(), map_of(&index)).err(), Some(DestError::PinOfMany(2)));
+    assert_eq!(
+        dest.begin(manifest.clone(), map_of(&manifest)).err(),
+        Some(DestError::PinOfMany(2))
+    );
     fs::remove_file(two.join("b")).unwrap();
     let empty = fetch(two.path(), &to.join("empty"), pinned(sha256(b"")));
     assert_eq!(empty.errors(), [""; 0]);
@@ -703,8 +708,8 @@ fn many_files_at_once_hold_few_descriptors() {
         for file in 0..count as u32 {
             let piece = first + 2 * file + half;
             let data = fetch.piece(piece);
-            assert_eq!(fetch.filling.store(piece, &data).failed, []);
-            assert!(fetch.filling.files.len() <= super::super::files::OPEN_MAX);
+            assert_eq!(fetch.writer.store(piece, &data).failed, []);
+            assert!(fetch.writer.files.len() <= super::super::files::OPEN_MAX);
         }
     }
     fetch.finish();
@@ -724,8 +729,8 @@ fn a_tree_as_deep_as_an_index_is_copied() {
     let to = Dir::new();
     let fetch = fetch(from.path(), to.path(), faithful());
     assert_eq!(fetch.errors(), [""; 0]);
-    let copy = scan(to.path()).index;
-    let original = &fetch.source.index;
+    let copy = scan(to.path()).manifest;
+    let original = &fetch.source.manifest;
     assert_eq!(copy.entries[1..], original.entries[1..]);
 }
 
@@ -737,7 +742,7 @@ fn a_lack_of_room_is_told_in_numbers_before_anything_is_moved() {
     on_file_system("tmpfs", "size=1m", |path| {
         let mut fetch = Fetch::begin(scan(from.path()), &path.join("d"), faithful());
         let error = loop {
-            match fetch.filling.check_step(SLICE) {
+            match fetch.writer.check_step(SLICE) {
                 Ok(Step::Checking { .. }) => {}
                 Ok(Step::Done) => panic!("there is no room"),
                 Err(error) => break error,
@@ -765,7 +770,7 @@ fn a_medium_that_fills_up_fails_what_does_not_fit_and_nothing_is_half_there() {
         let errors = fetch.errors();
         assert!(errors.iter().all(|e| e.contains("No space left")), "{errors:?}");
         assert!(errors[0].contains(&format!("{:?}", path.join("d/a"))), "{errors:?}");
-        assert!(fetch.filling.failures()[0].1.ends_all());
+        assert!(fetch.writer.failures()[0].1.ends_all());
         assert!(!path.join("d/a").exists());
         assert!(fetch.temporary("a").exists(), "for a later run");
         drop(fetch);
@@ -800,7 +805,7 @@ fn a_ram_disk_without_limits_is_a_destination() {
             for dest in [path.to_path_buf(), path.join("d")] {
                 let fetch = fetch(from.path(), &dest, faithful());
                 assert_eq!(fetch.errors(), [""; 0], "{kind}");
-                fetch.filling.sync().unwrap();
+                fetch.writer.sync().unwrap();
             }
             let mut wanted = picture(from.path());
             let mut found = picture(&path.join("d"));
@@ -823,8 +828,8 @@ fn a_file_system_without_writing_is_named_as_the_cause() {
         assert!(errors[0].contains("dest/d\": Read-only"), "{errors:?}");
         let made = Dest::open(&path.join("new"), faithful()).unwrap();
         let mut made = made;
-        let index = scan(from.path()).index;
-        let error = made.begin(index.clone(), map_of(&index)).err().unwrap();
+        let manifest = scan(from.path()).manifest;
+        let error = made.begin(manifest.clone(), map_of(&manifest)).err().unwrap();
         assert!(error.to_string().contains("Read-only"), "{error}");
     });
 }
@@ -837,28 +842,32 @@ fn wrong_lengths_do_nothing() {
     let mut fetch = Fetch::begin(scan(from.path()), to.path(), faithful());
     fetch.check();
     let piece = fetch.map.head().count();
-    assert_eq!(fetch.filling.store(piece, b"fou"), Stored::default());
-    assert!(wants(&fetch.filling, piece));
-    assert_eq!(fetch.filling.store(piece, b"four").completed, [1]);
-    assert_eq!(fetch.filling.store(piece, b"four"), Stored::default(), "twice is once");
-    assert!(fetch.filling.have(0), "the index is at hand");
-    assert!(!fetch.filling.have(u32::MAX));
+    assert_eq!(fetch.writer.store(piece, b"fou"), Stored::default());
+    assert!(wants(&fetch.writer, piece));
+    assert_eq!(fetch.writer.store(piece, b"four").completed, [1]);
+    assert_eq!(fetch.writer.store(piece, b"four"), Stored::default(), "twice is once");
+    assert!(fetch.writer.have(0), "the manifest is at hand");
+    assert!(!fetch.writer.have(u32::MAX));
 }
 
 #[test]
 fn special_and_unreadable_entries_are_nobodys_failure() {
     let from = Dir::new();
     nix::unistd::mkfifo(&from.join("pipe"), nix::sys::stat::Mode::S_IRWXU).unwrap();
-    let mut index = (*scan(from.path()).index).clone();
-    let odd =
-        Entry { parent: 0, name: (*b"z").into(), kind: Kind::Unreadable, ..Entry::bare_root() };
-    index.entries.push(odd);
-    let index = Rc::new(index);
+    let mut manifest = (*scan(from.path()).manifest).clone();
+    let odd = Entry {
+        parent: 0,
+        name: (*b"z").into(),
+        kind: EntryKind::Unreadable,
+        ..Entry::bare_root()
+    };
+    manifest.entries.push(odd);
+    let manifest = Rc::new(manifest);
     let to = Dir::new();
     let mut dest = Dest::open(&to.join("d"), faithful()).unwrap();
-    let mut filling = dest.begin(index.clone(), map_of(&index)).unwrap();
-    while filling.check_step(1).unwrap() != Step::Done {}
-    while filling.finish_step(1) != FinishStep::Done {}
-    assert_eq!(filling.failures(), []);
+    let mut writer = dest.begin(manifest.clone(), map_of(&manifest)).unwrap();
+    while writer.check_step(1).unwrap() != Step::Done {}
+    while writer.finish_step(1) != FinishStep::Done {}
+    assert_eq!(writer.failures(), []);
     assert_eq!(fs::read_dir(to.join("d")).unwrap().count(), 0);
 }

@@ -3,7 +3,7 @@
 //! Knows the two files that a client holds open there, `.xget/route` and
 //! `log`; refuses to know what the answers mean.
 
-use crate::control::{Ask, LINE_LEN_MAX, Tell};
+use crate::control::{ClientMessage, LINE_LEN_MAX, MasterMessage};
 use crate::node::{Common, Effect, MSIZE};
 use ninep::client::{Client, Event, Fid, Frame, OpenMode, Token};
 use ninep::server::ConnId;
@@ -31,7 +31,7 @@ const LOG: Token = Token(4);
 const LOG_WRITE: Token = Token(5);
 const PROBE: Token = Token(6);
 
-enum State {
+enum MasterState {
     Idle { retry_ms: Option<u64> },
     Connecting { since_ms: u64 },
     Up(Box<Up>),
@@ -51,11 +51,11 @@ struct Up {
     unwritten: usize,
 }
 
-pub(super) struct Desk {
+pub(super) struct MasterLink {
     addrs: Vec<SocketAddr>,
     at: usize,
     conn: Option<ConnId>,
-    state: State,
+    state: MasterState,
     retries_max: u32,
     /// Tries that count against `retries_max`, and all of them.
     tries: u32,
@@ -63,10 +63,19 @@ pub(super) struct Desk {
     pub hashing: Option<(u64, u64)>,
 }
 
-impl Desk {
-    pub fn new(addrs: Vec<SocketAddr>, retries_max: u32) -> Desk {
-        let state = State::Idle { retry_ms: None };
-        Desk { addrs, at: 0, conn: None, state, retries_max, tries: 0, attempts: 0, hashing: None }
+impl MasterLink {
+    pub fn new(addrs: Vec<SocketAddr>, retries_max: u32) -> MasterLink {
+        let state = MasterState::Idle { retry_ms: None };
+        MasterLink {
+            addrs,
+            at: 0,
+            conn: None,
+            state,
+            retries_max,
+            tries: 0,
+            attempts: 0,
+            hashing: None,
+        }
     }
 
     pub fn is(&self, conn: ConnId) -> bool {
@@ -80,18 +89,18 @@ impl Desk {
     pub fn connect(&mut self, common: &mut Common, now_ms: u64) {
         let conn = common.next_conn();
         self.conn = Some(conn);
-        self.state = State::Connecting { since_ms: now_ms };
+        self.state = MasterState::Connecting { since_ms: now_ms };
         common.effects.push_back(Effect::Connect { conn, addr: self.addr() });
     }
 
     /// Opens the conversation and joins, all in one flight.
-    pub fn connected(&mut self, common: &mut Common, now_ms: u64, join: &Ask) {
+    pub fn connected(&mut self, common: &mut Common, now_ms: u64, join: &ClientMessage) {
         let mut client = Client::new(MSIZE);
         let route = client.open(&[b".xget", b"route"], OpenMode::ReadWrite, ROUTE);
         client.write(route, 0, join.line().as_bytes(), ROUTE_WRITE);
         client.read(route, 0, ANSWER_LEN_MAX, ROUTE_READ);
         let log = client.open(&[b"log"], OpenMode::Write, LOG);
-        self.state = State::Up(Box::new(Up {
+        self.state = MasterState::Up(Box::new(Up {
             client,
             route,
             log,
@@ -105,21 +114,21 @@ impl Desk {
     }
 
     pub fn flush(&mut self, common: &mut Common) {
-        if let (State::Up(up), Some(conn)) = (&mut self.state, self.conn) {
+        if let (MasterState::Up(up), Some(conn)) = (&mut self.state, self.conn) {
             common.send(conn, up.client.take_output());
         }
     }
 
     pub fn heard(&mut self, now_ms: u64) {
-        if let State::Up(up) = &mut self.state {
+        if let MasterState::Up(up) = &mut self.state {
             (up.heard_ms, up.probed_ms) = (now_ms, None);
         }
     }
 
     /// What the master said, or why the connection is of no more use.
-    pub fn frame(&mut self, now_ms: u64, frame: Frame) -> Result<Vec<Tell>, String> {
+    pub fn frame(&mut self, now_ms: u64, frame: Frame) -> Result<Vec<MasterMessage>, String> {
         self.heard(now_ms);
-        let State::Up(up) = &mut self.state else { return Ok(Vec::new()) };
+        let MasterState::Up(up) = &mut self.state else { return Ok(Vec::new()) };
         let event = up.client.handle_frame(frame).map_err(|broken| broken.to_string())?;
         match event {
             // A conversation has no end: reading again would be told so again.
@@ -146,19 +155,20 @@ impl Desk {
         self.take_lines()
     }
 
-    fn take_lines(&mut self) -> Result<Vec<Tell>, String> {
-        let State::Up(up) = &mut self.state else { return Ok(Vec::new()) };
+    fn take_lines(&mut self) -> Result<Vec<MasterMessage>, String> {
+        let MasterState::Up(up) = &mut self.state else { return Ok(Vec::new()) };
         let mut tells = Vec::new();
         while let Some(end) = up.partial.iter().position(|&b| b == b'\n') {
             let line: Vec<u8> = up.partial.drain(..=end).collect();
-            let tell = Tell::parse(&line).ok_or("it said what this version does not understand")?;
-            let waits = matches!(tell, Tell::Wait { .. });
+            let tell = MasterMessage::parse(&line)
+                .ok_or("it said what this version does not understand")?;
+            let waits = matches!(tell, MasterMessage::Wait { .. });
             up.answer_by_ms = waits.then_some(up.heard_ms + JOIN_MS);
             match tell {
-                Tell::Wait { done_bytes, total_bytes } => {
+                MasterMessage::Wait { done_bytes, total_bytes } => {
                     self.hashing = Some((done_bytes, total_bytes));
                 }
-                Tell::Generation { .. } => {
+                MasterMessage::Generation { .. } => {
                     // It works: the next trouble is a new one.
                     (self.hashing, self.tries, self.attempts) = (None, 0, 0);
                 }
@@ -172,8 +182,8 @@ impl Desk {
         Ok(tells)
     }
 
-    pub fn ask(&mut self, common: &mut Common, ask: &Ask) {
-        if let State::Up(up) = &mut self.state {
+    pub fn ask(&mut self, common: &mut Common, ask: &ClientMessage) {
+        if let MasterState::Up(up) = &mut self.state {
             up.client.write(up.route, 0, ask.line().as_bytes(), ROUTE_WRITE);
             up.unwritten += 1;
         }
@@ -181,7 +191,7 @@ impl Desk {
     }
 
     pub fn log(&mut self, common: &mut Common, text: &str) {
-        if let State::Up(up) = &mut self.state {
+        if let MasterState::Up(up) = &mut self.state {
             up.client.write(up.log, 0, text.as_bytes(), LOG_WRITE);
             up.unwritten += 1;
         }
@@ -191,26 +201,26 @@ impl Desk {
     /// The master has acknowledged all that was written, or cannot be told.
     pub fn is_quiet(&self) -> bool {
         match &self.state {
-            State::Up(up) => up.unwritten == 0,
-            State::Connecting { .. } => false,
-            State::Idle { retry_ms } => retry_ms.is_none(),
+            MasterState::Up(up) => up.unwritten == 0,
+            MasterState::Connecting { .. } => false,
+            MasterState::Idle { retry_ms } => retry_ms.is_none(),
         }
     }
 
     /// Looks for silence; gives the reason when the master is lost.
     pub fn tick(&mut self, common: &mut Common, now_ms: u64) -> Option<String> {
         match &mut self.state {
-            State::Idle { retry_ms: Some(at) } if now_ms >= *at => {
+            MasterState::Idle { retry_ms: Some(at) } if now_ms >= *at => {
                 self.at += 1;
                 self.connect(common, now_ms);
             }
-            State::Connecting { since_ms } if now_ms >= *since_ms + CONNECT_MS => {
+            MasterState::Connecting { since_ms } if now_ms >= *since_ms + CONNECT_MS => {
                 return Some("no answer to the connection".into());
             }
-            State::Up(up) if up.answer_by_ms.is_some_and(|by| now_ms >= by) => {
+            MasterState::Up(up) if up.answer_by_ms.is_some_and(|by| now_ms >= by) => {
                 return Some(format!("it did not answer for {} s", JOIN_MS / 1000));
             }
-            State::Up(up) => match up.probed_ms {
+            MasterState::Up(up) => match up.probed_ms {
                 Some(probed) if now_ms >= probed + PROBE_WAIT_MS => {
                     let silent_s = (now_ms - up.heard_ms) / 1000;
                     return Some(format!("silent for {silent_s} s, and does not answer a probe"));
@@ -235,7 +245,7 @@ impl Desk {
         why: &str,
         feeding: bool,
     ) -> Result<(), String> {
-        let was_silent = matches!(&self.state, State::Up(up) if up.probed_ms.is_some());
+        let was_silent = matches!(&self.state, MasterState::Up(up) if up.probed_ms.is_some());
         self.abandon(common);
         self.attempts += 1;
         // While peers go on feeding, the master is not needed: keep trying.
@@ -249,7 +259,7 @@ impl Desk {
             return Err(format!("{why}; gave up after {tries} tries"));
         }
         let delay_ms = (RETRY_MS_MIN << self.attempts.min(8)).min(RETRY_MS_MAX);
-        self.state = State::Idle { retry_ms: Some(now_ms + delay_ms) };
+        self.state = MasterState::Idle { retry_ms: Some(now_ms + delay_ms) };
         let (tries, max) = (self.tries, self.retries_max);
         let addr = self.addr();
         if !feeding {
@@ -264,7 +274,7 @@ impl Desk {
 
     /// There is a conversation.
     pub fn is_up(&self) -> bool {
-        matches!(&self.state, State::Up(up) if up.probed_ms.is_none())
+        matches!(&self.state, MasterState::Up(up) if up.probed_ms.is_none())
     }
 
     /// Closes the connection for good.
@@ -272,6 +282,6 @@ impl Desk {
         if let Some(conn) = self.conn.take() {
             common.effects.push_back(Effect::Close { conn });
         }
-        self.state = State::Idle { retry_ms: None };
+        self.state = MasterState::Idle { retry_ms: None };
     }
 }

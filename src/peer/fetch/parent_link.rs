@@ -5,8 +5,8 @@
 //! falls on the node that is dead, not on all below it.
 
 use crate::content::digest::Digest;
-use crate::control::{Complaint, Source};
-use crate::fetch::transfer::Ask;
+use crate::control::{Complaint, ParentAddr};
+use crate::fetch::scheduler::PieceRequest;
 use crate::node::{Common, MSIZE};
 use ninep::client::{Client, Event, Fid, Frame, OpenMode, Token};
 use ninep::server::ConnId;
@@ -56,7 +56,7 @@ pub(super) enum Got<'a> {
     },
 }
 
-enum State {
+enum LinkState {
     Connecting {
         is_second: bool,
     },
@@ -68,12 +68,12 @@ enum State {
     Open,
 }
 
-pub(super) struct Link {
+pub(super) struct ParentLink {
     conn: ConnId,
-    pub source: Source,
+    pub source: ParentAddr,
     generation: Digest,
     client: Client,
-    state: State,
+    state: LinkState,
     since_ms: u64,
     heard_ms: u64,
     probed_ms: Option<u64>,
@@ -90,16 +90,16 @@ pub(super) struct Link {
     list_len: u32,
 }
 
-impl Link {
-    pub fn new(conn: ConnId, source: Source, generation: Digest, now_ms: u64) -> Link {
+impl ParentLink {
+    pub fn new(conn: ConnId, source: ParentAddr, generation: Digest, now_ms: u64) -> ParentLink {
         let mut client = Client::new(MSIZE);
         let pieces = open(&mut client, generation, b"pieces", PIECES);
-        Link {
+        ParentLink {
             conn,
             source,
             generation,
             client,
-            state: State::Connecting { is_second: false },
+            state: LinkState::Connecting { is_second: false },
             since_ms: now_ms,
             heard_ms: now_ms,
             probed_ms: None,
@@ -115,14 +115,14 @@ impl Link {
     }
 
     pub fn connected(&mut self, common: &mut Common, now_ms: u64) {
-        self.state = State::Opening { tries: 1, again_ms: None };
+        self.state = LinkState::Opening { tries: 1, again_ms: None };
         self.heard(now_ms);
         self.flush(common);
     }
 
     /// Nothing leaves before the connection is up.
     pub fn flush(&mut self, common: &mut Common) {
-        if !matches!(self.state, State::Connecting { .. }) && !self.client.output().is_empty() {
+        if !matches!(self.state, LinkState::Connecting { .. }) && !self.client.output().is_empty() {
             let spare = common.spare.pop().unwrap_or_default();
             common.send(self.conn, std::mem::replace(self.client.output(), spare));
         }
@@ -156,9 +156,9 @@ impl Link {
         self.list.is_some() && self.list_len > 0
     }
 
-    /// Asks for the digests of the index' pieces, once.
+    /// Asks for the digests of the manifest's pieces, once.
     pub fn ask_list(&mut self, _common: &mut Common, len: u32) {
-        if self.list.is_none() && matches!(self.state, State::Open) {
+        if self.list.is_none() && matches!(self.state, LinkState::Open) {
             let fid = open(&mut self.client, self.generation, b"list", LIST);
             self.client.read(fid, 0, len, LIST_READ);
             (self.list, self.list_len) = (Some(fid), len);
@@ -167,7 +167,7 @@ impl Link {
 
     /// Asks for a piece, which is at most a `stride` long. While the open is under
     /// way the request waits with it.
-    pub fn ask_piece(&mut self, now_ms: u64, ask: Ask, stride: u32) {
+    pub fn ask_piece(&mut self, now_ms: u64, ask: PieceRequest, stride: u32) {
         if self.client.outstanding() == 0 {
             // Silence before we asked for anything is no sign of death.
             self.heard(now_ms);
@@ -198,7 +198,7 @@ impl Link {
         self.part_since_ms = None;
         let event = self.client.handle_frame(frame).map_err(|broken| broken.to_string())?;
         match event {
-            Some(Event::Opened { token: PIECES, .. }) => self.state = State::Open,
+            Some(Event::Opened { token: PIECES, .. }) => self.state = LinkState::Open,
             Some(Event::Read { token: LIST_READ, data, .. }) => return Ok(self.list_part(data)),
             Some(Event::Read { token, len: 0, .. }) if token.0 & UNAWAITED != 0 => {
                 return Ok(Got::Absent { piece: token.0 as u32 });
@@ -210,7 +210,7 @@ impl Link {
                 return self.open_failed(now_ms, &error.text);
             }
             Some(Event::Failed { token: LIST | LIST_READ, error }) => {
-                return Err(format!("has no list of the index: {}", error.text));
+                return Err(format!("has no list of the manifest: {}", error.text));
             }
             // It has no such file, for one.
             Some(Event::Failed { token, .. }) if token.0 < HELD.0 && token.0 & UNAWAITED != 0 => {
@@ -240,9 +240,9 @@ impl Link {
 
     fn open_failed<'a>(&mut self, now_ms: u64, why: &str) -> Result<Got<'a>, String> {
         match self.state {
-            State::Opening { tries, .. } if tries < OPEN_TRIES_MAX => {
+            LinkState::Opening { tries, .. } if tries < OPEN_TRIES_MAX => {
                 let wait_ms = (OPEN_AGAIN_MS_MIN << tries.min(8)).min(OPEN_AGAIN_MS_MAX);
-                self.state = State::Opening { tries, again_ms: Some(now_ms + wait_ms) };
+                self.state = LinkState::Opening { tries, again_ms: Some(now_ms + wait_ms) };
                 Ok(Got::Nothing)
             }
             _ => Err(format!("does not serve this generation: {why}")),
@@ -252,26 +252,26 @@ impl Link {
     /// When to `look` before it is time for all links.
     pub fn again_ms(&self) -> Option<u64> {
         match self.state {
-            State::Opening { again_ms, .. } => again_ms,
+            LinkState::Opening { again_ms, .. } => again_ms,
             _ => None,
         }
     }
 
     /// Whether the call went unanswered for so long that it is to be repeated.
-    pub fn is_unanswered(&self, now_ms: u64, held_up_ms: u64) -> bool {
-        let wait_ms = self.patience() * CALL_MS + held_up_ms;
-        let is_first = matches!(self.state, State::Connecting { is_second: false });
+    pub fn is_unanswered(&self, now_ms: u64, local_stall_ms: u64) -> bool {
+        let wait_ms = self.patience() * CALL_MS + local_stall_ms;
+        let is_first = matches!(self.state, LinkState::Connecting { is_second: false });
         is_first && now_ms >= self.since_ms + wait_ms
     }
 
     /// It is called once more, by this connection.
-    pub fn call_again(&mut self, conn: ConnId, now_ms: u64) {
+    pub fn reconnect(&mut self, conn: ConnId, now_ms: u64) {
         (self.conn, self.since_ms) = (conn, now_ms);
-        self.state = State::Connecting { is_second: true };
+        self.state = LinkState::Connecting { is_second: true };
     }
 
     fn patience(&self) -> u64 {
-        if self.source == Source::Master { MASTER_PATIENCE } else { 1 }
+        if self.source == ParentAddr::Master { MASTER_PATIENCE } else { 1 }
     }
 
     /// Opens again where that is due, and looks for silence. Patience grows
@@ -281,26 +281,26 @@ impl Link {
         common: &mut Common,
         now_ms: u64,
         awaits: bool,
-        held_up_ms: u64,
+        local_stall_ms: u64,
     ) -> Option<(String, Complaint)> {
         let patience = self.patience();
         match self.state {
-            State::Connecting { .. }
-                if now_ms >= self.since_ms + patience * CONNECT_MS + 2 * held_up_ms =>
+            LinkState::Connecting { .. }
+                if now_ms >= self.since_ms + patience * CONNECT_MS + 2 * local_stall_ms =>
             {
                 return Some(("no answer to the connection".into(), Complaint::Frozen));
             }
-            State::Connecting { .. } => return None,
-            State::Opening { tries, again_ms: Some(at) } if now_ms >= at => {
+            LinkState::Connecting { .. } => return None,
+            LinkState::Opening { tries, again_ms: Some(at) } if now_ms >= at => {
                 self.pieces = open(&mut self.client, self.generation, b"pieces", PIECES);
-                self.state = State::Opening { tries: tries + 1, again_ms: None };
+                self.state = LinkState::Opening { tries: tries + 1, again_ms: None };
                 self.flush(common);
             }
             _ => {}
         }
-        let opening = matches!(self.state, State::Opening { again_ms: None, .. });
+        let opening = matches!(self.state, LinkState::Opening { again_ms: None, .. });
         match self.probed_ms {
-            Some(probed) if now_ms >= probed + patience * PROBE_WAIT_MS + 2 * held_up_ms => {
+            Some(probed) if now_ms >= probed + patience * PROBE_WAIT_MS + 2 * local_stall_ms => {
                 let silent_ms = now_ms - self.heard_ms;
                 let why = format!("frozen: silent for {silent_ms} ms, and does not answer a probe");
                 Some((why, Complaint::Frozen))
@@ -317,7 +317,7 @@ impl Link {
 
     /// Whether pieces can be asked for.
     pub fn is_open(&self) -> bool {
-        matches!(self.state, State::Open)
+        matches!(self.state, LinkState::Open)
     }
 }
 
@@ -342,36 +342,36 @@ mod tests {
 
     #[test]
     fn who_does_not_answer_is_called_twice() {
-        let peer = Source::Node(SocketAddr::from(([10, 0, 0, 2], 5)));
-        for (source, patience) in [(peer, 1), (Source::Master, MASTER_PATIENCE)] {
-            for held_up_ms in [0, 300] {
-                let mut link = Link::new(ConnId(1), source, Digest::default(), 0);
+        let peer = ParentAddr::Peer(SocketAddr::from(([10, 0, 0, 2], 5)));
+        for (source, patience) in [(peer, 1), (ParentAddr::Master, MASTER_PATIENCE)] {
+            for local_stall_ms in [0, 300] {
+                let mut link = ParentLink::new(ConnId(1), source, Digest::default(), 0);
                 let (mut called_ms, mut given_up_ms) = (Vec::new(), None);
                 for now_ms in (0..10_000).step_by(10) {
-                    if link.is_unanswered(now_ms, held_up_ms) {
+                    if link.is_unanswered(now_ms, local_stall_ms) {
                         called_ms.push(now_ms);
-                        link.call_again(ConnId(2), now_ms);
+                        link.reconnect(ConnId(2), now_ms);
                     }
-                    if link.look(&mut common(), now_ms, true, held_up_ms).is_some() {
+                    if link.look(&mut common(), now_ms, true, local_stall_ms).is_some() {
                         given_up_ms = Some(now_ms);
                         break;
                     }
                 }
-                let again_ms = patience * CALL_MS + held_up_ms;
-                let end_ms = again_ms + patience * CONNECT_MS + 2 * held_up_ms;
+                let again_ms = patience * CALL_MS + local_stall_ms;
+                let end_ms = again_ms + patience * CONNECT_MS + 2 * local_stall_ms;
                 assert_eq!((called_ms, given_up_ms), (vec![again_ms], Some(end_ms)));
             }
         }
     }
 
     /// When a parent that says nothing counts as frozen.
-    fn frozen_at_ms(source: Source, held_up_ms: u64) -> u64 {
+    fn frozen_at_ms(source: ParentAddr, local_stall_ms: u64) -> u64 {
         let mut common = common();
-        let mut link = Link::new(ConnId(1), source, Digest::default(), 0);
+        let mut link = ParentLink::new(ConnId(1), source, Digest::default(), 0);
         link.connected(&mut common, 0);
         let mut looks = (0..60_000).step_by(50);
         let found = looks.find(|&now_ms| {
-            link.look(&mut common, now_ms, true, held_up_ms)
+            link.look(&mut common, now_ms, true, local_stall_ms)
                 .is_some_and(|(_, complaint)| complaint == Complaint::Frozen)
         });
         assert!(matches!(common.effects.back(), Some(Effect::Send { .. })), "a probe left");
@@ -380,11 +380,11 @@ mod tests {
 
     #[test]
     fn silence_is_believed_after_a_probe_and_later_where_we_are_slow_ourselves() {
-        let peer = Source::Node(SocketAddr::from(([10, 0, 0, 2], 5)));
+        let peer = ParentAddr::Peer(SocketAddr::from(([10, 0, 0, 2], 5)));
         let usual_ms = PROBE_AFTER_MS + PROBE_WAIT_MS;
         assert_eq!(frozen_at_ms(peer, 0), usual_ms);
         assert_eq!(frozen_at_ms(peer, 2_000), usual_ms + 4_000);
         let master_ms = PROBE_AFTER_MS + MASTER_PATIENCE * PROBE_WAIT_MS;
-        assert_eq!(frozen_at_ms(Source::Master, 0), master_ms);
+        assert_eq!(frozen_at_ms(ParentAddr::Master, 0), master_ms);
     }
 }

@@ -20,7 +20,7 @@ use crate::os::file::{self, Status};
 use check::Check;
 use finish::Finish;
 use nix::errno::Errno;
-use peer::content::manifest::{Entry, Index, Kind};
+use peer::content::manifest::{Entry, EntryKind, Manifest};
 use peer::content::pieces::{Extent, PieceMap};
 use peer::table::Table;
 use std::collections::HashMap;
@@ -37,7 +37,7 @@ pub mod finish;
 
 #[derive(Clone, Debug, Default)]
 pub struct DestOptions {
-    /// Files and directories get the modes of the index; else those that any
+    /// Files and directories get the modes of the manifest; else those that any
     /// new ones get.
     pub keep_modes: bool,
     /// And the owners, which takes root.
@@ -71,9 +71,9 @@ pub struct Stored {
     pub failed: Vec<u32>,
 }
 
-pub struct Filling {
+pub struct DestWriter {
     pub(super) base: PathBuf,
-    pub(super) index: Rc<Index>,
+    pub(super) manifest: Rc<Manifest>,
     pub(super) map: Rc<PieceMap>,
     pub(super) sha256: Option<[u8; 32]>,
     pub(super) attributes: Attributes,
@@ -85,7 +85,7 @@ pub struct Filling {
     /// For each piece, its extents that are not here.
     missing: Vec<u16>,
     pub(super) files: Files,
-    /// How many other names a file has in the index.
+    /// How many other names a file has in the manifest.
     pub(super) other_names: HashMap<u32, u64>,
     /// Modes of directories that had to be widened meanwhile.
     pub(super) narrow: Table<u32, u32>,
@@ -97,32 +97,32 @@ pub struct Filling {
     pub(super) finish: Finish,
 }
 
-impl Filling {
+impl DestWriter {
     pub(super) fn new(
         base: PathBuf,
         options: DestOptions,
         root: Rc<OwnedFd>,
         root_made: bool,
-        index: Rc<Index>,
+        manifest: Rc<Manifest>,
         map: Rc<PieceMap>,
-    ) -> Filling {
-        let mut states = vec![State::None; index.entries.len()];
+    ) -> DestWriter {
+        let mut states = vec![State::None; manifest.entries.len()];
         states[0] = if root_made { State::Made } else { State::Found };
-        let mut left = vec![0; index.entries.len()];
+        let mut left = vec![0; manifest.entries.len()];
         let mut missing = vec![0; map.count() as usize];
         for piece in map.head().count()..map.count() {
-            for extent in map.extents(&index, piece) {
+            for extent in map.extents(&manifest, piece) {
                 left[extent.entry as usize] += 1;
                 missing[piece as usize] += 1;
             }
         }
         let mut other_names: HashMap<u32, u64> = HashMap::new();
-        for entry in &index.entries {
-            if let Kind::Hardlink(file) = entry.kind {
+        for entry in &manifest.entries {
+            if let EntryKind::Hardlink(file) = entry.kind {
                 *other_names.entry(file).or_default() += 1;
             }
         }
-        Filling {
+        DestWriter {
             base,
             sha256: options.sha256,
             attributes: Attributes::new(options.keep_modes, options.keep_owners),
@@ -137,15 +137,15 @@ impl Filling {
             reserves: file::room(&root).reserves,
             root,
             reader: Reader::new(),
-            check: Check::new(&index),
+            check: Check::new(&manifest),
             finish: Finish::default(),
-            index,
+            manifest,
             map,
         }
     }
 
     /// Whether all of a piece is here, to be relayed from `file`. Pieces of
-    /// the index itself count as here.
+    /// the manifest itself count as here.
     pub fn have(&self, piece: u32) -> bool {
         self.missing.get(piece as usize) == Some(&0)
     }
@@ -163,10 +163,10 @@ impl Filling {
     /// Stores a piece that was verified; of what is here already, nothing.
     /// Bytes of another length than the piece's were not verified, and do nothing.
     pub fn store(&mut self, piece: u32, bytes: &[u8]) -> Stored {
-        let (index, map) = (self.index.clone(), self.map.clone());
+        let (manifest, map) = (self.manifest.clone(), self.map.clone());
         let mut stored = Stored::default();
         let mut rest = bytes;
-        for extent in map.extents(&index, piece) {
+        for extent in map.extents(&manifest, piece) {
             let Some((part, after)) = rest.split_at_checked(extent.len as usize) else { break };
             rest = after;
             let entry = extent.entry;
@@ -203,18 +203,18 @@ impl Filling {
     }
 
     pub(super) fn entry(&self, entry: u32) -> &Entry {
-        &self.index.entries[entry as usize]
+        &self.manifest.entries[entry as usize]
     }
 
     fn file_entry(&self, entry: u32) -> u32 {
         match self.entry(entry).kind {
-            Kind::Hardlink(file) => file,
+            EntryKind::Hardlink(file) => file,
             _ => entry,
         }
     }
 
     pub(super) fn path(&self, entry: u32) -> PathBuf {
-        name::full_path(&self.base, &self.index.path(entry))
+        name::full_path(&self.base, &self.manifest.path(entry))
     }
 
     pub(super) fn failed(&self, doing: &'static str, entry: u32, cause: Errno) -> DestError {
@@ -222,7 +222,7 @@ impl Filling {
     }
 
     pub(super) fn pieces(&self, entry: u32) -> Range<u32> {
-        self.map.of_entry(&self.index, entry)
+        self.map.of_entry(&self.manifest, entry)
     }
 
     fn is_large(&self, entry: u32) -> bool {
@@ -239,7 +239,7 @@ impl Filling {
     /// The stretch of a file that one of its pieces holds.
     pub(super) fn extent(&self, entry: u32, piece: u32) -> Extent {
         match self.is_large(entry) {
-            true => self.map.extent_of_large(&self.index, piece),
+            true => self.map.extent_of_large(&self.manifest, piece),
             false => Extent { entry, offset: 0, len: self.entry(entry).size as u32 },
         }
     }
@@ -264,7 +264,7 @@ impl Filling {
         }
         self.left[entry as usize] = count;
         let temporary = matches!(self.states[entry as usize], State::Made | State::Found);
-        let is_file = self.entry(entry).kind == Kind::File;
+        let is_file = self.entry(entry).kind == EntryKind::File;
         let wrong = matches!(error, DestError::WrongSha256 { .. });
         if temporary && is_file && (had == 0 || wrong) {
             self.remove_temporary(entry);
@@ -277,7 +277,7 @@ impl Filling {
     /// The directory that holds an entry.
     pub(super) fn parent(&mut self, entry: u32) -> Result<Rc<OwnedFd>, DestError> {
         let parent = self.entry(entry).parent;
-        self.dirs.get(&self.index.entries, parent).map_err(|shut| match shut.cause {
+        self.dirs.get(&self.manifest.entries, parent).map_err(|shut| match shut.cause {
             Errno::ENOTDIR | Errno::ELOOP => DestError::NotDirInTheWay(self.path(shut.dir)),
             cause => self.failed("open the directory", shut.dir, cause),
         })
@@ -312,14 +312,14 @@ impl Filling {
     fn place_small(&mut self, piece: u32, extent: Extent, bytes: &[u8]) -> Result<(), DestError> {
         let entry = extent.entry;
         let dir = self.parent(entry)?;
-        let name = name::temporary(&self.index, entry);
+        let name = name::temporary(&self.manifest, entry);
         let mode = self.attributes.mode_of_new(self.entry(entry));
         let file = self.make_temporary(entry, &dir, &name, mode)?;
         self.write_to(&file, extent, bytes)?;
         self.mark_had(piece, extent);
         let status =
-            self.attributes.status_of_new(&self.index.entries[entry as usize], mode, &file);
-        self.dress(entry, &file, status)?;
+            self.attributes.status_of_new(&self.manifest.entries[entry as usize], mode, &file);
+        self.apply(entry, &file, status)?;
         self.rename(entry, &name, &dir)?;
         self.states[entry as usize] = State::Whole;
         Ok(())
@@ -346,7 +346,7 @@ impl Filling {
             return Ok(file);
         }
         let dir = self.parent(entry)?;
-        let name = name::temporary(&self.index, entry);
+        let name = name::temporary(&self.manifest, entry);
         let file = match self.states[entry as usize] {
             State::None => self.make_temporary(entry, &dir, &name, MODE_IN_PART)?,
             _ => file::open_file_rw_at(&dir, &name).map_err(|c| self.failed("reopen", entry, c))?,
@@ -390,7 +390,7 @@ impl Filling {
         entry: u32,
     ) -> Result<Option<(Rc<File>, Status)>, DestError> {
         let dir = self.parent(entry)?;
-        let name = name::temporary(&self.index, entry);
+        let name = name::temporary(&self.manifest, entry);
         let opened = file::open_file_rw_at(&dir, &name);
         let looked = opened.and_then(|file| Ok((file::stat_file(&file)?, file)));
         let size = self.entry(entry).size;
@@ -417,7 +417,7 @@ impl Filling {
     /// Whether it succeeds or not is not of interest: it is of no use, and a
     /// later run sweeps it away.
     fn remove_temporary(&mut self, entry: u32) {
-        let name = name::temporary(&self.index, entry);
+        let name = name::temporary(&self.manifest, entry);
         if let Ok(dir) = self.parent(entry) {
             let _ = file::unlink_at(&dir, &name);
         }
@@ -435,15 +435,15 @@ impl Filling {
 
     pub(super) fn put_in_place(&mut self, entry: u32) -> Result<(), DestError> {
         let file = self.temporary(entry)?;
-        self.dress(entry, &file, file::stat_file(&file))?;
+        self.apply(entry, &file, file::stat_file(&file))?;
         let dir = self.parent(entry)?;
-        self.rename(entry, &name::temporary(&self.index, entry), &dir)?;
+        self.rename(entry, &name::temporary(&self.manifest, entry), &dir)?;
         self.states[entry as usize] = State::Whole;
         Ok(())
     }
 
     /// Owner, mode and time.
-    fn dress(
+    fn apply(
         &self,
         entry: u32,
         file: &File,

@@ -6,15 +6,15 @@
 //! written, and whether there is room for it. Last, pieces that an old version
 //! of a file has at the same place are copied from it, which saves the network.
 //!
-//! Only contents count: a file is what the index says when its bytes are.
+//! Only contents count: a file is what the manifest says when its bytes are.
 
 use super::super::FILE_COST_BYTES;
 use super::super::error::DestError;
 use super::super::hash::Data;
-use super::{Filling, State};
+use super::{DestWriter, State};
 use crate::os::file::{self, Status};
 use nix::errno::Errno;
-use peer::content::manifest::{Index, Kind};
+use peer::content::manifest::{EntryKind, Manifest};
 use peer::content::pieces::Extent;
 use peer::table::Table;
 use std::fs::File;
@@ -77,25 +77,25 @@ struct Old {
 }
 
 impl Check {
-    pub fn new(index: &Index) -> Check {
+    pub fn new(manifest: &Manifest) -> Check {
         Check {
             phase: Phase::Dirs(1),
             old_versions: Vec::new(),
             replaced_bytes: 0,
             reserved_bytes: Table::new(),
             done_bytes: 0,
-            total_bytes: index.bytes_total(),
+            total_bytes: manifest.bytes_total(),
         }
     }
 }
 
-impl Filling {
+impl DestWriter {
     /// Works until about `budget_bytes` are read; to be called until `Done`.
     /// An error is one of the whole: what concerns one entry is in `failures`.
     pub fn check_step(&mut self, budget_bytes: u64) -> Result<Step, DestError> {
         let mut left = budget_bytes.max(1);
         while left > 0 {
-            let count = self.index.entries.len();
+            let count = self.manifest.entries.len();
             let (next, cost) = match std::mem::replace(&mut self.check.phase, Phase::Done) {
                 Phase::Done => return Ok(Step::Done),
                 Phase::Dirs(entry) if entry as usize == count => (Phase::Files(1), 0),
@@ -123,7 +123,7 @@ impl Filling {
     /// Makes a directory, or enters the one that is there.
     fn check_dir(&mut self, entry: u32) -> (Phase, u64) {
         let next = Phase::Dirs(entry + 1);
-        if self.entry(entry).kind != Kind::Dir {
+        if self.entry(entry).kind != EntryKind::Dir {
             return (next, FILE_COST_BYTES / 256);
         }
         let made = match self.refusal(entry) {
@@ -166,7 +166,7 @@ impl Filling {
             self.narrow.insert(entry, status.permissions());
         }
         // Opened once here, so that what is wrong with it shows on it alone.
-        self.dirs.get(&self.index.entries, entry).map(drop).map_err(|shut| match shut.cause {
+        self.dirs.get(&self.manifest.entries, entry).map(drop).map_err(|shut| match shut.cause {
             Errno::ENOTDIR | Errno::ELOOP => DestError::NotDirInTheWay(self.path(shut.dir)),
             cause => self.failed("open the directory", shut.dir, cause),
         })
@@ -175,7 +175,7 @@ impl Filling {
     /// Looks for a file, first under its final name.
     fn check_file(&mut self, entry: u32) -> (Phase, u64) {
         let found = self.entry(entry);
-        if found.kind != Kind::File || found.size == 0 {
+        if found.kind != EntryKind::File || found.size == 0 {
             return (Phase::Files(entry + 1), FILE_COST_BYTES / 256);
         }
         if let Some(error) = self.refusal(entry) {
@@ -305,7 +305,7 @@ impl Filling {
             At::Holes => Ok(self.reader.zeros(len)),
         };
         // What cannot be read is as what is not there: it is fetched.
-        bytes.is_ok_and(|b| self.map.verify_extent(&self.index, piece, extent, b).is_ok())
+        bytes.is_ok_and(|b| self.map.verify_extent(&self.manifest, piece, extent, b).is_ok())
     }
 
     fn looked_through(&mut self, looking: Looking) -> Phase {
@@ -333,7 +333,7 @@ impl Filling {
 
     /// Takes a file with the right contents as what it is to become.
     fn keep(&mut self, entry: u32, file: &Rc<File>, status: &Status) -> bool {
-        let kept = self.mend(entry, file, status);
+        let kept = self.repair(entry, file, status);
         if kept {
             for piece in self.pieces(entry) {
                 self.mark_had(piece, self.extent(entry, piece));
@@ -348,9 +348,9 @@ impl Filling {
     }
 
     /// Whether a file with the right contents has the right attributes, or gets
-    /// them. One that has other names than those of the index is not touched:
+    /// them. One that has other names than those of the manifest is not touched:
     /// they may be outside of this directory.
-    pub(super) fn mend(&self, entry: u32, file: &File, status: &Status) -> bool {
+    pub(super) fn repair(&self, entry: u32, file: &File, status: &Status) -> bool {
         let names = 1 + self.other_names.get(&entry).copied().unwrap_or(0);
         let found = self.entry(entry);
         if self.attributes.are_right(found, status) {
@@ -364,11 +364,12 @@ impl Filling {
     fn check_room(&self) -> Result<(), DestError> {
         let room = file::room(&self.root);
         let (mut all, mut largest, mut files) = (0u64, 0u64, 0u64);
-        for (number, entry) in self.index.entries.iter().enumerate() {
+        for (number, entry) in self.manifest.entries.iter().enumerate() {
             let state = self.states[number];
-            let new = state == State::None && matches!(entry.kind, Kind::File | Kind::Symlink);
+            let new =
+                state == State::None && matches!(entry.kind, EntryKind::File | EntryKind::Symlink);
             files += u64::from(new);
-            if entry.kind != Kind::File || matches!(state, State::Whole | State::Failed) {
+            if entry.kind != EntryKind::File || matches!(state, State::Whole | State::Failed) {
                 continue;
             }
             let needed = self.needed_bytes(number as u32).next_multiple_of(room.block_bytes);
@@ -446,7 +447,7 @@ impl Filling {
         // The reader lends its buffer to the writing.
         let mut reader = std::mem::take(&mut self.reader);
         let copied = match reader.read(old, extent.offset, extent.len as usize, None) {
-            Ok(bytes) if self.map.verify_extent(&self.index, piece, extent, bytes).is_ok() => {
+            Ok(bytes) if self.map.verify_extent(&self.manifest, piece, extent, bytes).is_ok() => {
                 self.write(extent, bytes).map(|()| true)
             }
             // Wrong or not to be read: the piece is fetched.

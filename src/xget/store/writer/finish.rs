@@ -10,10 +10,10 @@ use super::super::attributes::has_mtime;
 use super::super::error::DestError;
 use super::super::name;
 use super::super::sha256::{self, Sum};
-use super::{Filling, State};
+use super::{DestWriter, State};
 use crate::os::file::{self, Listing, Status};
 use nix::errno::Errno;
-use peer::content::manifest::Kind;
+use peer::content::manifest::EntryKind;
 use std::collections::HashSet;
 use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
@@ -56,13 +56,13 @@ impl Default for Finish {
     }
 }
 
-impl Filling {
+impl DestWriter {
     /// Works for about as long as reading `budget_bytes` takes; to be called
     /// until `Done`. Whatever fails is in `failures`.
     pub fn finish_step(&mut self, budget_bytes: u64) -> FinishStep {
         let mut left = budget_bytes.max(1);
         while left > 0 {
-            let count = self.index.entries.len() as u32;
+            let count = self.manifest.entries.len() as u32;
             let mut cost = FILE_COST_BYTES;
             let next = match std::mem::replace(&mut self.finish.phase, Phase::Done) {
                 Phase::Done => return FinishStep::Done,
@@ -86,9 +86,9 @@ impl Filling {
     }
 
     fn begin_pin(&mut self) -> Phase {
-        let is_file = |entry: &u32| self.entry(*entry).kind == Kind::File;
+        let is_file = |entry: &u32| self.entry(*entry).kind == EntryKind::File;
         let Some(wanted) = self.sha256 else { return Phase::Rest(1) };
-        let Some(entry) = (1..self.index.entries.len() as u32).find(is_file) else {
+        let Some(entry) = (1..self.manifest.entries.len() as u32).find(is_file) else {
             return Phase::Rest(1);
         };
         if self.entry(entry).size == 0 {
@@ -136,9 +136,9 @@ impl Filling {
     fn make_rest(&mut self, entry: u32) -> Phase {
         let found = self.entry(entry);
         let rest = match found.kind {
-            Kind::File => found.size == 0,
-            Kind::Symlink | Kind::Hardlink(_) => true,
-            Kind::Dir | Kind::Special | Kind::Unreadable => false,
+            EntryKind::File => found.size == 0,
+            EntryKind::Symlink | EntryKind::Hardlink(_) => true,
+            EntryKind::Dir | EntryKind::Special | EntryKind::Unreadable => false,
         };
         if rest && self.states[entry as usize] == State::None {
             let made = match self.refusal(entry) {
@@ -160,8 +160,8 @@ impl Filling {
             return Err(DestError::DirInTheWay(self.path(entry)));
         }
         match self.entry(entry).kind {
-            Kind::Symlink => self.make_symlink(entry, &dir, old),
-            Kind::Hardlink(target) => self.make_link(entry, target, &dir, old),
+            EntryKind::Symlink => self.make_symlink(entry, &dir, old),
+            EntryKind::Hardlink(target) => self.make_link(entry, target, &dir, old),
             _ => self.make_empty(entry, &dir, old),
         }
     }
@@ -176,7 +176,8 @@ impl Filling {
             let opened = file::open_file_at(dir, &self.entry(entry).name);
             let looked = opened.and_then(|file| Ok((file::stat_file(&file)?, file)));
             let empty = |status: &Status| status.is_file() && status.size == 0;
-            if looked.is_ok_and(|(status, file)| empty(&status) && self.mend(entry, &file, &status))
+            if looked
+                .is_ok_and(|(status, file)| empty(&status) && self.repair(entry, &file, &status))
             {
                 return Ok(());
             }
@@ -194,19 +195,19 @@ impl Filling {
         let failed = |cause| self.failed("make the symlink", entry, cause);
         if let Some(old) = old.filter(Status::is_symlink) {
             let same = file::read_symlink_at(dir, &found.name).is_ok_and(|t| *t == *found.link);
-            if same && self.mend_symlink(entry, dir, &found.name, &old).is_ok() {
+            if same && self.repair_symlink(entry, dir, &found.name, &old).is_ok() {
                 return Ok(());
             }
         }
-        let temporary = name::temporary(&self.index, entry);
+        let temporary = name::temporary(&self.manifest, entry);
         replacing(dir, &temporary, || file::make_symlink_at(dir, &temporary, &found.link))
             .map_err(failed)?;
         let new = file::stat_at(dir, &temporary).map_err(failed)?;
-        self.mend_symlink(entry, dir, &temporary, &new).map_err(failed)?;
+        self.repair_symlink(entry, dir, &temporary, &new).map_err(failed)?;
         self.rename(entry, &temporary, dir)
     }
 
-    fn mend_symlink(
+    fn repair_symlink(
         &self,
         entry: u32,
         dir: &OwnedFd,
@@ -241,7 +242,7 @@ impl Filling {
         if old.is_some_and(|old| (old.dev, old.ino) == (file.dev, file.ino)) {
             return Ok(());
         }
-        let temporary = name::temporary(&self.index, entry);
+        let temporary = name::temporary(&self.manifest, entry);
         replacing(dir, &temporary, || file::link_at(&target_dir, target_name, dir, &temporary))
             .map_err(failed)?;
         self.rename(entry, &temporary, dir)
@@ -250,23 +251,23 @@ impl Filling {
     /// Only a directory that was there can hold remains.
     fn begin_sweep(&mut self, dir: u32) -> Phase {
         let next = Phase::Remains(dir + 1);
-        if self.entry(dir).kind != Kind::Dir || self.states[dir as usize] != State::Found {
+        if self.entry(dir).kind != EntryKind::Dir || self.states[dir as usize] != State::Found {
             return next;
         }
-        let opened = self.dirs.get(&self.index.entries, dir).map_err(|shut| shut.cause);
+        let opened = self.dirs.get(&self.manifest.entries, dir).map_err(|shut| shut.cause);
         let Ok((names, fd)) = opened.and_then(|fd| Ok((file::list(&fd)?, fd))) else {
             // Remains that cannot be found harm nobody.
             return next;
         };
         let resumable = |entry: &u32| {
-            self.entry(*entry).kind == Kind::File
+            self.entry(*entry).kind == EntryKind::File
                 && matches!(
                     self.states[*entry as usize],
                     State::Made | State::Found | State::Failed
                 )
         };
-        let kept = self.index.children(dir).filter(resumable);
-        let kept = kept.map(|entry| name::temporary(&self.index, entry));
+        let kept = self.manifest.children(dir).filter(resumable);
+        let kept = kept.map(|entry| name::temporary(&self.manifest, entry));
         let kept = kept.chain([name::ROOT_MADE.to_vec()]).collect();
         Phase::Sweeping(Sweep { dir, fd, names, kept })
     }
@@ -286,7 +287,7 @@ impl Filling {
 
     fn finish_dir(&mut self, dir: u32) -> Phase {
         let state = self.states[dir as usize];
-        if self.entry(dir).kind == Kind::Dir && matches!(state, State::Made | State::Found) {
+        if self.entry(dir).kind == EntryKind::Dir && matches!(state, State::Made | State::Found) {
             let done = match dir {
                 0 => self.finish_root(),
                 _ => self.set_dir(dir, state == State::Made),
@@ -302,7 +303,7 @@ impl Filling {
     }
 
     fn set_dir(&mut self, dir: u32, made: bool) -> Result<(), Errno> {
-        let fd = self.dirs.get(&self.index.entries, dir).map_err(|shut| shut.cause)?;
+        let fd = self.dirs.get(&self.manifest.entries, dir).map_err(|shut| shut.cause)?;
         let mut now = file::stat_dir(&fd)?;
         if let Some(mode) = self.narrow.get(&dir).filter(|_| !self.attributes.keep_modes) {
             file::set_mode(fd.as_fd(), *mode)?;
@@ -319,7 +320,7 @@ impl Filling {
         // which this changes.
         let made = file::unlink_at(&root, name::ROOT_MADE).is_ok();
         let now = file::stat_dir(&root)?;
-        let described = self.index.root_described;
+        let described = self.manifest.root_described;
         match (made, described) {
             (true, true) => self.attributes.set(root.as_fd(), self.entry(0), &now, true),
             (true, false) => file::set_mode(root.as_fd(), 0o777 & !self.attributes.umask),

@@ -4,7 +4,7 @@ use ninep::{QTDIR, QTFILE, QTSYMLINK, Qid};
 
 /// A generation that a node serves, by number; never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Slot(pub u32);
+pub struct GenerationId(pub u32);
 
 /// The files that the paper gives to each served file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,11 +23,11 @@ pub const ROLES: [(Role, &[u8]); 4] = [
 ];
 
 /// Names below `/.xget`.
-pub const CONTROLS: [(Place, &[u8]); 4] = [
-    (Place::Info, b"info"),
-    (Place::Route, b"route"),
-    (Place::Status, b"status"),
-    (Place::Manifest, b"manifest"),
+pub const CONTROLS: [(FileId, &[u8]); 4] = [
+    (FileId::Info, b"info"),
+    (FileId::Route, b"route"),
+    (FileId::Status, b"status"),
+    (FileId::Manifest, b"manifest"),
 ];
 
 /// Names below `/.xget/<generation>`.
@@ -36,7 +36,7 @@ pub const STREAMS: [(Stream, &[u8]); 3] =
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stream {
-    /// The digests of the index' pieces.
+    /// The digests of the manifest's pieces.
     List,
     /// All pieces, each at its number times the piece length.
     Pieces,
@@ -45,7 +45,7 @@ pub enum Stream {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum FileId {
     /// The root, with control files; or of the plain tree (attach `files`)
     /// where a served file is a file.
     Root {
@@ -54,27 +54,27 @@ pub enum Place {
     Log,
     /// A served directory.
     Dir {
-        slot: Slot,
+        slot: GenerationId,
         entry: u32,
         plain: bool,
     },
     /// A served file as a directory of its `Role`s.
     FileDir {
-        slot: Slot,
+        slot: GenerationId,
         entry: u32,
     },
     Member {
-        slot: Slot,
+        slot: GenerationId,
         entry: u32,
         role: Role,
     },
     /// A served file of the plain tree.
     Plain {
-        slot: Slot,
+        slot: GenerationId,
         entry: u32,
     },
     Link {
-        slot: Slot,
+        slot: GenerationId,
         entry: u32,
     },
     Control,
@@ -83,47 +83,47 @@ pub enum Place {
     Status,
     Manifest,
     Generation {
-        slot: Slot,
+        slot: GenerationId,
     },
     Stream {
-        slot: Slot,
+        slot: GenerationId,
         stream: Stream,
     },
 }
 
-impl Place {
+impl FileId {
     pub fn is_dir(&self) -> bool {
         matches!(
             self,
-            Place::Root { .. }
-                | Place::Dir { .. }
-                | Place::FileDir { .. }
-                | Place::Control
-                | Place::Generation { .. }
+            FileId::Root { .. }
+                | FileId::Dir { .. }
+                | FileId::FileDir { .. }
+                | FileId::Control
+                | FileId::Generation { .. }
         )
     }
 
     /// Unique for the life of the server: slot, entry and what it is.
     fn path(&self) -> u64 {
-        let at = |slot: Slot, entry: u32, tag: u64| {
+        let at = |slot: GenerationId, entry: u32, tag: u64| {
             u64::from(slot.0) << 40 | u64::from(entry) << 5 | tag
         };
-        let none = Slot(0);
+        let none = GenerationId(0);
         match *self {
-            Place::Root { plain } => at(none, 0, u64::from(plain)),
-            Place::Log => at(none, 0, 2),
-            Place::Control => at(none, 0, 3),
-            Place::Info => at(none, 0, 4),
-            Place::Route => at(none, 0, 5),
-            Place::Status => at(none, 0, 6),
-            Place::Manifest => at(none, 0, 7),
-            Place::Dir { slot, entry, plain } => at(slot, entry, 8 + u64::from(plain)),
-            Place::FileDir { slot, entry } => at(slot, entry, 10),
-            Place::Member { slot, entry, role } => at(slot, entry, 11 + role as u64),
-            Place::Plain { slot, entry } => at(slot, entry, 15),
-            Place::Link { slot, entry } => at(slot, entry, 16),
-            Place::Generation { slot } => at(slot, 0, 17),
-            Place::Stream { slot, stream } => at(slot, 0, 18 + stream as u64),
+            FileId::Root { plain } => at(none, 0, u64::from(plain)),
+            FileId::Log => at(none, 0, 2),
+            FileId::Control => at(none, 0, 3),
+            FileId::Info => at(none, 0, 4),
+            FileId::Route => at(none, 0, 5),
+            FileId::Status => at(none, 0, 6),
+            FileId::Manifest => at(none, 0, 7),
+            FileId::Dir { slot, entry, plain } => at(slot, entry, 8 + u64::from(plain)),
+            FileId::FileDir { slot, entry } => at(slot, entry, 10),
+            FileId::Member { slot, entry, role } => at(slot, entry, 11 + role as u64),
+            FileId::Plain { slot, entry } => at(slot, entry, 15),
+            FileId::Link { slot, entry } => at(slot, entry, 16),
+            FileId::Generation { slot } => at(slot, 0, 17),
+            FileId::Stream { slot, stream } => at(slot, 0, 18 + stream as u64),
         }
     }
 
@@ -131,13 +131,13 @@ impl Place {
     /// generation never changes.
     pub fn qid(&self) -> Qid {
         let kind = match self {
-            Place::Link { .. } => QTSYMLINK,
+            FileId::Link { .. } => QTSYMLINK,
             place if place.is_dir() => QTDIR,
             _ => QTFILE,
         };
         let fixed = matches!(
             self,
-            Place::Member { role: Role::Data, .. } | Place::Plain { .. } | Place::Link { .. }
+            FileId::Member { role: Role::Data, .. } | FileId::Plain { .. } | FileId::Link { .. }
         );
         Qid { kind, version: u32::from(fixed), path: self.path() }
     }
@@ -149,22 +149,22 @@ mod tests {
 
     #[test]
     fn every_place_has_its_own_path() {
-        let (slot, entry) = (Slot(1), 0);
+        let (slot, entry) = (GenerationId(1), 0);
         let mut places = vec![
-            Place::Root { plain: false },
-            Place::Root { plain: true },
-            Place::Log,
-            Place::Control,
-            Place::Dir { slot, entry, plain: false },
-            Place::Dir { slot, entry, plain: true },
-            Place::FileDir { slot, entry },
-            Place::Plain { slot, entry },
-            Place::Link { slot, entry },
-            Place::Generation { slot },
+            FileId::Root { plain: false },
+            FileId::Root { plain: true },
+            FileId::Log,
+            FileId::Control,
+            FileId::Dir { slot, entry, plain: false },
+            FileId::Dir { slot, entry, plain: true },
+            FileId::FileDir { slot, entry },
+            FileId::Plain { slot, entry },
+            FileId::Link { slot, entry },
+            FileId::Generation { slot },
         ];
         places.extend(CONTROLS.map(|(place, _)| place));
-        places.extend(ROLES.map(|(role, _)| Place::Member { slot, entry, role }));
-        places.extend(STREAMS.map(|(stream, _)| Place::Stream { slot, stream }));
+        places.extend(ROLES.map(|(role, _)| FileId::Member { slot, entry, role }));
+        places.extend(STREAMS.map(|(stream, _)| FileId::Stream { slot, stream }));
         let mut paths: Vec<u64> = places.iter().map(|p| p.qid().path).collect();
         paths.sort_unstable();
         let count = paths.len();

@@ -1,8 +1,8 @@
-//! What a master serves: the index of a tree, and its files as they were when
+//! What a master serves: the manifest of a tree, and its files as they were when
 //! they were hashed.
 //!
 //! A file is opened by name each time and compared with what was seen then;
-//! once it differs, its bytes are not served under this index any more. Whether
+//! once it differs, its bytes are not served under this manifest any more. Whether
 //! the tree as a whole is still the same, `recheck` finds out.
 
 use super::dirs::Dirs;
@@ -11,13 +11,13 @@ use super::sha256::Sum;
 use super::walk::{Place, Seen};
 use crate::os::file::{self, Status};
 use nix::errno::Errno;
-use peer::content::manifest::{Index, Kind};
+use peer::content::manifest::{EntryKind, Manifest};
 use std::cell::RefCell;
 use std::fs::File;
 use std::rc::Rc;
 
-pub struct Source {
-    pub index: Rc<Index>,
+pub struct ServedTree {
+    pub manifest: Rc<Manifest>,
     /// At most `NOTES_MAX`.
     pub notes: Vec<Note>,
     /// Notes that were not kept.
@@ -33,23 +33,23 @@ pub struct Checksum {
     sum: Sum,
 }
 
-impl Source {
+impl ServedTree {
     pub(super) fn new(
         place: Rc<Place>,
         dirs: Dirs,
-        index: Index,
+        manifest: Manifest,
         seen: Vec<Seen>,
         (notes, notes_left_out): (Vec<Note>, u64),
-    ) -> Source {
-        let (index, dirs) = (Rc::new(index), RefCell::new(dirs));
-        Source { index, notes, notes_left_out, place, seen, dirs }
+    ) -> ServedTree {
+        let (manifest, dirs) = (Rc::new(manifest), RefCell::new(dirs));
+        ServedTree { manifest, notes, notes_left_out, place, seen, dirs }
     }
 
     /// Opens a file for serving.
     pub fn open(&self, entry: u32) -> Result<File, ServeError> {
         let entry = self.file_entry(entry);
-        let found = &self.index.entries[entry as usize];
-        let dir = self.dirs.borrow_mut().get(&self.index.entries, found.parent);
+        let found = &self.manifest.entries[entry as usize];
+        let dir = self.dirs.borrow_mut().get(&self.manifest.entries, found.parent);
         let opened = match dir {
             Ok(dir) => file::open_file_at(&dir, self.place.name(found)),
             Err(shut) => Err(shut.cause),
@@ -57,9 +57,9 @@ impl Source {
         match opened {
             Ok(file) if self.unchanged(entry, &file) => Ok(file),
             Ok(_) | Err(Errno::ENOENT | Errno::ELOOP | Errno::ENOTDIR) => {
-                Err(ServeError::Changed(self.index.path(entry)))
+                Err(ServeError::Changed(self.manifest.path(entry)))
             }
-            Err(cause) => Err(ServeError::Io(self.index.path(entry), cause)),
+            Err(cause) => Err(ServeError::Io(self.manifest.path(entry), cause)),
         }
     }
 
@@ -72,8 +72,8 @@ impl Source {
     /// The ctime tells of contents whose mtime was set back. It tells of other
     /// changes too, a new mode or link: they only cost another look.
     fn is_as_hashed(&self, entry: u32, status: &Status) -> bool {
-        let (was, seen) = (&self.index.entries[entry as usize], &self.seen[entry as usize]);
-        was.kind == Kind::File
+        let (was, seen) = (&self.manifest.entries[entry as usize], &self.seen[entry as usize]);
+        was.kind == EntryKind::File
             && (seen.dev, seen.ino, was.size) == (status.dev, status.ino, status.size)
             && (was.mtime_s, was.mtime_ns) == (status.mtime_s, status.mtime_ns)
             && (seen.ctime_s, seen.ctime_ns) == (status.ctime_s, status.ctime_ns)
@@ -81,8 +81,8 @@ impl Source {
 
     /// The entry that has the contents of this one.
     fn file_entry(&self, entry: u32) -> u32 {
-        match self.index.entries[entry as usize].kind {
-            Kind::Hardlink(file) => file,
+        match self.manifest.entries[entry as usize].kind {
+            EntryKind::Hardlink(file) => file,
             _ => entry,
         }
     }
@@ -91,7 +91,7 @@ impl Source {
     pub fn checksum(&self, entry: u32) -> Result<Checksum, ServeError> {
         let entry = self.file_entry(entry);
         let file = Rc::new(self.open(entry)?);
-        Ok(Checksum { entry, sum: Sum::new(file, self.index.entries[entry as usize].size) })
+        Ok(Checksum { entry, sum: Sum::new(file, self.manifest.entries[entry as usize].size) })
     }
 }
 
@@ -99,10 +99,10 @@ impl Checksum {
     /// Reads about `budget_bytes` more; the sum when all is read.
     pub fn step(
         &mut self,
-        source: &Source,
+        source: &ServedTree,
         budget_bytes: u64,
     ) -> Result<Option<[u8; 32]>, ServeError> {
-        let path = || source.index.path(self.entry);
+        let path = || source.manifest.path(self.entry);
         let sum = self.sum.step(budget_bytes);
         if !source.unchanged(self.entry, self.sum.file()) {
             return Err(ServeError::Changed(path()));

@@ -51,11 +51,11 @@ const ABSENT_MS: u64 = 100;
 
 /// Names a parent to this module: whatever the caller counts up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Key(pub u32);
+pub struct ParentKey(pub u32);
 
 /// What to ask of a parent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ask {
+pub struct PieceRequest {
     pub piece: u32,
     /// It may hold the request until it has the piece; else it is to answer at
     /// once, one way or the other.
@@ -70,7 +70,7 @@ struct Asked {
 
 #[derive(Debug)]
 struct ParentState {
-    key: Key,
+    key: ParentKey,
     /// The master: asked beyond its own stripes only where nobody feeds one.
     is_last_resort: bool,
     asked: Vec<Asked>,
@@ -86,14 +86,14 @@ const GIVEN_UP: u8 = 0x40;
 const ASKED: u8 = 0x0f;
 
 #[derive(Debug)]
-pub struct Transfer {
+pub struct Scheduler {
     stripes: u32,
     state: Vec<u8>,
     /// For each stripe: no unasked piece stands below this number.
     cursors: Vec<u32>,
     /// For each stripe: pieces neither held nor given up.
     missing: Vec<u32>,
-    feeders: Vec<Option<Key>>,
+    feeders: Vec<Option<ParentKey>>,
     /// Since when a stripe was seen to have no feeder.
     orphan_since_ms: Vec<Option<u64>>,
     parents: Vec<ParentState>,
@@ -105,10 +105,10 @@ pub struct Transfer {
     is_held_back: bool,
 }
 
-impl Transfer {
-    pub fn new(stripes: u8) -> Transfer {
+impl Scheduler {
+    pub fn new(stripes: u8) -> Scheduler {
         let stripes = u32::from(stripes.max(1));
-        Transfer {
+        Scheduler {
             stripes,
             state: Vec::new(),
             cursors: (0..stripes).collect(),
@@ -164,18 +164,18 @@ impl Transfer {
 
     /// The piece is here: verified and stored, or found on disk. Gives the
     /// others that were asked for it, so that they can be told to forget it.
-    pub fn hold(&mut self, piece: u32) -> Vec<Key> {
+    pub fn hold(&mut self, piece: u32) -> Vec<ParentKey> {
         self.settle(piece, HELD);
         self.forget(piece)
     }
 
     /// Nobody can give the piece, or it cannot be stored.
-    pub fn give_up(&mut self, piece: u32) -> Vec<Key> {
+    pub fn give_up(&mut self, piece: u32) -> Vec<ParentKey> {
         self.settle(piece, GIVEN_UP);
         self.forget(piece)
     }
 
-    fn forget(&mut self, piece: u32) -> Vec<Key> {
+    fn forget(&mut self, piece: u32) -> Vec<ParentKey> {
         let mut keys = Vec::new();
         for parent in &mut self.parents {
             if let Some(at) = parent.asked.iter().position(|a| a.piece == piece) {
@@ -191,7 +191,7 @@ impl Transfer {
         self.state.get(piece as usize).is_some_and(|s| s & (HELD | GIVEN_UP) == 0)
     }
 
-    pub fn add_parent(&mut self, key: Key, is_last_resort: bool) {
+    pub fn add_parent(&mut self, key: ParentKey, is_last_resort: bool) {
         if self.parent(key).is_none() {
             let (asked, refused) = (Vec::new(), Table::new());
             let absent_until_ms = vec![0; self.stripes as usize];
@@ -201,7 +201,7 @@ impl Transfer {
     }
 
     /// The parent is gone: what it was asked for can be asked of others.
-    pub fn drop_parent(&mut self, key: Key) {
+    pub fn drop_parent(&mut self, key: ParentKey) {
         let Some(at) = self.parents.iter().position(|p| p.key == key) else { return };
         let parent = self.parents.swap_remove(at);
         for asked in parent.asked {
@@ -214,7 +214,7 @@ impl Transfer {
         }
     }
 
-    pub fn set_feeder(&mut self, stripe: u8, key: Option<Key>) {
+    pub fn set_feeder(&mut self, stripe: u8, key: Option<ParentKey>) {
         if let Some(feeder) = self.feeders.get_mut(usize::from(stripe)) {
             *feeder = key;
         }
@@ -241,7 +241,7 @@ impl Transfer {
         std::mem::take(&mut self.is_freed)
     }
 
-    fn parent(&self, key: Key) -> Option<usize> {
+    fn parent(&self, key: ParentKey) -> Option<usize> {
         self.parents.iter().position(|p| p.key == key)
     }
 
@@ -280,12 +280,12 @@ impl Transfer {
     }
 
     /// Whether anything is awaited of this parent.
-    pub fn awaits(&self, key: Key) -> bool {
+    pub fn awaits(&self, key: ParentKey) -> bool {
         self.parent(key).is_some_and(|at| !self.parents[at].asked.is_empty())
     }
 
     /// The piece came from this parent, right or wrong; whether it was asked.
-    pub fn arrived(&mut self, key: Key, piece: u32, now_ms: u64) -> bool {
+    pub fn arrived(&mut self, key: ParentKey, piece: u32, now_ms: u64) -> bool {
         let Some(at) = self.parent(key) else { return false };
         let asked = &mut self.parents[at].asked;
         let Some(place) = asked.iter().position(|a| a.piece == piece) else { return false };
@@ -299,7 +299,7 @@ impl Transfer {
     }
 
     /// The parent says that it has not got the piece: ask it no more for it.
-    pub fn refused(&mut self, key: Key, piece: u32) {
+    pub fn refused(&mut self, key: ParentKey, piece: u32) {
         if let Some(at) = self.parent(key) {
             self.parents[at].asked.retain(|a| a.piece != piece);
             self.parents[at].refused.insert(piece, ());
@@ -308,7 +308,7 @@ impl Transfer {
     }
 
     /// A helper has not got the piece, or not yet.
-    pub fn absent(&mut self, key: Key, piece: u32, now_ms: u64) {
+    pub fn absent(&mut self, key: ParentKey, piece: u32, now_ms: u64) {
         let Some(at) = self.parent(key) else { return };
         let stripe = self.stripe(piece);
         let parent = &mut self.parents[at];
@@ -319,15 +319,15 @@ impl Transfer {
     }
 
     /// The piece to ask of this parent now, if any; noted as asked.
-    pub fn next_ask(&mut self, key: Key, now_ms: u64) -> Option<Ask> {
+    pub fn next_ask(&mut self, key: ParentKey, now_ms: u64) -> Option<PieceRequest> {
         let at = self.parent(key)?;
         self.note_orphans(now_ms);
         let asked = self.parents[at].asked.len();
         let mut own = self.first_of_all(at);
         if own.is_none() && asked < WINDOW {
             own = self.overdue(at, now_ms, true);
-            let feeds = |t: &Transfer, s: usize| t.feeders[s] == Some(key);
-            let room = |t: &Transfer, s: usize| t.window(s, now_ms).saturating_sub(asked);
+            let feeds = |t: &Scheduler, s: usize| t.feeders[s] == Some(key);
+            let room = |t: &Scheduler, s: usize| t.window(s, now_ms).saturating_sub(asked);
             own = own.or_else(|| self.lowest_unasked(at, |t, s| feeds(t, s) && room(t, s) > 0));
             let waits = |s: usize| feeds(self, s) && self.missing[s] > 0 && room(self, s) == 0;
             self.is_held_back |= asked == 0 && (0..self.missing.len()).any(waits);
@@ -347,10 +347,10 @@ impl Transfer {
         let piece = found?;
         self.state[piece as usize] += 1;
         self.parents[at].asked.push(Asked { piece, since_ms: now_ms });
-        Some(Ask { piece, waits: own.is_some() })
+        Some(PieceRequest { piece, waits: own.is_some() })
     }
 
-    /// An index of one piece is asked of everybody: nothing else can begin
+    /// A manifest of one piece is asked of everybody: nothing else can begin
     /// before it is here, and it reaches each of them by another way.
     fn first_of_all(&self, at: usize) -> Option<u32> {
         let ParentState { asked, refused, .. } = &self.parents[at];
@@ -424,7 +424,7 @@ impl Transfer {
     fn lowest_unasked(
         &mut self,
         at: usize,
-        wanted: impl Fn(&Transfer, usize) -> bool,
+        wanted: impl Fn(&Scheduler, usize) -> bool,
     ) -> Option<u32> {
         let mut best: Option<u32> = None;
         for stripe in 0..self.stripes as usize {
@@ -490,47 +490,47 @@ impl Transfer {
 mod tests {
     use super::*;
 
-    fn transfer(stripes: u8, count: u32) -> Transfer {
-        let mut t = Transfer::new(stripes);
+    fn transfer(stripes: u8, count: u32) -> Scheduler {
+        let mut t = Scheduler::new(stripes);
         t.extend(count);
         for stripe in 0..stripes {
-            t.add_parent(Key(u32::from(stripe)), false);
-            t.set_feeder(stripe, Some(Key(u32::from(stripe))));
+            t.add_parent(ParentKey(u32::from(stripe)), false);
+            t.set_feeder(stripe, Some(ParentKey(u32::from(stripe))));
         }
         t
     }
 
-    fn asks(t: &mut Transfer, key: u32, now_ms: u64) -> Vec<u32> {
-        std::iter::from_fn(|| t.next_ask(Key(key), now_ms)).map(|ask| ask.piece).collect()
+    fn asks(t: &mut Scheduler, key: u32, now_ms: u64) -> Vec<u32> {
+        std::iter::from_fn(|| t.next_ask(ParentKey(key), now_ms)).map(|ask| ask.piece).collect()
     }
 
     #[test]
     fn each_parent_is_asked_for_its_stripe_in_order_within_the_window() {
         let mut t = transfer(4, 100);
         assert_eq!(asks(&mut t, 1, 0), (0..8).map(|i| 1 + 4 * i).collect::<Vec<_>>());
-        assert!(t.arrived(Key(1), 1, 5));
+        assert!(t.arrived(ParentKey(1), 1, 5));
         assert_eq!(t.hold(1), Vec::new());
         assert_eq!(asks(&mut t, 1, 6), vec![33]);
     }
 
     #[test]
     fn a_faster_master_waits_for_the_others_unless_they_are_stuck() {
-        let bring = |t: &mut Transfer, key| {
+        let bring = |t: &mut Scheduler, key| {
             let now = asks(t, key, 100);
-            now.iter().for_each(|&piece| assert!(t.arrived(Key(key), piece, 150)));
+            now.iter().for_each(|&piece| assert!(t.arrived(ParentKey(key), piece, 150)));
             now.iter().for_each(|&piece| assert!(t.hold(piece).is_empty()));
             now.len()
         };
         let begun = |is_master| {
             let mut t = transfer(4, 400);
-            t.drop_parent(Key(0));
-            t.add_parent(Key(0), is_master);
-            t.set_feeder(0, Some(Key(0)));
+            t.drop_parent(ParentKey(0));
+            t.add_parent(ParentKey(0), is_master);
+            t.set_feeder(0, Some(ParentKey(0)));
             (1..4).for_each(|key| assert_eq!(bring(&mut t, key), WINDOW));
             (1..4).for_each(|key| assert_eq!(asks(&mut t, key, 150).len(), WINDOW));
             t
         };
-        let turns = |t: &mut Transfer| -> Vec<usize> { (0..8).map(|_| bring(t, 0)).collect() };
+        let turns = |t: &mut Scheduler| -> Vec<usize> { (0..8).map(|_| bring(t, 0)).collect() };
         assert_eq!(turns(&mut begun(false)), [WINDOW; 8], "a peer");
         let mut t = begun(true);
         assert_eq!(turns(&mut t), [8, 8, 4, 4, 2, 2, 2, 2]);
@@ -540,7 +540,7 @@ mod tests {
         t.hold(33);
         assert!(t.take_freed());
         assert_eq!(asks(&mut t, 0, 200), [160], "one follows");
-        (1..4).for_each(|key| t.drop_parent(Key(key)));
+        (1..4).for_each(|key| t.drop_parent(ParentKey(key)));
         assert_eq!(asks(&mut t, 0, 200).len(), WINDOW - 1, "nobody feeds them");
     }
 
@@ -549,19 +549,19 @@ mod tests {
         let mut t = transfer(2, 40);
         assert_eq!(asks(&mut t, 0, 0).len(), WINDOW);
         assert_eq!(asks(&mut t, 1, 0).len(), WINDOW);
-        t.drop_parent(Key(0));
+        t.drop_parent(ParentKey(0));
         assert_eq!(asks(&mut t, 1, 0), Vec::<u32>::new(), "it gets another feeder soon");
         assert_eq!(asks(&mut t, 1, ORPHAN_MS), vec![0, 2, 4, 6], "the stripe nobody feeds");
     }
 
     #[test]
     fn the_master_helps_where_nobody_feeds_and_at_the_end_with_its_share() {
-        let mut t = Transfer::new(2);
+        let mut t = Scheduler::new(2);
         t.extend(40);
-        t.add_parent(Key(0), true);
-        t.add_parent(Key(1), false);
-        t.set_feeder(0, Some(Key(0)));
-        t.set_feeder(1, Some(Key(1)));
+        t.add_parent(ParentKey(0), true);
+        t.add_parent(ParentKey(1), false);
+        t.set_feeder(0, Some(ParentKey(0)));
+        t.set_feeder(1, Some(ParentKey(1)));
         for piece in (4..40).step_by(2) {
             t.hold(piece);
         }
@@ -569,7 +569,7 @@ mod tests {
         t.hold(0);
         t.hold(2);
         assert_eq!(asks(&mut t, 0, 0), vec![1, 5, 9, 13, 17, 21, 25, 29], "every other row");
-        t.drop_parent(Key(1));
+        t.drop_parent(ParentKey(1));
         assert_eq!(asks(&mut t, 0, 0), Vec::<u32>::new());
         assert_eq!(asks(&mut t, 0, ORPHAN_MS), vec![3, 7, 11, 15], "what nobody else brings");
     }
@@ -581,7 +581,7 @@ mod tests {
         for round in 0..40 {
             for piece in asks(&mut t, 1, round) {
                 assert!(t.missing_of(1) == 0 || piece % 2 == 1, "its own comes first");
-                t.arrived(Key(1), piece, round);
+                t.arrived(ParentKey(1), piece, round);
                 t.hold(piece);
             }
             assert!(t.lags(0) || round < 3 || t.missing_of(0) <= LAG_MAX);
@@ -595,62 +595,69 @@ mod tests {
         assert_eq!(asks(&mut t, 0, 0), vec![0, 2]);
         assert_eq!(asks(&mut t, 1, 0), vec![1, 3], "its own, and no more yet");
         assert_eq!(asks(&mut t, 1, 1000), vec![0, 2]);
-        assert!(t.arrived(Key(1), 0, 1010));
-        assert_eq!(t.hold(0), vec![Key(0)], "the first one is told to forget it");
-        assert!(!t.arrived(Key(0), 0, 1020));
+        assert!(t.arrived(ParentKey(1), 0, 1010));
+        assert_eq!(t.hold(0), vec![ParentKey(0)], "the first one is told to forget it");
+        assert!(!t.arrived(ParentKey(0), 0, 1020));
         assert_eq!(t.missing_count(), 3);
     }
 
     #[test]
     fn what_a_helper_keeps_is_soon_asked_of_the_stripes_own_feeder() {
-        let mut t = Transfer::new(4);
+        let mut t = Scheduler::new(4);
         t.extend(2);
         t.hold(1);
         t.latency_ms = 9_000;
         t.note_orphans(0);
         for key in 1..=u32::from(ASKED_MAX) {
-            t.add_parent(Key(key), false);
-            let ask = t.next_ask(Key(key), u64::from(key) * 10_000);
-            assert_eq!(ask, Some(Ask { piece: 0, waits: false }), "a helper does not wait");
+            t.add_parent(ParentKey(key), false);
+            let ask = t.next_ask(ParentKey(key), u64::from(key) * 10_000);
+            assert_eq!(
+                ask,
+                Some(PieceRequest { piece: 0, waits: false }),
+                "a helper does not wait"
+            );
         }
-        t.add_parent(Key(9), true);
-        assert_eq!(t.next_ask(Key(9), 90_000), None, "enough are asked");
-        t.set_feeder(0, Some(Key(9)));
-        assert_eq!(t.next_ask(Key(9), 10_000 + SHARE_MS_MAX - 1), None);
-        let ask = t.next_ask(Key(9), 10_000 + SHARE_MS_MAX);
-        assert_eq!(ask, Some(Ask { piece: 0, waits: true }));
-        assert_eq!(t.next_ask(Key(9), 90_000), None, "once");
+        t.add_parent(ParentKey(9), true);
+        assert_eq!(t.next_ask(ParentKey(9), 90_000), None, "enough are asked");
+        t.set_feeder(0, Some(ParentKey(9)));
+        assert_eq!(t.next_ask(ParentKey(9), 10_000 + SHARE_MS_MAX - 1), None);
+        let ask = t.next_ask(ParentKey(9), 10_000 + SHARE_MS_MAX);
+        assert_eq!(ask, Some(PieceRequest { piece: 0, waits: true }));
+        assert_eq!(t.next_ask(ParentKey(9), 90_000), None, "once");
     }
 
     #[test]
     fn an_index_of_one_piece_is_asked_of_everybody() {
         let mut t = transfer(4, 1);
         for key in 0..4 {
-            assert_eq!(t.next_ask(Key(key), 0), Some(Ask { piece: 0, waits: true }));
-            assert_eq!(t.next_ask(Key(key), 0), None);
+            assert_eq!(t.next_ask(ParentKey(key), 0), Some(PieceRequest { piece: 0, waits: true }));
+            assert_eq!(t.next_ask(ParentKey(key), 0), None);
         }
         assert_eq!(t.hold(0).len(), 4);
-        assert_eq!(t.next_ask(Key(0), 0), None);
+        assert_eq!(t.next_ask(ParentKey(0), 0), None);
     }
 
     #[test]
     fn a_helper_that_has_not_is_left_alone_for_a_while() {
         let mut t = transfer(2, 40);
         t.latency_ms = SHARE_MS_MAX;
-        t.drop_parent(Key(0));
+        t.drop_parent(ParentKey(0));
         t.note_orphans(0);
         let now_ms = ORPHAN_MS;
         assert_eq!(asks(&mut t, 1, now_ms).len(), WINDOW + HELP_WINDOW);
         assert!(!t.take_freed(), "nothing was asked of the lost one");
-        t.absent(Key(1), 0, now_ms);
-        t.absent(Key(1), 2, now_ms);
+        t.absent(ParentKey(1), 0, now_ms);
+        t.absent(ParentKey(1), 2, now_ms);
         assert!(t.take_freed() && !t.take_freed(), "a feeder that came meanwhile can be asked");
         assert_eq!(asks(&mut t, 1, now_ms + ABSENT_MS - 1), Vec::<u32>::new());
         assert_eq!(asks(&mut t, 1, now_ms + ABSENT_MS), vec![0, 2]);
-        t.absent(Key(1), 0, now_ms + ABSENT_MS);
-        t.add_parent(Key(2), false);
-        t.set_feeder(0, Some(Key(2)));
-        assert_eq!(t.next_ask(Key(2), now_ms + ABSENT_MS), Some(Ask { piece: 0, waits: true }));
+        t.absent(ParentKey(1), 0, now_ms + ABSENT_MS);
+        t.add_parent(ParentKey(2), false);
+        t.set_feeder(0, Some(ParentKey(2)));
+        assert_eq!(
+            t.next_ask(ParentKey(2), now_ms + ABSENT_MS),
+            Some(PieceRequest { piece: 0, waits: true })
+        );
     }
 
     #[test]
@@ -688,9 +695,9 @@ mod tests {
         for piece in rest {
             t.hold(piece);
         }
-        let waits = |a: &Ask| a.waits;
-        let all: Vec<Ask> = std::iter::from_fn(|| t.next_ask(Key(1), 2)).collect();
-        let pieces = |list: &[Ask]| list.iter().map(|a| a.piece).collect::<Vec<_>>();
+        let waits = |a: &PieceRequest| a.waits;
+        let all: Vec<PieceRequest> = std::iter::from_fn(|| t.next_ask(ParentKey(1), 2)).collect();
+        let pieces = |list: &[PieceRequest]| list.iter().map(|a| a.piece).collect::<Vec<_>>();
         assert_eq!(pieces(&all[..3]), [18, 16, 20], "its share first");
         assert_eq!(pieces(&all[3..]), [14, 10, 6, 2], "and what the feeder was asked for last");
         assert_eq!(all.iter().map(waits).collect::<Vec<_>>()[..4], [true, false, false, true]);
@@ -699,13 +706,13 @@ mod tests {
     #[test]
     fn refused_pieces_are_asked_elsewhere_and_given_up_pieces_not() {
         let mut t = transfer(2, 2);
-        assert_eq!(t.next_ask(Key(0), 0), Some(Ask { piece: 0, waits: true }));
-        t.refused(Key(0), 0);
+        assert_eq!(t.next_ask(ParentKey(0), 0), Some(PieceRequest { piece: 0, waits: true }));
+        t.refused(ParentKey(0), 0);
         t.set_feeder(0, None);
         assert_eq!(asks(&mut t, 0, 0), Vec::<u32>::new());
         assert_eq!(asks(&mut t, 1, 0), vec![1]);
         assert_eq!(asks(&mut t, 1, ORPHAN_MS), vec![0]);
-        t.refused(Key(1), 0);
+        t.refused(ParentKey(1), 0);
         assert_eq!(asks(&mut t, 1, 0), Vec::<u32>::new());
         t.give_up(0);
         assert!(!t.is_complete());

@@ -6,22 +6,22 @@ use super::*;
 use crate::os::scratch::Dir;
 use peer::content::digest::{self, Digest};
 use peer::content::manifest::{DEPTH_MAX, PIECE_LEN};
-use peer::content::pieces::{IndexPieces, PieceMap};
+use peer::content::pieces::{ManifestPieces, PieceMap};
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::{FileExt, symlink};
 use std::path::Path;
 
-fn scan(path: &Path) -> Source {
+fn scan(path: &Path) -> ServedTree {
     Scan::new(path, ScanOptions::default()).unwrap().finish().unwrap()
 }
 
-fn scan_cached(path: &Path, cache: &Path) -> Source {
+fn scan_cached(path: &Path, cache: &Path) -> ServedTree {
     let options = ScanOptions { cache: Some(cache.into()), ..ScanOptions::default() };
     Scan::new(path, options).unwrap().finish().unwrap()
 }
 
-fn verdict(source: &Source) -> Verdict {
+fn verdict(source: &ServedTree) -> Verdict {
     let mut recheck = Recheck::new(source);
     loop {
         match recheck.step(source, 3) {
@@ -31,8 +31,8 @@ fn verdict(source: &Source) -> Verdict {
     }
 }
 
-fn names(source: &Source) -> Vec<Vec<u8>> {
-    (0..source.index.entries.len() as u32).map(|n| source.index.path(n)).collect()
+fn names(source: &ServedTree) -> Vec<Vec<u8>> {
+    (0..source.manifest.entries.len() as u32).map(|n| source.manifest.path(n)).collect()
 }
 
 #[test]
@@ -46,11 +46,11 @@ fn a_tree_becomes_a_canonical_index_in_any_slices() {
     let source = scan(dir.path());
     let paths = ["", "a", "b", "empty", "top", "a/link", "a/one", "b/two"];
     assert_eq!(names(&source), paths.map(|p| p.as_bytes().to_vec()));
-    assert_eq!(Index::decode(&source.index.encode()).as_ref(), Ok(&*source.index));
+    assert_eq!(Manifest::decode(&source.manifest.encode()).as_ref(), Ok(&*source.manifest));
     assert_eq!(source.notes, []);
-    let one = &source.index.entries[6];
+    let one = &source.manifest.entries[6];
     assert_eq!(one.digest, Digest::of(&fs::read(dir.join("a/one")).unwrap()));
-    assert_eq!(&*source.index.entries[5].link, b"../nowhere");
+    assert_eq!(&*source.manifest.entries[5].link, b"../nowhere");
 
     let mut slow = Scan::new(dir.path(), ScanOptions::default()).unwrap();
     let mut last = 0;
@@ -69,7 +69,7 @@ fn a_tree_becomes_a_canonical_index_in_any_slices() {
     assert!(steps > 10, "{steps}");
     assert_eq!(last, PIECE_LEN as u64 * 9 + 6);
     let slow = slow.finish().unwrap();
-    assert_eq!(slow.index.encode(), source.index.encode());
+    assert_eq!(slow.manifest.encode(), source.manifest.encode());
 }
 
 #[test]
@@ -90,7 +90,7 @@ fn odd_names_are_served_as_they_are() {
     }
     let source = scan(dir.path());
     for n in odd {
-        let entry = source.index.child(0, n).unwrap();
+        let entry = source.manifest.child(0, n).unwrap();
         let mut contents = vec![0; n.len()];
         source.open(entry).unwrap().read_exact_at(&mut contents, 0).unwrap();
         assert_eq!(contents, n);
@@ -105,11 +105,11 @@ fn a_single_file_is_served_under_its_given_name() {
     for (path, base) in [(file, "v7.img"), (dir.join("current.img"), "current.img")] {
         let source = scan(&path);
         assert_eq!(names(&source), [b"".to_vec(), base.as_bytes().to_vec()]);
-        assert!(!source.index.root_described);
+        assert!(!source.manifest.root_described);
         let whole = scan(dir.path());
-        let part = whole.index.select(&[b"images/v7.img"]).ok().unwrap().index;
+        let part = whole.manifest.select(&[b"images/v7.img"]).ok().unwrap().manifest;
         if base == "v7.img" {
-            assert_eq!(*source.index, part, "as a client selects it");
+            assert_eq!(*source.manifest, part, "as a client selects it");
         }
         assert!(source.open(1).is_ok());
         assert_eq!(verdict(&source), Verdict::Same);
@@ -124,8 +124,8 @@ fn a_single_file_is_served_under_its_given_name() {
 #[test]
 fn a_relative_path_is_served() {
     // Cargo runs tests in the package's directory.
-    let source = scan(Path::new("src/store"));
-    assert!(source.index.child(0, b"mod.rs").is_some());
+    let source = scan(Path::new("store"));
+    assert!(source.manifest.child(0, b"mod.rs").is_some());
     assert_eq!(verdict(&source), Verdict::Same);
 }
 
@@ -133,7 +133,7 @@ fn a_relative_path_is_served() {
 fn the_reserved_name_is_refused_in_the_root_only() {
     let dir = Dir::new();
     dir.write("below/.xget", b"");
-    assert_eq!(scan(dir.path()).index.entries.len(), 3);
+    assert_eq!(scan(dir.path()).manifest.entries.len(), 3);
     dir.write(".xget", b"");
     let error = Scan::new(dir.path(), ScanOptions::default()).err().unwrap();
     assert_eq!(error, SourceError::Reserved(dir.path().into()));
@@ -158,14 +158,14 @@ fn special_files_and_remains_are_noted() {
     nix::unistd::mkfifo(&dir.join("pipe"), nix::sys::stat::Mode::S_IRWXU).unwrap();
     dir.write(".xget-0123456789abcdef.part", b"half");
     let source = scan(dir.path());
-    assert_eq!(source.index.entries.len(), 2);
-    assert_eq!(source.index.entries[1].kind, Kind::Special);
-    assert_eq!(source.index.entries[1].mode & 0o170000, 0o010000);
+    assert_eq!(source.manifest.entries.len(), 2);
+    assert_eq!(source.manifest.entries[1].kind, EntryKind::Special);
+    assert_eq!(source.manifest.entries[1].mode & 0o170000, 0o010000);
     let text: Vec<&str> = source.notes.iter().map(|n| n.reason.as_str()).collect();
     assert!(text.iter().any(|t| t.contains("a fifo")), "{text:?}");
     assert!(text.iter().any(|t| t.contains("unfinished")), "{text:?}");
     assert_eq!(verdict(&source), Verdict::Same);
-    assert!(Index::decode(&source.index.encode()).is_ok());
+    assert!(Manifest::decode(&source.manifest.encode()).is_ok());
 }
 
 #[test]
@@ -177,9 +177,9 @@ fn hard_links_are_one_file() {
     fs::hard_link(dir.join("z"), dir.join("b")).unwrap();
     let source = scan(dir.path());
     assert_eq!(names(&source), [&b""[..], b"a", b"b", b"z", b"a/y"]);
-    let kinds: Vec<Kind> = source.index.entries.iter().map(|e| e.kind).collect();
-    assert_eq!(kinds[2..], [Kind::File, Kind::Hardlink(2), Kind::Hardlink(2)]);
-    assert_eq!(source.index.bytes_total(), 4);
+    let kinds: Vec<EntryKind> = source.manifest.entries.iter().map(|e| e.kind).collect();
+    assert_eq!(kinds[2..], [EntryKind::File, EntryKind::Hardlink(2), EntryKind::Hardlink(2)]);
+    assert_eq!(source.manifest.bytes_total(), 4);
     assert!(source.open(4).is_ok(), "any of its names can be served");
     assert_eq!(verdict(&source), Verdict::Same);
 }
@@ -194,10 +194,10 @@ fn a_sparse_file_is_hashed_without_reading_its_holes() {
     drop(file);
     dir.write("dense", &bytes(1, 30_000));
     let source = scan(dir.path());
-    let [dense, sparse] = [1, 2].map(|n| &source.index.entries[n]);
+    let [dense, sparse] = [1, 2].map(|n| &source.manifest.entries[n]);
     assert!(sparse.sparse && !dense.sparse);
     assert_eq!(sparse.digest, Digest::of(&fs::read(dir.join("sparse")).unwrap()));
-    let list = &source.index.lists;
+    let list = &source.manifest.lists;
     assert_eq!(digest::of_list(list, size, PIECE_LEN), Some(sparse.digest));
 }
 
@@ -215,7 +215,7 @@ fn a_very_large_file_is_hashed_in_longer_pieces() {
     let island = bytes(1, 200_000);
     file.write_all_at(&island, 257 << 20).unwrap();
     let source = scan(dir.path());
-    let (digest, list) = (source.index.entries[1].digest, &source.index.lists);
+    let (digest, list) = (source.manifest.entries[1].digest, &source.manifest.lists);
     assert_eq!(list.len(), 2400, "128 KiB each");
     assert_eq!(digest::of_list(list, size, 131_072), Some(digest));
     assert_eq!(list[2056], digest::of_piece(257 << 20, &island[..131_072]));
@@ -272,7 +272,7 @@ fn contents_are_not_served_under_the_digest_of_older_ones() {
     assert_eq!(source.open(1).err(), Some(ServeError::Changed(b"f".to_vec())));
     assert_eq!(verdict(&source), Verdict::Differs(b"f".to_vec(), "has changed"));
     let again = scan(dir.path());
-    assert_eq!(again.index.entries[1].digest, Digest::of(b"after!"));
+    assert_eq!(again.manifest.entries[1].digest, Digest::of(b"after!"));
     assert_eq!(verdict(&again), Verdict::Same);
 }
 
@@ -294,10 +294,10 @@ fn names_that_cannot_be_looked_at_are_listed() {
         set_mode(&shut, 0o444);
         let source = scan.finish().unwrap();
         set_mode(&shut, 0o755);
-        assert_eq!(source.index.entries.len(), 2 + COUNT);
-        assert!(source.index.entries[2..].iter().all(|e| e.kind == Kind::Unreadable));
+        assert_eq!(source.manifest.entries.len(), 2 + COUNT);
+        assert!(source.manifest.entries[2..].iter().all(|e| e.kind == EntryKind::Unreadable));
         assert!(source.notes[1].reason.contains("Permission denied"), "{:?}", source.notes[1]);
-        assert!(Index::decode(&source.index.encode()).is_ok());
+        assert!(Manifest::decode(&source.manifest.encode()).is_ok());
         // As long as it stays so, the tree is the same: root, `d`, `d` open.
         let mut recheck = Recheck::new(&source);
         assert_eq!(recheck.step(&source, 4), Verdict::Looking);
@@ -321,9 +321,9 @@ fn many_files_of_several_names_vanish_in_no_time() {
     while matches!(scan.step(1).unwrap(), Step::Walking { .. }) {}
     fs::remove_dir_all(dir.join("a")).unwrap();
     let source = scan.finish().unwrap();
-    let is_file = |e: &&peer::content::manifest::Entry| e.kind == Kind::File;
-    assert_eq!(source.index.entries.iter().filter(is_file).count(), 3000);
-    assert!(Index::decode(&source.index.encode()).is_ok());
+    let is_file = |e: &&peer::content::manifest::Entry| e.kind == EntryKind::File;
+    assert_eq!(source.manifest.entries.iter().filter(is_file).count(), 3000);
+    assert!(Manifest::decode(&source.manifest.encode()).is_ok());
 }
 
 #[test]
@@ -340,10 +340,10 @@ fn a_swapped_directory_does_not_lead_outside() {
     let source = scan(&dir.join("served"));
     fs::rename(dir.join("served/d"), dir.join("served/old")).unwrap();
     symlink("../outside", dir.join("served/d")).unwrap();
-    let entry = source.index.find(b"d/secret", false).unwrap();
+    let entry = source.manifest.find(b"d/secret", false).unwrap();
     assert_eq!(source.open(entry).err(), Some(ServeError::Changed(b"d/secret".to_vec())));
     let mut found = [0; 5];
-    let entry = held.index.find(b"d/secret", false).unwrap();
+    let entry = held.manifest.find(b"d/secret", false).unwrap();
     held.open(entry).unwrap().read_exact_at(&mut found, 0).unwrap();
     assert_eq!(&found, b"right", "an open directory stays what it was");
     assert!(matches!(verdict(&source), Verdict::Differs(..)));
@@ -389,10 +389,10 @@ fn a_file_that_changes_while_it_is_hashed_is_hashed_again() {
     while !matches!(scan.step(1).unwrap(), Step::Hashing { done_bytes: 1.., .. }) {}
     fs::write(&path, bytes(2, 3 << 20)).unwrap();
     let source = scan.finish().unwrap();
-    let entry = &source.index.entries[1];
-    assert_eq!((entry.kind, entry.size), (Kind::File, 3 << 20));
+    let entry = &source.manifest.entries[1];
+    assert_eq!((entry.kind, entry.size), (EntryKind::File, 3 << 20));
     assert_eq!(entry.digest, Digest::of(&bytes(2, 3 << 20)));
-    assert!(Index::decode(&source.index.encode()).is_ok());
+    assert!(Manifest::decode(&source.manifest.encode()).is_ok());
 }
 
 #[test]
@@ -407,10 +407,13 @@ fn a_file_that_keeps_changing_is_given_up() {
         file.write_all(b"x").unwrap();
     }
     let source = scan.finish().unwrap();
-    let kinds: Vec<Kind> = source.index.entries.iter().map(|e| e.kind).collect();
-    assert_eq!(kinds, [Kind::Dir, Kind::Unreadable, Kind::Unreadable, Kind::File]);
+    let kinds: Vec<EntryKind> = source.manifest.entries.iter().map(|e| e.kind).collect();
+    assert_eq!(
+        kinds,
+        [EntryKind::Dir, EntryKind::Unreadable, EntryKind::Unreadable, EntryKind::File]
+    );
     assert!(source.notes.iter().any(|n| n.reason.contains("keeps changing")));
-    assert!(Index::decode(&source.index.encode()).is_ok());
+    assert!(Manifest::decode(&source.manifest.encode()).is_ok());
     assert_eq!(verdict(&source), Verdict::Same, "its further changes do not end the generation");
 }
 
@@ -428,8 +431,8 @@ fn files_that_vanish_before_they_are_hashed_leave_no_gap() {
     let source = scan.finish().unwrap();
     let left = [&b""[..], b"a", b"b", b"d", b"d/link", b"d/y"];
     assert_eq!(names(&source), left);
-    assert_eq!(source.index.entries[4].kind, Kind::Hardlink(1));
-    assert!(Index::decode(&source.index.encode()).is_ok());
+    assert_eq!(source.manifest.entries[4].kind, EntryKind::Hardlink(1));
+    assert!(Manifest::decode(&source.manifest.encode()).is_ok());
     assert!(source.open(5).is_ok());
 }
 
@@ -444,10 +447,10 @@ fn the_first_name_of_a_file_vanishes_and_another_takes_its_place() {
     while !matches!(scan.step(1).unwrap(), Step::Hashing { .. }) {}
     fs::remove_file(dir.join("a")).unwrap();
     let source = scan.finish().unwrap();
-    let kinds: Vec<Kind> = source.index.entries.iter().map(|e| e.kind).collect();
-    assert_eq!(kinds, [Kind::Dir, Kind::File, Kind::File, Kind::Hardlink(2)]);
-    assert_eq!(source.index.entries[2].digest, Digest::of(&bytes(2, 200_000)));
-    assert!(Index::decode(&source.index.encode()).is_ok());
+    let kinds: Vec<EntryKind> = source.manifest.entries.iter().map(|e| e.kind).collect();
+    assert_eq!(kinds, [EntryKind::Dir, EntryKind::File, EntryKind::File, EntryKind::Hardlink(2)]);
+    assert_eq!(source.manifest.entries[2].digest, Digest::of(&bytes(2, 200_000)));
+    assert!(Manifest::decode(&source.manifest.encode()).is_ok());
 }
 
 #[test]
@@ -457,17 +460,18 @@ fn what_may_not_be_read_is_noted_and_listed() {
     dir.write("shut/inside", b"secret");
     dir.write("open", b"public");
     set_mode(&dir.join("shut"), 0o000);
-    let index = as_nobody(|| scan(dir.path()).index.encode());
-    let index = Index::decode(&index).unwrap();
-    let kinds: Vec<(&[u8], Kind)> = index.entries.iter().map(|e| (&*e.name, e.kind)).collect();
+    let manifest = as_nobody(|| scan(dir.path()).manifest.encode());
+    let manifest = Manifest::decode(&manifest).unwrap();
+    let kinds: Vec<(&[u8], EntryKind)> =
+        manifest.entries.iter().map(|e| (&*e.name, e.kind)).collect();
     let expected = [
-        (&b""[..], Kind::Dir),
-        (b"locked", Kind::Unreadable),
-        (b"open", Kind::File),
-        (b"shut", Kind::Unreadable),
+        (&b""[..], EntryKind::Dir),
+        (b"locked", EntryKind::Unreadable),
+        (b"open", EntryKind::File),
+        (b"shut", EntryKind::Unreadable),
     ];
     assert_eq!(kinds, expected);
-    assert_eq!(index.entries[3].mode, 0o040000);
+    assert_eq!(manifest.entries[3].mode, 0o040000);
     set_mode(&dir.join("shut"), 0o755);
 }
 
@@ -480,10 +484,10 @@ fn directories_may_be_as_deep_as_an_index() {
         at = file::open_dir_at(&at, b"d").unwrap();
     }
     let source = scan(dir.path());
-    assert_eq!(source.index.entries.len() as u32, DEPTH_MAX + 1);
-    assert_eq!(source.index.entries.last().unwrap().kind, Kind::Unreadable);
+    assert_eq!(source.manifest.entries.len() as u32, DEPTH_MAX + 1);
+    assert_eq!(source.manifest.entries.last().unwrap().kind, EntryKind::Unreadable);
     assert_eq!(source.notes.len(), 1);
-    assert!(Index::decode(&source.index.encode()).is_ok());
+    assert!(Manifest::decode(&source.manifest.encode()).is_ok());
     assert_eq!(verdict(&source), Verdict::Same);
 }
 
@@ -499,7 +503,7 @@ fn another_file_system_is_left_out_when_asked_but_its_directory_stays() {
         for (one_file_system, count) in [(false, 4), (true, 3)] {
             let options = ScanOptions { one_file_system, cache: None };
             let source = Scan::new(path, options).unwrap().finish().unwrap();
-            assert_eq!(source.index.entries.len(), count);
+            assert_eq!(source.manifest.entries.len(), count);
             let noted = source.notes.iter().any(|n| n.path == b"mnt" && n.reason.contains("-x"));
             assert_eq!(noted, one_file_system);
             assert_eq!(verdict(&source), Verdict::Same);
@@ -552,19 +556,19 @@ fn digests_come_from_the_cache_until_a_file_changes() {
     while matches!(second.step(1).unwrap(), Step::Walking { .. }) {}
     let one_piece = u64::from(PIECE_LEN);
     assert_eq!(second.step(one_piece).unwrap(), Step::Done);
-    assert_eq!(second.finish().unwrap().index.encode(), first.index.encode());
+    assert_eq!(second.finish().unwrap().manifest.encode(), first.manifest.encode());
     let status = super::super::testing::status(&large);
     fs::write(&large, bytes(2, 400_000)).unwrap();
     // Size and mtime as before; only the ctime tells.
     set_mtime(&large, status.mtime_s, status.mtime_ns);
     let third = scan_cached(&dir.join("tree"), &cache);
-    assert_eq!(third.index.entries[1].digest, Digest::of(&bytes(2, 400_000)));
+    assert_eq!(third.manifest.entries[1].digest, Digest::of(&bytes(2, 400_000)));
     let mut damaged = fs::read(&cache).unwrap();
     let middle = damaged.len() / 2;
     damaged[middle] ^= 1;
     fs::write(&cache, damaged).unwrap();
     let fourth = scan_cached(&dir.join("tree"), &cache);
-    assert_eq!(fourth.index.encode(), third.index.encode());
+    assert_eq!(fourth.manifest.encode(), third.manifest.encode());
     assert!(fourth.notes[0].reason.contains("damaged"), "{:?}", fourth.notes);
 }
 
@@ -584,15 +588,15 @@ fn served_pieces_are_what_the_index_says() {
     dir.write("a/large", &bytes(1, 700_001));
     (0..50).for_each(|i| drop(dir.write(&format!("b/{i}"), &bytes(i, 1000 * i as usize))));
     let source = scan(dir.path());
-    let head = IndexPieces::of(&source.index.encode(), PIECE_LEN);
-    let map = PieceMap::new(head, &source.index);
+    let head = ManifestPieces::of(&source.manifest.encode(), PIECE_LEN);
+    let map = PieceMap::new(head, &source.manifest);
     for piece in map.head().count()..map.count() {
         let mut data = Vec::new();
-        for extent in map.extents(&source.index, piece) {
+        for extent in map.extents(&source.manifest, piece) {
             let mut part = vec![0; extent.len as usize];
             source.open(extent.entry).unwrap().read_exact_at(&mut part, extent.offset).unwrap();
             data.extend(part);
         }
-        assert_eq!(map.verify(&source.index, piece, &data), Ok(()));
+        assert_eq!(map.verify(&source.manifest, piece, &data), Ok(()));
     }
 }

@@ -2,13 +2,13 @@
 //! serving, and what is put right when a slot becomes spare.
 //!
 //! The order of choice for a leaf: a spare slot of an inner node, the master
-//! within `head`, a slot lent by a node at home elsewhere, the place of a leaf
+//! within `head`, a slot borrowed by a node at primary elsewhere, the place of a leaf
 //! that may have a slot which this one may not. For an inner node: whatever is
 //! highest, the place of a leaf included. When there is none of these: the
 //! master up to a bound, then the nodes evenly up to theirs, and the master
 //! without bound as the last resort, since somebody must.
 
-use super::trees::{Ix, LENT, Link, MASTER, NOBODY};
+use super::trees::{BORROWED, Ix, Link, MASTER, NOBODY};
 use super::{COHORT_MS, Forest, HEAD_FACTOR, LOOK_MAX, MOVES_MAX, OVERCOMMIT_FACTOR, RELIEF_MAX};
 use crate::table::Table;
 
@@ -87,7 +87,7 @@ impl Forest {
 
     fn choose_leaf(&self, ix: Ix, stripe: u8, moves: u8) -> Option<Spot> {
         let head_room = self.head_room(stripe);
-        let at_home = |p: Ix| self.nodes[p as usize].home == stripe;
+        let at_home = |p: Ix| self.nodes[p as usize].primary == stripe;
         match self.spare_parent(ix, stripe) {
             Some(p) if at_home(p) || !head_room => {
                 let swap = if moves > 0 { self.swap(ix, stripe, p) } else { None };
@@ -104,17 +104,17 @@ impl Forest {
         self.trees[stripe as usize].master_load < self.limits.head
     }
 
-    /// The highest spare slot, lent ones last.
+    /// The highest spare slot, borrowed ones last.
     fn spare_parent(&self, ix: Ix, stripe: u8) -> Option<Ix> {
-        self.spare_of(ix, stripe, 0).or_else(|| self.spare_of(ix, stripe, LENT))
+        self.spare_of(ix, stripe, 0).or_else(|| self.spare_of(ix, stripe, BORROWED))
     }
 
-    /// The highest spare slot at home or lent, of the same rack if there is
+    /// The highest spare slot at primary or borrowed, of the same rack if there is
     /// one at most a level lower.
     fn spare_of(&self, ix: Ix, stripe: u8, kind: u32) -> Option<Ix> {
         let shelf = &self.trees[stripe as usize].free;
         let fits = |key: &&(u32, u32, Ix)| self.allowed(ix, key.2);
-        let first = shelf.range((kind, 0, 0)..(kind + LENT, 0, 0)).find(fits)?;
+        let first = shelf.range((kind, 0, 0)..(kind + BORROWED, 0, 0)).find(fits)?;
         let rack = self.rack(ix);
         let near = |level: u32| shelf.range((level, rack, 0)..=(level, rack, Ix::MAX)).find(fits);
         let found = if rack == 0 { None } else { near(first.0).or_else(|| near(first.0 + 1)) };
@@ -162,7 +162,7 @@ impl Forest {
     /// such level, nor a short chain of them.
     fn is_deep(&self, level: u32, stripe: u8) -> bool {
         let (mut row, mut levels) = (u32::from(self.limits.head), 1 + SLACK_LEVELS);
-        let mut rest = self.trees[stripe as usize].homes;
+        let mut rest = self.trees[stripe as usize].primaries;
         if rest <= CHAIN_MAX {
             return level > CHAIN_MAX;
         }
@@ -197,11 +197,11 @@ impl Forest {
         near.find(fits).map(|key| Spot::InPlaceOf(key.2))
     }
 
-    /// Before a slot is lent: the lender changes places with a higher leaf that
+    /// Before a slot is borrowed: the lender changes places with a higher leaf that
     /// has nothing to lend. Else the last to come lend to each other, and make
     /// a chain.
     fn raise(&mut self, lender: Ix, stripe: u8) {
-        if lender == MASTER || self.nodes[lender as usize].home == stripe {
+        if lender == MASTER || self.nodes[lender as usize].primary == stripe {
             return;
         }
         let Link { parent, depth, .. } = *self.link(lender, stripe);
@@ -265,27 +265,27 @@ impl Forest {
         }
     }
 
-    /// Takes the children of a node off it in one stripe: to its heir as far
+    /// Takes the children of a node off it in one stripe: to its successor as far
     /// as there is one, and else to those that wait for a place.
     fn orphan(&mut self, ix: Ix, stripe: u8, waiting: &mut Vec<(Ix, u8)>) {
         let kids = self.kids(ix, stripe);
-        let Some(heir) = self.heir(ix, stripe, &kids) else {
+        let Some(successor) = self.successor(ix, stripe, &kids) else {
             for kid in kids {
                 self.detach(kid, stripe);
                 waiting.push((kid, stripe));
             }
             return;
         };
-        let wanted = kids.len() - usize::from(kids.contains(&heir));
-        for kid in self.kids(heir, stripe) {
-            if self.spare(heir) >= wanted {
+        let wanted = kids.len() - usize::from(kids.contains(&successor));
+        for kid in self.kids(successor, stripe) {
+            if self.spare(successor) >= wanted {
                 break;
             }
             self.detach(kid, stripe);
             waiting.push((kid, stripe));
         }
-        self.detach(heir, stripe);
-        let left = self.take_place(heir, ix, stripe);
+        self.detach(successor, stripe);
+        let left = self.take_place(successor, ix, stripe);
         waiting.extend(left.into_iter().map(|orphan| (orphan, stripe)));
         if !self.nodes[ix as usize].standing.gone {
             waiting.push((ix, stripe));
@@ -294,7 +294,7 @@ impl Forest {
 
     /// Who takes the place of a node that has a subtree of more than leaves:
     /// an inner node from the bottom of it, so that it leaves no such hole.
-    fn heir(&self, ix: Ix, stripe: u8, kids: &[Ix]) -> Option<Ix> {
+    fn successor(&self, ix: Ix, stripe: u8, kids: &[Ix]) -> Option<Ix> {
         let parent = self.link(ix, stripe).parent;
         if parent == NOBODY || kids.iter().all(|&kid| self.kids_count(kid, stripe) == 0) {
             return None;
@@ -309,7 +309,7 @@ impl Forest {
             found = Some(next);
             at = next;
         }
-        found.filter(|&heir| self.allowed(heir, parent))
+        found.filter(|&successor| self.allowed(successor, parent))
     }
 
     /// Puts right what is overloaded or out of place, as far as there are
@@ -395,7 +395,7 @@ impl Forest {
         self.head_room(stripe) || shelf.iter().take(LOOK_MAX).any(fits)
     }
 
-    /// Moves one child off the lowest lender to a spare slot at home here, so
+    /// Moves one child off the lowest lender to a spare slot at primary here, so
     /// that the lender has its slots for its own stripe.
     fn reclaim(&mut self, stripe: u8) -> bool {
         let tree = &self.trees[stripe as usize];
@@ -404,8 +404,8 @@ impl Forest {
             let fits = |key: &&(u32, u32, Ix)| {
                 key.0 <= level && self.allowed(kid, key.2) && !self.is_below(key.2, kid, stripe)
             };
-            let home = self.trees[stripe as usize].free.range(..(LENT, 0, 0));
-            if let Some(&(_, _, parent)) = home.take(LOOK_MAX).find(fits) {
+            let primary = self.trees[stripe as usize].free.range(..(BORROWED, 0, 0));
+            if let Some(&(_, _, parent)) = primary.take(LOOK_MAX).find(fits) {
                 self.detach(kid, stripe);
                 self.attach(kid, parent, stripe);
                 return true;
@@ -417,7 +417,7 @@ impl Forest {
     /// An inner node goes up to where it is of more use, if there is such a
     /// place: it may serve again, or a place became vacant.
     pub(super) fn lift(&mut self, ix: Ix) {
-        let stripe = self.nodes[ix as usize].home;
+        let stripe = self.nodes[ix as usize].primary;
         let tree = &self.trees[stripe as usize];
         let low = tree.low.first().map_or(u32::MAX, |key| key.0);
         let free = tree.free.first().map_or(u32::MAX, |key| key.0 + 1);

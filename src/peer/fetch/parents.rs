@@ -20,19 +20,25 @@ const STARVED_MS: u64 = 15_000;
 const REPLACED_MAX: u32 = 4;
 
 /// Failures of parents that are remembered.
-const SPURNED_MAX: usize = 64;
+const REJECTED_MAX: usize = 64;
 
 impl Fetch {
     /// The master names a parent. When it knows none but one that failed us in
     /// that stripe, going back and forth would bring nothing: the master
     /// itself is asked then.
-    pub(super) fn named(&mut self, common: &mut Common, now_ms: u64, stripe: u8, source: Source) {
-        let is_spurned =
-            matches!(source, Source::Node(addr) if self.spurned.contains(&(stripe, addr)));
-        if !is_spurned {
+    pub(super) fn named(
+        &mut self,
+        common: &mut Common,
+        now_ms: u64,
+        stripe: u8,
+        source: ParentAddr,
+    ) {
+        let is_rejected =
+            matches!(source, ParentAddr::Peer(addr) if self.rejected.contains(&(stripe, addr)));
+        if !is_rejected {
             self.set_feeder(common, now_ms, stripe, source);
         } else if self.feeders.get(usize::from(stripe)) == Some(&None) {
-            self.set_feeder(common, now_ms, stripe, Source::Master);
+            self.set_feeder(common, now_ms, stripe, ParentAddr::Master);
         }
     }
 
@@ -41,17 +47,18 @@ impl Fetch {
         common: &mut Common,
         now_ms: u64,
         stripe: u8,
-        source: Source,
+        source: ParentAddr,
     ) {
         let Some(slot) = self.slot else { return };
         if usize::from(stripe) >= self.feeders.len() || self.is_settled() {
             return;
         }
-        let banned = matches!(source, Source::Node(addr) if self.banned.contains(&addr));
+        let banned = matches!(source, ParentAddr::Peer(addr) if self.banned.contains(&addr));
         if banned {
-            return self
-                .desk
-                .ask(common, &Ask::Replace { stripe, source, complaint: Complaint::Wrong });
+            return self.master_link.ask(
+                common,
+                &ClientMessage::Replace { stripe, source, complaint: Complaint::Corrupt },
+            );
         }
         self.feeders[usize::from(stripe)] = Some(source);
         self.lags[usize::from(stripe)] = None;
@@ -61,47 +68,47 @@ impl Fetch {
             None => {
                 let conn = common.next_conn();
                 let digest = common.space.generation(slot).map(Generation::digest);
-                let link = Link::new(conn, source, digest.unwrap_or_default(), now_ms);
+                let link = ParentLink::new(conn, source, digest.unwrap_or_default(), now_ms);
                 self.call(common, conn, link);
                 conn
             }
         };
-        self.transfer.set_feeder(stripe, Some(Key(conn.0)));
+        self.scheduler.set_feeder(stripe, Some(ParentKey(conn.0)));
         self.drop_idle_links(common);
         self.fill(common, now_ms, conn);
     }
 
-    fn call(&mut self, common: &mut Common, conn: ConnId, link: Link) {
+    fn call(&mut self, common: &mut Common, conn: ConnId, link: ParentLink) {
         let source = link.source;
         let addr = match source {
-            Source::Node(addr) => addr,
-            Source::Master => self.desk.addr(),
+            ParentAddr::Peer(addr) => addr,
+            ParentAddr::Master => self.master_link.addr(),
         };
         self.links.insert(conn, link);
-        self.transfer.add_parent(Key(conn.0), source == Source::Master);
+        self.scheduler.add_parent(ParentKey(conn.0), source == ParentAddr::Master);
         common.effects.push_back(Effect::Connect { conn, addr });
     }
 
     /// Calls those again that do not answer: it may be that a SYN was lost.
-    pub(super) fn call_again(&mut self, common: &mut Common, now_ms: u64) {
-        let late = |link: &Link| link.is_unanswered(now_ms, self.held_up_ms);
+    pub(super) fn reconnect(&mut self, common: &mut Common, now_ms: u64) {
+        let late = |link: &ParentLink| link.is_unanswered(now_ms, self.local_stall_ms);
         let late = self.links.iter().filter(|(_, link)| late(link)).map(|(conn, _)| conn);
         for old in late.collect::<Vec<_>>() {
             let Some(mut link) = self.links.remove(&old) else { continue };
-            self.transfer.drop_parent(Key(old.0));
+            self.scheduler.drop_parent(ParentKey(old.0));
             common.effects.push_back(Effect::Close { conn: old });
             let (source, conn) = (link.source, common.next_conn());
-            link.call_again(conn, now_ms);
+            link.reconnect(conn, now_ms);
             self.call(common, conn, link);
             for stripe in (0..self.feeders.len()).filter(|&s| self.feeders[s] == Some(source)) {
-                self.transfer.set_feeder(stripe as u8, Some(Key(conn.0)));
+                self.scheduler.set_feeder(stripe as u8, Some(ParentKey(conn.0)));
             }
         }
     }
 
     /// Links that feed no stripe any more are closed.
     pub(super) fn drop_idle_links(&mut self, common: &mut Common) {
-        let feeds = |source: Source| self.feeders.contains(&Some(source));
+        let feeds = |source: ParentAddr| self.feeders.contains(&Some(source));
         let idle = self.links.iter().filter(|(_, link)| !feeds(link.source));
         for conn in idle.map(|(conn, _)| conn).collect::<Vec<_>>() {
             self.close_link(common, conn);
@@ -110,7 +117,7 @@ impl Fetch {
 
     pub(super) fn close_link(&mut self, common: &mut Common, conn: ConnId) {
         if self.links.remove(&conn).is_some() {
-            self.transfer.drop_parent(Key(conn.0));
+            self.scheduler.drop_parent(ParentKey(conn.0));
             common.effects.push_back(Effect::Close { conn });
         }
     }
@@ -129,7 +136,7 @@ impl Fetch {
         if !self.is_settled() {
             common.effects.push_back(Effect::Warn(format!("{}: {why}", self.source_name(source))));
         }
-        if let (Complaint::Wrong, Source::Node(addr)) = (complaint, source) {
+        if let (Complaint::Corrupt, ParentAddr::Peer(addr)) = (complaint, source) {
             self.banned.push(addr);
         }
         self.close_link(common, conn);
@@ -146,47 +153,48 @@ impl Fetch {
         common: &mut Common,
         now_ms: u64,
         stripe: usize,
-        source: Source,
+        source: ParentAddr,
         complaint: Complaint,
     ) {
         self.feeders[stripe] = None;
-        self.transfer.set_feeder(stripe as u8, None);
+        self.scheduler.set_feeder(stripe as u8, None);
         self.lags[stripe] = None;
         if self.is_settled() {
             return;
         }
-        self.desk.ask(common, &Ask::Replace { stripe: stripe as u8, source, complaint });
+        self.master_link
+            .ask(common, &ClientMessage::Replace { stripe: stripe as u8, source, complaint });
         // Who is silent may only be busy: the master knows what others say of it.
-        if let (Source::Node(addr), true) = (source, complaint != Complaint::Frozen) {
-            self.spurn(common, now_ms, stripe, addr);
+        if let (ParentAddr::Peer(addr), true) = (source, complaint != Complaint::Frozen) {
+            self.reject(common, now_ms, stripe, addr);
         }
     }
 
-    fn spurn(&mut self, common: &mut Common, now_ms: u64, stripe: usize, addr: SocketAddr) {
-        self.spurned.push_back((stripe as u8, addr));
-        if self.spurned.len() > SPURNED_MAX {
-            self.spurned.pop_front();
+    fn reject(&mut self, common: &mut Common, now_ms: u64, stripe: usize, addr: SocketAddr) {
+        self.rejected.push_back((stripe as u8, addr));
+        if self.rejected.len() > REJECTED_MAX {
+            self.rejected.pop_front();
         }
         self.replaced[stripe] += 1;
         if self.replaced[stripe] > REPLACED_MAX {
             self.replaced[stripe] = 0;
-            self.set_feeder(common, now_ms, stripe as u8, Source::Master);
+            self.set_feeder(common, now_ms, stripe as u8, ParentAddr::Master);
         }
     }
 
-    pub(super) fn source_name(&self, source: Source) -> String {
+    pub(super) fn source_name(&self, source: ParentAddr) -> String {
         match source {
-            Source::Master => format!("the master {}", self.desk.addr()),
-            Source::Node(addr) => format!("peer {addr}"),
+            ParentAddr::Master => format!("the master {}", self.master_link.addr()),
+            ParentAddr::Peer(addr) => format!("peer {addr}"),
         }
     }
 
     pub(super) fn heard(&mut self, conn: ConnId, now_ms: u64) {
-        if self.desk.is(conn) {
-            self.desk.heard(now_ms);
+        if self.master_link.is(conn) {
+            self.master_link.heard(now_ms);
         } else if let Some(link) = self.links.get_mut(&conn) {
             link.heard_part(now_ms);
-            self.fed_ms = now_ms;
+            self.last_data_ms = now_ms;
         }
     }
 
@@ -206,10 +214,10 @@ impl Fetch {
         if list_len > 0 {
             link.ask_list(common, list_len);
         }
-        let moves = matches!(self.phase, Phase::Index | Phase::Moving);
+        let moves = matches!(self.phase, FetchPhase::Manifest | FetchPhase::Moving);
         while moves
             && link.is_open()
-            && let Some(ask) = self.transfer.next_ask(Key(conn.0), now_ms)
+            && let Some(ask) = self.scheduler.next_ask(ParentKey(conn.0), now_ms)
         {
             link.ask_piece(now_ms, ask, stride);
         }
@@ -223,8 +231,8 @@ impl Fetch {
     ) -> Vec<(ConnId, String, Complaint)> {
         let mut stalled = Vec::new();
         for (conn, link) in self.links.iter_mut() {
-            let awaits = self.transfer.awaits(Key(conn.0)) || link.awaits_list();
-            if let Some((why, complaint)) = link.look(common, now_ms, awaits, self.held_up_ms) {
+            let awaits = self.scheduler.awaits(ParentKey(conn.0)) || link.awaits_list();
+            if let Some((why, complaint)) = link.look(common, now_ms, awaits, self.local_stall_ms) {
                 stalled.push((conn, why, complaint));
             }
         }
@@ -238,7 +246,7 @@ impl Fetch {
         owed_ms: u64,
         now_ms: u64,
     ) -> Option<Complaint> {
-        if !self.transfer.lags(stripe) && owed_ms < OWED_MS {
+        if !self.scheduler.lags(stripe) && owed_ms < OWED_MS {
             self.lags[stripe] = None;
             return None;
         }
@@ -247,9 +255,9 @@ impl Fetch {
         }
         let link = self.links.values().find(|link| Some(link.source) == self.feeders[stripe]);
         let busy_ms = link.map_or(0, |link| link.busy_ms(now_ms));
-        let missing = (0..self.lags.len()).map(|s| self.transfer.missing_of(s)).collect();
+        let missing = (0..self.lags.len()).map(|s| self.scheduler.missing_of(s)).collect();
         let lag = self.lags[stripe].replace(Lag { since_ms: now_ms, missing, busy_ms })?;
-        let came = |s: usize| lag.missing[s].saturating_sub(self.transfer.missing_of(s));
+        let came = |s: usize| lag.missing[s].saturating_sub(self.scheduler.missing_of(s));
         let others = (0..self.lags.len()).filter(|&s| s != stripe).map(came);
         let others = others.collect::<BinaryHeap<u32>>().into_sorted_vec();
         // Not the mean: who gets one stripe in no time gets the others slowly.
@@ -257,7 +265,7 @@ impl Fetch {
         let came = came(stripe);
         let is_busy = 2 * (busy_ms - lag.busy_ms) >= now_ms - lag.since_ms;
         if is_busy && NARROW * came < usual {
-            return Some(Complaint::Narrow);
+            return Some(Complaint::SlowUplink);
         }
         (owed_ms >= OWED_MS && came == 0).then_some(Complaint::Slow)
     }
@@ -267,14 +275,17 @@ impl Fetch {
     /// parent goes on feeding until the master names another.
     pub(super) fn look_for_slow(&mut self, common: &mut Common, now_ms: u64) {
         for stripe in 0..self.feeders.len() {
-            let owed_ms = self.transfer.owed_ms(stripe, now_ms);
+            let owed_ms = self.scheduler.owed_ms(stripe, now_ms);
             let complaint = self.slowness(stripe, owed_ms, now_ms);
             let Some(source) = self.feeders[stripe] else { continue };
-            if owed_ms >= STARVED_MS && source != Source::Master && self.desk.is_up() {
+            if owed_ms >= STARVED_MS && source != ParentAddr::Master && self.master_link.is_up() {
                 // It lives, and gives nothing, and nobody else was named.
-                self.set_feeder(common, now_ms, stripe as u8, Source::Master);
+                self.set_feeder(common, now_ms, stripe as u8, ParentAddr::Master);
             } else if let Some(complaint) = complaint {
-                self.desk.ask(common, &Ask::Replace { stripe: stripe as u8, source, complaint });
+                self.master_link.ask(
+                    common,
+                    &ClientMessage::Replace { stripe: stripe as u8, source, complaint },
+                );
             }
         }
     }
