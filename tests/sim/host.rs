@@ -1,9 +1,9 @@
 //! One simulated machine: its node, its disk, what is to befall it.
 
 use ninep::server::ConnId;
-use peer::namespace::PieceSet;
+
 use peer::node::{Failure, FetchOptions, MasterOptions, Node};
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use crate::network::Item;
 
@@ -39,7 +39,7 @@ pub struct Host {
     /// Of every so many pieces sent, one is wrong.
     pub wrong_every: Option<u32>,
     /// Pieces on its disk: they outlive a crash.
-    pub disk: PieceSet,
+    pub disk: BTreeSet<u32>,
     /// Whom the master named last, by stripe.
     pub parents: Vec<u32>,
     pub stats: TransferStats,
@@ -74,7 +74,7 @@ impl Host {
             tick_ns: None,
             stash: VecDeque::new(),
             wrong_every: None,
-            disk: PieceSet::default(),
+            disk: BTreeSet::new(),
             parents: Vec::new(),
             stats: TransferStats::default(),
         }

@@ -114,7 +114,7 @@ fn outcome(world: &World, host: usize) -> Outcome {
         began_ms: at.stats.began_ns / 1_000_000,
         complete_ms: at.stats.complete_ns.map(|ns| ns / 1_000_000),
         failures: at.stats.failures.clone(),
-        stored: at.disk.len(),
+        stored: at.disk.len() as u32,
         stored_again: at.stats.stored_again,
         wrong: at.stats.wrong,
     }

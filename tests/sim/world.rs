@@ -348,7 +348,7 @@ impl World {
             Effect::Prepare { .. } => {
                 let disk = &self.hosts[host as usize].disk;
                 let pieces = (self.map.head().count()..self.map.count())
-                    .filter(|&piece| disk.contains(piece))
+                    .filter(|&piece| disk.contains(&piece))
                     .collect();
                 inputs.extend([Input::Found { pieces }, Input::Prepared]);
             }
@@ -426,7 +426,7 @@ impl World {
             return Item::Frames(bytes);
         }
         let at = &self.hosts[host as usize];
-        assert!(!at.is_client() || at.disk.contains(piece), "{host} sends what it has not");
+        assert!(!at.is_client() || at.disk.contains(&piece), "{host} sends what it has not");
         Item::Bulk { head, len, is_wrong }
     }
 

@@ -1,5 +1,6 @@
 //! What is served: digests, the manifest of a generation, its pieces.
 
 pub mod digest;
+pub mod holdings;
 pub mod manifest;
 pub mod pieces;

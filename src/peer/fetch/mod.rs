@@ -373,7 +373,7 @@ impl Fetch {
         }
         let head = ManifestPieces { generation, manifest_len, piece_len, list: Vec::new() };
         let count = head.count();
-        let slot = common.space.add_generation(Generation::empty(head));
+        let slot = common.space.add_generation(Generation::empty(head, stripes));
         let info = format!("generation blake3:{generation}\nindex_bytes {manifest_len}\n");
         let tickets = common.space.show(slot, info);
         common.wake(tickets);

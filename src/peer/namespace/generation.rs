@@ -4,54 +4,16 @@
 //! bytes lie: content is named by entry and offset, and moved by `drive`.
 
 use crate::content::digest::Digest;
+use crate::content::holdings::Holdings;
 use crate::content::manifest::{EntryKind, Manifest, piece_len_of};
 use crate::content::pieces::{ManifestPieces, PieceMap};
 use std::rc::Rc;
-
-/// A set of piece numbers.
-#[derive(Clone, Debug, Default)]
-pub struct PieceSet {
-    words: Vec<u64>,
-}
-
-impl PieceSet {
-    pub fn contains(&self, piece: u32) -> bool {
-        self.words.get(piece as usize / 64).is_some_and(|word| word >> (piece % 64) & 1 == 1)
-    }
-
-    pub fn len(&self) -> u32 {
-        self.words.iter().map(|word| word.count_ones()).sum()
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.words.iter().all(|&word| word == 0)
-    }
-
-    /// Whether it was new.
-    pub fn insert(&mut self, piece: u32) -> bool {
-        let at = piece as usize / 64;
-        if at >= self.words.len() {
-            self.words.resize(at + 1, 0);
-        }
-        let new = self.words[at] >> (piece % 64) & 1 == 0;
-        self.words[at] |= 1 << (piece % 64);
-        new
-    }
-}
 
 /// A manifest and the pieces that follow from it.
 #[derive(Debug)]
 pub struct Content {
     pub manifest: Rc<Manifest>,
     pub map: Rc<PieceMap>,
-}
-
-/// Which pieces of a generation a node holds.
-#[derive(Clone, Debug)]
-enum Held {
-    /// The master, of what it serves.
-    All,
-    Some(PieceSet),
 }
 
 #[derive(Debug)]
@@ -65,9 +27,7 @@ pub struct Generation {
     pub origin: Option<Origin>,
     /// Whether the list of the manifest's pieces is here.
     pub list_known: bool,
-    held: Held,
-    /// Pieces that this node will never have: their files cannot be written.
-    lost: PieceSet,
+    pub holdings: Holdings,
 }
 
 /// Where the bytes of a master's generation are.
@@ -94,53 +54,24 @@ impl Generation {
         let manifest_bytes = manifest.encode();
         let head = ManifestPieces::of(&manifest_bytes, manifest.piece_len);
         let map = PieceMap::new(head.clone(), &manifest);
+        let holdings = Holdings::all(map.count());
         let content = Some(Rc::new(Content { manifest, map: Rc::new(map) }));
-        Generation {
-            head,
-            manifest_bytes,
-            content,
-            origin,
-            list_known: true,
-            held: Held::All,
-            lost: PieceSet::default(),
-        }
+        Generation { head, manifest_bytes, content, origin, list_known: true, holdings }
     }
 
     /// What a client begins with: nothing.
-    pub fn empty(head: ManifestPieces) -> Generation {
+    pub fn empty(head: ManifestPieces, stripes: u8) -> Generation {
         let manifest_bytes = vec![0; head.manifest_len as usize];
         let list_known = head.count() <= 1 || !head.list.is_empty();
-        let held = Held::Some(PieceSet::default());
-        let lost = PieceSet::default();
-        Generation { head, manifest_bytes, content: None, origin: None, list_known, held, lost }
+        let mut holdings = Holdings::none(stripes);
+        if list_known {
+            holdings.extend(head.count());
+        }
+        Generation { head, manifest_bytes, content: None, origin: None, list_known, holdings }
     }
 
     pub fn digest(&self) -> Digest {
         self.head.generation
-    }
-
-    pub fn holds(&self, piece: u32) -> bool {
-        match &self.held {
-            Held::All => piece < self.pieces_count().unwrap_or(0),
-            Held::Some(set) => set.contains(piece),
-        }
-    }
-
-    /// Notes a piece as one that will never be here.
-    pub fn lose(&mut self, piece: u32) {
-        self.lost.insert(piece);
-    }
-
-    pub fn has_lost(&self, piece: u32) -> bool {
-        self.lost.contains(piece)
-    }
-
-    /// Notes a verified piece as held; whether that is news.
-    pub fn insert(&mut self, piece: u32) -> bool {
-        match &mut self.held {
-            Held::All => false,
-            Held::Some(set) => set.insert(piece),
-        }
     }
 
     /// `None` while the manifest is not known.
@@ -165,7 +96,7 @@ impl Generation {
         let piece_len = u64::from(piece_len_of(size, content.map.piece_len()));
         let end = offset.saturating_add(len).div_ceil(piece_len).min(pieces.len() as u64);
         pieces.end = pieces.start + end as u32;
-        pieces.skip((offset / piece_len) as usize).find(|&piece| !self.holds(piece))
+        pieces.skip((offset / piece_len) as usize).find(|&piece| !self.holdings.holds(piece))
     }
 
     /// The entry that has the bytes: a hard link's is the file that it names.

@@ -13,7 +13,7 @@ mod workers;
 mod tests;
 
 pub use file_id::{FileId, GenerationId, Role, Stream};
-pub use generation::{Content, Generation, Origin, PieceSet};
+pub use generation::{Content, Generation, Origin};
 pub use workers::Workers;
 
 use crate::content::digest::Digest;
@@ -169,14 +169,14 @@ impl NameSpace {
 
     /// Notes a piece as here; gives the reads that waited for it.
     pub fn hold(&mut self, slot: GenerationId, piece: u32) -> Vec<Ticket> {
-        let news = self.generations.get_mut(&slot).is_some_and(|g| g.insert(piece));
+        let news = self.generations.get_mut(&slot).is_some_and(|g| g.holdings.hold(piece));
         if news { self.wake(Wait::Piece(slot, piece)) } else { Vec::new() }
     }
 
     /// Notes a piece as lost to us for good; gives the reads that waited for it.
     pub fn lose(&mut self, slot: GenerationId, piece: u32) -> Vec<Ticket> {
         if let Some(generation) = self.generations.get_mut(&slot) {
-            generation.lose(piece);
+            generation.holdings.lose(piece);
         }
         self.wake(Wait::Piece(slot, piece))
     }
@@ -199,6 +199,7 @@ impl NameSpace {
         if let Some(generation) = self.generations.get_mut(&slot) {
             generation.head.list = list;
             generation.list_known = true;
+            generation.holdings.extend(generation.head.count());
         }
         self.wake(Wait::List(slot))
     }
@@ -206,6 +207,7 @@ impl NameSpace {
     /// The manifest is whole: the tree can be walked.
     pub fn set_content(&mut self, slot: GenerationId, content: Rc<Content>) {
         if let Some(generation) = self.generations.get_mut(&slot) {
+            generation.holdings.extend(content.map.count());
             generation.content = Some(content);
         }
     }
@@ -404,7 +406,7 @@ impl NameSpace {
             return Ok(Answer::Bytes(Vec::new()));
         }
         match generation.missing(entry, offset, u64::from(len)) {
-            Some(piece) if generation.has_lost(piece) => Err(LOST),
+            Some(piece) if generation.holdings.has_lost(piece) => Err(LOST),
             Some(piece) => Ok(self.park(Wait::Piece(slot, piece), ticket)),
             None => Ok(Answer::Bulk { what: Bulk::File { slot, entry, offset }, len }),
         }
@@ -424,8 +426,8 @@ impl NameSpace {
         if offset / stride > u64::from(u32::MAX) {
             return Ok(Answer::Bytes(Vec::new()));
         }
-        if !generation.holds(piece) {
-            if generation.has_lost(piece) {
+        if !generation.holdings.holds(piece) {
+            if generation.holdings.has_lost(piece) {
                 return Err(LOST);
             }
             let is_beyond = generation.pieces_count().is_some_and(|count| piece >= count);
@@ -453,7 +455,7 @@ impl NameSpace {
         let entry = generation.file_of(entry);
         if let Some(piece) = generation.missing(entry, 0, u64::MAX) {
             // Of what is not whole there is no sum.
-            let lost = generation.has_lost(piece);
+            let lost = generation.holdings.has_lost(piece);
             return if lost { Err(LOST) } else { Ok(self.park(Wait::Piece(slot, piece), ticket)) };
         }
         match self.checksums.get(&(slot, entry)) {

@@ -37,7 +37,7 @@ fn client_of(manifest: Manifest) -> (NameSpace, GenerationId) {
     let bytes = manifest.encode();
     let head = ManifestPieces::of(&bytes, manifest.piece_len);
     let mut space = NameSpace::new(false, 0);
-    let slot = space.add_generation(Generation::empty(head.clone()));
+    let slot = space.add_generation(Generation::empty(head.clone(), 4));
     space.show(slot, String::new());
     for piece in 0..head.count() {
         assert!(space.hold_manifest(slot, piece, &bytes[head.range(piece)]).is_empty());
