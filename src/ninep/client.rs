@@ -17,7 +17,11 @@
 
 use crate::decode::{self, Rmessage};
 use crate::{ENOENT, IO_HEADER_LEN, NOFID, NOTAG, WALK_NAMES_MAX, encode};
-use std::collections::BTreeMap as Table;
+use alloc::collections::BTreeMap as Table;
+use alloc::format;
+use alloc::string::String;
+use alloc::string::ToString;
+use alloc::vec::Vec;
 
 const VERSION: &[u8] = b"9P2000.u";
 /// Servers are not told who asks: what they serve, they serve to everybody.
@@ -110,8 +114,8 @@ impl Broken {
     }
 }
 
-impl std::fmt::Display for Broken {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl core::fmt::Display for Broken {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.write_str(&self.reason)
     }
 }
@@ -273,7 +277,7 @@ impl Client {
     /// Gives the fid back. What is outstanding on it is still answered.
     pub fn clunk(&mut self, fid: Fid) {
         let Some(file) = self.files.get_mut(&fid.0) else { return };
-        if std::mem::replace(&mut file.clunked, true) {
+        if core::mem::replace(&mut file.clunked, true) {
             return;
         }
         if let Some(tag) = self.tag_for(Pending::Clunk { fid: fid.0 }) {
@@ -350,7 +354,7 @@ impl Client {
     }
 
     pub fn take_output(&mut self) -> Vec<u8> {
-        std::mem::take(&mut self.out)
+        core::mem::take(&mut self.out)
     }
 
     /// Requests without an answer, the version and flushes among them.
@@ -1065,7 +1069,7 @@ mod tests {
             quiet(&mut client, 0, &walk(1));
             assert!(take(&mut client, &reply(1, &OPEN)).is_ok());
             // The two tags come back in the other order.
-            client.free_tags.sort_by_key(|tag| std::cmp::Reverse(*tag));
+            client.free_tags.sort_by_key(|tag| core::cmp::Reverse(*tag));
         }
         client.open(&[b"f"], OpenMode::Read, T1);
         assert!(client.broken().unwrap().reason.contains("4096 fids"));

@@ -13,6 +13,9 @@
 
 use super::message::kind::*;
 use super::message::*;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
 
 /// The framing is lost: the connection has to be closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,8 +26,8 @@ pub struct Fatal {
     pub len: usize,
 }
 
-impl std::fmt::Display for Fatal {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl core::fmt::Display for Fatal {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         write!(f, "9P frame of {} bytes says that its size is {}", self.len, self.size)
     }
 }
@@ -284,8 +287,8 @@ pub enum BadReply {
     Body(Error),
 }
 
-impl std::fmt::Display for BadReply {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl core::fmt::Display for BadReply {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         match self {
             BadReply::Fatal(fatal) => fatal.fmt(f),
             BadReply::Type(kind) => write!(f, "9P message of type {kind} was not asked for"),

@@ -7,6 +7,8 @@
 
 use super::message::kind::*;
 use super::message::*;
+use alloc::string::ToString;
+use alloc::vec::Vec;
 
 /// NAME_MAX and PATH_MAX - 1 (linux/limits.h). They keep Rstat and Rreadlink
 /// below the 8 KiB that Linux gives them (net/9p/client.c).

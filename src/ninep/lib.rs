@@ -5,6 +5,9 @@
 //! protocol.md for 9P2000.L, and Linux' net/9p for what clients accept.
 
 #![forbid(unsafe_code)]
+#![cfg_attr(not(test), no_std)]
+
+extern crate alloc;
 
 pub mod client;
 pub mod decode;

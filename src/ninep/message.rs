@@ -5,6 +5,9 @@
 //! Requests borrow from the frame they were decoded from: nothing is copied
 //! until somebody needs to keep it.
 
+use alloc::string::String;
+use alloc::vec::Vec;
+
 /// NOTAG: the tag of Tversion (intro(5)).
 pub const NOTAG: u16 = 0xffff;
 /// NOFID: "no fid", in Tattach's afid (attach(5)).
@@ -240,7 +243,7 @@ pub struct Error {
     pub errno: u16,
     /// At most ERROR_TEXT_MAX bytes go out. For 9P2000 clients on Linux the
     /// exact words matter (net/9p/error.c): use the constants below.
-    pub text: std::borrow::Cow<'static, str>,
+    pub text: alloc::borrow::Cow<'static, str>,
 }
 
 /// Recent Linux gives an error reply a buffer of 128 bytes beyond its header.
@@ -248,10 +251,10 @@ pub const ERROR_TEXT_MAX: usize = 100;
 
 impl Error {
     pub const fn new(errno: u16, text: &'static str) -> Error {
-        Error { errno, text: std::borrow::Cow::Borrowed(text) }
+        Error { errno, text: alloc::borrow::Cow::Borrowed(text) }
     }
     pub fn with(errno: u16, text: String) -> Error {
-        Error { errno, text: std::borrow::Cow::Owned(text) }
+        Error { errno, text: alloc::borrow::Cow::Owned(text) }
     }
 }
 

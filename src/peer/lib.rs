@@ -1,6 +1,11 @@
 //! One peer, master or client, as a state machine: inputs and the time go in,
 //! effects come out. No socket, no file, no clock and no libc.
 
+#![forbid(unsafe_code)]
+#![cfg_attr(not(test), no_std)]
+
+extern crate alloc;
+
 pub mod content;
 pub mod control;
 pub mod fetch;

@@ -10,11 +10,17 @@ use crate::namespace::{Generation, GenerationId, Notice, Origin};
 use crate::node::{Common, Effect, Failure, Input, Status, printable};
 use crate::overlay::{self, Forest, Limits, NodeId, Parent};
 use crate::table::Table;
+use alloc::boxed::Box;
+use alloc::collections::{BinaryHeap, VecDeque};
+use alloc::format;
+use alloc::rc::Rc;
+use alloc::string::String;
+use alloc::string::ToString;
+use alloc::vec;
+use alloc::vec::Vec;
+use core::fmt::Write;
+use core::net::SocketAddr;
 use ninep::server::OpenId;
-use std::collections::{BinaryHeap, VecDeque};
-use std::fmt::Write;
-use std::net::SocketAddr;
-use std::rc::Rc;
 
 /// Selections kept ready, beside the whole tree.
 const SELECTIONS_MAX: usize = 256;
@@ -197,7 +203,7 @@ impl Master {
         let old = self.whole.take();
         let slot = common.space.add_generation(generation);
         self.whole = Some(slot);
-        let stale = std::mem::take(&mut self.selections);
+        let stale = core::mem::take(&mut self.selections);
         for slot in stale.into_iter().map(|(_, slot)| slot).chain(old) {
             self.drop_unused(common, slot);
         }
@@ -301,7 +307,7 @@ impl Master {
     }
 
     fn admit_waiting(&mut self, common: &mut Common, now_ms: u64) {
-        for waiting in std::mem::take(&mut self.waiting) {
+        for waiting in core::mem::take(&mut self.waiting) {
             self.admit(common, now_ms, waiting);
         }
     }

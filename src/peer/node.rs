@@ -7,6 +7,11 @@
 
 pub use crate::fetch::{FetchOptions, Linger, Pin, Progress};
 pub use crate::master::MasterOptions;
+use alloc::boxed::Box;
+use alloc::format;
+use alloc::string::String;
+use alloc::string::ToString;
+use alloc::vec::Vec;
 
 use crate::content::manifest::{Manifest, PIECE_LEN_MAX, stride};
 use crate::content::pieces::PieceMap;
@@ -14,11 +19,11 @@ use crate::fetch::Fetch;
 use crate::master::Master;
 use crate::namespace::{Bulk, Content, GenerationId, NameSpace};
 use crate::table::Table;
+use alloc::collections::VecDeque;
+use alloc::rc::Rc;
+use core::net::SocketAddr;
 use ninep::client::Frame;
 use ninep::server::{BulkLost, ConnId, Output, Session, Ticket};
-use std::collections::VecDeque;
-use std::net::SocketAddr;
-use std::rc::Rc;
 
 /// Largest frame: a piece of the largest size and its header.
 pub const MSIZE: u32 = stride(PIECE_LEN_MAX) + ninep::IO_HEADER_LEN;
@@ -387,7 +392,7 @@ impl Node {
                     Role::Fetch(fetch) => fetch.notice(&mut self.common, notice),
                 }
             } else if !self.common.wakes.is_empty() {
-                let mut wakes = std::mem::take(&mut self.common.wakes);
+                let mut wakes = core::mem::take(&mut self.common.wakes);
                 for ticket in wakes.drain(..) {
                     if let Some(session) = self.sessions.get_mut(&ticket.conn) {
                         session.resume(&mut self.common.space, ticket);

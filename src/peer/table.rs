@@ -6,6 +6,8 @@
 //! each pair of types. Walking it is the same each time, as a simulation
 //! needs it; a `HashMap` is not. Where a peer chooses the keys, use that one.
 
+use alloc::vec::Vec;
+
 #[derive(Clone, Debug)]
 pub struct Table<K, V> {
     rows: Vec<(K, V)>,

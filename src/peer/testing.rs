@@ -2,6 +2,9 @@
 
 use crate::content::digest::Digest;
 use crate::content::manifest::{Entry, EntryKind, Manifest};
+use alloc::boxed::Box;
+use alloc::vec;
+use alloc::vec::Vec;
 
 pub fn entry(parent: u32, name: &str, kind: EntryKind) -> Entry {
     Entry { parent, name: name.as_bytes().into(), kind, mode: 0o644, ..Entry::bare_root() }

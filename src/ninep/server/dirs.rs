@@ -6,6 +6,7 @@
 
 use super::Tree;
 use crate::{BAD_DIR_OFFSET, Dialect, EINVAL, EIO, Error, QTDIR, QTSYMLINK, Qid, encode};
+use alloc::vec::Vec;
 
 /// `d_type` of Linux' readdir(3), which Treaddir carries (not the qid's type).
 const DT_DIR: u8 = 4;

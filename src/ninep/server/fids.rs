@@ -4,7 +4,7 @@
 //! Knows fid(5)'s states; refuses to know requests and what a place is. A peer
 //! chooses the numbers; closing a session goes by their order all the same.
 
-use std::collections::{BinaryHeap, HashMap};
+use alloc::collections::{BTreeMap, BinaryHeap};
 
 use super::dirs::Position;
 use super::limits::FIDS_MAX;
@@ -24,12 +24,12 @@ pub(super) struct Opened {
 }
 
 pub(super) struct Fids<P> {
-    table: HashMap<u32, Fid<P>>,
+    table: BTreeMap<u32, Fid<P>>,
 }
 
 impl<P> Fids<P> {
     pub fn new() -> Fids<P> {
-        Fids { table: HashMap::new() }
+        Fids { table: BTreeMap::new() }
     }
 
     pub fn get(&self, number: u32) -> Result<&Fid<P>, Error> {
@@ -65,7 +65,7 @@ impl<P> Fids<P> {
 
     /// Takes all fids out, in order of their numbers.
     pub fn take_all(&mut self) -> impl Iterator<Item = Fid<P>> + use<P> {
-        let mut table = std::mem::take(&mut self.table);
+        let mut table = core::mem::take(&mut self.table);
         let numbers: BinaryHeap<u32> = table.keys().copied().collect();
         numbers.into_sorted_vec().into_iter().filter_map(move |number| table.remove(&number))
     }

@@ -14,6 +14,7 @@ mod session;
 #[cfg(test)]
 mod tests;
 
+use alloc::vec::Vec;
 pub use limits::{
     FIDS_MAX, FIRST_FRAME_LEN_MAX, MSIZE_MIN, OUTPUT_BYTES_MAX, OUTPUTS_MAX, PARKED_MAX,
 };

@@ -5,6 +5,7 @@
 //! beyond the call that brought it.
 
 use super::limits::PARKED_MAX;
+use alloc::vec::Vec;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct ParkedRead {
@@ -62,7 +63,7 @@ impl ParkedReads {
     }
 
     pub fn take_all(&mut self) -> impl Iterator<Item = ParkedRead> + use<> {
-        std::mem::take(&mut self.reads).into_iter()
+        core::mem::take(&mut self.reads).into_iter()
     }
 }
 

@@ -13,6 +13,7 @@ use crate::{
     Attr, BAD_USE_OF_FID, Change, Dialect, EINVAL, EISDIR, ENOENT, ENOTDIR, EOPNOTSUPP, EROFS,
     Error, IO_HEADER_LEN, NOFID, Names, QTDIR, QTSYMLINK, Qid, Request, WALK_NAMES_MAX,
 };
+use alloc::vec::Vec;
 
 /// In .L the number has to be ENOENT: libnpclient's npc_auth takes only that
 /// as "not required".

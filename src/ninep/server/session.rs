@@ -5,7 +5,8 @@
 //! `answer` turns it into a reply or an error of the session's dialect.
 //! Refuses to know sockets and what a file means.
 
-use std::collections::VecDeque;
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
 
 use super::fids::Fids;
 use super::limits::{FIRST_FRAME_LEN_MAX, MSIZE_MIN, OUTPUT_BYTES_MAX, OUTPUTS_MAX};

@@ -6,8 +6,9 @@
 //! verified by merging it up to the digest of the file. This needs pieces of a
 //! power of two of KiB, at their own multiples.
 
+use alloc::vec::Vec;
 use blake3::hazmat::{self, HasherExt, Mode};
-use std::fmt;
+use core::fmt;
 
 /// A BLAKE3 digest, or the chaining value of a subtree.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]

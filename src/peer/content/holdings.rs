@@ -4,6 +4,9 @@
 //! know who is asked for what (the scheduler) and where the bytes lie (the
 //! destination writer).
 
+use alloc::vec;
+use alloc::vec::Vec;
+
 /// What is known of one piece.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Piece {
@@ -74,7 +77,7 @@ impl Holdings {
             let stripe = piece as usize % self.missing.len();
             self.missing[stripe] -= 1;
         }
-        std::mem::replace(known, state) != state
+        core::mem::replace(known, state) != state
     }
 
     /// Notes a piece as here; whether that is news.

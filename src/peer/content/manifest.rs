@@ -11,7 +11,11 @@
 
 use super::digest::{self, Digest};
 use crate::table::Table;
-use std::collections::BinaryHeap;
+use alloc::boxed::Box;
+use alloc::collections::BinaryHeap;
+use alloc::string::String;
+use alloc::vec;
+use alloc::vec::Vec;
 
 /// Bytes of one piece; a power of two (see `digest`). Every generation says
 /// its own, this is what a master gives.
@@ -95,8 +99,8 @@ pub enum SelectError {
     Collision(Vec<u8>),
 }
 
-impl std::fmt::Display for SelectError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl core::fmt::Display for SelectError {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         let shown = |path: &[u8]| String::from_utf8_lossy(path).into_owned();
         match self {
             SelectError::Missing(path) => {
@@ -160,7 +164,7 @@ impl Entry {
 
 impl Manifest {
     /// The numbers of the children of a directory.
-    pub fn children(&self, dir: u32) -> std::ops::Range<u32> {
+    pub fn children(&self, dir: u32) -> core::ops::Range<u32> {
         // The root is its own parent and must not be its own child.
         let below = &self.entries[1..];
         let from = below.partition_point(|e| e.parent < dir);
@@ -299,7 +303,7 @@ impl Manifest {
                     _ => None,
                 };
                 if let Some(file) = file {
-                    let again = std::mem::replace(&mut taken[from as usize], true);
+                    let again = core::mem::replace(&mut taken[from as usize], true);
                     let first = *firsts[file as usize].get_or_insert(number);
                     let source = &self.entries[file as usize];
                     if first == number || again {

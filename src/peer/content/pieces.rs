@@ -8,7 +8,9 @@
 
 use super::digest::{self, Digest};
 use super::manifest::{EntryKind, Manifest, piece_len_of, stride};
-use std::ops::Range;
+use alloc::vec;
+use alloc::vec::Vec;
+use core::ops::Range;
 
 /// Most files of one pack: bounds what one reply has to open.
 pub const PACK_FILES_MAX: usize = 1024;

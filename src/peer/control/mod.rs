@@ -5,7 +5,10 @@
 //! words, not what follows from them (that is `node`).
 
 use crate::content::digest::Digest;
-use std::net::{IpAddr, SocketAddr};
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::net::{IpAddr, SocketAddr};
 
 /// Version of the conversation and of what follows from it, the stride of `pieces`
 /// for one; the first word after `join`.
@@ -199,12 +202,12 @@ impl MasterMessage {
     }
 }
 
-fn words(line: &[u8]) -> Option<std::str::Split<'_, char>> {
+fn words(line: &[u8]) -> Option<core::str::Split<'_, char>> {
     let line = line.strip_suffix(b"\n").unwrap_or(line);
-    Some(std::str::from_utf8(line).ok()?.split(' '))
+    Some(core::str::from_utf8(line).ok()?.split(' '))
 }
 
-fn number<T: std::str::FromStr>(word: &str) -> Option<T> {
+fn number<T: core::str::FromStr>(word: &str) -> Option<T> {
     word.parse().ok()
 }
 
@@ -215,7 +218,7 @@ fn format_stats(t: &TransferStats) -> String {
     )
 }
 
-fn parse_stats(words: &mut std::str::Split<'_, char>) -> Option<TransferStats> {
+fn parse_stats(words: &mut core::str::Split<'_, char>) -> Option<TransferStats> {
     Some(TransferStats {
         have_bytes: number(words.next()?)?,
         total_bytes: number(words.next()?)?,

@@ -5,6 +5,10 @@
 //! matters only to count it and to blame.
 
 use super::*;
+use alloc::format;
+use alloc::string::String;
+use alloc::string::ToString;
+use alloc::vec::Vec;
 
 impl Fetch {
     pub(super) fn link_frame(
@@ -298,7 +302,7 @@ impl Fetch {
 
     /// What we cannot have, others cannot have from us.
     pub(super) fn withdraw(&mut self, common: &mut Common) {
-        if !std::mem::replace(&mut self.is_withdrawn, true) {
+        if !core::mem::replace(&mut self.is_withdrawn, true) {
             self.master_link.ask(common, &ClientMessage::Leave);
         }
     }

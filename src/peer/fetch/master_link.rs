@@ -5,9 +5,14 @@
 
 use crate::control::{ClientMessage, LINE_LEN_MAX, MasterMessage};
 use crate::node::{Common, Effect, MSIZE};
+use alloc::boxed::Box;
+use alloc::format;
+use alloc::string::String;
+use alloc::string::ToString;
+use alloc::vec::Vec;
+use core::net::SocketAddr;
 use ninep::client::{Client, Event, Fid, Frame, OpenMode, Token};
 use ninep::server::ConnId;
-use std::net::SocketAddr;
 
 /// A connection that is not up by then is given up.
 const CONNECT_MS: u64 = 3_000;

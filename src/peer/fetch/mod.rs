@@ -20,12 +20,16 @@ use crate::fetch::scheduler::{ParentKey, Scheduler};
 use crate::namespace::{Content, Generation, GenerationId, Notice};
 use crate::node::{Common, Effect, Failure, Input, Status, StoreResult, piece_name, printable};
 use crate::table::Table;
+use alloc::collections::VecDeque;
+use alloc::format;
+use alloc::rc::Rc;
+use alloc::string::String;
+use alloc::vec;
+use alloc::vec::Vec;
+use core::net::SocketAddr;
 use master_link::MasterLink;
 use ninep::server::ConnId;
 use parent_link::{Got, ParentLink};
-use std::collections::VecDeque;
-use std::net::SocketAddr;
-use std::rc::Rc;
 
 /// How often stalls are looked for and windows refilled.
 const TICK_MS: u64 = 100;
@@ -539,7 +543,7 @@ impl Fetch {
     fn exit(&mut self, common: &mut Common) {
         if self.phase != FetchPhase::Over {
             self.phase = FetchPhase::Over;
-            let failures = std::mem::take(&mut self.failures);
+            let failures = core::mem::take(&mut self.failures);
             common.effects.push_back(Effect::Exit { failures });
         }
     }

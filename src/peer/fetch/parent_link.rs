@@ -8,6 +8,10 @@ use crate::content::digest::Digest;
 use crate::control::{Complaint, ParentAddr};
 use crate::fetch::scheduler::PieceRequest;
 use crate::node::{Common, MSIZE};
+use alloc::format;
+use alloc::string::String;
+use alloc::string::ToString;
+use alloc::vec::Vec;
 use ninep::client::{Client, Event, Fid, Frame, OpenMode, Token};
 use ninep::server::ConnId;
 
@@ -124,7 +128,7 @@ impl ParentLink {
     pub fn flush(&mut self, common: &mut Common) {
         if !matches!(self.state, LinkState::Connecting { .. }) && !self.client.output().is_empty() {
             let spare = common.spare.pop().unwrap_or_default();
-            common.send(self.conn, std::mem::replace(self.client.output(), spare));
+            common.send(self.conn, core::mem::replace(self.client.output(), spare));
         }
     }
 
@@ -149,7 +153,7 @@ impl ParentLink {
 
     /// The longest that a probe took to be answered since this was last asked.
     pub fn take_answer_ms(&mut self) -> u64 {
-        std::mem::take(&mut self.answer_ms)
+        core::mem::take(&mut self.answer_ms)
     }
 
     pub fn awaits_list(&self) -> bool {
@@ -230,7 +234,7 @@ impl ParentLink {
         let have = self.list_bytes.len() as u32;
         if data.is_empty() || have >= self.list_len {
             self.list_len = 0;
-            return Got::List(std::mem::take(&mut self.list_bytes));
+            return Got::List(core::mem::take(&mut self.list_bytes));
         }
         if let Some(fid) = self.list {
             self.client.read(fid, u64::from(have), self.list_len - have, LIST_READ);
@@ -331,8 +335,8 @@ mod tests {
     use super::*;
     use crate::namespace::NameSpace;
     use crate::node::Effect;
-    use std::collections::VecDeque;
-    use std::net::SocketAddr;
+    use alloc::collections::VecDeque;
+    use core::net::SocketAddr;
 
     fn common() -> Common {
         let space = NameSpace::new(false, 0);

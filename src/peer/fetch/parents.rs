@@ -4,7 +4,10 @@
 //! on the links is `arrival`'s, what to ask for next `spread::transfer`'s.
 
 use super::*;
-use std::collections::BinaryHeap;
+use alloc::collections::BinaryHeap;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
 
 /// A stripe that lags this long, and brings less than half of what others
 /// bring, is complained of; and so, as often, is one with a piece owed that long.

@@ -17,6 +17,8 @@
 //! is left alone for a while.
 
 use crate::table::Table;
+use alloc::vec;
+use alloc::vec::Vec;
 
 /// Pieces asked of one parent at a time: covers the round trip and the time
 /// that a parent holds a request of ours parked.
@@ -156,7 +158,7 @@ impl Scheduler {
         let was_open = *state & (HELD | GIVEN_UP) == 0;
         if was_open {
             self.missing[stripe] -= 1;
-            self.is_freed |= std::mem::take(&mut self.is_held_back);
+            self.is_freed |= core::mem::take(&mut self.is_held_back);
         }
         *state = (*state & ASKED) | mark;
         was_open
@@ -238,7 +240,7 @@ impl Scheduler {
     /// Whether, since the last look, others may have something to be asked for
     /// that they were not before.
     pub fn take_freed(&mut self) -> bool {
-        std::mem::take(&mut self.is_freed)
+        core::mem::take(&mut self.is_freed)
     }
 
     fn parent(&self, key: ParentKey) -> Option<usize> {
@@ -501,7 +503,7 @@ mod tests {
     }
 
     fn asks(t: &mut Scheduler, key: u32, now_ms: u64) -> Vec<u32> {
-        std::iter::from_fn(|| t.next_ask(ParentKey(key), now_ms)).map(|ask| ask.piece).collect()
+        core::iter::from_fn(|| t.next_ask(ParentKey(key), now_ms)).map(|ask| ask.piece).collect()
     }
 
     #[test]
@@ -696,7 +698,7 @@ mod tests {
             t.hold(piece);
         }
         let waits = |a: &PieceRequest| a.waits;
-        let all: Vec<PieceRequest> = std::iter::from_fn(|| t.next_ask(ParentKey(1), 2)).collect();
+        let all: Vec<PieceRequest> = core::iter::from_fn(|| t.next_ask(ParentKey(1), 2)).collect();
         let pieces = |list: &[PieceRequest]| list.iter().map(|a| a.piece).collect::<Vec<_>>();
         assert_eq!(pieces(&all[..3]), [18, 16, 20], "its share first");
         assert_eq!(pieces(&all[3..]), [14, 10, 6, 2], "and what the feeder was asked for last");

@@ -7,7 +7,9 @@ use crate::content::digest::Digest;
 use crate::content::holdings::Holdings;
 use crate::content::manifest::{EntryKind, Manifest, piece_len_of};
 use crate::content::pieces::{ManifestPieces, PieceMap};
-use std::rc::Rc;
+use alloc::rc::Rc;
+use alloc::vec;
+use alloc::vec::Vec;
 
 /// A manifest and the pieces that follow from it.
 #[derive(Debug)]

@@ -12,6 +12,10 @@ mod workers;
 #[cfg(test)]
 mod tests;
 
+use alloc::format;
+use alloc::string::String;
+use alloc::string::ToString;
+use alloc::vec::Vec;
 pub use file_id::{FileId, GenerationId, Role, Stream};
 pub use generation::{Content, Generation, Origin};
 pub use workers::Workers;
@@ -20,12 +24,12 @@ use crate::content::digest::Digest;
 use crate::content::manifest::{Entry, EntryKind};
 use crate::control::LINE_LEN_MAX;
 use crate::table::Table;
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::rc::Rc;
+use core::net::SocketAddr;
 use file_id::{CONTROLS, ROLES, STREAMS};
 use ninep::server::{Access, Answer, ConnId, DirEntry, OpenId, Ticket, Totals, Tree};
 use ninep::{Attr, Error, Qid};
-use std::collections::{HashMap, VecDeque};
-use std::net::SocketAddr;
-use std::rc::Rc;
 
 /// Lines of `/log` that can be read back.
 const LOG_LINES_MAX: usize = 200;
@@ -47,7 +51,7 @@ pub enum Bulk {
 }
 
 /// What a parked read waits for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Wait {
     Piece(GenerationId, u32),
     Answer(OpenId),
@@ -87,9 +91,9 @@ pub struct NameSpace {
     /// A peer chooses which, but the hashing of each costs more than its place here.
     checksums: Table<(GenerationId, u32), Result<[u8; 32], ()>>,
     peers: Table<ConnId, SocketAddr>,
-    waits: HashMap<Wait, Vec<Ticket>>,
+    waits: BTreeMap<Wait, Vec<Ticket>>,
     /// The other way round, so that a read that is given up leaves no trace.
-    parked: HashMap<Ticket, Wait>,
+    parked: BTreeMap<Ticket, Wait>,
     /// Memory of lists in `waits` that were woken.
     spare: Vec<Vec<Ticket>>,
     notices: VecDeque<Notice>,
@@ -110,8 +114,8 @@ impl NameSpace {
             workers: Workers::new(worker_load_max),
             checksums: Table::new(),
             peers: Table::new(),
-            waits: HashMap::new(),
-            parked: HashMap::new(),
+            waits: BTreeMap::new(),
+            parked: BTreeMap::new(),
             spare: Vec::new(),
             notices: VecDeque::new(),
             is_master,
@@ -351,7 +355,7 @@ impl NameSpace {
         if let Some((place, _)) = CONTROLS.iter().find(|(_, n)| *n == name) {
             return Ok(*place);
         }
-        let digest = std::str::from_utf8(name).ok().and_then(Digest::parse);
+        let digest = core::str::from_utf8(name).ok().and_then(Digest::parse);
         let slot = digest.and_then(|digest| self.slot_of(digest)).ok_or(ninep::ENOENT)?;
         Ok(FileId::Generation { slot })
     }

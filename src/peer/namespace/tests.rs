@@ -5,6 +5,11 @@ use crate::content::digest;
 use crate::content::manifest::{Entry, Manifest, stride};
 use crate::content::pieces::{ManifestPieces, PieceMap};
 use crate::testing::small;
+use alloc::format;
+use alloc::string::String;
+use alloc::string::ToString;
+use alloc::vec;
+use alloc::vec::Vec;
 
 const CONN: ConnId = ConnId(7);
 

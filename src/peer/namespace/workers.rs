@@ -6,8 +6,10 @@
 
 use crate::control::{format_addr, parse_addr};
 use crate::table::Table;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::net::{IpAddr, SocketAddr};
 use ninep::server::{ConnId, OpenId};
-use std::net::{IpAddr, SocketAddr};
 
 /// The master is level 0; a worker may stand at 1 to 3, leaves below it.
 const LEVEL_MAX: u32 = 4;
@@ -56,7 +58,7 @@ impl Workers {
         ip: IpAddr,
         text: &[u8],
     ) -> Result<(), AvailError> {
-        let text = std::str::from_utf8(text).map_err(|_| AvailError::Malformed)?;
+        let text = core::str::from_utf8(text).map_err(|_| AvailError::Malformed)?;
         // The original sends its string with the terminating NUL.
         let text = text.trim_end_matches(['\0', '\n', ' ']);
         let (port, from) = text.split_once(' ').ok_or(AvailError::Malformed)?;

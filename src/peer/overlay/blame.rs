@@ -10,6 +10,7 @@
 use super::trees::{Ix, MASTER, NOBODY};
 use super::{Forest, NodeId, OVERCOMMIT_FACTOR, Parent, STRIPES_MAX};
 use crate::table::Table;
+use alloc::vec::Vec;
 
 /// Parents that a node is not given again; the oldest is forgotten.
 const FORBIDDEN_MAX: usize = 8;

@@ -27,8 +27,9 @@ mod tests;
 mod trees;
 
 use crate::table::Table;
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
 pub use blame::{Complaint, Verdict};
-use std::collections::VecDeque;
 use trees::{Ix, Link, MASTER, NOBODY, Node, Shelf};
 
 /// Most stripes: `-m` of the command line.
@@ -304,7 +305,7 @@ impl Forest {
         stats
     }
 
-    fn stripes(&self) -> std::ops::Range<u8> {
+    fn stripes(&self) -> core::ops::Range<u8> {
         0..self.limits.stripes
     }
 

@@ -11,6 +11,7 @@
 use super::trees::{BORROWED, Ix, Link, MASTER, NOBODY};
 use super::{COHORT_MS, Forest, HEAD_FACTOR, LOOK_MAX, MOVES_MAX, OVERCOMMIT_FACTOR, RELIEF_MAX};
 use crate::table::Table;
+use alloc::vec::Vec;
 
 /// So many inner nodes of a stripe may stand one below the other while there
 /// are no more: that costs less than making those wait who have more.

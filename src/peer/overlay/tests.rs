@@ -1,7 +1,11 @@
 use super::blame::{ACCUSATION_MS, HEARING_MS};
 use super::trees::BORROWED;
 use super::*;
-use std::collections::BTreeMap;
+use alloc::collections::BTreeMap;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec;
+use alloc::vec::Vec;
 use std::time::Instant;
 
 /// xorshift64*: seeded, so that a failure can be repeated.
@@ -35,7 +39,7 @@ fn joined(stripes: u8, head: u16, count: u32) -> Forest {
 }
 
 fn drain(forest: &mut Forest) -> usize {
-    std::iter::from_fn(|| forest.poll_change()).count()
+    core::iter::from_fn(|| forest.poll_change()).count()
 }
 
 /// ceil(log_k n), and 1 at least.
@@ -314,7 +318,7 @@ fn a_new_inner_node_takes_the_place_of_the_highest_leaf_which_moves_below() {
     let (inner, leaf) = ([0, 2, 4].map(level), [1, 3].map(level));
     assert_eq!(inner.iter().max(), Some(&2), "{inner:?}");
     assert_eq!(leaf.iter().min(), Some(&3), "{leaf:?}");
-    let told: Vec<Change> = std::iter::from_fn(|| forest.poll_change()).collect();
+    let told: Vec<Change> = core::iter::from_fn(|| forest.poll_change()).collect();
     let moved = told.iter().find(|c| c.node == NodeId(1) && c.stripe == 0).unwrap();
     assert!(matches!(moved.parent, Parent::Node(NodeId(2 | 4))), "{moved:?}");
 }
@@ -322,7 +326,7 @@ fn a_new_inner_node_takes_the_place_of_the_highest_leaf_which_moves_below() {
 #[test]
 fn a_change_that_is_overtaken_is_told_once_and_in_order() {
     let mut forest = joined(4, 1, 50);
-    let mut seen = std::collections::BTreeSet::new();
+    let mut seen = alloc::collections::BTreeSet::new();
     while let Some(change) = forest.poll_change() {
         assert!(seen.insert((change.node.0, change.stripe)));
         assert_eq!(forest.parent(change.node, change.stripe), Some(change.parent));
@@ -376,7 +380,7 @@ fn arrivals_retirements_and_leavings_mix() {
     for seed in 1..=6 {
         let mut random = Random(seed);
         let mut world = World::new(forest(4, 1), format!("seed {seed}"));
-        let (mut old, mut changes) = (std::collections::VecDeque::new(), 0);
+        let (mut old, mut changes) = (alloc::collections::VecDeque::new(), 0);
         for _ in 0..600 {
             world.join(0);
             old.push_back(world.next - 1);

@@ -5,7 +5,10 @@
 
 use super::Forest;
 use super::blame::Record;
-use std::collections::BTreeSet;
+use alloc::boxed::Box;
+use alloc::collections::BTreeSet;
+use alloc::vec;
+use alloc::vec::Vec;
 
 /// Where a node is in `Forest::nodes`.
 pub(super) type Ix = u32;
@@ -107,7 +110,7 @@ impl Forest {
             None => {
                 self.nodes.push(node);
                 let stripes = self.stripes().len();
-                self.links.extend(std::iter::repeat_n(UNLINKED, stripes));
+                self.links.extend(core::iter::repeat_n(UNLINKED, stripes));
                 self.nodes.len() as Ix - 1
             }
         };

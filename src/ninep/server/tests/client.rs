@@ -4,6 +4,9 @@
 use super::Peer;
 use crate::client::{Client, Event, Fid, Frame, OpenMode, Token};
 use crate::server::Output;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
 
 /// Carries requests over and answers back; data of stored bytes stay behind.
 fn exchange(client: &mut Client, peer: &mut Peer) -> Vec<String> {

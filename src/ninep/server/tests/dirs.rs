@@ -2,6 +2,11 @@
 
 use super::tree::MANY;
 use super::*;
+use alloc::borrow::ToOwned;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec;
+use alloc::vec::Vec;
 
 /// The names in a run of whole stat records.
 fn stat_names(mut data: &[u8]) -> Vec<String> {

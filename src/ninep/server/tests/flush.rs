@@ -4,6 +4,8 @@ use super::tree::file_bytes;
 use super::*;
 use crate::NOTAG;
 use crate::server::{OUTPUT_BYTES_MAX, OUTPUTS_MAX, PARKED_MAX};
+use alloc::borrow::ToOwned;
+use alloc::vec::Vec;
 
 /// A session with fid 1 open on the file that has not arrived, and reads of it
 /// parked on `tags`.

@@ -2,6 +2,7 @@
 //! everything else is answered and forgiven.
 
 use super::*;
+use alloc::vec;
 
 /// Whether the connection outlives these bytes, taken as one frame.
 fn survives(peer: &mut Peer, frame: &[u8]) -> bool {

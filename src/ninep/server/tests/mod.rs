@@ -16,6 +16,9 @@ mod walks;
 
 use super::{ConnId, Output, Session, Ticket, Tree};
 use crate::{NOFID, NONUNAME, kind::*};
+use alloc::string::String;
+use alloc::vec;
+use alloc::vec::Vec;
 use tree::Garden;
 
 const TWO_DIALECTS: [&str; 2] = ["9P2000", "9P2000.u"];
@@ -180,7 +183,7 @@ impl Peer {
     }
 
     fn hear(&mut self) -> Vec<Got> {
-        std::iter::from_fn(|| self.session.poll_output())
+        core::iter::from_fn(|| self.session.poll_output())
             .map(|output| match output {
                 Output::Frame(frame) => Got::parse(&frame),
                 Output::Bulk { head, what, len, failure } => {

@@ -1,7 +1,9 @@
 //! Thousands of requests from a seed, sense and nonsense: whatever comes, a
 //! request has at most one reply, replies fit, and openings end once.
 
-use std::collections::BTreeSet;
+use alloc::collections::BTreeSet;
+use alloc::vec;
+use alloc::vec::Vec;
 
 use super::*;
 

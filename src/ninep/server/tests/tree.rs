@@ -4,7 +4,9 @@
 //! It checks its caller too: what is opened is closed once, only what is open
 //! is read, a ticket is not used twice at the same time.
 
-use std::collections::BTreeSet;
+use alloc::collections::BTreeSet;
+use alloc::format;
+use alloc::vec::Vec;
 
 use crate::server::{Access, Answer, ConnId, DirEntry, OpenId, Ticket, Totals, Tree};
 use crate::{Attr, EACCES, EINVAL, EIO, ENOENT, EROFS, Error, QTDIR, QTFILE, QTSYMLINK, Qid};

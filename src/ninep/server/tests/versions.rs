@@ -1,6 +1,10 @@
 //! Tversion, Tauth, Tattach, and in which words each dialect errs.
 
 use super::*;
+use alloc::borrow::ToOwned;
+use alloc::string::String;
+use alloc::vec;
+use alloc::vec::Vec;
 
 fn offer(msize: u32, version: &str) -> (u32, String) {
     let got = Peer::new().ask(tversion(0xffff, msize, version));
