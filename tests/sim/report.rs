@@ -2,7 +2,7 @@
 
 use crate::host::State;
 use crate::world::World;
-use peer::node::Failure;
+use peer::failure::Failure;
 
 #[derive(Clone, Debug)]
 pub struct Outcome {
