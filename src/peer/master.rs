@@ -383,7 +383,7 @@ impl Master {
         let origin = Origin { scan: self.scan, entries: Some(selection.origin) };
         let generation = Generation::whole(Rc::new(selection.manifest), Some(origin.clone()));
         // Unchanged since an earlier scan: who fetches it already helps.
-        let known = common.space.slot_of(generation.digest()).filter(|slot| *slot != whole);
+        let known = common.space.generation_of(generation.digest()).filter(|slot| *slot != whole);
         let slot = match known {
             Some(slot) => {
                 common.space.set_origin(slot, origin);

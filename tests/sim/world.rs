@@ -414,10 +414,12 @@ impl World {
     }
 
     fn bulk(&mut self, host: u32, node: &Node, head: [u8; 11], what: Bulk, len: u32) -> Item {
-        let Bulk::Piece { slot, piece, skip } = what else { panic!("nobody reads files here") };
+        let Bulk::Piece { generation, piece, skip } = what else {
+            panic!("nobody reads files here")
+        };
         let wrong_every = self.hosts[host as usize].wrong_every;
         let is_wrong = wrong_every.is_some_and(|every| self.random(u64::from(every)) == 0);
-        let generation = node.space().generation(slot).expect("what is sent is served");
+        let generation = node.space().generation(generation).expect("what is sent is served");
         if piece < generation.manifest_pieces.count() {
             let start = generation.manifest_pieces.range(piece).start + skip as usize;
             let mut bytes = head.to_vec();

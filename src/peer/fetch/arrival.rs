@@ -45,7 +45,7 @@ impl Fetch {
         bytes: &[u8],
     ) {
         let (Some(generation), Some(slot)) = (self.generation(common), self.slot) else { return };
-        if generation.list_known {
+        if generation.list_known() {
             return;
         }
         let manifest_pieces = &generation.manifest_pieces;

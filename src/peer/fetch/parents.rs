@@ -213,7 +213,7 @@ impl Fetch {
         let Some(generation) = self.generation(common) else { return };
         let (manifest_count, stride) =
             (generation.manifest_pieces.count(), generation.manifest_pieces.stride());
-        let list_len = if generation.list_known { 0 } else { manifest_count * 32 };
+        let list_len = if generation.list_known() { 0 } else { manifest_count * 32 };
         let Some(link) = self.links.get_mut(&conn) else { return };
         if list_len > 0 {
             link.ask_list(common, list_len);

@@ -93,13 +93,13 @@ pub fn unfold(
 ) -> Result<Part, PartsError> {
     let gone = || PartsError::Failed("a generation that is not served any more was read".into());
     match what {
-        Bulk::File { slot, entry, offset } => {
-            let generation = space.generation(slot).ok_or_else(gone)?;
+        Bulk::File { generation, entry, offset } => {
+            let generation = space.generation(generation).ok_or_else(gone)?;
             let file = open(generation, entry)?;
             Ok(Part::File { file, offset, len: u64::from(len) })
         }
-        Bulk::Piece { slot, piece, skip } => {
-            let generation = space.generation(slot).ok_or_else(gone)?;
+        Bulk::Piece { generation, piece, skip } => {
+            let generation = space.generation(generation).ok_or_else(gone)?;
             if piece < generation.manifest_pieces.count() {
                 let start = generation.manifest_pieces.range(piece).start + skip as usize;
                 let bytes = generation.manifest_bytes[start..start + len as usize].to_vec();
