@@ -58,18 +58,22 @@ impl Conversations {
         Queued::Yes
     }
 
-    /// Takes out at most `count` bytes; `None` where there is no conversation.
-    pub fn take(&mut self, opener: OpenId, count: u32) -> Option<Vec<u8>> {
-        let unread = self.unread.get_mut(&opener)?;
+    /// Bytes that can be read; `None` where there is no conversation.
+    pub fn unread_len(&self, opener: OpenId) -> Option<usize> {
+        self.unread.get(&opener).map(VecDeque::len)
+    }
+
+    /// Takes out at most `count` bytes.
+    pub fn take(&mut self, opener: OpenId, count: u32) -> Vec<u8> {
+        let Some(unread) = self.unread.get_mut(&opener) else { return Vec::new() };
         let len = unread.len().min(count as usize);
-        Some(unread.drain(..len).collect())
+        unread.drain(..len).collect()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use alloc::string::String;
     use ninep::server::ConnId;
 
     fn opener(conn: u32, serial: u64) -> OpenId {
@@ -91,13 +95,14 @@ mod tests {
         let mut conversations = Conversations::default();
         let id = opener(1, 1);
         assert_eq!(conversations.queue(id, "early"), Queued::Unknown);
-        assert_eq!(conversations.take(id, 99), None);
+        assert_eq!((conversations.unread_len(id), conversations.take(id, 99)), (None, vec![]));
         conversations.begin(id);
         assert_eq!(conversations.queue(id, "one\n"), Queued::Yes);
         assert_eq!(conversations.queue(id, "two\n"), Queued::Yes);
-        assert_eq!(conversations.take(id, 5).as_deref(), Some(&b"one\nt"[..]));
-        assert_eq!(conversations.take(id, 99).as_deref(), Some(&b"wo\n"[..]));
-        assert_eq!(conversations.take(id, 99).as_deref(), Some(&b""[..]));
+        assert_eq!(conversations.take(id, 5), b"one\nt");
+        assert_eq!(conversations.unread_len(id), Some(3));
+        assert_eq!(conversations.take(id, 99), b"wo\n");
+        assert_eq!((conversations.unread_len(id), conversations.take(id, 99)), (Some(0), vec![]));
         conversations.end(id);
         assert_eq!(conversations.queue(id, "late"), Queued::Unknown);
     }
@@ -108,9 +113,9 @@ mod tests {
         let (id, line) = (opener(1, 1), "x".repeat(QUEUE_LEN_MAX));
         conversations.begin(id);
         assert_eq!(conversations.queue(id, &line), Queued::Yes);
-        assert_eq!(conversations.queue(id, &String::new()), Queued::Yes);
+        assert_eq!(conversations.queue(id, ""), Queued::Yes);
         assert_eq!(conversations.queue(id, "x"), Queued::CutOff);
-        assert_eq!(conversations.take(id, 99), None);
+        assert_eq!(conversations.unread_len(id), None);
         assert!(conversations.begin(id), "it may begin again");
     }
 }

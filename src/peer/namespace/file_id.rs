@@ -42,7 +42,7 @@ pub struct ControlId(pub u8);
 /// Which of the four kinds of directories a control file stands in, and with
 /// it what it is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Directory {
+pub(super) enum Directory {
     /// `/`
     Root,
     /// `/.xget`

@@ -27,8 +27,7 @@ pub struct Content {
 /// One state of what is served, as far as this node knows and has it.
 ///
 /// How much of the manifest is known grows in three steps: announced (digest
-/// and length, [`Generation::empty`]), its list ([`Generation::list_known`]),
-/// and whole (`content`).
+/// and length), listed (the digests of its pieces), and whole (`content`).
 #[derive(Debug)]
 pub struct Generation {
     /// The first pieces, those of the manifest itself.
@@ -40,7 +39,7 @@ pub struct Generation {
     /// Where a master has the files; a client has them in its destination.
     pub origin: Option<Origin>,
     /// Which pieces are here.
-    pub holdings: Holdings,
+    pub(crate) holdings: Holdings,
 }
 
 /// Where the bytes of a master's generation are.
@@ -75,7 +74,7 @@ impl Generation {
 
     /// What a client begins with: nothing but what was announced. Its pieces
     /// are counted by so many stripes.
-    pub fn empty(manifest_pieces: ManifestPieces, stripes: u8) -> Generation {
+    pub(crate) fn empty(manifest_pieces: ManifestPieces, stripes: u8) -> Generation {
         let manifest_bytes = vec![0; manifest_pieces.manifest_len as usize];
         let mut generation = Generation {
             manifest_pieces,
@@ -108,23 +107,23 @@ impl Generation {
     }
 
     /// The name of the generation.
-    pub fn digest(&self) -> Digest {
+    pub(crate) fn digest(&self) -> Digest {
         self.manifest_pieces.generation
     }
 
     /// Whether the list of the manifest's pieces is here. A manifest of one piece
     /// has none: the generation's digest is that of the piece.
-    pub fn list_known(&self) -> bool {
+    pub(crate) fn list_known(&self) -> bool {
         self.manifest_pieces.count() <= 1 || !self.manifest_pieces.list.is_empty()
     }
 
     /// `None` while the manifest is not known.
-    pub fn pieces_count(&self) -> Option<u32> {
+    pub(super) fn pieces_count(&self) -> Option<u32> {
         self.content.as_ref().map(|content| content.map.count())
     }
 
     /// Bytes of a piece, where that is known.
-    pub fn piece_len(&self, piece: u32) -> Option<u32> {
+    pub(crate) fn piece_len(&self, piece: u32) -> Option<u32> {
         if piece < self.manifest_pieces.count() {
             return Some(self.manifest_pieces.range(piece).len() as u32);
         }

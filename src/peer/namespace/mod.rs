@@ -2,7 +2,7 @@
 //!
 //! Knows look-up, directories, attributes, and what each control file does.
 //! Refuses to know tags, sockets, and what follows from a line that is written
-//! on `route` or `log`: that queues as a [`Notice`] for the node. Bulk data is
+//! on `route` or `log`: that queues as a `Notice` for the node. Bulk data is
 //! named ([`Bulk`]), never carried.
 //!
 //! # How to add a control file
@@ -48,6 +48,6 @@ mod tree;
 mod workers;
 
 pub use bulk::Bulk;
-pub use file_id::{ControlId, EntryId, FileId, View};
 pub use generation::{Content, Generation, GenerationId, Origin};
-pub use space::{NameSpace, Notice};
+pub use space::NameSpace;
+pub(crate) use space::Notice;

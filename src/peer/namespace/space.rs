@@ -41,7 +41,7 @@ pub(super) enum Wait {
 
 /// What happened in the name space that the node has to act upon.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Notice {
+pub(crate) enum Notice {
     /// A line on `/.xget/route`, without its newline.
     RouteLine(OpenId, Vec<u8>),
     /// A conversation ended: clunk, reset or lost connection.
@@ -99,33 +99,33 @@ impl NameSpace {
     }
 
     /// A connection from this address begins.
-    pub fn add_peer(&mut self, conn: ConnId, addr: SocketAddr) {
+    pub(crate) fn add_peer(&mut self, conn: ConnId, addr: SocketAddr) {
         self.peers.insert(conn, addr);
     }
 
     /// A connection is gone.
-    pub fn drop_peer(&mut self, conn: ConnId) {
+    pub(crate) fn drop_peer(&mut self, conn: ConnId) {
         self.peers.remove(&conn);
         self.workers.forget_client(conn);
     }
 
     /// Where a connection comes from.
-    pub fn peer(&self, conn: ConnId) -> Option<SocketAddr> {
+    pub(crate) fn peer(&self, conn: ConnId) -> Option<SocketAddr> {
         self.peers.get(&conn).copied()
     }
 
     /// What happened, one at a time, in order.
-    pub fn poll_notice(&mut self) -> Option<Notice> {
+    pub(crate) fn poll_notice(&mut self) -> Option<Notice> {
         self.notices.pop_front()
     }
 
     /// Adds a generation; its number is never used for another.
-    pub fn add_generation(&mut self, generation: Generation) -> GenerationId {
+    pub(crate) fn add_generation(&mut self, generation: Generation) -> GenerationId {
         self.generations.add(generation)
     }
 
     /// Drops a generation: what is open of it is stale.
-    pub fn drop_generation(&mut self, id: GenerationId) {
+    pub(crate) fn drop_generation(&mut self, id: GenerationId) {
         self.generations.remove(id);
         self.checksums.retain(|(generation, _), _| *generation != id);
     }
@@ -136,12 +136,12 @@ impl NameSpace {
     }
 
     /// The newest generation of this name.
-    pub fn generation_of(&self, digest: Digest) -> Option<GenerationId> {
+    pub(crate) fn generation_of(&self, digest: Digest) -> Option<GenerationId> {
         self.generations.of_digest(digest)
     }
 
     /// Shows this generation at the root, with this text in `info`.
-    pub fn show(&mut self, id: GenerationId, info: String) -> Vec<Ticket> {
+    pub(crate) fn show(&mut self, id: GenerationId, info: String) -> Vec<Ticket> {
         self.generations.show(id);
         self.info = Some(info);
         self.parked.wake(Wait::Shown)
@@ -149,7 +149,12 @@ impl NameSpace {
 
     /// Notes a piece of the manifest as here, with its bytes: as many as
     /// [`Generation::piece_len`] says.
-    pub fn hold_manifest(&mut self, id: GenerationId, piece: u32, bytes: &[u8]) -> Vec<Ticket> {
+    pub(crate) fn hold_manifest(
+        &mut self,
+        id: GenerationId,
+        piece: u32,
+        bytes: &[u8],
+    ) -> Vec<Ticket> {
         if let Some(generation) = self.generations.get_mut(id) {
             let range = generation.manifest_pieces.range(piece);
             generation.manifest_bytes[range].copy_from_slice(bytes);
@@ -158,13 +163,13 @@ impl NameSpace {
     }
 
     /// Notes a piece as here; gives the reads that waited for it.
-    pub fn hold(&mut self, id: GenerationId, piece: u32) -> Vec<Ticket> {
+    pub(crate) fn hold(&mut self, id: GenerationId, piece: u32) -> Vec<Ticket> {
         let news = self.generations.get_mut(id).is_some_and(|g| g.holdings.hold(piece));
         if news { self.parked.wake(Wait::Piece(id, piece)) } else { Vec::new() }
     }
 
     /// Notes a piece as lost to us for good; gives the reads that waited for it.
-    pub fn lose(&mut self, id: GenerationId, piece: u32) -> Vec<Ticket> {
+    pub(crate) fn lose(&mut self, id: GenerationId, piece: u32) -> Vec<Ticket> {
         if let Some(generation) = self.generations.get_mut(id) {
             generation.holdings.lose(piece);
         }
@@ -172,14 +177,14 @@ impl NameSpace {
     }
 
     /// The files of a generation are those of this scan from now on.
-    pub fn set_origin(&mut self, id: GenerationId, origin: Origin) {
+    pub(crate) fn set_origin(&mut self, id: GenerationId, origin: Origin) {
         if let Some(generation) = self.generations.get_mut(id) {
             generation.origin = Some(origin);
         }
     }
 
     /// The list of the manifest's pieces is here and verified.
-    pub fn set_list(&mut self, id: GenerationId, list: Vec<Digest>) -> Vec<Ticket> {
+    pub(crate) fn set_list(&mut self, id: GenerationId, list: Vec<Digest>) -> Vec<Ticket> {
         if let Some(generation) = self.generations.get_mut(id) {
             generation.set_list(list);
         }
@@ -187,37 +192,39 @@ impl NameSpace {
     }
 
     /// The manifest is whole: the tree can be walked.
-    pub fn set_content(&mut self, id: GenerationId, content: Rc<Content>) {
+    pub(crate) fn set_content(&mut self, id: GenerationId, content: Rc<Content>) {
         if let Some(generation) = self.generations.get_mut(id) {
             generation.set_content(content);
         }
     }
 
     /// The SHA-256 of an entry's file, or that it could not be read.
-    pub fn set_checksum(
+    pub(crate) fn set_checksum(
         &mut self,
         id: GenerationId,
         entry: u32,
         sum: Result<[u8; 32], ()>,
     ) -> Vec<Ticket> {
-        self.checksums.insert((id, entry), sum);
+        if self.generations.get(id).is_some() {
+            self.checksums.insert((id, entry), sum);
+        }
         self.parked.wake(Wait::Checksum(id, entry))
     }
 
     /// The text of `status`.
-    pub fn set_status(&mut self, status: String) {
+    pub(crate) fn set_status(&mut self, status: String) {
         self.status = status;
     }
 
     /// Adds a line to what `/log` shows, without its newline.
-    pub fn add_log(&mut self, line: Vec<u8>) {
+    pub(crate) fn add_log(&mut self, line: Vec<u8>) {
         self.log.add(line);
     }
 
     /// Queues an answer on a conversation; gives the read that waits for it.
     /// A client that has too much unread is cut off: its next read fails, and
     /// it joins again.
-    pub fn answer(&mut self, opener: OpenId, line: &str) -> Vec<Ticket> {
+    pub(crate) fn answer(&mut self, opener: OpenId, line: &str) -> Vec<Ticket> {
         match self.conversations.queue(opener, line) {
             Queued::Unknown => return Vec::new(),
             Queued::CutOff => self.notify(Notice::RouteClosed(opener)),
@@ -227,7 +234,7 @@ impl NameSpace {
     }
 
     /// Takes the memory of a list of tickets back, for the next one.
-    pub fn recycle(&mut self, tickets: Vec<Ticket>) {
+    pub(crate) fn recycle(&mut self, tickets: Vec<Ticket>) {
         self.parked.recycle(tickets);
     }
 

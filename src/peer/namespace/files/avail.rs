@@ -12,7 +12,7 @@ use ninep::server::{Answer, OpenId};
 use ninep::{EINVAL, EIO, Error};
 
 /// `<file>/avail`
-pub struct Avail;
+pub(super) struct Avail;
 
 impl ControlFile for Avail {
     fn name(&self) -> &'static str {

@@ -9,7 +9,7 @@ use ninep::Error;
 use ninep::server::Answer;
 
 /// `<file>/data`
-pub struct Data;
+pub(super) struct Data;
 
 impl ControlFile for Data {
     fn name(&self) -> &'static str {

@@ -9,7 +9,7 @@ use ninep::Error;
 use ninep::server::Answer;
 
 /// `/.xget/<generation>/held`
-pub struct Held;
+pub(super) struct Held;
 
 impl ControlFile for Held {
     fn name(&self) -> &'static str {

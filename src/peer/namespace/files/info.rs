@@ -9,7 +9,7 @@ use ninep::Error;
 use ninep::server::Answer;
 
 /// `/.xget/info`
-pub struct Info;
+pub(super) struct Info;
 
 impl ControlFile for Info {
     fn name(&self) -> &'static str {

@@ -10,7 +10,7 @@ use ninep::server::Answer;
 use ninep::{ESTALE, Error};
 
 /// `/.xget/<generation>/list`
-pub struct List;
+pub(super) struct List;
 
 impl ControlFile for List {
     fn name(&self) -> &'static str {

@@ -13,7 +13,7 @@ use ninep::server::{Answer, OpenId};
 const LINE_LEN_MAX: usize = 1000;
 
 /// `/log`
-pub struct Log;
+pub(super) struct Log;
 
 impl ControlFile for Log {
     fn name(&self) -> &'static str {

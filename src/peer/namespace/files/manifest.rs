@@ -9,7 +9,7 @@ use ninep::Error;
 use ninep::server::Answer;
 
 /// `/.xget/manifest`
-pub struct ManifestBytes;
+pub(super) struct ManifestBytes;
 
 impl ControlFile for ManifestBytes {
     fn name(&self) -> &'static str {

@@ -9,7 +9,7 @@ use ninep::Error;
 use ninep::server::Answer;
 
 /// `/.xget/<generation>/pieces`
-pub struct Pieces;
+pub(super) struct Pieces;
 
 impl ControlFile for Pieces {
     fn name(&self) -> &'static str {

@@ -10,7 +10,7 @@ use ninep::Error;
 use ninep::server::Answer;
 
 /// `<file>/redir`
-pub struct Redir;
+pub(super) struct Redir;
 
 impl ControlFile for Redir {
     fn name(&self) -> &'static str {

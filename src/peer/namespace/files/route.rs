@@ -18,7 +18,7 @@ const ONLY_THE_MASTER: Error = Error::new(13, "only the master routes");
 const ONE_EACH: Error = Error::new(16, "one conversation for each connection");
 
 /// `/.xget/route`
-pub struct Route;
+pub(super) struct Route;
 
 impl ControlFile for Route {
     fn name(&self) -> &'static str {
@@ -47,11 +47,11 @@ impl ControlFile for Route {
         _: EntryId,
         request: ReadRequest,
     ) -> Result<Answer<Bulk>, Error> {
-        let said = space.conversations.take(request.opener, request.count).ok_or(EINVAL)?;
-        if said.is_empty() {
-            return Ok(space.park(Wait::Answer(request.opener), request.ticket));
+        let ReadRequest { opener, count, ticket, .. } = request;
+        match space.conversations.unread_len(opener).ok_or(EINVAL)? {
+            0 => Ok(space.park(Wait::Answer(opener), ticket)),
+            _ => Ok(Answer::Bytes(space.conversations.take(opener, count))),
         }
-        Ok(Answer::Bytes(said))
     }
 
     fn write(
@@ -98,6 +98,7 @@ mod tests {
         assert_eq!(notices(&mut space), [line(b"join 1 5 ."), line(b"leave")]);
         assert_eq!(read(&mut space, &route, 0, 1), Ok(Answer::Park));
         assert_eq!(space.answer(opener(1), "parent 0 me\n"), [ticket(1)]);
+        assert_eq!(text(space.read(opener(1), &route, 0, 0, ticket(1))), "");
         assert_eq!(text(space.read(opener(1), &route, 0, 6, ticket(1))), "parent");
         assert_eq!(text(read(&mut space, &route, 0, 1)), " 0 me\n", "whatever the offset");
         let long = [b'x'; LINE_LEN_MAX + 1];

@@ -11,7 +11,7 @@ use ninep::Error;
 use ninep::server::{Answer, OpenId};
 
 /// `/.xget/status`
-pub struct Status;
+pub(super) struct Status;
 
 impl ControlFile for Status {
     fn name(&self) -> &'static str {
