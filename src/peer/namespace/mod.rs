@@ -25,6 +25,7 @@
 //!    may wait for is a `Wait`, what the node has to act upon a `Notice`.
 //! 4. Test it at the bottom of its file, as a master's and as a client's:
 //!    `testing.rs` has both, and `look` tries walk, listing, stat and open modes.
+//!    `tests.rs` pins the listing of each directory: it has to agree.
 //! 5. Describe it in docs/protocol.md, "Name space".
 
 mod attr;

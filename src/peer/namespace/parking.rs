@@ -45,21 +45,21 @@ impl<W: Ord + Copy, T: Ord + Copy> ParkedReads<W, T> {
 
     /// Takes out all that wait for this, first come first.
     pub fn wake(&mut self, wait: W) -> Vec<T> {
-        let Some(mut place) = self.first(wait) else { return Vec::new() };
+        let Some(mut turn) = self.first(wait) else { return Vec::new() };
         let mut woken = self.spare.pop().unwrap_or_default();
-        while let Some(ticket) = self.tickets.remove(&place) {
+        while let Some(ticket) = self.tickets.remove(&turn) {
             self.waits.remove(&ticket);
             woken.push(ticket);
             let Some(next) = self.first(wait) else { break };
-            place = next;
+            turn = next;
         }
         woken
     }
 
     /// Takes out one read that is not to be answered any more.
     pub fn forget(&mut self, ticket: T) {
-        if let Some(place) = self.waits.remove(&ticket) {
-            self.tickets.remove(&place);
+        if let Some(turn) = self.waits.remove(&ticket) {
+            self.tickets.remove(&turn);
         }
     }
 
@@ -69,8 +69,8 @@ impl<W: Ord + Copy, T: Ord + Copy> ParkedReads<W, T> {
     }
 
     fn first(&self, wait: W) -> Option<(W, u64)> {
-        let (place, _) = self.tickets.range((wait, 0)..=(wait, u64::MAX)).next()?;
-        Some(*place)
+        let (turn, _) = self.tickets.range((wait, 0)..=(wait, u64::MAX)).next()?;
+        Some(*turn)
     }
 
     /// Takes the memory of a woken list back, for the next one.

@@ -19,7 +19,7 @@ mod status;
 use super::control_file::ControlFile;
 use super::file_id::{CONTROLS_MAX, ControlId, Directory};
 
-static CONTROL_FILES: [&dyn ControlFile; 12] = [
+static CONTROL_FILES: &[&dyn ControlFile] = &[
     // /
     &log::Log,
     // /.xget
@@ -67,12 +67,9 @@ mod tests {
             sorted.dedup();
             assert_eq!(sorted.len(), names.len(), "{names:?}");
             assert!(names.iter().all(|name| !name.contains('/') && *name != ".xget"));
+            assert!(!names.is_empty());
             known.extend(names);
         }
-        assert_eq!(known.len(), CONTROL_FILES.len());
-        assert_eq!(
-            known.join(" "),
-            "log info route status manifest list pieces held data redir avail checksum"
-        );
+        assert_eq!(known.len(), CONTROL_FILES.len(), "each stands in one of these");
     }
 }
