@@ -45,13 +45,14 @@ impl<W: Ord + Copy, T: Ord + Copy> ParkedReads<W, T> {
 
     /// Takes out all that wait for this, first come first.
     pub fn wake(&mut self, wait: W) -> Vec<T> {
-        let Some(mut turn) = self.first(wait) else { return Vec::new() };
+        if !self.is_awaited(wait) {
+            return Vec::new();
+        }
         let mut woken = self.spare.pop().unwrap_or_default();
-        while let Some(ticket) = self.tickets.remove(&turn) {
+        while let Some((turn, ticket)) = self.first(wait) {
+            self.tickets.remove(&turn);
             self.waits.remove(&ticket);
             woken.push(ticket);
-            let Some(next) = self.first(wait) else { break };
-            turn = next;
         }
         woken
     }
@@ -68,9 +69,9 @@ impl<W: Ord + Copy, T: Ord + Copy> ParkedReads<W, T> {
         self.first(wait).is_some()
     }
 
-    fn first(&self, wait: W) -> Option<(W, u64)> {
-        let (turn, _) = self.tickets.range((wait, 0)..=(wait, u64::MAX)).next()?;
-        Some(*turn)
+    fn first(&self, wait: W) -> Option<((W, u64), T)> {
+        let mut turns = self.tickets.range((wait, 0)..=(wait, u64::MAX));
+        turns.next().map(|(turn, ticket)| (*turn, *ticket))
     }
 
     /// Takes the memory of a woken list back, for the next one.

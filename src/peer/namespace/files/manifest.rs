@@ -1,5 +1,5 @@
 //! `/.xget/manifest`: the encoded manifest of what the root shows. Reads wait
-//! until something is shown.
+//! until something is shown; what a client has not got of it yet reads as zeros.
 
 use crate::namespace::bulk::Bulk;
 use crate::namespace::control_file::{ControlFile, ReadRequest};
