@@ -7,6 +7,7 @@ use crate::content::digest::Digest;
 use crate::content::holdings::Holdings;
 use crate::content::manifest::{Entry, EntryKind, Manifest, piece_len_of};
 use crate::content::pieces::{ManifestPieces, PieceMap};
+use alloc::collections::BTreeMap;
 use alloc::rc::Rc;
 use alloc::vec;
 use alloc::vec::Vec;
@@ -40,6 +41,9 @@ pub struct Generation {
     pub origin: Option<Origin>,
     /// Which pieces are here.
     pub(crate) holdings: Holdings,
+    /// SHA-256 of files that were asked for, or that it could not be had, by
+    /// entry. A peer chooses which; to hash one costs more than its place here.
+    pub(super) checksums: BTreeMap<u32, Result<[u8; 32], ()>>,
 }
 
 /// Where the bytes of a master's generation are.
@@ -69,7 +73,8 @@ impl Generation {
         let map = PieceMap::new(manifest_pieces.clone(), &manifest);
         let holdings = Holdings::all(map.count());
         let content = Some(Rc::new(Content { manifest, map: Rc::new(map) }));
-        Generation { manifest_pieces, manifest_bytes, content, origin, holdings }
+        let checksums = BTreeMap::new();
+        Generation { manifest_pieces, manifest_bytes, content, origin, holdings, checksums }
     }
 
     /// What a client begins with: nothing but what was announced. Its pieces
@@ -82,6 +87,7 @@ impl Generation {
             content: None,
             origin: None,
             holdings: Holdings::none(stripes),
+            checksums: BTreeMap::new(),
         };
         generation.expect_manifest();
         generation

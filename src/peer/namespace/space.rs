@@ -69,9 +69,6 @@ pub struct NameSpace {
     pub(super) log: LogLines,
     pub(super) conversations: Conversations,
     pub(super) workers: Workers,
-    /// SHA-256 of files that were asked for, or that it could not be had.
-    /// A peer chooses which, but the hashing of each costs more than its place.
-    pub(super) checksums: BTreeMap<(GenerationId, u32), Result<[u8; 32], ()>>,
     pub(super) parked: ParkedReads<Wait, Ticket>,
     peers: BTreeMap<ConnId, SocketAddr>,
     notices: VecDeque<Notice>,
@@ -90,7 +87,6 @@ impl NameSpace {
             log: LogLines::default(),
             conversations: Conversations::default(),
             workers: Workers::new(worker_load_max),
-            checksums: BTreeMap::new(),
             parked: ParkedReads::new(),
             peers: BTreeMap::new(),
             notices: VecDeque::new(),
@@ -127,7 +123,6 @@ impl NameSpace {
     /// Drops a generation: what is open of it is stale.
     pub(crate) fn drop_generation(&mut self, id: GenerationId) {
         self.generations.remove(id);
-        self.checksums.retain(|(generation, _), _| *generation != id);
     }
 
     /// The generation of this number.
@@ -205,8 +200,8 @@ impl NameSpace {
         entry: u32,
         sum: Result<[u8; 32], ()>,
     ) -> Vec<Ticket> {
-        if self.generations.get(id).is_some() {
-            self.checksums.insert((id, entry), sum);
+        if let Some(generation) = self.generations.get_mut(id) {
+            generation.checksums.insert(entry, sum);
         }
         self.parked.wake(Wait::Checksum(id, entry))
     }
