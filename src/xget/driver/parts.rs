@@ -93,15 +93,15 @@ pub fn unfold(
 ) -> Result<Part, PartsError> {
     let gone = || PartsError::Failed("a generation that is not served any more was read".into());
     match what {
-        Bulk::File { slot, entry, offset } => {
-            let generation = space.generation(slot).ok_or_else(gone)?;
+        Bulk::File { generation, entry, offset } => {
+            let generation = space.generation(generation).ok_or_else(gone)?;
             let file = open(generation, entry)?;
             Ok(Part::File { file, offset, len: u64::from(len) })
         }
-        Bulk::Piece { slot, piece, skip } => {
-            let generation = space.generation(slot).ok_or_else(gone)?;
-            if piece < generation.head.count() {
-                let start = generation.head.range(piece).start + skip as usize;
+        Bulk::Piece { generation, piece, skip } => {
+            let generation = space.generation(generation).ok_or_else(gone)?;
+            if piece < generation.manifest_pieces.count() {
+                let start = generation.manifest_pieces.range(piece).start + skip as usize;
                 let bytes = generation.manifest_bytes[start..start + len as usize].to_vec();
                 return Ok(Part::Bytes { bytes: Rc::new(bytes), from: 0, to: len as usize });
             }
@@ -199,7 +199,7 @@ mod tests {
         let manifest = pack(&dir, None);
         let generation = Generation::whole(manifest.clone(), None);
         let content: &Content = generation.content.as_ref().unwrap();
-        let piece = content.map.head().count();
+        let piece = content.map.manifest_pieces().count();
         assert!(content.map.extents(&manifest, piece).count() > 500);
         let mut opened: Vec<Weak<File>> = Vec::new();
         let mut open = |_: &Generation, entry: u32| {
@@ -222,7 +222,7 @@ mod tests {
         let dir = Dir::new();
         let manifest = pack(&dir, Some(7));
         let generation = Generation::whole(manifest.clone(), None);
-        let piece = generation.content.as_ref().unwrap().map.head().count();
+        let piece = generation.content.as_ref().unwrap().map.manifest_pieces().count();
         let mut open = |_: &Generation, entry: u32| {
             let name = String::from_utf8_lossy(&manifest.entries[entry as usize].name).into_owned();
             Ok(Rc::new(File::open(dir.join(&name)).unwrap()))
