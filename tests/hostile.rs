@@ -47,15 +47,18 @@ fn faking(
     announce: Option<String>,
     contents: impl Fn(u64) -> Vec<u8> + Send + Sync + 'static,
 ) -> Fake {
-    let head = ManifestPieces::of(&manifest, PIECE_LEN);
-    let list: Vec<u8> = head.list.iter().flat_map(|digest| digest.0).collect();
+    let manifest_pieces = ManifestPieces::of(&manifest, PIECE_LEN);
+    let list: Vec<u8> = manifest_pieces.list.iter().flat_map(|digest| digest.0).collect();
     let said = announce.unwrap_or_else(|| {
-        format!("generation {} {} {PIECE_LEN} 1\n", head.generation, head.manifest_len)
+        format!(
+            "generation {} {} {PIECE_LEN} 1\n",
+            manifest_pieces.generation, manifest_pieces.manifest_len
+        )
     });
     let said = format!("{said}parent 0 me\n");
     let told = AtomicBool::new(false);
     let stride = u64::from(stride(PIECE_LEN));
-    let start = u64::from(head.count()) * stride;
+    let start = u64::from(manifest_pieces.count()) * stride;
     Fake::start(move |path, offset, count| {
         let slice = |bytes: &[u8], from: u64| {
             let from = (from as usize).min(bytes.len());
@@ -66,7 +69,7 @@ fn faking(
             Some("route") => Act::Bytes(said.clone().into_bytes()),
             Some("list") => slice(&list, offset),
             Some("pieces") if offset < start => {
-                Act::Bytes(manifest[head.range((offset / stride) as u32)].to_vec())
+                Act::Bytes(manifest[manifest_pieces.range((offset / stride) as u32)].to_vec())
             }
             Some("pieces") => Act::Bytes(contents((offset - start) / stride)),
             _ => Act::Park,

@@ -335,8 +335,8 @@ impl Master {
         let Some(generation) = common.space.generation(slot) else { return };
         let tell = MasterMessage::Generation {
             digest: generation.digest(),
-            manifest_len: generation.head.manifest_len,
-            piece_len: generation.head.piece_len,
+            manifest_len: generation.manifest_pieces.manifest_len,
+            piece_len: generation.manifest_pieces.piece_len,
             stripes: self.options.fan_out,
         };
         let tickets = common.space.answer(opener, &tell.line());
@@ -631,8 +631,8 @@ fn info_text(generation: &Generation, stripes: u8, files: u64, bytes: u64) -> St
         "protocol {}\ngeneration blake3:{}\nindex_bytes {}\npiece_bytes {}\nstripes {stripes}\nfiles {files}\nbytes {bytes}\n",
         control::VERSION,
         generation.digest(),
-        generation.head.manifest_len,
-        generation.head.piece_len,
+        generation.manifest_pieces.manifest_len,
+        generation.manifest_pieces.piece_len,
     )
 }
 

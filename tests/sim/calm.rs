@@ -45,7 +45,7 @@ fn an_index_of_many_pieces_comes_through_the_trees() {
     let (files, piece_len) = (vec![20 * 1024 * 1024; 2], 4096);
     let setup = Setup { nodes: 12, seed: 4, files, piece_len, ..Setup::default() };
     let mut world = World::new(setup);
-    assert!(world.map.head().count() > 70);
+    assert!(world.map.manifest_pieces().count() > 70);
     world.start_all_within(10);
     world.run_until(60_000).assert_sound().assert_within(1.6, 1.5);
 }
@@ -122,7 +122,7 @@ fn the_same_seed_gives_the_same_events() {
 fn two_who_feed_each_other_soon_ask_the_master() {
     for start_ms in [1, 2, 5] {
         let mut world = World::new(Setup { nodes: 2, fan_out: 2, ..Setup::default() });
-        let first = world.map.head().count();
+        let first = world.map.manifest_pieces().count();
         for piece in (first..world.map.count()).filter(|piece| piece % 2 == 1) {
             world.hosts[1].disk.insert(piece);
             world.hosts[2].disk.insert(piece);

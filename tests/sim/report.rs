@@ -41,7 +41,7 @@ impl Report {
         let master = &world.hosts[0].stats;
         Report {
             seed: world.setup.seed,
-            pieces: world.map.count() - world.map.head().count(),
+            pieces: world.map.count() - world.map.manifest_pieces().count(),
             wire_ms: world.wire_ms(),
             copies: world.network.links[0].bulk_up as f64 / total,
             received: down as f64 / total / clients.len() as f64,

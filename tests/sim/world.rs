@@ -347,7 +347,7 @@ impl World {
             }
             Effect::Prepare { .. } => {
                 let disk = &self.hosts[host as usize].disk;
-                let pieces = (self.map.head().count()..self.map.count())
+                let pieces = (self.map.manifest_pieces().count()..self.map.count())
                     .filter(|&piece| disk.contains(&piece))
                     .collect();
                 inputs.extend([Input::Found { pieces }, Input::Prepared]);
@@ -418,8 +418,8 @@ impl World {
         let wrong_every = self.hosts[host as usize].wrong_every;
         let is_wrong = wrong_every.is_some_and(|every| self.random(u64::from(every)) == 0);
         let generation = node.space().generation(slot).expect("what is sent is served");
-        if piece < generation.head.count() {
-            let start = generation.head.range(piece).start + skip as usize;
+        if piece < generation.manifest_pieces.count() {
+            let start = generation.manifest_pieces.range(piece).start + skip as usize;
             let mut bytes = head.to_vec();
             bytes.extend_from_slice(&generation.manifest_bytes[start..start + len as usize]);
             bytes[11] ^= u8::from(is_wrong);

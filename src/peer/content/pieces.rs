@@ -31,7 +31,7 @@ pub struct WrongBytes;
 #[derive(Clone, Debug)]
 pub struct PieceMap {
     piece_len: u32,
-    head: ManifestPieces,
+    manifest_pieces: ManifestPieces,
     /// Entries of small files, in order; packs are ranges of it.
     small: Vec<u32>,
     /// Where each pack begins in `small`, and an end mark.
@@ -121,11 +121,11 @@ impl ManifestPieces {
 }
 
 impl PieceMap {
-    pub fn new(head: ManifestPieces, manifest: &Manifest) -> PieceMap {
+    pub fn new(manifest_pieces: ManifestPieces, manifest: &Manifest) -> PieceMap {
         let limit = u64::from(manifest.piece_len);
         let mut map = PieceMap {
             piece_len: manifest.piece_len,
-            head,
+            manifest_pieces,
             small: Vec::new(),
             packs: vec![0],
             large: Vec::new(),
@@ -147,7 +147,7 @@ impl PieceMap {
         if pack_len > 0 {
             map.packs.push(map.small.len() as u32);
         }
-        let mut next = map.head.count() + map.packs.len() as u32 - 1;
+        let mut next = map.manifest_pieces.count() + map.packs.len() as u32 - 1;
         for (entry, list_start, len) in manifest.list_starts() {
             map.large.push(Large { entry, first_piece: next, list_start });
             next += len as u32;
@@ -161,8 +161,8 @@ impl PieceMap {
         self.count
     }
 
-    pub fn head(&self) -> &ManifestPieces {
-        &self.head
+    pub fn manifest_pieces(&self) -> &ManifestPieces {
+        &self.manifest_pieces
     }
 
     pub fn piece_len(&self) -> u32 {
@@ -172,9 +172,9 @@ impl PieceMap {
     /// The stretches of files in a piece, in the order of its bytes. None for
     /// the pieces of the manifest.
     pub fn extents<'a>(&'a self, manifest: &'a Manifest, piece: u32) -> Extents<'a> {
-        let content = piece.wrapping_sub(self.head.count());
+        let content = piece.wrapping_sub(self.manifest_pieces.count());
         let packs = self.packs.len() as u32 - 1;
-        if piece < self.head.count() || piece >= self.count {
+        if piece < self.manifest_pieces.count() || piece >= self.count {
             Extents { manifest, small: &[], single: None }
         } else if content < packs {
             let at = content as usize;
@@ -200,8 +200,8 @@ impl PieceMap {
 
     /// Bytes of a piece.
     pub fn len(&self, manifest: &Manifest, piece: u32) -> u32 {
-        if piece < self.head.count() {
-            self.head.range(piece).len() as u32
+        if piece < self.manifest_pieces.count() {
+            self.manifest_pieces.range(piece).len() as u32
         } else {
             self.extents(manifest, piece).map(|e| e.len).sum()
         }
@@ -225,14 +225,14 @@ impl PieceMap {
         }
         let place = self.small.partition_point(|&s| s < entry) as u32;
         let pack = self.packs.partition_point(|&p| p <= place) as u32 - 1;
-        let piece = self.head.count() + pack;
+        let piece = self.manifest_pieces.count() + pack;
         piece..piece + 1
     }
 
     /// Whether these bytes are that piece.
     pub fn verify(&self, manifest: &Manifest, piece: u32, bytes: &[u8]) -> Result<(), WrongBytes> {
-        if piece < self.head.count() {
-            return self.head.verify(piece, bytes);
+        if piece < self.manifest_pieces.count() {
+            return self.manifest_pieces.verify(piece, bytes);
         }
         if bytes.len() != self.len(manifest, piece) as usize {
             return Err(WrongBytes);
@@ -334,7 +334,7 @@ mod tests {
         let encoded = manifest.encode();
         let map = PieceMap::new(ManifestPieces::of(&encoded, P), &manifest);
         let mut covered: Vec<usize> = vec![0; sizes.len()];
-        for piece in map.head().count()..map.count() {
+        for piece in map.manifest_pieces().count()..map.count() {
             let bytes = bytes_of(&map, &manifest, &contents, piece);
             assert_eq!(bytes.len(), map.len(&manifest, piece) as usize);
             assert!(bytes.len() <= P as usize);
@@ -359,7 +359,7 @@ mod tests {
         let (manifest, contents) = tree(&[100, 33_554_432, 33_554_433, 4097]);
         let encoded = manifest.encode();
         let map = PieceMap::new(ManifestPieces::of(&encoded, P), &manifest);
-        let first = map.head().count();
+        let first = map.manifest_pieces().count();
         let ranges = [1, 2, 3, 4].map(|entry| map.of_entry(&manifest, entry));
         let places = [0..1, 1..8193, 8193..10_242, 10_242..10_244];
         assert_eq!(ranges, places.map(|p: Range<u32>| first + p.start..first + p.end));
@@ -385,25 +385,32 @@ mod tests {
     fn an_index_of_many_pieces_is_verified_by_its_list() {
         let (manifest, _) = tree(&vec![1; 200]);
         let bytes = manifest.encode();
-        let head = ManifestPieces::of(&bytes, P);
-        assert!(head.count() > 2);
-        let raw: Vec<u8> = head.list.iter().flat_map(|d| d.0).collect();
-        let again = ManifestPieces::from_list(head.generation, bytes.len() as u64, P, &raw);
-        assert_eq!(again.as_ref(), Ok(&head));
-        for piece in 0..head.count() {
-            assert_eq!(head.verify(piece, &bytes[head.range(piece)]), Ok(()));
+        let manifest_pieces = ManifestPieces::of(&bytes, P);
+        assert!(manifest_pieces.count() > 2);
+        let raw: Vec<u8> = manifest_pieces.list.iter().flat_map(|d| d.0).collect();
+        let again =
+            ManifestPieces::from_list(manifest_pieces.generation, bytes.len() as u64, P, &raw);
+        assert_eq!(again.as_ref(), Ok(&manifest_pieces));
+        for piece in 0..manifest_pieces.count() {
+            assert_eq!(manifest_pieces.verify(piece, &bytes[manifest_pieces.range(piece)]), Ok(()));
         }
         let mut bad = raw.clone();
         bad[40] ^= 1;
-        assert!(ManifestPieces::from_list(head.generation, bytes.len() as u64, P, &bad).is_err());
-        assert!(ManifestPieces::from_list(head.generation, bytes.len() as u64, P, &[]).is_err());
+        assert!(
+            ManifestPieces::from_list(manifest_pieces.generation, bytes.len() as u64, P, &bad)
+                .is_err()
+        );
+        assert!(
+            ManifestPieces::from_list(manifest_pieces.generation, bytes.len() as u64, P, &[])
+                .is_err()
+        );
     }
 
     #[test]
     fn packs_are_bounded_in_files() {
         let (manifest, _) = tree(&vec![1; PACK_FILES_MAX + 1]);
-        let head = ManifestPieces::of(&manifest.encode(), P);
-        let map = PieceMap::new(head, &manifest);
-        assert_eq!(map.count() - map.head().count(), 2);
+        let manifest_pieces = ManifestPieces::of(&manifest.encode(), P);
+        let map = PieceMap::new(manifest_pieces, &manifest);
+        assert_eq!(map.count() - map.manifest_pieces().count(), 2);
     }
 }

@@ -33,7 +33,7 @@ impl Fetch {
         self.fill(common, now_ms, conn);
     }
 
-    pub(super) fn head<'c>(&self, common: &'c Common) -> Option<&'c Generation> {
+    pub(super) fn generation<'c>(&self, common: &'c Common) -> Option<&'c Generation> {
         common.space.generation(self.slot?)
     }
 
@@ -44,17 +44,21 @@ impl Fetch {
         conn: ConnId,
         bytes: &[u8],
     ) {
-        let (Some(generation), Some(slot)) = (self.head(common), self.slot) else { return };
+        let (Some(generation), Some(slot)) = (self.generation(common), self.slot) else { return };
         if generation.list_known {
             return;
         }
-        let head = &generation.head;
-        let made =
-            ManifestPieces::from_list(head.generation, head.manifest_len, head.piece_len, bytes);
+        let manifest_pieces = &generation.manifest_pieces;
+        let made = ManifestPieces::from_list(
+            manifest_pieces.generation,
+            manifest_pieces.manifest_len,
+            manifest_pieces.piece_len,
+            bytes,
+        );
         match made {
-            Ok(head) => {
-                self.scheduler.extend(head.count());
-                let tickets = common.space.set_list(slot, head.list);
+            Ok(manifest_pieces) => {
+                self.scheduler.extend(manifest_pieces.count());
+                let tickets = common.space.set_list(slot, manifest_pieces.list);
                 common.wake(tickets);
                 self.fill_all(common, now_ms);
             }
@@ -78,17 +82,18 @@ impl Fetch {
             self.scheduler.arrived(ParentKey(conn.0), piece, now_ms);
             return;
         }
-        let Some(generation) = self.head(common) else { return };
+        let Some(generation) = self.generation(common) else { return };
         if generation.piece_len(piece) != Some(len) {
             let result = StoreResult::Wrong;
             return self.stored(common, now_ms, conn, piece, result);
         }
-        if piece >= generation.head.count() {
+        if piece >= generation.manifest_pieces.count() {
             common.effects.push_back(Effect::Store { conn, piece });
             return;
         }
         // A piece of the manifest: it stays in memory.
-        let right = data.is_some_and(|bytes| generation.head.verify(piece, bytes).is_ok());
+        let right =
+            data.is_some_and(|bytes| generation.manifest_pieces.verify(piece, bytes).is_ok());
         let (Some(slot), Some(bytes), true) = (self.slot, data, right) else {
             return self.stored(common, now_ms, conn, piece, StoreResult::Wrong);
         };
@@ -103,10 +108,10 @@ impl Fetch {
 
     /// The whole manifest is here and verified.
     pub(super) fn manifest_complete(&mut self, common: &mut Common) {
-        let (Some(generation), Some(slot)) = (self.head(common), self.slot) else { return };
+        let (Some(generation), Some(slot)) = (self.generation(common), self.slot) else { return };
         let decoded = Manifest::decode(&generation.manifest_bytes);
         let manifest = match decoded {
-            Ok(manifest) if manifest.piece_len != generation.head.piece_len => {
+            Ok(manifest) if manifest.piece_len != generation.manifest_pieces.piece_len => {
                 let why = "its pieces have not the length that was announced";
                 return self.fail(
                     common,
@@ -134,7 +139,7 @@ impl Fetch {
         if let Err(failure) = self.check_pin(generation.digest(), &manifest) {
             return self.fail(common, failure);
         }
-        let map = PieceMap::new(generation.head.clone(), &manifest);
+        let map = PieceMap::new(generation.manifest_pieces.clone(), &manifest);
         self.scheduler.extend(map.count());
         (self.files, self.stats.total_bytes) = (manifest.files_count(), manifest.bytes_total());
         self.name_the_absent(common, &manifest);

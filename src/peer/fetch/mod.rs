@@ -242,13 +242,13 @@ impl Fetch {
             | FetchPhase::Leaving { .. } => "serving",
             FetchPhase::Over => "done",
         };
-        let head = self.content.as_ref().map(|c| c.map.head().generation);
+        let generation = self.content.as_ref().map(|c| c.map.manifest_pieces().generation);
         Progress {
             stats: self.stats,
             files: self.files,
             phase,
             hashing: self.master_link.hashing,
-            generation: head,
+            generation,
             master: self.master_link.addr(),
         }
     }
@@ -375,9 +375,10 @@ impl Fetch {
                 },
             );
         }
-        let head = ManifestPieces { generation, manifest_len, piece_len, list: Vec::new() };
-        let count = head.count();
-        let slot = common.space.add_generation(Generation::empty(head, stripes));
+        let manifest_pieces =
+            ManifestPieces { generation, manifest_len, piece_len, list: Vec::new() };
+        let count = manifest_pieces.count();
+        let slot = common.space.add_generation(Generation::empty(manifest_pieces, stripes));
         let info = format!("generation blake3:{generation}\nindex_bytes {manifest_len}\n");
         let tickets = common.space.show(slot, info);
         common.wake(tickets);

@@ -210,9 +210,10 @@ impl Fetch {
 
     /// Keeps a link's window of requests full.
     pub(super) fn fill(&mut self, common: &mut Common, now_ms: u64, conn: ConnId) {
-        let Some(generation) = self.head(common) else { return };
-        let (head_count, stride) = (generation.head.count(), generation.head.stride());
-        let list_len = if generation.list_known { 0 } else { head_count * 32 };
+        let Some(generation) = self.generation(common) else { return };
+        let (manifest_count, stride) =
+            (generation.manifest_pieces.count(), generation.manifest_pieces.stride());
+        let list_len = if generation.list_known { 0 } else { manifest_count * 32 };
         let Some(link) = self.links.get_mut(&conn) else { return };
         if list_len > 0 {
             link.ask_list(common, list_len);

@@ -20,7 +20,7 @@ pub struct Content {
 
 #[derive(Debug)]
 pub struct Generation {
-    pub head: ManifestPieces,
+    pub manifest_pieces: ManifestPieces,
     /// The encoded manifest; its pieces fill in as they arrive.
     pub manifest_bytes: Vec<u8>,
     /// Known once all of the manifest is here.
@@ -54,26 +54,33 @@ impl Generation {
     /// What a master serves: everything is here.
     pub fn whole(manifest: Rc<Manifest>, origin: Option<Origin>) -> Generation {
         let manifest_bytes = manifest.encode();
-        let head = ManifestPieces::of(&manifest_bytes, manifest.piece_len);
-        let map = PieceMap::new(head.clone(), &manifest);
+        let manifest_pieces = ManifestPieces::of(&manifest_bytes, manifest.piece_len);
+        let map = PieceMap::new(manifest_pieces.clone(), &manifest);
         let holdings = Holdings::all(map.count());
         let content = Some(Rc::new(Content { manifest, map: Rc::new(map) }));
-        Generation { head, manifest_bytes, content, origin, list_known: true, holdings }
+        Generation { manifest_pieces, manifest_bytes, content, origin, list_known: true, holdings }
     }
 
     /// What a client begins with: nothing.
-    pub fn empty(head: ManifestPieces, stripes: u8) -> Generation {
-        let manifest_bytes = vec![0; head.manifest_len as usize];
-        let list_known = head.count() <= 1 || !head.list.is_empty();
+    pub fn empty(manifest_pieces: ManifestPieces, stripes: u8) -> Generation {
+        let manifest_bytes = vec![0; manifest_pieces.manifest_len as usize];
+        let list_known = manifest_pieces.count() <= 1 || !manifest_pieces.list.is_empty();
         let mut holdings = Holdings::none(stripes);
         if list_known {
-            holdings.extend(head.count());
+            holdings.extend(manifest_pieces.count());
         }
-        Generation { head, manifest_bytes, content: None, origin: None, list_known, holdings }
+        Generation {
+            manifest_pieces,
+            manifest_bytes,
+            content: None,
+            origin: None,
+            list_known,
+            holdings,
+        }
     }
 
     pub fn digest(&self) -> Digest {
-        self.head.generation
+        self.manifest_pieces.generation
     }
 
     /// `None` while the manifest is not known.
@@ -83,8 +90,8 @@ impl Generation {
 
     /// Bytes of a piece, where that is known.
     pub fn piece_len(&self, piece: u32) -> Option<u32> {
-        if piece < self.head.count() {
-            return Some(self.head.range(piece).len() as u32);
+        if piece < self.manifest_pieces.count() {
+            return Some(self.manifest_pieces.range(piece).len() as u32);
         }
         let content = self.content.as_ref()?;
         (piece < content.map.count()).then(|| content.map.len(&content.manifest, piece))

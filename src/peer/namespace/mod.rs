@@ -165,7 +165,7 @@ impl NameSpace {
     /// Notes a piece of the manifest as here, with its bytes.
     pub fn hold_manifest(&mut self, slot: GenerationId, piece: u32, bytes: &[u8]) -> Vec<Ticket> {
         if let Some(generation) = self.generations.get_mut(&slot) {
-            let range = generation.head.range(piece);
+            let range = generation.manifest_pieces.range(piece);
             generation.manifest_bytes[range].copy_from_slice(bytes);
         }
         self.hold(slot, piece)
@@ -201,9 +201,9 @@ impl NameSpace {
     /// The list of the manifest's pieces is here and verified.
     pub fn set_list(&mut self, slot: GenerationId, list: Vec<Digest>) -> Vec<Ticket> {
         if let Some(generation) = self.generations.get_mut(&slot) {
-            generation.head.list = list;
+            generation.manifest_pieces.list = list;
             generation.list_known = true;
-            generation.holdings.extend(generation.head.count());
+            generation.holdings.extend(generation.manifest_pieces.count());
         }
         self.wake(Wait::List(slot))
     }
@@ -371,7 +371,7 @@ impl NameSpace {
             FileId::Member { role: Role::Redir, .. } => 32,
             FileId::Member { role: Role::Checksum, .. } => CHECKSUM_LEN,
             FileId::Stream { slot, stream: Stream::List } => {
-                self.generations.get(&slot).map_or(0, |g| g.head.list.len() as u64 * 32)
+                self.generations.get(&slot).map_or(0, |g| g.manifest_pieces.list.len() as u64 * 32)
             }
             FileId::Stream { slot, stream: Stream::Pieces | Stream::Held } => self.stream_len(slot),
             FileId::Info => self.info.as_ref().map_or(0, |text| text.len() as u64),
@@ -390,8 +390,8 @@ impl NameSpace {
 
     fn stream_len(&self, slot: GenerationId) -> u64 {
         let Some(generation) = self.generations.get(&slot) else { return 0 };
-        let count = generation.pieces_count().unwrap_or(generation.head.count());
-        u64::from(count) * u64::from(generation.head.stride())
+        let count = generation.pieces_count().unwrap_or(generation.manifest_pieces.count());
+        u64::from(count) * u64::from(generation.manifest_pieces.stride())
     }
 
     fn read_data(
@@ -425,7 +425,7 @@ impl NameSpace {
         ticket: Option<Ticket>,
     ) -> Result<Answer<Bulk>, Error> {
         let generation = self.generations.get(&slot).ok_or(ninep::ESTALE)?;
-        let stride = u64::from(generation.head.stride());
+        let stride = u64::from(generation.manifest_pieces.stride());
         let (piece, skip) = ((offset / stride) as u32, (offset % stride) as u32);
         if offset / stride > u64::from(u32::MAX) {
             return Ok(Answer::Bytes(Vec::new()));
@@ -694,7 +694,8 @@ impl Tree for NameSpace {
                 if !generation.list_known {
                     return Ok(self.park(Wait::List(slot), ticket));
                 }
-                let list: Vec<u8> = generation.head.list.iter().flat_map(|d| d.0).collect();
+                let list: Vec<u8> =
+                    generation.manifest_pieces.list.iter().flat_map(|d| d.0).collect();
                 Ok(slice(&list, offset, count))
             }
             FileId::Info => match &self.info {

@@ -40,14 +40,14 @@ fn client() -> (NameSpace, GenerationId) {
 
 fn client_of(manifest: Manifest) -> (NameSpace, GenerationId) {
     let bytes = manifest.encode();
-    let head = ManifestPieces::of(&bytes, manifest.piece_len);
+    let manifest_pieces = ManifestPieces::of(&bytes, manifest.piece_len);
     let mut space = NameSpace::new(false, 0);
-    let slot = space.add_generation(Generation::empty(head.clone(), 4));
+    let slot = space.add_generation(Generation::empty(manifest_pieces.clone(), 4));
     space.show(slot, String::new());
-    for piece in 0..head.count() {
-        assert!(space.hold_manifest(slot, piece, &bytes[head.range(piece)]).is_empty());
+    for piece in 0..manifest_pieces.count() {
+        assert!(space.hold_manifest(slot, piece, &bytes[manifest_pieces.range(piece)]).is_empty());
     }
-    let map = Rc::new(PieceMap::new(head, &manifest));
+    let map = Rc::new(PieceMap::new(manifest_pieces, &manifest));
     space.set_content(slot, Rc::new(Content { manifest: Rc::new(manifest), map }));
     (space, slot)
 }
@@ -144,7 +144,7 @@ fn a_read_within_a_very_large_file_waits_for_a_longer_piece() {
         Entry { size, digest, kind: EntryKind::File, ..manifest.entries[1].clone() };
     manifest.lists = list;
     let (mut space, slot) = client_of(manifest);
-    let first = space.generation(slot).unwrap().head.count();
+    let first = space.generation(slot).unwrap().manifest_pieces.count();
     let data = walk(&mut space, b"", "a/data").unwrap();
     let across = |space: &mut NameSpace| space.read(opener(1), &data, 32_767, 2, ticket(1));
     assert_eq!(across(&mut space), Ok(Answer::Park));
@@ -170,8 +170,9 @@ fn a_read_within_a_very_large_file_waits_for_a_longer_piece() {
 fn who_does_not_wait_reads_what_is_not_here_as_empty() {
     let (mut space, slot) = client();
     let held = FileId::Stream { slot, stream: Stream::Held };
-    let first = space.generation(slot).unwrap().head.count();
-    let offset = u64::from(first) * u64::from(space.generation(slot).unwrap().head.stride());
+    let first = space.generation(slot).unwrap().manifest_pieces.count();
+    let offset =
+        u64::from(first) * u64::from(space.generation(slot).unwrap().manifest_pieces.stride());
     assert_eq!(text(space.read(opener(2), &held, offset, 99, ticket(2))), "");
     assert_eq!(space.hold(slot, first), [], "nobody waits");
     let answer = space.read(opener(2), &held, offset, 99, ticket(3));

@@ -223,7 +223,7 @@ impl ClientFiles {
     fn check(&mut self, mut job: Job, inputs: &mut VecDeque<Input<'static>>) {
         match job.writer.check_step(SLICE_BYTES) {
             Ok(Step::Done) => {
-                let first = job.content.map.head().count();
+                let first = job.content.map.manifest_pieces().count();
                 let held = |piece: &u32| job.writer.have(*piece);
                 let pieces = (first..job.content.map.count()).filter(held).collect();
                 inputs.push_back(Input::Found { pieces });
@@ -383,7 +383,7 @@ mod tests {
             taken.collect()
         };
         assert_eq!(sums(&mut files), [false, false], "nothing is here yet");
-        let piece = content.map.head().count();
+        let piece = content.map.manifest_pieces().count();
         let StoreResult::Failed(failure) = files.store(piece, b"aybee") else {
             panic!("stored, and not here")
         };

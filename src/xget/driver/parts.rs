@@ -100,8 +100,8 @@ pub fn unfold(
         }
         Bulk::Piece { slot, piece, skip } => {
             let generation = space.generation(slot).ok_or_else(gone)?;
-            if piece < generation.head.count() {
-                let start = generation.head.range(piece).start + skip as usize;
+            if piece < generation.manifest_pieces.count() {
+                let start = generation.manifest_pieces.range(piece).start + skip as usize;
                 let bytes = generation.manifest_bytes[start..start + len as usize].to_vec();
                 return Ok(Part::Bytes { bytes: Rc::new(bytes), from: 0, to: len as usize });
             }
@@ -199,7 +199,7 @@ mod tests {
         let manifest = pack(&dir, None);
         let generation = Generation::whole(manifest.clone(), None);
         let content: &Content = generation.content.as_ref().unwrap();
-        let piece = content.map.head().count();
+        let piece = content.map.manifest_pieces().count();
         assert!(content.map.extents(&manifest, piece).count() > 500);
         let mut opened: Vec<Weak<File>> = Vec::new();
         let mut open = |_: &Generation, entry: u32| {
@@ -222,7 +222,7 @@ mod tests {
         let dir = Dir::new();
         let manifest = pack(&dir, Some(7));
         let generation = Generation::whole(manifest.clone(), None);
-        let piece = generation.content.as_ref().unwrap().map.head().count();
+        let piece = generation.content.as_ref().unwrap().map.manifest_pieces().count();
         let mut open = |_: &Generation, entry: u32| {
             let name = String::from_utf8_lossy(&manifest.entries[entry as usize].name).into_owned();
             Ok(Rc::new(File::open(dir.join(&name)).unwrap()))

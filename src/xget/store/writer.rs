@@ -110,7 +110,7 @@ impl DestWriter {
         states[0] = if root_made { State::Made } else { State::Found };
         let mut left = vec![0; manifest.entries.len()];
         let mut missing = vec![0; map.count() as usize];
-        for piece in map.head().count()..map.count() {
+        for piece in map.manifest_pieces().count()..map.count() {
             for extent in map.extents(&manifest, piece) {
                 left[extent.entry as usize] += 1;
                 missing[piece as usize] += 1;

@@ -40,7 +40,7 @@ fn wants(writer: &DestWriter, piece: u32) -> bool {
 }
 
 fn wants_any(writer: &DestWriter) -> bool {
-    (writer.map.head().count()..writer.map.count()).any(|piece| wants(writer, piece))
+    (writer.map.manifest_pieces().count()..writer.map.count()).any(|piece| wants(writer, piece))
 }
 
 /// A source and where it goes.
@@ -79,7 +79,7 @@ impl Fetch {
 
     /// Stores at most so many of the pieces that are wanted.
     fn store(&mut self, at_most: usize) -> &mut Fetch {
-        for piece in self.map.head().count()..self.map.count() {
+        for piece in self.map.manifest_pieces().count()..self.map.count() {
             if wants(&self.writer, piece) && self.moved < at_most {
                 let data = self.piece(piece);
                 self.writer.store(piece, &data);
@@ -328,7 +328,7 @@ fn an_existing_directory_keeps_mode_and_owner_and_gets_the_time() {
     let mut dest = Dest::open(&to.join("side"), faithful()).unwrap();
     let mut writer = dest.begin(manifest.clone(), map_of(&manifest)).unwrap();
     while writer.check_step(SLICE).unwrap() != Step::Done {}
-    writer.store(map_of(&manifest).head().count(), b"f");
+    writer.store(map_of(&manifest).manifest_pieces().count(), b"f");
     while writer.finish_step(SLICE) != FinishStep::Done {}
     let side = status(&to.join("side"));
     assert_eq!(side.permissions(), 0o777 & !file::umask());
@@ -702,7 +702,7 @@ fn many_files_at_once_hold_few_descriptors() {
     let to = Dir::new();
     let mut fetch = Fetch::begin(scan(from.path()), to.path(), faithful());
     fetch.check();
-    let first = fetch.map.head().count();
+    let first = fetch.map.manifest_pieces().count();
     // First one piece of every file, then the other.
     for half in 0..2 {
         for file in 0..count as u32 {
@@ -841,7 +841,7 @@ fn wrong_lengths_do_nothing() {
     let to = Dir::new();
     let mut fetch = Fetch::begin(scan(from.path()), to.path(), faithful());
     fetch.check();
-    let piece = fetch.map.head().count();
+    let piece = fetch.map.manifest_pieces().count();
     assert_eq!(fetch.writer.store(piece, b"fou"), Stored::default());
     assert!(wants(&fetch.writer, piece));
     assert_eq!(fetch.writer.store(piece, b"four").completed, [1]);

@@ -588,9 +588,9 @@ fn served_pieces_are_what_the_index_says() {
     dir.write("a/large", &bytes(1, 700_001));
     (0..50).for_each(|i| drop(dir.write(&format!("b/{i}"), &bytes(i, 1000 * i as usize))));
     let source = scan(dir.path());
-    let head = ManifestPieces::of(&source.manifest.encode(), PIECE_LEN);
-    let map = PieceMap::new(head, &source.manifest);
-    for piece in map.head().count()..map.count() {
+    let manifest_pieces = ManifestPieces::of(&source.manifest.encode(), PIECE_LEN);
+    let map = PieceMap::new(manifest_pieces, &source.manifest);
+    for piece in map.manifest_pieces().count()..map.count() {
         let mut data = Vec::new();
         for extent in map.extents(&source.manifest, piece) {
             let mut part = vec![0; extent.len as usize];
