@@ -1,6 +1,8 @@
 //! What is served: digests, the manifest of a generation, its pieces.
 
 pub mod digest;
+#[cfg(test)]
+mod golden;
 pub mod holdings;
 pub mod manifest;
 pub mod pieces;

@@ -349,6 +349,77 @@ mod tests {
         );
     }
 
+    const ADDR_4: &str = "10.0.0.1:20004";
+    const ADDR_6: &str = "[2001:db8::5]:9";
+
+    /// Each line as both ends have always written it.
+    #[test]
+    fn the_lines_of_a_client_are_what_they_were() {
+        let stats = TransferStats {
+            have_bytes: 1,
+            total_bytes: 22,
+            from_master_bytes: 333,
+            from_peers_bytes: 4444,
+            elapsed_ms: 55555,
+        };
+        let sources = [&b"."[..], b"a b/.", b"/-_+,:=@~.%\xff\0\n"].map(<[u8]>::to_vec);
+        let peer = |text: &str| ParentAddr::Peer(text.parse().unwrap());
+        let replace = |source, complaint| ClientMessage::Replace { stripe: 3, source, complaint };
+        for (message, line) in [
+            (
+                ClientMessage::Join { version: 2, port: 20004, sources: sources.into() },
+                "join 2 20004 . a%20b/. /-_+,:=@~.%25%ff%00%0a\n",
+            ),
+            (replace(ParentAddr::Master, Complaint::Lost), "replace 3 me lost\n"),
+            (replace(peer(ADDR_4), Complaint::Frozen), "replace 3 10.0.0.1!20004 frozen\n"),
+            (replace(peer(ADDR_6), Complaint::Slow), "replace 3 2001:db8::5!9 slow\n"),
+            (replace(peer(ADDR_4), Complaint::SlowUplink), "replace 3 10.0.0.1!20004 narrow\n"),
+            (replace(peer(ADDR_4), Complaint::Corrupt), "replace 3 10.0.0.1!20004 wrong\n"),
+            (replace(peer(ADDR_4), Complaint::Refused), "replace 3 10.0.0.1!20004 refused\n"),
+            (ClientMessage::Progress(stats), "progress 1 22 333 4444 55555\n"),
+            (ClientMessage::Done(stats), "done 1 22 333 4444 55555\n"),
+            (ClientMessage::Leave, "leave\n"),
+        ] {
+            assert_eq!(message.line(), line);
+            assert_eq!(ClientMessage::parse(line.as_bytes()), Some(message), "{line}");
+        }
+    }
+
+    #[test]
+    fn the_lines_of_a_master_are_what_they_were() {
+        let peer = |text: &str| ParentAddr::Peer(text.parse().unwrap());
+        let digest = Digest([0xa5; 32]);
+        let generation = format!("generation {} 70000 32768 4\n", "a5".repeat(32));
+        let text = "no such file: a b \u{e9}".to_string();
+        for (message, line) in [
+            (MasterMessage::Wait { done_bytes: 7, total_bytes: 10 }, "wait 7 10\n"),
+            (
+                MasterMessage::Generation {
+                    digest,
+                    manifest_len: 70_000,
+                    piece_len: 32_768,
+                    stripes: 4,
+                },
+                &generation,
+            ),
+            (MasterMessage::Parent { stripe: 0, source: ParentAddr::Master }, "parent 0 me\n"),
+            (
+                MasterMessage::Parent { stripe: 1, source: peer(ADDR_4) },
+                "parent 1 10.0.0.1!20004\n",
+            ),
+            (
+                MasterMessage::Error { errno: 2, text },
+                "error 2 no%20such%20file:%20a%20b%20%c3%a9\n",
+            ),
+        ] {
+            assert_eq!(message.line(), line);
+            assert_eq!(MasterMessage::parse(line.as_bytes()), Some(message), "{line}");
+        }
+        let mapped = ParentAddr::Peer("[::ffff:10.0.0.1]:20004".parse().unwrap());
+        let line = MasterMessage::Parent { stripe: 1, source: mapped }.line();
+        assert_eq!(line, "parent 1 10.0.0.1!20004\n", "IPv4 in IPv6 is written plain");
+    }
+
     #[test]
     fn nonsense_is_refused() {
         for line in ["", "join", "join 1", "join 1 70000 .", "leave now", "done 1 2", "parent x me"]
