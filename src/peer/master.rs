@@ -5,9 +5,10 @@
 use crate::content::manifest::Manifest;
 use crate::control::{
     self, ClientMessage, Complaint, MasterMessage, ParentAddr, TransferStats, format_addr,
+    printable,
 };
 use crate::namespace::{Generation, GenerationId, Notice, Origin};
-use crate::node::{Common, Effect, Failure, Input, Status, printable};
+use crate::node::{Common, Effect, Failure, Input, Status};
 use crate::overlay::{self, Forest, Limits, NodeId, Parent};
 use crate::table::Table;
 use alloc::boxed::Box;
@@ -379,7 +380,7 @@ impl Master {
         let content = content.ok_or("nothing is served yet")?;
         let refs: Vec<&[u8]> = sources.iter().map(Vec::as_slice).collect();
         let selection = content.manifest.select(&refs);
-        let selection = selection.map_err(|error| printable(error.to_string().as_bytes()))?;
+        let selection = selection.map_err(|error| printable(error.to_string()))?;
         let origin = Origin { scan: self.scan, entries: Some(selection.origin) };
         let generation = Generation::whole(Rc::new(selection.manifest), Some(origin.clone()));
         // Unchanged since an earlier scan: who fetches it already helps.

@@ -15,6 +15,7 @@ use alloc::vec::Vec;
 
 use crate::content::manifest::{Manifest, PIECE_LEN_MAX, stride};
 use crate::content::pieces::PieceMap;
+use crate::control::printable;
 use crate::fetch::Fetch;
 use crate::master::Master;
 use crate::namespace::{Bulk, Content, GenerationId, NameSpace};
@@ -429,9 +430,4 @@ pub fn piece_name(manifest: &Manifest, map: &PieceMap, piece: u32) -> String {
         Some(extent) => printable(&manifest.path(extent.entry)),
         None => "the manifest".into(),
     }
-}
-
-/// What others wrote, for a terminal: no control characters.
-pub(crate) fn printable(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).chars().map(|c| if c.is_control() { '?' } else { c }).collect()
 }

@@ -6,6 +6,7 @@
 //! verified by merging it up to the digest of the file. This needs pieces of a
 //! power of two of KiB, at their own multiples.
 
+use super::hex::{self, Hex};
 use alloc::vec::Vec;
 use blake3::hazmat::{self, HasherExt, Mode};
 use core::fmt;
@@ -16,7 +17,7 @@ pub struct Digest(pub [u8; 32]);
 
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        Hex(&self.0).fmt(f)
     }
 }
 
@@ -34,17 +35,7 @@ impl Digest {
 
     /// 64 hexadecimal digits, nothing else.
     pub fn parse(text: &str) -> Option<Digest> {
-        let text = text.as_bytes();
-        if text.len() != 64 {
-            return None;
-        }
-        let mut bytes = [0; 32];
-        for (byte, pair) in bytes.iter_mut().zip(text.chunks_exact(2)) {
-            let high = (pair[0] as char).to_digit(16)?;
-            let low = (pair[1] as char).to_digit(16)?;
-            *byte = (high * 16 + low) as u8;
-        }
-        Some(Digest(bytes))
+        hex::parse(text).map(Digest)
     }
 }
 

@@ -3,6 +3,7 @@
 pub mod digest;
 #[cfg(test)]
 mod golden;
+pub mod hex;
 pub mod holdings;
 pub mod manifest;
 pub mod pieces;

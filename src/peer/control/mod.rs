@@ -4,7 +4,12 @@
 //! encoded, because file names may hold anything but NUL and '/'. Knows the
 //! words, not what follows from them (that is `node`).
 
+mod text;
+
+pub use text::printable;
+
 use crate::content::digest::Digest;
+use crate::content::hex;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -262,9 +267,7 @@ pub fn escape(bytes: &[u8]) -> String {
             text.push(byte as char);
         } else {
             text.push('%');
-            for digit in [byte >> 4, byte & 15] {
-                text.push(char::from_digit(u32::from(digit), 16).unwrap_or('0'));
-            }
+            text.extend(hex::digits(byte));
         }
     }
     text
@@ -285,8 +288,7 @@ pub fn unescape(word: &str) -> Option<Vec<u8>> {
         }
         let (pair, after) = rest.split_at_checked(2)?;
         rest = after;
-        let digit = |b: u8| (b as char).to_digit(16);
-        bytes.push((digit(pair[0])? * 16 + digit(pair[1])?) as u8);
+        bytes.push(hex::byte(pair[0], pair[1])?);
     }
     Some(bytes)
 }

@@ -15,10 +15,11 @@ use crate::content::manifest::{EntryKind, Manifest, PIECE_LEN_MAX, PIECE_LEN_MIN
 use crate::content::pieces::{ManifestPieces, PieceMap};
 use crate::control::{
     ClientMessage, Complaint, LINE_LEN_MAX, MasterMessage, ParentAddr, TransferStats, VERSION,
+    printable,
 };
 use crate::fetch::scheduler::{ParentKey, Scheduler};
 use crate::namespace::{Content, Generation, GenerationId, Notice};
-use crate::node::{Common, Effect, Failure, Input, Status, StoreResult, piece_name, printable};
+use crate::node::{Common, Effect, Failure, Input, Status, StoreResult, piece_name};
 use crate::table::Table;
 use alloc::collections::VecDeque;
 use alloc::format;
