@@ -2,7 +2,7 @@
 //!
 //! Knows conversations and members; the policy itself is `spread::route`.
 
-use crate::content::manifest::Manifest;
+use crate::content::manifest::{Manifest, plain_sources};
 use crate::control::{
     self, ClientMessage, Complaint, MasterMessage, ParentAddr, TransferStats, format_addr,
     printable,
@@ -12,7 +12,7 @@ use crate::node::{Common, Effect, Failure, Input, Status};
 use crate::overlay::{self, Forest, Limits, NodeId, Parent};
 use crate::table::Table;
 use alloc::boxed::Box;
-use alloc::collections::{BinaryHeap, VecDeque};
+use alloc::collections::VecDeque;
 use alloc::format;
 use alloc::rc::Rc;
 use alloc::string::String;
@@ -586,27 +586,6 @@ impl Master {
     }
 }
 
-/// One spelling for each list of sources: `./a//b/` is `a/b`, `a` twice is `a`.
-fn plain_sources(sources: &[Vec<u8>]) -> Vec<Vec<u8>> {
-    let plain: BinaryHeap<Vec<u8>> = sources.iter().map(|source| plain_source(source)).collect();
-    let mut plain = plain.into_sorted_vec();
-    plain.dedup();
-    plain
-}
-
-fn plain_source(source: &[u8]) -> Vec<u8> {
-    let is_contents = source == b"." || source.ends_with(b"/.");
-    let names = source.split(|&b| b == b'/').filter(|n| !n.is_empty() && *n != b".");
-    let mut path = names.collect::<Vec<_>>().join(&b'/');
-    if path.is_empty() {
-        return b".".to_vec();
-    }
-    if is_contents {
-        path.extend_from_slice(b"/.");
-    }
-    path
-}
-
 /// Into the log that clients can read, and to who looks after the master.
 fn announce(common: &mut Common, effect: fn(String) -> Effect, text: String) {
     common.space.add_log(text.clone().into_bytes());
@@ -635,23 +614,4 @@ fn info_text(generation: &Generation, stripes: u8, files: u64, bytes: u64) -> St
         generation.manifest_pieces.manifest_len,
         generation.manifest_pieces.piece_len,
     )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sources_have_one_spelling() {
-        let plain = |sources: &[&str]| {
-            let sources: Vec<Vec<u8>> = sources.iter().map(|s| s.as_bytes().to_vec()).collect();
-            let plain = plain_sources(&sources);
-            plain.into_iter().map(|s| String::from_utf8(s).unwrap()).collect::<Vec<_>>()
-        };
-        assert_eq!(plain(&["./a//b/", "a/b", "c"]), ["a/b", "c"]);
-        assert_eq!(plain(&["/a/./."]), ["a/."]);
-        assert_eq!(plain(&["./."]), ["."]);
-        assert_eq!(plain(&["/"]), ["."]);
-        assert_eq!(plain(&["a/../b"]), ["a/../b"], "symlinks make this one matter");
-    }
 }

@@ -427,7 +427,7 @@ impl Node {
 /// Words for a piece's first file, for messages.
 pub fn piece_name(manifest: &Manifest, map: &PieceMap, piece: u32) -> String {
     match map.extents(manifest, piece).next() {
-        Some(extent) => printable(&manifest.path(extent.entry)),
+        Some(extent) => printable(manifest.path(extent.entry)),
         None => "the manifest".into(),
     }
 }

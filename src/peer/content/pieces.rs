@@ -148,9 +148,9 @@ impl PieceMap {
             map.packs.push(map.small.len() as u32);
         }
         let mut next = map.manifest_pieces.count() + map.packs.len() as u32 - 1;
-        for (entry, list_start, len) in manifest.list_starts() {
-            map.large.push(Large { entry, first_piece: next, list_start });
-            next += len as u32;
+        for (entry, list) in manifest.files_with_lists() {
+            map.large.push(Large { entry, first_piece: next, list_start: list.start });
+            next += list.len() as u32;
         }
         map.count = next;
         map

@@ -163,7 +163,7 @@ impl Fetch {
                 }
                 _ => continue,
             };
-            let path = printable(&manifest.path(number as u32));
+            let path = printable(manifest.path(number as u32));
             let was_named = entry.parent == 0 && !manifest.root_described;
             if entry.kind == EntryKind::Special && was_named {
                 let (status, why) = (Status::Source, why.to_string());
@@ -339,7 +339,7 @@ impl Fetch {
         // A pack is the only piece of its files; another file has more of them.
         let is_pack = content.map.extents(&content.manifest, piece).count() > 1;
         for extent in content.map.extents(&content.manifest, piece) {
-            let what = printable(&content.manifest.path(extent.entry));
+            let what = printable(content.manifest.path(extent.entry));
             if is_pack || !self.failures.iter().any(|f| f.what == what) {
                 self.failures.push(Failure { status, what, why: why.clone(), fatal: false });
             }
