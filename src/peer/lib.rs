@@ -13,6 +13,7 @@ pub mod master;
 pub mod namespace;
 pub mod node;
 pub mod overlay;
+pub mod request;
 pub mod table;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;

@@ -5,8 +5,9 @@
 //! space, routing and transfer; refuses to know sockets, files and clocks:
 //! `drive` and the simulator are two drivers of it.
 
-pub use crate::fetch::{FetchOptions, Linger, Pin, Progress};
+pub use crate::fetch::{FetchOptions, Progress};
 pub use crate::master::MasterOptions;
+pub use crate::request::{Linger, Pin};
 use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::String;

@@ -20,6 +20,7 @@ use crate::control::{
 use crate::fetch::scheduler::{ParentKey, Scheduler};
 use crate::namespace::{Content, Generation, GenerationId, Notice};
 use crate::node::{Common, Effect, Failure, Input, Status, StoreResult, piece_name};
+use crate::request::{Linger, Pin};
 use crate::table::Table;
 use alloc::collections::VecDeque;
 use alloc::format;
@@ -49,25 +50,6 @@ const REPORT_MS: u64 = 2_000;
 const LEAVE_MS: u64 = 3_000;
 /// Largest manifest that is believed: 16 million entries and their lists.
 const MANIFEST_LEN_MAX: u64 = 4 << 30;
-
-/// What the fetched bytes must be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Pin {
-    /// The digest of the manifest, or of the only file.
-    Blake3(Digest),
-    /// The SHA-256 of the only file; checked where it is stored.
-    Sha256([u8; 32]),
-}
-
-/// How long to serve others after one's own fetch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Linger {
-    /// Until nobody is connected, at most until twice the time of the fetch
-    /// has passed since the start (the paper, section 3.2).
-    Twice,
-    /// Until nobody is connected, at most this long.
-    Millis(u64),
-}
 
 #[derive(Clone, Debug)]
 pub struct FetchOptions {
