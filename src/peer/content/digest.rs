@@ -90,23 +90,36 @@ fn split(list: &[Digest], size: u64, piece_len: u32) -> (&[Digest], &[Digest], u
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::content::samples::{bytes, list_of};
+    use proptest::prelude::*;
+    use proptest::sample::{Index, select};
 
-    fn bytes(len: usize) -> Vec<u8> {
-        (0..len).map(|i| (i * 31 % 251) as u8).collect()
+    proptest! {
+        #[test]
+        fn list_of_pieces_merges_to_the_plain_hash(
+            len in 0..300_000usize,
+            piece_len in select(vec![1024u32, 4096, 32_768, 262_144]),
+            bad in any::<Index>(),
+        ) {
+            let data = bytes(len, len);
+            let mut list = list_of(&data, piece_len);
+            let whole = |list: &[Digest]| of_list(list, len as u64, piece_len);
+            let plain = (list.len() > 1).then(|| Digest::of(&data));
+            prop_assert_eq!(whole(&list), plain);
+            if let Some(plain) = plain {
+                let bad = bad.index(list.len());
+                list[bad].0[len % 32] ^= 1;
+                prop_assert_ne!(whole(&list), Some(plain));
+            }
+        }
     }
 
     #[test]
-    fn list_of_pieces_merges_to_the_plain_hash() {
-        let piece_len = 4096usize;
+    fn lists_about_powers_of_two_merge_to_the_plain_hash() {
         for len in [4097, 8192, 8193, 12288, 20000, 4096 * 16, 4096 * 17 + 1] {
-            let data = bytes(len);
-            let list: Vec<Digest> = data
-                .chunks(piece_len)
-                .enumerate()
-                .map(|(i, piece)| of_piece((i * piece_len) as u64, piece))
-                .collect();
-            let root = of_list(&list, len as u64, piece_len as u32);
-            assert_eq!(root, Some(Digest::of(&data)), "length {len}");
+            let data = bytes(0, len);
+            let whole = of_list(&list_of(&data, 4096), len as u64, 4096);
+            assert_eq!(whole, Some(Digest::of(&data)), "length {len}");
         }
     }
 

@@ -8,3 +8,5 @@ pub mod hex;
 pub mod holdings;
 pub mod manifest;
 pub mod pieces;
+#[cfg(test)]
+mod samples;

@@ -290,77 +290,88 @@ impl Iterator for Extents<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{entry, file};
+    use crate::content::samples::{Sample, trees};
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+    use proptest::sample::Index;
 
     const P: u32 = 4096;
 
-    fn content(seed: usize, len: usize) -> Vec<u8> {
-        (0..len).map(|i| ((i + seed) * 131 % 253) as u8).collect()
+    /// The sample's pieces, and the bytes of its manifest.
+    fn map_of(sample: &Sample) -> (PieceMap, Vec<u8>) {
+        let bytes = sample.manifest.encode();
+        let manifest_pieces = ManifestPieces::of(&bytes, sample.manifest.piece_len);
+        (PieceMap::new(manifest_pieces, &sample.manifest), bytes)
     }
 
-    /// A directory of files with these sizes, and their contents.
-    fn tree(sizes: &[usize]) -> (Manifest, Vec<Vec<u8>>) {
-        let mut root = entry(0, "", EntryKind::Dir);
-        root.name = Box::default();
-        let mut manifest =
-            Manifest { piece_len: P, root_described: true, entries: vec![root], lists: Vec::new() };
-        let mut contents = Vec::new();
-        for (i, &size) in sizes.iter().enumerate() {
-            let data = content(i, size);
-            manifest.entries.push(file(0, &format!("{i:04}"), &data));
-            if size > P as usize {
-                let len = piece_len_of(size as u64, P) as usize;
-                let piece = |(i, c)| digest::of_piece((i * len) as u64, c);
-                manifest.lists.extend(data.chunks(len).enumerate().map(piece));
-            }
-            contents.push(data);
-        }
-        (manifest, contents)
+    /// Right as they are, and wrong with one bit flipped or one byte less.
+    fn assert_verified(verify: impl Fn(&[u8]) -> Result<(), WrongBytes>, bytes: &[u8], bit: Index) {
+        assert_eq!(verify(bytes), Ok(()));
+        let mut bad = bytes.to_vec();
+        let bit = bit.index(bytes.len() * 8);
+        bad[bit / 8] ^= 1 << (bit % 8);
+        assert_eq!(verify(&bad), Err(WrongBytes), "bit {bit}");
+        assert_eq!(verify(&bytes[1..]), Err(WrongBytes));
+        assert_eq!(verify(&[bytes, &[0]].concat()), Err(WrongBytes));
     }
 
-    fn bytes_of(map: &PieceMap, manifest: &Manifest, contents: &[Vec<u8>], piece: u32) -> Vec<u8> {
-        let mut bytes = Vec::new();
-        for e in map.extents(manifest, piece) {
-            let from = e.offset as usize;
-            bytes.extend(&contents[e.entry as usize - 1][from..from + e.len as usize]);
-        }
-        bytes
-    }
-
-    #[test]
-    fn pieces_cover_every_byte_once_and_verify() {
-        let sizes = [0, 1, 4096, 4095, 2, 4097, 100, 20000, 0, 3000, 3000];
-        let (manifest, contents) = tree(&sizes);
-        let encoded = manifest.encode();
-        let map = PieceMap::new(ManifestPieces::of(&encoded, P), &manifest);
-        let mut covered: Vec<usize> = vec![0; sizes.len()];
+    fn assert_pieces_of_files(sample: &Sample, bit: Index) {
+        let (manifest, (map, _)) = (&sample.manifest, map_of(sample));
+        let mut seen: Vec<Vec<u8>> = sample.contents.iter().map(|c| vec![0; c.len()]).collect();
         for piece in map.manifest_pieces().count()..map.count() {
-            let bytes = bytes_of(&map, &manifest, &contents, piece);
-            assert_eq!(bytes.len(), map.len(&manifest, piece) as usize);
-            assert!(bytes.len() <= P as usize);
-            assert_eq!(map.verify(&manifest, piece, &bytes), Ok(()));
-            for at in [0, bytes.len() / 2, bytes.len() - 1] {
-                let mut bad = bytes.clone();
-                bad[at] ^= 1;
-                assert_eq!(map.verify(&manifest, piece, &bad), Err(WrongBytes));
-            }
-            for e in map.extents(&manifest, piece) {
-                covered[e.entry as usize - 1] += e.len as usize;
-                assert!(map.of_entry(&manifest, e.entry).contains(&piece));
+            let bytes = sample.piece(&map, piece);
+            assert_eq!(bytes.len(), map.len(manifest, piece) as usize);
+            let largest =
+                map.extents(manifest, piece).map(|e| manifest.entries[e.entry as usize].size);
+            let most = piece_len_of(largest.max().unwrap(), manifest.piece_len);
+            assert!(!bytes.is_empty() && bytes.len() <= most as usize);
+            assert_verified(|bytes| map.verify(manifest, piece, bytes), &bytes, bit);
+            for e in map.extents(manifest, piece) {
+                let range = e.offset as usize..e.offset as usize + e.len as usize;
+                seen[e.entry as usize][range].iter_mut().for_each(|times| *times += 1);
+                assert!(map.of_entry(manifest, e.entry).contains(&piece));
             }
         }
-        assert_eq!(covered, sizes);
-        assert_eq!(map.of_entry(&manifest, 1), 0..0, "an empty file has no piece");
-        assert_eq!(Manifest::decode(&encoded), Ok(manifest));
+        assert!(seen.iter().flatten().all(|&times| times == 1), "each byte once");
+        let pieces_of = |entry| map.of_entry(manifest, entry).len();
+        for (entry, contents) in (0..).zip(&sample.contents) {
+            assert_eq!(pieces_of(entry) == 0, contents.is_empty(), "entry {entry}");
+        }
+        assert_eq!(map.extents(manifest, map.count()).count(), 0);
+    }
+
+    proptest! {
+        #[test]
+        fn pieces_cover_every_byte_once_and_verify(sample in trees(30), bit in any::<Index>()) {
+            assert_pieces_of_files(&sample, bit);
+        }
+
+        #[test]
+        fn the_manifest_comes_in_pieces_of_its_own(
+            sizes in vec(1..3usize, 0..400),
+            bit in any::<Index>(),
+        ) {
+            let sample = Sample::of_files(P, &sizes);
+            let (map, bytes) = map_of(&sample);
+            let pieces = map.manifest_pieces();
+            let mut end = 0;
+            for piece in 0..pieces.count() {
+                let range = pieces.range(piece);
+                prop_assert_eq!(range.start, end);
+                end = range.end;
+                assert_verified(|bytes| pieces.verify(piece, bytes), &bytes[range], bit);
+                prop_assert_eq!(map.extents(&sample.manifest, piece).count(), 0);
+            }
+            prop_assert_eq!(end, bytes.len());
+        }
     }
 
     #[test]
     fn a_very_large_file_has_longer_pieces_beside_the_short_ones_of_others() {
-        let (manifest, contents) = tree(&[100, 33_554_432, 33_554_433, 4097]);
-        let encoded = manifest.encode();
-        let map = PieceMap::new(ManifestPieces::of(&encoded, P), &manifest);
+        let sample = Sample::of_files(P, &[100, 33_554_432, 33_554_433, 4097]);
+        let (manifest, (map, encoded)) = (&sample.manifest, map_of(&sample));
         let first = map.manifest_pieces().count();
-        let ranges = [1, 2, 3, 4].map(|entry| map.of_entry(&manifest, entry));
+        let ranges = [1, 2, 3, 4].map(|entry| map.of_entry(manifest, entry));
         let places = [0..1, 1..8193, 8193..10_242, 10_242..10_244];
         assert_eq!(ranges, places.map(|p: Range<u32>| first + p.start..first + p.end));
         assert_eq!(map.count(), first + 10_244);
@@ -371,46 +382,54 @@ mod tests {
             (10_241, 3, 33_554_432, 1),
             (10_243, 4, 4096, 1),
         ] {
-            let extents: Vec<Extent> = map.extents(&manifest, first + at).collect();
+            let extents: Vec<Extent> = map.extents(manifest, first + at).collect();
             assert_eq!(extents, [Extent { entry, offset, len }]);
-            let mut bytes = bytes_of(&map, &manifest, &contents, first + at);
-            assert_eq!(map.verify(&manifest, first + at, &bytes), Ok(()));
+            let mut bytes = sample.piece(&map, first + at);
+            assert_eq!(map.verify(manifest, first + at, &bytes), Ok(()));
             bytes[len as usize - 1] ^= 1;
-            assert_eq!(map.verify(&manifest, first + at, &bytes), Err(WrongBytes));
+            assert_eq!(map.verify(manifest, first + at, &bytes), Err(WrongBytes));
         }
-        assert_eq!(Manifest::decode(&encoded), Ok(manifest));
+        assert_eq!(Manifest::decode(&encoded).as_ref(), Ok(manifest));
     }
 
     #[test]
-    fn an_index_of_many_pieces_is_verified_by_its_list() {
-        let (manifest, _) = tree(&vec![1; 200]);
-        let bytes = manifest.encode();
-        let manifest_pieces = ManifestPieces::of(&bytes, P);
-        assert!(manifest_pieces.count() > 2);
-        let raw: Vec<u8> = manifest_pieces.list.iter().flat_map(|d| d.0).collect();
-        let again =
-            ManifestPieces::from_list(manifest_pieces.generation, bytes.len() as u64, P, &raw);
-        assert_eq!(again.as_ref(), Ok(&manifest_pieces));
-        for piece in 0..manifest_pieces.count() {
-            assert_eq!(manifest_pieces.verify(piece, &bytes[manifest_pieces.range(piece)]), Ok(()));
-        }
+    fn the_list_of_a_manifest_is_taken_when_it_is_right() {
+        let (map, bytes) = map_of(&Sample::of_files(P, &[1; 200]));
+        let (pieces, len) = (map.manifest_pieces(), bytes.len() as u64);
+        assert!(pieces.count() > 2);
+        let raw: Vec<u8> = pieces.list.iter().flat_map(|d| d.0).collect();
+        let take = |raw: &[u8]| ManifestPieces::from_list(pieces.generation, len, P, raw);
+        assert_eq!(take(&raw).as_ref(), Ok(pieces));
         let mut bad = raw.clone();
         bad[40] ^= 1;
-        assert!(
-            ManifestPieces::from_list(manifest_pieces.generation, bytes.len() as u64, P, &bad)
-                .is_err()
-        );
-        assert!(
-            ManifestPieces::from_list(manifest_pieces.generation, bytes.len() as u64, P, &[])
-                .is_err()
-        );
+        for wrong in [&bad[..], &[], &raw[32..], &[&raw[..], &[0; 32]].concat()] {
+            assert_eq!(take(wrong), Err(WrongBytes));
+        }
+        let (one, bytes) = map_of(&Sample::of_files(P, &[1]));
+        let (one, len) = (one.manifest_pieces(), bytes.len() as u64);
+        assert_eq!(ManifestPieces::from_list(one.generation, len, P, &[]).as_ref(), Ok(one));
+        let needless = ManifestPieces::from_list(one.generation, len, P, &[0; 32]);
+        assert_eq!(needless, Err(WrongBytes));
+    }
+
+    /// Both ends must come to this: a piece has a number, and nothing else.
+    #[test]
+    fn packs_are_filled_in_order_and_larger_files_follow() {
+        let sizes = [0, 1, 4096, 4095, 2, 4097, 100, 20_000, 0, 3000, 3000];
+        let sample = Sample::of_files(P, &sizes);
+        let (map, _) = map_of(&sample);
+        let entries = |piece| map.extents(&sample.manifest, piece).map(|e| e.entry).collect();
+        let first = map.manifest_pieces().count();
+        let found: Vec<Vec<u32>> = (first..map.count()).map(entries).collect();
+        let packs = [&[2][..], &[3], &[4], &[5, 7, 10], &[11]];
+        let large = [&[6][..], &[6], &[8], &[8], &[8], &[8], &[8]];
+        assert_eq!(found, [&packs[..], &large].concat());
+        assert_eq!(map.of_entry(&sample.manifest, 1), 0..0, "an empty file has no piece");
     }
 
     #[test]
     fn packs_are_bounded_in_files() {
-        let (manifest, _) = tree(&vec![1; PACK_FILES_MAX + 1]);
-        let manifest_pieces = ManifestPieces::of(&manifest.encode(), P);
-        let map = PieceMap::new(manifest_pieces, &manifest);
+        let (map, _) = map_of(&Sample::of_files(P, &[1; PACK_FILES_MAX + 1]));
         assert_eq!(map.count() - map.manifest_pieces().count(), 2);
     }
 }

@@ -229,7 +229,11 @@ fn check_place(entry: &Entry, before: &[Entry], depths: &[u32]) -> Result<u32, M
 mod tests {
     use super::*;
     use crate::content::digest::Digest;
+    use crate::content::samples::trees;
     use crate::testing::{file, small};
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+    use proptest::sample::Index;
 
     #[test]
     fn encode_and_decode_are_inverse() {
@@ -249,6 +253,87 @@ mod tests {
             if let Ok(manifest) = Manifest::decode(&bad) {
                 assert_eq!(manifest.encode(), bad, "canonical: bit {at}");
             }
+        }
+    }
+
+    /// Bytes that a peer made differ from good ones in a few places.
+    #[derive(Clone, Debug)]
+    enum Damage {
+        Set(Index, u8),
+        Insert(Index, Vec<u8>),
+        Remove(Index, usize),
+        /// A stretch from elsewhere, where another was.
+        Repeat(Index, Index, usize),
+    }
+
+    fn damages() -> impl Strategy<Value = Damage> {
+        let at = any::<Index>;
+        prop_oneof![
+            (at(), any::<u8>()).prop_map(|(at, byte)| Damage::Set(at, byte)),
+            (at(), vec(any::<u8>(), 1..9)).prop_map(|(at, bytes)| Damage::Insert(at, bytes)),
+            (at(), 1..60usize).prop_map(|(at, len)| Damage::Remove(at, len)),
+            (at(), at(), 1..60usize).prop_map(|(at, of, len)| Damage::Repeat(at, of, len)),
+        ]
+    }
+
+    fn harm(bytes: &mut Vec<u8>, damage: Damage) {
+        let stretch = |at: Index, len: usize| {
+            let start = at.index(bytes.len());
+            start..(start + len).min(bytes.len())
+        };
+        match damage {
+            Damage::Set(at, byte) => {
+                let at = at.index(bytes.len());
+                bytes[at] = byte;
+            }
+            Damage::Insert(at, inserted) => {
+                bytes.splice(stretch(at, 0), inserted);
+            }
+            Damage::Remove(at, len) => {
+                bytes.drain(stretch(at, len));
+            }
+            Damage::Repeat(at, of, len) => {
+                let repeated = bytes[stretch(of, len)].to_vec();
+                bytes.splice(stretch(at, len), repeated);
+            }
+        }
+    }
+
+    /// It does not panic, and there is only one way to write what passes.
+    fn is_canonical_or_refused(bytes: &[u8]) -> bool {
+        Manifest::decode(bytes).is_ok_and(|manifest| manifest.encode() == bytes)
+            || Manifest::decode(bytes).is_err()
+    }
+
+    proptest! {
+        #[test]
+        fn any_tree_comes_back_as_it_was(sample in trees(40)) {
+            prop_assert_eq!(Manifest::decode(&sample.manifest.encode()), Ok(sample.manifest));
+        }
+
+        #[test]
+        fn damaged_bytes_are_refused_or_canonical(
+            sample in trees(8),
+            damage in vec(damages(), 1..4),
+        ) {
+            let mut bytes = sample.manifest.encode();
+            for damage in damage {
+                if !bytes.is_empty() {
+                    harm(&mut bytes, damage);
+                }
+            }
+            prop_assert!(is_canonical_or_refused(&bytes));
+        }
+
+        #[test]
+        fn random_bytes_are_refused_or_canonical(
+            bytes in vec(any::<u8>(), 0..300),
+            count in 0..9u8,
+        ) {
+            prop_assert!(is_canonical_or_refused(&bytes));
+            let header = [0, 0x10, 0, 0, 1, 0, 0, 0, count, 0, 0, 0];
+            let root = &small().encode()[20..20 + ENTRY_LEN_MIN];
+            prop_assert!(is_canonical_or_refused(&[&MAGIC[..], &header, root, &bytes].concat()));
         }
     }
 

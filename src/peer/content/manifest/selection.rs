@@ -57,8 +57,8 @@ impl fmt::Display for SelectError {
 /// One spelling for each list of sources, so that clients that ask for the same
 /// get the same generation: `./a//b/` is `a/b`, and `a` twice is `a`. What `..`
 /// means depends on symlinks: it stays.
-pub(crate) fn plain_sources(sources: &[Vec<u8>]) -> Vec<Vec<u8>> {
-    let mut plain: Vec<Vec<u8>> = sources.iter().map(|source| plain_source(source)).collect();
+pub(crate) fn plain_sources(sources: &[impl AsRef<[u8]>]) -> Vec<Vec<u8>> {
+    let mut plain: Vec<Vec<u8>> = sources.iter().map(|s| plain_source(s.as_ref())).collect();
     plain.sort();
     plain.dedup();
     plain
@@ -92,9 +92,10 @@ impl Manifest {
     /// # Errors
     /// See [`SelectError`].
     pub fn select(&self, sources: &[&[u8]]) -> Result<Selection, SelectError> {
+        let sources = plain_sources(sources);
         let mut tops = Tops::new();
         let mut root = None;
-        for source in sources {
+        for source in &sources {
             let contents = self.add_tops(source, &mut tops)?;
             root = contents.filter(|_| sources.len() == 1);
         }
@@ -151,7 +152,8 @@ impl<'a> Copy<'a> {
             Entry { parent: 0, name: Box::default(), ..described.unwrap_or_else(Entry::bare_root) };
         let manifest = Manifest {
             piece_len: whole.piece_len,
-            root_described: root.is_some(),
+            // The root of the whole may be nobody's directory as well.
+            root_described: root.is_some_and(|found| found != 0 || whole.root_described),
             entries: vec![root_entry],
             lists: Vec::new(),
         };
@@ -223,7 +225,109 @@ impl<'a> Copy<'a> {
 mod tests {
     use super::*;
     use crate::content::digest;
+    use crate::content::samples::trees;
     use crate::testing::{entry, file, small};
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+    use proptest::sample::Index;
+    use std::collections::BTreeSet;
+
+    /// Paths of some entries, of directories perhaps their contents. None of
+    /// them leads through a symlink.
+    fn sources(manifest: &Manifest, picks: &[(Index, bool)]) -> Vec<Vec<u8>> {
+        let path = |(pick, contents): &(Index, bool)| {
+            let number = pick.index(manifest.entries.len());
+            let is_dir = manifest.entries[number].kind == EntryKind::Dir;
+            let mut path = manifest.path(number as u32);
+            path.extend_from_slice(if is_dir && *contents { b"/." } else { b"" });
+            path
+        };
+        picks.iter().map(path).collect()
+    }
+
+    /// What lands at the top, by what the sources say.
+    fn expected_tops(manifest: &Manifest, sources: &[Vec<u8>]) -> BTreeSet<(Vec<u8>, u32)> {
+        let parent_of = |path: &[u8]| match path.iter().rposition(|&b| b == b'/') {
+            Some(at) => path[..at].to_vec(),
+            None => Vec::new(),
+        };
+        let mut tops = BTreeSet::new();
+        for number in 1..manifest.entries.len() as u32 {
+            let path = manifest.path(number);
+            let lands = |s: &Vec<u8>| match s.strip_suffix(b"/.") {
+                Some(dir) => parent_of(&path) == dir,
+                None if s.is_empty() => parent_of(&path).is_empty(),
+                None => path == *s,
+            };
+            if sources.iter().any(lands) {
+                tops.insert((manifest.entries[number as usize].name.to_vec(), number));
+            }
+        }
+        tops
+    }
+
+    /// The file that an entry is a name of, or the entry.
+    fn named(manifest: &Manifest, entry: u32) -> &Entry {
+        match manifest.entries[entry as usize].kind {
+            EntryKind::Hardlink(file) => &manifest.entries[file as usize],
+            _ => &manifest.entries[entry as usize],
+        }
+    }
+
+    fn assert_same_thing(copy: &Entry, was: &Entry) {
+        let what = |e: &Entry| (e.kind, e.size, e.digest, e.sparse, e.link.clone());
+        assert_eq!(what(copy), what(was));
+    }
+
+    proptest! {
+        #[test]
+        fn sources_of_a_tree_give_a_valid_part_of_it(
+            sample in trees(30),
+            picks in vec((any::<Index>(), any::<bool>()), 1..5),
+        ) {
+            let whole = &sample.manifest;
+            let sources = sources(whole, &picks);
+            let refs: Vec<&[u8]> = sources.iter().map(Vec::as_slice).collect();
+            let tops = expected_tops(whole, &sources);
+            let names: BTreeSet<&[u8]> = tops.iter().map(|(name, _)| &**name).collect();
+            let part = match whole.select(&refs) {
+                Err(SelectError::Collision(name)) => {
+                    prop_assert!(tops.iter().filter(|top| top.0 == name).count() > 1);
+                    return Ok(());
+                }
+                made => made.unwrap(),
+            };
+            prop_assert_eq!(names.len(), tops.len(), "what collides is refused");
+            let copy = &part.manifest;
+            prop_assert_eq!(Manifest::decode(&copy.encode()), Ok(copy.clone()));
+            let landed = copy.children(0).map(|e| part.origin[e as usize]);
+            prop_assert_eq!(landed.collect::<Vec<_>>(), tops.iter().map(|t| t.1).collect::<Vec<_>>());
+            for (number, &from) in (0..).zip(&part.origin).skip(1) {
+                let (made, was) = (&copy.entries[number as usize], &whole.entries[from as usize]);
+                prop_assert_eq!(&made.name, &was.name);
+                assert_same_thing(named(copy, number), named(whole, from));
+                let children = |m: &Manifest, of: u32| m.children(of).len();
+                prop_assert_eq!(children(copy, number), children(whole, from));
+            }
+        }
+
+        #[test]
+        fn everything_is_the_tree_itself(sample in trees(30)) {
+            let all = sample.manifest.select(&[b"."]).unwrap();
+            prop_assert_eq!(all.manifest, sample.manifest);
+        }
+
+        #[test]
+        fn any_path_is_an_entry_or_an_error(
+            sample in trees(20),
+            paths in vec(crate::content::samples::paths(), 1..4),
+        ) {
+            let refs: Vec<&[u8]> = paths.iter().map(Vec::as_slice).collect();
+            if let Ok(part) = sample.manifest.select(&refs) {
+                prop_assert_eq!(Manifest::decode(&part.manifest.encode()), Ok(part.manifest));
+            }
+        }
+    }
 
     #[test]
     fn selecting_everything_gives_the_same_manifest() {
@@ -301,6 +405,17 @@ mod tests {
         assert_eq!(twice, once);
         let contents = manifest.select(&[b"a/.", b"a/x"]).unwrap();
         assert_eq!(contents.manifest.entries.len(), 4);
+    }
+
+    #[test]
+    fn another_spelling_selects_the_same() {
+        let manifest = small();
+        assert_eq!(manifest.select(&[b"a/.", b"a//./."]), manifest.select(&[b"/a/."]));
+        let mut single = manifest.clone();
+        single.root_described = false;
+        let all = single.select(&[b"./"]).unwrap().manifest;
+        assert!(!all.root_described, "a root that no source describes stays one");
+        assert_eq!(all, single);
     }
 
     #[test]
