@@ -130,6 +130,60 @@ impl ClientMessage {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::control::samples::{lines, parents};
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+    use proptest::sample::select;
+
+    fn stats() -> impl Strategy<Value = TransferStats> {
+        any::<[u64; 5]>().prop_map(|[have_bytes, total_bytes, master, peers, elapsed_ms]| {
+            let (from_master_bytes, from_peers_bytes) = (master, peers);
+            TransferStats {
+                have_bytes,
+                total_bytes,
+                from_master_bytes,
+                from_peers_bytes,
+                elapsed_ms,
+            }
+        })
+    }
+
+    fn messages() -> impl Strategy<Value = ClientMessage> {
+        use Complaint::{Corrupt, Frozen, Lost, Refused, Slow, SlowUplink};
+        let complaint = select(vec![Lost, Frozen, Slow, SlowUplink, Corrupt, Refused]);
+        let source = vec(any::<u8>(), 1..20);
+        prop_oneof![
+            (any::<u32>(), any::<u16>(), vec(source, 1..5)).prop_map(|(version, port, sources)| {
+                ClientMessage::Join { version, port, sources }
+            }),
+            (any::<u8>(), parents(), complaint).prop_map(|(stripe, source, complaint)| {
+                ClientMessage::Replace { stripe, source, complaint }
+            }),
+            stats().prop_map(ClientMessage::Progress),
+            stats().prop_map(ClientMessage::Done),
+            Just(ClientMessage::Leave),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn any_message_comes_back_from_its_line(message in messages()) {
+            let line = message.line();
+            prop_assert!(line.ends_with('\n') && line.matches('\n').count() == 1);
+            prop_assert!(line.is_ascii());
+            prop_assert_eq!(ClientMessage::parse(line.as_bytes()), Some(message.clone()));
+            prop_assert_eq!(ClientMessage::parse(line.trim_end().as_bytes()), Some(message));
+        }
+
+        #[test]
+        fn any_line_is_refused_or_a_message(line in lines(), bytes in vec(any::<u8>(), 0..99)) {
+            let _ = ClientMessage::parse(&bytes);
+            if let Some(message) = ClientMessage::parse(&line) {
+                let again = ClientMessage::parse(message.line().as_bytes());
+                prop_assert_eq!(again, Some(message));
+            }
+        }
+    }
 
     const ADDR_4: &str = "10.0.0.1:20004";
     const ADDR_6: &str = "[2001:db8::5]:9";

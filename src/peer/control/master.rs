@@ -110,6 +110,46 @@ fn parse_text(words: &mut Words) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::control::samples::{lines, parents};
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    fn messages() -> impl Strategy<Value = MasterMessage> {
+        let generation = (any::<[u8; 32]>(), any::<u64>(), any::<u32>(), any::<u8>());
+        let text = vec(any::<char>(), 0..40).prop_map(String::from_iter);
+        prop_oneof![
+            any::<(u64, u64)>().prop_map(|(done_bytes, total_bytes)| {
+                MasterMessage::Wait { done_bytes, total_bytes }
+            }),
+            generation.prop_map(|(digest, manifest_len, piece_len, stripes)| {
+                let digest = Digest(digest);
+                MasterMessage::Generation { digest, manifest_len, piece_len, stripes }
+            }),
+            (any::<u8>(), parents())
+                .prop_map(|(stripe, source)| MasterMessage::Parent { stripe, source }),
+            (any::<u16>(), text).prop_map(|(errno, text)| MasterMessage::Error { errno, text }),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn any_message_comes_back_from_its_line(message in messages()) {
+            let line = message.line();
+            prop_assert!(line.ends_with('\n') && line.matches('\n').count() == 1);
+            prop_assert!(line.is_ascii());
+            prop_assert_eq!(MasterMessage::parse(line.as_bytes()), Some(message.clone()));
+            prop_assert_eq!(MasterMessage::parse(line.trim_end().as_bytes()), Some(message));
+        }
+
+        #[test]
+        fn any_line_is_refused_or_a_message(line in lines(), bytes in vec(any::<u8>(), 0..99)) {
+            let _ = MasterMessage::parse(&bytes);
+            if let Some(message) = MasterMessage::parse(&line) {
+                let again = MasterMessage::parse(message.line().as_bytes());
+                prop_assert_eq!(again, Some(message));
+            }
+        }
+    }
 
     #[test]
     fn the_lines_of_a_master_are_what_they_were() {

@@ -26,6 +26,8 @@ mod addr;
 mod client;
 mod complaint;
 mod master;
+#[cfg(test)]
+mod samples;
 mod text;
 mod words;
 

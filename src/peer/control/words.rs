@@ -85,6 +85,8 @@ pub(super) fn unescape(word: &str) -> Option<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::collection::vec;
+    use proptest::prelude::*;
 
     fn escaped(bytes: &[u8], len_max: usize) -> String {
         let mut line = String::from("x ");
@@ -102,6 +104,16 @@ mod tests {
         assert_eq!(unescape("%C3%a9\u{e9}"), Some(b"\xc3\xa9\xc3\xa9".to_vec()));
         for word in ["", "%", "%4", "%4g", "a%", "%+1"] {
             assert_eq!(unescape(word), None, "{word}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_word_is_refused_or_read(bytes in vec(any::<u8>(), 1..20), word in "[%0-9a-f ]{0,9}") {
+            prop_assert_eq!(unescape(&escaped(&bytes, 60)), Some(bytes));
+            if let Some(bytes) = unescape(&word) {
+                prop_assert_eq!(unescape(&escaped(&bytes, 60)), Some(bytes));
+            }
         }
     }
 
