@@ -13,7 +13,10 @@ use core::fmt;
 
 /// A BLAKE3 digest, or the chaining value of a subtree.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Digest(pub [u8; 32]);
+pub struct Digest(
+    /// Its bytes, as BLAKE3 gives them.
+    pub [u8; 32],
+);
 
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -33,7 +36,8 @@ impl Digest {
         Digest(*blake3::hash(bytes).as_bytes())
     }
 
-    /// 64 hexadecimal digits, nothing else.
+    /// The digest that 64 hexadecimal digits are, else `None`. `Display` writes
+    /// them.
     pub fn parse(text: &str) -> Option<Digest> {
         hex::parse(text).map(Digest)
     }
@@ -48,7 +52,8 @@ pub fn read_list(bytes: &[u8], list: &mut Vec<Digest>) {
     }));
 }
 
-/// The digest of the piece at `offset` of a file that has more than one piece.
+/// The digest of the piece at `offset`, in bytes, of a file that has more than
+/// one piece. The offset is a multiple of the piece's length, a power of two.
 pub fn of_piece(offset: u64, bytes: &[u8]) -> Digest {
     let mut hasher = blake3::Hasher::new();
     hasher.set_input_offset(offset);
@@ -56,7 +61,15 @@ pub fn of_piece(offset: u64, bytes: &[u8]) -> Digest {
     Digest(hasher.finalize_non_root())
 }
 
-/// The digest of the whole, from the list of its pieces (two or more).
+/// The digests of the pieces of a file, held in memory, that has more than one.
+pub fn list_of(bytes: &[u8], piece_len: u32) -> Vec<Digest> {
+    let offsets = (0..).step_by(piece_len as usize);
+    let pieces = bytes.chunks(piece_len as usize);
+    offsets.zip(pieces).map(|(offset, piece)| of_piece(offset, piece)).collect()
+}
+
+/// The digest of the whole, from the list of its pieces (two or more), where
+/// `piece_len` is a power of two of at least 1024 (BLAKE3's chunk).
 /// `None` when the list has not the length that `size` demands.
 pub fn of_list(list: &[Digest], size: u64, piece_len: u32) -> Option<Digest> {
     let count = size.div_ceil(u64::from(piece_len));
@@ -90,7 +103,7 @@ fn split(list: &[Digest], size: u64, piece_len: u32) -> (&[Digest], &[Digest], u
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::content::samples::{bytes, list_of};
+    use crate::content::samples::bytes;
     use proptest::prelude::*;
     use proptest::sample::{Index, select};
 

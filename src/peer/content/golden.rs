@@ -11,8 +11,7 @@ use crate::testing::{entry, file};
 /// One entry of each kind, with each field other than zero somewhere.
 fn tree() -> Manifest {
     let stretch = [7; 5000];
-    let lists =
-        vec![digest::of_piece(0, &stretch[..4096]), digest::of_piece(4096, &stretch[4096..])];
+    let lists = digest::list_of(&stretch, 4096);
     let times = |entry| Entry { mtime_s: -2, mtime_ns: 999_999_999, ..entry };
     let owned = |entry| Entry { uid: 1000, gid: 0x0102_0304, mode: 0o4755, ..entry };
     let typed = |mode, entry| Entry { mode, ..entry };

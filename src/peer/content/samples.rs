@@ -4,11 +4,13 @@
 //! the code under test makes of it: names are sorted by a `BTreeMap`, hard links
 //! go to files that stand before them.
 
-use super::digest::{self, Digest};
+use super::digest;
 use super::manifest::{Entry, EntryKind, Manifest, name_is_sound, piece_len_of};
+use super::pieces::{PieceMap, WrongBytes};
 use crate::testing::{entry, file};
 use proptest::collection::vec;
 use proptest::prelude::*;
+use proptest::sample::{Index, select};
 use std::collections::BTreeMap;
 
 /// A tree and what its files hold, by entry.
@@ -23,11 +25,15 @@ pub fn bytes(seed: usize, len: usize) -> Vec<u8> {
     (0..len).map(|i| ((i + seed) * 131 % 253) as u8).collect()
 }
 
-/// The digests of the pieces of these bytes.
-pub fn list_of(bytes: &[u8], piece_len: u32) -> Vec<Digest> {
-    let piece_len = piece_len as usize;
-    let piece = |(i, part): (usize, &[u8])| digest::of_piece((i * piece_len) as u64, part);
-    bytes.chunks(piece_len).enumerate().map(piece).collect()
+/// Bytes pass as they are, and not with one bit flipped or one byte less or more.
+pub fn assert_verified(verify: impl Fn(&[u8]) -> Result<(), WrongBytes>, bytes: &[u8], bit: Index) {
+    assert_eq!(verify(bytes), Ok(()));
+    let mut bad = bytes.to_vec();
+    let bit = bit.index(bytes.len() * 8);
+    bad[bit / 8] ^= 1 << (bit % 8);
+    assert_eq!(verify(&bad), Err(WrongBytes), "bit {bit}");
+    assert_eq!(verify(&bytes[1..]), Err(WrongBytes));
+    assert_eq!(verify(&[bytes, &[0]].concat()), Err(WrongBytes));
 }
 
 impl Sample {
@@ -53,7 +59,7 @@ impl Sample {
         let Entry { size, digest, .. } = file(0, "", &bytes);
         let Manifest { piece_len, lists, entries, .. } = &mut self.manifest;
         if size > u64::from(*piece_len) {
-            lists.extend(list_of(&bytes, piece_len_of(size, *piece_len)));
+            lists.extend(digest::list_of(&bytes, piece_len_of(size, *piece_len)));
         }
         entries.push(Entry { kind: EntryKind::File, size, digest, ..named });
         self.contents.push(bytes);
@@ -66,7 +72,7 @@ impl Sample {
     }
 
     /// The bytes of a piece, put together from the files.
-    pub fn piece(&self, map: &super::pieces::PieceMap, piece: u32) -> Vec<u8> {
+    pub fn piece(&self, map: &PieceMap, piece: u32) -> Vec<u8> {
         let mut bytes = Vec::new();
         for e in map.extents(&self.manifest, piece) {
             let from = e.offset as usize;
@@ -98,7 +104,7 @@ type Row = (usize, Vec<u8>, Kind, Entry);
 
 /// A name of few letters, so that names meet, or of any bytes.
 fn names() -> impl Strategy<Value = Vec<u8>> {
-    let few = vec(proptest::sample::select(vec![b'a', b'b', b'c']), 1..3);
+    let few = vec(select(vec![b'a', b'b', b'c']), 1..3);
     let any = vec(any::<u8>(), 1..=255).prop_filter("no file name", |n| name_is_sound(n));
     prop_oneof![8 => few, 1 => any]
 }

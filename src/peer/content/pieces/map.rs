@@ -1,13 +1,11 @@
-//! The pieces of a generation: what each holds, and what its bytes must be.
+//! The pieces of a generation by number: which stretches of which files each
+//! is, and whether bytes are that.
 //!
-//! Pieces are numbered through the whole generation: first those of the manifest
-//! itself, then packs of small files, then the pieces of each larger file. A
-//! pack holds whole files, each verified by its own digest, so ten thousand
-//! small files travel as a few hundred pieces and are hashed once.
-//! Everything here follows from the manifest alone: both ends compute it.
+//! Knows the manifest. Refuses to know where a piece is stored and who has it.
 
-use super::digest::{self, Digest};
-use super::manifest::{EntryKind, Manifest, piece_len_of, stride};
+use super::first::{ManifestPieces, WrongBytes};
+use crate::content::digest::{self, Digest};
+use crate::content::manifest::{EntryKind, Manifest, piece_len_of};
 use alloc::vec;
 use alloc::vec::Vec;
 use core::ops::Range;
@@ -18,14 +16,13 @@ pub const PACK_FILES_MAX: usize = 1024;
 /// A stretch of one file within a piece.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Extent {
+    /// The file's entry in the manifest.
     pub entry: u32,
+    /// Where in the file it begins, in bytes.
     pub offset: u64,
+    /// Bytes of it.
     pub len: u32,
 }
-
-/// A piece's bytes are not what the manifest says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct WrongBytes;
 
 /// The pieces of one generation whose manifest is known.
 #[derive(Clone, Debug)]
@@ -36,7 +33,9 @@ pub struct PieceMap {
     small: Vec<u32>,
     /// Where each pack begins in `small`, and an end mark.
     packs: Vec<u32>,
+    /// Files of more than one piece, in entry order.
     large: Vec<Large>,
+    /// All pieces.
     count: u32,
 }
 
@@ -44,85 +43,13 @@ pub struct PieceMap {
 struct Large {
     entry: u32,
     first_piece: u32,
+    /// Where its piece digests begin in the lists of the manifest.
     list_start: usize,
 }
 
-/// The first pieces: those of the manifest itself, known before the manifest is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ManifestPieces {
-    pub generation: Digest,
-    pub manifest_len: u64,
-    pub piece_len: u32,
-    /// Digests of the manifest's pieces; empty when it fits into one.
-    pub list: Vec<Digest>,
-}
-
-impl ManifestPieces {
-    /// For a manifest that one holds.
-    pub fn of(bytes: &[u8], piece_len: u32) -> ManifestPieces {
-        let list = if bytes.len() > piece_len as usize {
-            let piece = |(i, c)| digest::of_piece(i as u64 * u64::from(piece_len), c);
-            bytes.chunks(piece_len as usize).enumerate().map(piece).collect()
-        } else {
-            Vec::new()
-        };
-        let manifest_len = bytes.len() as u64;
-        let whole = digest::of_list(&list, manifest_len, piece_len);
-        let generation = whole.unwrap_or_else(|| Digest::of(bytes));
-        ManifestPieces { generation, manifest_len, piece_len, list }
-    }
-
-    /// For a manifest to be fetched: takes the list only when it is right.
-    pub fn from_list(
-        generation: Digest,
-        manifest_len: u64,
-        piece_len: u32,
-        bytes: &[u8],
-    ) -> Result<ManifestPieces, WrongBytes> {
-        let mut list = Vec::new();
-        digest::read_list(bytes, &mut list);
-        let needed = manifest_len > u64::from(piece_len);
-        let right = match needed {
-            false => list.is_empty(),
-            true => digest::of_list(&list, manifest_len, piece_len) == Some(generation),
-        };
-        if right {
-            Ok(ManifestPieces { generation, manifest_len, piece_len, list })
-        } else {
-            Err(WrongBytes)
-        }
-    }
-
-    pub fn count(&self) -> u32 {
-        self.manifest_len.div_ceil(u64::from(self.piece_len)) as u32
-    }
-
-    /// From the place of one piece in the stream of all to that of the next.
-    pub fn stride(&self) -> u32 {
-        stride(self.piece_len)
-    }
-
-    /// The part of the manifest that a piece holds.
-    pub fn range(&self, piece: u32) -> Range<usize> {
-        let start = u64::from(piece) * u64::from(self.piece_len);
-        let end = (start + u64::from(self.piece_len)).min(self.manifest_len);
-        start as usize..end as usize
-    }
-
-    pub fn verify(&self, piece: u32, bytes: &[u8]) -> Result<(), WrongBytes> {
-        let range = self.range(piece);
-        let right = bytes.len() == range.len()
-            && match self.list.get(piece as usize) {
-                Some(wanted) => digest::of_piece(range.start as u64, bytes) == *wanted,
-                None => Digest::of(bytes) == self.generation,
-            };
-        if right { Ok(()) } else { Err(WrongBytes) }
-    }
-}
-
 impl PieceMap {
+    /// Cuts a generation into pieces. Of each manifest there is one way to do it.
     pub fn new(manifest_pieces: ManifestPieces, manifest: &Manifest) -> PieceMap {
-        let limit = u64::from(manifest.piece_len);
         let mut map = PieceMap {
             piece_len: manifest.piece_len,
             manifest_pieces,
@@ -131,29 +58,40 @@ impl PieceMap {
             large: Vec::new(),
             count: 0,
         };
-        let mut pack_len = 0;
+        map.fill_packs(manifest);
+        map.count = map.manifest_pieces.count() + map.packs_count();
+        for (entry, list) in manifest.files_with_lists() {
+            map.large.push(Large { entry, first_piece: map.count, list_start: list.start });
+            map.count += list.len() as u32;
+        }
+        map
+    }
+
+    /// Packs files that fit into one piece, in their order, each pack as full as
+    /// the next file allows.
+    fn fill_packs(&mut self, manifest: &Manifest) {
+        let limit = u64::from(self.piece_len);
+        let (mut pack_len, mut pack_start) = (0, 0);
         for (number, entry) in manifest.entries.iter().enumerate() {
             if entry.kind != EntryKind::File || entry.size == 0 || entry.size > limit {
                 continue;
             }
-            let files = map.small.len() - map.packs[map.packs.len() - 1] as usize;
+            let files = self.small.len() - pack_start;
             if pack_len + entry.size > limit || files == PACK_FILES_MAX {
-                map.packs.push(map.small.len() as u32);
+                pack_start = self.small.len();
+                self.packs.push(pack_start as u32);
                 pack_len = 0;
             }
-            map.small.push(number as u32);
+            self.small.push(number as u32);
             pack_len += entry.size;
         }
         if pack_len > 0 {
-            map.packs.push(map.small.len() as u32);
+            self.packs.push(self.small.len() as u32);
         }
-        let mut next = map.manifest_pieces.count() + map.packs.len() as u32 - 1;
-        for (entry, list) in manifest.files_with_lists() {
-            map.large.push(Large { entry, first_piece: next, list_start: list.start });
-            next += list.len() as u32;
-        }
-        map.count = next;
-        map
+    }
+
+    fn packs_count(&self) -> u32 {
+        self.packs.len() as u32 - 1
     }
 
     /// All pieces, those of the manifest included.
@@ -161,10 +99,12 @@ impl PieceMap {
         self.count
     }
 
+    /// The first pieces, those of the manifest.
     pub fn manifest_pieces(&self) -> &ManifestPieces {
         &self.manifest_pieces
     }
 
+    /// Bytes of a piece of this generation; those of very large files are longer.
     pub fn piece_len(&self) -> u32 {
         self.piece_len
     }
@@ -173,10 +113,9 @@ impl PieceMap {
     /// the pieces of the manifest.
     pub fn extents<'a>(&'a self, manifest: &'a Manifest, piece: u32) -> Extents<'a> {
         let content = piece.wrapping_sub(self.manifest_pieces.count());
-        let packs = self.packs.len() as u32 - 1;
         if piece < self.manifest_pieces.count() || piece >= self.count {
             Extents { manifest, small: &[], single: None }
-        } else if content < packs {
+        } else if content < self.packs_count() {
             let at = content as usize;
             let small = &self.small[self.packs[at] as usize..self.packs[at + 1] as usize];
             Extents { manifest, small, single: None }
@@ -185,7 +124,8 @@ impl PieceMap {
         }
     }
 
-    /// The stretch of a file that a piece of its own holds.
+    /// The stretch of a file that a piece of its own holds. The piece must be
+    /// one of a file of more than one piece.
     pub fn extent_of_large(&self, manifest: &Manifest, piece: u32) -> Extent {
         let Large { entry, first_piece, .. } = self.large_at(piece);
         let size = manifest.entries[entry as usize].size;
@@ -198,17 +138,13 @@ impl PieceMap {
         self.large[self.large.partition_point(|l| l.first_piece <= piece) - 1]
     }
 
-    /// Bytes of a piece.
+    /// Bytes of a piece; 0 beyond the last.
     pub fn len(&self, manifest: &Manifest, piece: u32) -> u32 {
         if piece < self.manifest_pieces.count() {
             self.manifest_pieces.range(piece).len() as u32
         } else {
             self.extents(manifest, piece).map(|e| e.len).sum()
         }
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.count == 0
     }
 
     /// The pieces that hold a file's bytes; empty for an empty file and for
@@ -230,6 +166,9 @@ impl PieceMap {
     }
 
     /// Whether these bytes are that piece.
+    ///
+    /// # Errors
+    /// [`WrongBytes`] if they are not, of whatever length.
     pub fn verify(&self, manifest: &Manifest, piece: u32, bytes: &[u8]) -> Result<(), WrongBytes> {
         if piece < self.manifest_pieces.count() {
             return self.manifest_pieces.verify(piece, bytes);
@@ -248,6 +187,9 @@ impl PieceMap {
 
     /// Whether these bytes are that stretch of that file: for what is on disk
     /// already, where the rest of a pack may be missing.
+    ///
+    /// # Errors
+    /// [`WrongBytes`] if they are not.
     pub fn verify_extent(
         &self,
         manifest: &Manifest,
@@ -267,7 +209,7 @@ impl PieceMap {
     }
 }
 
-/// Iterates over the extents of one piece.
+/// Iterates over the extents of one piece: see [`PieceMap::extents`].
 pub struct Extents<'a> {
     manifest: &'a Manifest,
     small: &'a [u32],
@@ -276,6 +218,7 @@ pub struct Extents<'a> {
 
 impl Iterator for Extents<'_> {
     type Item = Extent;
+
     fn next(&mut self) -> Option<Extent> {
         if let Some(extent) = self.single.take() {
             return Some(extent);
@@ -290,8 +233,7 @@ impl Iterator for Extents<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::content::samples::{Sample, trees};
-    use proptest::collection::vec;
+    use crate::content::samples::{Sample, assert_verified, trees};
     use proptest::prelude::*;
     use proptest::sample::Index;
 
@@ -302,17 +244,6 @@ mod tests {
         let bytes = sample.manifest.encode();
         let manifest_pieces = ManifestPieces::of(&bytes, sample.manifest.piece_len);
         (PieceMap::new(manifest_pieces, &sample.manifest), bytes)
-    }
-
-    /// Right as they are, and wrong with one bit flipped or one byte less.
-    fn assert_verified(verify: impl Fn(&[u8]) -> Result<(), WrongBytes>, bytes: &[u8], bit: Index) {
-        assert_eq!(verify(bytes), Ok(()));
-        let mut bad = bytes.to_vec();
-        let bit = bit.index(bytes.len() * 8);
-        bad[bit / 8] ^= 1 << (bit % 8);
-        assert_eq!(verify(&bad), Err(WrongBytes), "bit {bit}");
-        assert_eq!(verify(&bytes[1..]), Err(WrongBytes));
-        assert_eq!(verify(&[bytes, &[0]].concat()), Err(WrongBytes));
     }
 
     fn assert_pieces_of_files(sample: &Sample, bit: Index) {
@@ -345,25 +276,6 @@ mod tests {
         fn pieces_cover_every_byte_once_and_verify(sample in trees(30), bit in any::<Index>()) {
             assert_pieces_of_files(&sample, bit);
         }
-
-        #[test]
-        fn the_manifest_comes_in_pieces_of_its_own(
-            sizes in vec(1..3usize, 0..400),
-            bit in any::<Index>(),
-        ) {
-            let sample = Sample::of_files(P, &sizes);
-            let (map, bytes) = map_of(&sample);
-            let pieces = map.manifest_pieces();
-            let mut end = 0;
-            for piece in 0..pieces.count() {
-                let range = pieces.range(piece);
-                prop_assert_eq!(range.start, end);
-                end = range.end;
-                assert_verified(|bytes| pieces.verify(piece, bytes), &bytes[range], bit);
-                prop_assert_eq!(map.extents(&sample.manifest, piece).count(), 0);
-            }
-            prop_assert_eq!(end, bytes.len());
-        }
     }
 
     #[test]
@@ -390,26 +302,6 @@ mod tests {
             assert_eq!(map.verify(manifest, first + at, &bytes), Err(WrongBytes));
         }
         assert_eq!(Manifest::decode(&encoded).as_ref(), Ok(manifest));
-    }
-
-    #[test]
-    fn the_list_of_a_manifest_is_taken_when_it_is_right() {
-        let (map, bytes) = map_of(&Sample::of_files(P, &[1; 200]));
-        let (pieces, len) = (map.manifest_pieces(), bytes.len() as u64);
-        assert!(pieces.count() > 2);
-        let raw: Vec<u8> = pieces.list.iter().flat_map(|d| d.0).collect();
-        let take = |raw: &[u8]| ManifestPieces::from_list(pieces.generation, len, P, raw);
-        assert_eq!(take(&raw).as_ref(), Ok(pieces));
-        let mut bad = raw.clone();
-        bad[40] ^= 1;
-        for wrong in [&bad[..], &[], &raw[32..], &[&raw[..], &[0; 32]].concat()] {
-            assert_eq!(take(wrong), Err(WrongBytes));
-        }
-        let (one, bytes) = map_of(&Sample::of_files(P, &[1]));
-        let (one, len) = (one.manifest_pieces(), bytes.len() as u64);
-        assert_eq!(ManifestPieces::from_list(one.generation, len, P, &[]).as_ref(), Ok(one));
-        let needless = ManifestPieces::from_list(one.generation, len, P, &[0; 32]);
-        assert_eq!(needless, Err(WrongBytes));
     }
 
     /// Both ends must come to this: a piece has a number, and nothing else.
