@@ -84,7 +84,7 @@ impl Sample {
 
 /// What becomes of one name of a generated tree.
 #[derive(Clone, Debug)]
-enum Kind {
+enum SampleKind {
     Dir,
     File {
         seed: usize,
@@ -100,7 +100,7 @@ enum Kind {
 
 /// A name to be put somewhere: its kind, its attributes, and which of the
 /// directories that are there is to hold it.
-type Row = (usize, Vec<u8>, Kind, Entry);
+type Row = (usize, Vec<u8>, SampleKind, Entry);
 
 /// A name of few letters, so that names meet, or of any bytes.
 fn names() -> impl Strategy<Value = Vec<u8>> {
@@ -129,15 +129,15 @@ fn lengths() -> impl Strategy<Value = usize> {
     ]
 }
 
-fn kinds() -> impl Strategy<Value = Kind> {
+fn kinds() -> impl Strategy<Value = SampleKind> {
     let file = (any::<u8>(), lengths(), any::<bool>());
     prop_oneof![
-        4 => Just(Kind::Dir),
-        6 => file.prop_map(|(seed, len, sparse)| Kind::File { seed: seed.into(), len, sparse }),
-        2 => any::<u16>().prop_map(|pick| Kind::Hardlink(pick.into())),
-        2 => paths().prop_map(Kind::Symlink),
-        1 => Just(Kind::Special),
-        1 => Just(Kind::Unreadable),
+        4 => Just(SampleKind::Dir),
+        6 => file.prop_map(|(seed, len, sparse)| SampleKind::File { seed: seed.into(), len, sparse }),
+        2 => any::<u16>().prop_map(|pick| SampleKind::Hardlink(pick.into())),
+        2 => paths().prop_map(SampleKind::Symlink),
+        1 => Just(SampleKind::Special),
+        1 => Just(SampleKind::Unreadable),
     ]
 }
 
@@ -173,12 +173,12 @@ pub fn trees(names_max: usize) -> impl Strategy<Value = Sample> {
 /// Plants the rows and writes them down breadth first.
 fn grow(sample: &mut Sample, rows: Vec<Row>) {
     // By directory, in the order in which directories were planted.
-    type Dir = BTreeMap<Vec<u8>, (Kind, Entry, usize)>;
+    type Dir = BTreeMap<Vec<u8>, (SampleKind, Entry, usize)>;
     let mut dirs: Vec<Dir> = vec![Dir::new()];
     for (pick, name, kind, attributes) in rows {
         let (at, next) = (pick % dirs.len(), dirs.len());
         if !dirs[at].contains_key(&name) {
-            if matches!(kind, Kind::Dir) {
+            if matches!(kind, SampleKind::Dir) {
                 dirs.push(Dir::new());
             }
             dirs[at].insert(name, (kind, attributes, next));
@@ -189,7 +189,7 @@ fn grow(sample: &mut Sample, rows: Vec<Row>) {
     while let Some(&(number, dir)) = queue.get(done) {
         done += 1;
         for (name, (kind, attributes, below)) in std::mem::take(&mut dirs[dir]) {
-            if matches!(kind, Kind::Dir) {
+            if matches!(kind, SampleKind::Dir) {
                 queue.push((sample.manifest.entries.len() as u32, below));
             }
             plant(sample, Entry { parent: number, name: name.into(), ..attributes }, kind);
@@ -197,25 +197,25 @@ fn grow(sample: &mut Sample, rows: Vec<Row>) {
     }
 }
 
-fn plant(sample: &mut Sample, named: Entry, kind: Kind) {
+fn plant(sample: &mut Sample, named: Entry, kind: SampleKind) {
     let files: Vec<u32> = (0..sample.manifest.entries.len() as u32)
         .filter(|&e| sample.manifest.entries[e as usize].kind == EntryKind::File)
         .collect();
     let plain = Entry { mode: named.mode & 0o7777, ..named.clone() };
     match kind {
-        Kind::Dir => sample.push(Entry { kind: EntryKind::Dir, ..plain }),
-        Kind::File { seed, len, sparse } => {
+        SampleKind::Dir => sample.push(Entry { kind: EntryKind::Dir, ..plain }),
+        SampleKind::File { seed, len, sparse } => {
             sample.push_file(Entry { sparse, ..plain }, bytes(seed, len));
         }
-        Kind::Symlink(link) => {
+        SampleKind::Symlink(link) => {
             sample.push(Entry { kind: EntryKind::Symlink, link: link.into(), ..plain });
         }
-        Kind::Hardlink(pick) if !files.is_empty() => {
+        SampleKind::Hardlink(pick) if !files.is_empty() => {
             let kind = EntryKind::Hardlink(files[pick % files.len()]);
             sample.push(Entry { kind, ..plain });
         }
-        Kind::Unreadable => sample.push(Entry { kind: EntryKind::Unreadable, ..named }),
-        Kind::Special | Kind::Hardlink(_) => {
+        SampleKind::Unreadable => sample.push(Entry { kind: EntryKind::Unreadable, ..named }),
+        SampleKind::Special | SampleKind::Hardlink(_) => {
             sample.push(Entry { kind: EntryKind::Special, ..named });
         }
     }

@@ -105,7 +105,7 @@ impl Manifest {
         if let Some(pair) = tops.windows(2).find(|pair| pair[0].0 == pair[1].0) {
             return Err(SelectError::Collision(pair[0].0.to_vec()));
         }
-        Copy::new(self, root).run(tops)
+        SelectionBuilder::new(self, root).run(tops)
     }
 
     /// Adds what a source names; gives the directory whose contents it means.
@@ -131,7 +131,7 @@ impl Manifest {
 }
 
 /// A selection while it is made.
-struct Copy<'a> {
+struct SelectionBuilder<'a> {
     whole: &'a Manifest,
     /// Where in the whole the piece list of a file is that has one.
     lists: BTreeMap<u32, Range<usize>>,
@@ -144,9 +144,9 @@ struct Copy<'a> {
     made: Selection,
 }
 
-impl<'a> Copy<'a> {
+impl<'a> SelectionBuilder<'a> {
     /// With the root alone: the attributes of a directory, or nobody's.
-    fn new(whole: &'a Manifest, root: Option<u32>) -> Copy<'a> {
+    fn new(whole: &'a Manifest, root: Option<u32>) -> SelectionBuilder<'a> {
         let described = root.map(|found| whole.entries[found as usize].clone());
         let root_entry =
             Entry { parent: 0, name: Box::default(), ..described.unwrap_or_else(Entry::bare_root) };
@@ -157,7 +157,7 @@ impl<'a> Copy<'a> {
             entries: vec![root_entry],
             lists: Vec::new(),
         };
-        Copy {
+        SelectionBuilder {
             whole,
             lists: whole.files_with_lists().collect(),
             firsts: vec![None; whole.entries.len()],
