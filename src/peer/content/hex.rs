@@ -21,12 +21,12 @@ impl fmt::Display for Hex<'_> {
 }
 
 /// The two digits of a byte, the higher one first.
-pub fn digits(byte: u8) -> [char; 2] {
+pub(crate) fn digits(byte: u8) -> [char; 2] {
     [byte >> 4, byte & 15].map(|digit| char::from(DIGITS[usize::from(digit)]))
 }
 
 /// The byte that two digits make; `None` if one of them is none.
-pub fn byte(high: u8, low: u8) -> Option<u8> {
+pub(crate) fn byte(high: u8, low: u8) -> Option<u8> {
     let digit = |digit: u8| char::from(digit).to_digit(16);
     // Less than 16 each.
     Some((digit(high)? * 16 + digit(low)?) as u8)

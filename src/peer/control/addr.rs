@@ -37,13 +37,13 @@ impl ParentAddr {
 /// `ip!port`, as Plan 9's dial(2) and the original write addresses; an IPv4
 /// address in an IPv6 one as IPv4. An IPv6 scope is not written: it means
 /// nothing to another host.
-pub fn format_addr(addr: SocketAddr) -> String {
+pub(crate) fn format_addr(addr: SocketAddr) -> String {
     format!("{}!{}", addr.ip().to_canonical(), addr.port())
 }
 
 /// The address that `ip!port` or `tcp!ip!port` is; no names. `None` for
 /// anything else.
-pub fn parse_addr(text: &str) -> Option<SocketAddr> {
+pub(crate) fn parse_addr(text: &str) -> Option<SocketAddr> {
     let text = text.strip_prefix("tcp!").unwrap_or(text);
     let (ip, port) = text.rsplit_once('!')?;
     Some(SocketAddr::new(ip.parse::<IpAddr>().ok()?, port.parse().ok()?))

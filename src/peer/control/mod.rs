@@ -31,7 +31,8 @@ mod samples;
 mod text;
 mod words;
 
-pub use addr::{ParentAddr, format_addr, parse_addr};
+pub use addr::ParentAddr;
+pub(crate) use addr::{format_addr, parse_addr};
 pub use client::{ClientMessage, TransferStats, VERSION};
 pub use complaint::Complaint;
 pub use master::MasterMessage;

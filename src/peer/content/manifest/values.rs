@@ -116,7 +116,7 @@ impl Manifest {
     }
 
     /// Names of files, each hard link counted.
-    pub fn files_count(&self) -> u64 {
+    pub(crate) fn files_count(&self) -> u64 {
         let is_file = |e: &&Entry| matches!(e.kind, EntryKind::File | EntryKind::Hardlink(_));
         self.entries.iter().filter(is_file).count() as u64
     }

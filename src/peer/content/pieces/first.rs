@@ -44,7 +44,7 @@ impl ManifestPieces {
     /// # Errors
     /// [`WrongBytes`] if the list does not merge to the digest of the generation,
     /// or if there is one where none is needed.
-    pub fn from_list(
+    pub(crate) fn from_list(
         generation: Digest,
         manifest_len: u64,
         piece_len: u32,
