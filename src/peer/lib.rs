@@ -14,15 +14,9 @@ pub mod fetch;
 pub mod master;
 pub mod namespace;
 pub mod overlay;
+pub mod request;
 pub mod server;
 pub mod table;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 mod timers;
-
-use alloc::string::String;
-
-/// What others wrote, for a terminal: no control characters.
-fn printable(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).chars().map(|c| if c.is_control() { '?' } else { c }).collect()
-}

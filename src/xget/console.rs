@@ -6,6 +6,7 @@
 
 use crate::driver::Watch;
 use crate::os::{clock, signal};
+use peer::control::printable;
 use peer::node::{Input, Node, Progress};
 use std::collections::VecDeque;
 use std::fs::File;
@@ -16,12 +17,6 @@ use std::time::{Duration, Instant};
 const REDRAW: Duration = Duration::from_millis(200);
 const LINE: Duration = Duration::from_secs(5);
 const BAR_WIDTH: usize = 24;
-
-/// Text of others (file names, peers' words) as one harmless line: it moves no
-/// cursor, sets no colour and begins no line of its own.
-pub fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
-}
 
 /// Writes to standard output, for who wants to know whether it arrived.
 pub fn print(text: &str) -> io::Result<()> {
@@ -262,12 +257,6 @@ mod tests {
         assert_eq!(seconds(59), "59 s");
         assert_eq!(seconds(61), "1:01 min");
         assert_eq!(seconds(3661), "1:01 h");
-    }
-
-    #[test]
-    fn text_of_others_stays_in_its_line() {
-        let text = "a\nFAKE 10.0.0.1!5 done\x1b[31m\r\t\x7f\u{9b}1m \u{e9}\u{2603}";
-        assert_eq!(printable(text), "a?FAKE 10.0.0.1!5 done?[31m????1m \u{e9}\u{2603}");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use crate::report::Report;
 use crate::world::{Setup, World};
-use peer::fetch::Linger;
+use peer::request::Linger;
 
 /// All begin within ten milliseconds, as machines do that get power together.
 pub fn at_once(setup: Setup) -> Report {

@@ -16,9 +16,10 @@ use peer::conn::{ConnEffect, ConnEvent};
 use peer::content::manifest::Manifest;
 use peer::content::pieces::{ManifestPieces, PieceMap};
 use peer::control::{ClientMessage, Complaint, MasterMessage, ParentAddr};
-use peer::fetch::{FetchEffect, FetchInput, FetchOptions, Linger, StoreResult};
+use peer::fetch::{FetchEffect, FetchInput, FetchOptions, StoreResult};
 use peer::master::{MasterEffect, MasterInput, MasterOptions};
 use peer::namespace::Bulk;
+use peer::request::{FetchRequest, Linger};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 
@@ -145,12 +146,11 @@ impl World {
     pub fn add_client(&mut self) -> u32 {
         let options = FetchOptions {
             masters: vec![addr(0, port(1))],
-            sources: vec![b".".to_vec()],
             port: 0,
-            pin: None,
-            retries: 20,
-            linger: self.setup.linger,
-            greeting: None,
+            request: FetchRequest {
+                linger: self.setup.linger,
+                ..FetchRequest::of(vec![b".".to_vec()])
+            },
         };
         self.add(Part::Client(options))
     }
@@ -397,7 +397,7 @@ impl World {
         match effect {
             FetchEffect::Prepare { .. } => {
                 let disk = &self.hosts[host as usize].disk;
-                let found = (self.map.head().count()..self.map.count())
+                let found = (self.map.manifest_pieces().count()..self.map.count())
                     .filter(|&piece| disk.contains(&piece))
                     .collect();
                 return Some(FetchInput::Prepared { found });
@@ -473,12 +473,14 @@ impl World {
     }
 
     fn bulk(&mut self, host: u32, node: &Node, head: [u8; 11], what: Bulk, len: u32) -> Item {
-        let Bulk::Piece { slot, piece, skip } = what else { panic!("nobody reads files here") };
+        let Bulk::Piece { generation, piece, skip } = what else {
+            panic!("nobody reads files here")
+        };
         let wrong_every = self.hosts[host as usize].wrong_every;
         let is_wrong = wrong_every.is_some_and(|every| self.random(u64::from(every)) == 0);
-        let generation = node.space().generation(slot).expect("what is sent is served");
-        if piece < generation.head.count() {
-            let start = generation.head.range(piece).start + skip as usize;
+        let generation = node.space().generation(generation).expect("what is sent is served");
+        if piece < generation.manifest_pieces.count() {
+            let start = generation.manifest_pieces.range(piece).start + skip as usize;
             let mut bytes = head.to_vec();
             bytes.extend_from_slice(&generation.manifest_bytes[start..start + len as usize]);
             bytes[11] ^= u8::from(is_wrong);

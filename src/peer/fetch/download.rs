@@ -8,15 +8,15 @@ use super::common::Common;
 use super::corrupt::{CORRUPT_MAX, CorruptPieces, Verdict};
 use super::io::{FetchEffect, StoreResult};
 use super::manifest;
-use super::options::Pin;
 use super::transfer::{Arrival, Transfer};
 use crate::conn::ConnEvent;
 use crate::content::digest::Digest;
 use crate::content::pieces::{ManifestPieces, PieceMap};
 use crate::control::ParentAddr;
+use crate::control::printable;
 use crate::failure::{Failure, Status};
 use crate::namespace::{Content, Generation};
-use crate::printable;
+use crate::request::Pin;
 use alloc::format;
 use alloc::rc::Rc;
 use core::ops::Range;
@@ -88,10 +88,12 @@ impl Download {
         conn: ConnId,
         bytes: &[u8],
     ) -> Result<(), Failure> {
-        let known = self.generation(common).filter(|generation| !generation.list_known);
-        let Some(head) = known.map(|generation| &generation.head) else { return Ok(()) };
-        let (digest, len) = (head.generation, head.manifest_len);
-        match ManifestPieces::from_list(digest, len, head.piece_len, bytes) {
+        let known = self.generation(common).filter(|generation| !generation.list_known());
+        let Some(pieces) = known.map(|generation| &generation.manifest_pieces) else {
+            return Ok(());
+        };
+        let (digest, len) = (pieces.generation, pieces.manifest_len);
+        match ManifestPieces::from_list(digest, len, pieces.piece_len, bytes) {
             Ok(pieces) => {
                 let tickets = common.server.space.set_list(self.transfer.generation, pieces.list);
                 common.wake(tickets);
@@ -121,12 +123,12 @@ impl Download {
         if generation.piece_len(piece) != Some(len) {
             return self.stored(common, conn, piece, StoreResult::Corrupt);
         }
-        if piece >= generation.head.count() {
+        if piece >= generation.manifest_pieces.count() {
             common.effects.push_back(FetchEffect::Store { conn, piece, range });
             return Ok(());
         }
         // A piece of the manifest: it stays in memory.
-        let right = data.filter(|bytes| generation.head.verify(piece, bytes).is_ok());
+        let right = data.filter(|bytes| generation.manifest_pieces.verify(piece, bytes).is_ok());
         match right {
             Some(bytes) => self.manifest_piece(common, conn, piece, bytes),
             None => self.stored(common, conn, piece, StoreResult::Corrupt),
@@ -152,7 +154,7 @@ impl Download {
     /// The whole manifest is here and verified.
     fn manifest_complete(&mut self, common: &mut Common) -> Result<(), Failure> {
         let Some(generation) = self.generation(common) else { return Ok(()) };
-        let pieces = generation.head.clone();
+        let pieces = generation.manifest_pieces.clone();
         let manifest = manifest::decode(&generation.manifest_bytes, pieces.piece_len)?;
         manifest::check_pin(self.pin, pieces.generation, &manifest)?;
         let map = PieceMap::new(pieces, &manifest);

@@ -3,13 +3,13 @@
 //! Knows limits, pins and what cannot be fetched. Refuses to know how its pieces
 //! came; they are verified already.
 
-use super::options::Pin;
 use crate::content::digest::Digest;
 use crate::content::manifest::{EntryKind, Manifest, PIECE_LEN_MAX, PIECE_LEN_MIN};
 use crate::failure::{Failure, Status};
+use crate::request::Pin;
 
+use crate::control::printable;
 use crate::namespace::Content;
-use crate::printable;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;

@@ -24,13 +24,14 @@ mod scheduler;
 mod transfer;
 
 pub use io::{FetchEffect, FetchInput, StoreResult};
-pub use options::{FetchOptions, Linger, Pin, Progress};
+pub use options::{FetchOptions, Progress};
 
 use crate::conn::{ConnEffect, ConnEvent};
 use crate::content::pieces::ManifestPieces;
 use crate::control::{ClientMessage, LINE_LEN_MAX, MasterMessage, VERSION};
 use crate::failure::{Failure, Status};
 use crate::namespace::{NameSpace, Notice};
+use crate::request::Linger;
 use crate::server::Server;
 use crate::timers::{Timer, Timers};
 use alloc::collections::VecDeque;
@@ -80,7 +81,7 @@ impl Fetcher {
         let common = Common {
             now_ms,
             server: Server::new(NameSpace::new(false, 0)),
-            master_link: MasterLink::new(options.masters.clone(), options.retries),
+            master_link: MasterLink::new(options.masters.clone(), options.request.retries),
             effects: VecDeque::new(),
             report: FetchReport::new(now_ms),
         };
@@ -104,7 +105,7 @@ impl Fetcher {
     }
 
     fn join_message(&self) -> ClientMessage {
-        let (port, sources) = (self.options.port, self.options.sources.clone());
+        let (port, sources) = (self.options.port, self.options.request.sources.clone());
         ClientMessage::Join { version: VERSION, port, sources }
     }
 
@@ -223,7 +224,7 @@ impl Fetcher {
             files: report.files,
             phase: if is_waiting { "waiting for the master to hash" } else { self.phase.words() },
             hashing,
-            generation: content.map(|content| content.map.head().generation),
+            generation: content.map(|content| content.map.manifest_pieces().generation),
             master: master_link.addr(),
         }
     }
@@ -282,7 +283,7 @@ impl Fetcher {
         let join = self.join_message();
         let Common { now_ms, server, master_link, .. } = &mut self.common;
         master_link.connected(&mut server.outbox, *now_ms, &join);
-        if let Some(greeting) = self.options.greeting.take() {
+        if let Some(greeting) = self.options.request.greeting.take() {
             self.common.log(&greeting);
         }
     }
@@ -341,7 +342,7 @@ impl Fetcher {
                 Err(Failure::fatal(Status::Connection, "the master", why))
             }
             None => {
-                let pin = self.options.pin;
+                let pin = self.options.request.pin;
                 self.download = Some(Download::new(&mut self.common, pieces, stripes, pin));
                 self.phase = FetchPhase::Manifest;
                 Ok(())
@@ -392,7 +393,7 @@ impl Fetcher {
         match self.phase {
             FetchPhase::Fetching => self.finish_if_complete(),
             FetchPhase::Reporting { until_ms } if master_link.is_quiet() || now_ms >= until_ms => {
-                let until_ms = match self.options.linger {
+                let until_ms = match self.options.request.linger {
                     Linger::Twice => report.twice_ms(),
                     Linger::Millis(ms) => report.after_finish_ms(ms),
                 };

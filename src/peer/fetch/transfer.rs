@@ -344,8 +344,9 @@ impl Transfer {
     /// Keeps a link's window of requests full.
     pub fn fill(&mut self, common: &mut Common, conn: ConnId) {
         let Some(generation) = common.server.space.generation(self.generation) else { return };
-        let (count, stride) = (generation.head.count(), generation.head.stride());
-        let list_len = if generation.list_known { 0 } else { count * 32 };
+        let (count, stride) =
+            (generation.manifest_pieces.count(), generation.manifest_pieces.stride());
+        let list_len = if generation.list_known() { 0 } else { count * 32 };
         let Some(link) = self.parents.link(conn) else { return };
         if list_len > 0 {
             link.ask_list(list_len);

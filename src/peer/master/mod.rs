@@ -12,7 +12,7 @@ mod selections;
 
 use crate::conn::{ConnEffect, ConnEvent};
 use crate::content::manifest::Manifest;
-use crate::control::{self, ClientMessage, MasterMessage, TransferStats};
+use crate::control::{self, ClientMessage, MasterMessage, TransferStats, printable};
 use crate::failure::{Failure, Status};
 use crate::namespace::{Generation, GenerationId, NameSpace, Notice, Origin};
 use crate::overlay::Limits;
@@ -292,7 +292,7 @@ impl Master {
             Notice::LogLine(conn, line) => {
                 let peer = self.server.space.peer(conn);
                 let who = peer.map_or(String::new(), |p| p.ip().to_canonical().to_string());
-                let text = format!("{who} {}", crate::printable(&line));
+                let text = format!("{who} {}", printable(&line));
                 self.announce(MasterEffect::Say, text);
             }
             Notice::ChecksumWanted(generation, entry) => {
@@ -369,8 +369,8 @@ impl Master {
         let Some(generation) = self.server.space.generation(id) else { return };
         let message = MasterMessage::Generation {
             digest: generation.digest(),
-            manifest_len: generation.head.manifest_len,
-            piece_len: generation.head.piece_len,
+            manifest_len: generation.manifest_pieces.manifest_len,
+            piece_len: generation.manifest_pieces.piece_len,
             stripes: self.options.fan_out,
         };
         self.server.answer(open_id, &message);
@@ -411,7 +411,8 @@ impl Master {
 
 fn info_text(generation: &Generation, stripes: u8, files: u64, bytes: u64) -> String {
     let (version, digest) = (control::VERSION, generation.digest());
-    let (manifest_len, piece_len) = (generation.head.manifest_len, generation.head.piece_len);
+    let (manifest_len, piece_len) =
+        (generation.manifest_pieces.manifest_len, generation.manifest_pieces.piece_len);
     format!(
         "protocol {version}\ngeneration blake3:{digest}\nindex_bytes {manifest_len}\npiece_bytes {piece_len}\nstripes {stripes}\nfiles {files}\nbytes {bytes}\n"
     )

@@ -2,9 +2,9 @@
 //!
 //! Knows which sources gave which generation. Refuses to know who fetches them.
 
-use crate::content::manifest::Selection;
+use crate::content::manifest::{Selection, plain_sources};
+use crate::control::printable;
 use crate::namespace::{Generation, GenerationId, NameSpace, Origin};
-use alloc::collections::BinaryHeap;
 use alloc::rc::Rc;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -73,8 +73,7 @@ impl Selections {
         let content = content.ok_or("nothing is served yet")?;
         let refs: Vec<&[u8]> = sources.iter().map(Vec::as_slice).collect();
         let selection = content.manifest.select(&refs);
-        let selection =
-            selection.map_err(|error| crate::printable(error.to_string().as_bytes()))?;
+        let selection = selection.map_err(|error| printable(error.to_string()))?;
         let dropped = self.drop_idle(is_used)?;
         let id = self.add(space, whole, selection);
         self.list.push((sources, id));
@@ -90,7 +89,7 @@ impl Selections {
         let origin = Origin { scan: self.scan, entries: Some(selection.origin) };
         let generation = Generation::whole(Rc::new(selection.manifest), Some(origin.clone()));
         // Unchanged since an earlier scan: who fetches it already helps.
-        match space.slot_of(generation.digest()).filter(|id| *id != whole) {
+        match space.generation_of(generation.digest()).filter(|id| *id != whole) {
             Some(id) => {
                 space.set_origin(id, origin);
                 id
@@ -111,45 +110,5 @@ impl Selections {
         let idle = idle
             .ok_or("the master serves too many different parts of the tree already; try later")?;
         Ok(Some(self.list.remove(idle).1))
-    }
-}
-
-/// One spelling for each list of sources: `./a//b/` is `a/b`, `a` twice is `a`.
-fn plain_sources(sources: &[Vec<u8>]) -> Vec<Vec<u8>> {
-    let plain: BinaryHeap<Vec<u8>> = sources.iter().map(|source| plain_source(source)).collect();
-    let mut plain = plain.into_sorted_vec();
-    plain.dedup();
-    plain
-}
-
-fn plain_source(source: &[u8]) -> Vec<u8> {
-    let is_contents = source == b"." || source.ends_with(b"/.");
-    let names = source.split(|&b| b == b'/').filter(|n| !n.is_empty() && *n != b".");
-    let mut path = names.collect::<Vec<_>>().join(&b'/');
-    if path.is_empty() {
-        return b".".to_vec();
-    }
-    if is_contents {
-        path.extend_from_slice(b"/.");
-    }
-    path
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sources_have_one_spelling() {
-        let plain = |sources: &[&str]| {
-            let sources: Vec<Vec<u8>> = sources.iter().map(|s| s.as_bytes().to_vec()).collect();
-            let plain = plain_sources(&sources);
-            plain.into_iter().map(|s| String::from_utf8(s).unwrap()).collect::<Vec<_>>()
-        };
-        assert_eq!(plain(&["./a//b/", "a/b", "c"]), ["a/b", "c"]);
-        assert_eq!(plain(&["/a/./."]), ["a/."]);
-        assert_eq!(plain(&["./."]), ["."]);
-        assert_eq!(plain(&["/"]), ["."]);
-        assert_eq!(plain(&["a/../b"]), ["a/../b"], "symlinks make this one matter");
     }
 }
