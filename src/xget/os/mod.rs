@@ -1,4 +1,4 @@
-//! The only door to Linux, and the only room with `unsafe` in it.
+//! System calls: the only way to Linux, and the only module with `unsafe` in it.
 
 pub mod child;
 pub mod clock;
