@@ -40,7 +40,7 @@ pub enum DestError {
     NotADirectory(PathBuf),
     /// A SHA-256 is wanted of a source that is not one file but so many.
     PinOfMany(usize),
-    NoRoom {
+    NoSpace {
         path: PathBuf,
         needed_bytes: u64,
         free_bytes: u64,
@@ -83,7 +83,7 @@ impl DestError {
             DestError::Busy(_)
             | DestError::NotADirectory(_)
             | DestError::PinOfMany(_)
-            | DestError::NoRoom { .. }
+            | DestError::NoSpace { .. }
             | DestError::NoFilesLeft { .. }
             | DestError::WrongSha256 { .. } => true,
             DestError::DirInTheWay(_)
@@ -105,7 +105,7 @@ impl fmt::Display for DestError {
             DestError::PinOfMany(files) => {
                 write!(f, "a sha256 digest is of one file, but the source has {files} files")
             }
-            DestError::NoRoom { path, needed_bytes, free_bytes } => write!(
+            DestError::NoSpace { path, needed_bytes, free_bytes } => write!(
                 f,
                 "not enough room in {path:?}: {needed_bytes} bytes are needed, \
                  {free_bytes} bytes are free"

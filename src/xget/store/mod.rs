@@ -10,7 +10,7 @@ mod cache;
 pub mod dest;
 mod dirs;
 pub mod error;
-mod files;
+pub mod files;
 mod hash;
 mod name;
 pub mod recheck;

@@ -1,4 +1,4 @@
-//! Trees for the tests of this room.
+//! Trees on disk for the tests of the store.
 
 use crate::os::file::{self, Status};
 use crate::os::scratch::Dir;
