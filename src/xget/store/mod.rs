@@ -7,12 +7,14 @@
 
 mod attributes;
 mod cache;
+mod cost;
 pub mod dest;
 mod dirs;
 pub mod error;
 pub mod files;
 mod hash;
 mod name;
+mod reader;
 pub mod recheck;
 pub mod scan;
 pub mod served;
@@ -22,9 +24,3 @@ pub mod writer;
 
 #[cfg(test)]
 pub(crate) mod testing;
-
-/// What a file costs in a slice of work besides its bytes, so that a slice is
-/// bounded where files are empty or need no reading.
-const FILE_COST_BYTES: u64 = 16 * 1024;
-/// Bytes read at once: several pieces.
-const READ_LEN: usize = 1024 * 1024;

@@ -4,10 +4,11 @@
 //! nothing of when or where goes into it. A file that changes while it is
 //! hashed is hashed again; nothing that is wrong with one file ends the scan.
 
-use super::FILE_COST_BYTES;
 use super::cache::{Cache, Key, Known};
+use super::cost::FILE_COST_BYTES;
 use super::error::SourceError;
-use super::hash::{Hashing, Reader};
+use super::hash::Hashing;
+use super::reader::Reader;
 use super::served::ServedTree;
 use super::walk::{Place, Walk, fatal};
 use crate::os::file::{self, Status};
@@ -71,7 +72,7 @@ impl Scan {
         let place = Rc::new(Place::open(path, options.one_file_system)?);
         let mut scan = Scan {
             walk: Walk::new(place)?,
-            reader: Reader::new(),
+            reader: Reader::default(),
             cache: None,
             phase: Phase::Walk,
             lists: Vec::new(),

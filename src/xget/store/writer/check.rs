@@ -9,9 +9,9 @@
 //! Only contents count: a file is what the manifest says when its bytes are.
 //! What was found is told by piece at the end, once, and not kept.
 
-use super::super::FILE_COST_BYTES;
+use super::super::cost::FILE_COST_BYTES;
 use super::super::error::DestError;
-use super::super::hash::{Data, Reader};
+use super::super::reader::{NextData, Reader};
 use super::found::FoundPieces;
 use super::old_versions::OldVersions;
 use super::progress::EntryState;
@@ -62,7 +62,7 @@ struct Looking {
     entry: u32,
     at: At,
     next_piece: u32,
-    data: Data,
+    data: NextData,
 }
 
 enum At {
@@ -77,7 +77,7 @@ impl Check {
     pub fn new(tree: &DestTree) -> Check {
         Check {
             phase: CheckPhase::Dirs(1),
-            reader: Reader::new(),
+            reader: Reader::default(),
             found: FoundPieces::new(tree.target.map.count()),
             old_versions: OldVersions::default(),
             replaced_bytes: 0,
@@ -298,7 +298,12 @@ impl Check {
 
 impl Looking {
     fn new(tree: &DestTree, entry: u32, at: At) -> Looking {
-        Looking { entry, at, next_piece: tree.target.pieces(entry).start, data: Data::default() }
+        Looking {
+            entry,
+            at,
+            next_piece: tree.target.pieces(entry).start,
+            data: NextData::default(),
+        }
     }
 }
 

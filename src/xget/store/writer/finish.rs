@@ -5,8 +5,8 @@
 //! have left; last the directories' owners, modes and times, children before
 //! parents, since all the rest changes them.
 
-use super::super::FILE_COST_BYTES;
 use super::super::attributes::has_mtime;
+use super::super::cost::FILE_COST_BYTES;
 use super::super::error::DestError;
 use super::super::name;
 use super::super::sha256::{self, Sum};

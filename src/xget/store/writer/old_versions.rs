@@ -3,9 +3,9 @@
 //! A file that has changed in part has most of its pieces at the same place in
 //! the version that is there. That one stays as it is until it is replaced.
 
-use super::super::FILE_COST_BYTES;
+use super::super::cost::FILE_COST_BYTES;
 use super::super::error::DestError;
-use super::super::hash::Reader;
+use super::super::reader::Reader;
 use super::found::FoundPieces;
 use super::tree::DestTree;
 use crate::os::file;
