@@ -5,8 +5,9 @@
 //! another version is as good as none. A wrong digest in it could not spread
 //! wrong bytes either, since whoever fetches verifies them.
 
+use super::error::CacheTrouble;
 use super::walk::Seen;
-use crate::os::file::Status;
+use crate::os::file::{self, Status};
 use peer::content::digest::{self, Digest};
 use peer::content::manifest::piece_len_of;
 use std::collections::HashMap;
@@ -21,11 +22,11 @@ const CACHE_LEN_MAX: u64 = 512 * 1024 * 1024;
 /// A file changed this recently may change again within the same tick of its
 /// time stamps, which then hide it; its digest is not kept.
 const SETTLED_AFTER_S: i64 = 2;
-/// Key, flags, digest, length of the list.
-const RECORD_LEN_MIN: usize = Key::LEN + 1 + 32 + 4;
+/// FileKey, flags, digest, length of the list.
+const RECORD_LEN_MIN: usize = FileKey::LEN + 1 + 32 + 4;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Key {
+pub struct FileKey {
     dev: u64,
     ino: u64,
     size: u64,
@@ -37,7 +38,7 @@ pub struct Key {
 
 /// What is known of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Known {
+pub struct KnownFile {
     pub digest: Digest,
     pub sparse: bool,
     pub list: Box<[Digest]>,
@@ -45,26 +46,26 @@ pub struct Known {
     pub used: bool,
 }
 
-pub struct Cache {
+pub struct DigestCache {
     path: PathBuf,
     piece_len: u32,
-    known: HashMap<Key, Known>,
+    known: HashMap<FileKey, KnownFile>,
     /// How many of these were read from disk and not asked for yet.
     unused: usize,
     /// Something was added that is not on disk.
     changed: bool,
 }
 
-impl Key {
+impl FileKey {
     const LEN: usize = 5 * 8 + 2 * 4;
 
-    pub fn of(status: &Status) -> Key {
-        Key::new(&Seen::of(status), status.size, status.mtime_s, status.mtime_ns)
+    pub fn of(status: &Status) -> FileKey {
+        FileKey::new(&Seen::of(status), status.size, status.mtime_s, status.mtime_ns)
     }
 
-    pub fn new(seen: &Seen, size: u64, mtime_s: i64, mtime_ns: u32) -> Key {
+    pub fn new(seen: &Seen, size: u64, mtime_s: i64, mtime_ns: u32) -> FileKey {
         let (ctime_s, ctime_ns) = (seen.ctime_s, seen.ctime_ns);
-        Key { dev: seen.dev, ino: seen.ino, size, mtime_s, mtime_ns, ctime_s, ctime_ns }
+        FileKey { dev: seen.dev, ino: seen.ino, size, mtime_s, mtime_ns, ctime_s, ctime_ns }
     }
 
     fn encode(&self, out: &mut Vec<u8>) {
@@ -75,11 +76,11 @@ impl Key {
         out.extend_from_slice(&self.ctime_ns.to_le_bytes());
     }
 
-    fn decode(bytes: &[u8]) -> Option<Key> {
+    fn decode(bytes: &[u8]) -> Option<FileKey> {
         let long =
             |i: usize| Some(u64::from_le_bytes(bytes.get(i * 8..i * 8 + 8)?.try_into().ok()?));
         let short = |i: usize| Some(u32::from_le_bytes(bytes.get(i..i + 4)?.try_into().ok()?));
-        Some(Key {
+        Some(FileKey {
             dev: long(0)?,
             ino: long(1)?,
             size: long(2)?,
@@ -91,35 +92,35 @@ impl Key {
     }
 }
 
-impl Cache {
+impl DigestCache {
     /// Reads the cache. A missing one is empty; so is an unusable one, and the
     /// second value says why.
-    pub fn load(path: &Path, piece_len: u32) -> (Cache, Option<String>) {
+    pub fn load(path: &Path, piece_len: u32) -> (DigestCache, Option<CacheTrouble>) {
         let path: PathBuf = path.into();
         let (known, trouble) = match read(&path) {
             Ok(bytes) => match decode(&bytes, piece_len) {
                 Some(known) => (known, None),
-                None => (HashMap::new(), Some("is damaged or of another version".into())),
+                None => (HashMap::new(), Some(CacheTrouble::Damaged)),
             },
             Err(error) if error.kind() == io::ErrorKind::NotFound => (HashMap::new(), None),
-            Err(error) => (HashMap::new(), Some(error.to_string())),
+            Err(error) => (HashMap::new(), Some(CacheTrouble::Io(file::errno(&error)))),
         };
         let unused = known.len();
-        (Cache { path, piece_len, known, unused, changed: false }, trouble)
+        (DigestCache { path, piece_len, known, unused, changed: false }, trouble)
     }
 
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    pub fn get(&mut self, key: &Key) -> Option<&Known> {
+    pub fn get(&mut self, key: &FileKey) -> Option<&KnownFile> {
         let known = self.known.get_mut(key)?;
         self.unused -= usize::from(!std::mem::replace(&mut known.used, true));
         Some(known)
     }
 
     /// `now_s` is the time at which the file was last seen to be unchanged.
-    pub fn put(&mut self, key: Key, known: Known, now_s: i64) {
+    pub fn put(&mut self, key: FileKey, known: KnownFile, now_s: i64) {
         let touched_s = key.mtime_s.max(key.ctime_s);
         if touched_s.saturating_add(SETTLED_AFTER_S) <= now_s {
             self.changed = true;
@@ -152,7 +153,7 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-fn encode(known: &HashMap<Key, Known>, piece_len: u32) -> Vec<u8> {
+fn encode(known: &HashMap<FileKey, KnownFile>, piece_len: u32) -> Vec<u8> {
     let mut out = Vec::with_capacity(64 + known.len() * (RECORD_LEN_MIN + 8));
     out.extend_from_slice(MAGIC);
     out.extend_from_slice(&piece_len.to_le_bytes());
@@ -168,7 +169,7 @@ fn encode(known: &HashMap<Key, Known>, piece_len: u32) -> Vec<u8> {
     out
 }
 
-fn decode(bytes: &[u8], piece_len: u32) -> Option<HashMap<Key, Known>> {
+fn decode(bytes: &[u8], piece_len: u32) -> Option<HashMap<FileKey, KnownFile>> {
     if bytes.len() as u64 > CACHE_LEN_MAX {
         return None;
     }
@@ -181,9 +182,9 @@ fn decode(bytes: &[u8], piece_len: u32) -> Option<HashMap<Key, Known>> {
     let mut known = HashMap::with_capacity(rest.len() / RECORD_LEN_MIN);
     while !rest.is_empty() {
         let (record, after) = rest.split_at_checked(RECORD_LEN_MIN)?;
-        let key = Key::decode(record)?;
-        let digest = Digest(record[Key::LEN + 1..][..32].try_into().ok()?);
-        let list_len = u32::from_le_bytes(record[Key::LEN + 33..].try_into().ok()?) as usize;
+        let key = FileKey::decode(record)?;
+        let digest = Digest(record[FileKey::LEN + 1..][..32].try_into().ok()?);
+        let list_len = u32::from_le_bytes(record[FileKey::LEN + 33..].try_into().ok()?) as usize;
         let (raw, after) = after.split_at_checked(list_len.checked_mul(32)?)?;
         let mut list = Vec::new();
         digest::read_list(raw, &mut list);
@@ -197,8 +198,8 @@ fn decode(bytes: &[u8], piece_len: u32) -> Option<HashMap<Key, Known>> {
         if !right {
             return None;
         }
-        let sparse = record[Key::LEN] == 1;
-        known.insert(key, Known { digest, sparse, list: list.into(), used: false });
+        let sparse = record[FileKey::LEN] == 1;
+        known.insert(key, KnownFile { digest, sparse, list: list.into(), used: false });
         rest = after;
     }
     Some(known)
@@ -211,37 +212,37 @@ mod tests {
 
     const P: u32 = 4096;
 
-    fn key(ino: u64, size: u64) -> Key {
+    fn key(ino: u64, size: u64) -> FileKey {
         let seen = Seen { dev: 1, ino, ctime_s: -5, ctime_ns: 7, type_bits: 0 };
-        Key::new(&seen, size, 100, 999_999_999)
+        FileKey::new(&seen, size, 100, 999_999_999)
     }
 
-    fn large() -> Known {
+    fn large() -> KnownFile {
         let data = vec![7; 10_000];
         let piece = |(i, c)| digest::of_piece(i as u64 * u64::from(P), c);
         let list = data.chunks(P as usize).enumerate().map(piece).collect();
-        Known { digest: Digest::of(&data), sparse: true, list, used: true }
+        KnownFile { digest: Digest::of(&data), sparse: true, list, used: true }
     }
 
-    fn small() -> Known {
-        Known { digest: Digest::of(b"x"), sparse: false, list: Box::default(), used: true }
+    fn small() -> KnownFile {
+        KnownFile { digest: Digest::of(b"x"), sparse: false, list: Box::default(), used: true }
     }
 
     #[test]
     fn what_is_saved_is_loaded_and_what_nobody_asked_for_is_dropped() {
         let dir = Dir::new();
         let path = dir.path().join("cache");
-        let (mut cache, trouble) = Cache::load(&path, P);
+        let (mut cache, trouble) = DigestCache::load(&path, P);
         assert_eq!(trouble, None);
         cache.put(key(1, 10_000), large(), 1000);
         cache.put(key(2, 1), small(), 1000);
         cache.save().unwrap();
-        let (mut again, trouble) = Cache::load(&path, P);
+        let (mut again, trouble) = DigestCache::load(&path, P);
         assert_eq!(trouble, None);
         assert_eq!(again.get(&key(1, 10_000)), Some(&large()));
         assert_eq!(again.get(&key(1, 10_001)), None);
         again.save().unwrap();
-        let (mut third, _) = Cache::load(&path, P);
+        let (mut third, _) = DigestCache::load(&path, P);
         assert_eq!(third.get(&key(2, 1)), None);
         assert_eq!(third.get(&key(1, 10_000)), Some(&large()));
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "no temporary file stays");
@@ -277,7 +278,7 @@ mod tests {
         for (piece_len, is_right) in [(P, false), (4 * P, true)] {
             let list = vec![Digest::default(); size.div_ceil(u64::from(piece_len)) as usize];
             let digest = digest::of_list(&list, size, piece_len).unwrap();
-            let known = Known { digest, sparse: false, list: list.into(), used: true };
+            let known = KnownFile { digest, sparse: false, list: list.into(), used: true };
             let read = decode(&encode(&HashMap::from([(key(1, size), known)]), P), P);
             assert_eq!(read.is_some(), is_right, "{piece_len}");
         }
@@ -286,7 +287,7 @@ mod tests {
     #[test]
     fn a_file_that_has_just_changed_is_not_kept() {
         let dir = Dir::new();
-        let (mut cache, _) = Cache::load(&dir.path().join("cache"), P);
+        let (mut cache, _) = DigestCache::load(&dir.path().join("cache"), P);
         cache.put(key(2, 1), small(), 101);
         assert_eq!(cache.get(&key(2, 1)), None);
     }

@@ -17,7 +17,7 @@ const PATH_LEN: usize = 3_500;
 
 /// A directory that could not be opened, and why.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Shut {
+pub struct DirError {
     pub dir: u32,
     pub cause: Errno,
 }
@@ -33,7 +33,7 @@ impl Dirs {
     }
 
     /// The directory of this entry.
-    pub fn get(&mut self, entries: &[Entry], dir: u32) -> Result<Rc<OwnedFd>, Shut> {
+    pub fn get(&mut self, entries: &[Entry], dir: u32) -> Result<Rc<OwnedFd>, DirError> {
         if let Some(found) = self.find(dir) {
             return Ok(found);
         }
@@ -54,7 +54,7 @@ impl Dirs {
         }
         for dir in below.into_iter().rev() {
             let opened = file::open_dir_at(&fd, &entries[dir as usize].name);
-            fd = Rc::new(opened.map_err(|cause| Shut { dir, cause })?);
+            fd = Rc::new(opened.map_err(|cause| DirError { dir, cause })?);
             self.open.put(dir, fd.clone());
         }
         Ok(fd)
@@ -123,6 +123,6 @@ mod tests {
         fs::rename(&first, dir.join("moved")).unwrap();
         symlink("moved", &first).unwrap();
         let shut = fresh().get(&entries, 60).err();
-        assert!(matches!(shut, Some(Shut { dir: 1, cause: Errno::ELOOP | Errno::ENOTDIR })));
+        assert!(matches!(shut, Some(DirError { dir: 1, cause: Errno::ELOOP | Errno::ENOTDIR })));
     }
 }

@@ -7,6 +7,7 @@
 
 mod attributes;
 mod cache;
+pub mod comparison;
 mod cost;
 pub mod dest;
 mod dirs;
@@ -15,7 +16,6 @@ pub mod files;
 mod hash;
 mod name;
 mod reader;
-pub mod recheck;
 pub mod scan;
 pub mod served;
 pub mod sha256;

@@ -6,7 +6,7 @@
 //! work on this and not on each other.
 
 use super::super::attributes::{Attributes, MODE_IN_PART};
-use super::super::dirs::{Dirs, Shut};
+use super::super::dirs::{DirError, Dirs};
 use super::super::error::DestError;
 use super::super::name;
 use super::entry_files::EntryFiles;
@@ -56,7 +56,7 @@ impl DestTree {
     }
 
     /// The directory of an entry that is one.
-    pub fn dir(&mut self, dir: u32) -> Result<Rc<OwnedFd>, Shut> {
+    pub fn dir(&mut self, dir: u32) -> Result<Rc<OwnedFd>, DirError> {
         self.dirs.get(&self.target.manifest.entries, dir)
     }
 
