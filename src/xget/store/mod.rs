@@ -6,7 +6,7 @@
 //! and no loop. Which piece comes from whom is not known here.
 
 mod attributes;
-mod cache;
+pub mod cache;
 pub mod comparison;
 mod cost;
 pub mod dest;
