@@ -1,6 +1,8 @@
 //! What is there already is used: after an interruption, of old versions, holes.
 
 use super::*;
+use proptest::collection::vec;
+use proptest::prelude::*;
 
 #[test]
 fn an_interrupted_run_is_resumed_piece_by_piece() {
@@ -131,4 +133,36 @@ fn six_gigabytes_of_nothing_are_checked_and_copied_in_seconds() {
     assert!(copy.allocated_bytes <= 64 * 1024, "{}", copy.allocated_bytes);
     // To read or write them all would take longer even where nothing else runs.
     assert!(begun.elapsed() < BOUND, "{:?}", begun.elapsed());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    /// Of files of any sizes, whichever of their pieces came before.
+    #[test]
+    fn what_was_stored_before_an_interruption_is_not_fetched_again(
+        sizes in vec(prop_oneof![0..200usize, P - 2..P + 3, 0..4 * P], 1..8),
+        order in any::<u64>(),
+        stored in any::<prop::sample::Index>(),
+    ) {
+        let (from, to) = (Dir::new(), Dir::new());
+        for (i, size) in sizes.iter().enumerate() {
+            from.write(&format!("d{}/{i}", i % 2), &bytes(i as u64 + 1, *size));
+        }
+        let mut first = Fetch::begin(scan(from.path()), to.path(), faithful());
+        first.check();
+        let mut pieces = first.missing();
+        let total = pieces.len();
+        pieces.sort_by_key(|piece| order.rotate_left(piece % 64) ^ u64::from(*piece) << 7);
+        pieces.truncate(stored.index(total + 1));
+        for piece in &pieces {
+            prop_assert_eq!(first.store_piece(*piece), Ok(()));
+        }
+        drop(first);
+        let mut again = Fetch::begin(scan(from.path()), to.path(), faithful());
+        again.all();
+        prop_assert_eq!(again.errors(), [""; 0]);
+        prop_assert_eq!(again.moved, total - pieces.len());
+        prop_assert_eq!(picture(to.path()), picture(from.path()));
+    }
 }
