@@ -92,7 +92,7 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::walk::Seen;
+    use super::super::served_root::Seen;
     use super::*;
     use crate::os::scratch::Dir;
     use peer::content::digest::{self, Digest};

@@ -6,7 +6,7 @@
 use super::dirs::Dirs;
 use super::error::Difference;
 use super::served::ServedTree;
-use super::walk::{Seen, left_out, left_out_by_name};
+use super::served_root::{Seen, left_out, left_out_by_name};
 use crate::os::file::{self, Listing, Status};
 use nix::errno::Errno;
 use peer::content::manifest::EntryKind;
@@ -32,6 +32,9 @@ pub struct Comparison {
     root_compared: bool,
 }
 
+/// The path of a difference, and what it is.
+type Compared = Result<(), (Vec<u8>, Difference)>;
+
 struct OpenDir {
     dir: u32,
     fd: Rc<OwnedFd>,
@@ -49,62 +52,55 @@ impl Comparison {
 
     /// Looks at about `names` more names.
     pub fn step(&mut self, tree: &ServedTree, names: u32) -> Verdict {
-        let compared = self.root_compared;
-        self.root_compared = true;
-        let mut difference = if compared { None } else { compare_root(tree) };
+        if !std::mem::replace(&mut self.root_compared, true)
+            && let Some((entry, what)) = compare_root(tree)
+        {
+            return Verdict::Differs(tree.manifest.path(entry), what);
+        }
         for _ in 0..names.max(1) {
-            if let Some((entry, what)) = difference {
-                return Verdict::Differs(tree.manifest.path(entry), what);
-            }
-            if let Some(mut open) = self.listing.take() {
-                match open.names.next() {
-                    Some(Ok(name)) => match compare_name(tree, &mut open, &name) {
-                        Ok(same) => difference = same,
-                        Err(what) => {
-                            return Verdict::Differs(joined(tree, open.dir, &name), what);
-                        }
-                    },
-                    Some(Err(_)) => difference = Some((open.dir, Difference::Unlistable)),
-                    None => {
-                        if open.found < tree.manifest.children(open.dir).len() {
-                            difference = Some((open.dir, Difference::LostEntry));
-                        }
-                        continue;
-                    }
-                }
-                self.listing = Some(open);
-            } else if self.next as usize == tree.manifest.entries.len() {
-                return Verdict::Same;
-            } else {
-                difference = self.open_next(tree);
+            let compared = match self.listing.take() {
+                Some(dir) => self.compare_next(tree, dir),
+                None if self.next as usize == tree.manifest.entries.len() => return Verdict::Same,
+                None => self.open_next(tree),
+            };
+            if let Err((path, what)) = compared {
+                return Verdict::Differs(path, what);
             }
         }
-        match difference {
-            Some((entry, what)) => Verdict::Differs(tree.manifest.path(entry), what),
-            None => Verdict::Looking,
-        }
+        Verdict::Looking
     }
 
-    fn open_next(&mut self, tree: &ServedTree) -> Option<(u32, Difference)> {
+    /// Compares one name more of a directory, or that it has no fewer.
+    fn compare_next(&mut self, tree: &ServedTree, mut dir: OpenDir) -> Compared {
+        let differs = |what| Err((tree.manifest.path(dir.dir), what));
+        match dir.names.next() {
+            Some(Ok(name)) => compare_name(tree, &mut dir, &name)?,
+            Some(Err(_)) => return differs(Difference::Unlistable),
+            None if dir.found < tree.manifest.children(dir.dir).len() => {
+                return differs(Difference::LostEntry);
+            }
+            None => return Ok(()),
+        }
+        self.listing = Some(dir);
+        Ok(())
+    }
+
+    /// Opens the next directory, if the next entry is one.
+    fn open_next(&mut self, tree: &ServedTree) -> Compared {
         let dir = self.next;
         self.next += 1;
-        let foreign = tree.seen[dir as usize].dev != tree.root.dev;
+        let is_foreign = tree.seen[dir as usize].dev != tree.root.dev;
         if tree.manifest.entries[dir as usize].kind != EntryKind::Dir
-            || (tree.root.one_file_system && dir != 0 && foreign)
+            || (tree.root.one_file_system && dir != 0 && is_foreign)
+            || tree.root.single.is_some()
         {
-            return None;
+            return Ok(());
         }
-        if tree.root.single.is_some() {
-            return None;
-        }
-        let opened = self.dirs.get(&tree.manifest.entries, dir).map_err(|shut| shut.cause);
-        match opened.and_then(|fd| Ok((file::list(&fd)?, fd))) {
-            Ok((names, fd)) => {
-                self.listing = Some(OpenDir { dir, fd, names, found: 0 });
-                None
-            }
-            Err(_) => Some((dir, Difference::Unlistable)),
-        }
+        let opened = self.dirs.get(&tree.manifest.entries, dir).map_err(|error| error.cause);
+        let listed = opened.and_then(|fd| Ok((file::list(&fd)?, fd)));
+        let (names, fd) = listed.map_err(|_| (tree.manifest.path(dir), Difference::Unlistable))?;
+        self.listing = Some(OpenDir { dir, fd, names, found: 0 });
+        Ok(())
     }
 }
 
@@ -118,41 +114,30 @@ fn compare_root(tree: &ServedTree) -> Option<(u32, Difference)> {
 }
 
 /// A listed name: known and the same, known and different, or not known.
-fn compare_name(
-    tree: &ServedTree,
-    open: &mut OpenDir,
-    name: &[u8],
-) -> Result<Option<(u32, Difference)>, Difference> {
-    let status = match file::stat_at(&open.fd, name) {
-        Ok(status) => status,
+fn compare_name(tree: &ServedTree, dir: &mut OpenDir, name: &[u8]) -> Compared {
+    let differs = |what| (joined(tree, dir.dir, name), what);
+    let known = tree.manifest.child(dir.dir, name);
+    match file::stat_at(&dir.fd, name) {
+        Ok(status) => match known {
+            Some(entry) => {
+                if let Some(what) = same_entry(tree, entry, &status) {
+                    return Err(differs(what));
+                }
+                dir.found += 1;
+            }
+            None if left_out(name, &status, &tree.root).is_some() => {}
+            None => return Err(differs(Difference::New)),
+        },
         // If it was an entry, it will be missing in the count.
-        Err(Errno::ENOENT) => return Ok(None),
-        Err(_) => return compare_unseen(tree, open, name),
-    };
-    match tree.manifest.child(open.dir, name) {
-        Some(entry) => {
-            open.found += 1;
-            Ok(same_entry(tree, entry, &status).map(|what| (entry, what)))
-        }
-        None if left_out(name, &status, &tree.root).is_some() => Ok(None),
-        None => Err(Difference::New),
+        Err(Errno::ENOENT) => {}
+        // It could not be looked at when it was scanned, either.
+        Err(_) => match known {
+            Some(entry) if tree.seen[entry as usize].type_bits == 0 => dir.found += 1,
+            None if left_out_by_name(name).is_some() => {}
+            _ => return Err(differs(Difference::Unseen)),
+        },
     }
-}
-
-/// A listed name that cannot be looked at, as it could not when it was scanned.
-fn compare_unseen(
-    tree: &ServedTree,
-    open: &mut OpenDir,
-    name: &[u8],
-) -> Result<Option<(u32, Difference)>, Difference> {
-    match tree.manifest.child(open.dir, name) {
-        Some(entry) if tree.seen[entry as usize].type_bits == 0 => {
-            open.found += 1;
-            Ok(None)
-        }
-        None if left_out_by_name(name).is_some() => Ok(None),
-        _ => Err(Difference::Unseen),
-    }
+    Ok(())
 }
 
 /// How an entry differs from what it was.

@@ -18,6 +18,7 @@ mod name;
 mod reader;
 pub mod scan;
 pub mod served;
+mod served_root;
 pub mod sha256;
 mod walk;
 pub mod writer;

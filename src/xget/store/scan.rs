@@ -10,7 +10,8 @@ use super::error::{CacheTrouble, NoteReason, ScanError, Unreadable};
 use super::hash::Hashing;
 use super::reader::Reader;
 use super::served::ServedTree;
-use super::walk::{ServedRoot, Walk, fatal};
+use super::served_root::ServedRoot;
+use super::walk::{Walk, fatal};
 use crate::os::file::{self, Status};
 use nix::errno::Errno;
 use peer::content::digest::Digest;
@@ -196,7 +197,7 @@ impl Scan {
         let parent = walk.entries[number as usize].parent;
         let opened = match walk.dirs.get(&walk.entries, parent) {
             Ok(dir) => file::open_file_at(&dir, walk.root.name(&walk.entries[number as usize])),
-            Err(shut) => Err(shut.cause),
+            Err(error) => Err(error.cause),
         };
         let looked = opened.and_then(|file| Ok((file::stat_file(&file)?, file)));
         match looked {

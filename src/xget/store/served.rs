@@ -7,8 +7,8 @@
 
 use super::dirs::Dirs;
 use super::error::{Note, ServeError};
+use super::served_root::{Seen, ServedRoot};
 use super::sha256::Sum;
-use super::walk::{Seen, ServedRoot};
 use crate::os::file::{self, Status};
 use nix::errno::Errno;
 use peer::content::manifest::{EntryKind, Manifest};
@@ -52,7 +52,7 @@ impl ServedTree {
         let dir = self.dirs.borrow_mut().get(&self.manifest.entries, found.parent);
         let opened = match dir {
             Ok(dir) => file::open_file_at(&dir, self.root.name(found)),
-            Err(shut) => Err(shut.cause),
+            Err(error) => Err(error.cause),
         };
         match opened {
             Ok(file) if self.unchanged(entry, &file) => Ok(file),

@@ -3,7 +3,7 @@
 //! Pure: bytes in, records out, and back. What is read is checked, since anybody
 //! may have written it; whether a file still is what it was is not known here.
 
-use super::super::walk::Seen;
+use super::super::served_root::Seen;
 use crate::os::file::Status;
 use peer::content::digest::{self, Digest};
 use peer::content::manifest::piece_len_of;

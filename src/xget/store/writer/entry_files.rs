@@ -148,3 +148,65 @@ impl EntryFiles {
 fn is_ours(status: &Status) -> bool {
     status.is_file() && status.nlink == 1 && status.uid == file::user()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::os::scratch::Dir;
+    use peer::testing::file;
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    /// A destination with one file to come, of four bytes.
+    fn begin(dir: &Dir) -> (Target, OwnedFd, EntryFiles) {
+        let root = file::open_dir(dir.path()).unwrap();
+        let target = Target::of_entries(dir.path(), [file(0, "f", b"four")], Vec::new());
+        let files = EntryFiles::new(&root);
+        (target, root, files)
+    }
+
+    fn temporary(dir: &Dir, target: &Target) -> std::path::PathBuf {
+        dir.join(std::str::from_utf8(&target.temporary_name(1)).unwrap())
+    }
+
+    #[test]
+    fn the_file_of_an_earlier_run_is_adopted_and_cut_to_its_length() {
+        let dir = Dir::new();
+        let (target, root, mut files) = begin(&dir);
+        assert!(files.adopt(&target, &root, 1).unwrap().is_none(), "there is none");
+        fs::write(temporary(&dir, &target), b"four and more").unwrap();
+        let (adopted, status) = files.adopt(&target, &root, 1).unwrap().unwrap();
+        assert_eq!((status.size, adopted.metadata().unwrap().len()), (13, 4));
+        assert!(files.get(1).is_some_and(|open| Rc::ptr_eq(&open, &adopted)));
+    }
+
+    #[test]
+    fn what_cannot_be_ours_is_removed_and_not_followed() {
+        let dir = Dir::new();
+        let (target, root, mut files) = begin(&dir);
+        let victim = dir.write("victim", b"untouched");
+        let name = temporary(&dir, &target);
+        fs::hard_link(&victim, &name).unwrap();
+        assert!(files.adopt(&target, &root, 1).unwrap().is_none());
+        assert!(!name.exists());
+        symlink(&victim, &name).unwrap();
+        assert!(files.adopt(&target, &root, 1).unwrap().is_none());
+        symlink(&victim, &name).unwrap();
+        let new = files.create(&target, &root, 1, &target.temporary_name(1), 0o600).unwrap();
+        assert!(new.metadata().unwrap().is_file() && new.metadata().unwrap().len() == 0);
+        assert_eq!(fs::read(&victim).unwrap(), b"untouched");
+    }
+
+    #[test]
+    fn a_file_in_place_that_has_become_another_is_not_given() {
+        let dir = Dir::new();
+        let (target, root, mut files) = begin(&dir);
+        fs::write(dir.join("f"), b"four").unwrap();
+        assert!(files.open_final(&target, &root, 1).is_ok());
+        files.forget(1);
+        fs::write(dir.join("f"), b"fourteen").unwrap();
+        let error = files.open_final(&target, &root, 1).unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(Errno::ESTALE as i32));
+        assert_eq!(files.open_count(), 0);
+    }
+}

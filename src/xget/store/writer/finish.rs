@@ -148,7 +148,7 @@ fn begin_sweep(tree: &mut DestTree, dir: u32) -> FinishPhase {
     if tree.target.entry(dir).kind != EntryKind::Dir || !was_there {
         return next;
     }
-    let opened = tree.dir(dir).map_err(|shut| shut.cause);
+    let opened = tree.dir(dir).map_err(|error| error.cause);
     let Ok((names, fd)) = opened.and_then(|fd| Ok((file::list(&fd)?, fd))) else {
         // Remains that cannot be found harm nobody.
         return next;
@@ -193,7 +193,7 @@ fn finish_dir(tree: &mut DestTree, dir: u32) {
 }
 
 fn set_dir(tree: &mut DestTree, dir: u32, is_made: bool) -> Result<(), Errno> {
-    let fd = tree.dir(dir).map_err(|shut| shut.cause)?;
+    let fd = tree.dir(dir).map_err(|error| error.cause)?;
     let mut now = file::stat_dir(&fd)?;
     if let Some(mode) = tree.original_modes.get(&dir).filter(|_| !tree.attributes.keep_modes) {
         file::set_mode(fd.as_fd(), *mode)?;

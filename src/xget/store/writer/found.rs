@@ -54,3 +54,57 @@ impl FoundPieces {
         pieces.filter(is_whole).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::attributes::Attributes;
+    use super::super::super::error::DestError;
+    use super::super::target::Target;
+    use super::*;
+    use crate::os::file;
+    use crate::os::scratch::Dir;
+    use peer::content::digest::Digest;
+    use peer::testing::file as file_entry;
+    use std::rc::Rc;
+
+    /// Two small files in a pack, and two of three pieces each.
+    fn tree(dir: &Dir) -> DestTree {
+        let large = |name| file_entry(0, name, &[7; 3 * 4096]);
+        let small = |name| file_entry(0, name, b"small");
+        let entries = [small("a"), small("b"), large("c"), large("d")];
+        let target = Target::of_entries(dir.path(), entries, vec![Digest::default(); 6]);
+        let root = Rc::new(file::open_dir(dir.path()).unwrap());
+        DestTree::new(target, Attributes::new(false, false), root, false)
+    }
+
+    #[test]
+    fn a_piece_is_whole_when_all_files_in_it_are_here() {
+        let dir = Dir::new();
+        let mut tree = tree(&dir);
+        let mut found = FoundPieces::new(tree.target.map.count());
+        let pack = tree.target.pieces(1).start;
+        let (c, d) = (tree.target.pieces(3), tree.target.pieces(4));
+        found.count(&mut tree, 1, pack);
+        assert!(found.has(&tree, 1, pack) && !found.has(&tree, 2, pack));
+        found.count(&mut tree, 3, c.start + 1);
+        found.count_all(&mut tree, 4);
+        assert!(found.has(&tree, 3, c.start + 1) && !found.has(&tree, 3, c.start));
+        assert_eq!((tree.progress.left(3), tree.progress.left(4)), (2, 0));
+        let wanted: Vec<u32> = [c.start + 1].into_iter().chain(d).collect();
+        assert_eq!(found.whole(&tree), wanted, "the pack lacks a file");
+    }
+
+    #[test]
+    fn of_a_file_that_failed_nothing_is_found() {
+        let dir = Dir::new();
+        let mut tree = tree(&dir);
+        let mut found = FoundPieces::new(tree.target.map.count());
+        (1..=4).for_each(|entry| found.count_all(&mut tree, entry));
+        for entry in [2, 3] {
+            let error = DestError::DirInTheWay(tree.target.path(entry));
+            tree.fail(entry, error);
+        }
+        let wanted: Vec<u32> = tree.target.pieces(4).collect();
+        assert_eq!(found.whole(&tree), wanted);
+    }
+}

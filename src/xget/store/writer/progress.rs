@@ -109,26 +109,19 @@ impl Progress {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use peer::content::manifest::{EntryKind, Manifest};
-    use peer::content::pieces::{ManifestPieces, PieceMap};
+    use peer::content::manifest::EntryKind;
     use peer::testing::{entry, file};
-    use std::rc::Rc;
+    use std::path::Path;
 
     /// A root, an empty file, two small ones, a directory.
     fn target() -> Target {
-        let mut entries = vec![
-            entry(0, "", EntryKind::Dir),
+        let entries = [
             file(0, "a", b""),
             file(0, "b", b"bee"),
             file(0, "c", b"sea"),
             entry(0, "d", EntryKind::Dir),
         ];
-        entries[0].name = Box::default();
-        let manifest =
-            Manifest { piece_len: 4096, root_described: true, entries, lists: Vec::new() };
-        let head = ManifestPieces::of(&manifest.encode(), manifest.piece_len);
-        let map = Rc::new(PieceMap::new(head, &manifest));
-        Target::new("/dest".into(), None, Rc::new(manifest), map)
+        Target::of_entries(Path::new("/dest"), entries, Vec::new())
     }
 
     #[test]

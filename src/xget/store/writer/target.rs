@@ -86,3 +86,21 @@ impl Target {
         1 + self.other_names.get(&entry).copied().unwrap_or(0)
     }
 }
+
+#[cfg(test)]
+impl Target {
+    /// What is to be below a directory: these entries, with the digests of the
+    /// pieces of large ones, of 4096 bytes each.
+    pub fn of_entries(
+        base: &std::path::Path,
+        entries: impl IntoIterator<Item = Entry>,
+        lists: Vec<peer::content::digest::Digest>,
+    ) -> Target {
+        use peer::content::pieces::ManifestPieces;
+        let entries = [Entry::bare_root()].into_iter().chain(entries).collect();
+        let manifest = Manifest { piece_len: 4096, root_described: true, entries, lists };
+        let head = ManifestPieces::of(&manifest.encode(), manifest.piece_len);
+        let map = Rc::new(PieceMap::new(head, &manifest));
+        Target::new(base.into(), None, Rc::new(manifest), map)
+    }
+}

@@ -62,9 +62,9 @@ impl DestTree {
 
     /// The same, with an error that names the directory that could not be opened.
     pub fn enter(&mut self, dir: u32) -> Result<Rc<OwnedFd>, DestError> {
-        self.dir(dir).map_err(|shut| match shut.cause {
-            Errno::ENOTDIR | Errno::ELOOP => DestError::NotDirInTheWay(self.target.path(shut.dir)),
-            cause => self.target.failed("open the directory", shut.dir, cause),
+        self.dir(dir).map_err(|error| match error.cause {
+            Errno::ENOTDIR | Errno::ELOOP => DestError::NotDirInTheWay(self.target.path(error.dir)),
+            cause => self.target.failed("open the directory", error.dir, cause),
         })
     }
 
