@@ -129,7 +129,7 @@ fn notes(source: &ServedTree) -> Vec<String> {
 impl MasterFiles {
     fn scan(&mut self, mut scan: Box<Scan>, inputs: &mut VecDeque<Input<'static>>) {
         match scan.step(SLICE_BYTES) {
-            Ok(ScanStep::Walking { .. }) => self.job = Some(Job::Scan(scan)),
+            Ok(ScanStep::Walking) => self.job = Some(Job::Scan(scan)),
             Ok(ScanStep::Hashing { done_bytes, total_bytes }) => {
                 inputs.push_back(Input::Hashing { done_bytes, total_bytes });
                 self.job = Some(Job::Scan(scan));

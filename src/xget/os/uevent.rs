@@ -1,4 +1,7 @@
 //! The kernel's news about devices, netlink(7) NETLINK_KOBJECT_UEVENT.
+//!
+//! What a message says is a function of its bytes; what follows from it is not
+//! known here.
 
 use nix::errno::Errno;
 use nix::sys::socket::{

@@ -28,14 +28,14 @@ pub struct Comparison {
     dirs: Dirs,
     /// The directory whose turn is next.
     next: u32,
-    listing: Option<OpenDir>,
+    listing: Option<CurrentDir>,
     root_compared: bool,
 }
 
 /// The path of a difference, and what it is.
 type Compared = Result<(), (Vec<u8>, Difference)>;
 
-struct OpenDir {
+struct CurrentDir {
     dir: u32,
     fd: Rc<OwnedFd>,
     names: Listing,
@@ -71,7 +71,7 @@ impl Comparison {
     }
 
     /// Compares one name more of a directory, or that it has no fewer.
-    fn compare_next(&mut self, tree: &ServedTree, mut dir: OpenDir) -> Compared {
+    fn compare_next(&mut self, tree: &ServedTree, mut dir: CurrentDir) -> Compared {
         let differs = |what| Err((tree.manifest.path(dir.dir), what));
         match dir.names.next() {
             Some(Ok(name)) => compare_name(tree, &mut dir, &name)?,
@@ -99,7 +99,7 @@ impl Comparison {
         let opened = self.dirs.get(&tree.manifest.entries, dir).map_err(|error| error.cause);
         let listed = opened.and_then(|fd| Ok((file::list(&fd)?, fd)));
         let (names, fd) = listed.map_err(|_| (tree.manifest.path(dir), Difference::Unlistable))?;
-        self.listing = Some(OpenDir { dir, fd, names, found: 0 });
+        self.listing = Some(CurrentDir { dir, fd, names, found: 0 });
         Ok(())
     }
 }
@@ -114,7 +114,7 @@ fn compare_root(tree: &ServedTree) -> Option<(u32, Difference)> {
 }
 
 /// A listed name: known and the same, known and different, or not known.
-fn compare_name(tree: &ServedTree, dir: &mut OpenDir, name: &[u8]) -> Compared {
+fn compare_name(tree: &ServedTree, dir: &mut CurrentDir, name: &[u8]) -> Compared {
     let differs = |what| (joined(tree, dir.dir, name), what);
     let known = tree.manifest.child(dir.dir, name);
     match file::stat_at(&dir.fd, name) {

@@ -34,7 +34,7 @@ pub struct ScanOptions {
 /// How far a scan is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ScanStep {
-    Walking { entries: u64 },
+    Walking,
     Hashing { done_bytes: u64, total_bytes: u64 },
     Done,
 }
@@ -56,12 +56,12 @@ enum ScanPhase {
     Walk,
     /// The next entry to hash.
     Hash(u32),
-    File(OpenFile),
+    File(CurrentFile),
     Done,
 }
 
 /// The file that is being hashed.
-struct OpenFile {
+struct CurrentFile {
     entry: u32,
     hashing: Hashing,
     before: Status,
@@ -101,7 +101,7 @@ impl Scan {
                     if !self.walk.step()? {
                         self.end_walk();
                     }
-                    return Ok(ScanStep::Walking { entries: self.walk.entries.len() as u64 });
+                    return Ok(ScanStep::Walking);
                 }
                 ScanPhase::Hash(entry) if *entry as usize == self.walk.entries.len() => {
                     self.end_hash();
@@ -211,7 +211,7 @@ impl Scan {
                 self.walk.entries[number as usize].sparse = sparse;
                 let hashing = Hashing::new(file, before.size, PIECE_LEN, sparse);
                 self.phase =
-                    ScanPhase::File(OpenFile { entry: number, hashing, before, try_number });
+                    ScanPhase::File(CurrentFile { entry: number, hashing, before, try_number });
             }
             Err(Errno::ENOENT) => self.vanish(number),
             Err(Errno::ELOOP) => self.give_up(number, Unreadable::Symlink),

@@ -1,5 +1,7 @@
 //! SHA-256 of an open file, in slices: the published identity of a file
 //! (`checksum`, `--digest sha256:`), which nothing computes unless asked.
+//!
+//! Whether the file is the one that was meant is its user's business.
 
 use super::reader::{READ_LEN, Reader};
 use sha2::{Digest, Sha256};

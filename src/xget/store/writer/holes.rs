@@ -1,4 +1,6 @@
-//! Writing around holes: blocks of zeros are left out where a file has none.
+//! Writing around holes: blocks of zeros are left out where a file has no data.
+//!
+//! Knows an open file and bytes. Which file is to have holes is not known here.
 
 use crate::os::file;
 use std::fs::File;

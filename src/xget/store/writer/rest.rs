@@ -1,4 +1,7 @@
 //! Entries without bytes of their own: empty files, symlinks, further names.
+//!
+//! Each is made under a temporary name and moved over what has its final one,
+//! unless that is right already.
 
 use super::super::attributes::has_mtime;
 use super::super::error::DestError;
