@@ -116,7 +116,7 @@ fn default_cache(path: &Path) -> Option<PathBuf> {
         _ => PathBuf::from(std::env::var_os("HOME")?).join(".cache"),
     };
     let dir = base.join("xget");
-    let _ = crate::os::file::make_dirs(&dir, 0o777);
+    let _ = std::fs::create_dir_all(&dir);
     if !dir.is_dir() {
         return None;
     }

@@ -13,3 +13,27 @@ mod store;
 pub use command::main;
 // For tests that fetch within their own process.
 pub use driver::{FetchRequest, Fetching, Turn, Watch};
+
+/// Decoders of what comes from outside, for fuzz targets.
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing {
+    use crate::store::cache::format;
+    use peer::content::manifest::PIECE_LEN;
+
+    /// A digest cache, as it is read from disk. Since hardly any bytes have the
+    /// right check sum by chance, they are also taken as records with one.
+    ///
+    /// # Panics
+    /// What is decoded is not the same when it is encoded and decoded again.
+    pub fn digest_cache(bytes: &[u8]) {
+        let with_check = format::seal([&*format::header(PIECE_LEN), bytes].concat());
+        for bytes in [bytes, &with_check] {
+            let Some(mut known) = format::decode(bytes, PIECE_LEN) else { continue };
+            known.values_mut().for_each(|file| file.used = true);
+            let mut again = format::decode(&format::encode(&known, PIECE_LEN), PIECE_LEN);
+            let files = again.iter_mut().flat_map(|known| known.values_mut());
+            files.for_each(|file| file.used = true);
+            assert_eq!(again, Some(known));
+        }
+    }
+}

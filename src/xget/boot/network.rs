@@ -14,9 +14,8 @@ use super::settings::Settings;
 use super::uplink::Uplink;
 use crate::os::netif::LinkNews;
 use crate::os::packet::{DATAGRAM_LEN_MAX, PacketSocket};
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use crate::os::poll::{Poll, READABLE};
 use std::net::IpAddr;
-use std::os::fd::AsFd;
 
 /// A line about what is waited for.
 const LINE_MS: u64 = 5_000;
@@ -286,17 +285,18 @@ impl Network<'_> {
 
     fn sleep(&self, now_ms: u64, news: &LinkNews) {
         let mut sleep_ms = SLEEP_MS;
-        let mut fds = vec![PollFd::new(news.as_fd(), PollFlags::POLLIN)];
+        let mut poll = Poll::default();
+        poll.add(news, READABLE);
         if let Some(uevents) = &self.base.uevents {
-            fds.push(PollFd::new(uevents.as_fd(), PollFlags::POLLIN));
+            poll.add(uevents, READABLE);
         }
         for attempt in &self.attempts {
             if let Stage::Asking { client, socket } = &attempt.stage {
-                fds.push(PollFd::new(socket.as_fd(), PollFlags::POLLIN));
+                poll.add(socket, READABLE);
                 sleep_ms = sleep_ms.min(client.due_ms().saturating_sub(now_ms));
             }
         }
-        let _ = poll(&mut fds, PollTimeout::from(sleep_ms.clamp(1, SLEEP_MS) as u16));
+        let _ = poll.wait(sleep_ms.clamp(1, SLEEP_MS));
         news.drain();
     }
 }

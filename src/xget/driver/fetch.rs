@@ -6,10 +6,9 @@ use crate::os::{file, socket};
 use crate::store::dest::Dest;
 use crate::store::error::DestError;
 use crate::store::sha256::Sum;
-use crate::store::writer::check::Step;
-use crate::store::writer::finish::FinishStep;
-use crate::store::writer::{DestOptions, DestWriter};
+use crate::store::writer::{CheckStep, DestOptions, DestWriter, FinishStep};
 use peer::content::manifest::EntryKind;
+use peer::content::pieces::Extent;
 use peer::namespace::{Bulk, Content, GenerationId, NameSpace};
 use peer::node::{
     Effect, Failure, FetchOptions, Input, Linger, Node, Pin, Progress, Status, StoreResult,
@@ -125,14 +124,21 @@ fn begin<'w>(request: FetchRequest, watch: Box<dyn Watch + 'w>) -> Result<Loop<'
         greeting: request.greeting,
     };
     let (state, sums, packs) = (State::Waiting, VecDeque::new(), Packs::new());
-    let files = ClientFiles { dest, room_bytes: request.room_bytes, state, sums, packs };
+    let files = ClientFiles {
+        dest,
+        room_bytes: request.room_bytes,
+        state,
+        sums,
+        packs,
+        extents: Vec::new(),
+    };
     Ok(Loop::new(Node::fetch(options, 0), Box::new(files), watch, listener, Instant::now()))
 }
 
 fn failure(what: &str, error: DestError) -> Failure {
     let status = match error {
         DestError::WrongSha256 { .. } | DestError::PinOfMany(_) => Status::Verification,
-        DestError::NoRoom { .. } => Status::Room,
+        DestError::NoSpace { .. } => Status::Room,
         _ => Status::LocalIo,
     };
     let fatal = error.ends_all();
@@ -160,6 +166,8 @@ struct ClientFiles {
     state: State,
     sums: VecDeque<(GenerationId, u32, Option<Sum>)>,
     packs: Packs,
+    /// Those of the piece that is stored; memory that is used again.
+    extents: Vec<Extent>,
 }
 
 impl State {
@@ -201,36 +209,27 @@ impl ClientFiles {
         if content.map.verify(&content.manifest, piece, bytes).is_err() {
             return StoreResult::Wrong;
         }
-        job.writer.store(piece, bytes);
-        if job.writer.have(piece) {
-            if content.map.extents(&content.manifest, piece).nth(1).is_some() {
-                self.packs.put(piece, bytes);
-            }
-            return StoreResult::Stored;
+        self.extents.clear();
+        self.extents.extend(content.map.extents(&content.manifest, piece));
+        // Where some file of it failed, its bytes are not here to be served:
+        // whoever asks for the piece gets it elsewhere.
+        if let Err(failed) = job.writer.store(&self.extents, bytes) {
+            return StoreResult::Failed(failure("", failed.error));
         }
-        // Some file of it failed, now or before, and its bytes are not here to
-        // be served: whoever asks for the piece gets it elsewhere.
-        let in_piece =
-            |entry| content.map.extents(&content.manifest, piece).any(|e| e.entry == entry);
-        let mut failures = job.writer.failures().iter().rev();
-        let why = failures.find(|(entry, _)| in_piece(*entry));
-        StoreResult::Failed(match why {
-            Some((_, error)) => failure("", error.clone()),
-            None => local("storing", format!("piece {piece} could not be stored")),
-        })
+        if self.extents.len() > 1 {
+            self.packs.put(piece, bytes);
+        }
+        StoreResult::Stored
     }
 
     fn check(&mut self, mut job: Job, inputs: &mut VecDeque<Input<'static>>) {
         match job.writer.check_step(SLICE_BYTES) {
-            Ok(Step::Done) => {
-                let first = job.content.map.manifest_pieces().count();
-                let held = |piece: &u32| job.writer.have(*piece);
-                let pieces = (first..job.content.map.count()).filter(held).collect();
-                inputs.push_back(Input::Found { pieces });
+            Ok(CheckStep::Done { found }) => {
+                inputs.push_back(Input::Found { pieces: found });
                 inputs.push_back(Input::Prepared);
                 self.state = State::DestWriter(job);
             }
-            Ok(_) => self.state = State::Checking(job),
+            Ok(CheckStep::Checking) => self.state = State::Checking(job),
             Err(error) => {
                 self.state = State::Failed;
                 inputs.push_back(Input::Fatal {
@@ -245,7 +244,7 @@ impl ClientFiles {
             self.state = State::Finishing(job);
             return;
         }
-        let failures = job.writer.failures().iter().map(|(_, e)| failure("", e.clone())).collect();
+        let failures = job.writer.failures().iter().map(|f| failure("", f.error.clone())).collect();
         inputs.push_back(Input::Finished { failures });
         self.state = State::Done(job);
     }
@@ -350,6 +349,7 @@ mod tests {
             state: State::Waiting,
             sums: VecDeque::new(),
             packs: Packs::new(),
+            extents: Vec::new(),
         }
     }
 

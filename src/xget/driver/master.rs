@@ -4,9 +4,9 @@ use super::fetch::SUM_SLICE_BYTES;
 use super::parts::{Files, Packs, unfold};
 use super::{Backend, Loop, Part, PartsError, Watch};
 use crate::os::socket;
+use crate::store::comparison::{Comparison, Verdict};
 use crate::store::error::{Note, ServeError};
-use crate::store::recheck::{Recheck, Verdict};
-use crate::store::scan::{Scan, ScanOptions, Step};
+use crate::store::scan::{Scan, ScanOptions, ScanStep};
 use crate::store::served::{Checksum, ServedTree};
 use peer::content::manifest::EntryKind;
 use peer::namespace::{Bulk, GenerationId, NameSpace};
@@ -38,7 +38,7 @@ pub struct ServeRequest {
 
 enum Job {
     Scan(Box<Scan>),
-    Recheck(Recheck),
+    Recheck(Comparison),
 }
 
 struct Sum {
@@ -129,12 +129,12 @@ fn notes(source: &ServedTree) -> Vec<String> {
 impl MasterFiles {
     fn scan(&mut self, mut scan: Box<Scan>, inputs: &mut VecDeque<Input<'static>>) {
         match scan.step(SLICE_BYTES) {
-            Ok(Step::Walking { .. }) => self.job = Some(Job::Scan(scan)),
-            Ok(Step::Hashing { done_bytes, total_bytes }) => {
+            Ok(ScanStep::Walking) => self.job = Some(Job::Scan(scan)),
+            Ok(ScanStep::Hashing { done_bytes, total_bytes }) => {
                 inputs.push_back(Input::Hashing { done_bytes, total_bytes });
                 self.job = Some(Job::Scan(scan));
             }
-            Ok(Step::Done) => match scan.finish() {
+            Ok(ScanStep::Done) => match scan.finish() {
                 Ok(source) => self.scanned(source, inputs),
                 Err(error) => inputs.push_back(Input::ScanFailed { why: error.to_string() }),
             },
@@ -156,7 +156,7 @@ impl MasterFiles {
         inputs.push_back(Input::Scanned { manifest, scan });
     }
 
-    fn recheck(&mut self, mut recheck: Recheck, inputs: &mut VecDeque<Input<'static>>) {
+    fn recheck(&mut self, mut recheck: Comparison, inputs: &mut VecDeque<Input<'static>>) {
         let Some(source) = self.sources.get(&self.scans_used) else { return };
         match recheck.step(source, SLICE_NAMES) {
             Verdict::Looking => self.job = Some(Job::Recheck(recheck)),
@@ -240,7 +240,7 @@ impl Backend for MasterFiles {
         match effect {
             Effect::Rescan => match self.sources.get(&self.scans_used) {
                 Some(source) if self.job.is_none() => {
-                    self.job = Some(Job::Recheck(Recheck::new(source)));
+                    self.job = Some(Job::Recheck(Comparison::new(source)));
                 }
                 _ => {}
             },

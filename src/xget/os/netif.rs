@@ -142,7 +142,7 @@ fn verdict(bytes: &[u8], sequence: u32) -> Option<io::Result<()>> {
     None
 }
 
-/// The door to the kernel's tables.
+/// A socket to the kernel's tables of interfaces, addresses and routes.
 pub struct Netlink {
     fd: OwnedFd,
     sequence: u32,

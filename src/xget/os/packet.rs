@@ -1,5 +1,7 @@
 //! Datagrams of an interface that has no address: packet(7), and a UDP socket
 //! of one interface for when it has one.
+//!
+//! Refuses to know what is in them.
 
 #![allow(unsafe_code)]
 
