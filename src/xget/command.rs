@@ -16,7 +16,7 @@ pub fn main() -> ExitCode {
     // A container's first process is PID 1 as well, but is not called init.
     let name = std::env::args_os().next().unwrap_or_default();
     if std::process::id() == 1 && name.as_encoded_bytes().ends_with(b"init") {
-        boot::run(&mut boot::Engine::new());
+        boot::run();
     }
     let options = match cli::parse(std::env::args_os().skip(1)) {
         Ok(options) => options,

@@ -3,17 +3,16 @@
 //! The target of the `log` crate while this is PID 1. Refuses to wait for a
 //! console that does not take its bytes: a dead serial line stops no boot.
 
+use crate::os::poll::{Poll, WRITABLE};
 use log::{Level, LevelFilter, Log, Metadata, Record};
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
-use std::os::fd::AsFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::sync::{Mutex, OnceLock, TryLockError};
 use std::time::Instant;
 
 /// How long one console may keep us at one line.
-const STALL_MS: u16 = 200;
+const STALL_MS: u64 = 200;
 const CONSOLES_MAX: usize = 8;
 
 struct Console {
@@ -123,8 +122,9 @@ fn write_within(console: &mut File, mut bytes: &[u8]) {
             Ok(0) => return,
             Ok(len) => bytes = &bytes[len..],
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                let mut fds = [PollFd::new(console.as_fd(), PollFlags::POLLOUT)];
-                if !matches!(poll(&mut fds, PollTimeout::from(STALL_MS)), Ok(1..)) {
+                let mut poll = Poll::default();
+                poll.add(console, WRITABLE);
+                if !poll.wait(STALL_MS).unwrap_or(false) {
                     return;
                 }
             }

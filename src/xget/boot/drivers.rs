@@ -4,7 +4,7 @@
 //! uncompressed; the build of the initramfs sees to that.
 
 use super::cmdline::Cmdline;
-use super::modules::{Catalogue, Texts};
+use super::modules::{Catalogue, DepmodTexts};
 use crate::os::module;
 use crate::os::uevent::Uevents;
 use std::collections::HashSet;
@@ -37,7 +37,7 @@ impl Drivers {
         let release = module::kernel_release().map(|(release, _)| release).unwrap_or_default();
         let directory = Path::new("/lib/modules").join(release);
         let text = |name: &str| fs::read_to_string(directory.join(name)).unwrap_or_default();
-        let texts = Texts {
+        let texts = DepmodTexts {
             dep: text("modules.dep"),
             alias: text("modules.alias"),
             softdep: text("modules.softdep"),

@@ -3,6 +3,7 @@
 //! Never its network address: that says where it is, not who.
 
 use super::dhcp::Identity;
+use super::hex;
 use super::links::Link;
 use crate::os::{module, random};
 use std::fs;
@@ -78,15 +79,7 @@ fn meaningful(text: &str) -> Option<String> {
 }
 
 fn uuid_bytes(text: &str) -> Option<[u8; 16]> {
-    let digits: String = text.chars().filter(|c| *c != '-').collect();
-    if digits.len() != 32 || !digits.is_ascii() {
-        return None;
-    }
-    let mut bytes = [0; 16];
-    for (at, byte) in bytes.iter_mut().enumerate() {
-        *byte = u8::from_str_radix(&digits[2 * at..2 * at + 2], 16).ok()?;
-    }
-    Some(bytes)
+    hex::joined(&text.replace('-', ""))?.try_into().ok()
 }
 
 /// A number that differs from node to node and from boot to boot; it spreads

@@ -4,7 +4,7 @@
 //! .builtin) and the blacklist in, module names out. Refuses to know sysfs
 //! and how a module is loaded: that is `drivers`.
 
-use std::collections::{BinaryHeap, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 /// Deeper chains of dependencies are a loop or a mistake.
 const DEPTH_MAX: usize = 32;
@@ -28,7 +28,7 @@ pub struct Catalogue {
 
 /// The texts of one `/lib/modules/<release>`.
 #[derive(Default)]
-pub struct Texts {
+pub struct DepmodTexts {
     pub dep: String,
     pub alias: String,
     pub softdep: String,
@@ -36,7 +36,7 @@ pub struct Texts {
 }
 
 impl Catalogue {
-    pub fn new(texts: &Texts, never: &[String]) -> Catalogue {
+    pub fn new(texts: &DepmodTexts, never: &[String]) -> Catalogue {
         let mut catalogue = Catalogue {
             never: never.iter().map(|name| canonical(name)).collect(),
             builtin: texts.builtin.lines().map(module_name).collect(),
@@ -100,16 +100,12 @@ impl Catalogue {
     }
 
     /// The modules that say they drive a device of this modalias.
-    pub fn matching(&self, modalias: &str) -> Vec<String> {
+    pub fn matching(&self, modalias: &str) -> BTreeSet<String> {
         let hits = self.aliases.iter().filter(|(pattern, _)| fits(pattern, modalias));
-        let names: BinaryHeap<String> = hits
-            .map(|(_, name)| name)
+        hits.map(|(_, name)| name)
             .filter(|name| self.modules.contains_key(*name) && !self.never.contains(*name))
             .cloned()
-            .collect();
-        let mut names = names.into_sorted_vec();
-        names.dedup();
-        names
+            .collect()
     }
 
     /// Names and paths in the order of loading, without those in `loaded`.
@@ -234,7 +230,7 @@ alias pci:v00001AF4d*sv*sd*bc*sc*i* missing_module
 ";
 
     fn catalogue(softdep: &str, never: &[&str]) -> Catalogue {
-        let texts = Texts {
+        let texts = DepmodTexts {
             dep: DEP.into(),
             alias: ALIAS.into(),
             softdep: softdep.into(),
@@ -285,10 +281,11 @@ alias pci:v00001AF4d*sv*sd*bc*sc*i* missing_module
     #[test]
     fn devices_find_modules_that_are_there() {
         let catalogue = catalogue("", &[]);
-        assert_eq!(catalogue.matching("virtio:d00000001v00001AF4"), ["virtio_net"]);
+        let names = |modalias: &str| catalogue.matching(modalias).into_iter().collect::<Vec<_>>();
+        assert_eq!(names("virtio:d00000001v00001AF4"), ["virtio_net"]);
         let pci = "pci:v00001AF4d00001000sv00001AF4sd00000001bc02sc00i00";
-        assert_eq!(catalogue.matching(pci), ["virtio_pci"]);
-        assert!(catalogue.matching("usb:v1").is_empty());
+        assert_eq!(names(pci), ["virtio_pci"]);
+        assert!(names("usb:v1").is_empty());
     }
 
     #[test]

@@ -1,7 +1,9 @@
-//! IPv4 and UDP headers by hand, for an interface that has no address yet.
+//! UDP datagrams with their IPv4 headers by hand, for an interface that has no
+//! address yet.
 //!
 //! RFC 791 and 768. Pure; the link header is the packet socket's.
 
+use super::fields::be16;
 use std::net::Ipv4Addr;
 
 const IP_LEN: usize = 20;
@@ -43,21 +45,20 @@ pub fn broadcast(from_port: u16, to_port: u16, payload: &[u8]) -> Vec<u8> {
 /// computes it, and a message is recognised by its own fields.
 pub fn payload(packet: &[u8], port: u16) -> Option<&[u8]> {
     let first = *packet.first()?;
-    let header_len = usize::from(first & 15) * 4;
-    if first >> 4 != 4 || header_len < IP_LEN || packet.len() < header_len + UDP_LEN {
+    let (version, header_len) = (first >> 4, usize::from(first & 15) * 4);
+    let header = packet.get(..header_len)?;
+    if version != 4 || header_len < IP_LEN || checksum(&[header]) != 0 {
         return None;
     }
-    let total_len = usize::from(u16::from_be_bytes([packet[2], packet[3]]));
-    let fragment = u16::from_be_bytes([packet[6], packet[7]]) & 0x3fff;
-    if packet[9] != UDP || fragment != 0 || total_len > packet.len() {
+    // Without the two flags that are no part of the fragment's place.
+    let fragment = be16(header, 6)? & 0x3fff;
+    if header[9] != UDP || fragment != 0 {
         return None;
     }
-    if checksum(&[&packet[..header_len]]) != 0 {
-        return None;
-    }
-    let udp = packet.get(header_len..total_len)?;
-    let udp_len = usize::from(u16::from_be_bytes([*udp.get(4)?, *udp.get(5)?]));
-    if u16::from_be_bytes([udp[2], udp[3]]) != port {
+    // Ethernet pads short frames: the header knows where the packet ends.
+    let udp = packet.get(header_len..usize::from(be16(header, 2)?))?;
+    let (to_port, udp_len) = (be16(udp, 2)?, usize::from(be16(udp, 4)?));
+    if to_port != port {
         return None;
     }
     udp.get(UDP_LEN..udp_len)
