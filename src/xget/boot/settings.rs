@@ -387,6 +387,7 @@ fn value(param: &Param) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn settings(text: &str) -> Settings {
         Settings::of(&Cmdline::parse(text))
@@ -532,5 +533,38 @@ mod tests {
         assert_eq!(asked.network.ip.len(), 1);
         assert_eq!(asked.network.nameservers.len(), 1);
         assert_eq!(asked.complaints.len(), 2);
+    }
+
+    /// Names that mean something, with values of all sorts.
+    fn word() -> impl Strategy<Value = String> {
+        let names = OWN_NAMES.to_vec();
+        let others = ["ip", "nfsaddrs", "BOOTIF", "bootdev", "nameserver", "panic", "masterip"];
+        let names = prop::sample::select([&names[..], &others].concat());
+        let value = prop_oneof![
+            r#"[0-9a-z.:,/\[\]@-]{0,24}"#,
+            "[0-9]{1,20}[KMG]?",
+            "[0-9.]{7,15}(:[0-9]{0,5})?",
+        ];
+        (names, value).prop_map(|(name, value)| format!("{name}={value}"))
+    }
+
+    proptest! {
+        #[test]
+        fn any_line_gives_settings_that_make_sense(
+            words in prop::collection::vec(word(), 0..10),
+        ) {
+            let asked = settings(&words.join(" "));
+            prop_assert!(!asked.network.ip.is_empty());
+            prop_assert!(asked.image.masters.len() <= MASTERS_MAX);
+            let path = &asked.image.path;
+            prop_assert!(path.split('/').all(|part| !matches!(part, "" | "." | "..")));
+            prop_assert!(asked.image.room_bytes != Some(0));
+            let pinned = words.iter().any(|word| word.starts_with("xget.digest="));
+            prop_assert_eq!(asked.refusal.is_some() || asked.image.digest.is_some(), pinned);
+            for rule in &asked.network.ip {
+                let bits_max = if rule.address.is_some_and(|ip| ip.is_ipv6()) { 128 } else { 32 };
+                prop_assert!(rule.prefix_len <= bits_max);
+            }
+        }
     }
 }
