@@ -69,7 +69,7 @@ pub fn countdown(panic_s: Option<i64>, seed: u64) -> Countdown {
 /// The seconds before the end at which a line is due: the first, each tenth,
 /// and the last five.
 pub fn says(left_s: u32, first: bool) -> bool {
-    first || left_s % 10 == 0 || left_s <= 5
+    first || left_s.is_multiple_of(10) || left_s <= 5
 }
 
 /// What a failed fetch deserves.

@@ -30,8 +30,10 @@ pub fn parse_host(text: &str, port: u16) -> Result<Host, String> {
         },
         None => (text, port),
     };
-    let plain = |c: char| c.is_alphanumeric() || "-_.".contains(c);
-    if name.is_empty() || !name.chars().all(plain) {
+    // What is not ASCII may stand in /etc/hosts.
+    let plain =
+        |byte: u8| !byte.is_ascii() || byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    if name.is_empty() || !name.bytes().all(plain) {
         return Err(format!("{text:?} is no host: name, IPv4 or [IPv6] address, and :PORT"));
     }
     Ok(Host::Name(name.into(), port))
