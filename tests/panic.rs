@@ -1,4 +1,4 @@
-//! A panic as the release binary has it; scripts/check-panic looks at what it
+//! A panic as the release binary has it; scripts/check-release looks at what it
 //! says.
 //!
 //! An example and not a test: built with the profile, the flags and the linker
