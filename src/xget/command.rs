@@ -144,10 +144,7 @@ fn default_cache(path: &Path) -> Option<PathBuf> {
         _ => PathBuf::from(std::env::var_os("HOME")?).join(".cache"),
     };
     let dir = base.join("xget");
-    let _ = std::fs::create_dir_all(&dir);
-    if !dir.is_dir() {
-        return None;
-    }
+    std::fs::create_dir_all(&dir).ok()?;
     let name = Digest::of(path.as_os_str().as_encoded_bytes()).to_string();
     Some(dir.join(&name[..16]))
 }

@@ -2,9 +2,10 @@
 //!
 //! Pure: the texts that depmod(8) wrote (modules.alias, .dep, .softdep,
 //! .builtin) and the blacklist in, module names out. Refuses to know sysfs
-//! and how a module is loaded: that is `drivers`.
+//! and how a module is loaded: that is `drivers`. The formats are those of
+//! depmod(8), modules.dep(5) and modprobe.d(5).
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Deeper chains of dependencies are a loop or a mistake.
 const DEPTH_MAX: usize = 32;
@@ -21,9 +22,9 @@ struct Module {
 #[derive(Default)]
 pub struct Catalogue {
     aliases: Vec<(String, String)>,
-    modules: HashMap<String, Module>,
-    builtin: HashSet<String>,
-    never: HashSet<String>,
+    modules: BTreeMap<String, Module>,
+    builtin: BTreeSet<String>,
+    never: BTreeSet<String>,
 }
 
 /// The texts of one `/lib/modules/<release>`.
@@ -109,7 +110,7 @@ impl Catalogue {
     }
 
     /// Names and paths in the order of loading, without those in `loaded`.
-    pub fn order(&self, name: &str, loaded: &HashSet<String>) -> Vec<(String, String)> {
+    pub fn order(&self, name: &str, loaded: &BTreeSet<String>) -> Vec<(String, String)> {
         let mut order = Vec::new();
         let mut seen = loaded.clone();
         self.visit(&canonical(name), &mut seen, &mut order, 0);
@@ -119,7 +120,7 @@ impl Catalogue {
     fn visit(
         &self,
         name: &str,
-        seen: &mut HashSet<String>,
+        seen: &mut BTreeSet<String>,
         order: &mut Vec<(String, String)>,
         depth: usize,
     ) {
@@ -143,9 +144,9 @@ impl Catalogue {
 }
 
 /// `kernel/drivers/net/virtio-net.ko.xz` is `virtio_net`.
-pub fn module_name(path: &str) -> String {
+fn module_name(path: &str) -> String {
     let file = path.trim().rsplit('/').next().unwrap_or(path);
-    canonical(file.split('.').next().unwrap_or(file))
+    canonical(file.split_once(".ko").map_or(file, |(name, _)| name))
 }
 
 fn canonical(name: &str) -> String {
@@ -156,7 +157,7 @@ fn canonical(name: &str) -> String {
 ///
 /// One star at a time is kept to come back to, so the worst case is the
 /// product of both lengths, and not exponential.
-pub fn fits(pattern: &str, text: &str) -> bool {
+fn fits(pattern: &str, text: &str) -> bool {
     let (pattern, text) = (pattern.as_bytes(), text.as_bytes());
     let (mut at, mut p) = (0, 0);
     let mut star: Option<(usize, usize)> = None;
@@ -243,7 +244,7 @@ alias pci:v00001AF4d*sv*sd*bc*sc*i* missing_module
     }
 
     fn order(catalogue: &Catalogue, name: &str) -> Vec<String> {
-        catalogue.order(name, &HashSet::new()).into_iter().map(|(name, _)| name).collect()
+        catalogue.order(name, &BTreeSet::new()).into_iter().map(|(name, _)| name).collect()
     }
 
     #[test]
@@ -349,6 +350,7 @@ alias pci:v00001AF4d*sv*sd*bc*sc*i* missing_module
     fn names_of_files() {
         assert_eq!(module_name("kernel/net/9p/9pnet-virtio.ko.xz"), "9pnet_virtio");
         assert_eq!(module_name("a.ko"), "a");
+        assert_eq!(module_name("kernel/rtl.8-x.ko"), "rtl.8_x");
         assert_eq!(module_name("tcp_b-c"), "tcp_b_c");
     }
 }
