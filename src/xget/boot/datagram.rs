@@ -82,6 +82,8 @@ fn checksum(parts: &[&[u8]]) -> u16 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::collection::vec;
+    use proptest::prelude::*;
 
     #[test]
     fn header_byte_for_byte() {
@@ -109,6 +111,40 @@ mod tests {
         assert_eq!(checksum(&[&packet[..20]]), 0);
         let pseudo = [0, UDP, 1, 53];
         assert_eq!(checksum(&[&packet[12..20], &pseudo, &packet[20..]]), 0);
+    }
+
+    proptest! {
+        #[test]
+        fn any_payload_comes_out_as_it_went_in(
+            bytes in vec(any::<u8>(), 0..1472),
+            from_port in any::<u16>(),
+            to_port in any::<u16>(),
+        ) {
+            let packet = broadcast(from_port, to_port, &bytes);
+            prop_assert_eq!(payload(&packet, to_port), Some(bytes.as_slice()));
+            let udp_len = (bytes.len() + UDP_LEN) as u16;
+            let [high, low] = udp_len.to_be_bytes();
+            let pseudo = [0, UDP, high, low];
+            prop_assert_eq!(checksum(&[&packet[12..20], &pseudo, &packet[20..]]), 0);
+        }
+
+        /// With a header whose sum is right, so that all the rest is looked at.
+        #[test]
+        fn any_packet_is_survived(bytes in vec(any::<u8>(), 20..200), header_len in 5usize..16) {
+            let mut bytes = bytes;
+            let header_len = (header_len * 4).min(bytes.len() / 4 * 4);
+            bytes[0] = 0x40 | (header_len / 4) as u8;
+            bytes[6..8].fill(0);
+            bytes[9] = UDP;
+            bytes[10..12].fill(0);
+            let sum = checksum(&[&bytes[..header_len]]);
+            bytes[10..12].copy_from_slice(&sum.to_be_bytes());
+            for port in [68, be16(&bytes, header_len + 2).unwrap_or(0)] {
+                if let Some(found) = payload(&bytes, port) {
+                    prop_assert!(found.len() + header_len + UDP_LEN <= bytes.len());
+                }
+            }
+        }
     }
 
     #[test]

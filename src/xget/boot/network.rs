@@ -8,7 +8,7 @@ use super::datagram;
 use super::dhcp::{CLIENT_PORT, DhcpClient, DhcpEffect, SERVER_PORT};
 use super::ipconfig::{IpRule, Method};
 use super::links::{self, Link};
-use super::settings::Settings;
+use super::settings::{Settings, Timeouts};
 use super::system::System;
 use super::uplink::Uplink;
 use crate::driver::Host;
@@ -43,6 +43,33 @@ struct Attempt {
     stage: AttemptStage,
 }
 
+/// The phase that did not come to an end in time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Overdue {
+    Interface,
+    Carrier,
+    Address,
+}
+
+/// When each phase began: the next one does with the first interface that gets
+/// so far.
+struct Phases {
+    began_ms: u64,
+    nic_ms: Option<u64>,
+    carrier_ms: Option<u64>,
+}
+
+impl Phases {
+    fn overdue(&self, now_ms: u64, timeouts: &Timeouts) -> Option<Overdue> {
+        let (phase, since_ms, limit_ms) = match (self.nic_ms, self.carrier_ms) {
+            (None, _) => (Overdue::Interface, self.began_ms, timeouts.nic_ms),
+            (Some(nic_ms), None) => (Overdue::Carrier, nic_ms, timeouts.carrier_ms),
+            (_, Some(carrier_ms)) => (Overdue::Address, carrier_ms, timeouts.dhcp_ms),
+        };
+        (now_ms >= since_ms + limit_ms?).then_some(phase)
+    }
+}
+
 struct Network<'a> {
     system: &'a mut System,
     settings: &'a Settings,
@@ -51,9 +78,7 @@ struct Network<'a> {
     attempts: Vec<Attempt>,
     /// The index of every interface that was looked at, to act once.
     seen: BTreeSet<u32>,
-    began_ms: u64,
-    nic_ms: Option<u64>,
-    carrier_ms: Option<u64>,
+    phases: Phases,
     said_ms: u64,
 }
 
@@ -73,9 +98,7 @@ pub fn bring_up(
         excluded,
         attempts: Vec::new(),
         seen: BTreeSet::new(),
-        began_ms: now_ms,
-        nic_ms: None,
-        carrier_ms: None,
+        phases: Phases { began_ms: now_ms, nic_ms: None, carrier_ms: None },
         said_ms: now_ms,
     };
     network.run()
@@ -128,9 +151,9 @@ impl Network<'_> {
             }
             log::info!("{}: up, waiting for a carrier", link.label());
             let wait_ms = if alone { 0 } else { wait_ms };
-            let start_ms = self.began_ms + wait_ms;
+            let start_ms = self.phases.began_ms + wait_ms;
             self.attempts.push(Attempt { link, rule, start_ms, stage: AttemptStage::NoCarrier });
-            self.nic_ms.get_or_insert(now_ms);
+            self.phases.nic_ms.get_or_insert(now_ms);
         }
     }
 
@@ -141,7 +164,7 @@ impl Network<'_> {
                 if now_ms < attempt.start_ms || !attempt.link.has_carrier() {
                     return Ok(None);
                 }
-                self.carrier_ms.get_or_insert(now_ms);
+                self.phases.carrier_ms.get_or_insert(now_ms);
                 self.begin(at, now_ms)
             }
             AttemptStage::Asking { .. } => match self.ask(at, now_ms)? {
@@ -235,21 +258,16 @@ impl Network<'_> {
     }
 
     fn overdue(&self, now_ms: u64) -> Option<String> {
-        let over = |since_ms: u64, limit_ms: Option<u64>| {
-            limit_ms.is_some_and(|limit_ms| now_ms >= since_ms + limit_ms)
-        };
-        let timeouts = &self.settings.timeouts;
-        let Some(nic_ms) = self.nic_ms else {
-            return over(self.began_ms, timeouts.nic_ms).then(|| {
+        Some(match self.phases.overdue(now_ms, &self.settings.timeouts)? {
+            Overdue::Interface => {
                 let complaints = self.system.drivers.complaints().join("; ");
                 format!("no usable network interface. {complaints}")
-            });
-        };
-        let Some(carrier_ms) = self.carrier_ms else {
-            return over(nic_ms, timeouts.carrier_ms)
-                .then(|| format!("no carrier on {}: cable, switch port or driver?", self.names()));
-        };
-        over(carrier_ms, timeouts.dhcp_ms).then(|| format!("no address: {}", self.state(now_ms)))
+            }
+            Overdue::Carrier => {
+                format!("no carrier on {}: cable, switch port or driver?", self.names())
+            }
+            Overdue::Address => format!("no address: {}", self.describe(now_ms)),
+        })
     }
 
     fn names(&self) -> String {
@@ -258,7 +276,7 @@ impl Network<'_> {
     }
 
     /// One clause an interface.
-    fn state(&self, now_ms: u64) -> String {
+    fn describe(&self, now_ms: u64) -> String {
         let clauses = self.attempts.iter().map(|attempt| {
             let name = &attempt.link.name;
             match &attempt.stage {
@@ -281,14 +299,14 @@ impl Network<'_> {
             return;
         }
         self.said_ms = now_ms;
-        let since_s = (now_ms - self.began_ms) / 1000;
+        let since_s = (now_ms - self.phases.began_ms) / 1000;
         if self.attempts.is_empty() {
             log::info!("waiting for a network interface ({since_s} s)");
             if since_s < 10 {
                 self.system.drivers.complaints().iter().for_each(|said| log::warn!("{said}"));
             }
         } else {
-            log::info!("waiting for the network ({since_s} s): {}", self.state(now_ms));
+            log::info!("waiting for the network ({since_s} s): {}", self.describe(now_ms));
         }
     }
 
@@ -327,6 +345,27 @@ fn has_address6(text: &str, name: &str, link_local: bool) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_phase_has_its_own_time() {
+        let timeouts = Timeouts {
+            nic_ms: Some(10),
+            carrier_ms: Some(20),
+            dhcp_ms: Some(30),
+            ..Timeouts::DEFAULT
+        };
+        let mut phases = Phases { began_ms: 100, nic_ms: None, carrier_ms: None };
+        assert_eq!(phases.overdue(109, &timeouts), None);
+        assert_eq!(phases.overdue(110, &timeouts), Some(Overdue::Interface));
+        phases.nic_ms = Some(105);
+        assert_eq!(phases.overdue(124, &timeouts), None);
+        assert_eq!(phases.overdue(125, &timeouts), Some(Overdue::Carrier));
+        phases.carrier_ms = Some(120);
+        assert_eq!(phases.overdue(149, &timeouts), None);
+        assert_eq!(phases.overdue(150, &timeouts), Some(Overdue::Address));
+        let patient = Timeouts { dhcp_ms: None, ..timeouts };
+        assert_eq!(phases.overdue(u64::MAX, &patient), None);
+    }
 
     #[test]
     fn addresses_of_the_kernel() {
