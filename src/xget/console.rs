@@ -166,7 +166,7 @@ fn per_second(bytes: u64, elapsed_ms: u64) -> u64 {
     bytes.saturating_mul(1000) / elapsed_ms.max(1)
 }
 
-// In whole numbers: the formatting of floating point is 13 KB of program.
+// In whole numbers: see docs/architecture.md, Size.
 fn bytes(count: u64) -> String {
     let units = ["B", "kB", "MB", "GB", "TB", "PB"];
     let (mut unit, mut unit_bytes) = (0, 1);

@@ -10,6 +10,15 @@ mod logger;
 mod os;
 mod store;
 
+/// Parsers of what strangers send, as plain functions for fuzz targets.
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing {
+    /// A DHCP message, alone and in its packet.
+    pub fn dhcp(bytes: &[u8]) {
+        crate::boot::fuzz_dhcp(bytes);
+    }
+}
+
 pub use command::main;
 // For tests that fetch within their own process.
 pub use driver::{FetchRequest, Fetching, Turn, Watch};

@@ -1,8 +1,10 @@
 //! One line on every console, and in the kernel's log.
 //!
-//! The target of the `log` crate while this is PID 1. Refuses to wait for a
+//! The target of the `log` crate while this is PID 1: debug messages and what
+//! is said to people are lines of the same consoles. Refuses to wait for a
 //! console that does not take its bytes: a dead serial line stops no boot.
 
+use crate::console::printable;
 use crate::os::poll::{Poll, WRITABLE};
 use log::{Level, LevelFilter, Log, Metadata, Record};
 use std::fs::{File, OpenOptions};
@@ -90,6 +92,7 @@ impl Log for Console {
             return;
         }
         let text = record.args().to_string();
+        // A line that begins with '!' is trouble (docs/boot.md).
         let mark = if record.level() <= Level::Warn { "! " } else { "" };
         // There is one thread: the lock is held only when a line fails in the
         // middle, and then its words are lost.
@@ -100,7 +103,7 @@ impl Log for Console {
         };
         let since = self.began.elapsed();
         let (seconds, tenths) = (since.as_secs(), since.subsec_millis() / 100);
-        for line in text.lines() {
+        for line in text.lines().map(printable) {
             let said = format!("xget {seconds:4}.{tenths} {mark}{line}\n");
             for console in &mut outs.consoles {
                 write_within(console, said.as_bytes());

@@ -13,7 +13,7 @@ mod parts;
 
 pub use conn::Part;
 pub use fetch::{FetchRequest, Fetching, Turn, fetch};
-pub use host::{Host, parse_host, resolve};
+pub use host::{Host, MASTER_PORT, parse_host, resolve};
 pub use logline::write_log;
 pub use master::{ServeRequest, print_digest, serve};
 

@@ -2,8 +2,7 @@
 //! and a restart. What to do is `failure`'s; this does it.
 
 use super::console;
-use super::failure::{self, Countdown, End};
-use super::settings::Settings;
+use super::failure::{self, Countdown, EndAction, EndSettings};
 use crate::os::{child, reboot};
 use std::path::Path;
 use std::thread;
@@ -13,13 +12,13 @@ const SHELL: &str = "/bin/sh";
 const TERMINAL: &str = "/dev/console";
 
 /// Ends this boot as the settings say; never comes back.
-pub fn end(settings: &Settings) -> ! {
+pub fn end(settings: EndSettings) -> ! {
     reboot::allow_keyboard_restart();
     if settings.shell {
         shell();
     }
     let seed = super::identity::seed(&super::links::list());
-    finish(failure::countdown(settings.panic_s, seed), settings.end)
+    finish(failure::countdown(settings.panic_s, seed), settings.action)
 }
 
 fn shell() {
@@ -35,7 +34,7 @@ fn shell() {
     }
 }
 
-fn finish(countdown: Countdown, end: End) -> ! {
+fn finish(countdown: Countdown, action: EndAction) -> ! {
     match countdown {
         Countdown::Forever => loop {
             log::warn!("boot failed (see above); panic=0: waiting for an operator");
@@ -44,21 +43,21 @@ fn finish(countdown: Countdown, end: End) -> ! {
         Countdown::Seconds(seconds) => {
             for left_s in (1..=seconds).rev() {
                 if failure::says(left_s, left_s == seconds) {
-                    log::warn!("{} in {left_s} s", end.verb());
+                    log::warn!("{} in {left_s} s", action.verb());
                 }
                 wait(1);
             }
         }
     }
-    log::warn!("{} now", end.verb());
-    let error = match end {
-        End::Reboot => reboot::restart(),
-        End::PowerOff => reboot::power_off(),
-        End::Halt => reboot::halt(),
+    log::warn!("{} now", action.verb());
+    let error = match action {
+        EndAction::Reboot => reboot::restart(),
+        EndAction::PowerOff => reboot::power_off(),
+        EndAction::Halt => reboot::halt(),
     };
     // PID 1 must not exit: the kernel would panic.
     loop {
-        log::error!("{} failed: {error}", end.verb());
+        log::error!("{} failed: {error}", action.verb());
         wait(60);
         let _ = reboot::restart();
     }
@@ -73,9 +72,10 @@ fn wait(seconds: u32) {
 
 /// A panic of this program says where and why, and then ends the boot in the
 /// same way; the process would otherwise abort, and the kernel with it.
-pub fn catch_panics(panic_s: Option<i64>, end: End) {
+pub fn catch_panics(settings: EndSettings) {
     std::panic::set_hook(Box::new(move |info| {
         log::error!("xget itself failed: {info}");
-        finish(failure::countdown(panic_s, u64::from(std::process::id())), end);
+        let seed = u64::from(std::process::id());
+        finish(failure::countdown(settings.panic_s, seed), settings.action);
     }));
 }

@@ -1,7 +1,9 @@
-//! IPv4 and UDP headers by hand, for an interface that has no address yet.
+//! UDP datagrams with their IPv4 headers by hand, for an interface that has no
+//! address yet.
 //!
 //! RFC 791 and 768. Pure; the link header is the packet socket's.
 
+use super::fields::be16;
 use std::net::Ipv4Addr;
 
 const IP_LEN: usize = 20;
@@ -43,21 +45,20 @@ pub fn broadcast(from_port: u16, to_port: u16, payload: &[u8]) -> Vec<u8> {
 /// computes it, and a message is recognised by its own fields.
 pub fn payload(packet: &[u8], port: u16) -> Option<&[u8]> {
     let first = *packet.first()?;
-    let header_len = usize::from(first & 15) * 4;
-    if first >> 4 != 4 || header_len < IP_LEN || packet.len() < header_len + UDP_LEN {
+    let (version, header_len) = (first >> 4, usize::from(first & 15) * 4);
+    let header = packet.get(..header_len)?;
+    if version != 4 || header_len < IP_LEN || checksum(&[header]) != 0 {
         return None;
     }
-    let total_len = usize::from(u16::from_be_bytes([packet[2], packet[3]]));
-    let fragment = u16::from_be_bytes([packet[6], packet[7]]) & 0x3fff;
-    if packet[9] != UDP || fragment != 0 || total_len > packet.len() {
+    // Without the two flags that are no part of the fragment's place.
+    let fragment = be16(header, 6)? & 0x3fff;
+    if header[9] != UDP || fragment != 0 {
         return None;
     }
-    if checksum(&[&packet[..header_len]]) != 0 {
-        return None;
-    }
-    let udp = packet.get(header_len..total_len)?;
-    let udp_len = usize::from(u16::from_be_bytes([*udp.get(4)?, *udp.get(5)?]));
-    if u16::from_be_bytes([udp[2], udp[3]]) != port {
+    // Ethernet pads short frames: the header knows where the packet ends.
+    let udp = packet.get(header_len..usize::from(be16(header, 2)?))?;
+    let (to_port, udp_len) = (be16(udp, 2)?, usize::from(be16(udp, 4)?));
+    if to_port != port {
         return None;
     }
     udp.get(UDP_LEN..udp_len)
@@ -81,6 +82,8 @@ fn checksum(parts: &[&[u8]]) -> u16 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::collection::vec;
+    use proptest::prelude::*;
 
     #[test]
     fn header_byte_for_byte() {
@@ -108,6 +111,40 @@ mod tests {
         assert_eq!(checksum(&[&packet[..20]]), 0);
         let pseudo = [0, UDP, 1, 53];
         assert_eq!(checksum(&[&packet[12..20], &pseudo, &packet[20..]]), 0);
+    }
+
+    proptest! {
+        #[test]
+        fn any_payload_comes_out_as_it_went_in(
+            bytes in vec(any::<u8>(), 0..1472),
+            from_port in any::<u16>(),
+            to_port in any::<u16>(),
+        ) {
+            let packet = broadcast(from_port, to_port, &bytes);
+            prop_assert_eq!(payload(&packet, to_port), Some(bytes.as_slice()));
+            let udp_len = (bytes.len() + UDP_LEN) as u16;
+            let [high, low] = udp_len.to_be_bytes();
+            let pseudo = [0, UDP, high, low];
+            prop_assert_eq!(checksum(&[&packet[12..20], &pseudo, &packet[20..]]), 0);
+        }
+
+        /// With a header whose sum is right, so that all the rest is looked at.
+        #[test]
+        fn any_packet_is_survived(bytes in vec(any::<u8>(), 20..200), header_len in 5usize..16) {
+            let mut bytes = bytes;
+            let header_len = (header_len * 4).min(bytes.len() / 4 * 4);
+            bytes[0] = 0x40 | (header_len / 4) as u8;
+            bytes[6..8].fill(0);
+            bytes[9] = UDP;
+            bytes[10..12].fill(0);
+            let sum = checksum(&[&bytes[..header_len]]);
+            bytes[10..12].copy_from_slice(&sum.to_be_bytes());
+            for port in [68, be16(&bytes, header_len + 2).unwrap_or(0)] {
+                if let Some(found) = payload(&bytes, port) {
+                    prop_assert!(found.len() + header_len + UDP_LEN <= bytes.len());
+                }
+            }
+        }
     }
 
     #[test]

@@ -8,9 +8,9 @@
 use super::cmdline::{Cmdline, words};
 use super::ipconfig::Mac;
 
-/// What this boot found out.
+/// How the system came there, as far as only this boot knows.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Journey {
+pub struct Provenance {
     /// The interface that was used; none when it is not Ethernet.
     pub mac: Option<Mac>,
     /// The master that served, as in `xget.master=`.
@@ -24,17 +24,23 @@ pub struct Journey {
     pub append: Option<String>,
 }
 
+impl Provenance {
+    /// Digits enough to name a generation for people.
+    pub fn short_digest(&self) -> &str {
+        self.digest.get(..SHORT_DIGEST_LEN).unwrap_or(&self.digest)
+    }
+}
+
+const SHORT_DIGEST_LEN: usize = 16;
+
 /// Passed on as they are: where to talk and when to give up.
 const PASSED: [&str; 2] = ["console", "panic"];
 /// Passed on with an address set by hand; no DHCP will tell it again.
 const PASSED_STATIC: [&str; 6] = ["ip", "nfsaddrs", "bootdev", "ifname", "nameserver", "vlan"];
 /// Written by boot loaders about files that are not these.
 const DROPPED: [&str; 2] = ["BOOT_IMAGE", "initrd"];
-/// Digits of the digest that name a generation well enough for people.
-const DIGEST_LEN: usize = 16;
-
 /// Joins the image's words with ours. `own` is the line of this boot.
-pub fn compose(image_text: &str, own: &Cmdline, journey: &Journey) -> String {
+pub fn compose(image_text: &str, own: &Cmdline, provenance: &Provenance) -> String {
     let image = Cmdline::parse(image_text);
     let all = words(image_text);
     let (before, after) = all.split_at(image.params.len());
@@ -47,39 +53,39 @@ pub fn compose(image_text: &str, own: &Cmdline, journey: &Journey) -> String {
         .collect();
     let passed = own.params.iter().filter(|param| {
         let name = param.name.as_str();
-        let wanted = PASSED.contains(&name) || journey.static_ip && PASSED_STATIC.contains(&name);
+        let wanted =
+            PASSED.contains(&name) || provenance.static_ip && PASSED_STATIC.contains(&name);
         wanted && !image.has(name)
     });
     line.extend(passed.map(|param| param.raw.clone()));
-    let told = told(journey);
-    line.extend(told.into_iter().filter(|(name, _)| !image.has(name)).map(|(name, value)| {
+    let own_words = own_words(provenance);
+    line.extend(own_words.into_iter().filter(|(name, _)| !image.has(name)).map(|(name, value)| {
         let quote = if value.contains(' ') { "\"" } else { "" };
         format!("{name}={quote}{value}{quote}")
     }));
-    line.extend(journey.append.clone());
+    line.extend(provenance.append.clone());
     line.extend(after.iter().map(|word| word.to_string()));
     line.join(" ")
 }
 
 /// What the next system cannot find out by itself.
-fn told(journey: &Journey) -> Vec<(&'static str, String)> {
-    let mut told = Vec::new();
-    if let Some(mac) = journey.mac {
-        told.push(("BOOTIF", format!("01-{}", mac.to_string().replace(':', "-"))));
+fn own_words(provenance: &Provenance) -> Vec<(&'static str, String)> {
+    let mut words = Vec::new();
+    if let Some(mac) = provenance.mac {
+        words.push(("BOOTIF", format!("01-{}", mac.to_string().replace(':', "-"))));
     }
-    told.push(("xget.master", journey.master.clone()));
-    told.push(("xget.image", journey.image.clone()));
-    let digest = journey.digest.get(..DIGEST_LEN).unwrap_or(&journey.digest);
-    told.push(("xget.booted", digest.to_string()));
-    told
+    words.push(("xget.master", provenance.master.clone()));
+    words.push(("xget.image", provenance.image.clone()));
+    words.push(("xget.booted", provenance.short_digest().to_string()));
+    words
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn journey() -> Journey {
-        Journey {
+    fn provenance() -> Provenance {
+        Provenance {
             mac: Mac::parse("52:54:00:12:34:56"),
             master: "10.0.0.1:20004".into(),
             image: "rocky9".into(),
@@ -96,14 +102,14 @@ mod tests {
         let own = Cmdline::parse(
             "BOOT_IMAGE=/x console=tty0 console=ttyS0,115200 panic=9 quiet ip=dhcp xget.shell",
         );
-        let line = compose("root=tmpfs ro\n", &own, &journey());
+        let line = compose("root=tmpfs ro\n", &own, &provenance());
         assert_eq!(line, format!("root=tmpfs ro console=tty0 console=ttyS0,115200 panic=9 {TOLD}"));
     }
 
     #[test]
     fn what_the_image_sets_stays() {
         let own = Cmdline::parse("console=ttyS0 panic=9");
-        let line = compose("console=hvc0 panic=0 BOOTIF=x xget.master=m", &own, &journey());
+        let line = compose("console=hvc0 panic=0 BOOTIF=x xget.master=m", &own, &provenance());
         assert_eq!(
             line,
             "console=hvc0 panic=0 BOOTIF=x xget.master=m xget.image=rocky9 xget.booted=0123456789abcdef"
@@ -113,8 +119,8 @@ mod tests {
     #[test]
     fn a_static_address_travels_and_a_leased_one_does_not() {
         let own = Cmdline::parse("ip=10.0.0.9::10.0.0.1:24 nameserver=10.0.0.3");
-        assert_eq!(compose("", &own, &journey()), TOLD);
-        let by_hand = Journey { static_ip: true, ..journey() };
+        assert_eq!(compose("", &own, &provenance()), TOLD);
+        let by_hand = Provenance { static_ip: true, ..provenance() };
         let line = compose("", &own, &by_hand);
         assert_eq!(line, format!("ip=10.0.0.9::10.0.0.1:24 nameserver=10.0.0.3 {TOLD}"));
     }
@@ -124,21 +130,21 @@ mod tests {
         let line = compose(
             "BOOT_IMAGE=/v initrd=/i a=\"b c\" crashkernel=1G",
             &Cmdline::default(),
-            &journey(),
+            &provenance(),
         );
         assert_eq!(line, format!("a=\"b c\" crashkernel=1G {TOLD}"));
     }
 
     #[test]
     fn words_for_the_next_init_stay_behind() {
-        let more = Journey { append: Some("debug loglevel=8".into()), ..journey() };
+        let more = Provenance { append: Some("debug loglevel=8".into()), ..provenance() };
         let line = compose("quiet -- single BOOT_IMAGE=kept", &Cmdline::default(), &more);
         assert_eq!(line, format!("quiet {TOLD} debug loglevel=8 -- single BOOT_IMAGE=kept"));
     }
 
     #[test]
     fn infiniband_has_no_bootif_and_spaces_get_quotes() {
-        let odd = Journey { mac: None, image: "my image".into(), ..journey() };
+        let odd = Provenance { mac: None, image: "my image".into(), ..provenance() };
         let line = compose("", &Cmdline::default(), &odd);
         assert!(line.starts_with("xget.master=") && line.contains("xget.image=\"my image\""));
     }

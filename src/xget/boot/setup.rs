@@ -1,6 +1,6 @@
 //! What has to be there before anything else, as data.
 //!
-//! One table a kind, one loop that carries it out. Nothing is printed: there
+//! A table for each sort of thing, one loop that carries it out. Nothing is printed: there
 //! is no console yet; what failed is returned.
 
 use crate::os::mount;
@@ -9,7 +9,7 @@ use std::io;
 use std::os::unix::fs::symlink;
 
 struct Mount {
-    kind: &'static str,
+    fs_type: &'static str,
     target: &'static str,
     /// nosuid and nodev; not for where devices are.
     safe: bool,
@@ -18,12 +18,17 @@ struct Mount {
     needed: bool,
 }
 
-const fn row(kind: &'static str, target: &'static str, safe: bool, options: &'static str) -> Mount {
-    Mount { kind, target, safe, options, needed: true }
+const fn row(
+    fs_type: &'static str,
+    target: &'static str,
+    safe: bool,
+    options: &'static str,
+) -> Mount {
+    Mount { fs_type, target, safe, options, needed: true }
 }
 
-const fn optional(kind: &'static str, target: &'static str, options: &'static str) -> Mount {
-    Mount { kind, target, safe: true, options, needed: false }
+const fn optional(fs_type: &'static str, target: &'static str, options: &'static str) -> Mount {
+    Mount { fs_type, target, safe: true, options, needed: false }
 }
 
 const MOUNTS: [Mount; 6] = [
@@ -62,10 +67,10 @@ pub fn carry_out() -> Vec<String> {
     let mut failed = Vec::new();
     for row in &MOUNTS {
         let done = make_directory(row.target)
-            .and_then(|()| mount::mount(row.kind, row.target, row.safe, row.options));
+            .and_then(|()| mount::mount(row.fs_type, row.target, row.safe, row.options));
         match done {
             Err(error) if row.needed && error.raw_os_error() != Some(libc::EBUSY) => {
-                failed.push(format!("cannot mount {} on {}: {error}", row.kind, row.target));
+                failed.push(format!("cannot mount {} on {}: {error}", row.fs_type, row.target));
             }
             _ => {}
         }
