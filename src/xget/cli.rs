@@ -1,16 +1,13 @@
 //! What was typed, as options. Checks what can be checked without looking at
 //! anything; acts on nothing.
 
-use crate::driver::{FetchRequest, Host, MASTER_PORT, parse_host};
+use crate::driver::{FetchTask, Host, MASTER_PORT, parse_host};
 use lexopt::{Arg, Parser, ValueExt};
-use peer::content::digest::Digest;
-use peer::node::{Linger, Pin};
+use peer::request::{FetchRequest, Linger, Pin, RETRIES, source_is_below};
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 
-/// The paper, section 3.2: up to twenty retries.
-const RETRIES: u32 = 20;
 /// Fan-out and number of stripes.
 const FAN_OUT: u8 = 4;
 const FAN_OUT_MAX: u8 = 16;
@@ -91,7 +88,7 @@ pub struct Fetch {
     /// As it was written; its name is not yet looked up.
     pub master: Host,
     /// All the rest; `masters` is empty until `master` is looked up.
-    pub request: FetchRequest,
+    pub task: FetchTask,
     pub quiet: bool,
 }
 
@@ -319,7 +316,7 @@ impl Typed {
         if self.paths.is_empty() {
             return Err("one path is not enough: SRC... DEST".into());
         }
-        if self.paths.iter().any(|source| !is_below(source.as_encoded_bytes())) {
+        if self.paths.iter().any(|source| !source_is_below(source.as_encoded_bytes())) {
             return Err("a SRC is a path below what the master serves, and `.` is all of it; \
                         it cannot be empty or lead above that by `..`"
                 .into());
@@ -329,17 +326,20 @@ impl Typed {
             return Err("--digest pins one SRC; fetch them one by one".into());
         }
         let request = FetchRequest {
-            masters: Vec::new(),
             sources: self.paths.into_iter().map(OsString::into_vec).collect(),
-            dest: dest.into(),
             pin: options.pin,
             retries: options.retries.unwrap_or(RETRIES),
             linger: options.linger.unwrap_or(Linger::Twice),
-            keep_attributes: !options.plain_attributes,
-            room_bytes: None,
             greeting: None,
         };
-        Ok(Command::Fetch(Fetch { master, request, quiet: options.quiet }))
+        let task = FetchTask {
+            masters: Vec::new(),
+            request,
+            dest: dest.into(),
+            keep_attributes: !options.plain_attributes,
+            space_bytes_max: None,
+        };
+        Ok(Command::Fetch(Fetch { master, task, quiet: options.quiet }))
     }
 
     fn serve_command(mut self) -> Result<Command, String> {
@@ -364,28 +364,11 @@ impl Typed {
     }
 }
 
-/// Whether a source stays where it can be, symlinks aside.
-fn is_below(source: &[u8]) -> bool {
-    let mut depth = 0i32;
-    let mut names = source.split(|&b| b == b'/').filter(|name| !matches!(*name, b"" | b"."));
-    !source.is_empty()
-        && names.all(|name| {
-            depth += if name == b".." { -1 } else { 1 };
-            depth >= 0
-        })
-}
-
 /// `blake3:HEX` or `sha256:HEX`.
 fn parse_pin(text: &str) -> Result<Pin, String> {
-    let wanted =
-        || format!("a digest is blake3: or sha256: and 64 hexadecimal digits, not {text:?}");
-    let (algorithm, hex) = text.split_once(':').ok_or_else(wanted)?;
-    let digest = Digest::parse(hex).ok_or_else(wanted)?;
-    match algorithm {
-        "blake3" => Ok(Pin::Blake3(digest)),
-        "sha256" => Ok(Pin::Sha256(digest.0)),
-        _ => Err(wanted()),
-    }
+    Pin::parse(text).ok_or_else(|| {
+        format!("a digest is blake3: or sha256: and 64 hexadecimal digits, not {text:?}")
+    })
 }
 
 #[cfg(test)]

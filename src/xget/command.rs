@@ -2,11 +2,11 @@
 
 use crate::cli::{self, Cache, Command};
 use crate::console::{FetchConsole, MasterConsole, complain, print, summary};
-use crate::driver::{self, ServeRequest};
+use crate::driver::{self, ServeTask};
 use crate::os::{daemon, file, signal};
 use crate::{boot, logger};
 use peer::content::digest::Digest;
-use peer::node::{Failure, Status};
+use peer::failure::{Failure, Status};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -48,7 +48,7 @@ fn exit_code(status: Status) -> u8 {
         Status::Connection => 3,
         Status::Source | Status::Changed => 4,
         Status::Verification => 5,
-        Status::Room | Status::LocalIo => 6,
+        Status::NoSpace | Status::LocalIo => 6,
     }
 }
 
@@ -112,15 +112,15 @@ fn run_master(serve: cli::Serve) -> Result<(), Failed> {
         })?;
         ready = Some(Box::new(move || waiting.tell()));
     }
-    let request = ServeRequest {
+    let task = ServeTask {
         path,
         port: serve.port,
         fan_out: serve.fan_out,
-        head: serve.head_copies,
+        head_copies: serve.head_copies,
         one_file_system: serve.one_file_system,
         cache,
     };
-    driver::serve(request, MasterConsole::new(ready, log)).map_err(Failed::unexpected)
+    driver::serve(task, MasterConsole::new(ready, log)).map_err(Failed::unexpected)
 }
 
 fn absolute(path: &Path) -> Result<PathBuf, Failed> {
@@ -151,11 +151,11 @@ fn default_cache(path: &Path) -> Option<PathBuf> {
 
 fn run_fetch(fetch: cli::Fetch) -> Result<(), Failed> {
     signal::watch_end();
-    let mut request = fetch.request;
-    request.masters = driver::resolve(&fetch.master)
+    let mut task = fetch.task;
+    task.masters = driver::resolve(&fetch.master)
         .map_err(|why| Failed::new(why, exit_code(Status::Connection)))?;
     let mut console = FetchConsole::new(fetch.quiet);
-    let failures = match driver::fetch(request, &mut console) {
+    let failures = match driver::fetch(task, &mut console) {
         Ok(failures) => failures,
         Err(failure) => vec![failure],
     };

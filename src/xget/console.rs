@@ -4,11 +4,10 @@
 //! through here: whether somebody reads it, and whether there is room for it,
 //! must not decide about the work (`println!` would end the process).
 
-use crate::driver::Watch;
+use crate::driver::{FetchObserver, MasterObserver, MasterState, Observer};
 use crate::os::{clock, signal};
 use peer::control::printable;
-use peer::node::{Input, Node, Progress};
-use std::collections::VecDeque;
+use peer::fetch::Progress;
 use std::fs::File;
 use std::io::{self, IsTerminal, Write};
 use std::time::{Duration, Instant};
@@ -96,19 +95,7 @@ impl Drop for FetchConsole {
     }
 }
 
-impl Watch for FetchConsole {
-    fn turn(&mut self, node: &Node, inputs: &mut VecDeque<Input<'static>>) {
-        if let Some(progress) = node.progress() {
-            self.last = progress;
-        }
-        if signal::take_end() {
-            inputs.push_back(Input::Interrupted);
-        }
-        if !self.quiet && self.status.is_due() {
-            let elapsed = self.began.elapsed();
-            self.status.draw(&progress_line(&self.last, elapsed, self.status.terminal));
-        }
-    }
+impl Observer for FetchConsole {
     fn say(&mut self, text: &str) {
         if !self.quiet {
             self.status.clear();
@@ -117,6 +104,17 @@ impl Watch for FetchConsole {
     }
     fn warn(&mut self, text: &str) {
         self.say(text);
+    }
+}
+
+impl FetchObserver for FetchConsole {
+    fn turn(&mut self, progress: &Progress) -> bool {
+        self.last = *progress;
+        if !self.quiet && self.status.is_due() {
+            let elapsed = self.began.elapsed();
+            self.status.draw(&progress_line(&self.last, elapsed, self.status.terminal));
+        }
+        signal::take_end()
     }
 }
 
@@ -213,25 +211,7 @@ impl MasterConsole {
     }
 }
 
-impl Watch for MasterConsole {
-    fn turn(&mut self, node: &Node, inputs: &mut VecDeque<Input<'static>>) {
-        if signal::take_hangup() {
-            inputs.push_back(Input::LookAgain);
-        }
-        match node.hashing() {
-            Some((done, total)) if total > 0 && self.status.is_due() => {
-                self.status.draw(&format!("hashing: {} of {}", bytes(done), bytes(total)));
-            }
-            Some(_) => {}
-            None => {
-                if node.is_serving()
-                    && let Some(ready) = self.ready.take()
-                {
-                    ready();
-                }
-            }
-        }
-    }
+impl Observer for MasterConsole {
     fn say(&mut self, text: &str) {
         self.status.clear();
         let _ = print(&self.stamp(text));
@@ -239,6 +219,25 @@ impl Watch for MasterConsole {
     fn warn(&mut self, text: &str) {
         self.status.clear();
         print_error(&self.stamp(&format!("warning: {text}")));
+    }
+}
+
+impl MasterObserver for MasterConsole {
+    fn turn(&mut self, state: MasterState) -> bool {
+        match state {
+            MasterState::Hashing { done_bytes, total_bytes } => {
+                if total_bytes > 0 && self.status.is_due() {
+                    let (done, total) = (bytes(done_bytes), bytes(total_bytes));
+                    self.status.draw(&format!("hashing: {done} of {total}"));
+                }
+            }
+            MasterState::Serving => {
+                if let Some(ready) = self.ready.take() {
+                    ready();
+                }
+            }
+        }
+        signal::take_hangup()
     }
 }
 

@@ -10,24 +10,20 @@ mod logger;
 mod os;
 mod store;
 
-/// Parsers of what strangers send, as plain functions for fuzz targets.
-#[cfg(feature = "fuzzing")]
-pub mod fuzzing {
-    /// A DHCP message, alone and in its packet.
-    pub fn dhcp(bytes: &[u8]) {
-        crate::boot::fuzz_dhcp(bytes);
-    }
-}
-
 pub use command::main;
 // For tests that fetch within their own process.
-pub use driver::{FetchRequest, Fetching, Turn, Watch};
+pub use driver::{FetchObserver, FetchTask, Fetching, Observer, Turn};
 
-/// Decoders of what comes from outside, for fuzz targets.
+/// Decoders of what comes from outside, as plain functions for fuzz targets.
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing {
     use crate::store::cache::format;
     use peer::content::manifest::PIECE_LEN;
+
+    /// A DHCP message, alone and in its packet.
+    pub fn dhcp(bytes: &[u8]) {
+        crate::boot::fuzz_dhcp(bytes);
+    }
 
     /// A digest cache, as it is read from disk. Since hardly any bytes have the
     /// right check sum by chance, they are also taken as records with one.

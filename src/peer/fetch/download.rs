@@ -219,7 +219,10 @@ impl Download {
                 return self.came_corrupt(common, conn, piece, &why);
             }
             StoreResult::Failed { failure, lost } => {
-                lost.chain([piece]).for_each(|piece| self.lose(common, piece));
+                lost.into_iter()
+                    .flatten()
+                    .chain([piece])
+                    .for_each(|piece| self.lose(common, piece));
                 if failure.fatal {
                     return Err(failure);
                 }

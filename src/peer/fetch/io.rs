@@ -69,8 +69,8 @@ pub enum StoreResult {
     Failed {
         /// Why.
         failure: Failure,
-        /// The pieces that will not be here for that.
-        lost: Range<u32>,
+        /// The pieces that will not be here for that: those of its files.
+        lost: Vec<Range<u32>>,
     },
 }
 

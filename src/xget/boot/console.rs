@@ -4,9 +4,9 @@
 //! is said to people are lines of the same consoles. Refuses to wait for a
 //! console that does not take its bytes: a dead serial line stops no boot.
 
-use crate::console::printable;
 use crate::os::poll::{Poll, WRITABLE};
 use log::{Level, LevelFilter, Log, Metadata, Record};
+use peer::control::printable;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;

@@ -4,10 +4,10 @@
 //! is tried again are `fetching`'s.
 
 use super::failure::FetchError;
-use crate::driver::{self, FetchRequest, Fetching, Turn, Watch};
+use crate::driver::{self, FetchObserver, FetchTask, Fetching, Observer, Turn};
 use peer::content::digest::Digest;
-use peer::node::{Failure, Input, Node, Status};
-use std::collections::VecDeque;
+use peer::failure::{Failure, Status};
+use peer::fetch::Progress;
 use std::net::SocketAddr;
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
@@ -41,13 +41,19 @@ pub type Hook<'a> = dyn FnMut(FetchProgress) -> ControlFlow<String> + 'a;
 /// What the transfer has to say goes where all of the boot's lines go.
 struct LogLines;
 
-impl Watch for LogLines {
-    fn turn(&mut self, _node: &Node, _inputs: &mut VecDeque<Input<'static>>) {}
+impl Observer for LogLines {
     fn say(&mut self, text: &str) {
         log::info!("{text}");
     }
     fn warn(&mut self, text: &str) {
         log::warn!("{text}");
+    }
+}
+
+impl FetchObserver for LogLines {
+    /// It is ended by [`Fetching::leave`].
+    fn turn(&mut self, _progress: &Progress) -> bool {
+        false
     }
 }
 
@@ -60,9 +66,9 @@ pub struct Engine {
 impl Engine {
     /// Returns when everything is there under its final name and verified;
     /// others are served from then on when `linger` is called.
-    pub fn fetch(&mut self, request: FetchRequest, hook: &mut Hook) -> Result<Fetched, FetchError> {
+    pub fn fetch(&mut self, task: FetchTask, hook: &mut Hook) -> Result<Fetched, FetchError> {
         self.serving = None;
-        let mut fetching = Fetching::begin(request, LogLines).map_err(failed)?;
+        let mut fetching = Fetching::begin(task, LogLines).map_err(failed)?;
         loop {
             if let ControlFlow::Break(why) = hook(progress(&fetching)) {
                 return Err(FetchError { status: Status::Interrupted, text: why });
@@ -96,7 +102,7 @@ impl Engine {
         let mut left = false;
         loop {
             let stop = hook(FetchProgress::default()).is_break();
-            let done = Instant::now() >= until || fetching.served_count() == 0;
+            let done = Instant::now() >= until || fetching.child_count() == 0;
             if !left && (stop || done) {
                 // Children are told first; then it ends by itself, soon.
                 fetching.leave();

@@ -4,7 +4,7 @@
 //! silent, never for ever without a word, never a shell that was not asked
 //! for, and never on with something that could not be verified.
 
-use peer::node::Status;
+use peer::failure::Status;
 
 /// Why nothing came. The text names the peer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -92,7 +92,7 @@ pub fn retry(status: Status) -> Retry {
         Status::Connection | Status::Changed => Retry::Backoff,
         Status::Source => Retry::Poll,
         Status::Interrupted => Retry::Network,
-        Status::Verification | Status::Room | Status::LocalIo => Retry::Never,
+        Status::Verification | Status::NoSpace | Status::LocalIo => Retry::Never,
     }
 }
 
@@ -145,7 +145,7 @@ mod tests {
         assert_eq!(retry(Status::Source), Retry::Poll);
         assert_eq!(retry(Status::Interrupted), Retry::Network);
         assert_eq!(retry(Status::Verification), Retry::Never);
-        assert_eq!(retry(Status::Room), Retry::Never);
+        assert_eq!(retry(Status::NoSpace), Retry::Never);
     }
 
     #[test]

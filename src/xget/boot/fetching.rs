@@ -8,8 +8,9 @@ use super::settings::Settings;
 use super::system::System;
 use super::uplink::Uplink;
 use super::{image, links, network, setup, start};
-use crate::driver::{self, FetchRequest, Host};
-use peer::node::{Linger, Pin, Status};
+use crate::driver::{self, FetchTask, Host};
+use peer::failure::Status;
+use peer::request::{FetchRequest, Linger, Pin};
 use std::net::{SocketAddr, SocketAddrV6};
 use std::ops::ControlFlow;
 use std::thread;
@@ -175,7 +176,7 @@ impl ImageFetch<'_> {
         *self.masters = resolve(named, uplink.link.index)?;
         let names: Vec<String> = self.masters.iter().map(SocketAddr::to_string).collect();
         log::info!("fetching {} from {}", wanted.path, names.join(", "));
-        let request = self.request();
+        let request = self.task();
         let system = &mut *self.system;
         let began_ms = system.clock.now_ms();
         let mut pace = Pace::new(began_ms, self.most_bytes);
@@ -201,19 +202,22 @@ impl ImageFetch<'_> {
         result
     }
 
-    fn request(&self) -> FetchRequest {
+    fn task(&self) -> FetchTask {
         let wanted = &self.settings.image;
-        FetchRequest {
-            masters: self.masters.clone(),
+        let request = FetchRequest {
             sources: vec![format!("{}/.", wanted.path).into_bytes()],
-            dest: setup::IMAGE.into(),
             pin: wanted.digest.map(Pin::Blake3),
             retries: RETRIES,
             // How long is said by `Engine::linger`, when the time has come.
             linger: Linger::Millis(u64::MAX),
-            keep_attributes: false,
-            room_bytes: Some(self.room_bytes),
             greeting: Some(self.identity.clone()),
+        };
+        FetchTask {
+            masters: self.masters.clone(),
+            request,
+            dest: setup::IMAGE.into(),
+            keep_attributes: false,
+            space_bytes_max: Some(self.room_bytes),
         }
     }
 

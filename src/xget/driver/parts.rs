@@ -1,7 +1,7 @@
 //! What a bulk reply consists of: a stretch of an open file or of the manifest,
 //! or the bytes of several small files.
 
-use super::{Part, PartsError};
+use super::conn::Part;
 use peer::namespace::{Bulk, Generation, NameSpace};
 use std::collections::VecDeque;
 use std::fs::File;
@@ -9,36 +9,16 @@ use std::io::ErrorKind;
 use std::os::unix::fs::FileExt;
 use std::rc::Rc;
 
-/// Open files kept for the next reply.
-const FILES_MAX: usize = 64;
 /// Packs kept: with the longest piece, a megabyte each, and mostly an eighth
 /// of that. Children that follow us closely ask for the last few.
 const PACKS_MAX: usize = 4;
 
-/// The last files that were opened, by whatever names them.
-pub struct Files<K> {
-    list: VecDeque<(K, Rc<File>)>,
-}
-
-impl<K: PartialEq> Files<K> {
-    pub fn new() -> Files<K> {
-        Files { list: VecDeque::new() }
-    }
-
-    pub fn get(&self, key: &K) -> Option<Rc<File>> {
-        self.list.iter().rev().find(|(k, _)| k == key).map(|(_, file)| file.clone())
-    }
-
-    pub fn put(&mut self, key: K, file: Rc<File>) {
-        if self.list.len() == FILES_MAX {
-            self.list.pop_front();
-        }
-        self.list.push_back((key, file));
-    }
-
-    pub fn remove(&mut self, key: &K) {
-        self.list.retain(|(k, _)| k != key);
-    }
+/// Why stored bytes cannot be sent.
+#[derive(Debug)]
+pub enum PartsError {
+    /// They are not what was hashed.
+    Changed(String),
+    Failed(String),
 }
 
 /// The bytes of the last packs. To read one takes four system calls for each

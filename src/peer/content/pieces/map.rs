@@ -173,16 +173,38 @@ impl PieceMap {
         if piece < self.manifest_pieces.count() {
             return self.manifest_pieces.verify(piece, bytes);
         }
-        if bytes.len() != self.len(manifest, piece) as usize {
-            return Err(WrongBytes);
-        }
+        self.verify_in(manifest, piece, self.extents(manifest, piece), bytes)
+    }
+
+    /// The same of a piece whose [extents](PieceMap::extents) were looked up
+    /// already.
+    ///
+    /// # Errors
+    /// [`WrongBytes`] if they are not, of whatever length.
+    pub fn verify_extents(
+        &self,
+        manifest: &Manifest,
+        piece: u32,
+        extents: &[Extent],
+        bytes: &[u8],
+    ) -> Result<(), WrongBytes> {
+        self.verify_in(manifest, piece, extents.iter().copied(), bytes)
+    }
+
+    fn verify_in(
+        &self,
+        manifest: &Manifest,
+        piece: u32,
+        extents: impl Iterator<Item = Extent>,
+        bytes: &[u8],
+    ) -> Result<(), WrongBytes> {
         let mut rest = bytes;
-        for extent in self.extents(manifest, piece) {
-            let (part, after) = rest.split_at(extent.len as usize);
+        for extent in extents {
+            let (part, after) = rest.split_at_checked(extent.len as usize).ok_or(WrongBytes)?;
             self.verify_extent(manifest, piece, extent, part)?;
             rest = after;
         }
-        Ok(())
+        if rest.is_empty() { Ok(()) } else { Err(WrongBytes) }
     }
 
     /// Whether these bytes are that stretch of that file: for what is on disk
