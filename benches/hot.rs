@@ -6,7 +6,8 @@
 #![allow(clippy::unwrap_used)] // in a benchmark a panic is the report
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use ninep::{Dialect, decode, encode};
+use ninep::Dialect;
+use ninep::wire::{reply, request};
 use peer::content::digest::{self, Digest};
 use peer::content::manifest::{Entry, EntryKind, Manifest, PIECE_LEN};
 use peer::content::pieces::{ManifestPieces, PieceMap};
@@ -19,14 +20,14 @@ const STRIPES: u8 = 4;
 
 fn frames(c: &mut Criterion) {
     let mut frame = Vec::new();
-    encode::tread(7, 3, 1 << 40, PIECE_LEN, &mut frame);
+    request::tread(7, 3, 1 << 40, PIECE_LEN, &mut frame);
     c.bench_function("decode a Tread", |b| {
-        b.iter(|| decode::request(Some(Dialect::Unix), black_box(&frame)).unwrap().0)
+        b.iter(|| request::decode(Some(Dialect::Unix), black_box(&frame)).unwrap().0)
     });
-    let head = encode::rread_header(7, PIECE_LEN);
-    let len = PIECE_LEN + head.len() as u32;
+    let header = reply::rread_header(7, PIECE_LEN);
+    let len = PIECE_LEN + header.len() as u32;
     c.bench_function("decode the header of an Rread", |b| {
-        b.iter(|| decode::reply(black_box(&head), len).unwrap().0)
+        b.iter(|| reply::decode(black_box(&header), len).unwrap().0)
     });
 }
 

@@ -22,6 +22,7 @@ use crate::table::Table;
 use alloc::collections::VecDeque;
 use alloc::rc::Rc;
 use core::net::SocketAddr;
+use ninep::RREAD_HEADER_LEN;
 use ninep::client::Frame;
 use ninep::server::{BulkLost, ConnId, Output, Session, Ticket};
 
@@ -141,10 +142,10 @@ pub enum Effect {
         conn: ConnId,
         bytes: Vec<u8>,
     },
-    /// `head`, then `len` stored bytes; or `failure` when they are not there.
+    /// `header`, then `len` stored bytes; or `failure` when they are not there.
     SendBulk {
         conn: ConnId,
-        head: [u8; 11],
+        header: [u8; RREAD_HEADER_LEN],
         what: Bulk,
         len: u32,
         failure: BulkLost,
@@ -339,7 +340,7 @@ impl Node {
                 self.sessions.insert(conn, Box::new(Session::new(conn, MSIZE)));
             }
             Input::Frame { conn, frame } if self.sessions.contains_key(&conn) => {
-                self.serve_frame(conn, frame.head);
+                self.serve_frame(conn, frame.prefix);
             }
             Input::Gone { conn, .. } if self.sessions.contains_key(&conn) => {
                 self.end_session(conn);
@@ -415,8 +416,8 @@ impl Node {
         while let Some(output) = session.poll_output() {
             self.common.effects.push_back(match output {
                 Output::Frame(bytes) => Effect::Send { conn, bytes },
-                Output::Bulk { head, what, len, failure } => {
-                    Effect::SendBulk { conn, head, what, len, failure }
+                Output::Bulk { header, what, len, failure } => {
+                    Effect::SendBulk { conn, header, what, len, failure }
                 }
             });
         }

@@ -341,8 +341,8 @@ impl World {
                 }
                 self.send(host, conn, Item::Frames(bytes));
             }
-            Effect::SendBulk { conn, head, what, len, .. } => {
-                let item = self.bulk(host, node, head, what, len);
+            Effect::SendBulk { conn, header, what, len, .. } => {
+                let item = self.bulk(host, node, header, what, len);
                 self.send(host, conn, item);
             }
             Effect::Prepare { .. } => {
@@ -413,21 +413,21 @@ impl World {
         }
     }
 
-    fn bulk(&mut self, host: u32, node: &Node, head: [u8; 11], what: Bulk, len: u32) -> Item {
+    fn bulk(&mut self, host: u32, node: &Node, header: [u8; 11], what: Bulk, len: u32) -> Item {
         let Bulk::Piece { slot, piece, skip } = what else { panic!("nobody reads files here") };
         let wrong_every = self.hosts[host as usize].wrong_every;
         let is_wrong = wrong_every.is_some_and(|every| self.random(u64::from(every)) == 0);
         let generation = node.space().generation(slot).expect("what is sent is served");
         if piece < generation.head.count() {
             let start = generation.head.range(piece).start + skip as usize;
-            let mut bytes = head.to_vec();
+            let mut bytes = header.to_vec();
             bytes.extend_from_slice(&generation.manifest_bytes[start..start + len as usize]);
             bytes[11] ^= u8::from(is_wrong);
             return Item::Frames(bytes);
         }
         let at = &self.hosts[host as usize];
         assert!(!at.is_client() || at.disk.contains(&piece), "{host} sends what it has not");
-        Item::Bulk { head, len, is_wrong }
+        Item::Bulk { header, len, is_wrong }
     }
 
     fn store(&mut self, host: u32, piece: u32, is_wrong: bool) -> StoreResult {
@@ -562,8 +562,8 @@ impl World {
         }
         match item {
             Item::End => self.lost(conn, end, "closed"),
-            Item::Bulk { head, len, is_wrong } => {
-                let frame = Frame { head: &head, len: 11 + len };
+            Item::Bulk { header, len, is_wrong } => {
+                let frame = Frame { prefix: &header, len: 11 + len };
                 self.feed_data(host, Input::Frame { conn: id, frame }, is_wrong);
             }
             Item::Frames(bytes) => {
@@ -700,10 +700,10 @@ impl World {
             Input::Accepted { conn, .. } => (1, conn.0),
             Input::Connected { conn } => (2, conn.0),
             Input::Frame { conn, frame } => {
-                let head = frame.head.iter().fold(frame.len, |sum, &byte| {
+                let sum = frame.prefix.iter().fold(frame.len, |sum, &byte| {
                     sum.wrapping_mul(31).wrapping_add(u32::from(byte))
                 });
-                (3, conn.0 ^ head)
+                (3, conn.0 ^ sum)
             }
             Input::Heard { conn } => (4, conn.0),
             Input::Gone { conn, .. } => (5, conn.0),

@@ -130,7 +130,7 @@ impl FileId {
     /// Live files have version 0, "never cache" to Linux; what belongs to a
     /// generation never changes.
     pub fn qid(&self) -> Qid {
-        let kind = match self {
+        let file_type = match self {
             FileId::Link { .. } => QTSYMLINK,
             place if place.is_dir() => QTDIR,
             _ => QTFILE,
@@ -139,7 +139,7 @@ impl FileId {
             self,
             FileId::Member { role: Role::Data, .. } | FileId::Plain { .. } | FileId::Link { .. }
         );
-        Qid { kind, version: u32::from(fixed), path: self.path() }
+        Qid { file_type, version: u32::from(fixed), path: self.path() }
     }
 }
 

@@ -314,7 +314,7 @@ impl NameSpace {
             let name = content.manifest.entries[number as usize].name.to_vec();
             let hidden = !plain && dir == 0 && name == b"log";
             let next = number - u64::from(range.start) + 1;
-            (!hidden).then_some(DirEntry { name, place, next })
+            (!hidden).then_some(DirEntry { name, file: place, next })
         })
     }
 
@@ -614,7 +614,7 @@ impl Tree for NameSpace {
                 let (slot, generation) = self.generations.at_or_after(from)?;
                 let name = generation.digest().to_string().into_bytes();
                 let next = base + u64::from(slot.0) + 1;
-                Some(DirEntry { name, place: FileId::Generation { slot }, next })
+                Some(DirEntry { name, file: FileId::Generation { slot }, next })
             }
             FileId::Generation { slot } => {
                 let streams = STREAMS.map(|(stream, n)| (FileId::Stream { slot, stream }, n));
@@ -801,5 +801,5 @@ impl NameSpace {
 
 fn fixed_at(list: &[(FileId, &[u8])], cursor: u64) -> Option<DirEntry<FileId>> {
     let (place, name) = list.get(cursor as usize)?;
-    Some(DirEntry { name: name.to_vec(), place: *place, next: cursor + 1 })
+    Some(DirEntry { name: name.to_vec(), file: *place, next: cursor + 1 })
 }

@@ -214,9 +214,9 @@ impl<'w> Loop<'w> {
                     self.unsent.push_back(conn);
                 }
             }
-            Effect::SendBulk { conn, head, what, len, failure } => {
+            Effect::SendBulk { conn, header, what, len, failure } => {
                 if let Some(c) = self.conns.get_mut(&conn) {
-                    c.queue_bulk(head, what, len, failure);
+                    c.queue_bulk(header, what, len, failure);
                     self.unsent.push_back(conn);
                 }
             }
@@ -429,7 +429,7 @@ impl<'w> Loop<'w> {
             let frame = &input[..len];
             trace_frame(&self.node, conn, frame, len as u32);
             let now_ms = self.now_ms();
-            let whole = Frame { head: frame, len: len as u32 };
+            let whole = Frame { prefix: frame, len: len as u32 };
             self.node.handle(now_ms, Input::Frame { conn, frame: whole });
             self.settle(frame.get(ninep::RREAD_HEADER_LEN..).unwrap_or_default());
             let Some(c) = self.conns.get_mut(&conn) else { return Ok(()) };
@@ -468,15 +468,14 @@ fn each_once(mut failures: Vec<Failure>) -> Vec<Failure> {
 
 /// A message that arrives or leaves, for `-D 8` and `-D 16`: of the requests
 /// that we answer, or of those that we send.
-fn trace_frame(node: &Node, conn: ConnId, head: &[u8], len: u32) {
+fn trace_frame(node: &Node, conn: ConnId, prefix: &[u8], len: u32) {
     if log::max_level() == log::LevelFilter::Off {
         return;
     }
     let target = if node.serves(conn) { "9p-server" } else { "9p-client" };
-    if let [_, _, _, _, kind, low, high, ..] = *head {
-        let direction = if kind & 1 == 0 { 'T' } else { 'R' };
-        let (name, tag) = (ninep::kind_name(kind), u16::from_le_bytes([low, high]));
-        log::trace!(target: target, "{conn:?} {direction}{name} tag {tag}, {len} bytes");
+    if let [_, _, _, _, number, low, high, ..] = *prefix {
+        let (message, tag) = (ninep::MessageType(number), u16::from_le_bytes([low, high]));
+        log::trace!(target: target, "{conn:?} {message} tag {tag}, {len} bytes");
     }
 }
 
@@ -484,14 +483,14 @@ fn trace_effect(node: &Node, effect: &Effect) {
     match effect {
         Effect::Send { conn, bytes } => {
             let mut rest = bytes.as_slice();
-            while let Some(len) = ninep::decode::frame_len(rest) {
+            while let Some(len) = ninep::wire::frame_len(rest) {
                 let (frame, after) = rest.split_at((len as usize).clamp(4, rest.len()));
                 trace_frame(node, *conn, frame, len);
                 rest = after;
             }
         }
-        Effect::SendBulk { conn, head, len, .. } => {
-            trace_frame(node, *conn, head, *len + head.len() as u32);
+        Effect::SendBulk { conn, header, len, .. } => {
+            trace_frame(node, *conn, header, *len + header.len() as u32);
         }
         Effect::Connect { conn, addr } => {
             log::debug!(target: "general", "{conn:?}: connecting to {addr}");
