@@ -1,7 +1,7 @@
 //! Every bound that a session keeps, in one place.
 //!
-//! A connection is a stranger's until it has proved otherwise: whatever it can
-//! make the server hold is counted here. (How long names, walks and error texts
+//! Who is at the other end of a connection is not known: whatever it can make the
+//! server hold is counted here. (How long names, walks and error texts
 //! may be is a matter of the messages: [`crate::WALK_NAMES_MAX`],
 //! [`crate::ERROR_TEXT_MAX`].)
 

@@ -1,4 +1,4 @@
-//! Bytes from who knows whom: no panic, and nothing larger than the frame.
+//! Untrusted bytes: no panic, and nothing is kept that is larger than the frame.
 
 use super::requests::sample;
 use super::*;
