@@ -90,9 +90,9 @@ impl Client {
     }
 
     /// Asks for at most `count` bytes from byte `offset` on, and never for more
-    /// than [`read_len_max`](Client::read_len_max).
+    /// than [`data_len_max`](Client::data_len_max).
     pub fn read(&mut self, fid: Fid, offset: u64, count: u32, token: Token) {
-        let count = count.min(self.read_len_max());
+        let count = count.min(self.data_len_max());
         if let Some(tag) = self.tag_for(Pending::Read { fid: fid.0, count, token }) {
             request::tread(tag, fid.0, offset, count, &mut self.out);
         }
@@ -101,7 +101,7 @@ impl Client {
     /// Writes as much of `data` as a frame holds to the bytes from `offset` on;
     /// [`Written`](Event::Written) tells how much the server took.
     pub fn write(&mut self, fid: Fid, offset: u64, data: &[u8], token: Token) {
-        let data = &data[..data.len().min(self.read_len_max() as usize)];
+        let data = &data[..data.len().min(self.data_len_max() as usize)];
         let count = data.len() as u32;
         if let Some(tag) = self.tag_for(Pending::Write { fid: fid.0, count, token }) {
             let before = self.out.len();
@@ -188,7 +188,7 @@ impl Client {
     /// Larger reads that left before it come back short, as any read may, or
     /// fail where a server refuses what it could cut; larger writes had broken
     /// its framing, and break the session.
-    pub fn read_len_max(&self) -> u32 {
+    pub fn data_len_max(&self) -> u32 {
         self.frame_len_max() - IO_HEADER_LEN
     }
 

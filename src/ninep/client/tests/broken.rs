@@ -25,7 +25,7 @@ fn a_lower_msize_shortens_reads() {
     client.read(fid, 0, u32::MAX, T2);
     assert!(sent(&mut client)[4].1.contains("count: 1048552"));
     quiet(&mut client, NOTAG, &Reply::Version { msize: MSIZE, dialect: Some(Dialect::Unix) });
-    assert_eq!(client.read_len_max(), MSIZE - 24);
+    assert_eq!(client.data_len_max(), MSIZE - 24);
     client.read(fid, 0, u32::MAX, T3);
     client.write(fid, 0, &[0; 70_000], T3);
     let sent = sent(&mut client);

@@ -45,7 +45,7 @@ fn the_answers_byte_for_byte() {
     for (frame, event) in steps {
         assert_eq!(take(&mut client, frame), Ok(event), "{frame:?}");
     }
-    assert_eq!((client.outstanding(), client.read_len_max()), (0, MSIZE - 24));
+    assert_eq!((client.outstanding(), client.data_len_max()), (0, MSIZE - 24));
     assert!(client.fids.len() == 0);
 }
 

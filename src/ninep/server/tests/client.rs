@@ -78,7 +78,7 @@ fn our_client_gets_files_in_one_flight() {
     assert_eq!(rest[4..], ["50 opened", "51 wrote 5", "52 read 5"]);
     // What the client clunked by itself after the refusals fails, unheard.
     assert!(exchange(&mut client, &mut peer).is_empty());
-    assert_eq!((client.outstanding(), client.read_len_max()), (0, super::MSIZE_MAX - 24));
+    assert_eq!((client.outstanding(), client.data_len_max()), (0, super::MSIZE_MAX - 24));
     peer.close();
 }
 
