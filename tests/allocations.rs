@@ -5,15 +5,15 @@
 
 mod support;
 
-use peer::node::{Input, Linger, Node};
+use peer::fetch::Progress;
+use peer::request::{FetchRequest, Linger};
 use std::cell::Cell;
-use std::collections::VecDeque;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
 use support::proc::{Master, Proc};
 use support::{Scratch, noise};
-use xget::{FetchRequest, Fetching, Turn, Watch};
+use xget::{FetchObserver, FetchTask, Fetching, Observer, Turn};
 
 mod counting {
     //! An allocator that counts what each thread asks of the system's.
@@ -53,25 +53,31 @@ thread_local! {
 
 struct Silent;
 
-impl Watch for Silent {
-    fn turn(&mut self, _: &Node, _: &mut VecDeque<Input<'static>>) {}
+impl Observer for Silent {
     fn say(&mut self, _: &str) {}
     fn warn(&mut self, _: &str) {}
 }
 
+impl FetchObserver for Silent {
+    fn turn(&mut self, _: &Progress) -> bool {
+        false
+    }
+}
+
 fn begin(master: &Master, dest: &Path) -> Fetching {
     let request = FetchRequest {
-        masters: vec![SocketAddr::from(([127, 0, 0, 1], master.port))],
-        sources: vec![b".".to_vec()],
-        dest: dest.into(),
-        pin: None,
         retries: 3,
         linger: Linger::Millis(60_000),
-        keep_attributes: true,
-        room_bytes: None,
-        greeting: None,
+        ..FetchRequest::of(vec![b".".to_vec()])
     };
-    Fetching::begin(request, Silent).unwrap()
+    let task = FetchTask {
+        masters: vec![SocketAddr::from(([127, 0, 0, 1], master.port))],
+        request,
+        dest: dest.into(),
+        keep_attributes: true,
+        space_bytes_max: None,
+    };
+    Fetching::begin(task, Silent).unwrap()
 }
 
 #[test]

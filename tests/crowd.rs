@@ -11,11 +11,11 @@
 mod support;
 
 use ninep::client::{Client, Event, Fid, Frame, OpenMode, Token};
-use ninep::decode;
+use ninep::wire::frame_len;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use peer::control::{ClientMessage, MasterMessage, ParentAddr, TransferStats, VERSION};
-use peer::node::MSIZE;
+use peer::server::MSIZE;
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -104,7 +104,7 @@ impl Member {
                 Err(error) => panic!("{error}"),
             }
         }
-        while let Some(len) = decode::frame_len(&self.input)
+        while let Some(len) = frame_len(&self.input)
             && self.input.len() >= len as usize
         {
             let frame: Vec<u8> = self.input.drain(..len as usize).collect();

@@ -60,7 +60,7 @@ impl Server {
                 self.space.add_peer(conn, peer);
                 self.sessions.insert(conn, Box::new(Session::new(conn, MSIZE)));
             }
-            ConnEvent::Frame { conn, frame } => return self.handle_frame(conn, frame.head),
+            ConnEvent::Frame { conn, frame } => return self.handle_frame(conn, frame.prefix),
             ConnEvent::Closed { conn, .. } => self.end_session(conn),
             // Nobody whom we serve was called by us, and a part of a request
             // is nothing that it could be answered for.
@@ -92,8 +92,8 @@ impl Server {
         while let Some(output) = session.poll_output() {
             self.outbox.push(match output {
                 Output::Frame(bytes) => ConnEffect::Send { conn, bytes },
-                Output::Bulk { head, what, len, failure } => {
-                    ConnEffect::SendBulk { conn, header: head, what, len, failure }
+                Output::Bulk { header, what, len, failure } => {
+                    ConnEffect::SendBulk { conn, header, what, len, failure }
                 }
             });
         }

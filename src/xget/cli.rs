@@ -392,10 +392,10 @@ mod tests {
         let Command::Fetch(fetch) = options.command else { panic!() };
         assert_eq!(fetch.master, Host::Name("head".into(), 99));
         assert!(fetch.quiet);
-        let request = fetch.request;
-        assert_eq!(request.sources, vec![b"a".to_vec(), b"b/c".to_vec()]);
-        assert_eq!((request.retries, request.keep_attributes), (3, false));
-        assert_eq!(request.linger, Linger::Twice);
+        let task = fetch.task;
+        assert_eq!(task.request.sources, vec![b"a".to_vec(), b"b/c".to_vec()]);
+        assert_eq!((task.request.retries, task.keep_attributes), (3, false));
+        assert_eq!(task.request.linger, Linger::Twice);
     }
 
     #[test]

@@ -11,7 +11,7 @@ use crate::network::{Item, Link, Network, Segment};
 use crate::report::Report;
 use ninep::client::Frame;
 use ninep::server::ConnId;
-use ninep::{Dialect, Request, decode};
+use ninep::{Dialect, Request, wire};
 use peer::conn::{ConnEffect, ConnEvent};
 use peer::content::manifest::Manifest;
 use peer::content::pieces::{ManifestPieces, PieceMap};
@@ -424,7 +424,7 @@ impl World {
     fn note_accusations(&mut self, bytes: &[u8]) {
         for frame in frames(bytes) {
             if let Ok((_, Ok(Request::Write { data, .. }))) =
-                decode::request(Some(Dialect::Unix), frame)
+                wire::request::decode(Some(Dialect::Unix), frame)
                 && let Some(ClientMessage::Replace { complaint: Complaint::Frozen, .. }) =
                     ClientMessage::parse(data)
             {
@@ -472,7 +472,7 @@ impl World {
         }
     }
 
-    fn bulk(&mut self, host: u32, node: &Node, head: [u8; 11], what: Bulk, len: u32) -> Item {
+    fn bulk(&mut self, host: u32, node: &Node, header: [u8; 11], what: Bulk, len: u32) -> Item {
         let Bulk::Piece { generation, piece, skip } = what else {
             panic!("nobody reads files here")
         };
@@ -481,14 +481,14 @@ impl World {
         let generation = node.space().generation(generation).expect("what is sent is served");
         if piece < generation.manifest_pieces.count() {
             let start = generation.manifest_pieces.range(piece).start + skip as usize;
-            let mut bytes = head.to_vec();
+            let mut bytes = header.to_vec();
             bytes.extend_from_slice(&generation.manifest_bytes[start..start + len as usize]);
             bytes[11] ^= u8::from(is_wrong);
             return Item::Frames(bytes);
         }
         let at = &self.hosts[host as usize];
         assert!(!at.is_client() || at.disk.contains(&piece), "{host} sends what it has not");
-        Item::Bulk { head, len, is_wrong }
+        Item::Bulk { header, len, is_wrong }
     }
 
     fn store(&mut self, host: u32, piece: u32, is_wrong: bool) -> StoreResult {
@@ -622,8 +622,8 @@ impl World {
         }
         match item {
             Item::End => self.lost(conn, end, "closed"),
-            Item::Bulk { head, len, is_wrong } => {
-                let frame = Frame { head: &head, len: 11 + len };
+            Item::Bulk { header, len, is_wrong } => {
+                let frame = Frame { prefix: &header, len: 11 + len };
                 self.feed_conn(host, ConnEvent::Frame { conn: id, frame }, is_wrong);
             }
             Item::Frames(bytes) => {
@@ -769,7 +769,7 @@ fn digest_of(event: &ConnEvent) -> (u64, u32) {
         ConnEvent::Connected { conn } => (2, conn.0),
         ConnEvent::Frame { conn, frame } => {
             let mixed = frame
-                .head
+                .prefix
                 .iter()
                 .fold(frame.len, |sum, &byte| sum.wrapping_mul(31).wrapping_add(u32::from(byte)));
             (3, conn.0 ^ mixed)

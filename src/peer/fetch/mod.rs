@@ -25,6 +25,8 @@ mod transfer;
 
 pub use io::{FetchEffect, FetchInput, StoreResult};
 pub use options::{FetchOptions, Progress};
+#[cfg(feature = "testing")]
+pub use scheduler::bench::SchedulerBench;
 
 use crate::conn::{ConnEffect, ConnEvent};
 use crate::content::pieces::ManifestPieces;

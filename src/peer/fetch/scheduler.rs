@@ -498,5 +498,7 @@ impl Scheduler {
     }
 }
 
+#[cfg(feature = "testing")]
+pub(super) mod bench;
 #[cfg(test)]
 mod tests;

@@ -28,7 +28,7 @@ pub(super) fn qid(file: &FileId) -> Qid {
         FileId::Plain(_) | FileId::Link(_) => 1,
         _ => 0,
     };
-    Qid { kind: file.qid_kind(), version, path: file.qid_path() }
+    Qid { file_type: file.qid_type(), version, path: file.qid_path() }
 }
 
 /// Everything that stat says.

@@ -70,7 +70,7 @@ pub(super) fn child_at(space: &NameSpace, dir: &FileId, cursor: u64) -> Option<D
     let fixed_count = fixed(dir).count() as u64;
     if cursor < fixed_count {
         let (name, place) = fixed(dir).nth(cursor as usize)?;
-        return Some(DirEntry { name: name.into(), place, next: cursor + 1 });
+        return Some(DirEntry { name: name.into(), file: place, next: cursor + 1 });
     }
     let cursor = cursor - fixed_count;
     let found = match *dir {
@@ -92,7 +92,7 @@ fn generation_at(space: &NameSpace, cursor: u64) -> Option<DirEntry<FileId>> {
     let from = GenerationId(u32::try_from(cursor).ok()?);
     let (id, generation) = space.generations.at_or_after(from)?;
     let (name, next) = (name_of(generation), u64::from(id.0) + 1);
-    Some(DirEntry { name, place: FileId::GenerationDir(id), next })
+    Some(DirEntry { name, file: FileId::GenerationDir(id), next })
 }
 
 /// The name of a generation's directory: 64 hex digits.

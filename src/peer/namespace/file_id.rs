@@ -88,7 +88,7 @@ impl FileId {
     }
 
     /// The kind of its qid.
-    pub(super) fn qid_kind(&self) -> u8 {
+    pub(super) fn qid_type(&self) -> u8 {
         match self {
             FileId::Root(_) | FileId::ControlDir | FileId::GenerationDir(_) => QTDIR,
             FileId::Dir(..) | FileId::FileDir(_) => QTDIR,

@@ -56,7 +56,7 @@ pub(super) fn child_at(
         let known = &manifest.entries[entry as usize];
         let place = file_id(known.kind, view, EntryId { entry, ..dir })?;
         let next = u64::from(entry - first) + 1;
-        is_shown(&known.name).then(|| DirEntry { name: known.name.to_vec(), place, next })
+        is_shown(&known.name).then(|| DirEntry { name: known.name.to_vec(), file: place, next })
     })
 }
 

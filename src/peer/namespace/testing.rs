@@ -94,7 +94,7 @@ fn entries(space: &NameSpace, dir: FileId) -> Vec<(String, FileId)> {
     while let Some(entry) = space.entry(&dir, cursor) {
         assert!(entry.next > cursor, "a cursor moves on");
         cursor = entry.next;
-        entries.push((String::from_utf8(entry.name).unwrap(), entry.place));
+        entries.push((String::from_utf8(entry.name).unwrap(), entry.file));
     }
     entries
 }
@@ -159,7 +159,7 @@ pub fn look(space: &mut NameSpace, path: &str) -> Look {
     }
     assert_eq!(space.entry(&found, 0), None);
     let (attr, qid) = (space.attr(&found), space.qid(&found));
-    assert_eq!((attr.qid, attr.nlink, qid.kind), (qid, 1, QTFILE));
+    assert_eq!((attr.qid, attr.nlink, qid.file_type), (qid, 1, QTFILE));
     assert_eq!((attr.name.as_slice(), attr.link.as_slice()), (name.as_bytes(), &b""[..]));
     let mut try_open = |access| {
         let result = space.open(opener(1), &found, access);

@@ -99,7 +99,7 @@ fn a_listing_goes_on_while_generations_come_and_go() {
     space.drop_generation(first);
     assert_eq!(space.entry(&control, cursor), None);
     let second = space.add_generation(Generation::whole(Rc::new(described()), None));
-    assert_eq!(space.entry(&control, at_first.next).unwrap().place, FileId::GenerationDir(second));
+    assert_eq!(space.entry(&control, at_first.next).unwrap().file, FileId::GenerationDir(second));
     assert_eq!(space.entry(&control, u64::MAX), None);
     let root = walk(&mut space, b"", "").unwrap();
     assert_eq!(space.entry(&root, u64::MAX), None);
@@ -126,7 +126,7 @@ fn served_files_show_their_entrys_attributes() {
         assert_eq!((attr.mode, attr.size), (mode, size), "{path}");
         assert_eq!((attr.uid, attr.gid), (1000 + number, 2000 + number), "{path}");
         assert_eq!((attr.mtime_s, attr.mtime_ns), (i64::from(number) - 4, 500 + number));
-        assert_eq!((attr.qid, attr.qid.kind, attr.nlink), (space.qid(&file), kind, 1));
+        assert_eq!((attr.qid, attr.qid.file_type, attr.nlink), (space.qid(&file), kind, 1));
         let link = if kind == QTSYMLINK { &b"a"[..] } else { b"" };
         assert_eq!(attr.link, link);
         let name = path.rsplit('/').next().filter(|name| !name.is_empty()).unwrap_or("/");
@@ -249,10 +249,10 @@ fn every_file_that_can_be_reached_has_a_qid_path_of_its_own() {
     while let Some(dir) = found.get(next).copied() {
         let mut cursor = 0;
         while let Some(entry) = space.entry(&dir, cursor) {
-            assert_eq!(space.walk(&dir, &entry.name), Ok(entry.place));
+            assert_eq!(space.walk(&dir, &entry.name), Ok(entry.file));
             cursor = entry.next;
-            if !found.contains(&entry.place) {
-                found.push(entry.place);
+            if !found.contains(&entry.file) {
+                found.push(entry.file);
             }
         }
         next += 1;

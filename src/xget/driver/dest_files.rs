@@ -241,22 +241,34 @@ impl DestFiles {
 mod tests {
     use super::*;
     use crate::os::scratch::Dir;
+    use crate::store::writer::DestOptions;
     use peer::content::manifest::Manifest;
     use peer::namespace::Generation;
     use peer::testing::{entry, file};
     use std::fs;
 
-    fn client(dir: &Dir) -> ClientFiles {
+    fn files(dir: &Dir) -> DestFiles {
         let options = DestOptions { keep_modes: true, keep_owners: false, sha256: None };
-        let dest = Dest::open(&dir.join("dest"), options).unwrap();
-        ClientFiles {
-            dest,
-            room_bytes: None,
-            state: State::Waiting,
-            sums: VecDeque::new(),
-            packs: Packs::new(),
-            extents: Vec::new(),
+        DestFiles::new(Dest::open(&dir.join("dest"), options).unwrap(), None)
+    }
+
+    /// Works until there is no more of it.
+    fn work_all(files: &mut DestFiles) -> Vec<FetchInput<'static>> {
+        let mut inputs = Vec::new();
+        while files.has_work() {
+            inputs.extend(files.work().into_iter().flatten());
         }
+        inputs
+    }
+
+    /// Whether the SHA-256 of entries 1 and 2 can be had.
+    fn sums(files: &mut DestFiles) -> Vec<bool> {
+        (1..=2).for_each(|entry| files.begin_sum(GenerationId(0), entry));
+        let is_ok = |input| match input {
+            FetchInput::Checksum { sum, .. } => sum.is_ok(),
+            other => panic!("{other:?}"),
+        };
+        work_all(files).into_iter().map(is_ok).collect()
     }
 
     #[test]
@@ -269,32 +281,35 @@ mod tests {
         let manifest =
             Manifest { piece_len: 4096, root_described: true, entries, lists: Vec::new() };
         let content = Generation::whole(Rc::new(manifest), None).content.unwrap();
-        let (mut files, mut inputs) = (client(&dir), VecDeque::new());
-        files.prepare(content.clone(), &mut inputs);
-        let space = NameSpace::new(false, 4);
-        while files.has_work() {
-            files.work(&space, &mut inputs);
-        }
-        inputs.clear();
-        let slot = GenerationId(0);
-        let mut sums = |files: &mut ClientFiles| -> Vec<bool> {
-            files.sums.extend([(slot, 1, None), (slot, 2, None)]);
-            while files.has_work() {
-                files.work(&space, &mut inputs);
-            }
-            let taken = inputs.drain(..).map(|input| match input {
-                Input::Checksum { sum, .. } => sum.is_ok(),
-                _ => panic!("no sum"),
-            });
-            taken.collect()
-        };
+        let mut files = files(&dir);
+        assert!(files.prepare(content.clone()).is_none());
+        let prepared = work_all(&mut files);
+        assert!(matches!(&prepared[..], [FetchInput::Prepared { found }] if found.is_empty()));
         assert_eq!(sums(&mut files), [false, false], "nothing is here yet");
         let piece = content.map.manifest_pieces().count();
-        let StoreResult::Failed(failure) = files.store(piece, b"aybee") else {
+        assert_eq!(files.store(piece, b"aybea"), StoreResult::Corrupt);
+        let StoreResult::Failed { failure, lost } = files.store(piece, b"aybee") else {
             panic!("stored, and not here")
         };
         assert!(failure.why.contains("dest/a"), "{}", failure.why);
+        assert_eq!(lost, [piece..piece + 1]);
         assert_eq!(fs::read(dir.join("dest/b")).unwrap(), b"bee");
         assert_eq!(sums(&mut files), [false, true]);
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused_before_anything_is_written() {
+        let dir = Dir::new();
+        let entries = vec![entry(0, "", EntryKind::Dir), file(0, "a", b"four")];
+        let manifest =
+            Manifest { piece_len: 4096, root_described: true, entries, lists: Vec::new() };
+        let content = Generation::whole(Rc::new(manifest), None).content.unwrap();
+        let mut files = files(&dir);
+        files.space_bytes_max = Some(3);
+        match files.prepare(content) {
+            Some(FetchInput::Fatal { failure }) => assert_eq!(failure.status, Status::NoSpace),
+            other => panic!("{other:?}"),
+        }
+        assert!(!files.has_work());
     }
 }

@@ -338,7 +338,7 @@ impl<M: Machine + ?Sized> Loop<M> {
             let frame = &input[..len];
             trace::frame(conn, self.machine.serves(conn), frame, len as u32);
             let now_ms = self.now_ms();
-            let frame = Frame { head: frame, len: len as u32 };
+            let frame = Frame { prefix: frame, len: len as u32 };
             self.machine.handle(now_ms, ConnEvent::Frame { conn, frame });
             self.settle();
             let Some(c) = self.conns.get_mut(&conn) else { return Ok(()) };

@@ -182,7 +182,7 @@ impl Machine for FetchMachine<'_> {
 
     fn handle(&mut self, now_ms: u64, event: ConnEvent) {
         let frame = match &event {
-            ConnEvent::Frame { frame, .. } => frame.head,
+            ConnEvent::Frame { frame, .. } => frame.prefix,
             _ => &[],
         };
         self.take(now_ms, FetchInput::Conn(event), frame);

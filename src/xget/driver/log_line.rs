@@ -21,7 +21,7 @@ pub fn write_log(master: SocketAddr, line: &str, most: Duration) -> io::Result<(
     loop {
         let mut frame = vec![0; 4];
         stream.read_exact(&mut frame)?;
-        let len = ninep::decode::frame_len(&frame).unwrap_or(0);
+        let len = ninep::wire::frame_len(&frame).unwrap_or(0);
         if !(7..=FRAME_LEN_MAX).contains(&len) {
             return Err(io::ErrorKind::InvalidData.into());
         }

@@ -110,6 +110,11 @@ impl MasterMachine<'_> {
         }
     }
 
+    #[cfg(test)]
+    pub fn is_serving(&self) -> bool {
+        self.master.is_serving()
+    }
+
     fn state(&self) -> MasterState {
         match self.master.first_hashing() {
             Some((done_bytes, total_bytes)) => MasterState::Hashing { done_bytes, total_bytes },

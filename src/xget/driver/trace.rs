@@ -1,5 +1,6 @@
 //! Messages that arrive and leave, for `-D 8` and `-D 16`.
 
+use ninep::MessageType;
 use ninep::server::ConnId;
 use peer::conn::ConnEffect;
 
@@ -9,10 +10,9 @@ pub fn frame(conn: ConnId, is_served: bool, header: &[u8], len: u32) {
         return;
     }
     let target = if is_served { "9p-server" } else { "9p-client" };
-    if let [_, _, _, _, kind, low, high, ..] = *header {
-        let direction = if kind & 1 == 0 { 'T' } else { 'R' };
-        let (name, tag) = (ninep::kind_name(kind), u16::from_le_bytes([low, high]));
-        log::trace!(target: target, "{conn:?} {direction}{name} tag {tag}, {len} bytes");
+    if let [_, _, _, _, message_type, low, high, ..] = *header {
+        let (message_type, tag) = (MessageType(message_type), u16::from_le_bytes([low, high]));
+        log::trace!(target: target, "{conn:?} {message_type} tag {tag}, {len} bytes");
     }
 }
 
@@ -24,7 +24,7 @@ pub fn effect(effect: &ConnEffect, serves: impl Fn(ConnId) -> bool) {
     match effect {
         ConnEffect::Send { conn, bytes } => {
             let mut rest = bytes.as_slice();
-            while let Some(len) = ninep::decode::frame_len(rest) {
+            while let Some(len) = ninep::wire::frame_len(rest) {
                 let (message, after) = rest.split_at((len as usize).clamp(4, rest.len()));
                 frame(*conn, serves(*conn), message, len);
                 rest = after;

@@ -1,6 +1,8 @@
 //! A real master and a real socket, turn by turn.
 
-use super::conn::OUTPUT_BYTES_MAX;
+use super::super::conn::OUTPUT_BYTES_MAX;
+use super::super::machine::{MasterObserver, MasterState, Observer};
+use super::super::master::{self, ServeTask};
 use super::*;
 use crate::os::scratch::Dir;
 use std::io::{ErrorKind, Read, Write};
@@ -10,10 +12,15 @@ use std::time::Duration;
 
 struct Silent;
 
-impl Watch for Silent {
-    fn turn(&mut self, _: &Node, _: &mut VecDeque<Input<'static>>) {}
+impl Observer for Silent {
     fn say(&mut self, _: &str) {}
     fn warn(&mut self, _: &str) {}
+}
+
+impl MasterObserver for Silent {
+    fn turn(&mut self, _: MasterState) -> bool {
+        false
+    }
 }
 
 const MSIZE: u32 = 1024 * 1024;
@@ -77,16 +84,16 @@ fn who_reads_nothing_fills_no_memory_and_is_answered_later() {
     let dir = Dir::new();
     // Their targets make a manifest that is longer than one reply.
     (0..300).for_each(|i| symlink("t".repeat(4000), dir.join(&format!("{i}"))).unwrap());
-    let request = ServeRequest {
+    let task = ServeTask {
         path: dir.path().into(),
         port: 0,
         fan_out: 4,
-        head: 1,
+        head_copies: 1,
         one_file_system: false,
         cache: None,
     };
-    let mut master = master::begin(request, Box::new(Silent)).unwrap();
-    while !master.node.is_serving() {
+    let mut master = master::begin(task, Box::new(Silent)).unwrap();
+    while !master.machine.is_serving() {
         master.turn().unwrap();
     }
     let port = master.listener.local_addr().unwrap().port();
