@@ -9,8 +9,10 @@ import subprocess
 import tempfile
 from pathlib import Path
 
+from repository import BUILD, REPO, TARGET
+
 from .errors import Failed
-from .paths import BUILD, REPO, TARGET, kernel
+from .paths import kernel
 
 IMAGES = BUILD / "images"
 COMPILE_LIMIT_S = 120

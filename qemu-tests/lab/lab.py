@@ -84,8 +84,8 @@ class Lab:
         """
         index = len(self.machines) + 1
         if ip == "static":
-            mask = network.SUBNET.netmask
-            ip = f"{network.node_address(index)}::{network.MASTER}:{mask}:node{index}::off"
+            mask = network.PLAN.subnet.netmask
+            ip = f"{network.PLAN.node(index)}::{network.MASTER}:{mask}:node{index}::off"
         parameters = f"{CONSOLE} ip={ip} xget.image={image}"
         if master is not None:
             parameters += f" xget.master={master}"

@@ -12,13 +12,14 @@ import subprocess
 import sys
 from pathlib import Path
 
-from lab.paths import BUILD
+from netlab.shaping import parse_rate
+from repository import BUILD
 from tools import ALL
 
 from . import Failed, content, figures, report
 from .accounts import Group
 from .contest import Conditions, Contest, available_bytes, room_bytes
-from .network import Network, parse_rate
+from .network import Network
 
 RESULTS = BUILD / "bench"
 # Memory of its own is mounted here, where anyone (opentracker runs as nobody) may look.
