@@ -78,8 +78,8 @@ impl Member {
         }
     }
 
-    fn say(&mut self, ask: &ClientMessage) {
-        self.client.write(self.route, 0, ask.line().as_bytes(), WRITE);
+    fn say(&mut self, message: &ClientMessage) {
+        self.client.write(self.route, 0, message.line().as_bytes(), WRITE);
         self.unacknowledged += 1;
         self.send();
     }
@@ -202,14 +202,18 @@ impl Crowd {
     /// Every stripe reaches everybody, and no more copies of it leave the
     /// master than were allowed.
     #[track_caller]
-    fn assert_is_a_forest(&self, head: usize) {
+    fn assert_is_a_forest(&self, head_copies: usize) {
         for stripe in 0..STRIPES {
             let parent = |member: &Member| match member.parents[stripe].unwrap() {
                 ParentAddr::Master => None,
                 ParentAddr::Peer(addr) => Some(usize::from(addr.port()) - 1),
             };
             let parents: Vec<Option<usize>> = self.members.iter().map(parent).collect();
-            assert_eq!(parents.iter().filter(|p| p.is_none()).count(), head, "stripe {stripe}");
+            assert_eq!(
+                parents.iter().filter(|p| p.is_none()).count(),
+                head_copies,
+                "stripe {stripe}"
+            );
             for member in 0..parents.len() {
                 let mut above = parents[member];
                 let levels = std::iter::from_fn(|| {

@@ -41,7 +41,7 @@ fn other_fan_outs() {
 }
 
 #[test]
-fn an_index_of_many_pieces_comes_through_the_trees() {
+fn a_manifest_of_many_pieces_comes_through_the_trees() {
     let (files, piece_len) = (vec![20 * 1024 * 1024; 2], 4096);
     let setup = Setup { nodes: 12, seed: 4, files, piece_len, ..Setup::default() };
     let mut world = World::new(setup);
