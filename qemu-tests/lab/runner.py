@@ -11,7 +11,7 @@ from netlab import NetworkError, isolate
 from repository import REPO, binary
 
 from . import paths, registry
-from .errors import Failed, Skipped
+from .errors import Failed
 from .lab import Lab
 
 # For the lab to end its machines after a scenario has used up its time.
@@ -24,8 +24,6 @@ def inside(name, directory, count):
     try:
         lab = Lab(directory, count)
         registry.load()[name].function(lab)
-    except Skipped as error:
-        outcome, why = "skipped", str(error)
     except (Failed, NetworkError) as error:
         outcome, why = "failed", str(error)
     except Exception:  # pylint: disable=broad-except
@@ -88,7 +86,7 @@ def run(names, count=None, keep=False):
     if lack:
         sys.exit(f"qemu-tests: {lack}")
     known = registry.load()
-    tally = {"passed": 0, "failed": 0, "skipped": 0}
+    tally = {"passed": 0, "failed": 0}
     for name in names:
         scenario = known[name]
         print(f"{name}: {scenario.about}", flush=True)
@@ -100,6 +98,5 @@ def run(names, count=None, keep=False):
             print("  " + why.replace("\n", "\n  "), flush=True)
         if outcome == "failed":
             print(f"  logs: {(paths.RESULTS / name).relative_to(REPO)}", flush=True)
-    skipped = f", {tally['skipped']} skipped" if tally["skipped"] else ""
-    print(f"{tally['passed']} passed, {tally['failed']} failed{skipped}", flush=True)
+    print(f"{tally['passed']} passed, {tally['failed']} failed", flush=True)
     return 1 if tally["failed"] else 0
