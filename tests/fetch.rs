@@ -34,9 +34,9 @@ fn fetch_two_copies(scratch: &Scratch, master: &Master) -> [PathBuf; 2] {
         command.args(["-n", &master.addr(), "."]).arg(copy);
         Proc::start(command, scratch)
     };
-    for ended in copies.each_ref().map(fetch).map(Proc::wait) {
-        ended.expect(0);
-    }
+    let ended = copies.each_ref().map(fetch).map(Proc::wait).map(|ended| ended.expect(0));
+    let from_peers: f64 = ended.iter().map(|ended| ended.figure(" from peers")).sum();
+    assert!(from_peers > 0.0, "neither served the other: {}{}", ended[0].out, ended[1].out);
     copies
 }
 
