@@ -240,27 +240,30 @@ fn a_list_of_the_wrong_count_is_status_5() {
 #[test]
 fn absurd_announcements_are_refused() {
     let scratch = Scratch::new();
-    let digest = "0".repeat(64);
-    for line in [
-        format!("generation {digest} 18446744073709551615 4096 1\n"),
-        format!("generation {digest} 4294967296 4096 4\n"),
-        format!("generation {digest} 4294967296 1048576 4\n"),
-        format!("generation {digest} 100 524288 4\n"),
-        format!("generation {digest} 0 4096 4\n"),
-        format!("generation {digest} 100 4095 4\n"),
-        format!("generation {digest} 100 0 4\n"),
-        format!("generation {digest} 100 4096 0\n"),
-        format!("generation {digest} 100 4096 255\n"),
-        "generation x y z\n".into(),
-        "no such word\n".into(),
-        "\0\0\0\n".into(),
-        "a".repeat(8000),
-        "error 2 %\n".into(),
-    ] {
-        let fake = fake_master(b"manifest".to_vec(), Vec::new(), Some(line.clone()));
+    let refused = |line: &str, status: i32, words: &str| {
+        let fake = fake_master(b"manifest".to_vec(), Vec::new(), Some(line.into()));
         let (ended, dest) = fetch_from(&scratch, &fake.addr(), &[]);
-        assert!([3, 5].contains(&ended.status), "{line:?}: {} {}", ended.status, ended.err);
+        ended.expect(status).says(words);
         assert!(nothing_in(&dest));
+    };
+    let digest = "0".repeat(64);
+    for numbers in [
+        "18446744073709551615 4096 1",
+        "4294967296 1048576 4",
+        "100 524288 4",
+        "0 4096 4",
+        "100 4095 4",
+        "100 0 4",
+        "100 4096 0",
+        "100 4096 255",
+    ] {
+        refused(&format!("generation {digest} {numbers}\n"), 3, "out of all bounds");
+    }
+    // As large as it may be, so that its list is asked for.
+    refused(&format!("generation {digest} 4294967296 4096 4\n"), 5, "not what its digest says");
+    let long = "a".repeat(8000);
+    for line in ["generation x y z\n", "no such word\n", "\0\0\0\n", &long, "error 2 %\n"] {
+        refused(line, 3, "does not understand");
     }
 }
 
