@@ -4,19 +4,17 @@ Every round takes every tool over every course, beginning with another tool
 each time, so that what changes on the machine meanwhile meets all of them.
 """
 
-import os
 import random
 import re
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 from netlab.shaping import parse_rate
 from repository import BUILD
 from tools import ALL
 
-from . import Failed, content, figures, report
+from . import content, figures, report
 from .accounts import Group
 from .contest import Conditions, Contest, available_bytes, room_bytes
 from .network import Network
