@@ -47,11 +47,11 @@ test: ## everything: format, lints, tests, machines
 	@scripts/test
 
 sim: ## a table and curves of simulated clusters (NODES="1 31 10000", SEED=, ONLY=crash)
-	@scripts/setup --build
+	@scripts/setup --sim
 	@XGET_SIM_NODES="$(NODES)" XGET_SIM_SEED="$(SEED)" XGET_SIM_PIECES="$(PIECES)" \
-	XGET_SIM_ONLY="$(ONLY)" XGET_SIM_OUT=build/sim \
+	XGET_SIM_ONLY="$(ONLY)" XGET_SIM_OUT="$(CURDIR)/build/sim" \
 	cargo test --quiet --profile sim -p peer --test sim -- --ignored --exact table::table_of_all
-	@[ -z "$(FIGURES)" ] || { mkdir -p "$(FIGURES)" && cp build/sim/sim-*.svg "$(FIGURES)"; }
+	@scripts/sim-figures build/sim $(FIGURES)
 
 vm-tests: initramfs ## scenarios of virtual machines (SCENARIOS="one-node ...")
 	@qemu-tests/run $(SCENARIOS)

@@ -11,6 +11,7 @@ use std::cell::Cell;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::time::{Duration, Instant};
 use support::proc::{Master, Proc};
 use support::{Scratch, noise};
 use xget::{FetchObserver, FetchTask, Fetching, Observer, Turn};
@@ -81,7 +82,7 @@ fn begin(master: &Master, dest: &Path) -> Fetching {
 }
 
 #[test]
-fn a_piece_that_is_relayed_needs_no_memory_of_its_own() {
+fn a_piece_that_is_relayed_is_not_allocated_for() {
     const PIECES: u64 = 3200;
     let scratch = Scratch::in_memory();
     let source = scratch.dir("source");
@@ -89,7 +90,9 @@ fn a_piece_that_is_relayed_needs_no_memory_of_its_own() {
     let master = Master::start(&scratch, &source, &[]);
     let mut relay = begin(&master, &scratch.join("relay"));
     // It goes on when the other one has been told to ask it.
+    let deadline = Instant::now() + Duration::from_secs(10);
     while relay.progress().generation.is_none() && relay.progress().phase == "joining" {
+        assert!(Instant::now() < deadline, "the master does not say what it serves");
         relay.turn().unwrap();
     }
     let child = Proc::start(master.client([Path::new("."), &scratch.join("child")]), &scratch);
@@ -133,12 +136,14 @@ fn clients_that_feed_eight_others_each_stay_small() {
         |n| Proc::start(master.client([Path::new("."), &scratch.join(format!("{n}"))]), &scratch);
     let mut clients: Vec<Proc> = (0..=CHILDREN).map(start).collect();
     let (mut peak_kb, mut children) = (0, 0);
+    let deadline = Instant::now() + Duration::from_secs(60);
     while !clients.iter_mut().all(Proc::has_ended) {
+        assert!(Instant::now() < deadline, "not over within 60 s: {}", master.status());
         for client in &clients {
             peak_kb = peak_kb.max(peak_of(client).unwrap_or(0));
         }
         children = children.max(most_children(&master.status()));
-        std::thread::sleep(std::time::Duration::from_millis(20));
+        std::thread::sleep(Duration::from_millis(20));
     }
     clients.into_iter().for_each(|client| drop(client.wait().expect(0)));
     assert_eq!(children, CHILDREN, "nobody fed as many");

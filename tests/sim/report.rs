@@ -5,7 +5,7 @@ use crate::world::World;
 use peer::failure::Failure;
 
 #[derive(Clone, Debug)]
-pub struct Outcome {
+pub struct ClientOutcome {
     pub host: u32,
     pub state: State,
     pub began_ms: u64,
@@ -22,7 +22,7 @@ pub struct Report {
     pub seed: u64,
     pub pieces: u32,
     pub wire_ms: u64,
-    pub clients: Vec<Outcome>,
+    pub clients: Vec<ClientOutcome>,
     /// Bulk bytes that left the master, in copies of the whole.
     pub copies: f64,
     /// Bulk bytes that arrived anywhere, in copies per client.
@@ -36,7 +36,8 @@ pub struct Report {
 impl Report {
     pub fn of(world: &World) -> Report {
         let total = world.bytes_total() as f64;
-        let clients: Vec<Outcome> = (1..world.hosts.len()).map(|n| outcome(world, n)).collect();
+        let clients: Vec<ClientOutcome> =
+            (1..world.hosts.len()).map(|n| outcome(world, n)).collect();
         let down: u64 = world.network.links.iter().map(|link| link.bulk_down).sum();
         let master = &world.hosts[0].stats;
         Report {
@@ -106,9 +107,9 @@ impl Report {
     }
 }
 
-fn outcome(world: &World, host: usize) -> Outcome {
+fn outcome(world: &World, host: usize) -> ClientOutcome {
     let at = &world.hosts[host];
-    Outcome {
+    ClientOutcome {
         host: host as u32,
         state: at.state,
         began_ms: at.stats.began_ns / 1_000_000,

@@ -201,7 +201,7 @@ impl fmt::Display for Scenario {
     }
 }
 
-/// How far below the master the lowest stands whose feeders all live.
+/// How far below the master the lowest stands whose parents all live.
 fn deepest(world: &World) -> u32 {
     let lives = |host: &u32| world.hosts[*host as usize].state == State::Up;
     let stripes = usize::from(world.setup.fan_out);
