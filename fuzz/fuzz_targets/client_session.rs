@@ -53,14 +53,15 @@ impl Caller {
         if self.client.broken().is_some() || self.client.room() <= NAMES_MAX {
             return;
         }
-        if kind % 6 == 0 {
+        let kind = kind % 6;
+        if kind == 0 {
             let path = vec![&b"name"[..]; number % NAMES_MAX];
             let token = self.token(0);
             self.fids.push(self.client.open(&path, OpenMode::ReadWrite, token));
             return;
         }
         let Some(fid) = self.fids.get(number % self.fids.len().max(1)).copied() else { return };
-        match kind % 6 {
+        match kind {
             1 => {
                 let count = (number as u32) << 8;
                 let token = self.token(count.min(self.client.read_len_max()));
