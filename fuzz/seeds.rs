@@ -8,7 +8,7 @@
 
 use ninep::{Dialect, ENOENT, NOTAG, Qid, Reply, encode};
 use peer::content::digest::{self, Digest};
-use peer::content::manifest::{Entry, EntryKind, Manifest};
+use peer::content::manifest::{self, Entry, EntryKind, Manifest};
 use peer::control::{ClientMessage, Complaint, MasterMessage, ParentAddr, TransferStats};
 use std::path::PathBuf;
 use std::{env, fs, io};
@@ -211,10 +211,10 @@ fn entry(parent: u32, name: &str, kind: EntryKind) -> Entry {
 }
 
 /// Contents of more than one piece, and their list.
-fn large() -> (Vec<u8>, Vec<Digest>) {
-    let contents = vec![7; 2 * PIECE_LEN as usize + 1];
-    let chunks = contents.chunks(PIECE_LEN as usize).enumerate();
-    let list = chunks.map(|(n, piece)| digest::of_piece(n as u64 * u64::from(PIECE_LEN), piece));
+fn large(piece_len: u32) -> (Vec<u8>, Vec<Digest>) {
+    let contents = vec![7; 2 * piece_len as usize + 1];
+    let chunks = contents.chunks(piece_len as usize).enumerate();
+    let list = chunks.map(|(n, piece)| digest::of_piece(n as u64 * u64::from(piece_len), piece));
     let list = list.collect();
     (contents, list)
 }
@@ -225,7 +225,7 @@ fn manifests(seeds: &Seeds) -> io::Result<()> {
         digest: Digest::of(contents),
         ..entry(parent, name, EntryKind::File)
     };
-    let (contents, lists) = large();
+    let (contents, lists) = large(PIECE_LEN);
     let link = Entry { link: (*b"../b").into(), ..entry(1, "y", EntryKind::Symlink) };
     let entries = vec![
         Entry::bare_root(),
@@ -281,7 +281,22 @@ fn dhcp_reply(kind: u8, options: &[&[u8]]) -> Vec<u8> {
     out.extend([99, 130, 83, 99, 53, 1, kind]);
     out.extend(options.concat());
     out.push(255);
-    [&(out.len() as u16).to_le_bytes()[..], &out].concat()
+    out
+}
+
+/// The same as it comes from the wire: RFC 791 and 768, without UDP's check sum.
+fn datagram(payload: &[u8]) -> Vec<u8> {
+    let udp_len = (8 + payload.len() as u16).to_be_bytes();
+    let ip_len = (28 + payload.len() as u16).to_be_bytes();
+    let mut out = vec![0x45, 0, ip_len[0], ip_len[1], 0, 0, 0, 0, 64, 17, 0, 0];
+    out.extend([10, 0, 0, 1, 255, 255, 255, 255]);
+    let pairs = out.chunks(2).map(|pair| u32::from(u16::from_be_bytes([pair[0], pair[1]])));
+    let sum: u32 = pairs.sum();
+    let check = !((sum & 0xffff) + (sum >> 16)) as u16;
+    out[10..12].copy_from_slice(&check.to_be_bytes());
+    out.extend([0, 67, 0, 68, udp_len[0], udp_len[1], 0, 0]);
+    out.extend(payload);
+    out
 }
 
 fn leases(seeds: &Seeds) -> io::Result<()> {
@@ -300,15 +315,14 @@ fn leases(seeds: &Seeds) -> io::Result<()> {
         &[43, 6, 224, 4, b'h', b'e', b'a', b'd'],
         &[12, 2, b'n', b'1'],
     ];
-    let bound = [dhcp_reply(OFFER, &full), dhcp_reply(ACK, &full)].concat();
-    seeds.write("dhcp", "renewed", &[&bound[..], &dhcp_reply(ACK, &full)].concat())?;
-    let refused = dhcp_reply(NAK, &[server, &[56, 2, b'n', b'o']]);
-    seeds.write("dhcp", "refused", &[dhcp_reply(OFFER, &[server]), refused].concat())
+    seeds.write("dhcp", "ack", &dhcp_reply(ACK, &full))?;
+    seeds.write("dhcp", "offer-datagram", &datagram(&dhcp_reply(OFFER, &[server])))?;
+    seeds.write("dhcp", "nak", &dhcp_reply(NAK, &[server, &[56, 2, b'n', b'o']]))
 }
 
-/// The body of a digest cache: its check sum is the target's.
+/// Records of a digest cache, and a whole one: with header and check sum.
 fn caches(seeds: &Seeds) -> io::Result<()> {
-    let (contents, list) = large();
+    let (contents, list) = large(manifest::PIECE_LEN);
     let record = |size: u64, digest: Digest, list: &[Digest]| {
         let mut out = Vec::new();
         [1, 2, size, 100, 100].iter().for_each(|number: &u64| out.extend(number.to_le_bytes()));
@@ -319,8 +333,11 @@ fn caches(seeds: &Seeds) -> io::Result<()> {
         list.iter().for_each(|digest| out.extend(digest.0));
         out
     };
-    let header = [&b"xget\0dc2"[..], &PIECE_LEN.to_le_bytes()].concat();
     let large = record(contents.len() as u64, Digest::of(&contents), &list);
-    let small = record(1, Digest::of(b"x"), &[]);
-    seeds.write("digest_cache", "two", &[header, large, small].concat())
+    let records = [large, record(1, Digest::of(b"x"), &[])].concat();
+    let header = [&b"xget\0dc2"[..], &manifest::PIECE_LEN.to_le_bytes()].concat();
+    let whole = [header, records.clone()].concat();
+    let check = Digest::of(&whole).0;
+    seeds.write("digest_cache", "records", &records)?;
+    seeds.write("digest_cache", "whole", &[&whole[..], &check].concat())
 }
