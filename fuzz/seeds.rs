@@ -6,7 +6,8 @@
 //! The same program gives the same bytes, so that `scripts/fuzz` can tell
 //! whether those that are stored still are what the encoders write.
 
-use ninep::{Dialect, ENOENT, NOTAG, Qid, Reply, encode};
+use ninep::wire::{self, request};
+use ninep::{Dialect, ENOENT, MessageType, NOTAG, Qid, Reply};
 use peer::content::digest::{self, Digest};
 use peer::content::manifest::{self, Entry, EntryKind, Manifest};
 use peer::control::{ClientMessage, Complaint, MasterMessage, ParentAddr, TransferStats};
@@ -50,39 +51,41 @@ fn frame(write: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
 }
 
 /// A frame of a message that our client never sends: fields in hand.
-fn raw(kind: u8, tag: u16, fields: &[&[u8]]) -> Vec<u8> {
+fn raw(kind: MessageType, tag: u16, fields: &[&[u8]]) -> Vec<u8> {
     let body = fields.concat();
     let size = 7 + body.len() as u32;
-    [&size.to_le_bytes()[..], &[kind], &tag.to_le_bytes(), &body].concat()
+    [&size.to_le_bytes()[..], &[kind.0], &tag.to_le_bytes(), &body].concat()
 }
 
 fn string(text: &str) -> Vec<u8> {
     [&(text.len() as u16).to_le_bytes()[..], text.as_bytes()].concat()
 }
 
-fn tversion(version: &str) -> Vec<u8> {
-    frame(|out| encode::tversion(MSIZE, version.as_bytes(), out))
+fn tversion(dialect: Dialect) -> Vec<u8> {
+    frame(|out| request::tversion(MSIZE, dialect, out))
 }
 
 fn requests(seeds: &Seeds) -> io::Result<()> {
-    use ninep::kind::*;
     let fid = 1u32.to_le_bytes();
     let (word, long) = ([0; 4], [0; 8]);
     let list = [
-        ("version", tversion("9P2000.L")),
-        ("attach", frame(|out| encode::tattach(0, 0, b"nobody", b"", out))),
-        ("walk", frame(|out| encode::twalk(1, 0, 1, &[b"dir", b"inner"], out))),
-        ("open", frame(|out| encode::topen(2, 1, 0, out))),
-        ("read", frame(|out| encode::tread(3, 1, 0, 4096, out))),
-        ("write", frame(|out| encode::twrite(4, 1, 0, b"join 2 20004 .\n", out))),
-        ("clunk", frame(|out| encode::tclunk(5, 1, out))),
-        ("flush", frame(|out| encode::tflush(6, 3, out))),
-        ("lopen", raw(TLOPEN, 7, &[&fid, &word])),
-        ("readdir", raw(TREADDIR, 8, &[&fid, &long, &word])),
-        ("getattr", raw(TGETATTR, 9, &[&fid, &[0xff; 8]])),
-        ("setattr", raw(TSETATTR, 9, &[&fid, &[8, 0, 0, 0], &[0; 12], &[0; 40]])),
-        ("mkdir", raw(TMKDIR, 10, &[&fid, &string("new"), &word, &word])),
-        ("lock", raw(TLOCK, 10, &[&fid, &[1], &word, &long, &long, &word, &string("me")])),
+        ("version", tversion(Dialect::Linux)),
+        ("attach", frame(|out| request::tattach(0, 0, b"nobody", b"", out))),
+        ("walk", frame(|out| request::twalk(1, 0, 1, &[b"dir", b"inner"], out))),
+        ("open", frame(|out| request::topen(2, 1, 0, out))),
+        ("read", frame(|out| request::tread(3, 1, 0, 4096, out))),
+        ("write", frame(|out| request::twrite(4, 1, 0, b"join 2 20004 .\n", out))),
+        ("clunk", frame(|out| request::tclunk(5, 1, out))),
+        ("flush", frame(|out| request::tflush(6, 3, out))),
+        ("lopen", raw(MessageType::TLOPEN, 7, &[&fid, &word])),
+        ("readdir", raw(MessageType::TREADDIR, 8, &[&fid, &long, &word])),
+        ("getattr", raw(MessageType::TGETATTR, 9, &[&fid, &[0xff; 8]])),
+        ("setattr", raw(MessageType::TSETATTR, 9, &[&fid, &[8, 0, 0, 0], &[0; 12], &[0; 40]])),
+        ("mkdir", raw(MessageType::TMKDIR, 10, &[&fid, &string("new"), &word, &word])),
+        (
+            "lock",
+            raw(MessageType::TLOCK, 10, &[&fid, &[1], &word, &long, &long, &word, &string("me")]),
+        ),
         ("wstat", wstat()),
     ];
     list.iter().try_for_each(|(name, frame)| seeds.write("ninep_request", name, frame))
@@ -96,26 +99,26 @@ fn wstat() -> Vec<u8> {
     stat.extend([0xff; 12]);
     let stat = [&(stat.len() as u16).to_le_bytes()[..], &stat].concat();
     let record = [&(stat.len() as u16).to_le_bytes()[..], &stat].concat();
-    raw(ninep::kind::TWSTAT, 11, &[&1u32.to_le_bytes(), &record])
+    raw(MessageType::TWSTAT, 11, &[&1u32.to_le_bytes(), &record])
 }
 
-fn reply(tag: u16, reply: &Reply<'_>) -> Vec<u8> {
-    frame(|out| encode::reply(Dialect::Unix, tag, reply, out))
+fn reply(tag: u16, reply: &Reply) -> Vec<u8> {
+    frame(|out| wire::reply::encode(Dialect::Unix, tag, reply, out))
 }
 
-const QID: Qid = Qid { kind: 0, version: 1, path: 5 };
+const QID: Qid = Qid { file_type: 0, version: 1, path: 5 };
 
 fn replies(seeds: &Seeds) -> io::Result<()> {
     let list = [
-        ("version", reply(NOTAG, &Reply::Version { msize: MSIZE, version: b"9P2000.u" })),
+        ("version", reply(NOTAG, &Reply::Version { msize: MSIZE, dialect: Some(Dialect::Unix) })),
         ("attach", reply(0, &Reply::Attach { qid: QID })),
-        ("walk", reply(1, &Reply::Walk { qids: &[QID, QID] })),
+        ("walk", reply(1, &Reply::Walk { qids: vec![QID, QID] })),
         ("open", reply(2, &Reply::Open { qid: QID, iounit: 0 })),
-        ("read", reply(3, &Reply::Data { readdir: false, data: b"verified bytes" })),
+        ("read", reply(3, &Reply::Read { data: b"verified bytes".to_vec() })),
         ("write", reply(4, &Reply::Write { count: 15 })),
         ("error", reply(5, &Reply::Error(ENOENT))),
         ("flush", reply(6, &Reply::Flush)),
-        ("lerror", frame(|out| encode::reply(Dialect::Linux, 7, &Reply::Error(ENOENT), out))),
+        ("lerror", frame(|out| wire::reply::encode(Dialect::Linux, 7, &Reply::Error(ENOENT), out))),
     ];
     list.iter().try_for_each(|(name, frame)| {
         seeds.write("ninep_reply", name, &[&[3], &frame[..]].concat())
@@ -123,57 +126,56 @@ fn replies(seeds: &Seeds) -> io::Result<()> {
 }
 
 /// Steps of a session, from its version and attach on.
-fn session(version: &str, frames: &[Vec<u8>]) -> Vec<u8> {
-    let mut attach = frame(|out| encode::tattach(0, 0, b"nobody", b"", out));
-    if version == "9P2000" {
+fn session(dialect: Dialect, frames: &[Vec<u8>]) -> Vec<u8> {
+    let mut attach = frame(|out| request::tattach(0, 0, b"nobody", b"", out));
+    if dialect == Dialect::Plan9 {
         // No number of the user there.
         attach.truncate(attach.len() - 4);
     }
     let mut input = Vec::new();
-    for frame in [tversion(version), attach].iter().chain(frames) {
+    for frame in [tversion(dialect), attach].iter().chain(frames) {
         steps::put_frame(frame, &mut input);
     }
     input
 }
 
 fn walk(fid: u32, names: &[&[u8]]) -> Vec<u8> {
-    frame(|out| encode::twalk(1, 0, fid, names, out))
+    frame(|out| request::twalk(1, 0, fid, names, out))
 }
 
 fn open(fid: u32, mode: u8) -> Vec<u8> {
-    frame(|out| encode::topen(2, fid, mode, out))
+    frame(|out| request::topen(2, fid, mode, out))
 }
 
 fn read(tag: u16, fid: u32, offset: u64) -> Vec<u8> {
-    frame(|out| encode::tread(tag, fid, offset, 4096, out))
+    frame(|out| request::tread(tag, fid, offset, 4096, out))
 }
 
 fn server_sessions(seeds: &Seeds) -> io::Result<()> {
-    use ninep::kind::*;
     let target = "server_session";
-    let clunk = frame(|out| encode::tclunk(4, 1, out));
-    let stat = raw(TSTAT, 5, &[&1u32.to_le_bytes()]);
+    let clunk = frame(|out| request::tclunk(4, 1, out));
+    let stat = raw(MessageType::TSTAT, 5, &[&1u32.to_le_bytes()]);
     let files = [walk(1, &[b"dir", b"inner"]), stat, open(1, 0), read(3, 1, 9_000), clunk];
-    seeds.write(target, "file-plan9", &session("9P2000", &files))?;
+    seeds.write(target, "file-plan9", &session(Dialect::Plan9, &files))?;
     seeds.write(
         target,
         "dir-unix",
-        &session("9P2000.u", &[walk(1, &[]), open(1, 0), read(3, 1, 0)]),
+        &session(Dialect::Unix, &[walk(1, &[]), open(1, 0), read(3, 1, 0)]),
     )?;
-    let write = frame(|out| encode::twrite(3, 1, 0, b"done", out));
+    let write = frame(|out| request::twrite(3, 1, 0, b"done", out));
     let ctl = [walk(1, &[b"ctl"]), open(1, 0x12), write, read(4, 1, 0)];
-    seeds.write(target, "control-unix", &session("9P2000.u", &ctl))?;
+    seeds.write(target, "control-unix", &session(Dialect::Unix, &ctl))?;
     let fid = 1u32.to_le_bytes();
     let linux = [
         walk(1, &[]),
-        raw(TLOPEN, 2, &[&fid, &[0; 4]]),
-        raw(TREADDIR, 3, &[&fid, &[0; 8], &4096u32.to_le_bytes()]),
-        raw(TGETATTR, 4, &[&fid, &[0xff; 8]]),
+        raw(MessageType::TLOPEN, 2, &[&fid, &[0; 4]]),
+        raw(MessageType::TREADDIR, 3, &[&fid, &[0; 8], &4096u32.to_le_bytes()]),
+        raw(MessageType::TGETATTR, 4, &[&fid, &[0xff; 8]]),
     ];
-    seeds.write(target, "dir-linux", &session("9P2000.L", &linux))?;
+    seeds.write(target, "dir-linux", &session(Dialect::Linux, &linux))?;
     let mut late =
-        session("9P2000.u", &[walk(1, &[b"late"]), open(1, 0), read(3, 1, 0), read(4, 1, 1)]);
-    steps::put_frame(&frame(|out| encode::tflush(5, 3, out)), &mut late);
+        session(Dialect::Unix, &[walk(1, &[b"late"]), open(1, 0), read(3, 1, 0), read(4, 1, 1)]);
+    steps::put_frame(&frame(|out| request::tflush(5, 3, out)), &mut late);
     steps::put(steps::EVENT, &[1], &mut late); // the bytes are there
     steps::put(steps::EVENT + 1, &[], &mut late); // and waiting reads are resumed
     seeds.write(target, "parked-unix", &late)
@@ -186,9 +188,9 @@ fn client_sessions(seeds: &Seeds) -> io::Result<()> {
     steps::put(steps::EVENT, &[1], &mut good);
     steps::put(steps::EVENT + 1, &[0, 1], &mut good);
     for frame in [
-        reply(0, &Reply::Walk { qids: &[QID] }),
+        reply(0, &Reply::Walk { qids: vec![QID] }),
         reply(1, &Reply::Open { qid: QID, iounit: 0 }),
-        reply(2, &Reply::Data { readdir: false, data: b"" }),
+        reply(2, &Reply::Read { data: Vec::new() }),
     ] {
         steps::put_frame(&frame, &mut good);
     }
@@ -201,7 +203,7 @@ fn client_sessions(seeds: &Seeds) -> io::Result<()> {
     steps::put(steps::EVENT + 4, &[1], &mut failed);
     seeds.write(target, "failed-open", &failed)?;
     let mut cold = vec![0];
-    let version = Reply::Version { msize: MSIZE, version: b"9P2000.u" };
+    let version = Reply::Version { msize: MSIZE, dialect: Some(Dialect::Unix) };
     steps::put_frame(&reply(NOTAG, &version), &mut cold);
     seeds.write(target, "greeting", &cold)
 }

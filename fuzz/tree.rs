@@ -74,12 +74,12 @@ impl Tree for SmallTree {
     }
 
     fn qid(&self, file: &usize) -> Qid {
-        let kind = match NODES[*file].1 {
+        let file_type = match NODES[*file].1 {
             Role::Dir => QTDIR,
             Role::Link => QTSYMLINK,
             _ => QTFILE,
         };
-        Qid { kind, version: 1, path: *file as u64 }
+        Qid { file_type, version: 1, path: *file as u64 }
     }
 
     fn attr(&self, file: &usize) -> Attr {
@@ -96,8 +96,8 @@ impl Tree for SmallTree {
 
     fn entry(&self, dir: &usize, cursor: u64) -> Option<DirEntry<usize>> {
         let from = usize::try_from(cursor).ok()?.max(1);
-        let place = (from..NODES.len()).find(|at| NODES[*at].2 == *dir)?;
-        Some(DirEntry { name: NODES[place].0.to_vec(), place, next: place as u64 + 1 })
+        let file = (from..NODES.len()).find(|at| NODES[*at].2 == *dir)?;
+        Some(DirEntry { name: NODES[file].0.to_vec(), file, next: file as u64 + 1 })
     }
 
     fn open(&mut self, opener: OpenId, file: &usize, access: Access) -> Result<(), Error> {

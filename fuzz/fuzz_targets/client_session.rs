@@ -7,7 +7,8 @@
 
 use libfuzzer_sys::fuzz_target;
 use ninep::client::{Client, Event, Fid, Frame, OpenMode, Token};
-use ninep::{Dialect, NOTAG, Qid, RREAD_HEADER_LEN, Reply, decode, encode};
+use ninep::wire::{self, frame_len, request};
+use ninep::{Dialect, NOTAG, Qid, RREAD_HEADER_LEN, Reply};
 use std::collections::BTreeMap;
 use xget_fuzz::steps::{Step, steps};
 
@@ -29,7 +30,10 @@ fuzz_target!(|input: &[u8]| {
         Caller { client: Client::new(MSIZE), fids: Vec::new(), asked: BTreeMap::new(), token: 0 };
     // Most inputs are to reach what comes after the greeting.
     if greeting & 1 == 1 {
-        caller.take(&reply(NOTAG, &Reply::Version { msize: MSIZE, version: b"9P2000.u" }), false);
+        caller.take(
+            &reply(NOTAG, &Reply::Version { msize: MSIZE, dialect: Some(Dialect::Unix) }),
+            false,
+        );
         caller.take(&reply(0, &Reply::Attach { qid: Qid::default() }), false);
     }
     for step in steps(input) {
@@ -41,9 +45,9 @@ fuzz_target!(|input: &[u8]| {
     }
 });
 
-fn reply(tag: u16, reply: &Reply<'_>) -> Vec<u8> {
+fn reply(tag: u16, reply: &Reply) -> Vec<u8> {
     let mut frame = Vec::new();
-    encode::reply(Dialect::Unix, tag, reply, &mut frame);
+    wire::reply::encode(Dialect::Unix, tag, reply, &mut frame);
     frame
 }
 
@@ -95,7 +99,7 @@ impl Caller {
         let there = if header_only { frame.len().min(RREAD_HEADER_LEN) } else { frame.len() };
         let broken = self.client.broken().cloned();
         let event =
-            self.client.handle_frame(Frame { head: &frame[..there], len: frame.len() as u32 });
+            self.client.handle_frame(Frame { prefix: &frame[..there], len: frame.len() as u32 });
         let (token, len) = match event {
             Err(error) => {
                 assert!(broken.is_none_or(|before| before == error), "another reason");
@@ -122,10 +126,10 @@ impl Caller {
     fn check_output(&mut self) {
         let output = self.client.take_output();
         let mut rest = &output[..];
-        while let Some(len) = decode::frame_len(rest) {
+        while let Some(len) = frame_len(rest) {
             let (frame, behind) = rest.split_at(len as usize);
-            let request = decode::request(Some(Dialect::Unix), frame).expect("framed");
-            request.1.expect("a sound request");
+            let decoded = request::decode(Some(Dialect::Unix), frame).expect("framed");
+            decoded.1.expect("a sound request");
             rest = behind;
         }
         assert!(rest.is_empty());

@@ -6,7 +6,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use ninep::kind::{RFLUSH, RVERSION, TREAD};
+use ninep::MessageType;
 use ninep::server::{ConnId, Output, Session, Ticket};
 use std::collections::BTreeSet;
 use xget_fuzz::steps::{Step, steps};
@@ -27,7 +27,7 @@ struct Peer {
 /// Type and tag of a reply.
 #[derive(Debug)]
 struct Got {
-    kind: u8,
+    kind: MessageType,
     tag: u16,
 }
 
@@ -62,11 +62,11 @@ impl Peer {
         self.awaited(&replies);
         match own {
             None => {
-                assert_eq!(frame[4], TREAD, "a request without a reply");
+                assert_eq!(MessageType(frame[4]), MessageType::TREAD, "a request without a reply");
                 assert!(self.waiting.insert(tag), "a tag in use was taken again");
             }
-            Some(Got { kind: RVERSION, .. }) => self.waiting.clear(),
-            Some(Got { kind: RFLUSH, .. }) => {
+            Some(Got { kind: MessageType::RVERSION, .. }) => self.waiting.clear(),
+            Some(Got { kind: MessageType::RFLUSH, .. }) => {
                 self.waiting.remove(&u16::from_le_bytes([frame[7], frame[8]]));
             }
             Some(_) => {}
@@ -108,26 +108,25 @@ impl Peer {
                     let len = bytes.len();
                     (bytes, len)
                 }
-                Output::Bulk { head, len, failure, .. } => {
+                Output::Bulk { header, len, failure, .. } => {
                     assert!(failure.frame().len() <= self.msize as usize);
-                    (head.to_vec(), head.len() + len as usize)
+                    (header.to_vec(), header.len() + len as usize)
                 }
             };
             let size = u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
             assert_eq!(size as usize, len);
-            if bytes[4] == RVERSION {
+            let kind = MessageType(bytes[4]);
+            if kind == MessageType::RVERSION {
                 self.msize = self.session.frame_len_max();
             }
             assert!(size <= self.msize, "a reply beyond msize");
-            list.push(Got { kind: bytes[4], tag: u16::from_le_bytes([bytes[5], bytes[6]]) });
+            list.push(Got { kind, tag: u16::from_le_bytes([bytes[5], bytes[6]]) });
         }
         list
     }
 
     fn check(&self) {
-        assert_eq!(self.waiting.len(), self.session.parked_count());
         assert_eq!(self.waiting.len(), self.tree.waiting.len());
-        assert_eq!(self.session.output_count(), 0);
         assert!(!self.session.is_backlogged());
     }
 }
