@@ -4,19 +4,17 @@
 //! packets.
 
 mod client;
+#[cfg(feature = "fuzzing")]
+mod fuzzing;
 mod message;
 mod options;
 #[cfg(test)]
 pub mod testing;
 
 pub use client::{DhcpClient, DhcpEffect};
+#[cfg(feature = "fuzzing")]
+pub use fuzzing::dhcp as fuzz;
 pub use message::{Hardware, Identity, Lease};
 
 pub const SERVER_PORT: u16 = 67;
 pub const CLIENT_PORT: u16 = 68;
-
-/// For fuzzing: reads a message whoever it is for.
-#[cfg(feature = "fuzzing")]
-pub fn fuzz(bytes: &[u8]) {
-    let _ = message::parse(bytes);
-}
