@@ -284,7 +284,7 @@ impl Download {
         // A pack is the only piece of its files; another file has more of them.
         let is_pack = content.map.extents(&content.manifest, piece).count() > 1;
         for extent in content.map.extents(&content.manifest, piece) {
-            let what = printable(&content.manifest.path(extent.entry));
+            let what = printable(content.manifest.path(extent.entry));
             let failures = &mut common.report.failures;
             if is_pack || !failures.iter().any(|failure| failure.what == what) {
                 failures.push(Failure::single(status, what, why));

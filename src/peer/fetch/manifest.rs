@@ -77,7 +77,7 @@ pub(super) fn unavailable(manifest: &Manifest) -> Unavailable {
             EntryKind::Unreadable => "the master cannot read it",
             _ => continue,
         };
-        let path = printable(&manifest.path(number as u32));
+        let path = printable(manifest.path(number as u32));
         let was_named = entry.parent == 0 && !manifest.root_described;
         unread += u64::from(entry.kind == EntryKind::Unreadable);
         if entry.kind == EntryKind::Special && was_named {
@@ -97,7 +97,7 @@ pub(super) fn unavailable(manifest: &Manifest) -> Unavailable {
 pub(super) fn piece_name(content: Option<&Content>, piece: u32) -> String {
     let extent = content.and_then(|c| c.map.extents(&c.manifest, piece).next());
     match (content, extent) {
-        (Some(content), Some(extent)) => printable(&content.manifest.path(extent.entry)),
+        (Some(content), Some(extent)) => printable(content.manifest.path(extent.entry)),
         _ => "the manifest".into(),
     }
 }
