@@ -19,12 +19,15 @@ SEED ?= 1
 PIECES ?= 2048
 ONLY ?=
 FIGURES ?=
+# What `make fuzz` runs, and for how long each; empty means all targets.
+TARGETS ?=
+SECONDS ?= 60
 # What `make vm-tests` runs; empty means the quick ones.
 SCENARIOS ?=
 # rustup installs here; a shell opened before it did not know.
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
-.PHONY: build setup initramfs demo fleet test sim bench vm-tests size clean install help
+.PHONY: build setup initramfs demo fleet test fuzz sim bench vm-tests size clean install help
 
 build: ## the static binary (the default goal)
 	@scripts/setup --build
@@ -46,12 +49,15 @@ fleet: ## the same with many machines (N=24)
 test: ## everything: format, lints, tests, machines
 	@scripts/test
 
+fuzz: ## hostile inputs for all that parses (SECONDS=60 each, TARGETS="manifest ...")
+	@scripts/fuzz --seconds $(SECONDS) $(TARGETS)
+
 sim: ## a table and curves of simulated clusters (NODES="1 31 10000", SEED=, ONLY=crash)
-	@scripts/setup --build
+	@scripts/setup --sim
 	@XGET_SIM_NODES="$(NODES)" XGET_SIM_SEED="$(SEED)" XGET_SIM_PIECES="$(PIECES)" \
-	XGET_SIM_ONLY="$(ONLY)" XGET_SIM_OUT=build/sim \
+	XGET_SIM_ONLY="$(ONLY)" XGET_SIM_OUT="$(CURDIR)/build/sim" \
 	cargo test --quiet --profile sim -p peer --test sim -- --ignored --exact table::table_of_all
-	@[ -z "$(FIGURES)" ] || { mkdir -p "$(FIGURES)" && cp build/sim/sim-*.svg "$(FIGURES)"; }
+	@scripts/sim-figures build/sim $(FIGURES)
 
 vm-tests: initramfs ## scenarios of virtual machines (SCENARIOS="one-node ...")
 	@qemu-tests/run $(SCENARIOS)

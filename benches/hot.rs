@@ -6,11 +6,12 @@
 #![allow(clippy::unwrap_used)] // in a benchmark a panic is the report
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use ninep::{Dialect, decode, encode};
+use ninep::Dialect;
+use ninep::wire::{reply, request};
 use peer::content::digest::{self, Digest};
 use peer::content::manifest::{Entry, EntryKind, Manifest, PIECE_LEN};
 use peer::content::pieces::{ManifestPieces, PieceMap};
-use peer::fetch::scheduler::{ParentKey, Scheduler};
+use peer::fetch::SchedulerBench;
 use peer::overlay::{Complaint, Forest, Limits, NodeId, Parent};
 use std::hint::black_box;
 
@@ -19,14 +20,14 @@ const STRIPES: u8 = 4;
 
 fn frames(c: &mut Criterion) {
     let mut frame = Vec::new();
-    encode::tread(7, 3, 1 << 40, PIECE_LEN, &mut frame);
+    request::tread(7, 3, 1 << 40, PIECE_LEN, &mut frame);
     c.bench_function("decode a Tread", |b| {
-        b.iter(|| decode::request(Some(Dialect::Unix), black_box(&frame)).unwrap().0)
+        b.iter(|| request::decode(Some(Dialect::Unix), black_box(&frame)).unwrap().0)
     });
-    let head = encode::rread_header(7, PIECE_LEN);
-    let len = PIECE_LEN + head.len() as u32;
+    let header = reply::rread_header(7, PIECE_LEN);
+    let len = PIECE_LEN + header.len() as u32;
     c.bench_function("decode the header of an Rread", |b| {
-        b.iter(|| decode::reply(black_box(&head), len).unwrap().0)
+        b.iter(|| reply::decode(black_box(&header), len).unwrap().0)
     });
 }
 
@@ -46,7 +47,7 @@ fn pieces(c: &mut Criterion) {
     let bytes = vec![0x5a; 8 * PIECE_LEN as usize];
     let manifest = index_of(&bytes);
     let map = PieceMap::new(ManifestPieces::of(&manifest.encode(), PIECE_LEN), &manifest);
-    let (first, piece) = (map.head().count(), &bytes[..PIECE_LEN as usize]);
+    let (first, piece) = (map.manifest_pieces().count(), &bytes[..PIECE_LEN as usize]);
     let mut group = c.benchmark_group("pieces");
     group.throughput(Throughput::Bytes(u64::from(PIECE_LEN)));
     group.bench_function("verify one", |b| {
@@ -55,31 +56,16 @@ fn pieces(c: &mut Criterion) {
     group.finish();
 }
 
-fn transfer(c: &mut Criterion) {
+fn schedule(c: &mut Criterion) {
     // Four parents, a stripe each; a piece arrives and the next one is asked.
-    let fresh = || {
-        let mut transfer = Scheduler::new(STRIPES);
-        transfer.extend(8_000);
-        for stripe in 0..STRIPES {
-            let key = ParentKey(u32::from(stripe));
-            transfer.add_parent(key, false);
-            transfer.set_feeder(stripe, Some(key));
-            while transfer.next_ask(key, 0).is_some() {}
-        }
-        transfer
-    };
     c.bench_function("a piece arrives and the next is asked", |b| {
         b.iter_batched(
-            || (fresh(), 0),
-            |(mut transfer, mut piece)| {
+            || SchedulerBench::new(STRIPES, 8_000),
+            |mut bench| {
                 for _ in 0..1_000 {
-                    let key = ParentKey(piece % u32::from(STRIPES));
-                    transfer.arrived(key, piece, 1);
-                    black_box(transfer.hold(piece));
-                    black_box(transfer.next_ask(key, 1));
-                    piece += 1;
+                    black_box(bench.step());
                 }
-                transfer
+                bench
             },
             BatchSize::LargeInput,
         )
@@ -130,5 +116,5 @@ fn routes(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, frames, pieces, transfer, routes);
+criterion_group!(benches, frames, pieces, schedule, routes);
 criterion_main!(benches);

@@ -5,15 +5,16 @@
 
 mod support;
 
-use peer::node::{Input, Linger, Node};
+use peer::fetch::Progress;
+use peer::request::{FetchRequest, Linger};
 use std::cell::Cell;
-use std::collections::VecDeque;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::time::{Duration, Instant};
 use support::proc::{Master, Proc};
 use support::{Scratch, noise};
-use xget::{FetchRequest, Fetching, Turn, Watch};
+use xget::{FetchObserver, FetchTask, Fetching, Observer, Turn};
 
 mod counting {
     //! An allocator that counts what each thread asks of the system's.
@@ -53,29 +54,35 @@ thread_local! {
 
 struct Silent;
 
-impl Watch for Silent {
-    fn turn(&mut self, _: &Node, _: &mut VecDeque<Input<'static>>) {}
+impl Observer for Silent {
     fn say(&mut self, _: &str) {}
     fn warn(&mut self, _: &str) {}
 }
 
+impl FetchObserver for Silent {
+    fn turn(&mut self, _: &Progress) -> bool {
+        false
+    }
+}
+
 fn begin(master: &Master, dest: &Path) -> Fetching {
     let request = FetchRequest {
-        masters: vec![SocketAddr::from(([127, 0, 0, 1], master.port))],
-        sources: vec![b".".to_vec()],
-        dest: dest.into(),
-        pin: None,
         retries: 3,
         linger: Linger::Millis(60_000),
-        keep_attributes: true,
-        room_bytes: None,
-        greeting: None,
+        ..FetchRequest::of(vec![b".".to_vec()])
     };
-    Fetching::begin(request, Silent).unwrap()
+    let task = FetchTask {
+        masters: vec![SocketAddr::from(([127, 0, 0, 1], master.port))],
+        request,
+        dest: dest.into(),
+        keep_attributes: true,
+        space_bytes_max: None,
+    };
+    Fetching::begin(task, Silent).unwrap()
 }
 
 #[test]
-fn a_piece_that_is_relayed_needs_no_memory_of_its_own() {
+fn a_piece_that_is_relayed_is_not_allocated_for() {
     const PIECES: u64 = 3200;
     let scratch = Scratch::in_memory();
     let source = scratch.dir("source");
@@ -83,7 +90,9 @@ fn a_piece_that_is_relayed_needs_no_memory_of_its_own() {
     let master = Master::start(&scratch, &source, &[]);
     let mut relay = begin(&master, &scratch.join("relay"));
     // It goes on when the other one has been told to ask it.
+    let deadline = Instant::now() + Duration::from_secs(10);
     while relay.progress().generation.is_none() && relay.progress().phase == "joining" {
+        assert!(Instant::now() < deadline, "the master does not say what it serves");
         relay.turn().unwrap();
     }
     let child = Proc::start(master.client([Path::new("."), &scratch.join("child")]), &scratch);
@@ -127,12 +136,14 @@ fn clients_that_feed_eight_others_each_stay_small() {
         |n| Proc::start(master.client([Path::new("."), &scratch.join(format!("{n}"))]), &scratch);
     let mut clients: Vec<Proc> = (0..=CHILDREN).map(start).collect();
     let (mut peak_kb, mut children) = (0, 0);
+    let deadline = Instant::now() + Duration::from_secs(60);
     while !clients.iter_mut().all(Proc::has_ended) {
+        assert!(Instant::now() < deadline, "not over within 60 s: {}", master.status());
         for client in &clients {
             peak_kb = peak_kb.max(peak_of(client).unwrap_or(0));
         }
         children = children.max(most_children(&master.status()));
-        std::thread::sleep(std::time::Duration::from_millis(20));
+        std::thread::sleep(Duration::from_millis(20));
     }
     clients.into_iter().for_each(|client| drop(client.wait().expect(0)));
     assert_eq!(children, CHILDREN, "nobody fed as many");

@@ -31,15 +31,16 @@ fn status(lab: &Lab) -> String {
     lab.on(0, || reader::read_text(("127.0.0.1", PORT), &path).unwrap())
 }
 
-/// A node that feeds at least two others, from the master's own account.
-fn a_parent(lab: &Lab, count: usize) -> Option<usize> {
-    let status = status(lab);
-    let feeds = |node: usize| {
-        let addr = format!("{}!", Lab::ip(node));
-        let parents = status.lines().filter_map(|line| line.rsplit(' ').next());
-        parents.filter(|parents| parents.contains(&addr)).count()
-    };
-    (1..=count).find(|&node| feeds(node) >= 2)
+/// How many others a node feeds, from the master's own account.
+fn children(lab: &Lab, node: usize) -> usize {
+    let (status, addr) = (status(lab), format!("{}!", Lab::ip(node)));
+    let parents = status.lines().filter_map(|line| line.rsplit(' ').next());
+    parents.filter(|parents| parents.contains(&addr)).count()
+}
+
+/// Waits until so many bytes have come to each of these nodes.
+fn until_received(lab: &Lab, nodes: impl Iterator<Item = usize> + Clone, bytes: u64) {
+    until("a part has arrived", 30, || nodes.clone().all(|node| lab.received_bytes(node) >= bytes));
 }
 
 #[test]
@@ -100,8 +101,15 @@ fn strike(blow: Blow) {
     let mut clients: Vec<Option<Proc>> = (1..=COUNT)
         .map(|node| Some(client(&lab, &scratch, node, &["--linger", "1"], &copy(node))))
         .collect();
-    std::thread::sleep(Duration::from_millis(1800));
-    let victim = a_parent(&lab, COUNT).unwrap_or_else(|| panic!("{}", status(&lab)));
+    // It has something to give, and somebody has need of it yet.
+    let mut victim = 0;
+    until("a node with a third of all feeds two others", 20, || {
+        let has_third = |node: &usize| lab.received_bytes(*node) >= 8_000_000;
+        let found = (1..=COUNT).filter(has_third).find(|&node| children(&lab, node) >= 2);
+        victim = found.unwrap_or(0);
+        found.is_some()
+    });
+    assert_eq!(status(&lab).matches(" fetching ").count(), COUNT, "{}", status(&lab));
     let struck = clients[victim - 1].take().unwrap();
     match blow {
         Blow::Kill => struck.signal(Signal::SIGKILL),
@@ -150,6 +158,7 @@ fn a_slow_parent_slows_nobody_much() {
     let copy = |node: usize| scratch.join(format!("copy{node}"));
     let clients: Vec<Proc> =
         (1..7).map(|node| client(&lab, &scratch, node, &["--linger", "0"], &copy(node))).collect();
+    until("the slow one feeds another", 5, || children(&lab, 2) > 0);
     // 3 s at the full speed of a link; the slow one alone needs 30 s.
     for (number, client) in clients.into_iter().enumerate() {
         if number + 1 != 2 {
@@ -169,7 +178,7 @@ fn without_master(scratch: &Scratch, lab: &Lab) -> (PathBuf, Master, Vec<Proc>) 
     let clients = (1..5)
         .map(|node| client(lab, scratch, node, &["-r", "1", "--linger", "0"], &copy(node)))
         .collect();
-    std::thread::sleep(Duration::from_millis(2000));
+    until_received(lab, 1..5, 8_000_000);
     (source, master, clients)
 }
 
@@ -221,9 +230,9 @@ fn a_master_that_comes_back_in_time_is_joined_again() {
     let copy = |node: usize| scratch.join(format!("copy{node}"));
     let clients: Vec<Proc> =
         (1..5).map(|node| client(&lab, &scratch, node, &["--linger", "0"], &copy(node))).collect();
-    std::thread::sleep(Duration::from_millis(1500));
+    until_received(&lab, 1..5, 6_000_000);
     drop(master);
-    std::thread::sleep(Duration::from_millis(1500));
+    until("all have missed it", 20, || clients.iter().all(|c| c.err().contains("trying again")));
     let _master = start_master(&lab, &scratch, &source, &[]);
     for (number, client) in clients.into_iter().enumerate() {
         let ended = client.wait().expect(0).within(20);

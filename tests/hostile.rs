@@ -11,7 +11,8 @@ use peer::content::pieces::ManifestPieces;
 use peer::control::VERSION;
 use std::fs;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use support::fake::{Act, Fake};
 use support::proc::{Ended, Master, Proc, xget};
 use support::reader::Reader;
@@ -26,7 +27,7 @@ fn file(name: &[u8], contents: &[u8]) -> Entry {
 }
 
 /// A served tree of small files, whose contents follow the manifest.
-fn index_of(files: &[(&[u8], &[u8])]) -> Manifest {
+fn manifest_of(files: &[(&[u8], &[u8])]) -> Manifest {
     let mut entries = vec![Entry::bare_root()];
     entries.extend(files.iter().map(|(name, contents)| file(name, contents)));
     Manifest { piece_len: PIECE_LEN, root_described: true, entries, lists: Vec::new() }
@@ -47,15 +48,15 @@ fn faking(
     announce: Option<String>,
     contents: impl Fn(u64) -> Vec<u8> + Send + Sync + 'static,
 ) -> Fake {
-    let head = ManifestPieces::of(&manifest, PIECE_LEN);
-    let list: Vec<u8> = head.list.iter().flat_map(|digest| digest.0).collect();
+    let pieces = ManifestPieces::of(&manifest, PIECE_LEN);
+    let list: Vec<u8> = pieces.list.iter().flat_map(|digest| digest.0).collect();
     let said = announce.unwrap_or_else(|| {
-        format!("generation {} {} {PIECE_LEN} 1\n", head.generation, head.manifest_len)
+        format!("generation {} {} {PIECE_LEN} 1\n", pieces.generation, pieces.manifest_len)
     });
     let said = format!("{said}parent 0 me\n");
     let told = AtomicBool::new(false);
     let stride = u64::from(stride(PIECE_LEN));
-    let start = u64::from(head.count()) * stride;
+    let start = u64::from(pieces.count()) * stride;
     Fake::start(move |path, offset, count| {
         let slice = |bytes: &[u8], from: u64| {
             let from = (from as usize).min(bytes.len());
@@ -66,7 +67,7 @@ fn faking(
             Some("route") => Act::Bytes(said.clone().into_bytes()),
             Some("list") => slice(&list, offset),
             Some("pieces") if offset < start => {
-                Act::Bytes(manifest[head.range((offset / stride) as u32)].to_vec())
+                Act::Bytes(manifest[pieces.range((offset / stride) as u32)].to_vec())
             }
             Some("pieces") => Act::Bytes(contents((offset - start) / stride)),
             _ => Act::Park,
@@ -91,7 +92,7 @@ fn nothing_in(dest: &PathBuf) -> bool {
 fn the_fake_master_is_good_enough_to_be_believed() {
     let scratch = Scratch::new();
     let contents = b"hello".to_vec();
-    let fake = fake_master(index_of(&[(b"a", &contents)]).encode(), contents.clone(), None);
+    let fake = fake_master(manifest_of(&[(b"a", &contents)]).encode(), contents.clone(), None);
     let (ended, dest) = fetch_from(&scratch, &fake.addr(), &[]);
     ended.expect(0);
     assert_eq!(fs::read(dest.join("a")).unwrap(), contents);
@@ -101,18 +102,18 @@ fn the_fake_master_is_good_enough_to_be_believed() {
 #[test]
 fn wrong_bytes_from_the_master_are_status_5() {
     let scratch = Scratch::new();
-    let manifest = index_of(&[(b"a", b"hello")]).encode();
+    let manifest = manifest_of(&[(b"a", b"hello")]).encode();
     let fake = fake_master(manifest, b"HELLO".to_vec(), None);
     let (ended, dest) = fetch_from(&scratch, &fake.addr(), &[]);
     ended.expect(5).says("digest");
     assert!(nothing_in(&dest));
-    let manifest = index_of(&[(b"a", b"hello")]).encode();
+    let manifest = manifest_of(&[(b"a", b"hello")]).encode();
     let fake = fake_master(manifest, b"hel".to_vec(), None);
     let (ended, dest) = fetch_from(&scratch, &fake.addr(), &[]);
     ended.expect(5);
     assert!(nothing_in(&dest));
     // A pack: whatever was in it is named.
-    let manifest = index_of(&[(b"first", b"hello"), (b"second", b"world")]).encode();
+    let manifest = manifest_of(&[(b"first", b"hello"), (b"second", b"world")]).encode();
     let fake = fake_master(manifest, b"hellO world".to_vec(), None);
     let (ended, dest) = fetch_from(&scratch, &fake.addr(), &[]);
     ended.expect(5).says("first: the master").says("second: the master");
@@ -124,7 +125,7 @@ fn wrong_bytes_from_the_master_are_status_5() {
 fn a_master_that_sends_wrong_bytes_is_asked_again_once() {
     let scratch = Scratch::new();
     let (right, wrong) = (noise(1, 100_000), noise(2, 100_000));
-    let mut manifest = index_of(&[(b"long", &right)]);
+    let mut manifest = manifest_of(&[(b"long", &right)]);
     manifest.lists = ManifestPieces::of(&right, PIECE_LEN).list;
     let fake = fake_master(manifest.encode(), wrong, None);
     let (ended, dest) = fetch_from(&scratch, &fake.addr(), &[]);
@@ -132,19 +133,27 @@ fn a_master_that_sends_wrong_bytes_is_asked_again_once() {
     assert!(nothing_in(&dest));
     // Damaged for good in one place: the other file arrives.
     let (other, mut damaged) = (noise(3, 100_000), right.clone());
-    let mut both = index_of(&[(b"long", &right), (b"other", &other)]);
+    let mut both = manifest_of(&[(b"long", &right), (b"other", &other)]);
     let lists = [&right, &other].map(|bytes| ManifestPieces::of(bytes, PIECE_LEN).list);
     both.lists = lists.concat();
     damaged[40_000] ^= 1;
+    let damaged_piece = 40_000 / PIECE_LEN as usize;
     let (first_of_other, sent) = (right.len().div_ceil(PIECE_LEN as usize), other.clone());
-    let fake = faking(both.encode(), None, move |piece| match piece as usize {
-        piece if piece < first_of_other => piece_of(&damaged, piece),
-        piece => piece_of(&sent, piece - first_of_other),
+    let asked = Arc::new(AtomicU32::new(0));
+    let count = Arc::clone(&asked);
+    let fake = faking(both.encode(), None, move |piece| {
+        let piece = piece as usize;
+        count.fetch_add(u32::from(piece == damaged_piece), Ordering::Relaxed);
+        match piece < first_of_other {
+            true => piece_of(&damaged, piece),
+            false => piece_of(&sent, piece - first_of_other),
+        }
     });
     let (ended, dest) = fetch_from(&scratch, &fake.addr(), &[]);
     ended.expect(5).says("long").says("twice").within(5);
     assert_eq!(fs::read(dest.join("other")).unwrap(), other);
     assert!(!dest.join("long").exists());
+    assert_eq!(asked.load(Ordering::Relaxed), 2, "the first time and once again");
     // Damaged on the way, and only once.
     let (sent, is_first) = (right.clone(), AtomicBool::new(true));
     let fake = faking(manifest.encode(), None, move |piece| {
@@ -161,14 +170,14 @@ fn a_master_that_sends_wrong_bytes_is_asked_again_once() {
 fn names_that_lead_out_of_the_destination_are_refused() {
     let scratch = Scratch::new();
     for name in [&b"../evil"[..], b"..", b".", b"", b"a/b", b"/etc", b"nul\0nul"] {
-        let fake = fake_master(index_of(&[(name, b"hello")]).encode(), b"hello".to_vec(), None);
+        let fake = fake_master(manifest_of(&[(name, b"hello")]).encode(), b"hello".to_vec(), None);
         let (ended, dest) = fetch_from(&scratch, &fake.addr(), &[]);
         ended.expect(5).says("malformed");
         assert!(nothing_in(&dest), "{name:?}");
         assert!(!scratch.join("evil").exists());
     }
     // A symlink first, then a file "in" it.
-    let mut manifest = index_of(&[(b"link", b"")]);
+    let mut manifest = manifest_of(&[(b"link", b"")]);
     manifest.entries[1].kind = EntryKind::Symlink;
     manifest.entries[1].digest = Digest::default();
     manifest.entries[1].link = scratch.path.as_os_str().as_encoded_bytes().into();
@@ -180,9 +189,9 @@ fn names_that_lead_out_of_the_destination_are_refused() {
 }
 
 #[test]
-fn rubbish_instead_of_an_index_is_status_5() {
+fn rubbish_instead_of_a_manifest_is_status_5() {
     let scratch = Scratch::new();
-    let whole = index_of(&[(b"a", b"hello"), (b"b", b"world")]).encode();
+    let whole = manifest_of(&[(b"a", b"hello"), (b"b", b"world")]).encode();
     let rubbish: Vec<Vec<u8>> = vec![
         noise(1, 20_000),
         whole[..whole.len() - 1].to_vec(),
@@ -209,7 +218,7 @@ fn rubbish_instead_of_an_index_is_status_5() {
 fn a_list_of_the_wrong_count_is_status_5() {
     let scratch = Scratch::new();
     let listed = |size: u64, piece_len: u32, count: usize| {
-        let mut manifest = index_of(&[(b"long", b"")]);
+        let mut manifest = manifest_of(&[(b"long", b"")]);
         let list = vec![Digest::default(); size.div_ceil(u64::from(piece_len)) as usize];
         manifest.entries[1].digest = digest::of_list(&list, size, piece_len).unwrap();
         manifest.entries[1].size = size;
@@ -231,27 +240,30 @@ fn a_list_of_the_wrong_count_is_status_5() {
 #[test]
 fn absurd_announcements_are_refused() {
     let scratch = Scratch::new();
-    let digest = "0".repeat(64);
-    for line in [
-        format!("generation {digest} 18446744073709551615 4096 1\n"),
-        format!("generation {digest} 4294967296 4096 4\n"),
-        format!("generation {digest} 4294967296 1048576 4\n"),
-        format!("generation {digest} 100 524288 4\n"),
-        format!("generation {digest} 0 4096 4\n"),
-        format!("generation {digest} 100 4095 4\n"),
-        format!("generation {digest} 100 0 4\n"),
-        format!("generation {digest} 100 4096 0\n"),
-        format!("generation {digest} 100 4096 255\n"),
-        "generation x y z\n".into(),
-        "no such word\n".into(),
-        "\0\0\0\n".into(),
-        "a".repeat(8000),
-        "error 2 %\n".into(),
-    ] {
-        let fake = fake_master(b"manifest".to_vec(), Vec::new(), Some(line.clone()));
+    let refused = |line: &str, status: i32, words: &str| {
+        let fake = fake_master(b"manifest".to_vec(), Vec::new(), Some(line.into()));
         let (ended, dest) = fetch_from(&scratch, &fake.addr(), &[]);
-        assert!([3, 5].contains(&ended.status), "{line:?}: {} {}", ended.status, ended.err);
+        ended.expect(status).says(words);
         assert!(nothing_in(&dest));
+    };
+    let digest = "0".repeat(64);
+    for numbers in [
+        "18446744073709551615 4096 1",
+        "4294967296 1048576 4",
+        "100 524288 4",
+        "0 4096 4",
+        "100 4095 4",
+        "100 0 4",
+        "100 4096 0",
+        "100 4096 255",
+    ] {
+        refused(&format!("generation {digest} {numbers}\n"), 3, "out of all bounds");
+    }
+    // As large as it may be, so that its list is asked for.
+    refused(&format!("generation {digest} 4294967296 4096 4\n"), 5, "not what its digest says");
+    let long = "a".repeat(8000);
+    for line in ["generation x y z\n", "no such word\n", "\0\0\0\n", &long, "error 2 %\n"] {
+        refused(line, 3, "does not understand");
     }
 }
 
@@ -336,9 +348,10 @@ fn with_a_bad_peer(act: impl Fn(u32) -> Act + Send + Sync + 'static) -> (Vec<End
             Proc::start(fetching, &scratch)
         })
         .collect();
-    let ended: Vec<Ended> = clients.into_iter().map(|c| c.wait().expect(0).within(25)).collect();
+    let ended: Vec<Ended> = clients.into_iter().map(|c| c.wait().expect(0).within(8)).collect();
     (0..5).for_each(|number| support::tree::assert_same(&source, &dest(number)));
     let named = |e: &Ended| e.err.contains(&format!("127.0.0.1:{}", fake.port));
+    assert!(fake.reads() > 0, "nobody asked it for anything");
     // Of one that is silent the others may make up for before that is certain.
     assert!(is_silent || ended.iter().any(named), "nobody named {}", fake.port);
     let said = format!("{}{}", master.proc.out(), master.proc.err());

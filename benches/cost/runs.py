@@ -12,9 +12,11 @@ import tempfile
 import time
 from pathlib import Path
 
-REPO = Path(__file__).resolve().parents[2]
-TARGET = os.environ.get("CARGO_TARGET_DIR", str(REPO / "target"))
-XGET = os.environ.get("XGET", f"{TARGET}/x86_64-unknown-linux-musl/release/xget")
+sys.dont_write_bytecode = True
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
+
+from repository import binary  # noqa: E402  (the path comes first)
+
 LIMIT_S = 250
 MEMORY = ("VmHWM", "RssAnon", "RssFile", "RssShmem")
 
@@ -106,13 +108,13 @@ class Master:
     def __init__(self, scratch, source, port=20904, prefix=(), options=(), cache=None):
         self.scratch, self.port = scratch, port
         cached = ["--cache", cache] if cache else ["--no-cache"]
-        command = [*prefix, XGET, "-p", port, *cached, *options, source]
+        command = [*prefix, binary(), "-p", port, *cached, *options, source]
         self.process = scratch.start(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         self.lines = Lines(self.process)
         self.lines.until(" serving ")
 
     def client(self, dest, prefix=(), options=("-q",), host="127.0.0.1"):
-        command = [*prefix, XGET, "-n", f"{host}:{self.port}", *options, ".", dest]
+        command = [*prefix, binary(), "-n", f"{host}:{self.port}", *options, ".", dest]
         return self.scratch.start(command)
 
     def race(self, dests, prefixes=None, **options):

@@ -8,8 +8,8 @@ Scenarios import what they need from here:
 and faults, and waits for what ought to happen.
 """
 
-from .errors import Failed, Skipped
+from .errors import Failed
 from .images import debian_image, tiny_image
 from .registry import scenario
 
-__all__ = ["Failed", "Skipped", "debian_image", "scenario", "tiny_image"]
+__all__ = ["Failed", "debian_image", "scenario", "tiny_image"]

@@ -9,12 +9,15 @@ import subprocess
 import tempfile
 from pathlib import Path
 
+from repository import BUILD, REPO, TARGET, binary
+
 from .errors import Failed
-from .paths import BUILD, REPO, TARGET, kernel
+from .paths import kernel
 
 IMAGES = BUILD / "images"
 COMPILE_LIMIT_S = 120
 DEBIAN_LIMIT_S = 900
+DIGEST_LIMIT_S = 60
 
 # What every second system says, by guest/second.rs and guest/xget-second.
 SECOND = r"second system: "
@@ -28,15 +31,18 @@ LOADER_KEXEC = "0xd"
 # interrupt finds none in time and panics (arch/x86/kernel/apic/io_apic.c).
 CROWDED = "no_timer_check"
 TINY_CMDLINE = f"console=ttyS0 panic=-1 quiet {CROWDED}"
+# What the first system says of what it fetched (src/xget/boot/fetching.rs).
+FETCHED = r"^xget .*\bfetched .* digest (blake3:[0-9a-f]{64})$"
 # The first kernel's own last words (kernel/kexec_core.c).
 KEXEC = r"kexec_core: Starting new kernel"
 
 
 def _run(command, limit_s, what):
-    """Run a bounded command quietly; its output is part of the failure."""
+    """Run a bounded command quietly; what it says is the result, or part of the failure."""
     done = subprocess.run(command, capture_output=True, text=True, timeout=limit_s, check=False)
     if done.returncode != 0:
         raise Failed(f"{what}: {done.stderr.strip() or done.stdout.strip()}")
+    return done.stdout.strip()
 
 
 def _newer(product, *sources):
@@ -79,6 +85,12 @@ def tiny_image(name="tiny", cmdline=TINY_CMDLINE, padding_mb=0):
     if not served.exists() or served.read_bytes() != kernel().read_bytes():
         served.write_bytes(kernel().read_bytes())
     return tree
+
+
+def digest(tree, name):
+    """What a node has to say that it fetched of an image as it is now, as "blake3:HEX"."""
+    command = [str(binary()), "--print-digest", str(tree), f"{name}/."]
+    return _run(command, DIGEST_LIMIT_S, "hashing the image")
 
 
 def debian_image():

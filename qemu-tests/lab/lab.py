@@ -84,8 +84,8 @@ class Lab:
         """
         index = len(self.machines) + 1
         if ip == "static":
-            mask = network.SUBNET.netmask
-            ip = f"{network.node_address(index)}::{network.MASTER}:{mask}:node{index}::off"
+            mask = network.PLAN.subnet.netmask
+            ip = f"{network.PLAN.node(index)}::{network.MASTER}:{mask}:node{index}::off"
         parameters = f"{CONSOLE} ip={ip} xget.image={image}"
         if master is not None:
             parameters += f" xget.master={master}"
@@ -146,14 +146,30 @@ class Lab:
                 return master.clients[machine.address]
         return None
 
-    def await_progress(self, machine, share, within_s=90):
-        """Wait until a machine holds this share of what it fetches."""
+    def await_progress(self, machines, share, within_s=90):
+        """Wait until one of these holds this share of what it fetches."""
 
-        def so_far():
+        def so_far(machine):
             client = self.client(machine)
             return client and client.have_bytes >= share * client.total_bytes > 0
 
-        self.wait(so_far, within_s, f"progress of {machine.name} to {share:.0%}", [machine])
+        names = " or ".join(machine.name for machine in machines)
+        self.wait(lambda: any(map(so_far, machines)), within_s, f"{share:.0%} at {names}", machines)
+
+    def await_parent(self, machines, share, within_s=90):
+        """Wait until one of these holds this share and others fetch from it; return it."""
+
+        def feeding():
+            clients = [(m, self.client(m)) for m in machines if self.client(m)]
+            parents = {parent for _, client in clients for parent in client.parents}
+            for machine, client in clients:
+                holds = client.have_bytes >= share * client.total_bytes > 0
+                if holds and machine.address in parents:
+                    return machine
+            return None
+
+        self.wait(feeding, within_s, "node that others fetch from", machines)
+        return feeding()
 
     def sleep(self, duration_s):
         """Let time pass while everything goes on."""

@@ -22,7 +22,7 @@ class Machine:
         self.lab = lab
         self.index = index
         self.name = f"node{index}"
-        self.address = str(network.node_address(index))
+        self.address = str(network.PLAN.node(index))
         self.memory_mb = memory_mb
         self.port = port
         self.parameters = parameters
@@ -37,7 +37,7 @@ class Machine:
         cpu = "host" if accel == "kvm" else "max"
         if accel == "tcg":
             accel = f"tcg,tb-size={TRANSLATION_MB}"
-        mac = network.node_mac(self.index)
+        mac = network.PLAN.mac(self.index)
         line = ["qemu-system-x86_64", "-name", self.name, "-accel", accel, "-M", "q35"]
         line += ["-cpu", cpu, "-m", str(self.memory_mb), "-smp", "1"]
         line += ["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]

@@ -1,56 +1,41 @@
 """The lab's network: a bridge, a tap for each node, rates and cuts.
 
-Must run in a network namespace of its own (see isolate). Rates use tbf,
-because netem is missing from many kernels. tbf shapes what leaves an
-interface, so a node with a rate sits on a small bridge of its own, joined to
-the common one by a veth pair: tap out is the node's download, veth out its
-upload.
+Must run in a network namespace of its own (netlab.isolate). What leaves an
+interface is what can be limited, so a node with a rate sits on a small bridge
+of its own, joined to the common one by a veth pair: tap out is the node's
+download, veth out its upload.
 """
 
 import ipaddress
-import subprocess
+
+from netlab import link
+from netlab.address import NODES_MAX, Plan
+from netlab.command import batch
+from netlab.shaping import parse_rate, set_limit
+
+__all__ = ["BRIDGE", "MASTER", "NODES_MAX", "PLAN", "Network"]
 
 BRIDGE = "lab0"
-SUBNET = ipaddress.ip_network("10.77.0.0/16")
-MASTER = SUBNET.network_address + 1
-NODES_MAX = 1000
+# Locally administered MACs of the range that QEMU itself uses.
+PLAN = Plan(ipaddress.ip_network("10.77.0.0/16"), "52:54:00:77")
+MASTER = PLAN.head
 # Enough for the largest burst of a virtio queue at any rate.
-BURST = "128kb"
-LATENCY = "200ms"
-
-
-def node_address(index):
-    """The address of node number `index`, counted from 1."""
-    if not 1 <= index <= NODES_MAX:
-        raise ValueError(f"node number {index} is not in 1..{NODES_MAX}")
-    return SUBNET.network_address + 256 + index
-
-
-def node_mac(index):
-    """Its Ethernet address: locally administered, and tells the number."""
-    return f"52:54:00:77:{index >> 8:02x}:{index & 255:02x}"
-
-
-def command(line):
-    """Run an ip, tc or similar command; its error text belongs to the failure."""
-    done = subprocess.run(line.split(), capture_output=True, text=True, timeout=30, check=False)
-    if done.returncode != 0:
-        raise OSError(f"{line}: {done.stderr.strip() or done.stdout.strip()}")
+BURST_BYTES = 128 * 1024
+QUEUE_S = 0.2
 
 
 def shape(interface, rate):
-    """Limit what leaves an interface to a tc rate such as "100mbit"."""
-    command(f"tc qdisc replace dev {interface} root tbf rate {rate} burst {BURST} latency {LATENCY}")
+    """Limit what leaves an interface to a rate such as "100mbit"."""
+    rate_bit = parse_rate(rate)
+    set_limit(interface, rate_bit, BURST_BYTES, BURST_BYTES + round(rate_bit / 8 * QUEUE_S))
 
 
 class Network:
     """The bridge; the master's address is on it."""
 
     def __init__(self):
-        command("ip link set lo up")
-        command(f"ip link add {BRIDGE} type bridge forward_delay 0 mcast_snooping 0")
-        command(f"ip addr add {MASTER}/{SUBNET.prefixlen} dev {BRIDGE}")
-        command(f"ip link set {BRIDGE} up")
+        lines = [link.up("lo"), *link.bridge(BRIDGE)]
+        batch("ip", [*lines, link.address(BRIDGE, MASTER, PLAN.subnet.prefixlen), link.up(BRIDGE)])
 
     def port(self, index, rate=None):
         """Plug in node number `index`, with a rate in both directions if given."""
@@ -66,32 +51,28 @@ class Port:
 
     def __init__(self, index, rate):
         self.tap = f"tap{index}"
-        self.plug = self.tap
-        bridge = BRIDGE
+        self.cable = self.tap if rate is None else f"up{index}"
+        self.bridge = BRIDGE if rate is None else f"own{index}"
+        lines = []
         if rate is not None:
-            bridge = f"own{index}"
-            self.plug = f"up{index}"
-            command(f"ip link add {bridge} type bridge forward_delay 0 mcast_snooping 0")
-            command(f"ip link add {self.plug} type veth peer name down{index}")
-            command(f"ip link set {self.plug} master {bridge} up")
-            command(f"ip link set down{index} master {BRIDGE} up")
-            command(f"ip link set {bridge} up")
-        command(f"ip tuntap add dev {self.tap} mode tap")
-        command(f"ip link set {self.tap} master {bridge} up")
+            down = f"down{index}"
+            lines += [*link.bridge(self.bridge), link.veth(self.cable, down)]
+            lines += [link.plug(self.cable, self.bridge), link.plug(down, BRIDGE)]
+            lines += [link.up(self.bridge)]
+        batch("ip", [*lines, link.tap(self.tap), link.plug(self.tap, self.bridge)])
         if rate is not None:
             self.shape(rate)
 
     def shape(self, rate):
         """Limit the node to a rate each way; only for ports made with one."""
         shape(self.tap, rate)
-        if self.plug != self.tap:
-            shape(self.plug, rate)
+        if self.cable != self.tap:
+            shape(self.cable, rate)
 
     def cut(self):
         """Lose every packet, as a pulled cable beyond the first switch does."""
-        command(f"ip link set {self.plug} nomaster")
+        batch("ip", [link.unplug(self.cable)])
 
     def heal(self):
         """Put the cable back."""
-        bridge = BRIDGE if self.plug == self.tap else f"own{self.plug[2:]}"
-        command(f"ip link set {self.plug} master {bridge}")
+        batch("ip", [link.plug(self.cable, self.bridge)])

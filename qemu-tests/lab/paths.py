@@ -1,21 +1,11 @@
-"""Where things are in the repository, and which binary is under test."""
+"""Where the lab's own files are: results, and what nodes start from."""
 
 import os
 from pathlib import Path
 
-REPO = Path(__file__).resolve().parents[2]
-BUILD = REPO / "build"
+from repository import BUILD
+
 RESULTS = BUILD / "qemu"
-TARGET = "x86_64-unknown-linux-musl"
-
-# Tools like ip, tc and dnsmasq are outside an ordinary user's PATH on Debian.
-os.environ["PATH"] = os.environ.get("PATH", "") + ":/usr/local/sbin:/usr/sbin:/sbin"
-
-
-def binary():
-    """The xget under test: XGET_BINARY, or the static release build."""
-    target = Path(os.environ.get("CARGO_TARGET_DIR", REPO / "target"))
-    return Path(os.environ.get("XGET_BINARY", target / TARGET / "release" / "xget"))
 
 
 def initramfs():

@@ -7,7 +7,7 @@ line of its docstring.
 import importlib.util
 from dataclasses import dataclass, field
 
-from .paths import REPO
+from repository import REPO
 
 SCENARIOS = {}
 

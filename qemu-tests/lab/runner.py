@@ -7,8 +7,11 @@ import time
 import traceback
 import uuid
 
-from . import isolate, paths, registry
-from .errors import Failed, Skipped
+from netlab import NetworkError, isolate
+from repository import REPO, binary
+
+from . import paths, registry
+from .errors import Failed
 from .lab import Lab
 
 # For the lab to end its machines after a scenario has used up its time.
@@ -21,9 +24,7 @@ def inside(name, directory, count):
     try:
         lab = Lab(directory, count)
         registry.load()[name].function(lab)
-    except Skipped as error:
-        outcome, why = "skipped", str(error)
-    except Failed as error:
+    except (Failed, NetworkError) as error:
         outcome, why = "failed", str(error)
     except Exception:  # pylint: disable=broad-except
         outcome, why = "failed", traceback.format_exc()
@@ -44,7 +45,7 @@ def run_one(scenario, count, keep):
         except Failed as error:
             return "failed", str(error)
     witness, mark = isolate.Witness(), uuid.uuid4().hex
-    command = [sys.executable, str(paths.REPO / "qemu-tests" / "run"), "--inside", scenario.name]
+    command = [sys.executable, str(REPO / "qemu-tests" / "run"), "--inside", scenario.name]
     command += ["-n", str(count)] if count else []
     status = isolate.run(command, scenario.limit_s + GRACE_S, mark)
     result = directory / "result.json"
@@ -68,7 +69,7 @@ def run_one(scenario, count, keep):
 def missing():
     """What has to be made before any scenario can run, or nothing."""
     for path, remedy in (
-        (paths.binary(), "make"),
+        (binary(), "make"),
         (paths.initramfs(), "make initramfs"),
         (paths.kernel(), "make initramfs"),
     ):
@@ -85,7 +86,7 @@ def run(names, count=None, keep=False):
     if lack:
         sys.exit(f"qemu-tests: {lack}")
     known = registry.load()
-    tally = {"passed": 0, "failed": 0, "skipped": 0}
+    tally = {"passed": 0, "failed": 0}
     for name in names:
         scenario = known[name]
         print(f"{name}: {scenario.about}", flush=True)
@@ -96,7 +97,6 @@ def run(names, count=None, keep=False):
         if why:
             print("  " + why.replace("\n", "\n  "), flush=True)
         if outcome == "failed":
-            print(f"  logs: {(paths.RESULTS / name).relative_to(paths.REPO)}", flush=True)
-    skipped = f", {tally['skipped']} skipped" if tally["skipped"] else ""
-    print(f"{tally['passed']} passed, {tally['failed']} failed{skipped}", flush=True)
+            print(f"  logs: {(paths.RESULTS / name).relative_to(REPO)}", flush=True)
+    print(f"{tally['passed']} passed, {tally['failed']} failed", flush=True)
     return 1 if tally["failed"] else 0

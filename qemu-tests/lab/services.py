@@ -4,10 +4,11 @@ import signal
 import subprocess
 from pathlib import Path
 
+from repository import binary
+
 from . import network
 from .console import Console
 from .errors import Failed
-from .paths import binary
 
 TCP_LISTEN = "0A"
 END_LIMIT_S = 10
@@ -85,11 +86,11 @@ class Dhcp(Service):
     """
 
     def __init__(self, directory, lease_s=120, options=(), boot_server=False):
-        first, last = network.node_address(1), network.node_address(network.NODES_MAX)
+        first, last = network.PLAN.node(1), network.PLAN.node(network.NODES_MAX)
         line = ["dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--port=0"]
         line += ["--user=root", "--log-facility=-", "--log-dhcp", "--leasefile-ro", "--pid-file"]
         line += [f"--interface={network.BRIDGE}", "--bind-interfaces", "--dhcp-authoritative"]
-        line += [f"--dhcp-range={first},{last},{network.SUBNET.netmask},{lease_s}", "--no-ping"]
+        line += [f"--dhcp-range={first},{last},{network.PLAN.subnet.netmask},{lease_s}", "--no-ping"]
         line += [f"--dhcp-option={option}" for option in options]
         if boot_server:
             line += [f"--dhcp-boot=unused,,{network.MASTER}"]
@@ -100,4 +101,4 @@ class Dhcp(Service):
 
     @staticmethod
     def _host(index):
-        return f"{network.node_mac(index)},{network.node_address(index)},node{index}\n"
+        return f"{network.PLAN.mac(index)},{network.PLAN.node(index)},node{index}\n"

@@ -18,7 +18,7 @@ def one_node(lab):
 
 @scenario(limit_s=150, tags=["quick"])
 def two_nodes_by_dhcp(lab):
-    """Two nodes get their addresses by DHCP and fetch through the tree."""
+    """Two nodes get their addresses by DHCP, fetch the tiny image and boot it."""
     lab.dhcp()
     lab.master(tiny_image())
     lab.nodes(2, "tiny", ip="dhcp")

@@ -1,1 +1,6 @@
 """Tests of the harness itself; they start no machine."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))

@@ -1,17 +1,14 @@
-"""Consoles, addresses, isolation and the archive of the initramfs."""
+"""Consoles, scenarios and the archive of the initramfs."""
 
 import os
 import subprocess
-import sys
 import tempfile
-import time
 import unittest
-import uuid
 from pathlib import Path
 
-from lab import isolate, network, registry
+from lab import registry
 from lab.console import Console
-from lab.paths import REPO
+from repository import REPO
 
 
 class ConsoleTest(unittest.TestCase):
@@ -39,21 +36,6 @@ class ConsoleTest(unittest.TestCase):
         self.assertIsNone(self.console.find("green"))
 
 
-class AddressTest(unittest.TestCase):
-    """Node numbers to addresses."""
-
-    def test_addresses_and_macs_differ(self):
-        numbers = range(1, network.NODES_MAX + 1)
-        self.assertEqual(len({network.node_address(i) for i in numbers}), network.NODES_MAX)
-        self.assertEqual(len({network.node_mac(i) for i in numbers}), network.NODES_MAX)
-        self.assertNotIn(network.MASTER, {network.node_address(i) for i in numbers})
-        self.assertEqual(str(network.node_address(1)), "10.77.1.1")
-
-    def test_there_is_no_node_zero(self):
-        with self.assertRaises(ValueError):
-            network.node_address(0)
-
-
 class RegistryTest(unittest.TestCase):
     """The scenarios that there are."""
 
@@ -63,59 +45,6 @@ class RegistryTest(unittest.TestCase):
         for scenario in scenarios.values():
             self.assertTrue(scenario.about.endswith("."), scenario.name)
             self.assertGreater(scenario.limit_s, 0)
-
-
-class IsolationTest(unittest.TestCase):
-    """Nothing is left, however it ends."""
-
-    def setUp(self):
-        self.mark = uuid.uuid4().hex
-        self.witness = isolate.Witness()
-
-    def test_interfaces_stay_inside(self):
-        command = "ip link add lab0 type bridge && grep -q lab0: /proc/net/dev"
-        self.assertEqual(isolate.run(["sh", "-c", command], 20, self.mark), 0)
-        self.assertEqual(self.witness.leftovers(self.mark), [])
-
-    def test_children_end_with_it(self):
-        self.assertEqual(isolate.run(["sh", "-c", "sleep 300 & exit 3"], 20, self.mark), 3)
-        self.assertEqual(self.witness.leftovers(self.mark), [])
-
-    def test_time_runs_out_for_all_of_them(self):
-        command = "trap '' TERM INT; setsid sleep 300 & sleep 300"
-        began = time.monotonic()
-        self.assertIsNone(isolate.run(["sh", "-c", command], 1, self.mark))
-        self.assertLess(time.monotonic() - began, 10)
-        self.assertEqual(self.witness.leftovers(self.mark), [])
-
-    def test_a_killed_runner_leaves_nothing(self):
-        program = "from lab import isolate; import sys; print('on', flush=True); "
-        program += "isolate.run(['sh', '-c', 'sleep 300 & sleep 300'], 300, sys.argv[1])"
-        runner = subprocess.Popen(
-            [sys.executable, "-c", program, self.mark],
-            cwd=REPO / "qemu-tests",
-            stdout=subprocess.PIPE,
-        )
-        runner.stdout.readline()
-        deadline = time.monotonic() + 10
-        while not self.witness.leftovers(self.mark, 0) and time.monotonic() < deadline:
-            time.sleep(0.05)
-        self.assertTrue(self.witness.leftovers(self.mark, 0), "it never ran")
-        runner.kill()
-        runner.wait()
-        runner.stdout.close()
-        self.assertEqual(self.witness.leftovers(self.mark), [])
-
-    def test_a_leftover_is_noticed(self):
-        environment = {**os.environ, isolate.MARK: self.mark}
-        stray = subprocess.Popen(["sleep", "60"], env=environment)
-        self.addCleanup(stray.wait)
-        self.addCleanup(stray.kill)
-        # Between fork and exec it still has this process's environment.
-        deadline = time.monotonic() + 5
-        while not self.witness.leftovers(self.mark, 0) and time.monotonic() < deadline:
-            time.sleep(0.01)
-        self.assertEqual(self.witness.leftovers(self.mark, 0), [f"process {stray.pid} (sleep)"])
 
 
 class PackTest(unittest.TestCase):

@@ -1,18 +1,33 @@
-//! 9P on the wire and in session: frames to values and back, in three dialects.
+#![doc = include_str!("README.md")]
 //!
-//! Knows layouts, limits and error words; refuses to know files, sockets and
-//! clocks. Sources: Plan 9 manual section 5, the 9P2000.u draft, diod's
-//! protocol.md for 9P2000.L, and Linux' net/9p for what clients accept.
+//! # Where to begin
+//!
+//! - [`server::Session`] is one connection's server, [`server::Tree`] what it
+//!   serves; [`server::Output`] is what it wants sent.
+//! - [`client::Client`] is one connection's client, [`client::Event`] what came of
+//!   its requests.
+//! - [`Request`] and [`Reply`] are the messages, [`wire`] has their bytes. [`Error`]
+//!   is what a reply says of a failure; the constants beside it are those that
+//!   clients know.
 
 #![forbid(unsafe_code)]
+#![deny(missing_docs)]
 #![cfg_attr(not(test), no_std)]
 
 extern crate alloc;
 
 pub mod client;
-pub mod decode;
-pub mod encode;
+mod error;
 mod message;
+mod message_type;
 pub mod server;
+pub mod wire;
 
-pub use message::*;
+pub use error::{
+    EACCES, EINVAL, EIO, EISDIR, ENOENT, ENOTDIR, EOPNOTSUPP, EROFS, ERROR_TEXT_MAX, ESTALE, Error,
+};
+pub use message::{
+    Attr, AttrChange, Dialect, HEADER_LEN, IO_HEADER_LEN, NOFID, NONUNAME, NOTAG, QTDIR, QTFILE,
+    QTSYMLINK, Qid, RREAD_HEADER_LEN, Reply, Request, WALK_NAMES_MAX,
+};
+pub use message_type::MessageType;

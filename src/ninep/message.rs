@@ -1,361 +1,363 @@
 //! The messages of 9P2000, 9P2000.u and 9P2000.L as values.
 //!
 //! Knows what each message carries; refuses to know how it is encoded (that is
-//! `decode.rs` and `encode.rs`) and what a fid stands for (that is `serve`).
-//! Requests borrow from the frame they were decoded from: nothing is copied
-//! until somebody needs to keep it.
+//! `wire`) and what a fid stands for (that is `server` and `client`). Requests
+//! borrow from the frame they were decoded from: nothing is copied until
+//! somebody needs to keep it.
 
-use alloc::string::String;
+use crate::error::Error;
 use alloc::vec::Vec;
 
-/// NOTAG: the tag of Tversion (intro(5)).
+/// The tag of Tversion: "no tag" (version(5)).
 pub const NOTAG: u16 = 0xffff;
-/// NOFID: "no fid", in Tattach's afid (attach(5)).
+/// "No fid", in Tattach's afid: no authentication (attach(5)).
 pub const NOFID: u32 = 0xffff_ffff;
-/// "No numeric user" in .u and .L (n_uname).
+/// "No numeric user", in the n_uname of Tattach (9P2000.u and .L).
 pub const NONUNAME: u32 = 0xffff_ffff;
 /// Most names in one Twalk (walk(5), MAXWELEM).
 pub const WALK_NAMES_MAX: usize = 16;
-/// size[4] type[1] tag[2].
+/// Bytes of every frame's header: `size[4] type[1] tag[2]`.
 pub const HEADER_LEN: usize = 7;
-/// Rread's header: size[4] type[1] tag[2] count[4]; the data follow.
+/// Bytes of an Rread before its data: `size[4] type[1] tag[2] count[4]`.
 pub const RREAD_HEADER_LEN: usize = 11;
-/// Room that clients and servers keep for headers within msize (IOHDRSZ).
+/// Bytes of a frame of msize that clients and servers leave to the header of an
+/// Rread or a Twrite (IOHDRSZ in lib9p and in Linux): data fill at most the rest.
 pub const IO_HEADER_LEN: u32 = 24;
 
 /// Which of the three protocols a session speaks, after Tversion.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dialect {
-    /// 9P2000, as in Plan 9's section 5 manual.
+    /// 9P2000, as in section 5 of Plan 9's manual.
     Plan9,
-    /// 9P2000.u: numeric ids, errno beside the error text.
+    /// 9P2000.u: numeric users, symbolic links, an errno beside the error text.
     Unix,
-    /// 9P2000.L: Linux' own; errors are errno only.
+    /// 9P2000.L: Linux' own file operations; errors are an errno only.
     Linux,
 }
 
-/// What the server says a file is: stable for the life of the server.
+impl Dialect {
+    /// What Tversion and Rversion call it.
+    pub const fn version(self) -> &'static [u8] {
+        match self {
+            Dialect::Plan9 => b"9P2000",
+            Dialect::Unix => b"9P2000.u",
+            Dialect::Linux => b"9P2000.L",
+        }
+    }
+}
+
+/// What the server says a file is: stable for the life of the server (intro(5)).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Qid {
-    /// QTDIR 0x80, QTSYMLINK 0x02, QTFILE 0.
-    pub kind: u8,
-    /// 0 means "never cache" to recent Linux clients.
+    /// [`QTDIR`], [`QTSYMLINK`] or [`QTFILE`]: the qid's type of the manual.
+    pub file_type: u8,
+    /// Another number when the content is another. 0 tells recent Linux clients
+    /// never to cache the file (fs/9p/fid.h).
     pub version: u32,
+    /// The number of this file, of no other that the server ever had.
     pub path: u64,
 }
 
+/// A [`Qid::file_type`]: a directory.
 pub const QTDIR: u8 = 0x80;
+/// A [`Qid::file_type`]: a symbolic link (9P2000.u and .L).
 pub const QTSYMLINK: u8 = 0x02;
+/// A [`Qid::file_type`]: a plain file.
 pub const QTFILE: u8 = 0x00;
 
-/// The attributes of a file, in POSIX terms; each dialect is derived from it.
+impl Qid {
+    pub(crate) fn is_dir(&self) -> bool {
+        self.file_type & QTDIR != 0
+    }
+
+    pub(crate) fn is_symlink(&self) -> bool {
+        self.file_type & QTSYMLINK != 0
+    }
+}
+
+/// The attributes of a file in POSIX terms, from which Rstat and Rgetattr are
+/// made. They are sent as they are but for what a dialect cannot say.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Attr {
+    /// Its type agrees with that in [`mode`](Attr::mode).
     pub qid: Qid,
-    /// st_mode: type bits and permissions.
+    /// st_mode: the type of file and the permissions.
     pub mode: u32,
+    /// Numeric owner.
     pub uid: u32,
+    /// Numeric group.
     pub gid: u32,
+    /// Hard links; 0 is sent as 1.
     pub nlink: u64,
+    /// Bytes. Rstat says 0 for directories (stat(5)).
     pub size: u64,
+    /// When the content changed, in seconds since 1970. Rstat has 32 bits for it.
     pub mtime_s: i64,
+    /// Nanoseconds beside them (9P2000.L).
     pub mtime_ns: u32,
-    /// Last path element; "/" for the root.
+    /// Last element of the path, "/" for the root; at most 255 bytes are sent.
     pub name: Vec<u8>,
-    /// Target of a symbolic link, else empty.
+    /// Target of a symbolic link, else empty; at most 4095 bytes are sent.
     pub link: Vec<u8>,
 }
 
-/// Up to 16 path names of one Twalk.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Names<'a> {
-    pub list: Vec<&'a [u8]>,
-}
-
-/// A request, decoded. Those that change a served tree carry only the fids
-/// that clunking rules need: a read-only server refuses them all alike.
+/// A request, decoded. Of those that would change a served tree only the fid is
+/// kept, and whether the rest was well formed: a read-only server refuses them
+/// all alike.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Request<'a> {
+    /// Tversion. Any bytes are a version: what is not known is answered with
+    /// "unknown" and not with an error (version(5)).
     Version {
+        /// Longest frame that the client wants to see, in bytes.
         msize: u32,
+        /// The dialect that it offers.
         version: &'a [u8],
     },
+    /// Tauth.
     Auth {
+        /// Fid that would stand for the authentication.
         afid: u32,
     },
+    /// Tattach.
     Attach {
+        /// Fid for the root of the tree.
         fid: u32,
+        /// What Tauth gave, or [`NOFID`].
         afid: u32,
+        /// Who asks.
         uname: &'a [u8],
+        /// Which tree; usually empty.
         aname: &'a [u8],
+        /// Who asks, as a number, or [`NONUNAME`] (9P2000.u and .L).
         n_uname: u32,
     },
+    /// Tflush.
     Flush {
+        /// Tag of the request to be given up.
         oldtag: u16,
     },
+    /// Twalk.
     Walk {
+        /// Where it begins.
         fid: u32,
+        /// Fid for where it ends.
         newfid: u32,
-        names: Names<'a>,
+        /// At most [`WALK_NAMES_MAX`]; each is not empty and has neither NUL nor '/'.
+        names: Vec<&'a [u8]>,
     },
-    /// Topen: mode as in open(5): low two bits, 0x10 OTRUNC, 0x40 ORCLOSE.
+    /// Topen.
     Open {
+        /// What to open.
         fid: u32,
+        /// As in open(5): the low two bits, 0x10 OTRUNC, 0x40 ORCLOSE.
         mode: u8,
     },
-    /// Tlopen: Linux open(2) flags.
+    /// Tlopen.
     Lopen {
+        /// What to open.
         fid: u32,
+        /// As in Linux' open(2).
         flags: u32,
     },
+    /// Tread.
     Read {
+        /// What to read.
         fid: u32,
+        /// Byte to begin at; of a directory, 0 or where the last read ended.
         offset: u64,
+        /// Most bytes that the client wants.
         count: u32,
     },
+    /// Twrite.
     Write {
+        /// What to write to.
         fid: u32,
+        /// Byte to begin at.
         offset: u64,
+        /// The bytes.
         data: &'a [u8],
     },
+    /// Tclunk.
     Clunk {
+        /// Given back, also when the reply is an error (clunk(5)).
         fid: u32,
     },
+    /// Tremove.
     Remove {
+        /// Given back, also when the reply is an error (remove(5)).
         fid: u32,
     },
+    /// Tstat.
     Stat {
+        /// Of which file.
         fid: u32,
     },
+    /// Twstat.
     Wstat {
+        /// Of which file.
         fid: u32,
-        change: Change,
+        /// What is to be changed.
+        change: AttrChange,
     },
+    /// Tstatfs.
     Statfs {
+        /// Any file of the file system.
         fid: u32,
     },
+    /// Tgetattr.
     Getattr {
+        /// Of which file.
         fid: u32,
+        /// Which attributes: P9_STATS_* of Linux' net/9p/9p.h.
         mask: u64,
     },
+    /// Tsetattr.
     Setattr {
+        /// Of which file.
         fid: u32,
-        change: Change,
+        /// What is to be changed.
+        change: AttrChange,
     },
+    /// Treadlink.
     Readlink {
+        /// The link.
         fid: u32,
     },
+    /// Treaddir.
     Readdir {
+        /// The directory.
         fid: u32,
+        /// 0, or the offset that stood beside the last entry that was read.
         offset: u64,
+        /// Most bytes that the client wants.
         count: u32,
     },
+    /// Tfsync.
     Fsync {
+        /// Of which file.
         fid: u32,
     },
-    /// Tlock, answered with a status.
+    /// Tlock.
     Lock {
+        /// Of which file.
         fid: u32,
     },
+    /// Tgetlock.
     Getlock {
+        /// Of which file.
         fid: u32,
     },
+    /// Txattrwalk.
     Xattrwalk {
+        /// Of which file.
         fid: u32,
+        /// Fid for the extended attribute.
         newfid: u32,
     },
-    /// Anything else that the dialect knows and that would change the tree:
-    /// Tcreate, Tlcreate, Tsymlink, Tmkdir, Tlink, Trename(at), Tunlinkat,
-    /// Tmknod, Txattrcreate.
-    Change {
+    /// Any other request that the dialect has. All of them would change the
+    /// tree: Tcreate, Tlcreate, Tsymlink, Tmknod, Trename, Txattrcreate, Tlink,
+    /// Tmkdir, Trenameat, Tunlinkat.
+    ChangeTree {
+        /// The file or directory that it is about.
         fid: u32,
     },
 }
 
 /// What a Twstat or Tsetattr asks to change.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Change {
-    /// A new length; control files take 0 as a no-op (`echo x > ctl`).
+pub struct AttrChange {
+    /// A new length, in bytes.
     pub size: Option<u64>,
-    /// Anything besides the length.
+    /// Anything besides the length. Times that come with a new length are not
+    /// counted: the file would get them anyway.
     pub other: bool,
 }
 
-/// A reply, to be encoded in the session's dialect. `Read` is not here: its
-/// data travel beside the header (see `encode::rread_header`).
+/// A reply of a server, to be encoded in the session's dialect. What a client
+/// makes of one is a [`wire::reply::Rmessage`](crate::wire::reply::Rmessage).
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Reply<'a> {
+pub enum Reply {
+    /// Rversion.
     Version {
+        /// Longest frame from now on, in bytes.
         msize: u32,
-        version: &'a [u8],
+        /// `None` is sent as "unknown": none of what was offered (version(5)).
+        dialect: Option<Dialect>,
     },
+    /// Rattach.
     Attach {
+        /// The root's.
         qid: Qid,
     },
+    /// Rflush.
     Flush,
+    /// Rwalk.
     Walk {
-        qids: &'a [Qid],
+        /// One for each name that was walked; at most [`WALK_NAMES_MAX`].
+        qids: Vec<Qid>,
     },
-    /// Ropen and Rlopen.
+    /// Ropen, or Rlopen in 9P2000.L.
     Open {
+        /// The file's.
         qid: Qid,
+        /// Most bytes that are read or written as one; 0 is what msize allows.
         iounit: u32,
     },
+    /// Rread, with its data. See [`wire::reply::rread_header`] for data that are
+    /// not in memory.
+    ///
+    /// [`wire::reply::rread_header`]: crate::wire::reply::rread_header
+    Read {
+        /// Empty at the end of the file.
+        data: Vec<u8>,
+    },
+    /// Rwrite.
     Write {
+        /// Bytes that were taken.
         count: u32,
     },
+    /// Rclunk.
     Clunk,
-    Remove,
+    /// Rstat.
     Stat {
-        attr: &'a Attr,
+        /// What the record is made of.
+        attr: Attr,
     },
+    /// Rwstat.
     Wstat,
+    /// Rstatfs: a file system that is full and read-only.
     Statfs {
+        /// Files and directories.
         files: u64,
+        /// Blocks of data.
         blocks: u64,
+        /// Bytes of a block.
         block_len: u32,
     },
+    /// Rgetattr.
     Getattr {
-        attr: &'a Attr,
+        /// What is sent of it is marked as valid: P9_STATS_BASIC.
+        attr: Attr,
     },
+    /// Rsetattr.
     Setattr,
+    /// Rreadlink.
     Readlink {
-        target: &'a [u8],
+        /// At most 4095 bytes are sent.
+        target: Vec<u8>,
     },
+    /// Rreaddir.
+    Readdir {
+        /// Whole entries; empty at the end of the directory.
+        data: Vec<u8>,
+    },
+    /// Rfsync.
     Fsync,
-    /// Rlock: status 0 is success.
-    Lock {
-        status: u8,
-    },
+    /// Rlock: granted.
+    Lock,
+    /// Rgetlock: nobody holds such a lock.
     Getlock,
-    /// Rread and Rreaddir: the data as one slice, for small replies.
-    Data {
-        readdir: bool,
-        data: &'a [u8],
-    },
+    /// Rerror, or Rlerror in 9P2000.L.
     Error(Error),
-}
-
-/// Why a request failed: an errno, and the words that 9P2000 sends instead.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Error {
-    /// Linux errno, 1..4095.
-    pub errno: u16,
-    /// At most ERROR_TEXT_MAX bytes go out. For 9P2000 clients on Linux the
-    /// exact words matter (net/9p/error.c): use the constants below.
-    pub text: alloc::borrow::Cow<'static, str>,
-}
-
-/// Recent Linux gives an error reply a buffer of 128 bytes beyond its header.
-pub const ERROR_TEXT_MAX: usize = 100;
-
-impl Error {
-    pub const fn new(errno: u16, text: &'static str) -> Error {
-        Error { errno, text: alloc::borrow::Cow::Borrowed(text) }
-    }
-    pub fn with(errno: u16, text: String) -> Error {
-        Error { errno, text: alloc::borrow::Cow::Owned(text) }
-    }
-}
-
-pub const EPERM: Error = Error::new(1, "Operation not permitted");
-pub const ENOENT: Error = Error::new(2, "No such file or directory");
-pub const EIO: Error = Error::new(5, "Input/output error");
-pub const EACCES: Error = Error::new(13, "Permission denied");
-pub const ENOTDIR: Error = Error::new(20, "Not a directory");
-pub const EISDIR: Error = Error::new(21, "Is a directory");
-pub const EINVAL: Error = Error::new(22, "Invalid argument");
-pub const EROFS: Error = Error::new(30, "Read-only file system");
-pub const EOPNOTSUPP: Error = Error::new(95, "Operation not supported");
-pub const ESTALE: Error = Error::new(116, "Stale file handle");
-/// fid errors keep Plan 9's words; the errno is the one of diod and QEMU.
-pub const BAD_FID: Error = Error::new(9, "fid unknown or out of range");
-pub const FID_IN_USE: Error = Error::new(9, "fid already in use");
-pub const BAD_USE_OF_FID: Error = Error::new(9, "bad use of fid");
-pub const DUPLICATE_TAG: Error = Error::new(22, "duplicate tag");
-pub const BAD_DIR_OFFSET: Error = Error::new(22, "bad offset in directory read");
-pub const TOO_MANY: Error = Error::new(24, "Too many open files");
-
-/// Message types. R is T + 1; the R-types that our client awaits have names too.
-pub mod kind {
-    pub const RLERROR: u8 = 7;
-    pub const TSTATFS: u8 = 8;
-    pub const TLOPEN: u8 = 12;
-    pub const TLCREATE: u8 = 14;
-    pub const TSYMLINK: u8 = 16;
-    pub const TMKNOD: u8 = 18;
-    pub const TRENAME: u8 = 20;
-    pub const TREADLINK: u8 = 22;
-    pub const TGETATTR: u8 = 24;
-    pub const TSETATTR: u8 = 26;
-    pub const TXATTRWALK: u8 = 30;
-    pub const TXATTRCREATE: u8 = 32;
-    pub const TREADDIR: u8 = 40;
-    pub const TFSYNC: u8 = 50;
-    pub const TLOCK: u8 = 52;
-    pub const TGETLOCK: u8 = 54;
-    pub const TLINK: u8 = 70;
-    pub const TMKDIR: u8 = 72;
-    pub const TRENAMEAT: u8 = 74;
-    pub const TUNLINKAT: u8 = 76;
-    pub const TVERSION: u8 = 100;
-    pub const RVERSION: u8 = 101;
-    pub const TAUTH: u8 = 102;
-    pub const TATTACH: u8 = 104;
-    pub const RATTACH: u8 = 105;
-    pub const RERROR: u8 = 107;
-    pub const TFLUSH: u8 = 108;
-    pub const RFLUSH: u8 = 109;
-    pub const TWALK: u8 = 110;
-    pub const RWALK: u8 = 111;
-    pub const TOPEN: u8 = 112;
-    pub const ROPEN: u8 = 113;
-    pub const TCREATE: u8 = 114;
-    pub const TREAD: u8 = 116;
-    pub const RREAD: u8 = 117;
-    pub const TWRITE: u8 = 118;
-    pub const RWRITE: u8 = 119;
-    pub const TCLUNK: u8 = 120;
-    pub const RCLUNK: u8 = 121;
-    pub const TREMOVE: u8 = 122;
-    pub const TSTAT: u8 = 124;
-    pub const TWSTAT: u8 = 126;
-}
-
-/// The name of a message type, for debug output.
-pub fn kind_name(kind: u8) -> &'static str {
-    const NAMES: [(u8, &str); 31] = [
-        (6, "lerror"),
-        (kind::TSTATFS, "statfs"),
-        (kind::TLOPEN, "lopen"),
-        (kind::TLCREATE, "lcreate"),
-        (kind::TSYMLINK, "symlink"),
-        (kind::TMKNOD, "mknod"),
-        (kind::TRENAME, "rename"),
-        (kind::TREADLINK, "readlink"),
-        (kind::TGETATTR, "getattr"),
-        (kind::TSETATTR, "setattr"),
-        (kind::TXATTRWALK, "xattrwalk"),
-        (kind::TXATTRCREATE, "xattrcreate"),
-        (kind::TREADDIR, "readdir"),
-        (kind::TFSYNC, "fsync"),
-        (kind::TLOCK, "lock"),
-        (kind::TGETLOCK, "getlock"),
-        (kind::TLINK, "link"),
-        (kind::TMKDIR, "mkdir"),
-        (kind::TVERSION, "version"),
-        (kind::TAUTH, "auth"),
-        (kind::TATTACH, "attach"),
-        (106, "error"),
-        (kind::TFLUSH, "flush"),
-        (kind::TWALK, "walk"),
-        (kind::TOPEN, "open"),
-        (kind::TREAD, "read"),
-        (kind::TWRITE, "write"),
-        (kind::TCLUNK, "clunk"),
-        (kind::TREMOVE, "remove"),
-        (kind::TSTAT, "stat"),
-        (kind::TWSTAT, "wstat"),
-    ];
-    NAMES.iter().find(|(t, _)| *t == kind & !1).map_or("?", |(_, name)| name)
 }

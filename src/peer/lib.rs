@@ -6,13 +6,17 @@
 
 extern crate alloc;
 
+pub mod conn;
 pub mod content;
 pub mod control;
+pub mod failure;
 pub mod fetch;
 pub mod master;
 pub mod namespace;
-pub mod node;
 pub mod overlay;
+pub mod request;
+pub mod server;
 pub mod table;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+mod timers;

@@ -6,10 +6,13 @@ use alloc::boxed::Box;
 use alloc::vec;
 use alloc::vec::Vec;
 
+/// An entry of this kind, mode 0644, owned by root, with times of zero.
 pub fn entry(parent: u32, name: &str, kind: EntryKind) -> Entry {
     Entry { parent, name: name.as_bytes().into(), kind, mode: 0o644, ..Entry::bare_root() }
 }
 
+/// A file that holds these bytes. If they are more than a piece, its list is the
+/// caller's to add.
 pub fn file(parent: u32, name: &str, contents: &[u8]) -> Entry {
     Entry {
         size: contents.len() as u64,
@@ -18,7 +21,8 @@ pub fn file(parent: u32, name: &str, contents: &[u8]) -> Entry {
     }
 }
 
-/// / { a/ { x, y -> x }, b (hard link of a/x is a/z), log }
+/// `/`: `a/` with `x`, the symlink `y` to it and the hard link `z` of it; `b`; the
+/// symlink `current` to `a`; and `log`, which is empty.
 pub fn small() -> Manifest {
     let mut link = entry(1, "y", EntryKind::Symlink);
     link.link = (*b"x").into();

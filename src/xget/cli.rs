@@ -1,21 +1,16 @@
 //! What was typed, as options. Checks what can be checked without looking at
 //! anything; acts on nothing.
 
-use crate::driver::{Host, parse_host};
+use crate::driver::{FetchTask, Host, MASTER_PORT, parse_host};
 use lexopt::{Arg, Parser, ValueExt};
-use peer::content::digest::Digest;
-use peer::node::{Linger, Pin};
+use peer::request::{FetchRequest, Linger, Pin, RETRIES, source_is_below};
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 
-/// The original's port.
-pub const PORT: u16 = 20004;
-/// The paper, section 3.2: up to twenty retries.
-pub const RETRIES: u32 = 20;
 /// Fan-out and number of stripes.
-pub const FAN_OUT: u8 = 4;
-pub const FAN_OUT_MAX: u8 = 16;
+const FAN_OUT: u8 = 4;
+const FAN_OUT_MAX: u8 = 16;
 
 pub const HELP: &str = "\
 xget: the same bytes onto every node of a cluster
@@ -65,12 +60,14 @@ something unexpected;
 unreadable or changed; 5 wrong bytes or digest; 6 the destination
 ";
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A master's work.
+#[derive(Clone, Debug)]
 pub struct Serve {
     pub path: PathBuf,
     pub port: u16,
     pub fan_out: u8,
-    pub head: u16,
+    /// Copies of the data that the master's uplink carries.
+    pub head_copies: u16,
     pub one_file_system: bool,
     pub daemon: bool,
     pub log: Option<PathBuf>,
@@ -78,26 +75,24 @@ pub struct Serve {
 }
 
 /// Where digests are kept between starts.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum Cache {
     Default,
     File(PathBuf),
     None,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A client's work.
+#[derive(Clone, Debug)]
 pub struct Fetch {
+    /// As it was written; its name is not yet looked up.
     pub master: Host,
-    pub sources: Vec<Vec<u8>>,
-    pub dest: PathBuf,
-    pub retries: u32,
-    pub keep_attributes: bool,
+    /// All the rest; `masters` is empty until `master` is looked up.
+    pub task: FetchTask,
     pub quiet: bool,
-    pub pin: Option<Pin>,
-    pub linger: Linger,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum Command {
     Help,
     Version,
@@ -106,27 +101,72 @@ pub enum Command {
     PrintDigest { path: PathBuf, sources: Vec<Vec<u8>>, one_file_system: bool },
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Options {
     pub command: Command,
+    /// The bits of `-D`.
     pub debug: u32,
 }
 
-/// What was typed, before it is known what it means together.
-struct Typed {
-    master: Option<String>,
-    port: Option<u16>,
+/// What only a master is asked for.
+#[derive(Default)]
+struct MasterOptions {
     fan_out: Option<u8>,
-    head: Option<u16>,
+    head_copies: Option<u16>,
+    daemon: bool,
+    log: Option<PathBuf>,
+    cache: Option<Cache>,
+}
+
+impl MasterOptions {
+    /// The name of one that was typed.
+    fn typed(&self) -> Option<&'static str> {
+        first_typed(&[
+            (self.fan_out.is_some(), "-m"),
+            (self.head_copies.is_some(), "--head"),
+            (self.daemon, "--daemon"),
+            (self.log.is_some(), "--log"),
+            (self.cache.is_some(), "--cache and --no-cache"),
+        ])
+    }
+}
+
+/// What only a client is asked for.
+#[derive(Default)]
+struct ClientOptions {
     retries: Option<u32>,
     linger: Option<Linger>,
     pin: Option<Pin>,
-    cache: Option<Cache>,
-    log: Option<PathBuf>,
-    one_file_system: bool,
-    daemon: bool,
-    keep_attributes: bool,
+    /// `-s`, `-o`
+    plain_attributes: bool,
     quiet: bool,
+}
+
+impl ClientOptions {
+    /// The name of one that was typed.
+    fn typed(&self) -> Option<&'static str> {
+        first_typed(&[
+            (self.retries.is_some(), "-r"),
+            (self.linger.is_some(), "--linger"),
+            (self.pin.is_some(), "--digest"),
+            (self.plain_attributes, "-s and -o"),
+            (self.quiet, "-q"),
+        ])
+    }
+}
+
+fn first_typed(options: &[(bool, &'static str)]) -> Option<&'static str> {
+    options.iter().find(|(typed, _)| *typed).map(|(_, name)| *name)
+}
+
+/// What was typed, before it is known what it means together.
+#[derive(Default)]
+struct Typed {
+    master: Option<String>,
+    port: Option<u16>,
+    of_masters: MasterOptions,
+    of_clients: ClientOptions,
+    one_file_system: bool,
     print_digest: bool,
     debug: u32,
     paths: Vec<OsString>,
@@ -134,24 +174,7 @@ struct Typed {
 
 /// Reads the arguments; the error is for the user.
 pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Options, String> {
-    let mut typed = Typed {
-        master: None,
-        port: None,
-        fan_out: None,
-        head: None,
-        retries: None,
-        linger: None,
-        pin: None,
-        cache: None,
-        log: None,
-        one_file_system: false,
-        daemon: false,
-        keep_attributes: true,
-        quiet: false,
-        print_digest: false,
-        debug: 0,
-        paths: Vec::new(),
-    };
+    let mut typed = Typed::default();
     let mut parser = Parser::from_args(args);
     while let Some(arg) = parser.next().map_err(|error| error.to_string())? {
         let command = match arg {
@@ -218,12 +241,14 @@ impl Typed {
         match letter {
             'n' => self.master = Some(text(parser)?),
             'p' => self.port = Some(number(parser, "-p", 1..=65535)?),
-            'm' => self.fan_out = Some(number(parser, "-m", 1..=u64::from(FAN_OUT_MAX))?),
-            'r' => self.retries = Some(number(parser, "-r", 0..=1_000_000)?),
+            'm' => {
+                self.of_masters.fan_out = Some(number(parser, "-m", 1..=u64::from(FAN_OUT_MAX))?)
+            }
+            'r' => self.of_clients.retries = Some(number(parser, "-r", 0..=1_000_000)?),
             'D' => self.debug = number(parser, "-D", 0..=31)?,
-            's' | 'o' => self.keep_attributes = false,
+            's' | 'o' => self.of_clients.plain_attributes = true,
             'x' => self.one_file_system = true,
-            'q' => self.quiet = true,
+            'q' => self.of_clients.quiet = true,
             letter => return Err(format!("unknown option -{letter}; see xget --help")),
         }
         Ok(())
@@ -231,23 +256,25 @@ impl Typed {
 
     fn take_long(&mut self, name: &str, parser: &mut Parser) -> Result<(), String> {
         match name {
-            "head" => self.head = Some(number(parser, "--head", 1..=1000)?),
-            "daemon" => self.daemon = true,
+            "head" => {
+                self.of_masters.head_copies = Some(number(parser, "--head", 1..=1000)?);
+            }
+            "daemon" => self.of_masters.daemon = true,
             "print-digest" => self.print_digest = true,
-            "digest" => self.pin = Some(parse_pin(&text(parser)?)?),
+            "digest" => self.of_clients.pin = Some(parse_pin(&text(parser)?)?),
             "linger" => {
                 let seconds: u64 = number(parser, "--linger", 0..=1_000_000)?;
-                self.linger = Some(Linger::Millis(seconds * 1000));
+                self.of_clients.linger = Some(Linger::Millis(seconds * 1000));
             }
             "cache" => {
                 let file = parser.value().map_err(|error| error.to_string())?;
-                self.cache = Some(Cache::File(file.into()));
+                self.of_masters.cache = Some(Cache::File(file.into()));
             }
             "log" => {
                 let file = parser.value().map_err(|error| error.to_string())?;
-                self.log = Some(file.into());
+                self.of_masters.log = Some(file.into());
             }
-            "no-cache" => self.cache = Some(Cache::None),
+            "no-cache" => self.of_masters.cache = Some(Cache::None),
             name => return Err(format!("unknown option --{name}; see xget --help")),
         }
         Ok(())
@@ -263,32 +290,10 @@ impl Typed {
         }
     }
 
-    /// Options that a master has and nobody else.
-    fn of_masters(&self) -> [(bool, &'static str); 5] {
-        [
-            (self.fan_out.is_some(), "-m"),
-            (self.head.is_some(), "--head"),
-            (self.daemon, "--daemon"),
-            (self.log.is_some(), "--log"),
-            (self.cache.is_some(), "--cache and --no-cache"),
-        ]
-    }
-
-    /// Options that a client has and nobody else.
-    fn of_clients(&self) -> [(bool, &'static str); 5] {
-        [
-            (self.retries.is_some(), "-r"),
-            (self.linger.is_some(), "--linger"),
-            (self.pin.is_some(), "--digest"),
-            (!self.keep_attributes, "-s and -o"),
-            (self.quiet, "-q"),
-        ]
-    }
-
     fn print_digest_command(self) -> Result<Command, String> {
         let others = [(self.master.is_some(), "-n"), (self.port.is_some(), "-p")];
-        let mut misplaced = self.of_masters().into_iter().chain(self.of_clients()).chain(others);
-        if let Some((_, name)) = misplaced.find(|(typed, _)| *typed) {
+        let misplaced = self.of_masters.typed().or(self.of_clients.typed());
+        if let Some(name) = misplaced.or(first_typed(&others)) {
             return Err(format!("{name} does nothing for --print-digest"));
         }
         let mut paths = self.paths.into_iter();
@@ -301,79 +306,69 @@ impl Typed {
     }
 
     fn fetch_command(mut self) -> Result<Command, String> {
-        let mut misplaced = self.of_masters().into_iter().chain([(self.one_file_system, "-x")]);
-        if let Some((_, name)) = misplaced.find(|(typed, _)| *typed) {
+        let others = [(self.one_file_system, "-x")];
+        if let Some(name) = self.of_masters.typed().or(first_typed(&others)) {
             return Err(format!("{name} is for a master; with -n this is a client"));
         }
         let master = self.master.take().unwrap_or_default();
-        let master = parse_host(&master, self.port.unwrap_or(PORT))?;
+        let master = parse_host(&master, self.port.unwrap_or(MASTER_PORT))?;
         let dest = self.paths.pop().ok_or("what is to be fetched, and where to? SRC... DEST")?;
         if self.paths.is_empty() {
             return Err("one path is not enough: SRC... DEST".into());
         }
-        if self.paths.iter().any(|source| !is_below(source.as_encoded_bytes())) {
+        if self.paths.iter().any(|source| !source_is_below(source.as_encoded_bytes())) {
             return Err("a SRC is a path below what the master serves, and `.` is all of it; \
                         it cannot be empty or lead above that by `..`"
                 .into());
         }
-        if self.pin.is_some() && self.paths.len() > 1 {
+        let options = self.of_clients;
+        if options.pin.is_some() && self.paths.len() > 1 {
             return Err("--digest pins one SRC; fetch them one by one".into());
         }
-        Ok(Command::Fetch(Fetch {
-            master,
+        let request = FetchRequest {
             sources: self.paths.into_iter().map(OsString::into_vec).collect(),
+            pin: options.pin,
+            retries: options.retries.unwrap_or(RETRIES),
+            linger: options.linger.unwrap_or(Linger::Twice),
+            greeting: None,
+        };
+        let task = FetchTask {
+            masters: Vec::new(),
+            request,
             dest: dest.into(),
-            retries: self.retries.unwrap_or(RETRIES),
-            keep_attributes: self.keep_attributes,
-            quiet: self.quiet,
-            pin: self.pin,
-            linger: self.linger.unwrap_or(Linger::Twice),
-        }))
+            keep_attributes: !options.plain_attributes,
+            space_bytes_max: None,
+        };
+        Ok(Command::Fetch(Fetch { master, task, quiet: options.quiet }))
     }
 
     fn serve_command(mut self) -> Result<Command, String> {
-        if let Some((_, name)) = self.of_clients().into_iter().find(|(typed, _)| *typed) {
+        if let Some(name) = self.of_clients.typed() {
             return Err(format!("{name} is for a client: name the master with -n"));
         }
         let path = self.paths.pop().ok_or("what is to be served? See xget --help")?.into();
         if !self.paths.is_empty() {
             return Err("a master serves one path; to fetch, name the master with -n".into());
         }
+        let options = self.of_masters;
         Ok(Command::Serve(Serve {
             path,
-            port: self.port.unwrap_or(PORT),
-            fan_out: self.fan_out.unwrap_or(FAN_OUT),
-            head: self.head.unwrap_or(1),
+            port: self.port.unwrap_or(MASTER_PORT),
+            fan_out: options.fan_out.unwrap_or(FAN_OUT),
+            head_copies: options.head_copies.unwrap_or(1),
             one_file_system: self.one_file_system,
-            daemon: self.daemon,
-            log: self.log,
-            cache: self.cache.unwrap_or(Cache::Default),
+            daemon: options.daemon,
+            log: options.log,
+            cache: options.cache.unwrap_or(Cache::Default),
         }))
     }
 }
 
-/// Whether a source stays where it can be, symlinks aside.
-fn is_below(source: &[u8]) -> bool {
-    let mut depth = 0i32;
-    let mut names = source.split(|&b| b == b'/').filter(|name| !matches!(*name, b"" | b"."));
-    !source.is_empty()
-        && names.all(|name| {
-            depth += if name == b".." { -1 } else { 1 };
-            depth >= 0
-        })
-}
-
 /// `blake3:HEX` or `sha256:HEX`.
-pub fn parse_pin(text: &str) -> Result<Pin, String> {
-    let wanted =
-        || format!("a digest is blake3: or sha256: and 64 hexadecimal digits, not {text:?}");
-    let (kind, hex) = text.split_once(':').ok_or_else(wanted)?;
-    let digest = Digest::parse(hex).ok_or_else(wanted)?;
-    match kind {
-        "blake3" => Ok(Pin::Blake3(digest)),
-        "sha256" => Ok(Pin::Sha256(digest.0)),
-        _ => Err(wanted()),
-    }
+fn parse_pin(text: &str) -> Result<Pin, String> {
+    Pin::parse(text).ok_or_else(|| {
+        format!("a digest is blake3: or sha256: and 64 hexadecimal digits, not {text:?}")
+    })
 }
 
 #[cfg(test)]
@@ -387,7 +382,7 @@ mod tests {
     #[test]
     fn a_path_is_served_with_the_originals_port() {
         let Command::Serve(serve) = parsed("-m 2 -x /srv").unwrap().command else { panic!() };
-        assert_eq!((serve.port, serve.fan_out, serve.one_file_system), (PORT, 2, true));
+        assert_eq!((serve.port, serve.fan_out, serve.one_file_system), (MASTER_PORT, 2, true));
     }
 
     #[test]
@@ -396,9 +391,11 @@ mod tests {
         assert_eq!(options.debug, 6);
         let Command::Fetch(fetch) = options.command else { panic!() };
         assert_eq!(fetch.master, Host::Name("head".into(), 99));
-        assert_eq!(fetch.sources, vec![b"a".to_vec(), b"b/c".to_vec()]);
-        assert_eq!((fetch.retries, fetch.keep_attributes, fetch.quiet), (3, false, true));
-        assert_eq!(fetch.linger, Linger::Twice);
+        assert!(fetch.quiet);
+        let task = fetch.task;
+        assert_eq!(task.request.sources, vec![b"a".to_vec(), b"b/c".to_vec()]);
+        assert_eq!((task.request.retries, task.keep_attributes), (3, false));
+        assert_eq!(task.request.linger, Linger::Twice);
     }
 
     #[test]

@@ -4,10 +4,10 @@
 //! through here: whether somebody reads it, and whether there is room for it,
 //! must not decide about the work (`println!` would end the process).
 
-use crate::driver::Watch;
+use crate::driver::{FetchObserver, MasterObserver, MasterState, Observer};
 use crate::os::{clock, signal};
-use peer::node::{Input, Node, Progress};
-use std::collections::VecDeque;
+use peer::control::printable;
+use peer::fetch::Progress;
 use std::fs::File;
 use std::io::{self, IsTerminal, Write};
 use std::time::{Duration, Instant};
@@ -16,12 +16,6 @@ use std::time::{Duration, Instant};
 const REDRAW: Duration = Duration::from_millis(200);
 const LINE: Duration = Duration::from_secs(5);
 const BAR_WIDTH: usize = 24;
-
-/// Text of others (file names, peers' words) as one harmless line: it moves no
-/// cursor, sets no colour and begins no line of its own.
-pub fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
-}
 
 /// Writes to standard output, for who wants to know whether it arrived.
 pub fn print(text: &str) -> io::Result<()> {
@@ -101,19 +95,7 @@ impl Drop for FetchConsole {
     }
 }
 
-impl Watch for FetchConsole {
-    fn turn(&mut self, node: &Node, inputs: &mut VecDeque<Input<'static>>) {
-        if let Some(progress) = node.progress() {
-            self.last = progress;
-        }
-        if signal::take_end() {
-            inputs.push_back(Input::Interrupted);
-        }
-        if !self.quiet && self.status.is_due() {
-            let elapsed = self.began.elapsed();
-            self.status.draw(&progress_line(&self.last, elapsed, self.status.terminal));
-        }
-    }
+impl Observer for FetchConsole {
     fn say(&mut self, text: &str) {
         if !self.quiet {
             self.status.clear();
@@ -122,6 +104,17 @@ impl Watch for FetchConsole {
     }
     fn warn(&mut self, text: &str) {
         self.say(text);
+    }
+}
+
+impl FetchObserver for FetchConsole {
+    fn turn(&mut self, progress: &Progress) -> bool {
+        self.last = *progress;
+        if !self.quiet && self.status.is_due() {
+            let elapsed = self.began.elapsed();
+            self.status.draw(&progress_line(&self.last, elapsed, self.status.terminal));
+        }
+        signal::take_end()
     }
 }
 
@@ -171,7 +164,7 @@ fn per_second(bytes: u64, elapsed_ms: u64) -> u64 {
     bytes.saturating_mul(1000) / elapsed_ms.max(1)
 }
 
-// In whole numbers: the formatting of floating point is 13 KB of program.
+// In whole numbers: see docs/architecture.md, Size.
 fn bytes(count: u64) -> String {
     let units = ["B", "kB", "MB", "GB", "TB", "PB"];
     let (mut unit, mut unit_bytes) = (0, 1);
@@ -218,25 +211,7 @@ impl MasterConsole {
     }
 }
 
-impl Watch for MasterConsole {
-    fn turn(&mut self, node: &Node, inputs: &mut VecDeque<Input<'static>>) {
-        if signal::take_hangup() {
-            inputs.push_back(Input::LookAgain);
-        }
-        match node.hashing() {
-            Some((done, total)) if total > 0 && self.status.is_due() => {
-                self.status.draw(&format!("hashing: {} of {}", bytes(done), bytes(total)));
-            }
-            Some(_) => {}
-            None => {
-                if node.is_serving()
-                    && let Some(ready) = self.ready.take()
-                {
-                    ready();
-                }
-            }
-        }
-    }
+impl Observer for MasterConsole {
     fn say(&mut self, text: &str) {
         self.status.clear();
         let _ = print(&self.stamp(text));
@@ -244,6 +219,25 @@ impl Watch for MasterConsole {
     fn warn(&mut self, text: &str) {
         self.status.clear();
         print_error(&self.stamp(&format!("warning: {text}")));
+    }
+}
+
+impl MasterObserver for MasterConsole {
+    fn turn(&mut self, state: MasterState) -> bool {
+        match state {
+            MasterState::Hashing { done_bytes, total_bytes } => {
+                if total_bytes > 0 && self.status.is_due() {
+                    let (done, total) = (bytes(done_bytes), bytes(total_bytes));
+                    self.status.draw(&format!("hashing: {done} of {total}"));
+                }
+            }
+            MasterState::Serving => {
+                if let Some(ready) = self.ready.take() {
+                    ready();
+                }
+            }
+        }
+        signal::take_hangup()
     }
 }
 
@@ -262,12 +256,6 @@ mod tests {
         assert_eq!(seconds(59), "59 s");
         assert_eq!(seconds(61), "1:01 min");
         assert_eq!(seconds(3661), "1:01 h");
-    }
-
-    #[test]
-    fn text_of_others_stays_in_its_line() {
-        let text = "a\nFAKE 10.0.0.1!5 done\x1b[31m\r\t\x7f\u{9b}1m \u{e9}\u{2603}";
-        assert_eq!(printable(text), "a?FAKE 10.0.0.1!5 done?[31m????1m \u{e9}\u{2603}");
     }
 
     #[test]

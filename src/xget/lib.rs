@@ -12,4 +12,33 @@ mod store;
 
 pub use command::main;
 // For tests that fetch within their own process.
-pub use driver::{FetchRequest, Fetching, Turn, Watch};
+pub use driver::{FetchObserver, FetchTask, Fetching, Observer, Turn};
+
+/// Decoders of what comes from outside, as plain functions for fuzz targets.
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing {
+    use crate::store::cache::format;
+    use peer::content::manifest::PIECE_LEN;
+
+    /// A DHCP message, alone and in its packet.
+    pub fn dhcp(bytes: &[u8]) {
+        crate::boot::fuzz_dhcp(bytes);
+    }
+
+    /// A digest cache, as it is read from disk. Since hardly any bytes have the
+    /// right check sum by chance, they are also taken as records with one.
+    ///
+    /// # Panics
+    /// What is decoded is not the same when it is encoded and decoded again.
+    pub fn digest_cache(bytes: &[u8]) {
+        let with_check = format::seal([&*format::header(PIECE_LEN), bytes].concat());
+        for bytes in [bytes, &with_check] {
+            let Some(mut known) = format::decode(bytes, PIECE_LEN) else { continue };
+            known.values_mut().for_each(|file| file.used = true);
+            let mut again = format::decode(&format::encode(&known, PIECE_LEN), PIECE_LEN);
+            let files = again.iter_mut().flat_map(|known| known.values_mut());
+            files.for_each(|file| file.used = true);
+            assert_eq!(again, Some(known));
+        }
+    }
+}

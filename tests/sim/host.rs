@@ -1,8 +1,11 @@
 //! One simulated machine: its node, its disk, what is to befall it.
 
 use ninep::server::ConnId;
-
-use peer::node::{Failure, FetchOptions, MasterOptions, Node};
+use peer::conn::{ConnEffect, ConnEvent};
+use peer::failure::Failure;
+use peer::fetch::{FetchInput, FetchOptions, Fetcher};
+use peer::master::{Master, MasterInput, MasterOptions};
+use peer::namespace::NameSpace;
 use std::collections::{BTreeSet, VecDeque};
 
 use crate::network::Item;
@@ -24,9 +27,69 @@ pub enum Part {
     Client(FetchOptions),
 }
 
+/// The state machine of a host.
+pub enum Node {
+    Master(Box<Master>),
+    Client(Box<Fetcher>),
+}
+
+impl Node {
+    fn new(part: &Part, life: u32, now_ms: u64) -> Node {
+        match part {
+            Part::Master(options) => Node::Master(Box::new(Master::new(*options, "a tree".into()))),
+            Part::Client(options) => {
+                let options = FetchOptions { port: port(life), ..options.clone() };
+                Node::Client(Box::new(Fetcher::new(options, now_ms)))
+            }
+        }
+    }
+
+    pub fn handle(&mut self, now_ms: u64, event: ConnEvent) {
+        match self {
+            Node::Master(master) => master.handle(now_ms, MasterInput::Conn(event)),
+            Node::Client(fetcher) => fetcher.handle(now_ms, FetchInput::Conn(event)),
+        }
+    }
+
+    pub fn timeout(&mut self, now_ms: u64) {
+        match self {
+            Node::Master(master) => master.handle(now_ms, MasterInput::Timeout),
+            Node::Client(fetcher) => fetcher.handle(now_ms, FetchInput::Timeout),
+        }
+    }
+
+    pub fn poll_timeout(&self, now_ms: u64) -> Option<u64> {
+        match self {
+            Node::Master(master) => master.poll_timeout(),
+            Node::Client(fetcher) => fetcher.poll_timeout(now_ms),
+        }
+    }
+
+    pub fn poll_conn_effect(&mut self) -> Option<ConnEffect> {
+        match self {
+            Node::Master(master) => master.poll_conn_effect(),
+            Node::Client(fetcher) => fetcher.poll_conn_effect(),
+        }
+    }
+
+    pub fn next_conn(&mut self) -> ConnId {
+        match self {
+            Node::Master(master) => master.next_conn(),
+            Node::Client(fetcher) => fetcher.next_conn(),
+        }
+    }
+
+    pub fn space(&self) -> &NameSpace {
+        match self {
+            Node::Master(master) => master.space(),
+            Node::Client(fetcher) => fetcher.space(),
+        }
+    }
+}
+
 pub struct Host {
     pub part: Part,
-    pub node: Option<Box<Node>>,
+    pub node: Option<Node>,
     pub state: State,
     /// Counts starts: a process that starts again has another port.
     pub life: u32,
@@ -86,13 +149,7 @@ impl Host {
         self.conns.clear();
         self.stash.clear();
         self.tick_ns = None;
-        self.node = Some(Box::new(match &self.part {
-            Part::Master(options) => Node::master(*options),
-            Part::Client(options) => {
-                let port = port(self.life);
-                Node::fetch(FetchOptions { port, ..options.clone() }, now_ms)
-            }
-        }));
+        self.node = Some(Node::new(&self.part, self.life, now_ms));
     }
 
     /// Whether somebody who connects to this port finds it.

@@ -8,7 +8,6 @@
 #![allow(clippy::print_stdout)] // what a run looked like
 
 mod calm;
-mod chart;
 mod clock;
 mod content;
 mod faults;

@@ -28,7 +28,7 @@ pub enum Item {
     /// One or more whole frames.
     Frames(Vec<u8>),
     /// An Rread's header and the length of its bytes, which nobody looks at.
-    Bulk { head: [u8; 11], len: u32, is_wrong: bool },
+    Bulk { header: [u8; 11], len: u32, is_wrong: bool },
     /// Nothing follows.
     End,
 }

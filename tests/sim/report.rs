@@ -2,10 +2,10 @@
 
 use crate::host::State;
 use crate::world::World;
-use peer::node::Failure;
+use peer::failure::Failure;
 
 #[derive(Clone, Debug)]
-pub struct Outcome {
+pub struct ClientOutcome {
     pub host: u32,
     pub state: State,
     pub began_ms: u64,
@@ -22,7 +22,7 @@ pub struct Report {
     pub seed: u64,
     pub pieces: u32,
     pub wire_ms: u64,
-    pub clients: Vec<Outcome>,
+    pub clients: Vec<ClientOutcome>,
     /// Bulk bytes that left the master, in copies of the whole.
     pub copies: f64,
     /// Bulk bytes that arrived anywhere, in copies per client.
@@ -36,12 +36,13 @@ pub struct Report {
 impl Report {
     pub fn of(world: &World) -> Report {
         let total = world.bytes_total() as f64;
-        let clients: Vec<Outcome> = (1..world.hosts.len()).map(|n| outcome(world, n)).collect();
+        let clients: Vec<ClientOutcome> =
+            (1..world.hosts.len()).map(|n| outcome(world, n)).collect();
         let down: u64 = world.network.links.iter().map(|link| link.bulk_down).sum();
         let master = &world.hosts[0].stats;
         Report {
             seed: world.setup.seed,
-            pieces: world.map.count() - world.map.head().count(),
+            pieces: world.map.count() - world.map.manifest_pieces().count(),
             wire_ms: world.wire_ms(),
             copies: world.network.links[0].bulk_up as f64 / total,
             received: down as f64 / total / clients.len() as f64,
@@ -106,9 +107,9 @@ impl Report {
     }
 }
 
-fn outcome(world: &World, host: usize) -> Outcome {
+fn outcome(world: &World, host: usize) -> ClientOutcome {
     let at = &world.hosts[host];
-    Outcome {
+    ClientOutcome {
         host: host as u32,
         state: at.state,
         began_ms: at.stats.began_ns / 1_000_000,

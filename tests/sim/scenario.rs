@@ -201,7 +201,7 @@ impl fmt::Display for Scenario {
     }
 }
 
-/// How far below the master the lowest stands whose feeders all live.
+/// How far below the master the lowest stands whose parents all live.
 fn deepest(world: &World) -> u32 {
     let lives = |host: &u32| world.hosts[*host as usize].state == State::Up;
     let stripes = usize::from(world.setup.fan_out);
@@ -229,7 +229,7 @@ impl Moment {
         let clients = world.hosts[1..].iter().filter(|host| lives(host.state));
         let mut held: Vec<u32> = clients.map(|host| host.disk.len() as u32).collect();
         held.sort_unstable();
-        let count = f64::from(world.map.count() - world.map.head().count());
+        let count = f64::from(world.map.count() - world.map.manifest_pieces().count());
         let share = |at: Option<&u32>| at.map_or(0.0, |&held| f64::from(held) / count);
         Moment {
             ms,

@@ -1,9 +1,9 @@
 //! `make sim`: what comes of many scenarios at several sizes, as a table with
-//! the goals beside it, as CSV, and as curves.
+//! the goals beside it and as CSV. Refuses to know of pictures:
+//! scripts/sim-figures draws them from the CSV, by the columns named here.
 //!
 //! XGET_SIM_NODES, _PIECES, _SEED, _ONLY and _OUT say which, and where to.
 
-use crate::chart::Chart;
 use crate::scenario::{Outcome, Scenario};
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -143,7 +143,7 @@ fn run_all(list: &[(&'static str, Scenario)], mut done: impl FnMut(Row)) {
     });
 }
 
-const HEADS: [&str; 11] = [
+const COLUMNS: [&str; 11] = [
     "nodes", "scenario", "last", "median", "worst", "slow", "depth", "copies", "messages", "bytes",
     "goals",
 ];
@@ -188,7 +188,7 @@ fn show(text: &str) {
 #[ignore = "`make sim`"]
 fn table_of_all() {
     let list = scenarios();
-    let out = env("OUT", "build/sim");
+    let out = env("OUT", concat!(env!("CARGO_MANIFEST_DIR"), "/../../build/sim"));
     std::fs::create_dir_all(&out).expect("a place for what comes of it");
     let usual = &list.first().expect("something to run").1;
     show(&format!(
@@ -197,8 +197,8 @@ fn table_of_all() {
          own; messages and\nbytes at the master for each node\n",
         usual.seed, usual.pieces, usual.piece_kib, usual.mbit
     ));
-    show(&line(&HEADS.map(String::from)));
-    let (mut rows, mut csv) = (Vec::new(), format!("{},words\n", HEADS.join(",")));
+    show(&line(&COLUMNS.map(String::from)));
+    let (mut rows, mut csv) = (Vec::new(), format!("{},words\n", COLUMNS.join(",")));
     run_all(&list, |row| {
         rows.push(row);
         let row = &rows[rows.len() - 1];
@@ -209,9 +209,7 @@ fn table_of_all() {
     });
     let missing = rows.iter().filter(|row| !row.missed(&rows).is_empty()).count();
     show(&format!("\n{} rows, {missing} of them miss a goal", rows.len()));
-    let mut files = vec![("table.csv", csv), ("course.csv", course_csv(&rows))];
-    files.extend(charts(&rows).into_iter().map(|(name, chart)| (name, chart.svg())));
-    for (name, text) in files {
+    for (name, text) in [("table.csv", csv), ("course.csv", course_csv(&rows))] {
         std::fs::write(format!("{out}/{name}"), text).expect("room for it");
         show(&format!("{out}/{name}"));
     }
@@ -230,80 +228,4 @@ fn course_csv(rows: &[Row]) -> String {
         }
     }
     csv
-}
-
-fn charts(rows: &[Row]) -> Vec<(&'static str, Chart)> {
-    let mut list =
-        vec![("sim-nodes.svg", over_nodes(rows)), ("sim-failures.svg", over_failures(rows))];
-    for (file, name) in [("sim-course.svg", "at once"), ("sim-course-freeze.svg", "10 % freeze")] {
-        let of_name = rows.iter().filter(|row| row.name == name);
-        if let Some(row) = of_name.max_by_key(|row| row.scenario.nodes) {
-            list.push((file, course(row)));
-        }
-    }
-    list.retain(|(_, chart)| !chart.is_empty());
-    list
-}
-
-fn over_nodes(rows: &[Row]) -> Chart {
-    let names = ["at once", "over a quarter", "head at half", "10 % crash", "10 % freeze"];
-    let of = |name: &str| {
-        let rows = rows.iter().filter(|row| row.name == name && row.outcome.failed == 0);
-        rows.map(|row| (f64::from(row.scenario.nodes), row.outcome.last)).collect()
-    };
-    Chart {
-        title: "Completion of the last node".into(),
-        x: "nodes",
-        y: "wire times",
-        log_x: true,
-        y_from: 1.0,
-        lines: names.map(|name| (name.to_string(), of(name))).into(),
-    }
-}
-
-fn over_failures(rows: &[Row]) -> Chart {
-    let most = rows.iter().map(|row| row.scenario.nodes).max().unwrap_or(0);
-    let largest = || rows.iter().filter(|row| row.scenario.nodes == most);
-    let of = |kind: &str, value: fn(&Row) -> f64| -> Vec<(f64, f64)> {
-        let fits = |name: &str| name == "at once" || name.ends_with(&format!("% {kind}"));
-        let rows = largest().filter(|row| fits(row.name) && row.outcome.failed == 0);
-        rows.map(|row| (f64::from(row.failing()), value(row))).collect()
-    };
-    let mut lines = Vec::new();
-    for kind in ["crash", "freeze", "vanish"] {
-        lines.push((format!("{kind}: wire times"), of(kind, |row| row.outcome.last)));
-    }
-    for kind in ["crash", "freeze", "vanish"] {
-        lines.push((format!("{kind}: copies"), of(kind, |row| row.outcome.report.copies)));
-    }
-    Chart {
-        title: format!(
-            "{most} nodes, some of which fail: the last survivor, and the master's link"
-        ),
-        x: "% failing",
-        y: "wire times, copies",
-        log_x: false,
-        y_from: 0.0,
-        lines,
-    }
-}
-
-fn course(row: &Row) -> Chart {
-    let course = &row.outcome.course;
-    let points = |value: fn(&crate::scenario::Moment) -> f64| {
-        course.iter().map(|at| (at.ms as f64 / 1000.0, 100.0 * value(at))).collect()
-    };
-    Chart {
-        title: format!("{} nodes, {}", row.scenario.nodes, row.name),
-        x: "seconds",
-        y: "% of the image",
-        log_x: false,
-        y_from: 0.0,
-        lines: vec![
-            ("the first has".into(), points(|at| at.most)),
-            ("the median has".into(), points(|at| at.median)),
-            ("the last has".into(), points(|at| at.least)),
-            ("left the master".into(), points(|at| at.copies)),
-        ],
-    }
 }

@@ -6,19 +6,20 @@
 
 use crate::clock::{Clock, Event, Fault};
 use crate::content;
-use crate::host::{Host, Part, State, port};
+use crate::host::{Host, Node, Part, State, port};
 use crate::network::{Item, Link, Network, Segment};
 use crate::report::Report;
 use ninep::client::Frame;
 use ninep::server::ConnId;
+use ninep::{Dialect, Request, wire};
+use peer::conn::{ConnEffect, ConnEvent};
 use peer::content::manifest::Manifest;
 use peer::content::pieces::{ManifestPieces, PieceMap};
-use peer::control::{MasterMessage, ParentAddr};
+use peer::control::{ClientMessage, Complaint, MasterMessage, ParentAddr};
+use peer::fetch::{FetchEffect, FetchInput, FetchOptions, StoreResult};
+use peer::master::{MasterEffect, MasterInput, MasterOptions};
 use peer::namespace::Bulk;
-use peer::node::{
-    Effect, FetchOptions, Input, Linger, MasterOptions, Node, StoreResult, piece_name,
-};
-use std::collections::VecDeque;
+use peer::request::{FetchRequest, Linger};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 
@@ -99,9 +100,8 @@ pub struct World {
     frozen: u32,
     pub trace: u64,
     syns: u32,
-    /// Peers given up because they did not answer the call.
-    pub unanswered: u32,
-    inputs: VecDeque<Input<'static>>,
+    /// Parents that somebody accused of being frozen.
+    pub said_frozen: u32,
     talks: bool,
 }
 
@@ -123,12 +123,11 @@ impl World {
             frozen: 0,
             trace: 0,
             syns: 0,
-            unanswered: 0,
-            inputs: VecDeque::new(),
+            said_frozen: 0,
             talks: std::env::var_os("XGET_SIM_LOG").is_some(),
             setup,
         };
-        let options = MasterOptions { fan_out: world.setup.fan_out, head: world.setup.head };
+        let options = MasterOptions { fan_out: world.setup.fan_out, head_copies: world.setup.head };
         world.add(Part::Master(options));
         world.clock.at(0, Event::Start { host: 0 });
         for _ in 0..world.setup.nodes {
@@ -147,12 +146,11 @@ impl World {
     pub fn add_client(&mut self) -> u32 {
         let options = FetchOptions {
             masters: vec![addr(0, port(1))],
-            sources: vec![b".".to_vec()],
             port: 0,
-            pin: None,
-            retries: 20,
-            linger: self.setup.linger,
-            greeting: None,
+            request: FetchRequest {
+                linger: self.setup.linger,
+                ..FetchRequest::of(vec![b".".to_vec()])
+            },
         };
         self.add(Part::Client(options))
     }
@@ -245,7 +243,11 @@ impl World {
             Event::Lost { conn, end } => self.lost(conn, end, "reset"),
             Event::Fault { host, fault } => self.befall(host, fault),
             Event::Finished { host } => {
-                self.feed(host, Input::Finished { failures: Vec::new() });
+                self.feed(host, &(8, 0), |node, now_ms| {
+                    if let Node::Client(fetcher) = node {
+                        fetcher.handle(now_ms, FetchInput::Finished { failures: Vec::new() });
+                    }
+                });
             }
             Event::Drained { host, life } => self.drained(host, life),
         }
@@ -262,7 +264,11 @@ impl World {
         self.network.links[host as usize].is_still = false;
         if host == 0 {
             let manifest = self.manifest.clone();
-            self.feed(0, Input::Scanned { manifest, scan: 1 });
+            self.feed(0, &(8, 0), |node, now_ms| {
+                if let Node::Master(master) = node {
+                    master.handle(now_ms, MasterInput::Scanned { manifest, scan: 1 });
+                }
+            });
         } else {
             self.settle(host, false);
         }
@@ -275,42 +281,37 @@ impl World {
         }
         at.tick_ns = None;
         if at.state == State::Up {
-            self.feed(host, Input::Tick);
+            self.feed(host, &(7, 0), Node::timeout);
         }
     }
 
-    /// Gives a host's node an input and lets everything follow from it.
-    fn feed(&mut self, host: u32, input: Input) {
-        self.feed_data(host, input, false);
-    }
-
-    /// ... where the data of the frame at hand may be wrong.
-    fn feed_data(&mut self, host: u32, input: Input, is_wrong: bool) {
-        self.note(host, &input);
+    /// Lets something happen to a host's node, and everything follow from it.
+    fn feed(&mut self, host: u32, note: &(u64, u32), happen: impl FnOnce(&mut Node, u64)) {
+        self.note(host, note);
         let now_ms = self.clock.now_ms();
         let Some(node) = &mut self.hosts[host as usize].node else { return };
-        node.handle(now_ms, input);
+        happen(node, now_ms);
+        self.settle(host, false);
+    }
+
+    /// Gives a host's node what happened on a connection; the data of the frame
+    /// at hand may be wrong.
+    fn feed_conn(&mut self, host: u32, event: ConnEvent, is_wrong: bool) {
+        self.note(host, &digest_of(&event));
+        let now_ms = self.clock.now_ms();
+        let Some(node) = &mut self.hosts[host as usize].node else { return };
+        node.handle(now_ms, event);
         self.settle(host, is_wrong);
     }
 
     fn settle(&mut self, host: u32, is_wrong: bool) {
         let Some(mut node) = self.hosts[host as usize].node.take() else { return };
-        let mut inputs = std::mem::take(&mut self.inputs);
-        let mut is_over = false;
-        loop {
-            while let Some(effect) = node.poll_effect() {
-                is_over |= matches!(effect, Effect::Exit { .. });
-                self.carry_out(host, &node, effect, is_wrong, &mut inputs);
-            }
-            let Some(input) = inputs.pop_front() else { break };
-            self.note(host, &input);
-            node.handle(self.clock.now_ms(), input);
-        }
-        self.inputs = inputs;
+        let is_over = self.carry_out_all(host, &mut node, is_wrong);
         if is_over {
             return self.end(host);
         }
-        if let Some(at_ms) = node.poll_timeout() {
+        let now_ms = self.clock.now_ms();
+        if let Some(at_ms) = node.poll_timeout(now_ms) {
             let at_ns = (at_ms * 1_000_000).max(self.clock.now_ns());
             let at = &mut self.hosts[host as usize];
             if at.tick_ns.is_none_or(|due_ns| due_ns > at_ns) {
@@ -321,56 +322,114 @@ impl World {
         self.hosts[host as usize].node = Some(node);
     }
 
-    fn carry_out(
-        &mut self,
-        host: u32,
-        node: &Node,
-        effect: Effect,
-        is_wrong: bool,
-        inputs: &mut VecDeque<Input<'static>>,
-    ) {
+    /// Whether the node has ended.
+    fn carry_out_all(&mut self, host: u32, node: &mut Node, is_wrong: bool) -> bool {
+        let now_ms = self.clock.now_ms();
+        let mut is_over = false;
+        loop {
+            while let Some(effect) = node.poll_conn_effect() {
+                self.carry_out_conn(host, node, effect);
+            }
+            match node {
+                Node::Master(master) => {
+                    let Some(effect) = master.poll_effect() else { return is_over };
+                    if let Some(input) = self.carry_out_master(host, effect) {
+                        master.handle(now_ms, input);
+                    }
+                }
+                Node::Client(fetcher) => {
+                    let Some(effect) = fetcher.poll_effect() else { return is_over };
+                    is_over |= matches!(effect, FetchEffect::Exit { .. });
+                    if let Some(input) = self.carry_out_fetch(host, effect, is_wrong) {
+                        fetcher.handle(now_ms, input);
+                    }
+                }
+            }
+        }
+    }
+
+    fn carry_out_conn(&mut self, host: u32, node: &Node, effect: ConnEffect) {
         match effect {
-            Effect::Connect { conn, addr } => self.connect(host, conn, addr),
-            Effect::Close { conn } => self.close(host, conn),
-            Effect::Send { conn, bytes } => {
+            ConnEffect::Connect { conn, addr } => self.connect(host, conn, addr),
+            ConnEffect::Close { conn } => self.close(host, conn),
+            ConnEffect::Send { conn, bytes } => {
                 let stats = &mut self.hosts[host as usize].stats;
                 stats.control_out += frames(&bytes).count() as u64;
                 stats.control_out_bytes += bytes.len() as u64;
                 if host == 0 {
                     self.note_parents(conn, &bytes);
+                } else {
+                    self.note_accusations(&bytes);
                 }
                 self.send(host, conn, Item::Frames(bytes));
             }
-            Effect::SendBulk { conn, head, what, len, .. } => {
-                let item = self.bulk(host, node, head, what, len);
+            ConnEffect::SendBulk { conn, header, what, len, .. } => {
+                let item = self.bulk(host, node, header, what, len);
                 self.send(host, conn, item);
             }
-            Effect::Prepare { .. } => {
+        }
+    }
+
+    fn carry_out_master(
+        &mut self,
+        host: u32,
+        effect: MasterEffect,
+    ) -> Option<MasterInput<'static>> {
+        match effect {
+            MasterEffect::Rescan => Some(MasterInput::Unchanged),
+            MasterEffect::Checksum { generation, entry } => {
+                Some(MasterInput::Checksum { generation, entry, sum: Err(()) })
+            }
+            MasterEffect::Say(text) | MasterEffect::Warn(text) => {
+                self.say(host, &text);
+                None
+            }
+            MasterEffect::Exit { failure } => panic!("the master ends: {}", failure.text()),
+        }
+    }
+
+    fn carry_out_fetch(
+        &mut self,
+        host: u32,
+        effect: FetchEffect,
+        is_wrong: bool,
+    ) -> Option<FetchInput<'static>> {
+        match effect {
+            FetchEffect::Prepare { .. } => {
                 let disk = &self.hosts[host as usize].disk;
-                let pieces = (self.map.head().count()..self.map.count())
+                let found = (self.map.manifest_pieces().count()..self.map.count())
                     .filter(|&piece| disk.contains(&piece))
                     .collect();
-                inputs.extend([Input::Found { pieces }, Input::Prepared]);
+                return Some(FetchInput::Prepared { found });
             }
-            Effect::Store { conn, piece } => {
+            FetchEffect::Store { conn, piece, .. } => {
                 let result = self.store(host, piece, is_wrong);
-                inputs.push_back(Input::Stored { conn, piece, result });
+                return Some(FetchInput::Stored { conn, piece, result });
             }
-            Effect::Finish => {
+            FetchEffect::Finish => {
                 let stats = &mut self.hosts[host as usize].stats;
                 stats.complete_ns = Some(self.clock.now_ns());
                 self.clock.after(0, Event::Finished { host });
             }
-            Effect::Rescan => inputs.push_back(Input::Unchanged),
-            Effect::Checksum { slot, entry } => {
-                inputs.push_back(Input::Checksum { slot, entry, sum: Err(()) });
+            FetchEffect::Checksum { generation, entry } => {
+                return Some(FetchInput::Checksum { generation, entry, sum: Err(()) });
             }
-            Effect::Say(text) | Effect::Warn(text) => {
-                let is_unanswered = text.starts_with("peer") && text.ends_with("the connection");
-                self.unanswered += u32::from(is_unanswered);
-                self.say(host, &text);
+            FetchEffect::Warn(text) => self.say(host, &text),
+            FetchEffect::Exit { failures } => self.hosts[host as usize].stats.failures = failures,
+        }
+        None
+    }
+
+    /// Reads what clients tell the master of parents.
+    fn note_accusations(&mut self, bytes: &[u8]) {
+        for frame in frames(bytes) {
+            if let Ok((_, Ok(Request::Write { data, .. }))) =
+                wire::request::decode(Some(Dialect::Unix), frame)
+                && let Some(ClientMessage::Replace { complaint: Complaint::Frozen, .. }) =
+                    ClientMessage::parse(data)
+            {
+                self.said_frozen += 1;
             }
-            Effect::Exit { failures } => self.hosts[host as usize].stats.failures = failures,
         }
     }
 
@@ -413,33 +472,34 @@ impl World {
         }
     }
 
-    fn bulk(&mut self, host: u32, node: &Node, head: [u8; 11], what: Bulk, len: u32) -> Item {
-        let Bulk::Piece { slot, piece, skip } = what else { panic!("nobody reads files here") };
+    fn bulk(&mut self, host: u32, node: &Node, header: [u8; 11], what: Bulk, len: u32) -> Item {
+        let Bulk::Piece { generation, piece, skip } = what else {
+            panic!("nobody reads files here")
+        };
         let wrong_every = self.hosts[host as usize].wrong_every;
         let is_wrong = wrong_every.is_some_and(|every| self.random(u64::from(every)) == 0);
-        let generation = node.space().generation(slot).expect("what is sent is served");
-        if piece < generation.head.count() {
-            let start = generation.head.range(piece).start + skip as usize;
-            let mut bytes = head.to_vec();
+        let generation = node.space().generation(generation).expect("what is sent is served");
+        if piece < generation.manifest_pieces.count() {
+            let start = generation.manifest_pieces.range(piece).start + skip as usize;
+            let mut bytes = header.to_vec();
             bytes.extend_from_slice(&generation.manifest_bytes[start..start + len as usize]);
             bytes[11] ^= u8::from(is_wrong);
             return Item::Frames(bytes);
         }
         let at = &self.hosts[host as usize];
         assert!(!at.is_client() || at.disk.contains(&piece), "{host} sends what it has not");
-        Item::Bulk { head, len, is_wrong }
+        Item::Bulk { header, len, is_wrong }
     }
 
     fn store(&mut self, host: u32, piece: u32, is_wrong: bool) -> StoreResult {
         let at = &mut self.hosts[host as usize];
         if is_wrong {
             at.stats.wrong += 1;
-            return StoreResult::Wrong;
+            return StoreResult::Corrupt;
         }
         if !at.disk.insert(piece) {
             at.stats.stored_again += 1;
-            let name = piece_name(&self.manifest, &self.map, piece);
-            self.say(host, &format!("piece {piece} of {name} is stored again"));
+            self.say(host, &format!("piece {piece} is stored again"));
         }
         StoreResult::Stored
     }
@@ -489,7 +549,7 @@ impl World {
         // One that is frozen takes it from its kernel later; it makes no
         // difference, because what follows waits in the stash.
         let peer = addr(caller, 40_000);
-        self.feed(called, Input::Accepted { conn: id, peer });
+        self.feed_conn(called, ConnEvent::Accepted { conn: id, peer }, false);
     }
 
     fn established(&mut self, conn: u32) {
@@ -500,7 +560,7 @@ impl World {
             return self.network.send(&mut self.clock, conn * 2, Item::End);
         }
         if self.hosts[host as usize].state == State::Up {
-            self.feed(host, Input::Connected { conn: id });
+            self.feed_conn(host, ConnEvent::Connected { conn: id }, false);
         }
     }
 
@@ -550,7 +610,7 @@ impl World {
         if state == State::Up && c.ends[end].is_open && now_ms >= c.heard_ms[end] + 100 {
             c.heard_ms[end] = now_ms;
             let id = c.ends[end].id;
-            self.feed(to, Input::Heard { conn: id });
+            self.feed_conn(to, ConnEvent::Partial { conn: id }, false);
         }
     }
 
@@ -562,9 +622,9 @@ impl World {
         }
         match item {
             Item::End => self.lost(conn, end, "closed"),
-            Item::Bulk { head, len, is_wrong } => {
-                let frame = Frame { head: &head, len: 11 + len };
-                self.feed_data(host, Input::Frame { conn: id, frame }, is_wrong);
+            Item::Bulk { header, len, is_wrong } => {
+                let frame = Frame { prefix: &header, len: 11 + len };
+                self.feed_conn(host, ConnEvent::Frame { conn: id, frame }, is_wrong);
             }
             Item::Frames(bytes) => {
                 for frame in frames(&bytes) {
@@ -574,8 +634,8 @@ impl World {
                     let stats = &mut self.hosts[host as usize].stats;
                     stats.control_in += 1;
                     stats.control_in_bytes += frame.len() as u64;
-                    let input = Input::Frame { conn: id, frame: Frame::whole(frame) };
-                    self.feed(host, input);
+                    let frame = Frame::whole(frame);
+                    self.feed_conn(host, ConnEvent::Frame { conn: id, frame }, false);
                 }
             }
         }
@@ -591,7 +651,7 @@ impl World {
         let is_there = self.hosts[host as usize].life == life;
         match self.hosts[host as usize].state {
             State::Up if was_open && is_there => {
-                self.feed(host, Input::Gone { conn: id, why: why.into() });
+                self.feed_conn(host, ConnEvent::Closed { conn: id, reason: why.into() }, false);
             }
             State::Frozen if was_open && is_there => {
                 self.conns[conn as usize].ends[end].is_open = true;
@@ -629,7 +689,7 @@ impl World {
             self.arrive(conn, end, item);
         }
         if self.hosts[host as usize].state == State::Up {
-            self.feed(host, Input::Tick);
+            self.feed(host, &(7, 0), Node::timeout);
         }
     }
 
@@ -695,25 +755,27 @@ impl World {
     }
 
     /// Mixes what happens into the trace, so that two runs can be compared.
-    fn note(&mut self, host: u32, input: &Input) {
-        let (kind, number) = match input {
-            Input::Accepted { conn, .. } => (1, conn.0),
-            Input::Connected { conn } => (2, conn.0),
-            Input::Frame { conn, frame } => {
-                let head = frame.head.iter().fold(frame.len, |sum, &byte| {
-                    sum.wrapping_mul(31).wrapping_add(u32::from(byte))
-                });
-                (3, conn.0 ^ head)
-            }
-            Input::Heard { conn } => (4, conn.0),
-            Input::Gone { conn, .. } => (5, conn.0),
-            Input::Stored { piece, .. } => (6, *piece),
-            Input::Tick => (7, 0),
-            _ => (8, 0),
-        };
+    fn note(&mut self, host: u32, &(kind, number): &(u64, u32)) {
         for word in [self.clock.now_ns(), u64::from(host), kind, u64::from(number)] {
             self.trace = (self.trace ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29);
         }
+    }
+}
+
+/// What happened, for the trace.
+fn digest_of(event: &ConnEvent) -> (u64, u32) {
+    match event {
+        ConnEvent::Accepted { conn, .. } => (1, conn.0),
+        ConnEvent::Connected { conn } => (2, conn.0),
+        ConnEvent::Frame { conn, frame } => {
+            let mixed = frame
+                .prefix
+                .iter()
+                .fold(frame.len, |sum, &byte| sum.wrapping_mul(31).wrapping_add(u32::from(byte)));
+            (3, conn.0 ^ mixed)
+        }
+        ConnEvent::Partial { conn } => (4, conn.0),
+        ConnEvent::Closed { conn, .. } => (5, conn.0),
     }
 }
 

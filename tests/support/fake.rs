@@ -77,12 +77,14 @@ type Script = dyn Fn(&str, u64, u32) -> Act + Send + Sync;
 /// count. Whatever is walked to exists; writes are swallowed, and kept.
 pub struct Fake {
     pub port: u16,
+    reads: Arc<AtomicU64>,
     written: Arc<Mutex<Vec<String>>>,
 }
 
 struct Session {
     stream: TcpStream,
     script: Arc<Script>,
+    reads: Arc<AtomicU64>,
     written: Arc<Mutex<Vec<String>>>,
     paths: HashMap<u32, String>,
 }
@@ -102,11 +104,12 @@ impl Fake {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let (script, written): (Arc<Script>, _) = (Arc::new(script), Arc::default());
-        let fake = Fake { port, written: Arc::clone(&written) };
+        let reads = Arc::new(AtomicU64::new(0));
+        let fake = Fake { port, reads: Arc::clone(&reads), written: Arc::clone(&written) };
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                let (script, written) = (script.clone(), written.clone());
-                let mut session = Session { stream, script, written, paths: HashMap::new() };
+                let (script, reads, written) = (script.clone(), reads.clone(), written.clone());
+                let mut session = Session { stream, script, reads, written, paths: HashMap::new() };
                 thread::spawn(move || while session.turn().is_ok() {});
             }
         });
@@ -115,6 +118,11 @@ impl Fake {
 
     pub fn addr(&self) -> String {
         format!("127.0.0.1:{}", self.port)
+    }
+
+    /// How often somebody has asked it for bytes.
+    pub fn reads(&self) -> u64 {
+        self.reads.load(Ordering::Relaxed)
     }
 
     pub fn written(&self) -> Vec<String> {
@@ -172,6 +180,7 @@ impl Session {
 
     fn read(&mut self, tag: u16, fid: u32, offset: u64, count: u32) -> io::Result<()> {
         let path = self.paths.get(&fid).cloned().unwrap_or_default();
+        self.reads.fetch_add(1, Ordering::Relaxed);
         let data = |bytes: &[u8]| [&(bytes.len() as u32).to_le_bytes()[..], bytes].concat();
         match (self.script)(&path, offset, count) {
             Act::Bytes(bytes) => self.answer(116, tag, &data(&bytes)),

@@ -38,9 +38,15 @@ fn inside<T>(namespace: &File, what: impl FnOnce() -> T) -> T {
 }
 
 fn run(line: &str) {
+    said(line);
+}
+
+/// What a command says.
+fn said(line: &str) -> String {
     let words: Vec<&str> = line.split(' ').collect();
     let output = Command::new(words[0]).args(&words[1..]).output().unwrap();
     assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
 impl Lab {
@@ -86,9 +92,12 @@ impl Lab {
 
     pub fn shape_one(&self, number: usize, megabits: u32) {
         let slow = |dev: &str| {
-            run(&format!(
-                "tc qdisc replace dev {dev} root tbf rate {megabits}mbit burst 128kb latency 100ms"
-            ));
+            // A tbf that is replaced may never send again.
+            if said(&format!("tc qdisc show dev {dev} root")).contains(" tbf ") {
+                run(&format!("tc qdisc del dev {dev} root"));
+            }
+            let rate = format!("rate {megabits}mbit burst 128kb latency 100ms");
+            run(&format!("tc qdisc add dev {dev} root tbf {rate}"));
         };
         self.on(number, || slow("eth0"));
         inside(&self.hub, || slow(&format!("port{number}")));
@@ -101,8 +110,18 @@ impl Lab {
 
     /// Bytes that left a node by its link.
     pub fn sent_bytes(&self, node: usize) -> u64 {
+        self.link_figure(node, 9)
+    }
+
+    /// Bytes that came to a node by its link.
+    pub fn received_bytes(&self, node: usize) -> u64 {
+        self.link_figure(node, 1)
+    }
+
+    /// A column of its line in proc_net_dev(5).
+    fn link_figure(&self, node: usize, column: usize) -> u64 {
         let table = self.on(node, || fs::read_to_string("/proc/thread-self/net/dev").unwrap());
         let line = table.lines().find(|line| line.trim().starts_with("eth0:")).unwrap();
-        line.split_whitespace().nth(9).unwrap().parse().unwrap()
+        line.split_whitespace().nth(column).unwrap().parse().unwrap()
     }
 }

@@ -3,7 +3,6 @@
 
 #![allow(dead_code)] // each test binary uses its part
 #![allow(clippy::unwrap_used)] // in tests a panic is the report
-#![allow(clippy::print_stderr)] // what was skipped
 
 pub mod fake;
 pub mod lab;
@@ -11,6 +10,9 @@ pub mod proc;
 pub mod reader;
 pub mod tree;
 
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn, bind, getsockname, socket};
+use std::io::Write;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -63,11 +65,15 @@ impl Drop for Scratch {
     }
 }
 
-/// What a test needs and is not here. In continuous integration everything
-/// has to be; elsewhere the test says why it does nothing.
+/// What a test needs and is not here. In continuous integration (CI=true)
+/// everything has to be; elsewhere the test says why it does nothing, past the
+/// harness, which shows the words of failed tests only.
+#[track_caller]
 pub fn skip(why: &str) -> bool {
-    assert!(std::env::var_os("CI").is_none(), "needed here, and not to be had: {why}");
-    eprintln!("skipped: {why}");
+    let is_ci = std::env::var("CI").is_ok_and(|value| !matches!(&*value, "" | "0" | "false"));
+    assert!(!is_ci, "needed here, and not to be had: {why}");
+    let thread = std::thread::current();
+    let _ = writeln!(std::io::stderr(), "skipped: {}: {why}", thread.name().unwrap_or("a test"));
     true
 }
 
@@ -86,6 +92,27 @@ pub fn lacks(programs: &[&str]) -> bool {
     match programs.iter().find(|p| !has(p)) {
         Some(missing) => skip(&format!("{missing} is not installed")),
         None => false,
+    }
+}
+
+/// A port of 127.0.0.1 at which nobody listens, and nobody can as long as this
+/// is held: calls to it are refused.
+pub struct DeafPort {
+    _socket: OwnedFd,
+    pub port: u16,
+}
+
+impl DeafPort {
+    pub fn new() -> DeafPort {
+        let held =
+            socket(AddressFamily::Inet, SockType::Stream, SockFlag::SOCK_CLOEXEC, None).unwrap();
+        bind(held.as_raw_fd(), &SockaddrIn::new(127, 0, 0, 1, 0)).unwrap();
+        let port = getsockname::<SockaddrIn>(held.as_raw_fd()).unwrap().port();
+        DeafPort { _socket: held, port }
+    }
+
+    pub fn addr(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
     }
 }
 

@@ -40,12 +40,12 @@ impl Reader {
         frame.extend(tag.to_le_bytes());
         frame.extend(body);
         self.stream.write_all(&frame)?;
-        let mut head = [0; 7];
-        self.stream.read_exact(&mut head)?;
-        let len = u32::from_le_bytes([head[0], head[1], head[2], head[3]]) as usize;
+        let mut header = [0; 7];
+        self.stream.read_exact(&mut header)?;
+        let len = u32::from_le_bytes([header[0], header[1], header[2], header[3]]) as usize;
         let mut answer = vec![0; len - 7];
         self.stream.read_exact(&mut answer)?;
-        if head[4] != kind + 1 {
+        if header[4] != kind + 1 {
             return Err(io::Error::other(String::from_utf8_lossy(&answer[2..]).into_owned()));
         }
         Ok(answer)

@@ -11,8 +11,9 @@ import signal
 import subprocess
 import time
 
+from netlab.namespace import enter
+
 from . import Failed
-from .network import enter
 
 WAIT_THEN_RUN = 'read -r _; [ "$0" = 0 ] || sleep "$0"; exec "$@" </dev/null'
 # A shell that has been executed needs a moment to reach its `read`.

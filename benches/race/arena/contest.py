@@ -15,9 +15,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 
+from netlab.namespace import enter
+
 from . import Failed, accounts, content
 from .cast import Cast
-from .network import enter
 from .watch import Watch
 
 

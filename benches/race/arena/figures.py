@@ -7,10 +7,10 @@ BitTorrent a second time, as the others had pressed them flat.
 
 from statistics import median
 
+from chart import COLOURS, Chart, Line
 from tools import ALL
 
 from . import report
-from .chart import COLOURS, Chart, Line
 from .content import show_size
 
 Y_LABEL = "seconds until the last node has everything"

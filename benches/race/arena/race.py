@@ -4,21 +4,20 @@ Every round takes every tool over every course, beginning with another tool
 each time, so that what changes on the machine meanwhile meets all of them.
 """
 
-import os
 import random
 import re
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
-from lab.paths import BUILD
+from netlab.shaping import parse_rate
+from repository import BUILD
 from tools import ALL
 
-from . import Failed, content, figures, report
+from . import content, figures, report
 from .accounts import Group
 from .contest import Conditions, Contest, available_bytes, room_bytes
-from .network import Network, parse_rate
+from .network import Network
 
 RESULTS = BUILD / "bench"
 # Memory of its own is mounted here, where anyone (opentracker runs as nobody) may look.

@@ -5,7 +5,7 @@ time. It renames a file to its final name when every piece of it is verified;
 the last such name is the moment that counts.
 """
 
-from lab.paths import binary
+from repository import binary
 
 from .tool import Tool
 

@@ -4,14 +4,11 @@
 //! Knows how far a reply may go and where the next one starts; refuses to
 //! know fids and tags.
 
-use super::Tree;
-use crate::{BAD_DIR_OFFSET, Dialect, EINVAL, EIO, Error, QTDIR, QTSYMLINK, Qid, encode};
+use super::tree::Tree;
+use crate::error::{BAD_DIR_OFFSET, EINVAL, EIO, Error};
+use crate::message::{Dialect, Qid};
+use crate::wire::record::{put_dir_entry, put_stat_record};
 use alloc::vec::Vec;
-
-/// `d_type` of Linux' readdir(3), which Treaddir carries (not the qid's type).
-const DT_DIR: u8 = 4;
-const DT_REG: u8 = 8;
-const DT_LNK: u8 = 10;
 
 /// Treaddir cursors of "." and ".." are 0 and 1; the tree's cursors follow,
 /// moved up by this.
@@ -46,10 +43,10 @@ pub(super) fn read_stats<T: Tree>(
     };
     let mut data = Vec::new();
     while let Some(entry) = tree.entry(dir, cursor) {
-        let mut attr = tree.attr(&entry.place);
+        let mut attr = tree.attr(&entry.file);
         attr.name = entry.name;
         let whole_len = data.len();
-        encode::stat_record(dialect, &attr, &mut data);
+        put_stat_record(&mut data, dialect, &attr);
         if data.len() > count as usize {
             data.truncate(whole_len);
             break;
@@ -75,7 +72,7 @@ pub(super) fn read_entries<T: Tree>(
     let mut data = Vec::new();
     while let Some((name, qid, next)) = entry_or_dots(tree, dir, cursor)? {
         let whole_len = data.len();
-        encode::readdir_record(&qid, next, dtype(&qid), &name, &mut data);
+        put_dir_entry(&mut data, &qid, next, &name);
         if data.len() > count as usize {
             data.truncate(whole_len);
             if whole_len == 0 {
@@ -107,16 +104,5 @@ fn entry_or_dots<T: Tree>(
     };
     // Linux keeps the cursor in a signed loff_t.
     let next = entry.next.checked_add(DOTS).filter(|next| *next < 1 << 63).ok_or(EIO)?;
-    Ok(Some((entry.name, tree.qid(&entry.place), next)))
-}
-
-/// The qid's kind and the mode's type agree, so the qid is enough.
-fn dtype(qid: &Qid) -> u8 {
-    if qid.kind & QTDIR != 0 {
-        DT_DIR
-    } else if qid.kind & QTSYMLINK != 0 {
-        DT_LNK
-    } else {
-        DT_REG
-    }
+    Ok(Some((entry.name, tree.qid(&entry.file), next)))
 }

@@ -1,42 +1,42 @@
-//! One connection's fids: which number stands for which place, and whether
-//! it is open.
+//! One connection's fids: which number stands for which file, and whether it is
+//! open (intro(5)).
 //!
-//! Knows fid(5)'s states; refuses to know requests and what a place is. A peer
-//! chooses the numbers; closing a session goes by their order all the same.
-
-use alloc::collections::{BTreeMap, BinaryHeap};
+//! Refuses to know requests and what a file is. A peer chooses the numbers, so
+//! the table is one in which no choice makes a look-up slow.
 
 use super::dirs::Position;
 use super::limits::FIDS_MAX;
-use super::{Access, OpenId};
-use crate::{BAD_FID, BAD_USE_OF_FID, Error, FID_IN_USE, NOFID, TOO_MANY};
+use super::tree::{Access, OpenId};
+use crate::error::{BAD_FID, BAD_USE_OF_FID, Error, FID_IN_USE, TOO_MANY};
+use crate::message::NOFID;
+use alloc::collections::BTreeMap;
 
-pub(super) struct Fid<P> {
-    pub place: P,
+pub(super) struct Fid<F> {
+    pub file: F,
     pub opened: Option<Opened>,
 }
 
 pub(super) struct Opened {
-    pub opener: OpenId,
+    pub open_id: OpenId,
     pub access: Access,
     /// How far a directory was read (9P2000 and .u).
     pub position: Position,
 }
 
-pub(super) struct Fids<P> {
-    table: BTreeMap<u32, Fid<P>>,
+pub(super) struct Fids<F> {
+    table: BTreeMap<u32, Fid<F>>,
 }
 
-impl<P> Fids<P> {
-    pub fn new() -> Fids<P> {
+impl<F> Fids<F> {
+    pub fn new() -> Fids<F> {
         Fids { table: BTreeMap::new() }
     }
 
-    pub fn get(&self, number: u32) -> Result<&Fid<P>, Error> {
+    pub fn get(&self, number: u32) -> Result<&Fid<F>, Error> {
         self.table.get(&number).ok_or(BAD_FID)
     }
 
-    pub fn get_mut(&mut self, number: u32) -> Result<&mut Fid<P>, Error> {
+    pub fn get_mut(&mut self, number: u32) -> Result<&mut Fid<F>, Error> {
         self.table.get_mut(&number).ok_or(BAD_FID)
     }
 
@@ -54,24 +54,22 @@ impl<P> Fids<P> {
         Ok(())
     }
 
-    /// The fid `number` now stands for `place`, unopened.
-    pub fn put(&mut self, number: u32, place: P) {
-        self.table.insert(number, Fid { place, opened: None });
+    /// The fid `number` now stands for `file`, unopened.
+    pub fn put(&mut self, number: u32, file: F) {
+        self.table.insert(number, Fid { file, opened: None });
     }
 
-    pub fn remove(&mut self, number: u32) -> Result<Fid<P>, Error> {
+    pub fn remove(&mut self, number: u32) -> Result<Fid<F>, Error> {
         self.table.remove(&number).ok_or(BAD_FID)
     }
 
     /// Takes all fids out, in order of their numbers.
-    pub fn take_all(&mut self) -> impl Iterator<Item = Fid<P>> + use<P> {
-        let mut table = core::mem::take(&mut self.table);
-        let numbers: BinaryHeap<u32> = table.keys().copied().collect();
-        numbers.into_sorted_vec().into_iter().filter_map(move |number| table.remove(&number))
+    pub fn take_all(&mut self) -> impl Iterator<Item = Fid<F>> + use<F> {
+        core::mem::take(&mut self.table).into_values()
     }
 }
 
-impl<P> Fid<P> {
+impl<F> Fid<F> {
     pub fn opened_to_read(&self) -> Result<&Opened, Error> {
         self.opened.as_ref().filter(|opened| opened.access.read).ok_or(BAD_USE_OF_FID)
     }

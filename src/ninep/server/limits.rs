@@ -1,23 +1,26 @@
-//! Every bound a session keeps, in one place.
+//! Every bound that a session keeps, in one place.
 //!
-//! A connection is a stranger's until it has proved otherwise: whatever it
-//! can make the server hold is counted here.
+//! Who is at the other end of a connection is not known: whatever it can make the
+//! server hold is counted here. (How long names, walks and error texts
+//! may be is a matter of the messages: [`crate::WALK_NAMES_MAX`],
+//! [`crate::ERROR_TEXT_MAX`].)
 
-/// Longest frame before Tversion has agreed on an msize. Tversion itself is a
-/// few dozen bytes; Linux and lib9p start at 8 KiB as well.
+/// Longest frame, in bytes, before Tversion has agreed on an msize. Tversion
+/// itself is a few dozen bytes; Linux and lib9p start at 8 KiB as well.
 pub const FIRST_FRAME_LEN_MAX: u32 = 8 * 1024;
 
-/// Least msize that is accepted: room for a stat of a long name and for every
-/// error (lib9p refuses below 256 too, srv.c `sversion`).
+/// Least msize that is accepted, in bytes: room for a stat of a usual name and
+/// for every error (lib9p refuses below 256 too, srv.c `sversion`).
 pub const MSIZE_MIN: u32 = 256;
 
-/// Fids of one connection.
+/// Fids of one connection; more are refused.
 pub const FIDS_MAX: usize = 65_536;
 
-/// Reads of one connection that wait for their bytes.
+/// Reads of one connection that wait for their bytes; more are refused.
 pub const PARKED_MAX: usize = 4_096;
 
-/// Replies queued on one connection beyond which its driver stops reading it.
+/// Replies queued on one connection from which on it is
+/// [backlogged](super::Session::is_backlogged).
 pub const OUTPUTS_MAX: usize = 256;
 
 /// The same in bytes held (stored bytes are named, not held).

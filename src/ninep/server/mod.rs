@@ -1,143 +1,72 @@
-//! A 9P server session: version, fids, tags, flush, one reply path.
+//! A 9P server session: version, fids, tags, flush, parked reads, one reply path.
 //!
-//! Knows the protocol's rules (intro(5) and the rest of section 5; Linux'
-//! net/9p for .L) and refuses to know what a file means: that is a `Tree`.
-//! A session is one connection's; it takes whole frames and gives replies.
-//! It owns no socket and no clock.
+//! Knows the protocol's rules (section 5 of Plan 9's manual; Linux' net/9p for
+//! 9P2000.L) and refuses to know what a file means: that is a [`Tree`]. A
+//! [`Session`] is one connection's; it takes whole frames and gives replies. It
+//! owns no socket and no clock.
+//!
+//! ```
+//! use ninep::server::{Access, Answer, ConnId, DirEntry, OpenId, Output, Session, Ticket, Tree};
+//! use ninep::{Attr, ENOENT, ENOTDIR, Error, QTDIR, Qid};
+//!
+//! /// A tree of one empty directory.
+//! struct Empty;
+//!
+//! impl Tree for Empty {
+//!     type File = ();
+//!     type Bulk = ();
+//!     fn attach(&mut self, _: ConnId, _: &[u8]) -> Result<(), Error> {
+//!         Ok(())
+//!     }
+//!     fn walk(&mut self, _: &(), name: &[u8]) -> Result<(), Error> {
+//!         if name == b".." { Ok(()) } else { Err(ENOENT) }
+//!     }
+//!     fn qid(&self, _: &()) -> Qid {
+//!         Qid { file_type: QTDIR, version: 1, path: 1 }
+//!     }
+//!     fn attr(&self, root: &()) -> Attr {
+//!         Attr { qid: self.qid(root), mode: 0o040_555, name: b"/".to_vec(), ..Attr::default() }
+//!     }
+//!     fn entry(&self, _: &(), _: u64) -> Option<DirEntry<()>> {
+//!         None
+//!     }
+//!     fn open(&mut self, _: OpenId, _: &(), _: Access) -> Result<(), Error> {
+//!         Ok(())
+//!     }
+//!     fn close(&mut self, _: OpenId, _: &()) {}
+//!     fn read(&mut self, _: OpenId, _: &(), _: u64, _: u32, _: Ticket)
+//!         -> Result<Answer<()>, Error> {
+//!         Ok(Answer::Bytes(Vec::new()))
+//!     }
+//!     fn write(&mut self, _: OpenId, _: &(), _: u64, _: &[u8]) -> Result<u32, Error> {
+//!         Err(ENOTDIR)
+//!     }
+//! }
+//!
+//! let (mut session, mut tree) = (Session::new(ConnId(1), 65_536), Empty);
+//! let tversion = b"\x15\0\0\0\x64\xff\xff\0\x20\0\0\x08\09P2000.L";
+//! session.handle_frame(&mut tree, tversion)?;
+//! let rversion = b"\x15\0\0\0\x65\xff\xff\0\x20\0\0\x08\09P2000.L";
+//! assert_eq!(session.poll_output(), Some(Output::Frame(rversion.to_vec())));
+//! assert_eq!(session.frame_len_max(), 8192);
+//! # Ok::<(), ninep::wire::Fatal>(())
+//! ```
 
 mod dirs;
 mod fids;
+mod files;
 mod limits;
+mod output;
 mod parked;
-mod requests;
 mod session;
+mod tree;
+
 #[cfg(test)]
 mod tests;
 
-use alloc::vec::Vec;
 pub use limits::{
     FIDS_MAX, FIRST_FRAME_LEN_MAX, MSIZE_MIN, OUTPUT_BYTES_MAX, OUTPUTS_MAX, PARKED_MAX,
 };
+pub use output::{BulkLost, Output};
 pub use session::Session;
-
-use crate::{Attr, Dialect, Error, Qid};
-
-/// One connection, for the life of the process: never reused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ConnId(pub u32);
-
-/// One opening of a file: what a lease hangs on. Never reused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct OpenId {
-    pub conn: ConnId,
-    pub serial: u64,
-}
-
-/// Names a read that may have to wait, so that it can be resumed. Unique
-/// within its connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Ticket {
-    pub conn: ConnId,
-    pub serial: u64,
-}
-
-/// How a file is opened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Access {
-    pub read: bool,
-    pub write: bool,
-    pub truncate: bool,
-}
-
-/// What a read gives.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Answer<B> {
-    /// A small reply; at most the count asked for. Empty is the end of file.
-    Bytes(Vec<u8>),
-    /// `len` stored bytes, named and not carried: whoever owns the connection
-    /// moves them. At most the count asked for.
-    Bulk { what: B, len: u32 },
-    /// Not yet: `Session::resume` with the ticket asks again.
-    Park,
-}
-
-/// How much there is in all: what `df` shows.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Totals {
-    pub files: u64,
-    pub bytes: u64,
-}
-
-/// One name in a directory.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DirEntry<P> {
-    pub name: Vec<u8>,
-    pub place: P,
-    /// The cursor of the entry after this one. Below 2^63 - 2, never 0, stable
-    /// while entries come and go.
-    pub next: u64,
-}
-
-/// What a session serves. A place is what a fid stands for.
-pub trait Tree {
-    type File: Clone;
-    type Bulk;
-
-    /// The root of this attach name; "" and "/" are the usual one.
-    fn attach(&mut self, conn: ConnId, aname: &[u8]) -> Result<Self::File, Error>;
-    /// One step. `name` is never "."; ".." at the root is the root. The
-    /// session has checked that `from` is a directory.
-    fn walk(&mut self, from: &Self::File, name: &[u8]) -> Result<Self::File, Error>;
-    fn qid(&self, place: &Self::File) -> Qid;
-    fn attr(&self, place: &Self::File) -> Attr;
-    /// The entry at `cursor` (0 is the first) of a directory, without "." and
-    /// "..", or `None` after the last.
-    fn entry(&self, dir: &Self::File, cursor: u64) -> Option<DirEntry<Self::File>>;
-    /// Called for files and directories. Permission is decided here.
-    fn open(&mut self, opener: OpenId, place: &Self::File, access: Access) -> Result<(), Error>;
-    /// The opening ends: clunk, remove, a new Tversion, or a lost connection.
-    fn close(&mut self, opener: OpenId, place: &Self::File);
-    /// Reads a file (never a directory). May park under `ticket`, which then
-    /// lasts until the read is asked again and answers, or is forgotten.
-    fn read(
-        &mut self,
-        opener: OpenId,
-        place: &Self::File,
-        offset: u64,
-        count: u32,
-        ticket: Ticket,
-    ) -> Result<Answer<Self::Bulk>, Error>;
-    fn write(
-        &mut self,
-        opener: OpenId,
-        place: &Self::File,
-        offset: u64,
-        data: &[u8],
-    ) -> Result<u32, Error>;
-    /// A parked read is over without an answer (flush, clunk, lost connection):
-    /// `ticket` will not be resumed. Without this a peer that parks and flushes
-    /// for ever would fill a tree's list of tickets.
-    fn forget(&mut self, _ticket: Ticket) {}
-    /// For Tstatfs; a tree that does not count itself shows none.
-    fn totals(&self) -> Totals {
-        Totals::default()
-    }
-}
-
-/// What a session wants sent, in order.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Output<B> {
-    /// A whole frame.
-    Frame(Vec<u8>),
-    /// Rread's header, to be followed by `len` stored bytes. When they turn
-    /// out not to be there, before the header left, the frame of `failure`
-    /// goes instead.
-    Bulk { head: [u8; 11], what: B, len: u32, failure: BulkLost },
-}
-
-/// The error for stored bytes that are not there: what it takes to encode it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct BulkLost {
-    pub(super) dialect: Dialect,
-    pub(super) tag: u16,
-}
+pub use tree::{Access, Answer, ConnId, DirEntry, OpenId, Ticket, Totals, Tree};

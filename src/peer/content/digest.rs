@@ -6,17 +6,21 @@
 //! verified by merging it up to the digest of the file. This needs pieces of a
 //! power of two of KiB, at their own multiples.
 
+use super::hex::{self, Hex};
 use alloc::vec::Vec;
 use blake3::hazmat::{self, HasherExt, Mode};
 use core::fmt;
 
 /// A BLAKE3 digest, or the chaining value of a subtree.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Digest(pub [u8; 32]);
+pub struct Digest(
+    /// Its bytes, as BLAKE3 gives them.
+    pub [u8; 32],
+);
 
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        Hex(&self.0).fmt(f)
     }
 }
 
@@ -32,19 +36,10 @@ impl Digest {
         Digest(*blake3::hash(bytes).as_bytes())
     }
 
-    /// 64 hexadecimal digits, nothing else.
+    /// The digest that 64 hexadecimal digits are, else `None`. `Display` writes
+    /// them.
     pub fn parse(text: &str) -> Option<Digest> {
-        let text = text.as_bytes();
-        if text.len() != 64 {
-            return None;
-        }
-        let mut bytes = [0; 32];
-        for (byte, pair) in bytes.iter_mut().zip(text.chunks_exact(2)) {
-            let high = (pair[0] as char).to_digit(16)?;
-            let low = (pair[1] as char).to_digit(16)?;
-            *byte = (high * 16 + low) as u8;
-        }
-        Some(Digest(bytes))
+        hex::parse(text).map(Digest)
     }
 }
 
@@ -57,7 +52,8 @@ pub fn read_list(bytes: &[u8], list: &mut Vec<Digest>) {
     }));
 }
 
-/// The digest of the piece at `offset` of a file that has more than one piece.
+/// The digest of the piece at `offset`, in bytes, of a file that has more than
+/// one piece. The offset is a multiple of the piece's length, a power of two.
 pub fn of_piece(offset: u64, bytes: &[u8]) -> Digest {
     let mut hasher = blake3::Hasher::new();
     hasher.set_input_offset(offset);
@@ -65,7 +61,15 @@ pub fn of_piece(offset: u64, bytes: &[u8]) -> Digest {
     Digest(hasher.finalize_non_root())
 }
 
-/// The digest of the whole, from the list of its pieces (two or more).
+/// The digests of the pieces of a file, held in memory, that has more than one.
+pub fn list_of(bytes: &[u8], piece_len: u32) -> Vec<Digest> {
+    let offsets = (0..).step_by(piece_len as usize);
+    let pieces = bytes.chunks(piece_len as usize);
+    offsets.zip(pieces).map(|(offset, piece)| of_piece(offset, piece)).collect()
+}
+
+/// The digest of the whole, from the list of its pieces (two or more), where
+/// `piece_len` is a power of two of at least 1024 (BLAKE3's chunk).
 /// `None` when the list has not the length that `size` demands.
 pub fn of_list(list: &[Digest], size: u64, piece_len: u32) -> Option<Digest> {
     let count = size.div_ceil(u64::from(piece_len));
@@ -99,23 +103,36 @@ fn split(list: &[Digest], size: u64, piece_len: u32) -> (&[Digest], &[Digest], u
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::content::samples::bytes;
+    use proptest::prelude::*;
+    use proptest::sample::{Index, select};
 
-    fn bytes(len: usize) -> Vec<u8> {
-        (0..len).map(|i| (i * 31 % 251) as u8).collect()
+    proptest! {
+        #[test]
+        fn list_of_pieces_merges_to_the_plain_hash(
+            len in 0..300_000usize,
+            piece_len in select(vec![1024u32, 4096, 32_768, 262_144]),
+            bad in any::<Index>(),
+        ) {
+            let data = bytes(len, len);
+            let mut list = list_of(&data, piece_len);
+            let whole = |list: &[Digest]| of_list(list, len as u64, piece_len);
+            let plain = (list.len() > 1).then(|| Digest::of(&data));
+            prop_assert_eq!(whole(&list), plain);
+            if let Some(plain) = plain {
+                let bad = bad.index(list.len());
+                list[bad].0[len % 32] ^= 1;
+                prop_assert_ne!(whole(&list), Some(plain));
+            }
+        }
     }
 
     #[test]
-    fn list_of_pieces_merges_to_the_plain_hash() {
-        let piece_len = 4096usize;
+    fn lists_about_powers_of_two_merge_to_the_plain_hash() {
         for len in [4097, 8192, 8193, 12288, 20000, 4096 * 16, 4096 * 17 + 1] {
-            let data = bytes(len);
-            let list: Vec<Digest> = data
-                .chunks(piece_len)
-                .enumerate()
-                .map(|(i, piece)| of_piece((i * piece_len) as u64, piece))
-                .collect();
-            let root = of_list(&list, len as u64, piece_len as u32);
-            assert_eq!(root, Some(Digest::of(&data)), "length {len}");
+            let data = bytes(0, len);
+            let whole = of_list(&list_of(&data, 4096), len as u64, 4096);
+            assert_eq!(whole, Some(Digest::of(&data)), "length {len}");
         }
     }
 

@@ -9,7 +9,7 @@ use alloc::vec::Vec;
 
 /// What is known of one piece.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Piece {
+enum PieceState {
     Missing,
     /// Verified and stored.
     Held,
@@ -30,7 +30,7 @@ enum Pieces {
     /// A master has all of what it serves: so many.
     All(u32),
     /// A client knows so many, and has some.
-    Each(Vec<Piece>),
+    Each(Vec<PieceState>),
 }
 
 impl Holdings {
@@ -51,7 +51,7 @@ impl Holdings {
         let Pieces::Each(pieces) = &mut self.pieces else { return };
         let stripes = self.missing.len();
         for piece in pieces.len()..count as usize {
-            pieces.push(Piece::Missing);
+            pieces.push(PieceState::Missing);
             self.missing[piece % stripes] += 1;
         }
     }
@@ -69,10 +69,10 @@ impl Holdings {
         self.missing.len()
     }
 
-    fn set(&mut self, piece: u32, state: Piece) -> bool {
+    fn set(&mut self, piece: u32, state: PieceState) -> bool {
         let Pieces::Each(pieces) = &mut self.pieces else { return false };
         let Some(known) = pieces.get_mut(piece as usize) else { return false };
-        let was_missing = *known == Piece::Missing;
+        let was_missing = *known == PieceState::Missing;
         if was_missing {
             let stripe = piece as usize % self.missing.len();
             self.missing[stripe] -= 1;
@@ -82,32 +82,34 @@ impl Holdings {
 
     /// Notes a piece as here; whether that is news.
     pub fn hold(&mut self, piece: u32) -> bool {
-        self.set(piece, Piece::Held)
+        self.set(piece, PieceState::Held)
     }
 
     /// Notes a piece as one that will never be here; whether that is news.
     pub fn lose(&mut self, piece: u32) -> bool {
-        self.set(piece, Piece::Lost)
+        self.set(piece, PieceState::Lost)
     }
 
-    fn get(&self, piece: u32) -> Option<Piece> {
+    fn get(&self, piece: u32) -> Option<PieceState> {
         match &self.pieces {
-            Pieces::All(count) => (piece < *count).then_some(Piece::Held),
+            Pieces::All(count) => (piece < *count).then_some(PieceState::Held),
             Pieces::Each(pieces) => pieces.get(piece as usize).copied(),
         }
     }
 
+    /// It is here.
     pub fn holds(&self, piece: u32) -> bool {
-        self.get(piece) == Some(Piece::Held)
+        self.get(piece) == Some(PieceState::Held)
     }
 
+    /// It will never be here.
     pub fn has_lost(&self, piece: u32) -> bool {
-        self.get(piece) == Some(Piece::Lost)
+        self.get(piece) == Some(PieceState::Lost)
     }
 
     /// It is known of, and neither here nor lost.
     pub fn misses(&self, piece: u32) -> bool {
-        self.get(piece) == Some(Piece::Missing)
+        self.get(piece) == Some(PieceState::Missing)
     }
 
     /// Pieces that are missing of a stripe.
@@ -129,6 +131,8 @@ impl Holdings {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::collection::vec;
+    use proptest::prelude::*;
 
     #[test]
     fn pieces_are_counted_by_stripe_until_they_are_held_or_lost() {
@@ -147,6 +151,37 @@ mod tests {
         assert_eq!(holdings.count(), 5, "never fewer");
         (2..5).for_each(|piece| assert!(holdings.hold(piece)));
         assert!(holdings.is_complete());
+    }
+
+    proptest! {
+        /// What is counted is what a count of the pieces would give.
+        #[test]
+        fn counts_are_those_of_the_pieces(
+            stripes in 1..9u8,
+            steps in vec((0..4u8, 0..60u32), 0..80),
+        ) {
+            let mut holdings = Holdings::none(stripes);
+            for (step, piece) in steps {
+                let news = holdings.misses(piece);
+                let is_news = match step {
+                    0 => { holdings.extend(piece); continue }
+                    1 => holdings.lose(piece) || !news,
+                    _ => holdings.hold(piece) || !news,
+                };
+                prop_assert!(is_news, "a missing piece is news");
+            }
+            let missing_of = |stripe| (stripe..holdings.count())
+                .step_by(stripes.into())
+                .filter(|&piece| holdings.misses(piece))
+                .count() as u32;
+            let missing: Vec<u32> = (0..stripes.into()).map(missing_of).collect();
+            prop_assert_eq!(holdings.missing(), &missing[..]);
+            for piece in 0..70 {
+                let states = [holdings.holds(piece), holdings.has_lost(piece), holdings.misses(piece)];
+                let known = piece < holdings.count();
+                prop_assert_eq!(states.iter().filter(|s| **s).count(), usize::from(known));
+            }
+        }
     }
 
     #[test]

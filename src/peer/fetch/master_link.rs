@@ -1,14 +1,15 @@
-//! The conversation with the master: connect, join, ask, and try again.
+//! The link to the master: connect, join, ask, and try again.
 //!
 //! Knows the two files that a client holds open there, `.xget/route` and
 //! `log`; refuses to know what the answers mean.
 
+use crate::conn::Outbox;
 use crate::control::{ClientMessage, LINE_LEN_MAX, MasterMessage};
-use crate::node::{Common, Effect, MSIZE};
+use crate::server::MSIZE;
+use crate::timers::{Timer, Timers};
 use alloc::boxed::Box;
 use alloc::format;
-use alloc::string::String;
-use alloc::string::ToString;
+use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::net::SocketAddr;
 use ninep::client::{Client, Event, Fid, Frame, OpenMode, Token};
@@ -36,53 +37,84 @@ const LOG: Token = Token(4);
 const LOG_WRITE: Token = Token(5);
 const PROBE: Token = Token(6);
 
-enum MasterState {
-    Idle { retry_ms: Option<u64> },
-    Connecting { since_ms: u64 },
-    Up(Box<Up>),
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum MasterTimer {
+    /// The call is not answered.
+    Connect,
+    /// The join is not answered.
+    Answer,
+    /// It is silent: probe it.
+    Probe,
+    /// The probe is not answered.
+    Silent,
+    /// Call it again.
+    Retry,
 }
 
-struct Up {
+impl Timer for MasterTimer {
+    const ALL: &'static [MasterTimer] = &[
+        MasterTimer::Connect,
+        MasterTimer::Answer,
+        MasterTimer::Probe,
+        MasterTimer::Silent,
+        MasterTimer::Retry,
+    ];
+    fn index(self) -> usize {
+        self as usize
+    }
+}
+
+/// The conversation, while there is one.
+struct Conversation {
     client: Client,
     route: Fid,
     log: Fid,
-    /// Until when it has to answer the join.
-    answer_by_ms: Option<u64>,
     heard_ms: u64,
-    probed_ms: Option<u64>,
     /// The start of a line whose end has not come yet.
     partial: Vec<u8>,
     /// Writes that the master has not acknowledged.
     unwritten: usize,
 }
 
+/// The tries to reach the master.
+#[derive(Debug)]
+struct Tries {
+    max: u32,
+    /// Those that count against `max`, and all of them, since it last answered.
+    counted: u32,
+    all: u32,
+}
+
+/// Nobody is reached at any of the addresses: the reason.
+pub(super) struct GaveUp(pub String);
+
 pub(super) struct MasterLink {
     addrs: Vec<SocketAddr>,
+    /// Which of them is called.
     at: usize,
     conn: Option<ConnId>,
-    state: MasterState,
-    retries_max: u32,
-    /// Tries that count against `retries_max`, and all of them.
-    tries: u32,
-    attempts: u32,
-    pub hashing: Option<(u64, u64)>,
+    conversation: Option<Box<Conversation>>,
+    timers: Timers<5>,
+    tries: Tries,
+    hashing: Option<(u64, u64)>,
 }
 
 impl MasterLink {
+    /// To a master with these addresses, which are tried in turn; `retries_max` is
+    /// how often it is tried again.
     pub fn new(addrs: Vec<SocketAddr>, retries_max: u32) -> MasterLink {
-        let state = MasterState::Idle { retry_ms: None };
         MasterLink {
             addrs,
             at: 0,
             conn: None,
-            state,
-            retries_max,
-            tries: 0,
-            attempts: 0,
+            conversation: None,
+            timers: Timers::new(),
+            tries: Tries { max: retries_max, counted: 0, all: 0 },
             hashing: None,
         }
     }
 
+    /// Whether this connection is the one to the master.
     pub fn is(&self, conn: ConnId) -> bool {
         self.conn == Some(conn)
     }
@@ -91,202 +123,323 @@ impl MasterLink {
         self.addrs[self.at % self.addrs.len()]
     }
 
-    pub fn connect(&mut self, common: &mut Common, now_ms: u64) {
-        let conn = common.next_conn();
-        self.conn = Some(conn);
-        self.state = MasterState::Connecting { since_ms: now_ms };
-        common.effects.push_back(Effect::Connect { conn, addr: self.addr() });
+    /// Bytes that the master has hashed, and all, while it is waited for.
+    pub fn hashing(&self) -> Option<(u64, u64)> {
+        self.hashing
+    }
+
+    pub fn connect(&mut self, outbox: &mut Outbox, now_ms: u64) {
+        self.conn = Some(outbox.connect(self.addr()));
+        self.timers.set(MasterTimer::Connect, now_ms + CONNECT_MS);
     }
 
     /// Opens the conversation and joins, all in one flight.
-    pub fn connected(&mut self, common: &mut Common, now_ms: u64, join: &ClientMessage) {
+    pub fn connected(&mut self, outbox: &mut Outbox, now_ms: u64, join: &ClientMessage) {
         let mut client = Client::new(MSIZE);
         let route = client.open(&[b".xget", b"route"], OpenMode::ReadWrite, ROUTE);
         client.write(route, 0, join.line().as_bytes(), ROUTE_WRITE);
         client.read(route, 0, ANSWER_LEN_MAX, ROUTE_READ);
         let log = client.open(&[b"log"], OpenMode::Write, LOG);
-        self.state = MasterState::Up(Box::new(Up {
-            client,
-            route,
-            log,
-            answer_by_ms: Some(now_ms + JOIN_MS),
-            heard_ms: now_ms,
-            probed_ms: None,
-            partial: Vec::new(),
-            unwritten: 1,
-        }));
-        self.flush(common);
+        let (partial, unwritten) = (Vec::new(), 1);
+        let conversation =
+            Conversation { client, route, log, heard_ms: now_ms, partial, unwritten };
+        self.conversation = Some(Box::new(conversation));
+        self.timers.stop(MasterTimer::Connect);
+        self.timers.set(MasterTimer::Answer, now_ms + JOIN_MS);
+        self.heard(now_ms);
+        self.flush(outbox);
     }
 
-    pub fn flush(&mut self, common: &mut Common) {
-        if let (MasterState::Up(up), Some(conn)) = (&mut self.state, self.conn) {
-            common.send(conn, up.client.take_output());
+    pub fn flush(&mut self, outbox: &mut Outbox) {
+        if let (Some(conversation), Some(conn)) = (&mut self.conversation, self.conn) {
+            outbox.send_queued(conn, conversation.client.output());
         }
     }
 
+    /// A sign of life.
     pub fn heard(&mut self, now_ms: u64) {
-        if let MasterState::Up(up) = &mut self.state {
-            (up.heard_ms, up.probed_ms) = (now_ms, None);
+        if let Some(conversation) = &mut self.conversation {
+            conversation.heard_ms = now_ms;
+            self.timers.stop(MasterTimer::Silent);
+            self.timers.set(MasterTimer::Probe, now_ms + PROBE_AFTER_MS);
         }
     }
 
     /// What the master said, or why the connection is of no more use.
     pub fn frame(&mut self, now_ms: u64, frame: Frame) -> Result<Vec<MasterMessage>, String> {
         self.heard(now_ms);
-        let MasterState::Up(up) = &mut self.state else { return Ok(Vec::new()) };
-        let event = up.client.handle_frame(frame).map_err(|broken| broken.to_string())?;
+        let Some(conversation) = &mut self.conversation else { return Ok(Vec::new()) };
+        if conversation.frame(frame)? { self.take_lines() } else { Ok(Vec::new()) }
+    }
+
+    fn take_lines(&mut self) -> Result<Vec<MasterMessage>, String> {
+        let mut messages = Vec::new();
+        while let Some(message) = self.conversation.as_mut().map_or(Ok(None), |c| c.line())? {
+            self.note(&message);
+            messages.push(message);
+        }
+        Ok(messages)
+    }
+
+    fn note(&mut self, message: &MasterMessage) {
+        let heard_ms = self.conversation.as_ref().map_or(0, |c| c.heard_ms);
+        match *message {
+            MasterMessage::Wait { done_bytes, total_bytes } => {
+                self.timers.set(MasterTimer::Answer, heard_ms + JOIN_MS);
+                self.hashing = Some((done_bytes, total_bytes));
+                return;
+            }
+            MasterMessage::Generation { .. } => {
+                // It works: the next trouble is a new one.
+                (self.hashing, self.tries.counted, self.tries.all) = (None, 0, 0);
+            }
+            MasterMessage::Parent { .. } | MasterMessage::Error { .. } => {}
+        }
+        self.timers.stop(MasterTimer::Answer);
+    }
+
+    pub fn tell(&mut self, outbox: &mut Outbox, message: &ClientMessage) {
+        if let Some(conversation) = &mut self.conversation {
+            let (fid, line) = (conversation.route, message.line());
+            conversation.write(fid, line.as_bytes(), ROUTE_WRITE);
+        }
+        self.flush(outbox);
+    }
+
+    pub fn log(&mut self, outbox: &mut Outbox, text: &str) {
+        if let Some(conversation) = &mut self.conversation {
+            conversation.write(conversation.log, text.as_bytes(), LOG_WRITE);
+        }
+        self.flush(outbox);
+    }
+
+    /// The master has acknowledged all that was written, or cannot be told.
+    pub fn is_quiet(&self) -> bool {
+        match &self.conversation {
+            Some(conversation) => conversation.unwritten == 0,
+            None => self.conn.is_none() && self.timers.get(MasterTimer::Retry).is_none(),
+        }
+    }
+
+    /// There is a conversation, and no doubt about it.
+    pub fn is_up(&self) -> bool {
+        self.conversation.is_some() && self.timers.get(MasterTimer::Silent).is_none()
+    }
+
+    /// When to call `timeout`.
+    pub fn deadline_ms(&self) -> Option<u64> {
+        self.timers.next_ms()
+    }
+
+    /// Does what is due; gives the reason when the master is lost.
+    pub fn timeout(&mut self, outbox: &mut Outbox, now_ms: u64) -> Option<String> {
+        while let Some(timer) = self.timers.take_passed(now_ms) {
+            match timer {
+                MasterTimer::Connect => return Some("no answer to the connection".into()),
+                MasterTimer::Answer => {
+                    return Some(format!("it did not answer for {} s", JOIN_MS / 1000));
+                }
+                MasterTimer::Probe => self.probe(outbox, now_ms),
+                MasterTimer::Silent => {
+                    let heard_ms = self.conversation.as_ref().map_or(now_ms, |c| c.heard_ms);
+                    // It stays set: the loss is one by silence.
+                    self.timers.set(MasterTimer::Silent, now_ms);
+                    let silent_s = (now_ms - heard_ms) / 1000;
+                    return Some(format!("silent for {silent_s} s, and does not answer a probe"));
+                }
+                MasterTimer::Retry => {
+                    self.at += 1;
+                    self.connect(outbox, now_ms);
+                }
+            }
+        }
+        None
+    }
+
+    fn probe(&mut self, outbox: &mut Outbox, now_ms: u64) {
+        if let Some(conversation) = &mut self.conversation {
+            conversation.client.ping(PROBE);
+            self.timers.set(MasterTimer::Silent, now_ms + PROBE_WAIT_MS);
+        }
+        self.flush(outbox);
+    }
+
+    /// The connection is lost: it is tried again, unless that was too often.
+    /// While data flow from the parents, the master is not needed. Gives a
+    /// warning for the operator.
+    pub fn lost(
+        &mut self,
+        outbox: &mut Outbox,
+        now_ms: u64,
+        why: &str,
+        data_flow: bool,
+    ) -> Result<Option<String>, GaveUp> {
+        let was_silent = self.timers.get(MasterTimer::Silent).is_some();
+        self.abandon(outbox);
+        self.tries.all += 1;
+        if !data_flow {
+            // One silence costs as much time as several refusals.
+            let silence = 1 + self.tries.max / SILENT_SHARE;
+            self.tries.counted += if was_silent { silence } else { 1 };
+        }
+        let Tries { max, counted, all } = self.tries;
+        if counted > max {
+            return Err(GaveUp(format!("{why}; gave up after {all} tries")));
+        }
+        let delay_ms = (RETRY_MS_MIN << all.min(8)).min(RETRY_MS_MAX);
+        self.timers.set(MasterTimer::Retry, now_ms + delay_ms);
+        let addr = self.addr();
+        Ok(match data_flow {
+            false => Some(format!("the master {addr}: {why}; trying again ({counted} of {max})")),
+            true if all == 1 => Some(format!("the master {addr}: {why}; going on with the peers")),
+            true => None,
+        })
+    }
+
+    /// Closes the connection for good.
+    pub fn abandon(&mut self, outbox: &mut Outbox) {
+        if let Some(conn) = self.conn.take() {
+            outbox.close(conn);
+        }
+        self.conversation = None;
+        self.timers = Timers::new();
+    }
+}
+
+impl Conversation {
+    /// Takes a frame; whether something was said. An error is why the connection
+    /// is of no more use.
+    fn frame(&mut self, frame: Frame) -> Result<bool, String> {
+        let event = self.client.handle_frame(frame).map_err(|broken| broken.to_string())?;
         match event {
             // A conversation has no end: reading again would be told so again.
             Some(Event::Read { token: ROUTE_READ, len: 0, .. }) => {
                 return Err("it ended the conversation".into());
             }
             Some(Event::Read { token: ROUTE_READ, data, .. }) => {
-                up.partial.extend_from_slice(data.unwrap_or_default());
-                up.client.read(up.route, 0, ANSWER_LEN_MAX, ROUTE_READ);
+                self.partial.extend_from_slice(data.unwrap_or_default());
+                self.client.read(self.route, 0, ANSWER_LEN_MAX, ROUTE_READ);
+                return Ok(true);
             }
-            Some(Event::Written { .. }) => {
-                up.unwritten = up.unwritten.saturating_sub(1);
-                return Ok(Vec::new());
+            Some(Event::Written { .. } | Event::Failed { token: LOG_WRITE, .. }) => {
+                self.unwritten = self.unwritten.saturating_sub(1);
             }
             // The log is a courtesy: without it the fetch goes on.
-            Some(Event::Failed { token: LOG, .. }) => return Ok(Vec::new()),
-            Some(Event::Failed { token: LOG_WRITE, .. }) => {
-                up.unwritten = up.unwritten.saturating_sub(1);
-                return Ok(Vec::new());
-            }
+            Some(Event::Failed { token: LOG, .. }) => {}
             Some(Event::Failed { error, .. }) => return Err(format!("it says: {}", error.text)),
-            _ => return Ok(Vec::new()),
-        }
-        self.take_lines()
-    }
-
-    fn take_lines(&mut self) -> Result<Vec<MasterMessage>, String> {
-        let MasterState::Up(up) = &mut self.state else { return Ok(Vec::new()) };
-        let mut tells = Vec::new();
-        while let Some(end) = up.partial.iter().position(|&b| b == b'\n') {
-            let line: Vec<u8> = up.partial.drain(..=end).collect();
-            let tell = MasterMessage::parse(&line)
-                .ok_or("it said what this version does not understand")?;
-            let waits = matches!(tell, MasterMessage::Wait { .. });
-            up.answer_by_ms = waits.then_some(up.heard_ms + JOIN_MS);
-            match tell {
-                MasterMessage::Wait { done_bytes, total_bytes } => {
-                    self.hashing = Some((done_bytes, total_bytes));
-                }
-                MasterMessage::Generation { .. } => {
-                    // It works: the next trouble is a new one.
-                    (self.hashing, self.tries, self.attempts) = (None, 0, 0);
-                }
-                _ => {}
-            }
-            tells.push(tell);
-        }
-        if up.partial.len() > LINE_LEN_MAX {
-            return Err("it sent a line without an end".into());
-        }
-        Ok(tells)
-    }
-
-    pub fn ask(&mut self, common: &mut Common, ask: &ClientMessage) {
-        if let MasterState::Up(up) = &mut self.state {
-            up.client.write(up.route, 0, ask.line().as_bytes(), ROUTE_WRITE);
-            up.unwritten += 1;
-        }
-        self.flush(common);
-    }
-
-    pub fn log(&mut self, common: &mut Common, text: &str) {
-        if let MasterState::Up(up) = &mut self.state {
-            up.client.write(up.log, 0, text.as_bytes(), LOG_WRITE);
-            up.unwritten += 1;
-        }
-        self.flush(common);
-    }
-
-    /// The master has acknowledged all that was written, or cannot be told.
-    pub fn is_quiet(&self) -> bool {
-        match &self.state {
-            MasterState::Up(up) => up.unwritten == 0,
-            MasterState::Connecting { .. } => false,
-            MasterState::Idle { retry_ms } => retry_ms.is_none(),
-        }
-    }
-
-    /// Looks for silence; gives the reason when the master is lost.
-    pub fn tick(&mut self, common: &mut Common, now_ms: u64) -> Option<String> {
-        match &mut self.state {
-            MasterState::Idle { retry_ms: Some(at) } if now_ms >= *at => {
-                self.at += 1;
-                self.connect(common, now_ms);
-            }
-            MasterState::Connecting { since_ms } if now_ms >= *since_ms + CONNECT_MS => {
-                return Some("no answer to the connection".into());
-            }
-            MasterState::Up(up) if up.answer_by_ms.is_some_and(|by| now_ms >= by) => {
-                return Some(format!("it did not answer for {} s", JOIN_MS / 1000));
-            }
-            MasterState::Up(up) => match up.probed_ms {
-                Some(probed) if now_ms >= probed + PROBE_WAIT_MS => {
-                    let silent_s = (now_ms - up.heard_ms) / 1000;
-                    return Some(format!("silent for {silent_s} s, and does not answer a probe"));
-                }
-                None if now_ms >= up.heard_ms + PROBE_AFTER_MS => {
-                    up.client.ping(PROBE);
-                    up.probed_ms = Some(now_ms);
-                    self.flush(common);
-                }
-                _ => {}
-            },
             _ => {}
         }
-        None
+        Ok(false)
     }
 
-    /// The connection is lost: when to try again, or why not any more.
-    pub fn lost(
-        &mut self,
-        common: &mut Common,
-        now_ms: u64,
-        why: &str,
-        feeding: bool,
-    ) -> Result<(), String> {
-        let was_silent = matches!(&self.state, MasterState::Up(up) if up.probed_ms.is_some());
-        self.abandon(common);
-        self.attempts += 1;
-        // While peers go on feeding, the master is not needed: keep trying.
-        if !feeding {
-            // One silence costs as much time as several refusals.
-            let silence = 1 + self.retries_max / SILENT_SHARE;
-            self.tries += if was_silent { silence } else { 1 };
-        }
-        if self.tries > self.retries_max {
-            let tries = self.attempts;
-            return Err(format!("{why}; gave up after {tries} tries"));
-        }
-        let delay_ms = (RETRY_MS_MIN << self.attempts.min(8)).min(RETRY_MS_MAX);
-        self.state = MasterState::Idle { retry_ms: Some(now_ms + delay_ms) };
-        let (tries, max) = (self.tries, self.retries_max);
-        let addr = self.addr();
-        if !feeding {
-            let text = format!("the master {addr}: {why}; trying again ({tries} of {max})");
-            common.effects.push_back(Effect::Warn(text));
-        } else if self.attempts == 1 {
-            let text = format!("the master {addr}: {why}; going on with the peers");
-            common.effects.push_back(Effect::Warn(text));
-        }
-        Ok(())
+    /// The next whole line, understood.
+    fn line(&mut self) -> Result<Option<MasterMessage>, String> {
+        let Some(end) = self.partial.iter().position(|&b| b == b'\n') else {
+            let is_endless = self.partial.len() > LINE_LEN_MAX;
+            return if is_endless { Err("it sent a line without an end".into()) } else { Ok(None) };
+        };
+        let line: Vec<u8> = self.partial.drain(..=end).collect();
+        let message = MasterMessage::parse(&line);
+        message.ok_or("it said what this version does not understand".into()).map(Some)
     }
 
-    /// There is a conversation.
-    pub fn is_up(&self) -> bool {
-        matches!(&self.state, MasterState::Up(up) if up.probed_ms.is_none())
+    fn write(&mut self, fid: Fid, bytes: &[u8], token: Token) {
+        self.client.write(fid, 0, bytes, token);
+        self.unwritten += 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::conn::ConnEffect;
+
+    fn addr(last: u8) -> SocketAddr {
+        SocketAddr::from(([10, 0, 0, last], 5))
     }
 
-    /// Closes the connection for good.
-    pub fn abandon(&mut self, common: &mut Common) {
-        if let Some(conn) = self.conn.take() {
-            common.effects.push_back(Effect::Close { conn });
+    fn called(outbox: &mut Outbox) -> SocketAddr {
+        match outbox.pop() {
+            Some(ConnEffect::Connect { addr, .. }) => addr,
+            other => panic!("{other:?}"),
         }
-        self.state = MasterState::Idle { retry_ms: None };
+    }
+
+    fn connected(retries_max: u32) -> (MasterLink, Outbox) {
+        let (mut link, mut outbox) =
+            (MasterLink::new(vec![addr(1)], retries_max), Outbox::default());
+        link.connect(&mut outbox, 0);
+        link.connected(&mut outbox, 0, &ClientMessage::Leave);
+        while outbox.pop().is_some() {}
+        (link, outbox)
+    }
+
+    #[test]
+    fn all_addresses_are_tried_in_turn_and_so_often() {
+        let mut outbox = Outbox::default();
+        let mut link = MasterLink::new(vec![addr(1), addr(2)], 2);
+        link.connect(&mut outbox, 0);
+        assert_eq!(called(&mut outbox), addr(1));
+        let mut now_ms = link.deadline_ms().unwrap();
+        assert_eq!(now_ms, CONNECT_MS);
+        for last in [2, 1] {
+            let why = link.timeout(&mut outbox, now_ms).unwrap();
+            let warning = link.lost(&mut outbox, now_ms, &why, false).ok().flatten();
+            assert!(warning.unwrap().contains("trying again"));
+            assert!(matches!(outbox.pop(), Some(ConnEffect::Close { .. })));
+            now_ms = link.deadline_ms().unwrap();
+            assert!(link.timeout(&mut outbox, now_ms).is_none());
+            assert_eq!(called(&mut outbox), addr(last));
+            now_ms += CONNECT_MS;
+        }
+        let why = link.timeout(&mut outbox, now_ms).unwrap();
+        let GaveUp(why) = link.lost(&mut outbox, now_ms, &why, false).err().unwrap();
+        assert_eq!(why, "no answer to the connection; gave up after 3 tries");
+        assert_eq!(link.deadline_ms(), None);
+    }
+
+    #[test]
+    fn a_silent_master_is_probed_and_its_loss_costs_several_tries() {
+        let (mut link, mut outbox) = connected(SILENT_SHARE);
+        link.note(&MasterMessage::Error { errno: 1, text: String::new() });
+        assert_eq!(link.deadline_ms(), Some(PROBE_AFTER_MS));
+        assert!(link.timeout(&mut outbox, PROBE_AFTER_MS).is_none());
+        assert!(matches!(outbox.pop(), Some(ConnEffect::Send { .. })), "a probe left");
+        assert!(!link.is_up());
+        link.heard(PROBE_AFTER_MS + 1);
+        assert!(link.is_up(), "it lives");
+        let probe_ms = link.deadline_ms().unwrap();
+        assert!(link.timeout(&mut outbox, probe_ms).is_none());
+        let lost_ms = probe_ms + PROBE_WAIT_MS;
+        assert_eq!(link.deadline_ms(), Some(lost_ms));
+        let why = link.timeout(&mut outbox, lost_ms).unwrap();
+        assert_eq!(why, "silent for 8 s, and does not answer a probe");
+        let warning = link.lost(&mut outbox, lost_ms, &why, false).ok().flatten();
+        assert!(warning.unwrap().ends_with("(2 of 6)"));
+    }
+
+    #[test]
+    fn a_master_that_does_not_answer_the_join_is_lost_unless_it_says_that_it_hashes() {
+        let (mut link, mut outbox) = connected(1);
+        link.heard(14_000);
+        link.note(&MasterMessage::Wait { done_bytes: 1, total_bytes: 2 });
+        assert_eq!(link.hashing(), Some((1, 2)));
+        for now_ms in [17_000, 20_000, 23_000, 26_000, 28_999] {
+            assert_eq!(link.timeout(&mut outbox, now_ms), None);
+            link.heard(now_ms);
+        }
+        let why = link.timeout(&mut outbox, 14_000 + JOIN_MS);
+        assert_eq!(why.as_deref(), Some("it did not answer for 15 s"));
+    }
+
+    #[test]
+    fn while_data_flow_the_master_is_tried_for_ever_and_that_is_said_once() {
+        let (mut link, mut outbox) = connected(0);
+        let first = link.lost(&mut outbox, 0, "closed", true).ok().flatten();
+        assert!(first.unwrap().ends_with("closed; going on with the peers"));
+        for _ in 0..50 {
+            assert!(matches!(link.lost(&mut outbox, 0, "refused", true), Ok(None)));
+        }
+        assert!(link.lost(&mut outbox, 0, "refused", false).is_err());
     }
 }

@@ -1,559 +1,492 @@
-//! A client's part: join, take the manifest, move the pieces, finish, linger.
+//! A client as a state machine: join, take the manifest, move the pieces,
+//! finish, linger.
 //!
-//! Knows the phases and what ends them; links to parents are `link`, the
-//! conversation with the master is `master_link`. What to ask of whom next is
-//! `spread::transfer`'s. Bytes are verified and stored by the driver.
+//! Inputs and the time go in by [`Fetcher::handle`]; [`Fetcher::poll_conn_effect`],
+//! [`Fetcher::poll_effect`] and [`Fetcher::poll_timeout`] say what is to be done
+//! and when to call again. This file knows the phases and what ends them. What
+//! arrives is the download's, parents and what to ask of whom the transfer's, the
+//! conversation with the master the master link's; bytes are verified and stored
+//! by the driver.
 
-mod arrival;
+mod common;
+mod corrupt;
+mod download;
+mod io;
+mod liveness;
+mod manifest;
 mod master_link;
+mod options;
 mod parent_link;
 mod parents;
-pub mod scheduler;
+mod phase;
+mod report;
+mod scheduler;
+mod transfer;
 
-use crate::content::digest::Digest;
-use crate::content::manifest::{EntryKind, Manifest, PIECE_LEN_MAX, PIECE_LEN_MIN};
-use crate::content::pieces::{ManifestPieces, PieceMap};
-use crate::control::{
-    ClientMessage, Complaint, LINE_LEN_MAX, MasterMessage, ParentAddr, TransferStats, VERSION,
-};
-use crate::fetch::scheduler::{ParentKey, Scheduler};
-use crate::namespace::{Content, Generation, GenerationId, Notice};
-use crate::node::{Common, Effect, Failure, Input, Status, StoreResult, piece_name, printable};
-use crate::table::Table;
+pub use io::{FetchEffect, FetchInput, StoreResult};
+pub use options::{FetchOptions, Progress};
+#[cfg(feature = "testing")]
+pub use scheduler::bench::SchedulerBench;
+
+use crate::conn::{ConnEffect, ConnEvent};
+use crate::content::pieces::ManifestPieces;
+use crate::control::{ClientMessage, LINE_LEN_MAX, MasterMessage, VERSION};
+use crate::failure::{Failure, Status};
+use crate::namespace::{NameSpace, Notice};
+use crate::request::Linger;
+use crate::server::Server;
+use crate::timers::{Timer, Timers};
 use alloc::collections::VecDeque;
 use alloc::format;
-use alloc::rc::Rc;
-use alloc::string::String;
-use alloc::vec;
 use alloc::vec::Vec;
-use core::net::SocketAddr;
-use master_link::MasterLink;
+use common::Common;
+use download::Download;
+use liveness::DROUGHT_MS;
+use master_link::{GaveUp, MasterLink};
 use ninep::server::ConnId;
-use parent_link::{Got, ParentLink};
+use phase::FetchPhase;
+use report::{FetchReport, LEAVE_MS};
 
-/// How often stalls are looked for and windows refilled.
-const TICK_MS: u64 = 100;
-/// What a delay of our own loses of its weight in every tick.
-const LOCAL_STALL_FADES: u64 = 64;
 /// How often the master hears how far we are.
 const PROGRESS_MS: u64 = 2_000;
-const OWED_MS: u64 = 5_000;
-/// Pieces that may have come wrong from the master and not yet right again.
-const CORRUPT_MAX: usize = 64;
-/// Nothing at all arrived for this long, from nobody: it will not any more.
-const DROUGHT_MS: u64 = 60_000;
 /// How long `done` may take to reach the master before we go on.
 const REPORT_MS: u64 = 2_000;
-/// How long children have to move when we leave before they are through.
-const LEAVE_MS: u64 = 3_000;
-/// Largest manifest that is believed: 16 million entries and their lists.
-const MANIFEST_LEN_MAX: u64 = 4 << 30;
 
-/// What the fetched bytes must be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Pin {
-    /// The digest of the manifest, or of the only file.
-    Blake3(Digest),
-    /// The SHA-256 of the only file; checked where it is stored.
-    Sha256([u8; 32]),
+enum FetchTimer {
+    /// Tell the master how far we are.
+    Progress,
+    /// Reporting, lingering or leaving ends.
+    Phase,
 }
 
-/// How long to serve others after one's own fetch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Linger {
-    /// Until nobody is connected, at most until twice the time of the fetch
-    /// has passed since the start (the paper, section 3.2).
-    Twice,
-    /// Until nobody is connected, at most this long.
-    Millis(u64),
-}
-
-#[derive(Clone, Debug)]
-pub struct FetchOptions {
-    /// The master's addresses, tried in turn.
-    pub masters: Vec<SocketAddr>,
-    pub sources: Vec<Vec<u8>>,
-    /// The port on which we serve.
-    pub port: u16,
-    pub pin: Option<Pin>,
-    /// `-r`: how often to try the master again.
-    pub retries: u32,
-    pub linger: Linger,
-    /// A line for the master's log when we first join.
-    pub greeting: Option<String>,
-}
-
-/// How far a fetch is, for people.
-#[derive(Clone, Copy, Debug)]
-pub struct Progress {
-    pub stats: TransferStats,
-    pub files: u64,
-    /// What is going on, in a word or two.
-    pub phase: &'static str,
-    /// The master's hashing, while it is waited for.
-    pub hashing: Option<(u64, u64)>,
-    /// The digest of the generation, once known.
-    pub generation: Option<Digest>,
-    /// The address of the master that is spoken to.
-    pub master: SocketAddr,
-}
-
-impl Default for Progress {
-    fn default() -> Progress {
-        Progress {
-            stats: TransferStats::default(),
-            files: 0,
-            phase: "",
-            hashing: None,
-            generation: None,
-            master: SocketAddr::from(([0, 0, 0, 0], 0)),
-        }
+impl Timer for FetchTimer {
+    const ALL: &'static [FetchTimer] = &[FetchTimer::Progress, FetchTimer::Phase];
+    fn index(self) -> usize {
+        self as usize
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum FetchPhase {
-    Joining,
-    /// The pieces of the manifest move.
-    Manifest,
-    /// The destination is looked at.
-    Preparing,
-    Moving,
-    Finishing,
-    /// All is in place; the master is told.
-    Reporting {
-        until_ms: u64,
-    },
-    Lingering {
-        until_ms: u64,
-    },
-    Leaving {
-        until_ms: u64,
-    },
-    Over,
-}
-
-/// Since when a stripe lags; how much was missing of each then, and how long
-/// its feeder's link had been busy.
-#[derive(Clone, Debug)]
-struct Lag {
-    since_ms: u64,
-    missing: Vec<u32>,
-    busy_ms: u64,
-}
-
-pub(crate) struct Fetch {
+/// A client.
+pub struct Fetcher {
     options: FetchOptions,
+    common: Common,
     phase: FetchPhase,
-    started_ms: u64,
-    finished_ms: u64,
-    tick_ms: u64,
-    /// How long we, or parents that answered a probe, were lately held up, by a
-    /// slow disk or a crowded processor: others may be, and not be frozen.
-    local_stall_ms: u64,
-    progress_ms: u64,
-    /// When a piece, or a part of one, last came from anybody.
-    last_data_ms: u64,
-    master_link: MasterLink,
-    links: Table<ConnId, ParentLink>,
-    /// For each stripe, whom the master named.
-    feeders: Vec<Option<ParentAddr>>,
-    replaced: Vec<u32>,
-    lags: Vec<Option<Lag>>,
-    banned: Vec<SocketAddr>,
-    /// Who failed us in which stripe, the last of them.
-    rejected: VecDeque<(u8, SocketAddr)>,
-    /// Pieces that the master sent wrong once.
-    corrupt: Vec<u32>,
-    scheduler: Scheduler,
-    slot: Option<GenerationId>,
-    content: Option<Rc<Content>>,
-    /// Counted once: progress is asked for in every turn.
-    files: u64,
-    stats: TransferStats,
-    failures: Vec<Failure>,
-    /// The master was told to give our children to others.
-    is_withdrawn: bool,
+    timers: Timers<2>,
+    /// Once the master has said what there is.
+    download: Option<Download>,
 }
 
-impl Fetch {
-    pub fn new(options: FetchOptions, now_ms: u64) -> Fetch {
-        Fetch {
-            master_link: MasterLink::new(options.masters.clone(), options.retries),
-            options,
-            phase: FetchPhase::Joining,
-            started_ms: now_ms,
-            finished_ms: now_ms,
-            tick_ms: now_ms + TICK_MS,
-            local_stall_ms: 0,
-            progress_ms: now_ms + PROGRESS_MS,
-            last_data_ms: now_ms,
-            links: Table::new(),
-            feeders: Vec::new(),
-            replaced: Vec::new(),
-            lags: Vec::new(),
-            banned: Vec::new(),
-            rejected: VecDeque::new(),
-            corrupt: Vec::new(),
-            scheduler: Scheduler::new(1),
-            slot: None,
-            content: None,
-            files: 0,
-            stats: TransferStats::default(),
-            failures: Vec::new(),
-            is_withdrawn: false,
-        }
-    }
-
-    pub fn start(&mut self, common: &mut Common, now_ms: u64) {
-        let len = self.join_ask().line().len();
-        if len > LINE_LEN_MAX {
-            return self.fail(
-                common,
-                Failure {
-                    status: Status::Source,
-                    what: String::new(),
-                    why: format!("the sources take {len} bytes, allowed are {LINE_LEN_MAX}; name a directory above them"),
-                    fatal: true,
-                },
-            );
-        }
-        self.master_link.connect(common, now_ms);
-    }
-
-    pub fn poll_timeout(&self) -> Option<u64> {
-        let links = self.links.values().filter_map(ParentLink::again_ms).min();
-        let at_ms = links.map_or(self.tick_ms, |again_ms| again_ms.min(self.tick_ms));
-        (self.phase != FetchPhase::Over).then_some(at_ms)
-    }
-
-    pub fn progress(&self) -> Progress {
-        let phase = match self.phase {
-            FetchPhase::Joining if self.master_link.hashing.is_some() => {
-                "waiting for the master to hash"
-            }
-            FetchPhase::Joining => "joining",
-            FetchPhase::Manifest => "fetching the manifest",
-            FetchPhase::Preparing => "checking what is there",
-            FetchPhase::Moving => "fetching",
-            FetchPhase::Finishing => "finishing",
-            FetchPhase::Reporting { .. }
-            | FetchPhase::Lingering { .. }
-            | FetchPhase::Leaving { .. } => "serving",
-            FetchPhase::Over => "done",
+impl Fetcher {
+    /// A client that calls its master at once.
+    pub fn new(options: FetchOptions, now_ms: u64) -> Fetcher {
+        let common = Common {
+            now_ms,
+            server: Server::new(NameSpace::new(false, 0)),
+            master_link: MasterLink::new(options.masters.clone(), options.request.retries),
+            effects: VecDeque::new(),
+            report: FetchReport::new(now_ms),
         };
-        let head = self.content.as_ref().map(|c| c.map.head().generation);
-        Progress {
-            stats: self.stats,
-            files: self.files,
-            phase,
-            hashing: self.master_link.hashing,
-            generation: head,
-            master: self.master_link.addr(),
-        }
+        let (phase, timers, download) = (FetchPhase::Joining, Timers::new(), None);
+        let mut fetcher = Fetcher { options, common, phase, timers, download };
+        fetcher.start();
+        fetcher
     }
 
-    pub fn is_in_place(&self) -> bool {
-        let told = matches!(self.phase, FetchPhase::Lingering { .. } | FetchPhase::Leaving { .. });
-        told && self.failures.is_empty()
+    fn start(&mut self) {
+        let len = self.join_message().line().len();
+        if len > LINE_LEN_MAX {
+            let why = format!(
+                "the sources take {len} bytes, allowed are {LINE_LEN_MAX}; name a directory above them"
+            );
+            return self.fail(Failure::fatal(Status::Source, "", why));
+        }
+        let Common { now_ms, server, master_link, .. } = &mut self.common;
+        self.timers.set(FetchTimer::Progress, *now_ms + PROGRESS_MS);
+        master_link.connect(&mut server.outbox, *now_ms);
     }
 
-    /// Reads of our own `checksum` are answered by the driver, as a master's.
-    pub fn notice(&mut self, common: &mut Common, notice: Notice) {
-        if let Notice::ChecksumWanted(slot, entry) = notice {
-            common.effects.push_back(Effect::Checksum { slot, entry });
-        }
-    }
-
-    pub fn handle(&mut self, common: &mut Common, now_ms: u64, input: Input) {
-        match input {
-            Input::Connected { conn } if self.master_link.is(conn) => self.join(common, now_ms),
-            Input::Connected { conn } => {
-                if let Some(link) = self.links.get_mut(&conn) {
-                    link.connected(common, now_ms);
-                }
-            }
-            Input::Frame { conn, frame } if self.master_link.is(conn) => {
-                match self.master_link.frame(now_ms, frame) {
-                    Ok(tells) => tells.into_iter().for_each(|tell| self.told(common, now_ms, tell)),
-                    Err(why) => self.lost_master(common, now_ms, why),
-                }
-                self.master_link.flush(common);
-            }
-            Input::Frame { conn, frame } => self.link_frame(common, now_ms, conn, frame),
-            Input::Heard { conn } => self.heard(conn, now_ms),
-            Input::Gone { conn, why } if self.master_link.is(conn) => {
-                self.lost_master(common, now_ms, why);
-            }
-            Input::Gone { conn, why } => {
-                let why = format!("lost: {why}");
-                self.lose_link(common, conn, Complaint::Lost, &why, now_ms);
-            }
-            Input::Stored { conn, piece, result } => {
-                self.stored(common, now_ms, conn, piece, result);
-            }
-            Input::Found { pieces } => self.found(common, &pieces),
-            Input::Prepared => self.begin_moving(common, now_ms),
-            Input::Finished { failures } => self.finished(common, now_ms, failures),
-            Input::Log { text } => self.master_link.log(common, &text),
-            Input::Interrupted => self.interrupted(common, now_ms),
-            Input::Fatal { failure } => self.fail(common, failure),
-            Input::Tick => self.tick(common, now_ms),
-            _ => {}
-        }
-        if self.scheduler.take_freed() && !self.is_settled() {
-            self.fill_all(common, now_ms);
-        }
-    }
-
-    fn join_ask(&self) -> ClientMessage {
-        let (port, sources) = (self.options.port, self.options.sources.clone());
+    fn join_message(&self) -> ClientMessage {
+        let (port, sources) = (self.options.port, self.options.request.sources.clone());
         ClientMessage::Join { version: VERSION, port, sources }
     }
 
-    fn join(&mut self, common: &mut Common, now_ms: u64) {
-        let ask = self.join_ask();
-        self.master_link.connected(common, now_ms, &ask);
-        if let Some(greeting) = self.options.greeting.take() {
-            self.master_link.log(common, &greeting);
+    /// Takes what happened; effects and another timeout follow from it.
+    pub fn handle(&mut self, now_ms: u64, input: FetchInput) {
+        self.common.now_ms = now_ms;
+        if let Err(failure) = self.take(input) {
+            self.fail(failure);
+        }
+        if let Some(download) = &mut self.download {
+            download.transfer.fill_freed(&mut self.common);
+        }
+        while let Some(notice) = self.common.server.poll_notice() {
+            self.notice(notice);
+        }
+        self.advance();
+    }
+
+    /// An error is one that ends the fetch.
+    fn take(&mut self, input: FetchInput) -> Result<(), Failure> {
+        match input {
+            FetchInput::Conn(event) => return self.handle_conn(event),
+            FetchInput::Stored { conn, piece, result } => {
+                if let Some(download) = &mut self.download {
+                    return download.stored(&mut self.common, conn, piece, result);
+                }
+            }
+            FetchInput::Prepared { found } => {
+                if let Some(download) = &mut self.download {
+                    download.prepared(&mut self.common, &found);
+                    self.phase = FetchPhase::Fetching;
+                }
+            }
+            FetchInput::Finished { failures } => self.finished(failures),
+            FetchInput::Checksum { generation, entry, sum } => {
+                self.common.server.set_checksum(generation, entry, sum);
+            }
+            FetchInput::Log { text } => self.common.log(&text),
+            FetchInput::Interrupted => return self.interrupted(),
+            FetchInput::Fatal { failure } => return Err(failure),
+            FetchInput::Timeout => return self.timeout(),
+        }
+        Ok(())
+    }
+
+    /// What to do next with a connection, in this order.
+    pub fn poll_conn_effect(&mut self) -> Option<ConnEffect> {
+        self.common.server.outbox.pop()
+    }
+
+    /// What else to do next.
+    pub fn poll_effect(&mut self) -> Option<FetchEffect> {
+        self.common.effects.pop_front()
+    }
+
+    /// When [`FetchInput::Timeout`] is due, in milliseconds on the caller's
+    /// clock, which reads `now_ms`.
+    pub fn poll_timeout(&self, now_ms: u64) -> Option<u64> {
+        if self.phase == FetchPhase::Over {
+            return None;
+        }
+        let download = self.download.as_ref();
+        let transfer = download.and_then(|d| d.transfer.deadline_ms(&self.common, now_ms));
+        let times = [transfer, self.common.master_link.deadline_ms(), self.timers.next_ms()];
+        times.into_iter().flatten().min()
+    }
+
+    /// The name for a connection that was accepted.
+    pub fn next_conn(&mut self) -> ConnId {
+        self.common.server.outbox.next_conn()
+    }
+
+    /// Takes the memory of a [`ConnEffect::Send`] back, for the next one.
+    pub fn recycle(&mut self, spent: Vec<u8>) {
+        self.common.server.outbox.recycle(spent);
+    }
+
+    /// Longest frame that this connection may send now, in bytes.
+    pub fn frame_len_max(&self, conn: ConnId) -> u32 {
+        self.common.server.frame_len_max(conn)
+    }
+
+    /// Whether more of this connection's requests can be taken now.
+    pub fn wants_input(&self, conn: ConnId) -> bool {
+        self.common.server.wants_input(conn)
+    }
+
+    /// Whether we answer requests on this connection, and do not send them.
+    pub fn serves(&self, conn: ConnId) -> bool {
+        self.common.server.serves(conn)
+    }
+
+    /// What [`ConnEffect::SendBulk`] names.
+    pub fn space(&self) -> &NameSpace {
+        &self.common.server.space
+    }
+
+    /// Connections that fetch from us.
+    pub fn child_count(&self) -> usize {
+        self.common.server.session_count()
+    }
+
+    /// All files are verified and in place, and the master knows.
+    pub fn is_in_place(&self) -> bool {
+        self.phase.is_told() && self.common.report.failures.is_empty()
+    }
+
+    /// How far the fetch is.
+    pub fn progress(&self) -> Progress {
+        let Common { master_link, report, .. } = &self.common;
+        let hashing = master_link.hashing();
+        let is_waiting = self.phase == FetchPhase::Joining && hashing.is_some();
+        let content = self.download.as_ref().and_then(|d| d.content(&self.common));
+        Progress {
+            stats: report.stats,
+            files: report.files,
+            phase: if is_waiting { "waiting for the master to hash" } else { self.phase.words() },
+            hashing,
+            generation: content.map(|content| content.map.manifest_pieces().generation),
+            master: master_link.addr(),
+        }
+    }
+
+    fn notice(&mut self, notice: Notice) {
+        match notice {
+            // Reads of our own `checksum` are answered by the driver, as a master's.
+            Notice::ChecksumWanted(generation, entry) => {
+                self.common.effects.push_back(FetchEffect::Checksum { generation, entry });
+            }
+            // Only a master lets them be written, and has a status.
+            Notice::RouteLine(..)
+            | Notice::RouteClosed(_)
+            | Notice::LogLine(..)
+            | Notice::StatusWanted => {}
+        }
+    }
+
+    fn handle_conn(&mut self, event: ConnEvent) -> Result<(), Failure> {
+        let (conn, common) = (event.conn(), &mut self.common);
+        if matches!(event, ConnEvent::Accepted { .. }) || common.server.serves(conn) {
+            if let Some(warning) = common.server.handle(event) {
+                common.warn(warning);
+            }
+        } else if common.master_link.is(conn) {
+            return self.handle_master(event);
+        } else if let Some(download) = &mut self.download {
+            download.handle(common, event)?;
+            if self.phase == FetchPhase::Manifest && download.content(common).is_some() {
+                self.phase = FetchPhase::Checking;
+            }
+        }
+        Ok(())
+    }
+
+    fn handle_master(&mut self, event: ConnEvent) -> Result<(), Failure> {
+        match event {
+            ConnEvent::Connected { .. } => self.join(),
+            ConnEvent::Partial { .. } => self.common.master_link.heard(self.common.now_ms),
+            ConnEvent::Closed { reason, .. } => return self.lost_master(&reason),
+            ConnEvent::Frame { frame, .. } => {
+                match self.common.master_link.frame(self.common.now_ms, frame) {
+                    Ok(messages) => messages.into_iter().try_for_each(|m| self.told(m))?,
+                    Err(why) => self.lost_master(&why)?,
+                }
+                let Common { server, master_link, .. } = &mut self.common;
+                master_link.flush(&mut server.outbox);
+            }
+            // It is called by us.
+            ConnEvent::Accepted { .. } => {}
+        }
+        Ok(())
+    }
+
+    fn join(&mut self) {
+        let join = self.join_message();
+        let Common { now_ms, server, master_link, .. } = &mut self.common;
+        master_link.connected(&mut server.outbox, *now_ms, &join);
+        if let Some(greeting) = self.options.request.greeting.take() {
+            self.common.log(&greeting);
+        }
+    }
+
+    fn lost_master(&mut self, why: &str) -> Result<(), Failure> {
+        let Common { now_ms, server, master_link, .. } = &mut self.common;
+        if self.phase.is_settled() {
+            master_link.abandon(&mut server.outbox);
+            return Ok(());
+        }
+        let flows = |download: &Download| download.transfer.is_flowing(*now_ms);
+        let data_flow =
+            self.phase == FetchPhase::Fetching && self.download.as_ref().is_some_and(flows);
+        match master_link.lost(&mut server.outbox, *now_ms, why, data_flow) {
+            Ok(warning) => {
+                self.common.effects.extend(warning.map(FetchEffect::Warn));
+                Ok(())
+            }
+            Err(GaveUp(why)) => {
+                let what = format!("the master {}", master_link.addr());
+                Err(Failure::fatal(Status::Connection, what, why))
+            }
         }
     }
 
     /// What the master says.
-    fn told(&mut self, common: &mut Common, now_ms: u64, tell: MasterMessage) {
-        log::debug!(target: "client", "the master says: {}", tell.line().trim_end());
-        match tell {
+    fn told(&mut self, message: MasterMessage) -> Result<(), Failure> {
+        log::debug!(target: "client", "the master says: {}", message.line().trim_end());
+        match message {
             MasterMessage::Wait { .. } => {}
             // It came back when all was in place already: it only has to know.
-            MasterMessage::Generation { .. } if self.is_settled() => self.report(common),
-            _ if self.is_settled() => {}
+            MasterMessage::Generation { .. } if self.phase.is_settled() => self.report_end(),
+            _ if self.phase.is_settled() => {}
             MasterMessage::Error { errno, text } => {
                 let status = if errno == 2 { Status::Source } else { Status::Connection };
-                self.fail(common, Failure { status, what: String::new(), why: text, fatal: true });
+                return Err(Failure::fatal(status, "", text));
             }
             MasterMessage::Generation { digest, manifest_len, piece_len, stripes } => {
-                let known = self.slot.and_then(|slot| common.space.generation(slot));
-                match known.map(Generation::digest) {
-                    None => self.begin_manifest(common, digest, manifest_len, piece_len, stripes),
-                    // Joined again: the same tree, and maybe new parents.
-                    Some(same) if same == digest => {}
-                    Some(_) => self.fail(
-                        common,
-                        Failure {
-                            status: Status::Changed,
-                            what: "the served tree".into(),
-                            why: "changed on the master during the fetch; fetch again".into(),
-                            fatal: true,
-                        },
-                    ),
+                let list = Vec::new();
+                let pieces = ManifestPieces { generation: digest, manifest_len, piece_len, list };
+                return self.announced(pieces, stripes);
+            }
+            MasterMessage::Parent { stripe, source } => {
+                if let Some(download) = &mut self.download {
+                    download.transfer.named(&mut self.common, stripe, source);
                 }
             }
-            MasterMessage::Parent { stripe, source } => self.named(common, now_ms, stripe, source),
         }
+        Ok(())
     }
 
-    fn begin_manifest(
-        &mut self,
-        common: &mut Common,
-        generation: Digest,
-        manifest_len: u64,
-        piece_len: u32,
-        stripes: u8,
-    ) {
-        let sound = (1..=MANIFEST_LEN_MAX).contains(&manifest_len)
-            && piece_len.is_power_of_two()
-            && (PIECE_LEN_MIN..=PIECE_LEN_MAX).contains(&piece_len)
-            && (1..=16).contains(&stripes);
-        if !sound {
-            return self.fail(
-                common,
-                Failure {
-                    status: Status::Connection,
-                    what: "the master".into(),
-                    why: "announced a generation out of all bounds".into(),
-                    fatal: true,
-                },
-            );
-        }
-        let head = ManifestPieces { generation, manifest_len, piece_len, list: Vec::new() };
-        let count = head.count();
-        let slot = common.space.add_generation(Generation::empty(head, stripes));
-        let info = format!("generation blake3:{generation}\nindex_bytes {manifest_len}\n");
-        let tickets = common.space.show(slot, info);
-        common.wake(tickets);
-        self.slot = Some(slot);
-        self.scheduler = Scheduler::new(stripes);
-        self.feeders = vec![None; usize::from(stripes)];
-        self.replaced = vec![0; usize::from(stripes)];
-        self.lags = vec![None; usize::from(stripes)];
-        self.phase = FetchPhase::Manifest;
-        if count == 1 {
-            self.scheduler.extend(1);
-        }
-    }
-
-    fn begin_moving(&mut self, common: &mut Common, now_ms: u64) {
-        self.phase = FetchPhase::Moving;
-        self.last_data_ms = now_ms;
-        self.fill_all(common, now_ms);
-    }
-
-    fn lost_master(&mut self, common: &mut Common, now_ms: u64, why: String) {
-        let feeding =
-            now_ms < self.last_data_ms + DROUGHT_MS / 6 && self.phase == FetchPhase::Moving;
-        if self.is_settled() {
-            return self.master_link.abandon(common);
-        }
-        match self.master_link.lost(common, now_ms, &why, feeding) {
-            Ok(()) => {}
-            Err(why) => {
-                let what = format!("the master {}", self.master_link.addr());
-                self.fail(common, Failure { status: Status::Connection, what, why, fatal: true });
+    fn announced(&mut self, pieces: ManifestPieces, stripes: u8) -> Result<(), Failure> {
+        match self.download.as_ref().map(Download::digest) {
+            None if !manifest::is_sound(pieces.manifest_len, pieces.piece_len, stripes) => {
+                let why = "announced a generation out of all bounds";
+                Err(Failure::fatal(Status::Connection, "the master", why))
+            }
+            None => {
+                let pin = self.options.request.pin;
+                self.download = Some(Download::new(&mut self.common, pieces, stripes, pin));
+                self.phase = FetchPhase::Manifest;
+                Ok(())
+            }
+            // Joined again: the same tree, and maybe new parents.
+            Some(same) if same == pieces.generation => Ok(()),
+            Some(_) => {
+                let why = "changed on the master during the fetch; fetch again";
+                Err(Failure::fatal(Status::Changed, "the served tree", why))
             }
         }
     }
 
-    /// Nothing is asked of anybody any more.
-    fn is_settled(&self) -> bool {
-        !matches!(
-            self.phase,
-            FetchPhase::Joining | FetchPhase::Manifest | FetchPhase::Preparing | FetchPhase::Moving
-        )
+    fn timeout(&mut self) -> Result<(), Failure> {
+        let Common { now_ms, server, master_link, .. } = &mut self.common;
+        let now_ms = *now_ms;
+        if let Some(why) = master_link.timeout(&mut server.outbox, now_ms) {
+            self.lost_master(&why)?;
+        }
+        while let Some(timer) = self.timers.take_passed(now_ms) {
+            match timer {
+                FetchTimer::Progress => self.report_progress(),
+                // `advance` looks at the time itself.
+                FetchTimer::Phase => {}
+            }
+        }
+        let Some(download) = &mut self.download else { return Ok(()) };
+        if download.transfer.timeout(&mut self.common) {
+            let why = format!("no data from anybody for {} s", DROUGHT_MS / 1000);
+            let what = format!("the master {}", self.common.master_link.addr());
+            return Err(Failure::fatal(Status::Connection, what, why));
+        }
+        Ok(())
     }
 
-    fn tick(&mut self, common: &mut Common, now_ms: u64) {
-        let late_ms = now_ms.saturating_sub(self.tick_ms);
-        let answers_ms = self.links.iter_mut().map(|(_, link)| link.take_answer_ms()).max();
-        let late_ms = late_ms.max(answers_ms.unwrap_or(0));
-        self.local_stall_ms =
-            late_ms.max(self.local_stall_ms - self.local_stall_ms / LOCAL_STALL_FADES);
-        self.tick_ms = now_ms + TICK_MS;
-        if let Some(why) = self.master_link.tick(common, now_ms) {
-            self.lost_master(common, now_ms, why);
-        }
-        if now_ms >= self.progress_ms && !self.is_settled() {
-            self.progress_ms = now_ms + PROGRESS_MS;
-            self.stats.elapsed_ms = now_ms - self.started_ms;
-            self.master_link.ask(common, &ClientMessage::Progress(self.stats));
-        }
-        if self.is_settled() {
-            return;
-        }
-        self.reconnect(common, now_ms);
-        for (conn, why, complaint) in self.stalled(common, now_ms) {
-            self.lose_link(common, conn, complaint, &why, now_ms);
-        }
-        if self.phase == FetchPhase::Moving || self.phase == FetchPhase::Manifest {
-            self.look_for_slow(common, now_ms);
-            self.fill_all(common, now_ms);
-            if now_ms > self.last_data_ms + DROUGHT_MS {
-                let why = format!("no data from anybody for {} s", DROUGHT_MS / 1000);
-                let what = format!("the master {}", self.master_link.addr());
-                self.fail(common, Failure { status: Status::Connection, what, why, fatal: true });
-            }
-        } else {
-            self.last_data_ms = now_ms;
+    fn report_progress(&mut self) {
+        if !self.phase.is_settled() {
+            self.timers.set(FetchTimer::Progress, self.common.now_ms + PROGRESS_MS);
+            self.common.report.note_time(self.common.now_ms);
+            self.common.tell(&ClientMessage::Progress(self.common.report.stats));
         }
     }
 
     /// Called after every input: moves on to the next phase when it is time.
-    pub fn settle(&mut self, common: &mut Common, now_ms: u64, served: usize) {
+    fn advance(&mut self) {
+        let Common { now_ms, server, master_link, report, .. } = &self.common;
+        let (now_ms, is_alone) = (*now_ms, server.session_count() == 0);
         match self.phase {
-            FetchPhase::Moving if self.scheduler.is_complete() => {
-                self.phase = FetchPhase::Finishing;
-                for conn in self.links.keys().collect::<Vec<_>>() {
-                    self.close_link(common, conn);
-                }
-                common.effects.push_back(Effect::Finish);
-            }
-            FetchPhase::Reporting { until_ms }
-                if self.master_link.is_quiet() || now_ms >= until_ms =>
-            {
-                let until_ms = match self.options.linger {
-                    Linger::Twice => 2 * self.finished_ms - self.started_ms,
-                    Linger::Millis(ms) => self.finished_ms.saturating_add(ms),
+            FetchPhase::Fetching => self.finish_if_complete(),
+            FetchPhase::Reporting { until_ms } if master_link.is_quiet() || now_ms >= until_ms => {
+                let until_ms = match self.options.request.linger {
+                    Linger::Twice => report.twice_ms(),
+                    Linger::Millis(ms) => report.after_finish_ms(ms),
                 };
-                self.phase = FetchPhase::Lingering { until_ms };
-                self.settle(common, now_ms, served);
+                let notice_at_ms = until_ms - report.notice_ms(until_ms);
+                self.enter(FetchPhase::Lingering { until_ms }, notice_at_ms);
+                self.advance();
             }
-            FetchPhase::Lingering { .. } | FetchPhase::Leaving { .. } if served == 0 => {
-                self.exit(common)
-            }
+            FetchPhase::Lingering { .. } | FetchPhase::Leaving { .. } if is_alone => self.exit(),
             // Children get their notice within the time that was promised.
             FetchPhase::Lingering { until_ms }
-                if now_ms.saturating_add(self.notice_ms(until_ms)) >= until_ms =>
+                if now_ms >= until_ms - report.notice_ms(until_ms) =>
             {
-                self.leave(common, until_ms);
+                self.leave(until_ms);
             }
-            FetchPhase::Leaving { until_ms } if now_ms >= until_ms => self.exit(common),
+            FetchPhase::Leaving { until_ms } if now_ms >= until_ms => self.exit(),
             _ => {}
         }
     }
 
-    fn finished(&mut self, common: &mut Common, now_ms: u64, failures: Vec<Failure>) {
-        self.failures.extend(failures);
-        self.finished_ms = now_ms;
-        self.stats.elapsed_ms = now_ms - self.started_ms;
-        self.report(common);
-        self.phase = FetchPhase::Reporting { until_ms: now_ms + REPORT_MS };
+    fn finish_if_complete(&mut self) {
+        let Some(download) = &mut self.download else { return };
+        if download.is_complete(&self.common) {
+            self.phase = FetchPhase::Finishing;
+            download.transfer.end(&mut self.common);
+            self.common.effects.push_back(FetchEffect::Finish);
+        }
+    }
+
+    fn enter(&mut self, phase: FetchPhase, until_ms: u64) {
+        self.phase = phase;
+        self.timers.set(FetchTimer::Phase, until_ms);
+    }
+
+    fn finished(&mut self, failures: Vec<Failure>) {
+        let now_ms = self.common.now_ms;
+        self.common.report.failures.extend(failures);
+        self.common.report.finish(now_ms);
+        self.report_end();
+        let until_ms = now_ms + REPORT_MS;
+        self.enter(FetchPhase::Reporting { until_ms }, until_ms);
     }
 
     /// How it ended, for the master.
-    fn report(&mut self, common: &mut Common) {
-        match self.failures.first().map(Failure::text) {
-            None => self.master_link.ask(common, &ClientMessage::Done(self.stats)),
+    fn report_end(&mut self) {
+        match self.common.report.failures.first().map(Failure::text) {
+            None => self.common.tell(&ClientMessage::Done(self.common.report.stats)),
             Some(first) => {
-                self.withdraw(common);
-                self.master_link.log(common, &format!("failed: {first}"));
+                self.common.leave_once();
+                self.common.log(&format!("failed: {first}"));
             }
         }
     }
 
     /// What is here stays for the next run; children are given to others.
-    fn interrupted(&mut self, common: &mut Common, now_ms: u64) {
+    fn interrupted(&mut self) -> Result<(), Failure> {
         match self.phase {
-            FetchPhase::Lingering { .. } => self.leave(common, now_ms + LEAVE_MS),
+            FetchPhase::Lingering { .. } => self.leave(self.common.now_ms + LEAVE_MS),
             FetchPhase::Reporting { .. } | FetchPhase::Leaving { .. } | FetchPhase::Over => {
-                self.exit(common)
+                self.exit();
             }
-            _ => self.fail(
-                common,
-                Failure {
-                    status: Status::Interrupted,
-                    what: String::new(),
-                    why: "interrupted; the same command goes on from here".into(),
-                    fatal: true,
-                },
-            ),
+            FetchPhase::Joining
+            | FetchPhase::Manifest
+            | FetchPhase::Checking
+            | FetchPhase::Fetching
+            | FetchPhase::Finishing => {
+                let why = "interrupted; the same command goes on from here";
+                return Err(Failure::fatal(Status::Interrupted, "", why));
+            }
         }
+        Ok(())
     }
 
-    /// How long before the end of lingering the children are told.
-    fn notice_ms(&self, until_ms: u64) -> u64 {
-        LEAVE_MS.min(until_ms.saturating_sub(self.finished_ms) / 4)
+    fn leave(&mut self, until_ms: u64) {
+        self.common.tell(&ClientMessage::Leave);
+        self.enter(FetchPhase::Leaving { until_ms }, until_ms);
     }
 
-    fn leave(&mut self, common: &mut Common, until_ms: u64) {
-        if let FetchPhase::Lingering { .. } = self.phase {
-            self.master_link.ask(common, &ClientMessage::Leave);
-            self.phase = FetchPhase::Leaving { until_ms };
-        }
-    }
-
-    fn exit(&mut self, common: &mut Common) {
+    fn exit(&mut self) {
         if self.phase != FetchPhase::Over {
             self.phase = FetchPhase::Over;
-            let failures = core::mem::take(&mut self.failures);
-            common.effects.push_back(Effect::Exit { failures });
+            let failures = core::mem::take(&mut self.common.report.failures);
+            self.common.effects.push_back(FetchEffect::Exit { failures });
         }
     }
 
-    fn fail(&mut self, common: &mut Common, failure: Failure) {
+    fn fail(&mut self, failure: Failure) {
         if self.phase == FetchPhase::Over {
             return;
         }
-        self.master_link.log(common, &format!("failed: {}", failure.text()));
-        self.failures.push(failure);
-        self.exit(common);
+        self.common.log(&format!("failed: {}", failure.text()));
+        self.common.report.failures.push(failure);
+        self.exit();
     }
 }

@@ -2,22 +2,24 @@
 //!
 //! Knows one connection. A parent that says nothing is probed: one that
 //! answers is only waiting itself, one that does not is frozen. So the blame
-//! falls on the node that is dead, not on all below it.
+//! falls on the node that is dead, not on all below it. Refuses to know which
+//! stripes it is for and what else could be asked.
 
+use super::scheduler::PieceRequest;
+use crate::conn::Outbox;
 use crate::content::digest::Digest;
 use crate::control::{Complaint, ParentAddr};
-use crate::fetch::scheduler::PieceRequest;
-use crate::node::{Common, MSIZE};
+use crate::server::MSIZE;
+use crate::timers::{Timer, Timers};
 use alloc::format;
-use alloc::string::String;
-use alloc::string::ToString;
+use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use ninep::client::{Client, Event, Fid, Frame, OpenMode, Token};
 use ninep::server::ConnId;
 
 /// A parent that has not answered by then is called once more: TCP repeats a
-/// SYN that was lost only after a second.
-const CALL_MS: u64 = 250;
+/// SYN that was lost only after a second (RFC 6298, section 2.1).
+const RECONNECT_MS: u64 = 250;
 /// And this long after that it is given up.
 const CONNECT_MS: u64 = 500;
 /// The master is given so many times as long as a peer: nobody stands in for it.
@@ -28,8 +30,8 @@ const PROBE_AFTER_MS: u64 = 150;
 const PROBE_WAIT_MS: u64 = 250;
 /// A parent that just joined may not know its generation yet: mostly it is
 /// a matter of milliseconds, so the wait doubles from the first to the second.
-const OPEN_AGAIN_MS_MIN: u64 = 5;
-const OPEN_AGAIN_MS_MAX: u64 = 160;
+const REOPEN_MS_MIN: u64 = 5;
+const REOPEN_MS_MAX: u64 = 160;
 const OPEN_TRIES_MAX: u32 = 24;
 
 /// Tokens: the number of a piece, or one of these.
@@ -42,7 +44,7 @@ const HELD: Token = Token(5 << 40);
 const UNAWAITED: u64 = 1 << 32;
 
 /// What a frame brought.
-pub(super) enum Got<'a> {
+pub(super) enum Arrived<'a> {
     Nothing,
     List(Vec<u8>),
     Piece {
@@ -60,16 +62,58 @@ pub(super) enum Got<'a> {
     },
 }
 
+/// What a timer of a link came to.
+pub(super) enum LinkTimeout {
+    /// It is to be called once more, on another connection.
+    Unanswered,
+    /// It is of no more use.
+    Lost(String, Complaint),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum LinkTimer {
+    /// The call was not answered: call again.
+    Reconnect,
+    /// The second call was not answered either.
+    GiveUp,
+    /// Open the pieces again.
+    Reopen,
+    /// It is silent: probe it.
+    Probe,
+    /// The probe is not answered.
+    Frozen,
+}
+
+impl Timer for LinkTimer {
+    const ALL: &'static [LinkTimer] = &[
+        LinkTimer::Reconnect,
+        LinkTimer::GiveUp,
+        LinkTimer::Reopen,
+        LinkTimer::Probe,
+        LinkTimer::Frozen,
+    ];
+    fn index(self) -> usize {
+        self as usize
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum LinkState {
-    Connecting {
-        is_second: bool,
-    },
-    /// The pieces are being opened; `again_ms` when that has to be repeated.
+    Connecting,
+    /// The pieces are being opened, for the so-manieth time.
     Opening {
         tries: u32,
-        again_ms: Option<u64>,
     },
     Open,
+}
+
+/// The digests of the manifest's pieces, on their way.
+#[derive(Debug, Default)]
+struct ListRead {
+    fid: Option<Fid>,
+    bytes: Vec<u8>,
+    /// 0 when nothing is awaited.
+    len: u32,
 }
 
 pub(super) struct ParentLink {
@@ -78,77 +122,106 @@ pub(super) struct ParentLink {
     generation: Digest,
     client: Client,
     state: LinkState,
-    since_ms: u64,
+    timers: Timers<5>,
     heard_ms: u64,
-    probed_ms: Option<u64>,
     /// See `take_answer_ms`.
     answer_ms: u64,
-    /// When the first part of the frame that is under way came.
-    part_since_ms: Option<u64>,
-    busy_ms: u64,
+    busy: Busy,
     pieces: Fid,
     /// Opened when help is first wanted.
     held: Option<Fid>,
-    list: Option<Fid>,
-    list_bytes: Vec<u8>,
-    list_len: u32,
+    list: ListRead,
+}
+
+/// How long frames were under way in all, from their first part to the last:
+/// who waits himself sends each in one go, and then nothing.
+#[derive(Debug, Default)]
+struct Busy {
+    total_ms: u64,
+    /// When the first part of the frame that is under way came.
+    since_ms: Option<u64>,
+}
+
+impl Busy {
+    fn total_ms(&self, now_ms: u64) -> u64 {
+        self.total_ms + self.since_ms.map_or(0, |since_ms| now_ms - since_ms)
+    }
+
+    fn end(&mut self, now_ms: u64) {
+        *self = Busy { total_ms: self.total_ms(now_ms), since_ms: None };
+    }
 }
 
 impl ParentLink {
+    /// A link whose connection is being made.
     pub fn new(conn: ConnId, source: ParentAddr, generation: Digest, now_ms: u64) -> ParentLink {
         let mut client = Client::new(MSIZE);
         let pieces = open(&mut client, generation, b"pieces", PIECES);
-        ParentLink {
+        let mut link = ParentLink {
             conn,
             source,
             generation,
             client,
-            state: LinkState::Connecting { is_second: false },
-            since_ms: now_ms,
+            state: LinkState::Connecting,
+            timers: Timers::new(),
             heard_ms: now_ms,
-            probed_ms: None,
             answer_ms: 0,
-            part_since_ms: None,
-            busy_ms: 0,
+            busy: Busy::default(),
             pieces,
             held: None,
-            list: None,
-            list_bytes: Vec::new(),
-            list_len: 0,
-        }
+            list: ListRead::default(),
+        };
+        link.timers.set(LinkTimer::Reconnect, now_ms + link.patience() * RECONNECT_MS);
+        link
     }
 
-    pub fn connected(&mut self, common: &mut Common, now_ms: u64) {
-        self.state = LinkState::Opening { tries: 1, again_ms: None };
+    fn patience(&self) -> u64 {
+        if self.source == ParentAddr::Master { MASTER_PATIENCE } else { 1 }
+    }
+
+    pub fn connected(&mut self, outbox: &mut Outbox, now_ms: u64) {
+        self.timers.stop(LinkTimer::Reconnect);
+        self.timers.stop(LinkTimer::GiveUp);
+        self.state = LinkState::Opening { tries: 1 };
         self.heard(now_ms);
-        self.flush(common);
+        self.flush(outbox);
+    }
+
+    /// It is called once more, by this connection.
+    pub fn reconnect(&mut self, conn: ConnId, now_ms: u64) {
+        self.conn = conn;
+        self.timers.stop(LinkTimer::Reconnect);
+        self.timers.set(LinkTimer::GiveUp, now_ms + self.patience() * CONNECT_MS);
     }
 
     /// Nothing leaves before the connection is up.
-    pub fn flush(&mut self, common: &mut Common) {
-        if !matches!(self.state, LinkState::Connecting { .. }) && !self.client.output().is_empty() {
-            let spare = common.spare.pop().unwrap_or_default();
-            common.send(self.conn, core::mem::replace(self.client.output(), spare));
+    pub fn flush(&mut self, outbox: &mut Outbox) {
+        if self.state != LinkState::Connecting {
+            outbox.send_queued(self.conn, self.client.output());
         }
     }
 
-    pub fn heard(&mut self, now_ms: u64) {
-        let answer_ms = self.probed_ms.map_or(0, |probed_ms| now_ms - probed_ms);
-        // One that answers as late as it may does not teach us endless patience.
-        self.answer_ms = self.answer_ms.max(answer_ms.min(2 * PROBE_WAIT_MS));
-        (self.heard_ms, self.probed_ms) = (now_ms, None);
+    /// A sign of life.
+    fn heard(&mut self, now_ms: u64) {
+        let wait_ms = self.patience() * PROBE_WAIT_MS;
+        if let Some(at_ms) = self.timers.get(LinkTimer::Frozen) {
+            let answer_ms = (now_ms + wait_ms).saturating_sub(at_ms);
+            // One that answers as late as it may does not teach us endless patience.
+            self.answer_ms = self.answer_ms.max(answer_ms.min(2 * PROBE_WAIT_MS));
+            self.timers.stop(LinkTimer::Frozen);
+        }
+        self.heard_ms = now_ms;
+        self.timers.set(LinkTimer::Probe, now_ms + PROBE_AFTER_MS);
     }
 
     /// A part of a frame came.
     pub fn heard_part(&mut self, now_ms: u64) {
         self.heard(now_ms);
-        self.part_since_ms.get_or_insert(now_ms);
+        self.busy.since_ms.get_or_insert(now_ms);
     }
 
-    /// How long frames were under way in all, from their first part to the
-    /// last: who waits himself sends each in one go, and then nothing.
     pub fn busy_ms(&self, now_ms: u64) -> u64 {
-        self.busy_ms + self.part_since_ms.map_or(0, |since_ms| now_ms - since_ms)
+        self.busy.total_ms(now_ms)
     }
 
     /// The longest that a probe took to be answered since this was last asked.
@@ -156,29 +229,97 @@ impl ParentLink {
         core::mem::take(&mut self.answer_ms)
     }
 
-    pub fn awaits_list(&self) -> bool {
-        self.list.is_some() && self.list_len > 0
+    /// It owes us something: an answer to an open, the list, or a piece.
+    fn is_awaited(&self, awaits_pieces: bool) -> bool {
+        let is_opening = matches!(self.state, LinkState::Opening { .. })
+            && self.timers.get(LinkTimer::Reopen).is_none();
+        awaits_pieces || self.list.len > 0 || is_opening
+    }
+
+    /// When a timer passes. What holds ourselves up makes us patient with others.
+    fn due_ms(&self, timer: LinkTimer, is_awaited: bool, local_stall_ms: u64) -> Option<u64> {
+        let at_ms = self.timers.get(timer)?;
+        match timer {
+            LinkTimer::Reconnect => Some(at_ms + local_stall_ms),
+            LinkTimer::GiveUp | LinkTimer::Frozen => Some(at_ms + 2 * local_stall_ms),
+            LinkTimer::Reopen => Some(at_ms),
+            // Once probed, it is waited for.
+            LinkTimer::Probe => is_awaited.then_some(at_ms),
+        }
+    }
+
+    /// When to call `timeout`.
+    pub fn deadline_ms(&self, awaits_pieces: bool, local_stall_ms: u64) -> Option<u64> {
+        let is_awaited = self.is_awaited(awaits_pieces);
+        let due = |timer: &LinkTimer| self.due_ms(*timer, is_awaited, local_stall_ms);
+        LinkTimer::ALL.iter().filter_map(due).min()
+    }
+
+    /// Does what is due: opens again, or looks for silence.
+    pub fn timeout(
+        &mut self,
+        outbox: &mut Outbox,
+        now_ms: u64,
+        awaits_pieces: bool,
+        local_stall_ms: u64,
+    ) -> Option<LinkTimeout> {
+        let is_awaited = self.is_awaited(awaits_pieces);
+        for &timer in LinkTimer::ALL {
+            let due_ms = self.due_ms(timer, is_awaited, local_stall_ms);
+            if due_ms.is_none_or(|due_ms| due_ms > now_ms) {
+                continue;
+            }
+            match timer {
+                LinkTimer::Reconnect => return Some(LinkTimeout::Unanswered),
+                LinkTimer::GiveUp => return Some(lost("no answer to the connection".into())),
+                LinkTimer::Reopen => self.reopen(outbox),
+                LinkTimer::Probe => self.probe(outbox, now_ms),
+                LinkTimer::Frozen => {
+                    let silent_ms = now_ms - self.heard_ms;
+                    return Some(lost(format!(
+                        "frozen: silent for {silent_ms} ms, and does not answer a probe"
+                    )));
+                }
+            }
+        }
+        None
+    }
+
+    fn reopen(&mut self, outbox: &mut Outbox) {
+        self.timers.stop(LinkTimer::Reopen);
+        if let LinkState::Opening { tries } = self.state {
+            self.pieces = open(&mut self.client, self.generation, b"pieces", PIECES);
+            self.state = LinkState::Opening { tries: tries + 1 };
+            self.flush(outbox);
+        }
+    }
+
+    fn probe(&mut self, outbox: &mut Outbox, now_ms: u64) {
+        self.timers.stop(LinkTimer::Probe);
+        self.timers.set(LinkTimer::Frozen, now_ms + self.patience() * PROBE_WAIT_MS);
+        self.client.ping(PROBE);
+        self.flush(outbox);
     }
 
     /// Asks for the digests of the manifest's pieces, once.
-    pub fn ask_list(&mut self, _common: &mut Common, len: u32) {
-        if self.list.is_none() && matches!(self.state, LinkState::Open) {
+    pub fn ask_list(&mut self, len: u32) {
+        if self.list.fid.is_none() && self.state == LinkState::Open {
             let fid = open(&mut self.client, self.generation, b"list", LIST);
             self.client.read(fid, 0, len, LIST_READ);
-            (self.list, self.list_len) = (Some(fid), len);
+            self.list = ListRead { fid: Some(fid), bytes: Vec::new(), len };
         }
     }
 
     /// Asks for a piece, which is at most a `stride` long. While the open is under
     /// way the request waits with it.
-    pub fn ask_piece(&mut self, now_ms: u64, ask: PieceRequest, stride: u32) {
+    pub fn ask_piece(&mut self, now_ms: u64, request: PieceRequest, stride: u32) {
         if self.client.outstanding() == 0 {
             // Silence before we asked for anything is no sign of death.
             self.heard(now_ms);
         }
-        let piece = u64::from(ask.piece);
+        let piece = u64::from(request.piece);
         let offset = piece * u64::from(stride);
-        if ask.waits {
+        if request.waits {
             return self.client.read(self.pieces, offset, stride, Token(piece));
         }
         let fid = match self.held {
@@ -189,26 +330,30 @@ impl ParentLink {
         self.client.read(fid, offset, stride, Token(UNAWAITED | piece));
     }
 
-    pub fn forget(&mut self, common: &mut Common, piece: u32) {
+    pub fn forget(&mut self, outbox: &mut Outbox, piece: u32) {
         self.client.flush(Token(u64::from(piece)));
         self.client.flush(Token(UNAWAITED | u64::from(piece)));
-        self.flush(common);
+        self.flush(outbox);
+    }
+
+    /// Whether pieces can be asked for.
+    pub fn is_open(&self) -> bool {
+        self.state == LinkState::Open
     }
 
     /// Why the link is of no more use, else what came.
-    pub fn frame<'a>(&mut self, now_ms: u64, frame: Frame<'a>) -> Result<Got<'a>, String> {
+    pub fn frame<'a>(&mut self, now_ms: u64, frame: Frame<'a>) -> Result<Arrived<'a>, String> {
         self.heard(now_ms);
-        self.busy_ms = self.busy_ms(now_ms);
-        self.part_since_ms = None;
+        self.busy.end(now_ms);
         let event = self.client.handle_frame(frame).map_err(|broken| broken.to_string())?;
         match event {
             Some(Event::Opened { token: PIECES, .. }) => self.state = LinkState::Open,
             Some(Event::Read { token: LIST_READ, data, .. }) => return Ok(self.list_part(data)),
             Some(Event::Read { token, len: 0, .. }) if token.0 & UNAWAITED != 0 => {
-                return Ok(Got::Absent { piece: token.0 as u32 });
+                return Ok(Arrived::Absent { piece: token.0 as u32 });
             }
             Some(Event::Read { token, len, data }) => {
-                return Ok(Got::Piece { piece: token.0 as u32, len, data });
+                return Ok(Arrived::Piece { piece: token.0 as u32, len, data });
             }
             Some(Event::Failed { token: PIECES, error }) => {
                 return self.open_failed(now_ms, &error.text);
@@ -218,111 +363,47 @@ impl ParentLink {
             }
             // It has no such file, for one.
             Some(Event::Failed { token, .. }) if token.0 < HELD.0 && token.0 & UNAWAITED != 0 => {
-                return Ok(Got::Absent { piece: token.0 as u32 });
+                return Ok(Arrived::Absent { piece: token.0 as u32 });
             }
             Some(Event::Failed { token, error }) if token.0 <= u64::from(u32::MAX) => {
-                return Ok(Got::Refused { piece: token.0 as u32, why: error.text.into_owned() });
+                return Ok(Arrived::Refused {
+                    piece: token.0 as u32,
+                    why: error.text.into_owned(),
+                });
             }
             _ => {}
         }
-        Ok(Got::Nothing)
+        Ok(Arrived::Nothing)
     }
 
-    fn list_part<'a>(&mut self, data: Option<&[u8]>) -> Got<'a> {
+    fn list_part<'a>(&mut self, data: Option<&[u8]>) -> Arrived<'a> {
         let data = data.unwrap_or_default();
-        self.list_bytes.extend_from_slice(data);
-        let have = self.list_bytes.len() as u32;
-        if data.is_empty() || have >= self.list_len {
-            self.list_len = 0;
-            return Got::List(core::mem::take(&mut self.list_bytes));
+        self.list.bytes.extend_from_slice(data);
+        let have = self.list.bytes.len() as u32;
+        if data.is_empty() || have >= self.list.len {
+            self.list.len = 0;
+            return Arrived::List(core::mem::take(&mut self.list.bytes));
         }
-        if let Some(fid) = self.list {
-            self.client.read(fid, u64::from(have), self.list_len - have, LIST_READ);
+        if let Some(fid) = self.list.fid {
+            self.client.read(fid, u64::from(have), self.list.len - have, LIST_READ);
         }
-        Got::Nothing
+        Arrived::Nothing
     }
 
-    fn open_failed<'a>(&mut self, now_ms: u64, why: &str) -> Result<Got<'a>, String> {
+    fn open_failed<'a>(&mut self, now_ms: u64, why: &str) -> Result<Arrived<'a>, String> {
         match self.state {
-            LinkState::Opening { tries, .. } if tries < OPEN_TRIES_MAX => {
-                let wait_ms = (OPEN_AGAIN_MS_MIN << tries.min(8)).min(OPEN_AGAIN_MS_MAX);
-                self.state = LinkState::Opening { tries, again_ms: Some(now_ms + wait_ms) };
-                Ok(Got::Nothing)
+            LinkState::Opening { tries } if tries < OPEN_TRIES_MAX => {
+                let wait_ms = (REOPEN_MS_MIN << tries.min(8)).min(REOPEN_MS_MAX);
+                self.timers.set(LinkTimer::Reopen, now_ms + wait_ms);
+                Ok(Arrived::Nothing)
             }
             _ => Err(format!("does not serve this generation: {why}")),
         }
     }
+}
 
-    /// When to `look` before it is time for all links.
-    pub fn again_ms(&self) -> Option<u64> {
-        match self.state {
-            LinkState::Opening { again_ms, .. } => again_ms,
-            _ => None,
-        }
-    }
-
-    /// Whether the call went unanswered for so long that it is to be repeated.
-    pub fn is_unanswered(&self, now_ms: u64, local_stall_ms: u64) -> bool {
-        let wait_ms = self.patience() * CALL_MS + local_stall_ms;
-        let is_first = matches!(self.state, LinkState::Connecting { is_second: false });
-        is_first && now_ms >= self.since_ms + wait_ms
-    }
-
-    /// It is called once more, by this connection.
-    pub fn reconnect(&mut self, conn: ConnId, now_ms: u64) {
-        (self.conn, self.since_ms) = (conn, now_ms);
-        self.state = LinkState::Connecting { is_second: true };
-    }
-
-    fn patience(&self) -> u64 {
-        if self.source == ParentAddr::Master { MASTER_PATIENCE } else { 1 }
-    }
-
-    /// Opens again where that is due, and looks for silence. Patience grows
-    /// with what holds ourselves up.
-    pub fn look(
-        &mut self,
-        common: &mut Common,
-        now_ms: u64,
-        awaits: bool,
-        local_stall_ms: u64,
-    ) -> Option<(String, Complaint)> {
-        let patience = self.patience();
-        match self.state {
-            LinkState::Connecting { .. }
-                if now_ms >= self.since_ms + patience * CONNECT_MS + 2 * local_stall_ms =>
-            {
-                return Some(("no answer to the connection".into(), Complaint::Frozen));
-            }
-            LinkState::Connecting { .. } => return None,
-            LinkState::Opening { tries, again_ms: Some(at) } if now_ms >= at => {
-                self.pieces = open(&mut self.client, self.generation, b"pieces", PIECES);
-                self.state = LinkState::Opening { tries: tries + 1, again_ms: None };
-                self.flush(common);
-            }
-            _ => {}
-        }
-        let opening = matches!(self.state, LinkState::Opening { again_ms: None, .. });
-        match self.probed_ms {
-            Some(probed) if now_ms >= probed + patience * PROBE_WAIT_MS + 2 * local_stall_ms => {
-                let silent_ms = now_ms - self.heard_ms;
-                let why = format!("frozen: silent for {silent_ms} ms, and does not answer a probe");
-                Some((why, Complaint::Frozen))
-            }
-            None if (awaits || opening) && now_ms >= self.heard_ms + PROBE_AFTER_MS => {
-                self.client.ping(PROBE);
-                self.probed_ms = Some(now_ms);
-                self.flush(common);
-                None
-            }
-            _ => None,
-        }
-    }
-
-    /// Whether pieces can be asked for.
-    pub fn is_open(&self) -> bool {
-        matches!(self.state, LinkState::Open)
-    }
+fn lost(why: String) -> LinkTimeout {
+    LinkTimeout::Lost(why, Complaint::Frozen)
 }
 
 fn open(client: &mut Client, generation: Digest, name: &[u8], token: Token) -> Fid {
@@ -333,62 +414,80 @@ fn open(client: &mut Client, generation: Digest, name: &[u8], token: Token) -> F
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::namespace::NameSpace;
-    use crate::node::Effect;
-    use alloc::collections::VecDeque;
+    use crate::conn::ConnEffect;
     use core::net::SocketAddr;
 
-    fn common() -> Common {
-        let space = NameSpace::new(false, 0);
-        let (effects, wakes, spare) = (VecDeque::new(), Vec::new(), Vec::new());
-        Common { space, effects, wakes, spare, conns_used: 0 }
+    fn peer() -> ParentAddr {
+        ParentAddr::Peer(SocketAddr::from(([10, 0, 0, 2], 5)))
+    }
+
+    /// Lets time pass to the next deadline: what became of it and when.
+    fn next(
+        link: &mut ParentLink,
+        outbox: &mut Outbox,
+        local_stall_ms: u64,
+    ) -> (u64, Option<LinkTimeout>) {
+        let at_ms = link.deadline_ms(true, local_stall_ms).expect("something is awaited");
+        assert!(link.timeout(outbox, at_ms - 1, true, local_stall_ms).is_none(), "too early");
+        (at_ms, link.timeout(outbox, at_ms, true, local_stall_ms))
     }
 
     #[test]
     fn who_does_not_answer_is_called_twice() {
-        let peer = ParentAddr::Peer(SocketAddr::from(([10, 0, 0, 2], 5)));
-        for (source, patience) in [(peer, 1), (ParentAddr::Master, MASTER_PATIENCE)] {
+        for (source, patience) in [(peer(), 1), (ParentAddr::Master, MASTER_PATIENCE)] {
             for local_stall_ms in [0, 300] {
                 let mut link = ParentLink::new(ConnId(1), source, Digest::default(), 0);
-                let (mut called_ms, mut given_up_ms) = (Vec::new(), None);
-                for now_ms in (0..10_000).step_by(10) {
-                    if link.is_unanswered(now_ms, local_stall_ms) {
-                        called_ms.push(now_ms);
-                        link.reconnect(ConnId(2), now_ms);
-                    }
-                    if link.look(&mut common(), now_ms, true, local_stall_ms).is_some() {
-                        given_up_ms = Some(now_ms);
-                        break;
-                    }
-                }
-                let again_ms = patience * CALL_MS + local_stall_ms;
+                let mut outbox = Outbox::default();
+                let again_ms = patience * RECONNECT_MS + local_stall_ms;
+                let first = next(&mut link, &mut outbox, local_stall_ms);
+                assert!(
+                    matches!(first, (at_ms, Some(LinkTimeout::Unanswered)) if at_ms == again_ms)
+                );
+                link.reconnect(ConnId(2), again_ms);
                 let end_ms = again_ms + patience * CONNECT_MS + 2 * local_stall_ms;
-                assert_eq!((called_ms, given_up_ms), (vec![again_ms], Some(end_ms)));
+                let second = next(&mut link, &mut outbox, local_stall_ms);
+                assert!(matches!(second, (at_ms, Some(LinkTimeout::Lost(..))) if at_ms == end_ms));
+                assert!(outbox.pop().is_none(), "nothing leaves before it is up");
             }
         }
     }
 
     /// When a parent that says nothing counts as frozen.
     fn frozen_at_ms(source: ParentAddr, local_stall_ms: u64) -> u64 {
-        let mut common = common();
+        let mut outbox = Outbox::default();
         let mut link = ParentLink::new(ConnId(1), source, Digest::default(), 0);
-        link.connected(&mut common, 0);
-        let mut looks = (0..60_000).step_by(50);
-        let found = looks.find(|&now_ms| {
-            link.look(&mut common, now_ms, true, local_stall_ms)
-                .is_some_and(|(_, complaint)| complaint == Complaint::Frozen)
-        });
-        assert!(matches!(common.effects.back(), Some(Effect::Send { .. })), "a probe left");
-        found.expect("it is found out")
+        link.connected(&mut outbox, 0);
+        let Some(ConnEffect::Send { .. }) = outbox.pop() else { panic!("the open did not leave") };
+        let (probed_ms, nothing) = next(&mut link, &mut outbox, local_stall_ms);
+        assert!(probed_ms == PROBE_AFTER_MS && nothing.is_none());
+        let Some(ConnEffect::Send { .. }) = outbox.pop() else { panic!("no probe left") };
+        match next(&mut link, &mut outbox, local_stall_ms) {
+            (at_ms, Some(LinkTimeout::Lost(_, Complaint::Frozen))) => at_ms,
+            _ => panic!("it is not found out"),
+        }
     }
 
     #[test]
     fn silence_is_believed_after_a_probe_and_later_where_we_are_slow_ourselves() {
-        let peer = ParentAddr::Peer(SocketAddr::from(([10, 0, 0, 2], 5)));
         let usual_ms = PROBE_AFTER_MS + PROBE_WAIT_MS;
-        assert_eq!(frozen_at_ms(peer, 0), usual_ms);
-        assert_eq!(frozen_at_ms(peer, 2_000), usual_ms + 4_000);
+        assert_eq!(frozen_at_ms(peer(), 0), usual_ms);
+        assert_eq!(frozen_at_ms(peer(), 2_000), usual_ms + 4_000);
         let master_ms = PROBE_AFTER_MS + MASTER_PATIENCE * PROBE_WAIT_MS;
         assert_eq!(frozen_at_ms(ParentAddr::Master, 0), master_ms);
+    }
+
+    #[test]
+    fn a_late_answer_is_remembered_up_to_a_bound_and_ends_the_suspicion() {
+        let mut outbox = Outbox::default();
+        let mut link = ParentLink::new(ConnId(1), peer(), Digest::default(), 0);
+        link.connected(&mut outbox, 0);
+        for (late_ms, remembered_ms) in [(100, 100), (4_000, 2 * PROBE_WAIT_MS)] {
+            let probed_ms = link.deadline_ms(true, 0).unwrap();
+            assert!(link.timeout(&mut outbox, probed_ms, true, 5_000).is_none());
+            link.heard_part(probed_ms + late_ms);
+            assert_eq!(link.take_answer_ms(), remembered_ms);
+            assert_eq!(link.deadline_ms(true, 0), Some(probed_ms + late_ms + PROBE_AFTER_MS));
+        }
+        assert_eq!(link.take_answer_ms(), 0, "taken");
     }
 }

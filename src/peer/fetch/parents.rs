@@ -1,295 +1,195 @@
-//! Who feeds which stripe: links made, watched, blamed and replaced.
+//! The links to parents, and which of them is the parent of which stripe.
 //!
-//! Knows the parents that the master named and how they behave. What arrives
-//! on the links is `arrival`'s, what to ask for next `spread::transfer`'s.
+//! The one place that knows either. Remembers who failed us, so that it is not
+//! gone back to. Refuses to know what is asked of whom (the scheduler) and what
+//! is done when a parent fails (the transfer).
 
-use super::*;
-use alloc::collections::BinaryHeap;
-use alloc::format;
-use alloc::string::String;
+use super::parent_link::ParentLink;
+use crate::control::ParentAddr;
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::vec;
 use alloc::vec::Vec;
+use core::net::SocketAddr;
+use core::ops::Bound;
+use ninep::server::ConnId;
 
-/// A stripe that lags this long, and brings less than half of what others
-/// bring, is complained of; and so, as often, is one with a piece owed that long.
-const SLOW_MS: u64 = 300;
-/// A parent is narrow that brings less than one in so many of what is usual:
-/// much less than a loaded one brings among idle ones.
-const NARROW: u32 = 4;
-/// A piece that a living parent owes for this long is asked of the master: it
-/// may never come, and whoever gives nothing must not hold up the others.
-const STARVED_MS: u64 = 15_000;
 /// After that many parents of one stripe failed, the master is asked itself,
 /// whatever it answers: the original's last resort.
-const REPLACED_MAX: u32 = 4;
-
+const REJECTED_IN_A_ROW_MAX: u32 = 4;
 /// Failures of parents that are remembered.
 const REJECTED_MAX: usize = 64;
 
-impl Fetch {
-    /// The master names a parent. When it knows none but one that failed us in
-    /// that stripe, going back and forth would bring nothing: the master
-    /// itself is asked then.
-    pub(super) fn named(
-        &mut self,
-        common: &mut Common,
-        now_ms: u64,
-        stripe: u8,
-        source: ParentAddr,
-    ) {
-        let is_rejected =
-            matches!(source, ParentAddr::Peer(addr) if self.rejected.contains(&(stripe, addr)));
-        if !is_rejected {
-            self.set_feeder(common, now_ms, stripe, source);
-        } else if self.feeders.get(usize::from(stripe)) == Some(&None) {
-            self.set_feeder(common, now_ms, stripe, ParentAddr::Master);
+pub(super) struct Parents {
+    links: BTreeMap<ConnId, ParentLink>,
+    /// The parent of each stripe.
+    by_stripe: Vec<Option<ConnId>>,
+    /// Who sent wrong bytes: asked for nothing any more.
+    banned: Vec<SocketAddr>,
+    /// Who failed us in which stripe, the last of them.
+    rejected: VecDeque<(usize, SocketAddr)>,
+    /// For each stripe, how many failed us since the master was asked itself.
+    rejected_count: Vec<u32>,
+}
+
+impl Parents {
+    pub fn new(stripes: u8) -> Parents {
+        Parents {
+            links: BTreeMap::new(),
+            by_stripe: vec![None; usize::from(stripes)],
+            banned: Vec::new(),
+            rejected: VecDeque::new(),
+            rejected_count: vec![0; usize::from(stripes)],
         }
     }
 
-    pub(super) fn set_feeder(
-        &mut self,
-        common: &mut Common,
-        now_ms: u64,
-        stripe: u8,
-        source: ParentAddr,
-    ) {
-        let Some(slot) = self.slot else { return };
-        if usize::from(stripe) >= self.feeders.len() || self.is_settled() {
-            return;
-        }
-        let banned = matches!(source, ParentAddr::Peer(addr) if self.banned.contains(&addr));
-        if banned {
-            return self.master_link.ask(
-                common,
-                &ClientMessage::Replace { stripe, source, complaint: Complaint::Corrupt },
-            );
-        }
-        self.feeders[usize::from(stripe)] = Some(source);
-        self.lags[usize::from(stripe)] = None;
-        let found = self.links.iter().find(|(_, link)| link.source == source);
-        let conn = match found.map(|(conn, _)| conn) {
-            Some(conn) => conn,
-            None => {
-                let conn = common.next_conn();
-                let digest = common.space.generation(slot).map(Generation::digest);
-                let link = ParentLink::new(conn, source, digest.unwrap_or_default(), now_ms);
-                self.call(common, conn, link);
-                conn
-            }
-        };
-        self.scheduler.set_feeder(stripe, Some(ParentKey(conn.0)));
-        self.drop_idle_links(common);
-        self.fill(common, now_ms, conn);
+    pub fn by_stripe(&self) -> &[Option<ConnId>] {
+        &self.by_stripe
     }
 
-    fn call(&mut self, common: &mut Common, conn: ConnId, link: ParentLink) {
-        let source = link.source;
-        let addr = match source {
-            ParentAddr::Peer(addr) => addr,
-            ParentAddr::Master => self.master_link.addr(),
-        };
+    pub fn link(&mut self, conn: ConnId) -> Option<&mut ParentLink> {
+        self.links.get_mut(&conn)
+    }
+
+    pub fn links(&self) -> impl Iterator<Item = (ConnId, &ParentLink)> {
+        self.links.iter().map(|(&conn, link)| (conn, link))
+    }
+
+    pub fn links_mut(&mut self) -> impl Iterator<Item = (ConnId, &mut ParentLink)> {
+        self.links.iter_mut().map(|(&conn, link)| (conn, link))
+    }
+
+    /// The connection of the next link, to go through all without a list of them.
+    pub fn next_conn(&self, after: Option<ConnId>) -> Option<ConnId> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        self.links.range((from, Bound::Unbounded)).next().map(|(&conn, _)| conn)
+    }
+
+    /// Whom a link is to.
+    pub fn source(&self, conn: ConnId) -> Option<ParentAddr> {
+        self.links.get(&conn).map(|link| link.source)
+    }
+
+    /// The link to somebody, if there is one.
+    pub fn conn_of(&self, source: ParentAddr) -> Option<ConnId> {
+        self.links().find(|(_, link)| link.source == source).map(|(conn, _)| conn)
+    }
+
+    /// The link to the parent of a stripe.
+    pub fn link_of_stripe(&self, stripe: usize) -> Option<&ParentLink> {
+        self.links.get(self.by_stripe[stripe].as_ref()?)
+    }
+
+    pub fn stripes_of(&self, conn: ConnId) -> Vec<usize> {
+        let is_its = |&stripe: &usize| self.by_stripe[stripe] == Some(conn);
+        (0..self.by_stripe.len()).filter(is_its).collect()
+    }
+
+    pub fn add(&mut self, conn: ConnId, link: ParentLink) {
         self.links.insert(conn, link);
-        self.scheduler.add_parent(ParentKey(conn.0), source == ParentAddr::Master);
-        common.effects.push_back(Effect::Connect { conn, addr });
     }
 
-    /// Calls those again that do not answer: it may be that a SYN was lost.
-    pub(super) fn reconnect(&mut self, common: &mut Common, now_ms: u64) {
-        let late = |link: &ParentLink| link.is_unanswered(now_ms, self.local_stall_ms);
-        let late = self.links.iter().filter(|(_, link)| late(link)).map(|(conn, _)| conn);
-        for old in late.collect::<Vec<_>>() {
-            let Some(mut link) = self.links.remove(&old) else { continue };
-            self.scheduler.drop_parent(ParentKey(old.0));
-            common.effects.push_back(Effect::Close { conn: old });
-            let (source, conn) = (link.source, common.next_conn());
-            link.reconnect(conn, now_ms);
-            self.call(common, conn, link);
-            for stripe in (0..self.feeders.len()).filter(|&s| self.feeders[s] == Some(source)) {
-                self.scheduler.set_feeder(stripe as u8, Some(ParentKey(conn.0)));
-            }
-        }
+    pub fn set(&mut self, stripe: usize, conn: ConnId) {
+        self.by_stripe[stripe] = Some(conn);
     }
 
-    /// Links that feed no stripe any more are closed.
-    pub(super) fn drop_idle_links(&mut self, common: &mut Common) {
-        let feeds = |source: ParentAddr| self.feeders.contains(&Some(source));
-        let idle = self.links.iter().filter(|(_, link)| !feeds(link.source));
-        for conn in idle.map(|(conn, _)| conn).collect::<Vec<_>>() {
-            self.close_link(common, conn);
-        }
+    pub fn clear(&mut self, stripe: usize) {
+        self.by_stripe[stripe] = None;
     }
 
-    pub(super) fn close_link(&mut self, common: &mut Common, conn: ConnId) {
-        if self.links.remove(&conn).is_some() {
-            self.scheduler.drop_parent(ParentKey(conn.0));
-            common.effects.push_back(Effect::Close { conn });
+    /// Takes a link out, and leaves its stripes without a parent.
+    pub fn remove(&mut self, conn: ConnId) -> Option<ParentLink> {
+        let link = self.links.remove(&conn)?;
+        for stripe in self.stripes_of(conn) {
+            self.clear(stripe);
         }
+        Some(link)
     }
 
-    /// A parent does not do: say so, and ask for another.
-    pub(super) fn lose_link(
-        &mut self,
-        common: &mut Common,
-        conn: ConnId,
-        complaint: Complaint,
-        why: &str,
-        now_ms: u64,
-    ) {
-        let Some(link) = self.links.get(&conn) else { return };
-        let source = link.source;
-        if !self.is_settled() {
-            common.effects.push_back(Effect::Warn(format!("{}: {why}", self.source_name(source))));
-        }
-        if let (Complaint::Corrupt, ParentAddr::Peer(addr)) = (complaint, source) {
+    /// Links that are for no stripe any more.
+    pub fn idle(&self) -> Vec<ConnId> {
+        let is_idle = |conn: &&ConnId| !self.by_stripe.contains(&Some(**conn));
+        self.links.keys().filter(is_idle).copied().collect()
+    }
+
+    pub fn ban(&mut self, source: ParentAddr) {
+        if let ParentAddr::Peer(addr) = source {
             self.banned.push(addr);
         }
-        self.close_link(common, conn);
-        for stripe in 0..self.feeders.len() {
-            if self.feeders[stripe] == Some(source) {
-                self.replace(common, now_ms, stripe, source, complaint);
-            }
-        }
-        self.fill_all(common, now_ms);
     }
 
-    pub(super) fn replace(
-        &mut self,
-        common: &mut Common,
-        now_ms: u64,
-        stripe: usize,
-        source: ParentAddr,
-        complaint: Complaint,
-    ) {
-        self.feeders[stripe] = None;
-        self.scheduler.set_feeder(stripe as u8, None);
-        self.lags[stripe] = None;
-        if self.is_settled() {
-            return;
-        }
-        self.master_link
-            .ask(common, &ClientMessage::Replace { stripe: stripe as u8, source, complaint });
-        // Who is silent may only be busy: the master knows what others say of it.
-        if let (ParentAddr::Peer(addr), true) = (source, complaint != Complaint::Frozen) {
-            self.reject(common, now_ms, stripe, addr);
-        }
+    pub fn is_banned(&self, source: ParentAddr) -> bool {
+        matches!(source, ParentAddr::Peer(addr) if self.banned.contains(&addr))
     }
 
-    fn reject(&mut self, common: &mut Common, now_ms: u64, stripe: usize, addr: SocketAddr) {
-        self.rejected.push_back((stripe as u8, addr));
+    /// Notes that somebody failed us in a stripe. True when so many have that
+    /// the master is to be asked itself.
+    pub fn reject(&mut self, stripe: usize, addr: SocketAddr) -> bool {
+        self.rejected.push_back((stripe, addr));
         if self.rejected.len() > REJECTED_MAX {
             self.rejected.pop_front();
         }
-        self.replaced[stripe] += 1;
-        if self.replaced[stripe] > REPLACED_MAX {
-            self.replaced[stripe] = 0;
-            self.set_feeder(common, now_ms, stripe as u8, ParentAddr::Master);
+        self.rejected_count[stripe] += 1;
+        let is_enough = self.rejected_count[stripe] > REJECTED_IN_A_ROW_MAX;
+        if is_enough {
+            self.rejected_count[stripe] = 0;
         }
+        is_enough
     }
 
-    pub(super) fn source_name(&self, source: ParentAddr) -> String {
-        match source {
-            ParentAddr::Master => format!("the master {}", self.master_link.addr()),
-            ParentAddr::Peer(addr) => format!("peer {addr}"),
-        }
+    pub fn is_rejected(&self, stripe: usize, source: ParentAddr) -> bool {
+        matches!(source, ParentAddr::Peer(addr) if self.rejected.contains(&(stripe, addr)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::content::digest::Digest;
+
+    fn addr(port: u16) -> SocketAddr {
+        SocketAddr::from(([10, 0, 0, 1], port))
     }
 
-    pub(super) fn heard(&mut self, conn: ConnId, now_ms: u64) {
-        if self.master_link.is(conn) {
-            self.master_link.heard(now_ms);
-        } else if let Some(link) = self.links.get_mut(&conn) {
-            link.heard_part(now_ms);
-            self.last_data_ms = now_ms;
+    fn parents() -> Parents {
+        let mut parents = Parents::new(2);
+        for conn in [1, 2] {
+            let source = ParentAddr::Peer(addr(conn as u16));
+            parents.add(ConnId(conn), ParentLink::new(ConnId(conn), source, Digest::default(), 0));
         }
+        parents
     }
 
-    /// Keeps the windows of all links full.
-    pub(super) fn fill_all(&mut self, common: &mut Common, now_ms: u64) {
-        for conn in self.links.keys().collect::<Vec<_>>() {
-            self.fill(common, now_ms, conn);
-        }
+    #[test]
+    fn a_link_that_goes_leaves_its_stripes_without_a_parent() {
+        let mut parents = parents();
+        assert_eq!(parents.idle(), [ConnId(1), ConnId(2)]);
+        parents.set(0, ConnId(1));
+        parents.set(1, ConnId(1));
+        assert_eq!((parents.idle(), parents.stripes_of(ConnId(1))), (vec![ConnId(2)], vec![0, 1]));
+        assert!(parents.remove(ConnId(1)).is_some() && parents.remove(ConnId(1)).is_none());
+        assert_eq!(parents.by_stripe(), [None, None]);
     }
 
-    /// Keeps a link's window of requests full.
-    pub(super) fn fill(&mut self, common: &mut Common, now_ms: u64, conn: ConnId) {
-        let Some(generation) = self.head(common) else { return };
-        let (head_count, stride) = (generation.head.count(), generation.head.stride());
-        let list_len = if generation.list_known { 0 } else { head_count * 32 };
-        let Some(link) = self.links.get_mut(&conn) else { return };
-        if list_len > 0 {
-            link.ask_list(common, list_len);
-        }
-        let moves = matches!(self.phase, FetchPhase::Manifest | FetchPhase::Moving);
-        while moves
-            && link.is_open()
-            && let Some(ask) = self.scheduler.next_ask(ParentKey(conn.0), now_ms)
-        {
-            link.ask_piece(now_ms, ask, stride);
-        }
-        link.flush(common);
+    #[test]
+    fn who_failed_is_remembered_by_stripe_and_the_fifth_is_one_too_many() {
+        let mut parents = parents();
+        let failed: Vec<bool> = (1..=6).map(|port| parents.reject(0, addr(port))).collect();
+        assert_eq!(failed, [false, false, false, false, true, false]);
+        assert!(parents.is_rejected(0, ParentAddr::Peer(addr(1))));
+        assert!(!parents.is_rejected(1, ParentAddr::Peer(addr(1))), "in another stripe");
+        assert!(!parents.is_rejected(0, ParentAddr::Master));
+        (10..10 + REJECTED_MAX as u16).for_each(|port| {
+            parents.reject(1, addr(port));
+        });
+        assert!(!parents.is_rejected(0, ParentAddr::Peer(addr(1))), "so many are remembered");
     }
 
-    pub(super) fn stalled(
-        &mut self,
-        common: &mut Common,
-        now_ms: u64,
-    ) -> Vec<(ConnId, String, Complaint)> {
-        let mut stalled = Vec::new();
-        for (conn, link) in self.links.iter_mut() {
-            let awaits = self.scheduler.awaits(ParentKey(conn.0)) || link.awaits_list();
-            if let Some((why, complaint)) = link.look(common, now_ms, awaits, self.local_stall_ms) {
-                stalled.push((conn, why, complaint));
-            }
-        }
-        stalled
-    }
-
-    /// What there is to complain of in the stripe, if it is time to.
-    pub(super) fn slowness(
-        &mut self,
-        stripe: usize,
-        owed_ms: u64,
-        now_ms: u64,
-    ) -> Option<Complaint> {
-        if !self.scheduler.lags(stripe) && owed_ms < OWED_MS {
-            self.lags[stripe] = None;
-            return None;
-        }
-        if self.lags[stripe].as_ref().is_some_and(|lag| now_ms < lag.since_ms + SLOW_MS) {
-            return None;
-        }
-        let link = self.links.values().find(|link| Some(link.source) == self.feeders[stripe]);
-        let busy_ms = link.map_or(0, |link| link.busy_ms(now_ms));
-        let missing = (0..self.lags.len()).map(|s| self.scheduler.missing_of(s)).collect();
-        let lag = self.lags[stripe].replace(Lag { since_ms: now_ms, missing, busy_ms })?;
-        let came = |s: usize| lag.missing[s].saturating_sub(self.scheduler.missing_of(s));
-        let others = (0..self.lags.len()).filter(|&s| s != stripe).map(came);
-        let others = others.collect::<BinaryHeap<u32>>().into_sorted_vec();
-        // Not the mean: who gets one stripe in no time gets the others slowly.
-        let usual = others.get((others.len().max(1) - 1) / 2).copied().unwrap_or(0);
-        let came = came(stripe);
-        let is_busy = 2 * (busy_ms - lag.busy_ms) >= now_ms - lag.since_ms;
-        if is_busy && NARROW * came < usual {
-            return Some(Complaint::SlowUplink);
-        }
-        (owed_ms >= OWED_MS && came == 0).then_some(Complaint::Slow)
-    }
-
-    /// A stripe whose parent lives but stays behind is complained of. What
-    /// follows is the master's: it hears of all, and knows where it began. The
-    /// parent goes on feeding until the master names another.
-    pub(super) fn look_for_slow(&mut self, common: &mut Common, now_ms: u64) {
-        for stripe in 0..self.feeders.len() {
-            let owed_ms = self.scheduler.owed_ms(stripe, now_ms);
-            let complaint = self.slowness(stripe, owed_ms, now_ms);
-            let Some(source) = self.feeders[stripe] else { continue };
-            if owed_ms >= STARVED_MS && source != ParentAddr::Master && self.master_link.is_up() {
-                // It lives, and gives nothing, and nobody else was named.
-                self.set_feeder(common, now_ms, stripe as u8, ParentAddr::Master);
-            } else if let Some(complaint) = complaint {
-                self.master_link.ask(
-                    common,
-                    &ClientMessage::Replace { stripe: stripe as u8, source, complaint },
-                );
-            }
-        }
+    #[test]
+    fn the_master_is_never_banned() {
+        let mut parents = parents();
+        parents.ban(ParentAddr::Master);
+        parents.ban(ParentAddr::Peer(addr(3)));
+        assert!(!parents.is_banned(ParentAddr::Master));
+        assert!(parents.is_banned(ParentAddr::Peer(addr(3))));
     }
 }

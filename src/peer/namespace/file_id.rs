@@ -1,174 +1,147 @@
-//! The places of the name space: what a fid can stand for.
+//! What a fid can stand for, and the number that names it for good.
+//!
+//! Knows the kinds of files and that each has a qid path of its own. Refuses
+//! to know what is in them.
 
-use ninep::{QTDIR, QTFILE, QTSYMLINK, Qid};
+use super::generation::GenerationId;
+use ninep::{QTDIR, QTFILE, QTSYMLINK};
 
-/// A generation that a node serves, by number; never reused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct GenerationId(pub u32);
-
-/// The files that the paper gives to each served file.
+/// An entry of a generation's manifest, by their numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Role {
-    Data,
-    Redir,
-    Avail,
-    Checksum,
+pub struct EntryId {
+    /// Which generation.
+    pub generation: GenerationId,
+    /// Which entry of its manifest; 0 is the root.
+    pub entry: u32,
 }
 
-pub const ROLES: [(Role, &[u8]); 4] = [
-    (Role::Data, b"data"),
-    (Role::Redir, b"redir"),
-    (Role::Avail, b"avail"),
-    (Role::Checksum, b"checksum"),
-];
+impl EntryId {
+    /// No entry of any generation: what a control file of the node as a whole
+    /// is about.
+    pub const NONE: EntryId = EntryId { generation: GenerationId(0), entry: 0 };
 
-/// Names below `/.xget`.
-pub const CONTROLS: [(FileId, &[u8]); 4] = [
-    (FileId::Info, b"info"),
-    (FileId::Route, b"route"),
-    (FileId::Status, b"status"),
-    (FileId::Manifest, b"manifest"),
-];
-
-/// Names below `/.xget/<generation>`.
-pub const STREAMS: [(Stream, &[u8]); 3] =
-    [(Stream::List, b"list"), (Stream::Pieces, b"pieces"), (Stream::Held, b"held")];
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stream {
-    /// The digests of the manifest's pieces.
-    List,
-    /// All pieces, each at its number times the piece length.
-    Pieces,
-    /// The same, for those who do not wait: what is not here reads as empty.
-    Held,
+    /// The root of a generation: what a control file of the generation is about.
+    pub fn root(generation: GenerationId) -> EntryId {
+        EntryId { generation, entry: 0 }
+    }
 }
 
+/// How the served tree looks, by the name that was attached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum View {
+    /// The paper's: with control files; a served file is a directory of them.
+    Paper,
+    /// `files`: a served file is a file.
+    Plain,
+}
+
+/// A control file, by its number in the registry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ControlId(pub u8);
+
+/// Which of the four kinds of directories a control file stands in, and with
+/// it what it is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Directory {
+    /// `/`
+    Root,
+    /// `/.xget`
+    Control,
+    /// `/.xget/<generation>`
+    Generation,
+    /// `/<path>/<file>`
+    File,
+}
+
+/// What a fid of the name space stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FileId {
-    /// The root, with control files; or of the plain tree (attach `files`)
-    /// where a served file is a file.
-    Root {
-        plain: bool,
-    },
-    Log,
-    /// A served directory.
-    Dir {
-        slot: GenerationId,
-        entry: u32,
-        plain: bool,
-    },
-    /// A served file as a directory of its `Role`s.
-    FileDir {
-        slot: GenerationId,
-        entry: u32,
-    },
-    Member {
-        slot: GenerationId,
-        entry: u32,
-        role: Role,
-    },
-    /// A served file of the plain tree.
-    Plain {
-        slot: GenerationId,
-        entry: u32,
-    },
-    Link {
-        slot: GenerationId,
-        entry: u32,
-    },
-    Control,
-    Info,
-    Route,
-    Status,
-    Manifest,
-    Generation {
-        slot: GenerationId,
-    },
-    Stream {
-        slot: GenerationId,
-        stream: Stream,
-    },
+    /// The root of either view.
+    Root(View),
+    /// `/.xget`
+    ControlDir,
+    /// `/.xget/<generation>`
+    GenerationDir(GenerationId),
+    /// A served directory below the root.
+    Dir(View, EntryId),
+    /// A served file as the directory of its control files.
+    FileDir(EntryId),
+    /// A served file of the plain view.
+    Plain(EntryId),
+    /// A served symbolic link.
+    Link(EntryId),
+    /// A control file, and the entry that it is about.
+    Control(ControlId, EntryId),
 }
 
 impl FileId {
-    pub fn is_dir(&self) -> bool {
-        matches!(
-            self,
-            FileId::Root { .. }
-                | FileId::Dir { .. }
-                | FileId::FileDir { .. }
-                | FileId::Control
-                | FileId::Generation { .. }
-        )
-    }
-
-    /// Unique for the life of the server: slot, entry and what it is.
-    fn path(&self) -> u64 {
-        let at = |slot: GenerationId, entry: u32, tag: u64| {
-            u64::from(slot.0) << 40 | u64::from(entry) << 5 | tag
-        };
-        let none = GenerationId(0);
+    /// The control files that stand in this directory are those of this kind,
+    /// and are about this entry.
+    pub(super) fn controls(&self) -> Option<(Directory, EntryId)> {
         match *self {
-            FileId::Root { plain } => at(none, 0, u64::from(plain)),
-            FileId::Log => at(none, 0, 2),
-            FileId::Control => at(none, 0, 3),
-            FileId::Info => at(none, 0, 4),
-            FileId::Route => at(none, 0, 5),
-            FileId::Status => at(none, 0, 6),
-            FileId::Manifest => at(none, 0, 7),
-            FileId::Dir { slot, entry, plain } => at(slot, entry, 8 + u64::from(plain)),
-            FileId::FileDir { slot, entry } => at(slot, entry, 10),
-            FileId::Member { slot, entry, role } => at(slot, entry, 11 + role as u64),
-            FileId::Plain { slot, entry } => at(slot, entry, 15),
-            FileId::Link { slot, entry } => at(slot, entry, 16),
-            FileId::Generation { slot } => at(slot, 0, 17),
-            FileId::Stream { slot, stream } => at(slot, 0, 18 + stream as u64),
+            FileId::Root(View::Paper) => Some((Directory::Root, EntryId::NONE)),
+            FileId::ControlDir => Some((Directory::Control, EntryId::NONE)),
+            FileId::GenerationDir(id) => Some((Directory::Generation, EntryId::root(id))),
+            FileId::FileDir(id) => Some((Directory::File, id)),
+            _ => None,
         }
     }
 
-    /// Live files have version 0, "never cache" to Linux; what belongs to a
-    /// generation never changes.
-    pub fn qid(&self) -> Qid {
-        let kind = match self {
-            FileId::Link { .. } => QTSYMLINK,
-            place if place.is_dir() => QTDIR,
-            _ => QTFILE,
+    /// The kind of its qid.
+    pub(super) fn qid_type(&self) -> u8 {
+        match self {
+            FileId::Root(_) | FileId::ControlDir | FileId::GenerationDir(_) => QTDIR,
+            FileId::Dir(..) | FileId::FileDir(_) => QTDIR,
+            FileId::Link(_) => QTSYMLINK,
+            FileId::Plain(_) | FileId::Control(..) => QTFILE,
+        }
+    }
+
+    /// Unique for the life of the server: generation, entry and what it is. A
+    /// tree has at most 2^24 entries (docs/protocol.md, "Limits").
+    pub(super) fn qid_path(&self) -> u64 {
+        let (tag, id) = match *self {
+            FileId::Root(view) => (view as u8, EntryId::NONE),
+            FileId::ControlDir => (2, EntryId::NONE),
+            FileId::GenerationDir(id) => (3, EntryId::root(id)),
+            FileId::Dir(view, id) => (4 + view as u8, id),
+            FileId::FileDir(id) => (6, id),
+            FileId::Plain(id) => (7, id),
+            FileId::Link(id) => (8, id),
+            FileId::Control(control, id) => (CONTROL_TAG + control.0, id),
         };
-        let fixed = matches!(
-            self,
-            FileId::Member { role: Role::Data, .. } | FileId::Plain { .. } | FileId::Link { .. }
-        );
-        Qid { kind, version: u32::from(fixed), path: self.path() }
+        u64::from(id.generation.0) << 40 | u64::from(id.entry) << 8 | u64::from(tag)
     }
 }
+
+/// The tags of qid paths from here on are those of control files.
+const CONTROL_TAG: u8 = 9;
+/// Control files that have a tag.
+pub(super) const CONTROLS_MAX: usize = 256 - CONTROL_TAG as usize;
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn every_place_has_its_own_path() {
-        let (slot, entry) = (GenerationId(1), 0);
-        let mut places = vec![
-            FileId::Root { plain: false },
-            FileId::Root { plain: true },
-            FileId::Log,
-            FileId::Control,
-            FileId::Dir { slot, entry, plain: false },
-            FileId::Dir { slot, entry, plain: true },
-            FileId::FileDir { slot, entry },
-            FileId::Plain { slot, entry },
-            FileId::Link { slot, entry },
-            FileId::Generation { slot },
-        ];
-        places.extend(CONTROLS.map(|(place, _)| place));
-        places.extend(ROLES.map(|(role, _)| FileId::Member { slot, entry, role }));
-        places.extend(STREAMS.map(|(stream, _)| FileId::Stream { slot, stream }));
-        let mut paths: Vec<u64> = places.iter().map(|p| p.qid().path).collect();
+    fn every_file_has_a_path_of_its_own() {
+        let mut files = vec![FileId::Root(View::Paper), FileId::Root(View::Plain)];
+        files.push(FileId::ControlDir);
+        for number in [1, 2, 0xff_ffff] {
+            let generation = GenerationId(number);
+            files.push(FileId::GenerationDir(generation));
+            for entry in [0, 1, 0xff_ffff] {
+                let id = EntryId { generation, entry };
+                files.extend([FileId::Dir(View::Paper, id), FileId::Dir(View::Plain, id)]);
+                files.extend([FileId::FileDir(id), FileId::Plain(id), FileId::Link(id)]);
+                let last = CONTROLS_MAX as u8 - 1;
+                files.extend([0, 1, last].map(|n| FileId::Control(ControlId(n), id)));
+            }
+        }
+        files.extend([0, 1].map(|n| FileId::Control(ControlId(n), EntryId::NONE)));
+        let mut paths: Vec<u64> = files.iter().map(FileId::qid_path).collect();
         paths.sort_unstable();
-        let count = paths.len();
         paths.dedup();
-        assert_eq!(paths.len(), count);
+        assert_eq!(paths.len(), files.len());
     }
 }

@@ -1,35 +1,49 @@
 //! One generation as a node holds it: its manifest, and which pieces are here.
 //!
 //! Knows what is complete enough to be served. Refuses to know where the
-//! bytes lie: content is named by entry and offset, and moved by `drive`.
+//! bytes lie: content is named by entry and offset, and moved by the driver.
 
 use crate::content::digest::Digest;
 use crate::content::holdings::Holdings;
-use crate::content::manifest::{EntryKind, Manifest, piece_len_of};
+use crate::content::manifest::{Entry, EntryKind, Manifest, piece_len_of};
 use crate::content::pieces::{ManifestPieces, PieceMap};
+use alloc::collections::BTreeMap;
 use alloc::rc::Rc;
 use alloc::vec;
 use alloc::vec::Vec;
 
+/// A generation that a node serves, by number: from 1, never used again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct GenerationId(pub u32);
+
 /// A manifest and the pieces that follow from it.
 #[derive(Debug)]
 pub struct Content {
+    /// Every entry of the tree.
     pub manifest: Rc<Manifest>,
+    /// What each piece holds.
     pub map: Rc<PieceMap>,
 }
 
+/// One state of what is served, as far as this node knows and has it.
+///
+/// How much of the manifest is known grows in three steps: announced (digest
+/// and length), listed (the digests of its pieces), and whole (`content`).
 #[derive(Debug)]
 pub struct Generation {
-    pub head: ManifestPieces,
+    /// The first pieces, those of the manifest itself.
+    pub manifest_pieces: ManifestPieces,
     /// The encoded manifest; its pieces fill in as they arrive.
     pub manifest_bytes: Vec<u8>,
     /// Known once all of the manifest is here.
     pub content: Option<Rc<Content>>,
     /// Where a master has the files; a client has them in its destination.
     pub origin: Option<Origin>,
-    /// Whether the list of the manifest's pieces is here.
-    pub list_known: bool,
-    pub holdings: Holdings,
+    /// Which pieces are here.
+    pub(crate) holdings: Holdings,
+    /// SHA-256 of files that were asked for, or that it could not be had, by
+    /// entry. A peer chooses which; to hash one costs more than its place here.
+    pub(super) checksums: BTreeMap<u32, Result<[u8; 32], ()>>,
 }
 
 /// Where the bytes of a master's generation are.
@@ -42,6 +56,7 @@ pub struct Origin {
 }
 
 impl Origin {
+    /// The scan's entry for an entry of the generation.
     pub fn entry(&self, entry: u32) -> u32 {
         match &self.entries {
             Some(entries) => entries[entry as usize],
@@ -54,44 +69,76 @@ impl Generation {
     /// What a master serves: everything is here.
     pub fn whole(manifest: Rc<Manifest>, origin: Option<Origin>) -> Generation {
         let manifest_bytes = manifest.encode();
-        let head = ManifestPieces::of(&manifest_bytes, manifest.piece_len);
-        let map = PieceMap::new(head.clone(), &manifest);
+        let manifest_pieces = ManifestPieces::of(&manifest_bytes, manifest.piece_len);
+        let map = PieceMap::new(manifest_pieces.clone(), &manifest);
         let holdings = Holdings::all(map.count());
         let content = Some(Rc::new(Content { manifest, map: Rc::new(map) }));
-        Generation { head, manifest_bytes, content, origin, list_known: true, holdings }
+        let checksums = BTreeMap::new();
+        Generation { manifest_pieces, manifest_bytes, content, origin, holdings, checksums }
     }
 
-    /// What a client begins with: nothing.
-    pub fn empty(head: ManifestPieces, stripes: u8) -> Generation {
-        let manifest_bytes = vec![0; head.manifest_len as usize];
-        let list_known = head.count() <= 1 || !head.list.is_empty();
-        let mut holdings = Holdings::none(stripes);
-        if list_known {
-            holdings.extend(head.count());
+    /// What a client begins with: nothing but what was announced. Its pieces
+    /// are counted by so many stripes.
+    pub(crate) fn empty(manifest_pieces: ManifestPieces, stripes: u8) -> Generation {
+        let manifest_bytes = vec![0; manifest_pieces.manifest_len as usize];
+        let mut generation = Generation {
+            manifest_pieces,
+            manifest_bytes,
+            content: None,
+            origin: None,
+            holdings: Holdings::none(stripes),
+            checksums: BTreeMap::new(),
+        };
+        generation.expect_manifest();
+        generation
+    }
+
+    /// The list of the manifest's pieces has arrived and is right.
+    pub(super) fn set_list(&mut self, list: Vec<Digest>) {
+        self.manifest_pieces.list = list;
+        self.expect_manifest();
+    }
+
+    /// The manifest's pieces are missing from the moment when each can be verified.
+    fn expect_manifest(&mut self) {
+        if self.list_known() {
+            self.holdings.extend(self.manifest_pieces.count());
         }
-        Generation { head, manifest_bytes, content: None, origin: None, list_known, holdings }
     }
 
-    pub fn digest(&self) -> Digest {
-        self.head.generation
+    /// The manifest is whole, and with it every other piece is known of.
+    pub(super) fn set_content(&mut self, content: Rc<Content>) {
+        self.holdings.extend(content.map.count());
+        self.content = Some(content);
+    }
+
+    /// The name of the generation.
+    pub(crate) fn digest(&self) -> Digest {
+        self.manifest_pieces.generation
+    }
+
+    /// Whether the list of the manifest's pieces is here. A manifest of one piece
+    /// has none: the generation's digest is that of the piece.
+    pub(crate) fn list_known(&self) -> bool {
+        self.manifest_pieces.count() <= 1 || !self.manifest_pieces.list.is_empty()
     }
 
     /// `None` while the manifest is not known.
-    pub fn pieces_count(&self) -> Option<u32> {
+    pub(super) fn pieces_count(&self) -> Option<u32> {
         self.content.as_ref().map(|content| content.map.count())
     }
 
     /// Bytes of a piece, where that is known.
-    pub fn piece_len(&self, piece: u32) -> Option<u32> {
-        if piece < self.head.count() {
-            return Some(self.head.range(piece).len() as u32);
+    pub(crate) fn piece_len(&self, piece: u32) -> Option<u32> {
+        if piece < self.manifest_pieces.count() {
+            return Some(self.manifest_pieces.range(piece).len() as u32);
         }
         let content = self.content.as_ref()?;
         (piece < content.map.count()).then(|| content.map.len(&content.manifest, piece))
     }
 
     /// The first piece missing of those that hold this stretch of a file.
-    pub fn missing(&self, entry: u32, offset: u64, len: u64) -> Option<u32> {
+    pub(super) fn missing(&self, entry: u32, offset: u64, len: u64) -> Option<u32> {
         let content = self.content.as_ref()?;
         let mut pieces = content.map.of_entry(&content.manifest, entry);
         let size = content.manifest.entries[entry as usize].size;
@@ -101,12 +148,117 @@ impl Generation {
         pieces.skip((offset / piece_len) as usize).find(|&piece| !self.holdings.holds(piece))
     }
 
+    /// The entry of this number; `None` also while the manifest is not known.
+    pub(super) fn entry(&self, entry: u32) -> Option<&Entry> {
+        self.content.as_ref()?.manifest.entries.get(entry as usize)
+    }
+
     /// The entry that has the bytes: a hard link's is the file that it names.
-    pub fn file_of(&self, entry: u32) -> u32 {
-        let content = self.content.as_ref();
-        match content.map(|c| c.manifest.entries[entry as usize].kind) {
+    pub(super) fn file_of(&self, entry: u32) -> u32 {
+        match self.entry(entry).map(|known| known.kind) {
             Some(EntryKind::Hardlink(target)) => target,
             _ => entry,
         }
+    }
+
+    /// Bytes of the stream of all pieces, as far as it is known.
+    pub(super) fn stream_len(&self) -> u64 {
+        let count = self.pieces_count().unwrap_or(self.manifest_pieces.count());
+        u64::from(count) * u64::from(self.manifest_pieces.stride())
+    }
+
+    /// The piece at an offset of the stream of all, and how far into it. `None`
+    /// beyond the last; while the manifest is not known, there may be more.
+    pub(super) fn piece_at(&self, offset: u64) -> Option<(u32, u32)> {
+        let stride = u64::from(self.manifest_pieces.stride());
+        let piece = u32::try_from(offset / stride).ok()?;
+        let is_beyond = self.pieces_count().is_some_and(|count| piece >= count);
+        (!is_beyond).then_some((piece, (offset % stride) as u32))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::content::digest;
+    use crate::content::manifest::stride;
+    use crate::testing::small;
+
+    const PIECE_LEN: u32 = 4096;
+
+    /// What was announced of a manifest of two pieces, and its list.
+    fn announced() -> (Generation, Vec<Digest>) {
+        let bytes = [7; PIECE_LEN as usize + 1];
+        let mut pieces = ManifestPieces::of(&bytes, PIECE_LEN);
+        let list = core::mem::take(&mut pieces.list);
+        (Generation::empty(pieces, 4), list)
+    }
+
+    #[test]
+    fn the_manifest_is_announced_then_listed_then_whole() {
+        let (mut generation, list) = announced();
+        assert!(!generation.list_known());
+        assert_eq!(generation.holdings.count(), 0, "none of them could be verified");
+        generation.set_list(list);
+        assert!(generation.list_known());
+        assert_eq!((generation.holdings.count(), generation.pieces_count()), (2, None));
+        assert_eq!((generation.piece_len(1), generation.piece_len(2)), (Some(1), None));
+        let manifest = Rc::new(small());
+        let map = Rc::new(PieceMap::new(generation.manifest_pieces.clone(), &manifest));
+        generation.set_content(Rc::new(Content { manifest, map }));
+        assert_eq!((generation.holdings.count(), generation.pieces_count()), (3, Some(3)));
+        assert_eq!(generation.piece_len(2), Some(5), "b and a/x");
+    }
+
+    #[test]
+    fn a_manifest_of_one_piece_needs_no_list() {
+        let generation = Generation::empty(ManifestPieces::of(b"bytes", PIECE_LEN), 4);
+        assert!(generation.list_known());
+        assert_eq!(generation.holdings.count(), 1);
+        assert_eq!(generation.digest(), Digest::of(b"bytes"));
+    }
+
+    #[test]
+    fn an_offset_names_a_piece_and_the_way_into_it() {
+        let (listed, stride) = (announced().0, u64::from(stride(PIECE_LEN)));
+        assert_eq!(listed.piece_at(stride + 5), Some((1, 5)));
+        assert_eq!(listed.piece_at(99 * stride), Some((99, 0)), "there may be so many");
+        assert_eq!(listed.piece_at(u64::MAX), None);
+        assert_eq!(listed.stream_len(), 2 * stride, "what is known so far");
+        let whole = Generation::whole(Rc::new(small()), None);
+        assert_eq!(whole.piece_at(stride), Some((1, 0)));
+        assert_eq!(whole.piece_at(2 * stride), None);
+        assert_eq!(whole.stream_len(), 2 * stride);
+    }
+
+    #[test]
+    fn a_stretch_of_a_large_file_misses_the_pieces_that_it_touches() {
+        let mut manifest = small();
+        manifest.entries.truncate(2);
+        let (list, size) = (vec![Digest::default(); 3], 2 * u64::from(PIECE_LEN) + 1);
+        let digest = digest::of_list(&list, size, PIECE_LEN).unwrap();
+        let file = Entry { size, digest, kind: EntryKind::File, ..manifest.entries[1].clone() };
+        (manifest.entries[1], manifest.lists) = (file, list);
+        let manifest = Rc::new(manifest);
+        let pieces = ManifestPieces::of(&manifest.encode(), PIECE_LEN);
+        let map = Rc::new(PieceMap::new(pieces.clone(), &manifest));
+        let mut generation = Generation::empty(pieces, 4);
+        generation.set_content(Rc::new(Content { manifest, map }));
+        let len = u64::from(PIECE_LEN);
+        assert_eq!(generation.missing(1, len - 1, 1), Some(1));
+        assert_eq!(generation.missing(1, len, 1), Some(2));
+        generation.holdings.hold(1);
+        assert_eq!(generation.missing(1, 0, len), None);
+        assert_eq!(generation.missing(1, 0, len + 1), Some(2));
+        assert_eq!(generation.missing(1, 0, u64::MAX), Some(2));
+    }
+
+    #[test]
+    fn another_name_of_a_file_has_that_files_bytes() {
+        let generation = Generation::whole(Rc::new(small()), None);
+        assert_eq!((generation.file_of(7), generation.file_of(2)), (5, 2));
+        assert_eq!(generation.file_of(99), 99, "there is no such entry");
+        let origin = Origin { scan: 1, entries: Some(vec![0, 9]) };
+        assert_eq!((origin.entry(1), Origin { entries: None, ..origin }.entry(1)), (9, 1));
     }
 }

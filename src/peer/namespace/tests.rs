@@ -1,81 +1,35 @@
-//! The name space by its trait: what is listed, found, read, parked, woken.
+//! The name space by its trait: what is listed and found in both views, and what
+//! is not to be had. What each control file does stands beside it.
 
-use super::*;
-use crate::content::digest;
-use crate::content::manifest::{Entry, Manifest, stride};
-use crate::content::pieces::{ManifestPieces, PieceMap};
+use super::bulk::Bulk;
+use super::file_id::{EntryId, FileId, View};
+use super::generation::Generation;
+use super::served;
+use super::space::NameSpace;
+use super::testing::*;
+use crate::content::digest::{self, Digest};
+use crate::content::manifest::{Entry, EntryKind, Manifest};
 use crate::testing::small;
-use alloc::format;
-use alloc::string::String;
-use alloc::string::ToString;
-use alloc::vec;
-use alloc::vec::Vec;
+use alloc::rc::Rc;
+use ninep::server::{Answer, Totals, Tree};
+use ninep::{EACCES, EISDIR, ENOENT, ENOTDIR, EROFS, ESTALE, QTDIR, QTFILE, QTSYMLINK};
 
-const CONN: ConnId = ConnId(7);
-
-fn opener(serial: u64) -> OpenId {
-    OpenId { conn: CONN, serial }
+/// The small tree with attributes that tell its entries apart.
+fn described() -> Manifest {
+    let mut manifest = small();
+    for (number, entry) in manifest.entries.iter_mut().enumerate() {
+        (entry.uid, entry.gid) = (1000 + number as u32, 2000 + number as u32);
+        (entry.mtime_s, entry.mtime_ns) = (number as i64 - 4, 500 + number as u32);
+        entry.mode = 0o700 + number as u32;
+    }
+    manifest
 }
 
-fn ticket(serial: u64) -> Ticket {
-    Ticket { conn: CONN, serial }
-}
-
-const READ: Access = Access { read: true, write: false, truncate: false };
-const WRITE: Access = Access { read: false, write: true, truncate: true };
-
-/// A master that serves the small tree of the manifest's tests.
-fn master() -> (NameSpace, GenerationId) {
+fn master_of(manifest: Manifest) -> NameSpace {
     let mut space = NameSpace::new(true, 10);
-    space.add_peer(CONN, "10.0.0.9:5000".parse().unwrap());
-    let slot = space.add_generation(Generation::whole(Rc::new(small()), None));
-    space.show(slot, "info\n".into());
-    (space, slot)
-}
-
-/// A client that knows the manifest of the small tree and holds no content.
-fn client() -> (NameSpace, GenerationId) {
-    client_of(small())
-}
-
-fn client_of(manifest: Manifest) -> (NameSpace, GenerationId) {
-    let bytes = manifest.encode();
-    let head = ManifestPieces::of(&bytes, manifest.piece_len);
-    let mut space = NameSpace::new(false, 0);
-    let slot = space.add_generation(Generation::empty(head.clone(), 4));
-    space.show(slot, String::new());
-    for piece in 0..head.count() {
-        assert!(space.hold_manifest(slot, piece, &bytes[head.range(piece)]).is_empty());
-    }
-    let map = Rc::new(PieceMap::new(head, &manifest));
-    space.set_content(slot, Rc::new(Content { manifest: Rc::new(manifest), map }));
-    (space, slot)
-}
-
-fn walk(space: &mut NameSpace, aname: &[u8], path: &str) -> Result<FileId, Error> {
-    let mut place = space.attach(CONN, aname)?;
-    for name in path.split('/').filter(|name| !name.is_empty()) {
-        place = space.walk(&place, name.as_bytes())?;
-    }
-    Ok(place)
-}
-
-fn list(space: &NameSpace, dir: FileId) -> Vec<String> {
-    let mut names = Vec::new();
-    let mut cursor = 0;
-    while let Some(entry) = space.entry(&dir, cursor) {
-        assert!(entry.next > cursor, "a cursor moves on");
-        cursor = entry.next;
-        names.push(String::from_utf8(entry.name).unwrap());
-    }
-    names
-}
-
-fn text(answer: Result<Answer<Bulk>, Error>) -> String {
-    match answer {
-        Ok(Answer::Bytes(bytes)) => String::from_utf8(bytes).unwrap(),
-        other => panic!("{other:?}"),
-    }
+    let id = space.add_generation(Generation::whole(Rc::new(manifest), None));
+    space.show(id, String::new());
+    space
 }
 
 #[test]
@@ -87,51 +41,131 @@ fn the_papers_tree_has_a_directory_for_each_file_and_the_plain_one_the_file() {
     assert_eq!(list(&space, plain), ["a", "b", "current", "log"], "a served log is not lost");
     let file = walk(&mut space, b"/", "b").unwrap();
     assert_eq!(list(&space, file), ["data", "redir", "avail", "checksum"]);
-    let data = walk(&mut space, b"", "b/data").unwrap();
-    assert_eq!(space.attr(&data).size, 3);
-    assert_eq!(walk(&mut space, b"", "b/data/..").err(), Some(ninep::ENOTDIR));
-    assert_eq!(walk(&mut space, b"", "b/.."), Ok(root));
-    assert_eq!(walk(&mut space, b"", "a/nothing").err(), Some(ninep::ENOENT));
-    assert_eq!(walk(&mut space, b"elsewhere", "").err(), Some(ninep::ENOENT));
-    let link = walk(&mut space, b"", "current").unwrap();
-    assert_eq!(space.attr(&link).link, b"a");
-    let hard = walk(&mut space, b"files", "a/z").unwrap();
-    assert_eq!(space.attr(&hard).size, 2, "another name has the file's length");
+    assert_eq!(walk(&mut space, b"", "a/nothing").err(), Some(ENOENT));
+    assert_eq!(walk(&mut space, b"", "b/nothing").err(), Some(ENOENT));
+    assert_eq!(walk(&mut space, b"", "current/nothing").err(), Some(ENOTDIR));
+    assert_eq!(walk(&mut space, b"files", "b/data").err(), Some(ENOTDIR));
+    assert_eq!(walk(&mut space, b"files", ".xget").err(), Some(ENOENT));
+    assert_eq!(walk(&mut space, b"elsewhere", "").err(), Some(ENOENT));
+}
+
+#[test]
+fn the_way_up_leads_where_one_came_from() {
+    let (mut space, id) = master();
+    let generation = of_generation(&space, id, "");
+    for (aname, path, parent) in [
+        (&b""[..], "", ""),
+        (b"", "a", ""),
+        (b"", "b", ""),
+        (b"", "a/x", "a"),
+        (b"", ".xget", ""),
+        (b"", &generation, ".xget"),
+        (b"files", "", ""),
+        (b"files", "a", ""),
+    ] {
+        let parent = walk(&mut space, aname, parent);
+        assert_eq!(walk(&mut space, aname, &format!("{path}/..")), parent, "{path}");
+    }
+    for (aname, path) in [(&b""[..], "b/data/.."), (b"", "current/.."), (b"files", "b/..")] {
+        assert_eq!(walk(&mut space, aname, path).err(), Some(ENOTDIR), "{path}");
+    }
 }
 
 #[test]
 fn generations_are_listed_and_walked_by_their_digest() {
-    let (mut space, slot) = master();
-    let digest = space.generation(slot).unwrap().digest().to_string();
+    let (mut space, id) = master();
+    let digest = space.generation(id).unwrap().digest().to_string();
     let control = walk(&mut space, b"", ".xget").unwrap();
-    let names = list(&space, control);
-    assert_eq!(names, ["info", "route", "status", "manifest", &digest]);
-    let pieces = walk(&mut space, b"", &format!(".xget/{digest}/pieces")).unwrap();
-    assert_eq!(pieces, FileId::Stream { slot, stream: Stream::Pieces });
-    space.drop_generation(slot);
-    let answer = space.read(opener(1), &pieces, 0, 10, ticket(1));
-    assert_eq!(answer, Err(ninep::ESTALE));
+    assert_eq!(list(&space, control), ["info", "route", "status", "manifest", &digest]);
+    let dir = walk(&mut space, b"", &format!(".xget/{digest}")).unwrap();
+    assert_eq!(list(&space, dir), ["list", "pieces", "held"]);
+    assert_eq!(space.attr(&dir).name, digest.as_bytes());
+    assert_eq!(walk(&mut space, b"", ".xget/ff").err(), Some(ENOENT));
+    let other = Digest::default().to_string();
+    assert_eq!(walk(&mut space, b"", &format!(".xget/{other}")).err(), Some(ENOENT));
+    let unknown = space.walk(&dir, other.as_bytes()).err();
+    assert_eq!(unknown, Some(ENOENT), "no generation within one");
 }
 
 #[test]
-fn reads_of_what_is_not_here_wait_for_their_piece() {
-    let (mut space, slot) = client();
-    let data = walk(&mut space, b"", "b/data").unwrap();
-    assert_eq!(space.read(opener(1), &data, 0, 99, ticket(1)), Ok(Answer::Park));
-    let pieces = FileId::Stream { slot, stream: Stream::Pieces };
-    let offset = u64::from(stride(small().piece_len));
-    assert_eq!(space.read(opener(2), &pieces, offset, 99, ticket(2)), Ok(Answer::Park));
-    assert_eq!(space.read(opener(3), &pieces, offset, 99, ticket(3)), Ok(Answer::Park));
-    space.forget(ticket(3));
-    assert_eq!(space.hold(slot, 1), [ticket(1), ticket(2)]);
-    assert_eq!(space.hold(slot, 1), [], "held already");
-    let what = Bulk::File { slot, entry: 2, offset: 1 };
-    assert_eq!(space.read(opener(1), &data, 1, 99, ticket(4)), Ok(Answer::Bulk { what, len: 2 }));
-    let what = Bulk::Piece { slot, piece: 1, skip: 2 };
-    let answer = space.read(opener(2), &pieces, offset + 2, 99, ticket(5));
-    assert_eq!(answer, Ok(Answer::Bulk { what, len: 3 }), "b and x, 5 bytes, from the third");
-    assert_eq!(text(space.read(opener(2), &pieces, 9 * offset, 99, ticket(6))), "", "the end");
-    assert_eq!(text(space.read(opener(2), &pieces, u64::MAX, 99, ticket(7))), "");
+fn a_listing_goes_on_while_generations_come_and_go() {
+    let (mut space, first) = master();
+    let control = walk(&mut space, b"", ".xget").unwrap();
+    let mut cursor = 0;
+    for _ in 0..4 {
+        cursor = space.entry(&control, cursor).unwrap().next;
+    }
+    let at_first = space.entry(&control, cursor).unwrap();
+    space.drop_generation(first);
+    assert_eq!(space.entry(&control, cursor), None);
+    let second = space.add_generation(Generation::whole(Rc::new(described()), None));
+    assert_eq!(space.entry(&control, at_first.next).unwrap().file, FileId::GenerationDir(second));
+    assert_eq!(space.entry(&control, u64::MAX), None);
+    let root = walk(&mut space, b"", "").unwrap();
+    assert_eq!(space.entry(&root, u64::MAX), None);
+}
+
+#[test]
+fn served_files_show_their_entrys_attributes() {
+    let mut space = master_of(described());
+    // Path, view, entry, mode, size, kind of qid.
+    for (path, aname, number, mode, size, kind) in [
+        ("", &b""[..], 0, 0o040555, 0, QTDIR),
+        ("", b"files", 0, 0o040555, 0, QTDIR),
+        ("a", b"", 1, 0o040701, 0, QTDIR),
+        ("a", b"files", 1, 0o040701, 0, QTDIR),
+        ("b", b"", 2, 0o040555, 0, QTDIR),
+        ("b", b"files", 2, 0o100702, 3, QTFILE),
+        ("b/data", b"", 2, 0o100702, 3, QTFILE),
+        ("b/avail", b"", 2, 0o100666, 0, QTFILE),
+        ("current", b"", 3, 0o120777, 1, QTSYMLINK),
+        ("a/z", b"files", 7, 0o100707, 2, QTFILE),
+    ] {
+        let file = walk(&mut space, aname, path).unwrap();
+        let attr = space.attr(&file);
+        assert_eq!((attr.mode, attr.size), (mode, size), "{path}");
+        assert_eq!((attr.uid, attr.gid), (1000 + number, 2000 + number), "{path}");
+        assert_eq!((attr.mtime_s, attr.mtime_ns), (i64::from(number) - 4, 500 + number));
+        assert_eq!((attr.qid, attr.qid.file_type, attr.nlink), (space.qid(&file), kind, 1));
+        let link = if kind == QTSYMLINK { &b"a"[..] } else { b"" };
+        assert_eq!(attr.link, link);
+        let name = path.rsplit('/').next().filter(|name| !name.is_empty()).unwrap_or("/");
+        assert_eq!(attr.name, name.as_bytes());
+    }
+    for path in ["log", ".xget", ".xget/info"] {
+        let file = walk(&mut space, b"", path).unwrap();
+        assert_eq!((space.attr(&file).uid, space.attr(&file).mtime_s), (0, 0), "nobody's");
+    }
+}
+
+#[test]
+fn a_file_of_the_plain_view_is_read_and_not_written() {
+    let (mut space, generation) = master();
+    let file = walk(&mut space, b"files", "b").unwrap();
+    assert_eq!(space.qid(&file).version, 1, "it never changes");
+    assert_eq!(space.open(opener(1), &file, READ), Ok(()));
+    assert_eq!(space.open(opener(1), &file, WRITE), Err(EROFS));
+    let what = Bulk::File { generation, entry: 2, offset: 1 };
+    assert_eq!(read(&mut space, &file, 1, 1), Ok(Answer::Bulk { what, len: 2 }));
+    assert_not_writable(&mut space, &file);
+    let (mut space, generation) = client();
+    assert_eq!(space.open(opener(1), &file, WRITE), Err(EACCES));
+    assert_eq!(read(&mut space, &file, 1, 1), Ok(Answer::Park));
+    assert_eq!(space.hold(generation, 1), [ticket(1)]);
+}
+
+#[test]
+fn directories_and_links_are_neither_read_nor_written_as_files() {
+    let (mut space, id) = master();
+    for path in ["", "a", "b", ".xget", &of_generation(&space, id, ""), "current"] {
+        let file = walk(&mut space, b"", path).unwrap();
+        assert_eq!(space.open(opener(1), &file, READ), Ok(()));
+        assert_eq!(read(&mut space, &file, 0, 1), Err(EISDIR));
+        assert_eq!(space.open(opener(1), &file, WRITE), Err(EROFS));
+        assert_not_writable(&mut space, &file);
+        space.close(opener(1), &file);
+        assert_eq!(notices(&mut space), []);
+    }
 }
 
 #[test]
@@ -143,112 +177,27 @@ fn a_read_within_a_very_large_file_waits_for_a_longer_piece() {
     manifest.entries[1] =
         Entry { size, digest, kind: EntryKind::File, ..manifest.entries[1].clone() };
     manifest.lists = list;
-    let (mut space, slot) = client_of(manifest);
-    let first = space.generation(slot).unwrap().head.count();
-    let data = walk(&mut space, b"", "a/data").unwrap();
+    let (mut space, generation) = client_of(manifest);
+    let first = space.generation(generation).unwrap().manifest_pieces.count();
+    let data = file(&mut space, "a/data");
     let across = |space: &mut NameSpace| space.read(opener(1), &data, 32_767, 2, ticket(1));
     assert_eq!(across(&mut space), Ok(Answer::Park));
-    assert_eq!(space.hold(slot, first), []);
-    assert_eq!(space.hold(slot, first + 1), [ticket(1)]);
+    assert_eq!(space.hold(generation, first), []);
+    assert_eq!(space.hold(generation, first + 1), [ticket(1)]);
     assert_eq!(across(&mut space), Ok(Answer::Park), "its second byte is in the next piece");
-    assert_eq!(space.hold(slot, first + 2), [ticket(1)]);
-    let what = Bulk::File { slot, entry: 1, offset: 32_767 };
+    assert_eq!(space.hold(generation, first + 2), [ticket(1)]);
+    let what = Bulk::File { generation, entry: 1, offset: 32_767 };
     assert_eq!(across(&mut space), Ok(Answer::Bulk { what, len: 2 }));
-    let pieces = FileId::Stream { slot, stream: Stream::Pieces };
-    let place = u64::from(first + 1) * 16_384;
-    let what = Bulk::Piece { slot, piece: first + 1, skip: 4 };
-    let answer = space.read(opener(2), &pieces, place + 4, 99_999, ticket(2));
+    let path = of_generation(&space, generation, "pieces");
+    let pieces = file(&mut space, &path);
+    let offset = u64::from(first + 1) * 16_384;
+    let what = Bulk::Piece { generation, piece: first + 1, skip: 4 };
+    let answer = space.read(opener(2), &pieces, offset + 4, 99_999, ticket(2));
     assert_eq!(answer, Ok(Answer::Bulk { what, len: 16_380 }));
-    assert_eq!(space.hold(slot, first + 2048), [], "the last byte");
-    let last = space.read(opener(2), &data, 8192 * 4096, 99, ticket(2));
-    let what = Bulk::File { slot, entry: 1, offset: 8192 * 4096 };
+    assert_eq!(space.hold(generation, first + 2048), [], "the last byte");
+    let last = read(&mut space, &data, 8192 * 4096, 2);
+    let what = Bulk::File { generation, entry: 1, offset: 8192 * 4096 };
     assert_eq!(last, Ok(Answer::Bulk { what, len: 1 }));
-    assert_eq!(space.attr(&pieces).size, u64::from(first + 2049) * 16_384);
-}
-
-#[test]
-fn who_does_not_wait_reads_what_is_not_here_as_empty() {
-    let (mut space, slot) = client();
-    let held = FileId::Stream { slot, stream: Stream::Held };
-    let first = space.generation(slot).unwrap().head.count();
-    let offset = u64::from(first) * u64::from(space.generation(slot).unwrap().head.stride());
-    assert_eq!(text(space.read(opener(2), &held, offset, 99, ticket(2))), "");
-    assert_eq!(space.hold(slot, first), [], "nobody waits");
-    let answer = space.read(opener(2), &held, offset, 99, ticket(3));
-    assert!(matches!(answer, Ok(Answer::Bulk { what: Bulk::Piece { skip: 0, .. }, .. })));
-}
-
-#[test]
-fn a_conversation_is_the_masters_alone_and_ends_with_its_fid() {
-    let (mut space, _) = master();
-    let route = walk(&mut space, b"", ".xget/route").unwrap();
-    space.open(opener(1), &route, Access { read: true, write: true, truncate: false }).unwrap();
-    assert_eq!(space.write(opener(1), &route, 0, b"join 1 5 .\nleave\n"), Ok(17));
-    assert_eq!(space.poll_notice(), Some(Notice::RouteLine(opener(1), b"join 1 5 .".to_vec())));
-    assert_eq!(space.poll_notice(), Some(Notice::RouteLine(opener(1), b"leave".to_vec())));
-    assert_eq!(space.read(opener(1), &route, 0, 99, ticket(1)), Ok(Answer::Park));
-    assert_eq!(space.answer(opener(1), "parent 0 me\n"), [ticket(1)]);
-    assert_eq!(text(space.read(opener(1), &route, 0, 6, ticket(1))), "parent");
-    assert_eq!(text(space.read(opener(1), &route, 0, 99, ticket(1))), " 0 me\n");
-    space.close(opener(1), &route);
-    assert_eq!(space.poll_notice(), Some(Notice::RouteClosed(opener(1))));
-    assert!(space.answer(opener(1), "late").is_empty());
-    let (mut worker, _) = client();
-    assert!(worker.open(opener(1), &route, READ).is_err());
-}
-
-#[test]
-fn a_conversation_that_nobody_reads_is_cut_off() {
-    let (mut space, _) = master();
-    space.open(opener(1), &FileId::Route, READ).unwrap();
-    let line = "x".repeat(1000);
-    for _ in 0..=ANSWERS_LEN_MAX / 1000 {
-        space.answer(opener(1), &line);
-    }
-    assert_eq!(space.poll_notice(), Some(Notice::RouteClosed(opener(1))));
-    assert!(space.read(opener(1), &FileId::Route, 0, 99, ticket(1)).is_err());
-}
-
-#[test]
-fn the_papers_files_work_by_hand() {
-    let (mut space, slot) = master();
-    let redir = walk(&mut space, b"", "b/redir").unwrap();
-    assert_eq!(text(space.read(opener(1), &redir, 0, 99, ticket(1))), "me");
-    assert_eq!(text(space.read(opener(1), &redir, 2, 99, ticket(1))), "");
-    let avail = walk(&mut space, b"", "b/avail").unwrap();
-    space.open(opener(2), &avail, WRITE).unwrap();
-    assert_eq!(space.write(opener(2), &avail, 0, b"4000 me\0"), Ok(8));
-    let other = OpenId { conn: ConnId(8), serial: 1 };
-    assert_eq!(text(space.read(other, &redir, 0, 99, ticket(1))), "10.0.0.9!4000");
-    space.close(opener(2), &avail);
-    assert_eq!(text(space.read(other, &redir, 0, 99, ticket(1))), "me");
-    assert!(space.write(opener(2), &avail, 0, b"nonsense").is_err());
-    let sum = walk(&mut space, b"", "a/z/checksum").unwrap();
-    assert_eq!(space.read(opener(3), &sum, 0, 99, ticket(3)), Ok(Answer::Park));
-    assert_eq!(space.poll_notice(), Some(Notice::ChecksumWanted(slot, 5)));
-    assert_eq!(space.set_checksum(slot, 5, Ok([0xab; 32])), [ticket(3)]);
-    let wanted = format!("sha256:{}\n", "ab".repeat(32));
-    assert_eq!(text(space.read(opener(3), &sum, 0, 99, ticket(3))), wanted);
-    let log = walk(&mut space, b"", "log").unwrap();
-    space.open(opener(4), &log, WRITE).unwrap();
-    assert_eq!(space.write(opener(4), &log, 0, b"hello\nmore"), Ok(10));
-    assert_eq!(space.poll_notice(), Some(Notice::LogLine(CONN, b"hello".to_vec())));
-}
-
-#[test]
-fn nothing_else_can_be_written() {
-    let (mut space, slot) = master();
-    for place in [
-        FileId::Info,
-        FileId::Status,
-        FileId::Plain { slot, entry: 2 },
-        FileId::Member { slot, entry: 2, role: Role::Data },
-    ] {
-        assert_eq!(space.open(opener(1), &place, WRITE), Err(ninep::EROFS));
-    }
-    let (mut worker, slot) = client();
-    let avail = FileId::Member { slot, entry: 2, role: Role::Avail };
-    assert!(worker.open(opener(1), &avail, WRITE).is_err(), "only the master takes workers");
 }
 
 #[test]
@@ -256,11 +205,65 @@ fn what_has_no_bytes_is_not_in_the_name_space() {
     let mut manifest = small();
     let fifo = Entry { kind: EntryKind::Special, mode: 0o010644, ..manifest.entries[2].clone() };
     manifest.entries[2] = Entry { size: 0, digest: Digest::default(), ..fifo };
-    let manifest = Manifest::decode(&manifest.encode()).unwrap();
-    let mut space = NameSpace::new(true, 10);
-    let slot = space.add_generation(Generation::whole(Rc::new(manifest), None));
-    space.show(slot, String::new());
-    assert_eq!(walk(&mut space, b"", "b").err(), Some(ninep::EACCES));
+    let mut space = master_of(Manifest::decode(&manifest.encode()).unwrap());
+    assert_eq!(walk(&mut space, b"", "b").err(), Some(EACCES));
     let root = walk(&mut space, b"", "").unwrap();
     assert_eq!(list(&space, root), ["log", ".xget", "a", "current"]);
+}
+
+#[test]
+fn what_is_open_of_a_dropped_generation_is_stale() {
+    let (mut space, id) = master();
+    let files = ["a", "b", "current", "a/x/data"].map(|path| file(&mut space, path));
+    space.drop_generation(id);
+    assert_eq!(space.walk(&files[0], b"x"), Err(ESTALE));
+    assert_eq!(space.walk(&files[1], b".."), Err(ESTALE));
+    assert_eq!(read(&mut space, &files[3], 0, 1), Err(ESTALE));
+    let modes = files.map(|file| space.attr(&file).mode);
+    assert_eq!(modes, [0o040555, 0o040555, 0o120777, 0o100444]);
+    assert_eq!(walk(&mut space, b"", "a"), Err(ESTALE));
+    assert_eq!(list(&space, FileId::Root(View::Paper)), ["log", ".xget"]);
+    assert_eq!(space.totals(), Totals::default());
+}
+
+#[test]
+fn nothing_is_served_before_something_is_shown() {
+    let (mut space, _) = newcomer();
+    assert_eq!(walk(&mut space, b"files", "a"), Err(ENOENT));
+    assert_eq!(list(&space, FileId::Root(View::Plain)), [""; 0]);
+    assert_eq!(list(&space, FileId::Root(View::Paper)), ["log", ".xget"]);
+}
+
+#[test]
+fn everything_is_counted_for_statfs() {
+    let (space, _) = master();
+    assert_eq!(space.totals(), Totals { files: 4, bytes: 5 });
+}
+
+#[test]
+fn every_file_that_can_be_reached_has_a_qid_path_of_its_own() {
+    let (mut space, first) = master();
+    space.add_generation(Generation::whole(Rc::new(described()), None));
+    let mut found = vec![FileId::Root(View::Paper), FileId::Root(View::Plain)];
+    let mut next = 0;
+    while let Some(dir) = found.get(next).copied() {
+        let mut cursor = 0;
+        while let Some(entry) = space.entry(&dir, cursor) {
+            assert_eq!(space.walk(&dir, &entry.name), Ok(entry.file));
+            cursor = entry.next;
+            if !found.contains(&entry.file) {
+                found.push(entry.file);
+            }
+        }
+        next += 1;
+    }
+    let mut paths: Vec<u64> = found.iter().map(|file| space.qid(file).path).collect();
+    paths.sort_unstable();
+    paths.dedup();
+    assert_eq!(paths.len(), found.len());
+    assert!(found.len() > 30, "{found:?}");
+    // In the paper's view the control file hides it.
+    let unseen = EntryId { generation: first, entry: 4 };
+    let log = served::child(&space.generations, View::Plain, EntryId::root(first), b"log");
+    assert_eq!(log, Ok(FileId::Plain(unseen)));
 }

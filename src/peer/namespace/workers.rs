@@ -5,7 +5,7 @@
 //! 3.2: limited levels, even load, different levels over one client's files.
 
 use crate::control::{format_addr, parse_addr};
-use crate::table::Table;
+use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::net::{IpAddr, SocketAddr};
@@ -26,30 +26,38 @@ struct Worker {
     parent: Option<SocketAddr>,
 }
 
+/// The workers of all files.
 #[derive(Debug)]
-pub struct Workers {
+pub(super) struct Workers {
     list: Vec<Worker>,
     /// How many each worker address feeds, over all files.
-    load: Table<SocketAddr, u32>,
+    load: BTreeMap<SocketAddr, u32>,
     /// How often each client was sent to each level.
-    levels_used: Table<ConnId, [u32; LEVEL_MAX as usize]>,
+    levels_used: BTreeMap<ConnId, [u32; LEVEL_MAX as usize]>,
     load_max: u32,
 }
 
 /// Why an `avail` write is not understood or not taken.
 #[derive(Debug, PartialEq, Eq)]
-pub enum AvailError {
+pub(super) enum AvailError {
+    /// It is not `<port> <me or ip!port>`.
     Malformed,
+    /// The parent that it names is no worker for this file.
     UnknownParent,
+    /// This address is a worker for this file already.
     Duplicate,
+    /// There are as many workers as are noted.
     Full,
 }
 
 impl Workers {
+    /// None yet; each is to feed at most `load_max` others.
     pub fn new(load_max: u32) -> Workers {
-        Workers { list: Vec::new(), load: Table::new(), levels_used: Table::new(), load_max }
+        let (load, levels_used) = (BTreeMap::new(), BTreeMap::new());
+        Workers { list: Vec::new(), load, levels_used, load_max }
     }
 
+    /// Notes a worker for this entry, for as long as `opener` lasts. The text is
     /// `<port> <what redir said>`; the IP is the connection's, never the text's.
     pub fn avail(
         &mut self,
@@ -79,7 +87,7 @@ impl Workers {
             return Err(AvailError::Full);
         }
         if let Some(parent) = parent {
-            *self.load.get_or_insert_with(parent, || 0) += 1;
+            *self.load.entry(parent).or_default() += 1;
         }
         self.list.push(Worker { opener, entry, addr, level, parent });
         Ok(())
@@ -101,13 +109,15 @@ impl Workers {
         }
     }
 
+    /// The connection is gone: what it was told is of no use any more.
     pub fn forget_client(&mut self, conn: ConnId) {
         self.levels_used.remove(&conn);
     }
 
-    /// `me` or `ip!port`, without a newline, as the original has it.
+    /// Who is to feed this client with this entry: `me` or `ip!port`, without a
+    /// newline, as the original has it.
     pub fn redir(&mut self, conn: ConnId, entry: u32) -> String {
-        let used = self.levels_used.get_or_insert_with(conn, || [0; LEVEL_MAX as usize]);
+        let used = self.levels_used.entry(conn).or_default();
         let load_of = |w: &Worker| self.load.get(&w.addr).copied().unwrap_or(0);
         let best = self
             .list

@@ -1,7 +1,8 @@
 //! The kernel command line as names and values.
 //!
-//! Knows how the kernel cuts it up (lib/cmdline.c, next_arg) and how a value
-//! is chosen among several. Refuses to know what any name means: that is
+//! Knows how the kernel cuts it up (lib/cmdline.c, next_arg;
+//! Documentation/admin-guide/kernel-parameters.rst) and how a value is chosen
+//! among several (dracut.cmdline(7)). Refuses to know what any name means: that is
 //! `settings`.
 
 /// One word of the command line.
@@ -101,6 +102,9 @@ fn unquote(value: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::collection::vec;
+    use proptest::option;
+    use proptest::prelude::*;
 
     #[test]
     fn words_end_at_space_outside_quotes() {
@@ -147,11 +151,38 @@ mod tests {
         assert!(!line.has("single"));
     }
 
-    #[test]
-    fn no_text_makes_it_fail() {
-        for text in ["\"", "=", "\"=\"", "a=\"", "é=\"ü ö\" x", "\u{0}\u{0}a"] {
-            let line = Cmdline::parse(text);
-            assert!(line.params.len() <= 2, "{text:?}");
+    proptest! {
+        #[test]
+        fn any_text_is_cut_into_words(text in r#"[ \t\n\x00"'=a-cé-]{0,40}"#) {
+            let found = words(&text);
+            for word in &found {
+                prop_assert!(!word.is_empty() && text.contains(word));
+            }
+            // Nothing but space is lost, and the words are cut up no further.
+            let space = |c: char| c.is_ascii_whitespace() || c == '\0';
+            let bare = |text: &str| text.replace(space, "");
+            prop_assert_eq!(bare(&text), bare(&found.concat()));
+            let joined = found.join(" ");
+            prop_assert_eq!(words(&joined), found);
+            prop_assert!(Cmdline::parse(&text).params.len() <= words(&text).len());
+        }
+
+        #[test]
+        fn what_is_written_is_read(
+            params in vec(("[a-z.]{1,6}", option::of("[a-z,:=]{0,6}( [a-z]{1,3})?")), 0..8),
+        ) {
+            let text: Vec<String> = params
+                .iter()
+                .map(|(name, value)| match value {
+                    None => name.clone(),
+                    Some(value) if value.contains(' ') => format!("{name}=\"{value}\""),
+                    Some(value) => format!("{name}={value}"),
+                })
+                .collect();
+            let line = Cmdline::parse(&text.join(" \t"));
+            let read: Vec<(String, Option<String>)> =
+                line.params.into_iter().map(|param| (param.name, param.value)).collect();
+            prop_assert_eq!(read, params);
         }
     }
 }

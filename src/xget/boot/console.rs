@@ -1,19 +1,20 @@
 //! One line on every console, and in the kernel's log.
 //!
-//! The target of the `log` crate while this is PID 1. Refuses to wait for a
+//! The target of the `log` crate while this is PID 1: debug messages and what
+//! is said to people are lines of the same consoles. Refuses to wait for a
 //! console that does not take its bytes: a dead serial line stops no boot.
 
+use crate::os::poll::{Poll, WRITABLE};
 use log::{Level, LevelFilter, Log, Metadata, Record};
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use peer::control::printable;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
-use std::os::fd::AsFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::sync::{Mutex, OnceLock, TryLockError};
 use std::time::Instant;
 
 /// How long one console may keep us at one line.
-const STALL_MS: u16 = 200;
+const STALL_MS: u64 = 200;
 const CONSOLES_MAX: usize = 8;
 
 struct Console {
@@ -91,6 +92,7 @@ impl Log for Console {
             return;
         }
         let text = record.args().to_string();
+        // A line that begins with '!' is trouble (docs/boot.md).
         let mark = if record.level() <= Level::Warn { "! " } else { "" };
         // There is one thread: the lock is held only when a line fails in the
         // middle, and then its words are lost.
@@ -101,7 +103,7 @@ impl Log for Console {
         };
         let since = self.began.elapsed();
         let (seconds, tenths) = (since.as_secs(), since.subsec_millis() / 100);
-        for line in text.lines() {
+        for line in text.lines().map(printable) {
             let said = format!("xget {seconds:4}.{tenths} {mark}{line}\n");
             for console in &mut outs.consoles {
                 write_within(console, said.as_bytes());
@@ -123,8 +125,9 @@ fn write_within(console: &mut File, mut bytes: &[u8]) {
             Ok(0) => return,
             Ok(len) => bytes = &bytes[len..],
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                let mut fds = [PollFd::new(console.as_fd(), PollFlags::POLLOUT)];
-                if !matches!(poll(&mut fds, PollTimeout::from(STALL_MS)), Ok(1..)) {
+                let mut poll = Poll::default();
+                poll.add(console, WRITABLE);
+                if !poll.wait(STALL_MS).unwrap_or(false) {
                     return;
                 }
             }

@@ -4,11 +4,13 @@
 //! uncompressed; the build of the initramfs sees to that.
 
 use super::cmdline::Cmdline;
-use super::modules::{Catalogue, Texts};
+use super::modules::{Catalogue, DepmodTexts};
 use crate::os::module;
 use crate::os::uevent::Uevents;
-use std::collections::HashSet;
-use std::fs;
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 /// Directories of sysfs that are looked at in one walk.
@@ -26,9 +28,9 @@ pub struct Drivers {
     /// `<module>.<parameter>=<value>` of the command line.
     params: Vec<(String, String)>,
     /// Modaliases that were looked up already.
-    known: HashSet<String>,
+    known: BTreeSet<String>,
     /// Loaded, or tried and failed.
-    done: HashSet<String>,
+    done: BTreeSet<String>,
     failed: Vec<String>,
 }
 
@@ -37,7 +39,7 @@ impl Drivers {
         let release = module::kernel_release().map(|(release, _)| release).unwrap_or_default();
         let directory = Path::new("/lib/modules").join(release);
         let text = |name: &str| fs::read_to_string(directory.join(name)).unwrap_or_default();
-        let texts = Texts {
+        let texts = DepmodTexts {
             dep: text("modules.dep"),
             alias: text("modules.alias"),
             softdep: text("modules.softdep"),
@@ -48,7 +50,7 @@ impl Drivers {
         Drivers {
             catalogue: Catalogue::new(&texts, never),
             params: module_params(line),
-            known: HashSet::new(),
+            known: BTreeSet::new(),
             done: names.map(str::to_string).collect(),
             failed: Vec::new(),
             directory,
@@ -175,7 +177,7 @@ fn modaliases(root: &Path) -> Vec<String> {
         }
         let Ok(entries) = fs::read_dir(&directory) else { continue };
         for entry in entries.flatten() {
-            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            if entry.file_type().is_ok_and(|file_type| file_type.is_dir()) {
                 waiting.push(entry.path());
             } else if entry.file_name() == "modalias"
                 && let Ok(text) = fs::read_to_string(entry.path())
@@ -194,7 +196,7 @@ fn unclaimed(devices: &Path) -> Vec<String> {
         let path = entry.path();
         let read = |name: &str| {
             let text = fs::read_to_string(path.join(name)).unwrap_or_default();
-            text.trim().strip_prefix("0x").unwrap_or(text.trim()).to_string()
+            text.trim().trim_start_matches("0x").to_string()
         };
         let class = read("class");
         // PCI class 02 is a network controller, 0c06 InfiniBand.
@@ -212,36 +214,38 @@ fn unclaimed(devices: &Path) -> Vec<String> {
     said
 }
 
+/// Records of the kernel's log that are looked at.
+const RECORDS_MAX: usize = 20_000;
+/// Lines about firmware that are repeated.
+const FIRMWARE_LINES_MAX: usize = 8;
+
 /// The kernel's own words on firmware (drivers/base/firmware_loader/main.c).
 fn missing_firmware() -> Vec<String> {
-    use std::io::Read;
-    use std::os::unix::fs::OpenOptionsExt;
-    /// Records of the kernel's log that are looked at.
-    const RECORDS_MAX: usize = 20_000;
-    let flags = libc::O_NONBLOCK;
-    let mut said: Vec<String> = Vec::new();
-    let Ok(mut log) = fs::OpenOptions::new().read(true).custom_flags(flags).open("/dev/kmsg")
-    else {
-        return said;
-    };
+    let mut complaints = Vec::new();
+    let opened = File::options().read(true).custom_flags(libc::O_NONBLOCK).open("/dev/kmsg");
+    let Ok(mut log) = opened else { return complaints };
     let mut record = [0; 8192];
     for _ in 0..RECORDS_MAX {
         // One record a read; EPIPE means that some were overwritten.
         let len = match log.read(&mut record) {
             Ok(len) if len > 0 => len,
-            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => continue,
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => continue,
             _ => break,
         };
-        let text = String::from_utf8_lossy(&record[..len]);
-        let text = text.split_once(';').map_or("", |(_, text)| text.lines().next().unwrap_or(""));
-        let says =
-            |word| text.split(|c: char| !c.is_ascii_alphanumeric()).any(|found| found == word);
-        let about = says("firmware") && (says("failed") || says("error"));
-        if about && said.len() < 8 {
-            said.push(format!("the kernel says: {text}"));
+        complaints.extend(firmware_complaint(&String::from_utf8_lossy(&record[..len])));
+        if complaints.len() == FIRMWARE_LINES_MAX {
+            break;
         }
     }
-    said
+    complaints
+}
+
+/// A record is `PRIORITY,SEQUENCE,TIME,FLAGS;TEXT` and further lines
+/// (Documentation/ABI/testing/dev-kmsg).
+fn firmware_complaint(record: &str) -> Option<String> {
+    let text = record.split_once(';')?.1.lines().next()?;
+    let about = text.contains("firmware") && (text.contains("failed") || text.contains("error"));
+    about.then(|| format!("the kernel says: {text}"))
 }
 
 #[cfg(test)]
@@ -290,5 +294,16 @@ mod tests {
         let said = unclaimed(root);
         assert_eq!(said.len(), 1);
         assert!(said[0].contains("PCI a [8086:100e]"), "{said:?}");
+    }
+
+    #[test]
+    fn the_kernels_words_on_firmware() {
+        let missed = "4,812,5140900,-;bnx2 0000:03:00.0: Direct firmware load for bnx2/bnx2-mips.fw failed with error -2\n SUBSYSTEM=pci\n";
+        let said = firmware_complaint(missed).unwrap();
+        assert!(said.ends_with("bnx2-mips.fw failed with error -2"), "{said}");
+        for other in ["6,1,0,-;firmware loaded", "6,1,0,-;usb failed", "firmware failed", "", "6;"]
+        {
+            assert_eq!(firmware_complaint(other), None, "{other}");
+        }
     }
 }

@@ -1,31 +1,59 @@
-//! The transfer engine as the `Fetcher` of a boot.
+//! The transfer, as a boot needs it.
 //!
-//! Knows how a fetch is begun, watched and ended; when and what, is the
-//! boot's to say.
+//! Knows how a fetch is begun, watched and ended; what is fetched and when it
+//! is tried again are `fetching`'s.
 
-use super::{FetchError, Fetched, Fetcher, Hook, Order, Progress};
-use crate::driver::{FetchRequest, Fetching, Turn, Watch};
-use peer::node::{Failure, Input, Linger, Node, Pin, Status};
-use std::collections::VecDeque;
+use super::failure::FetchError;
+use crate::driver::{self, FetchObserver, FetchTask, Fetching, Observer, Turn};
+use peer::content::digest::Digest;
+use peer::failure::{Failure, Status};
+use peer::fetch::Progress;
 use std::net::SocketAddr;
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
-/// Tries of the master within one fetch; the boot itself tries for longer.
-const RETRIES: u32 = 5;
 /// How long a line may take to reach the master.
-const LOG_TIME: Duration = Duration::from_secs(2);
+const LOG_TIME_MAX: Duration = Duration::from_secs(2);
 
-/// What the engine has to say goes where all of the boot's lines go.
-struct Lines;
+/// What came.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fetched {
+    /// Who answered.
+    pub master: SocketAddr,
+    /// Of the manifest that all of it was verified against.
+    pub digest: Digest,
+    pub files: u64,
+    pub bytes: u64,
+}
 
-impl Watch for Lines {
-    fn turn(&mut self, _node: &Node, _inputs: &mut VecDeque<Input<'static>>) {}
+/// How far a transfer is; told to the caller's hook.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FetchProgress {
+    pub done_bytes: u64,
+    /// 0 while it is not known.
+    pub total_bytes: u64,
+}
+
+/// Called at least once a second, whatever else goes on: leases are renewed
+/// and orphans reaped in it. `Break` is why to stop at once.
+pub type Hook<'a> = dyn FnMut(FetchProgress) -> ControlFlow<String> + 'a;
+
+/// What the transfer has to say goes where all of the boot's lines go.
+struct LogLines;
+
+impl Observer for LogLines {
     fn say(&mut self, text: &str) {
         log::info!("{text}");
     }
     fn warn(&mut self, text: &str) {
         log::warn!("{text}");
+    }
+}
+
+impl FetchObserver for LogLines {
+    /// It is ended by [`Fetching::leave`].
+    fn turn(&mut self, _progress: &Progress) -> bool {
+        false
     }
 }
 
@@ -36,39 +64,20 @@ pub struct Engine {
 }
 
 impl Engine {
-    pub fn new() -> Engine {
-        Engine::default()
-    }
-}
-
-impl Fetcher for Engine {
-    fn fetch(&mut self, order: &Order, hook: &mut Hook) -> Result<Fetched, FetchError> {
+    /// Returns when everything is there under its final name and verified;
+    /// others are served from then on when `linger` is called.
+    pub fn fetch(&mut self, task: FetchTask, hook: &mut Hook) -> Result<Fetched, FetchError> {
         self.serving = None;
-        let request = FetchRequest {
-            masters: order.masters.to_vec(),
-            sources: vec![format!("{}/.", order.image).into_bytes()],
-            dest: order.into.into(),
-            pin: order.digest.map(Pin::Blake3),
-            retries: RETRIES,
-            // How long is said by `linger`, when the time has come.
-            linger: Linger::Millis(u64::MAX),
-            keep_attributes: false,
-            room_bytes: Some(order.room_bytes),
-            greeting: Some(order.identity.into()),
-        };
-        let mut fetching = Fetching::begin(request, Lines).map_err(error)?;
+        let mut fetching = Fetching::begin(task, LogLines).map_err(failed)?;
         loop {
-            let progress = fetching.progress();
-            let stats = progress.stats;
-            let far = Progress { done_bytes: stats.have_bytes, total_bytes: stats.total_bytes };
-            if let ControlFlow::Break(why) = hook(far) {
-                return Err(FetchError::Stopped(why));
+            if let ControlFlow::Break(why) = hook(progress(&fetching)) {
+                return Err(FetchError { status: Status::Interrupted, text: why });
             }
-            let over = match fetching.turn().map_err(error)? {
+            let over = match fetching.turn().map_err(failed)? {
                 Turn::Running => continue,
                 Turn::InPlace => false,
                 Turn::Over(failures) => match failures.into_iter().max_by_key(|f| f.status) {
-                    Some(failure) => return Err(error(failure)),
+                    Some(failure) => return Err(failed(failure)),
                     None => true,
                 },
             };
@@ -85,13 +94,15 @@ impl Fetcher for Engine {
         }
     }
 
-    fn linger(&mut self, most: Duration, hook: &mut Hook) {
+    /// Serves those who are fetching from us, `most` at the longest; returns
+    /// as soon as nobody is.
+    pub fn linger(&mut self, most: Duration, hook: &mut Hook) {
         let Some(mut fetching) = self.serving.take() else { return };
         let until = Instant::now() + most;
         let mut left = false;
         loop {
-            let stop = hook(Progress::default()).is_break();
-            let done = Instant::now() >= until || fetching.served_count() == 0;
+            let stop = hook(FetchProgress::default()).is_break();
+            let done = Instant::now() >= until || fetching.child_count() == 0;
             if !left && (stop || done) {
                 // Children are told first; then it ends by itself, soon.
                 fetching.leave();
@@ -104,29 +115,26 @@ impl Fetcher for Engine {
         }
     }
 
-    fn log(&mut self, masters: &[SocketAddr], line: &str) {
+    /// A line in the master's log; best effort, two seconds at the longest.
+    pub fn log(&mut self, masters: &[SocketAddr], line: &str) {
         if let Some(fetching) = &mut self.serving {
             fetching.log(line.into());
             let _ = fetching.turn();
             return;
         }
         for master in masters {
-            if crate::driver::write_log(*master, line, LOG_TIME).is_ok() {
+            if driver::write_log(*master, line, LOG_TIME_MAX).is_ok() {
                 return;
             }
         }
     }
 }
 
-fn error(failure: Failure) -> FetchError {
-    let text = failure.text();
-    match failure.status {
-        Status::Interrupted => FetchError::Stopped(text),
-        Status::Connection => FetchError::Unreachable(text),
-        Status::Source => FetchError::NoImage(text),
-        Status::Changed => FetchError::Changed(text),
-        Status::Verification => FetchError::Tampered(text),
-        Status::Room => FetchError::NoRoom(text),
-        Status::LocalIo => FetchError::Local(text),
-    }
+fn progress(fetching: &Fetching) -> FetchProgress {
+    let stats = fetching.progress().stats;
+    FetchProgress { done_bytes: stats.have_bytes, total_bytes: stats.total_bytes }
+}
+
+fn failed(failure: Failure) -> FetchError {
+    FetchError { status: failure.status, text: failure.text() }
 }

@@ -1,27 +1,45 @@
 //! What to do when the boot cannot go on.
 //!
-//! Pure policy: kinds of trouble to retries, settings to an ending. Never
+//! Pure policy: what a fetch ended with to retries, settings to an ending. Never
 //! silent, never for ever without a word, never a shell that was not asked
 //! for, and never on with something that could not be verified.
 
-use super::FetchError;
+use peer::failure::Status;
 
-/// How a failed boot ends.
+/// Why nothing came. The text names the peer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FetchError {
+    /// What can be done about it.
+    pub status: Status,
+    pub text: String,
+}
+
+/// What a failed boot ends with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum End {
+pub enum EndAction {
     Reboot,
     PowerOff,
     Halt,
 }
 
-impl End {
+impl EndAction {
     pub fn verb(self) -> &'static str {
         match self {
-            End::Reboot => "rebooting",
-            End::PowerOff => "powering off",
-            End::Halt => "halting",
+            EndAction::Reboot => "rebooting",
+            EndAction::PowerOff => "powering off",
+            EndAction::Halt => "halting",
         }
     }
+}
+
+/// How a failed boot ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EndSettings {
+    /// A shell for an operator before everything else.
+    pub shell: bool,
+    /// `panic=`
+    pub panic_s: Option<i64>,
+    pub action: EndAction,
 }
 
 /// How long to go on saying why, before the end.
@@ -51,7 +69,7 @@ pub fn countdown(panic_s: Option<i64>, seed: u64) -> Countdown {
 /// The seconds before the end at which a line is due: the first, each tenth,
 /// and the last five.
 pub fn says(left_s: u32, first: bool) -> bool {
-    first || left_s % 10 == 0 || left_s <= 5
+    first || left_s.is_multiple_of(10) || left_s <= 5
 }
 
 /// What a failed fetch deserves.
@@ -67,12 +85,14 @@ pub enum Retry {
     Never,
 }
 
-pub fn retry(error: &FetchError) -> Retry {
-    match error {
-        FetchError::Unreachable(_) | FetchError::Changed(_) => Retry::Backoff,
-        FetchError::NoImage(_) => Retry::Poll,
-        FetchError::Stopped(_) => Retry::Network,
-        FetchError::Tampered(_) | FetchError::NoRoom(_) | FetchError::Local(_) => Retry::Never,
+/// By what the fetch ended with. It is interrupted by nobody but the hook of
+/// this boot, when the lease is lost or the time is over.
+pub fn retry(status: Status) -> Retry {
+    match status {
+        Status::Connection | Status::Changed => Retry::Backoff,
+        Status::Source => Retry::Poll,
+        Status::Interrupted => Retry::Network,
+        Status::Verification | Status::NoSpace | Status::LocalIo => Retry::Never,
     }
 }
 
@@ -120,13 +140,12 @@ mod tests {
 
     #[test]
     fn only_trouble_that_can_pass_is_retried() {
-        let why = String::new;
-        assert_eq!(retry(&FetchError::Unreachable(why())), Retry::Backoff);
-        assert_eq!(retry(&FetchError::Changed(why())), Retry::Backoff);
-        assert_eq!(retry(&FetchError::NoImage(why())), Retry::Poll);
-        assert_eq!(retry(&FetchError::Stopped(why())), Retry::Network);
-        assert_eq!(retry(&FetchError::Tampered(why())), Retry::Never);
-        assert_eq!(retry(&FetchError::NoRoom(why())), Retry::Never);
+        assert_eq!(retry(Status::Connection), Retry::Backoff);
+        assert_eq!(retry(Status::Changed), Retry::Backoff);
+        assert_eq!(retry(Status::Source), Retry::Poll);
+        assert_eq!(retry(Status::Interrupted), Retry::Network);
+        assert_eq!(retry(Status::Verification), Retry::Never);
+        assert_eq!(retry(Status::NoSpace), Retry::Never);
     }
 
     #[test]

@@ -1,21 +1,25 @@
 //! The fetch phase: masters by name, tries, pauses, and the lease kept alive.
 //!
-//! The transfer is the `Fetcher`'s; when to try again is `failure`'s.
+//! The transfer is `engine`'s; when to try again is `failure`'s.
 
-use super::failure::{self, Retry};
-use super::settings::{Master, Settings};
+use super::engine::{Engine, FetchProgress, Fetched};
+use super::failure::{self, FetchError, Retry};
+use super::settings::Settings;
+use super::system::System;
 use super::uplink::Uplink;
-use super::{
-    Base, FetchError, Fetched, Fetcher, Order, Progress, image, links, network, plan, start,
-};
-use std::net::{SocketAddr, SocketAddrV6, ToSocketAddrs};
+use super::{image, links, network, setup, start};
+use crate::driver::{self, FetchTask, Host};
+use peer::failure::Status;
+use peer::request::{FetchRequest, Linger, Pin};
+use std::net::{SocketAddr, SocketAddrV6};
 use std::ops::ControlFlow;
-use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
 /// A line about how far it is.
 const LINE_MS: u64 = 5_000;
+/// Tries of the master within one fetch; this phase itself tries for longer.
+const RETRIES: u32 = 5;
 /// Fruitless tries behind one interface before another gets its turn.
 const TRIES_PER_LINK: u32 = 6;
 const SLEEP_MS: u64 = 250;
@@ -36,7 +40,7 @@ impl Pace {
         Pace { most_bytes, moved_ms: now_ms, said_ms: now_ms, said_bytes: 0 }
     }
 
-    fn note(&mut self, now_ms: u64, progress: Progress) -> Option<String> {
+    fn note(&mut self, now_ms: u64, progress: FetchProgress) -> Option<String> {
         if progress.done_bytes > self.most_bytes {
             self.most_bytes = progress.done_bytes;
             self.moved_ms = now_ms;
@@ -52,9 +56,9 @@ impl Pace {
     }
 }
 
-fn progress_line(progress: Progress, bytes_per_s: u64) -> String {
+fn progress_line(progress: FetchProgress, bytes_per_s: u64) -> String {
     let mib = |bytes: u64| bytes >> 20;
-    let Progress { done_bytes, total_bytes } = progress;
+    let FetchProgress { done_bytes, total_bytes } = progress;
     if total_bytes == 0 {
         return format!("fetching: {} MiB", mib(done_bytes));
     }
@@ -71,9 +75,13 @@ fn progress_line(progress: Progress, bytes_per_s: u64) -> String {
 }
 
 /// What this phase carries from try to try.
-struct Phase<'a> {
-    base: &'a mut Base,
+struct ImageFetch<'a> {
+    system: &'a mut System,
     settings: &'a Settings,
+    engine: &'a mut Engine,
+    /// The masters that were tried last.
+    masters: &'a mut Vec<SocketAddr>,
+    /// Who this node is, for the operator.
     identity: String,
     room_bytes: u64,
     began_ms: u64,
@@ -81,82 +89,78 @@ struct Phase<'a> {
     moved_ms: u64,
     most_bytes: u64,
     /// Indices of interfaces behind which there was nobody.
-    shunned: Vec<u32>,
+    excluded: Vec<u32>,
 }
 
 /// Fetches the image, however many tries it takes within the deadlines.
 pub fn fetch(
-    base: &mut Base,
+    system: &mut System,
     settings: &Settings,
-    fetcher: &mut dyn Fetcher,
-    heard: &mut Vec<SocketAddr>,
+    engine: &mut Engine,
+    masters: &mut Vec<SocketAddr>,
 ) -> Result<(Fetched, Uplink), String> {
     start::check_kexec()?;
     let machine = start::machine();
-    let room_bytes = settings.room_bytes.unwrap_or_else(|| image::room_bytes(&machine));
-    plan::mount_image(room_bytes)
+    let room_bytes = settings.image.room_bytes.unwrap_or_else(|| image::room_bytes(&machine));
+    setup::mount_image(room_bytes)
         .map_err(|error| format!("cannot mount {} MiB for the image: {error}", room_bytes >> 20))?;
-    let mut uplink = network::bring_up(base, settings, &[])?;
-    let now_ms = base.clock.now_ms();
-    let identity = base.firmware.line(&links::list());
-    let mut phase = Phase {
-        base,
+    let mut uplink = network::bring_up(system, settings, &[])?;
+    let now_ms = system.clock.now_ms();
+    let identity = system.firmware.line(&links::list());
+    let mut image = ImageFetch {
+        system,
         settings,
+        engine,
+        masters,
         identity,
         room_bytes,
         began_ms: now_ms,
         moved_ms: now_ms,
         most_bytes: 0,
-        shunned: Vec::new(),
+        excluded: Vec::new(),
     };
     loop {
-        match phase.tries(&mut uplink, fetcher, heard) {
+        match image.tries(&mut uplink) {
             Ok(fetched) => return Ok((fetched, uplink)),
-            Err(Turn::Failed(reason)) => return Err(reason),
-            Err(Turn::OtherNetwork(reason)) => {
+            Err(TriesEnd::Failed(reason)) => return Err(reason),
+            Err(TriesEnd::OtherNetwork(reason)) => {
                 log::warn!("{reason}; setting up the network again");
-                uplink.take_down(&mut phase.base.netlink);
-                uplink = network::bring_up(phase.base, settings, &phase.shunned)?;
+                uplink.take_down(&mut image.system.netlink);
+                uplink = network::bring_up(image.system, settings, &image.excluded)?;
             }
         }
     }
 }
 
 /// Why the tries behind one interface end.
-enum Turn {
+enum TriesEnd {
     OtherNetwork(String),
     Failed(String),
 }
 
-impl Phase<'_> {
+impl ImageFetch<'_> {
     /// Tries on one interface, until something comes or another is better.
-    fn tries(
-        &mut self,
-        uplink: &mut Uplink,
-        fetcher: &mut dyn Fetcher,
-        heard: &mut Vec<SocketAddr>,
-    ) -> Result<Fetched, Turn> {
+    fn tries(&mut self, uplink: &mut Uplink) -> Result<Fetched, TriesEnd> {
         let mut fruitless = 0;
         loop {
-            let error = match self.try_once(uplink, fetcher, heard) {
+            let FetchError { status, text: reason } = match self.try_once(uplink) {
                 Ok(fetched) => return Ok(fetched),
                 Err(error) => error,
             };
-            let reason = error.text();
-            let now_ms = self.base.clock.now_ms();
-            let retry = failure::retry(&error);
+            let now_ms = self.system.clock.now_ms();
+            let retry = failure::retry(status);
             if retry == Retry::Never {
-                return Err(Turn::Failed(reason.to_string()));
+                return Err(TriesEnd::Failed(reason));
             }
-            self.deadlines(now_ms, reason)?;
+            self.check_deadlines(now_ms, &reason)?;
             if retry == Retry::Network {
-                return Err(Turn::OtherNetwork(reason.to_string()));
+                return Err(TriesEnd::OtherNetwork(reason));
             }
             fruitless += 1;
-            if fruitless >= TRIES_PER_LINK && self.shun(uplink) {
-                return Err(Turn::OtherNetwork(format!("{}: {reason}", uplink.link.label())));
+            if fruitless >= TRIES_PER_LINK && self.exclude(uplink) {
+                return Err(TriesEnd::OtherNetwork(format!("{}: {reason}", uplink.link.label())));
             }
-            let random = self.base.seed.rotate_left(fruitless * 7) ^ now_ms;
+            let random = self.system.seed.rotate_left(fruitless * 7) ^ now_ms;
             let pause_ms = failure::pause_ms(retry, fruitless, random);
             log::warn!("{reason}; again in {}.{} s", pause_ms / 1000, pause_ms / 100 % 10);
             if matches!(retry, Retry::Poll) {
@@ -166,36 +170,23 @@ impl Phase<'_> {
         }
     }
 
-    fn try_once(
-        &mut self,
-        uplink: &mut Uplink,
-        fetcher: &mut dyn Fetcher,
-        heard: &mut Vec<SocketAddr>,
-    ) -> Result<Fetched, FetchError> {
-        let named =
-            if self.settings.masters.is_empty() { &uplink.masters } else { &self.settings.masters };
-        let masters = resolve(named, uplink.link.manifest)?;
-        heard.clone_from(&masters);
-        let names: Vec<String> = masters.iter().map(SocketAddr::to_string).collect();
-        log::info!("fetching {} from {}", self.settings.image, names.join(", "));
-        let order = Order {
-            masters: &masters,
-            image: &self.settings.image,
-            digest: self.settings.digest,
-            into: Path::new(plan::IMAGE),
-            room_bytes: self.room_bytes,
-            identity: &self.identity,
-        };
-        let base = &mut *self.base;
-        let began_ms = base.clock.now_ms();
+    fn try_once(&mut self, uplink: &mut Uplink) -> Result<Fetched, FetchError> {
+        let wanted = &self.settings.image;
+        let named = if wanted.masters.is_empty() { &uplink.masters } else { &wanted.masters };
+        *self.masters = resolve(named, uplink.link.index)?;
+        let names: Vec<String> = self.masters.iter().map(SocketAddr::to_string).collect();
+        log::info!("fetching {} from {}", wanted.path, names.join(", "));
+        let request = self.task();
+        let system = &mut *self.system;
+        let began_ms = system.clock.now_ms();
         let mut pace = Pace::new(began_ms, self.most_bytes);
         let (phase_ms, limit_ms) = (self.began_ms, self.settings.timeouts.fetch_ms);
-        let result = fetcher.fetch(&order, &mut |progress| {
-            let now_ms = base.clock.now_ms();
+        let result = self.engine.fetch(request, &mut |progress| {
+            let now_ms = system.clock.now_ms();
             if let Some(line) = pace.note(now_ms, progress) {
                 log::info!("{line}");
             }
-            base.tick(uplink, now_ms)?;
+            system.tick(uplink, now_ms)?;
             match limit_ms.is_some_and(|limit_ms| now_ms > phase_ms + limit_ms) {
                 true => ControlFlow::Break("xget.timeout.fetch is over".into()),
                 false => ControlFlow::Continue(()),
@@ -206,49 +197,71 @@ impl Phase<'_> {
             self.most_bytes = pace.most_bytes;
         }
         if let Ok(fetched) = &result {
-            say_fetched(fetched, self.base.clock.now_ms() - began_ms);
+            say_fetched(fetched, self.system.clock.now_ms() - began_ms);
         }
         result
     }
 
-    fn deadlines(&self, now_ms: u64, reason: &str) -> Result<(), Turn> {
+    fn task(&self) -> FetchTask {
+        let wanted = &self.settings.image;
+        let request = FetchRequest {
+            sources: vec![format!("{}/.", wanted.path).into_bytes()],
+            pin: wanted.digest.map(Pin::Blake3),
+            retries: RETRIES,
+            // How long is said by `Engine::linger`, when the time has come.
+            linger: Linger::Millis(u64::MAX),
+            greeting: Some(self.identity.clone()),
+        };
+        FetchTask {
+            masters: self.masters.clone(),
+            request,
+            dest: setup::IMAGE.into(),
+            keep_attributes: false,
+            space_bytes_max: Some(self.room_bytes),
+        }
+    }
+
+    fn check_deadlines(&self, now_ms: u64, reason: &str) -> Result<(), TriesEnd> {
         let timeouts = &self.settings.timeouts;
         let over = |since_ms: u64, limit_ms: Option<u64>| {
             limit_ms.filter(|limit_ms| now_ms >= since_ms + limit_ms)
         };
         if let Some(limit_ms) = over(self.moved_ms, timeouts.master_ms) {
-            return Err(Turn::Failed(format!("{reason} (for {} s)", limit_ms / 1000)));
+            return Err(TriesEnd::Failed(format!("{reason} (for {} s)", limit_ms / 1000)));
         }
         if let Some(limit_ms) = over(self.began_ms, timeouts.fetch_ms) {
-            return Err(Turn::Failed(format!("{reason} (not done after {} s)", limit_ms / 1000)));
+            return Err(TriesEnd::Failed(format!(
+                "{reason} (not done after {} s)",
+                limit_ms / 1000
+            )));
         }
         Ok(())
     }
 
     /// Leaves this interface if there is another one with a carrier.
-    fn shun(&mut self, uplink: &Uplink) -> bool {
-        let shunned = &mut self.shunned;
-        shunned.push(uplink.link.manifest);
+    fn exclude(&mut self, uplink: &Uplink) -> bool {
+        let excluded = &mut self.excluded;
+        excluded.push(uplink.link.index);
         let other = links::list().into_iter().any(|link| {
-            let usable = links::rule_for(&link, self.settings).is_some();
-            usable && !shunned.contains(&link.manifest) && link.has_carrier()
+            let usable = links::rule_for(&link, &self.settings.network).is_some();
+            usable && !excluded.contains(&link.index) && link.has_carrier()
         });
         if !other {
             // All had their turn: from the start again.
-            let alone = shunned.len() == 1;
-            shunned.clear();
+            let alone = excluded.len() == 1;
+            excluded.clear();
             return !alone;
         }
         true
     }
 
-    fn pause(&mut self, pause_ms: u64, uplink: &mut Uplink) -> Result<(), Turn> {
-        let mut said_ms = self.base.clock.now_ms();
+    fn pause(&mut self, pause_ms: u64, uplink: &mut Uplink) -> Result<(), TriesEnd> {
+        let mut said_ms = self.system.clock.now_ms();
         let end_ms = said_ms + pause_ms;
         loop {
-            let now_ms = self.base.clock.now_ms();
-            if let ControlFlow::Break(reason) = self.base.tick(uplink, now_ms) {
-                return Err(Turn::OtherNetwork(reason));
+            let now_ms = self.system.clock.now_ms();
+            if let ControlFlow::Break(reason) = self.system.tick(uplink, now_ms) {
+                return Err(TriesEnd::OtherNetwork(reason));
             }
             if now_ms >= end_ms {
                 return Ok(());
@@ -275,28 +288,28 @@ fn say_fetched(fetched: &Fetched, took_ms: u64) {
 
 /// Names to addresses. A name that is not found is only a complaint while
 /// another is.
-fn resolve(masters: &[Master], link_index: u32) -> Result<Vec<SocketAddr>, FetchError> {
+fn resolve(masters: &[Host], link_index: u32) -> Result<Vec<SocketAddr>, FetchError> {
     let mut found: Vec<SocketAddr> = Vec::new();
     let mut wrong = Vec::new();
     for master in masters {
-        match (master.host.as_str(), master.port).to_socket_addrs() {
+        match driver::resolve(master) {
             Ok(addresses) => {
-                for address in addresses.map(|address| scoped(address, link_index)) {
+                for address in addresses.into_iter().map(|address| scoped(address, link_index)) {
                     if !found.contains(&address) {
                         found.push(address);
                     }
                 }
             }
-            Err(error) => wrong.push(format!("{} is not found: {error}", master.host)),
+            Err(why) => wrong.push(why),
         }
     }
     if found.is_empty() {
-        let why = if masters.is_empty() {
+        let text = if masters.is_empty() {
             "no master is known: neither xget.master= nor DHCP names one".to_string()
         } else {
             wrong.join("; ")
         };
-        return Err(FetchError::Unreachable(why));
+        return Err(FetchError { status: Status::Connection, text });
     }
     wrong.iter().for_each(|why| log::warn!("{why}"));
     Ok(found)
@@ -316,8 +329,8 @@ fn scoped(address: SocketAddr, link_index: u32) -> SocketAddr {
 mod tests {
     use super::*;
 
-    fn progress(done_bytes: u64, total_bytes: u64) -> Progress {
-        Progress { done_bytes, total_bytes }
+    fn progress(done_bytes: u64, total_bytes: u64) -> FetchProgress {
+        FetchProgress { done_bytes, total_bytes }
     }
 
     #[test]
@@ -353,13 +366,14 @@ mod tests {
 
     #[test]
     fn masters_by_address_and_the_link_of_a_local_one() {
-        let master = |host: &str| Master { host: host.into(), port: 7 };
+        let master = |ip: &str| Host::Addr(SocketAddr::new(ip.parse().unwrap(), 7));
         let found =
             resolve(&[master("10.0.0.1"), master("fe80::1"), master("10.0.0.1")], 3).unwrap();
         assert_eq!(found.len(), 2);
         let SocketAddr::V6(local) = found[1] else { panic!("{found:?}") };
         assert_eq!((local.scope_id(), local.port()), (3, 7));
-        let Err(FetchError::Unreachable(why)) = resolve(&[], 3) else { panic!() };
-        assert!(why.contains("xget.master="), "{why}");
+        let FetchError { status, text } = resolve(&[], 3).unwrap_err();
+        assert_eq!(status, Status::Connection);
+        assert!(text.contains("xget.master="), "{text}");
     }
 }

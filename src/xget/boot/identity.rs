@@ -3,6 +3,7 @@
 //! Never its network address: that says where it is, not who.
 
 use super::dhcp::Identity;
+use super::hex;
 use super::links::Link;
 use crate::os::{module, random};
 use std::fs;
@@ -24,7 +25,7 @@ impl Firmware {
     pub fn read() -> Firmware {
         let read = |name: &str| {
             let text = fs::read_to_string(Path::new(DMI).join(name)).unwrap_or_default();
-            meaning(&text)
+            meaningful(&text)
         };
         Firmware {
             uuid: read("product_uuid"),
@@ -62,25 +63,23 @@ impl Firmware {
     }
 }
 
-fn meaning(text: &str) -> Option<String> {
+/// What mainboards say where nobody has written anything.
+const FILLERS: [&str; 5] = ["none", "not specified", "default string", "n/a", "unknown"];
+/// "To be filled by O.E.M.", in any case, with and without the last dot, and
+/// with spaces or more behind it.
+const FILLER_PART: &str = "o.e.m";
+
+/// The text without white space around it, unless it is a filler.
+fn meaningful(text: &str) -> Option<String> {
     let text = text.trim();
-    let filler = ["none", "not specified", "default string", "n/a", "unknown"];
     let lower = text.to_ascii_lowercase();
-    let empty = text.bytes().all(|byte| matches!(byte, b'0' | b'-' | b' ' | b'.'));
-    let meaningless = empty || filler.contains(&lower.as_str()) || lower.ends_with("o.e.m.");
-    (!meaningless).then(|| text.to_string())
+    let blank = text.bytes().all(|byte| matches!(byte, b'0' | b'-' | b' ' | b'.'));
+    let filler = FILLERS.contains(&lower.as_str()) || lower.contains(FILLER_PART);
+    (!blank && !filler).then(|| text.to_string())
 }
 
 fn uuid_bytes(text: &str) -> Option<[u8; 16]> {
-    let digits: String = text.chars().filter(|c| *c != '-').collect();
-    if digits.len() != 32 || !digits.is_ascii() {
-        return None;
-    }
-    let mut bytes = [0; 16];
-    for (at, byte) in bytes.iter_mut().enumerate() {
-        *byte = u8::from_str_radix(&digits[2 * at..2 * at + 2], 16).ok()?;
-    }
-    Some(bytes)
+    hex::joined(&text.replace('-', ""))?.try_into().ok()
 }
 
 /// A number that differs from node to node and from boot to boot; it spreads
@@ -99,10 +98,28 @@ mod tests {
 
     #[test]
     fn fillers_say_nothing() {
-        for text in ["", "None", "0000-0000", "To be filled by O.E.M.", "Default string\n", "..."] {
-            assert_eq!(meaning(text), None, "{text}");
+        for text in ["", "None", "0000-0000", "Default string\n", "...", "N/A"] {
+            assert_eq!(meaningful(text), None, "{text}");
         }
-        assert_eq!(meaning(" ABC 12\n").as_deref(), Some("ABC 12"));
+        assert_eq!(meaningful(" ABC 12\n").as_deref(), Some("ABC 12"));
+    }
+
+    #[test]
+    fn the_filler_of_mainboards_in_all_its_spellings() {
+        for text in [
+            "To be filled by O.E.M.",
+            "To Be Filled By O.E.M",
+            "TO BE FILLED BY O.E.M. \n",
+            "Filled by O.E.M. later",
+            "O.E.M",
+        ] {
+            assert_eq!(meaningful(text), None, "{text}");
+        }
+        // Letters alone are as good as any others, and so are single fillers
+        // within something longer.
+        for text in ["OEM-0017", "Roemer 3", "0.E.M.", "OE.M.", "none-7", "Unknown Labs 12"] {
+            assert_eq!(meaningful(text).as_deref(), Some(text));
+        }
     }
 
     #[test]

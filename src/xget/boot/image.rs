@@ -1,48 +1,152 @@
 //! What an image directory must hold, and whether this kernel can start it.
 //!
-//! Pure: names, sizes and first bytes in, a plan or a reason out. The checks
+//! Pure: names, sizes and first bytes in, values or an error out. The checks
 //! are those that the kernel makes itself (arch/x86/kernel/kexec-bzimage64.c,
 //! bzImage64_probe and bzImage64_load; kernel/kexec_core.c,
 //! sanity_check_segment_list), made early so that the reason can still be
 //! reported. The format of the header is Documentation/arch/x86/boot.rst.
 
-use std::collections::BinaryHeap;
+use super::fields::{array, le16, le32};
+use std::fmt;
 
 /// Enough of the kernel file for every check.
-pub const HEAD_LEN: usize = 1024;
+pub const HEADER_LEN: usize = 1024;
 /// More initrds than this in one image are a mistake.
-pub const INITRDS_MAX: usize = 64;
+const INITRDS_MAX: usize = 64;
 /// A command line longer than this no kernel takes.
 pub const CMDLINE_LEN_MAX: u64 = 4096;
 
+/// Why an image cannot be started.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ImageError {
+    /// With some of the names that are there.
+    NoKernelFile(Vec<String>),
+    InitrdCount(usize),
+    Foreign(ForeignFormat),
+    KernelTooShort(usize),
+    NoSetupHeader,
+    NoBootFlag,
+    OldBootProtocol,
+    ZImage,
+    Not64Bit,
+    NotAbove4G,
+    NotFiveLevel,
+    CutOff,
+    NoArm64Image,
+    FileTooLarge {
+        what: &'static str,
+        bytes: u64,
+    },
+    OverHalfOfMemory {
+        bytes: u64,
+        memory_bytes: u64,
+    },
+    OverAvailable {
+        bytes: u64,
+        available_bytes: u64,
+    },
+}
+
+/// Formats that people put in a kernel's place by mistake.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ForeignFormat {
+    Empty,
+    Gzip,
+    Zstd,
+    Xz,
+    Elf,
+    EfiZboot,
+}
+
+impl fmt::Display for ForeignFormat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            ForeignFormat::Empty => "empty",
+            ForeignFormat::Gzip => "compressed by gzip: unpack it on the master",
+            ForeignFormat::Zstd => "compressed by zstd: unpack it on the master",
+            ForeignFormat::Xz => "compressed by xz: unpack it on the master",
+            ForeignFormat::Elf => "an ELF file (vmlinux): kexec wants the bzImage",
+            ForeignFormat::EfiZboot => "an EFI zboot image: put the Image inside it on the master",
+        })
+    }
+}
+
+impl fmt::Display for ImageError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mib = |bytes: &u64| bytes.div_ceil(1 << 20);
+        match self {
+            ImageError::NoKernelFile(seen) => {
+                write!(f, "the image has no file 'kernel' (it has: {})", seen.join(", "))
+            }
+            ImageError::InitrdCount(count) => {
+                write!(f, "{count} initrds are more than {INITRDS_MAX}")
+            }
+            ImageError::Foreign(format) => write!(f, "the kernel file is {format}"),
+            ImageError::KernelTooShort(len) => write!(f, "the kernel has only {len} bytes"),
+            ImageError::NoSetupHeader => {
+                f.write_str("the kernel has no setup header (HdrS): it is no bzImage")
+            }
+            ImageError::NoBootFlag => f.write_str("the kernel has no boot flag (0xAA55)"),
+            ImageError::OldBootProtocol => f.write_str(
+                "the kernel speaks a boot protocol older than 2.12: it cannot be started by kexec_file_load",
+            ),
+            ImageError::ZImage => f.write_str("the kernel is a zImage, not a bzImage"),
+            ImageError::Not64Bit => f.write_str("the kernel is no 64-bit kernel"),
+            ImageError::NotAbove4G => f.write_str(
+                "the kernel cannot be loaded above 4 GiB (XLF_CAN_BE_LOADED_ABOVE_4G)",
+            ),
+            ImageError::NotFiveLevel => f.write_str(
+                "the kernel cannot be entered with five-level page tables, which are in use here (boot with no5lvl)",
+            ),
+            ImageError::CutOff => f.write_str("the kernel is cut off after its setup code"),
+            ImageError::NoArm64Image => f.write_str("the kernel is no arm64 Image"),
+            ImageError::FileTooLarge { what, bytes } => write!(
+                f,
+                "the {what}: {} MiB are more than the 4095 MiB that kexec_file_load takes",
+                mib(bytes)
+            ),
+            ImageError::OverHalfOfMemory { bytes, memory_bytes } => write!(
+                f,
+                "kernel and initrd take {} MiB, and kexec allows half of the {} MiB of memory",
+                mib(bytes),
+                mib(memory_bytes)
+            ),
+            ImageError::OverAvailable { bytes, available_bytes } => write!(
+                f,
+                "loading takes another {} MiB of memory and {} MiB are available",
+                mib(bytes),
+                mib(available_bytes)
+            ),
+        }
+    }
+}
+
 /// The files of an image, by role.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Files {
+pub struct ImageFiles {
     /// In the order in which they are joined.
     pub initrds: Vec<String>,
     pub has_cmdline: bool,
 }
 
 /// Sorts the names of an image directory into roles.
-pub fn roles(names: &[String]) -> Result<Files, String> {
-    if !names.iter().any(|name| name == "kernel") {
-        let seen: Vec<&str> = names.iter().take(8).map(String::as_str).collect();
-        return Err(format!("the image has no file 'kernel' (it has: {})", seen.join(", ")));
+pub fn roles(names: &[String]) -> Result<ImageFiles, ImageError> {
+    let has = |wanted: &str| names.iter().any(|name| name == wanted);
+    if !has("kernel") {
+        return Err(ImageError::NoKernelFile(names.iter().take(8).cloned().collect()));
     }
-    let initrds: BinaryHeap<String> =
+    let mut initrds: Vec<String> =
         names.iter().filter(|name| name.starts_with("initrd")).cloned().collect();
+    initrds.sort();
     if initrds.len() > INITRDS_MAX {
-        return Err(format!("{} initrds are more than {INITRDS_MAX}", initrds.len()));
+        return Err(ImageError::InitrdCount(initrds.len()));
     }
-    Ok(Files {
-        initrds: initrds.into_sorted_vec(),
-        has_cmdline: names.iter().any(|name| name == "cmdline"),
-    })
+    Ok(ImageFiles { initrds, has_cmdline: has("cmdline") })
 }
 
 /// What the kernel says about itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Kernel {
+pub struct KernelLimits {
     /// The longest command line, without the zero at its end.
     pub cmdline_len_max: u64,
     /// Memory that it needs to unpack itself.
@@ -58,6 +162,15 @@ pub struct Machine {
     pub la57: bool,
 }
 
+const SETUP_SECTS: usize = 0x1f1;
+const BOOT_FLAG: usize = 0x1fe;
+const HEADER_MAGIC: usize = 0x202;
+const VERSION: usize = 0x206;
+const LOADFLAGS: usize = 0x211;
+const XLOADFLAGS: usize = 0x236;
+const CMDLINE_SIZE: usize = 0x238;
+const INIT_SIZE: usize = 0x260;
+
 const LOADED_HIGH: u8 = 1;
 const XLF_KERNEL_64: u16 = 1;
 const XLF_ABOVE_4G: u16 = 1 << 1;
@@ -66,84 +179,78 @@ const XLF_5LEVEL: u16 = 1 << 5;
 /// (kexec-bzimage64.c, MAX_ELFCOREHDR_STR_LEN).
 const ELFCOREHDR_LEN: u64 = 30;
 
-/// Checks the kernel file of this machine's architecture.
-pub fn check_kernel(head: &[u8], len: u64, machine: &Machine) -> Result<Kernel, String> {
-    if let Some(reason) = stranger(head) {
-        return Err(format!("the kernel file is {reason}"));
+/// Checks the kernel file of this machine's architecture: its first bytes, and
+/// how long it is.
+pub fn check_kernel(
+    header: &[u8],
+    len: u64,
+    machine: &Machine,
+) -> Result<KernelLimits, ImageError> {
+    if let Some(format) = foreign_format(header) {
+        return Err(ImageError::Foreign(format));
     }
     if cfg!(target_arch = "x86_64") {
-        check_bzimage(head, len, machine)
+        check_bzimage(header, len, machine)
     } else {
-        check_arm64(head, len)
+        check_arm64(header, len)
     }
 }
 
-/// Formats that people put there by mistake.
-fn stranger(head: &[u8]) -> Option<&'static str> {
-    match head {
-        [] => Some("empty"),
-        [0x1f, 0x8b, ..] => Some("compressed by gzip: unpack it on the master"),
-        [0x28, 0xb5, 0x2f, 0xfd, ..] => Some("compressed by zstd: unpack it on the master"),
-        [0xfd, b'7', b'z', ..] => Some("compressed by xz: unpack it on the master"),
-        [0x7f, b'E', b'L', b'F', ..] => Some("an ELF file (vmlinux): kexec wants the bzImage"),
-        [b'M', b'Z', _, _, b'z', b'i', b'm', b'g', ..] => {
-            Some("an EFI zboot image: put the Image inside it on the master")
-        }
+fn foreign_format(header: &[u8]) -> Option<ForeignFormat> {
+    match header {
+        [] => Some(ForeignFormat::Empty),
+        [0x1f, 0x8b, ..] => Some(ForeignFormat::Gzip),
+        [0x28, 0xb5, 0x2f, 0xfd, ..] => Some(ForeignFormat::Zstd),
+        [0xfd, b'7', b'z', ..] => Some(ForeignFormat::Xz),
+        [0x7f, b'E', b'L', b'F', ..] => Some(ForeignFormat::Elf),
+        [b'M', b'Z', _, _, b'z', b'i', b'm', b'g', ..] => Some(ForeignFormat::EfiZboot),
         _ => None,
     }
 }
 
-fn check_bzimage(head: &[u8], len: u64, machine: &Machine) -> Result<Kernel, String> {
-    if head.len() < HEAD_LEN {
-        return Err(format!("the kernel has only {} bytes", head.len()));
-    }
-    let short = |at: usize| u16::from_le_bytes([head[at], head[at + 1]]);
-    let word = |at: usize| u32::from_le_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
-    let version = short(0x206);
-    let flags = short(0x236);
-    let setup_bytes = (u64::from(match head[0x1f1] {
+fn check_bzimage(header: &[u8], len: u64, machine: &Machine) -> Result<KernelLimits, ImageError> {
+    let short = || ImageError::KernelTooShort(header.len());
+    let header: &[u8; HEADER_LEN] = header.first_chunk().ok_or_else(short)?;
+    let version = le16(header, VERSION).unwrap_or(0);
+    let flags = le16(header, XLOADFLAGS).unwrap_or(0);
+    // Zero is four, for reasons of history; and the boot sector is one more.
+    let setup_sectors = u64::from(match header[SETUP_SECTS] {
         0 => 4,
-        sects => sects,
-    }) + 1)
-        * 512;
-    let wrong = if head[0x202..0x206] != *b"HdrS" {
-        Some("has no setup header (HdrS): it is no bzImage")
-    } else if short(0x1fe) != 0xaa55 {
-        Some("has no boot flag (0xAA55)")
+        sectors => sectors,
+    }) + 1;
+    if array(header, HEADER_MAGIC) != Some(*b"HdrS") {
+        Err(ImageError::NoSetupHeader)
+    } else if le16(header, BOOT_FLAG) != Some(0xaa55) {
+        Err(ImageError::NoBootFlag)
     } else if version < 0x20c {
-        Some("speaks a boot protocol older than 2.12: it cannot be started by kexec_file_load")
-    } else if head[0x211] & LOADED_HIGH == 0 {
-        Some("is a zImage, not a bzImage")
+        Err(ImageError::OldBootProtocol)
+    } else if header[LOADFLAGS] & LOADED_HIGH == 0 {
+        Err(ImageError::ZImage)
     } else if flags & XLF_KERNEL_64 == 0 {
-        Some("is no 64-bit kernel")
+        Err(ImageError::Not64Bit)
     } else if flags & XLF_ABOVE_4G == 0 {
-        Some("cannot be loaded above 4 GiB (XLF_CAN_BE_LOADED_ABOVE_4G)")
+        Err(ImageError::NotAbove4G)
     } else if machine.la57 && flags & XLF_5LEVEL == 0 {
-        Some(
-            "cannot be entered with five-level page tables, which are in use here (boot with no5lvl)",
-        )
-    } else if len <= setup_bytes {
-        Some("is cut off after its setup code")
+        Err(ImageError::NotFiveLevel)
+    } else if len <= setup_sectors * 512 {
+        Err(ImageError::CutOff)
     } else {
-        None
-    };
-    match wrong {
-        Some(reason) => Err(format!("the kernel {reason}")),
-        None => Ok(Kernel {
-            cmdline_len_max: u64::from(word(0x238)).saturating_sub(ELFCOREHDR_LEN + 1),
-            init_bytes: u64::from(word(0x260)),
-        }),
+        let word = |at: usize| u64::from(le32(header, at).unwrap_or(0));
+        Ok(KernelLimits {
+            cmdline_len_max: word(CMDLINE_SIZE).saturating_sub(ELFCOREHDR_LEN + 1),
+            init_bytes: word(INIT_SIZE),
+        })
     }
 }
 
 /// Documentation/arch/arm64/booting.rst: magic at 56, image_size at 16.
-fn check_arm64(head: &[u8], len: u64) -> Result<Kernel, String> {
-    let magic = head.get(56..60).is_some_and(|magic| magic == b"ARM\x64");
-    if !magic || len < HEAD_LEN as u64 {
-        return Err("the kernel is no arm64 Image".into());
+fn check_arm64(header: &[u8], len: u64) -> Result<KernelLimits, ImageError> {
+    let magic = array(header, 56) == Some(*b"ARM\x64");
+    let image_size = array(header, 16).map(u64::from_le_bytes);
+    match image_size.filter(|_| magic && len >= HEADER_LEN as u64) {
+        Some(init_bytes) => Ok(KernelLimits { cmdline_len_max: 2047, init_bytes }),
+        None => Err(ImageError::NoArm64Image),
     }
-    let init_bytes = head[16..24].try_into().map_or(0, u64::from_le_bytes);
-    Ok(Kernel { cmdline_len_max: 2047, init_bytes })
 }
 
 /// The most that any kernel's kexec_file_load takes; older ones stop at 2 GiB
@@ -155,37 +262,26 @@ const SPARE_BYTES: u64 = 96 << 20;
 /// Checks the sizes against the memory that loading takes: the sealed file,
 /// the kernel's reading buffer, and the pages that stay.
 pub fn check_memory(
-    kernel: &Kernel,
+    kernel: &KernelLimits,
     kernel_bytes: u64,
     initrd_bytes: u64,
     machine: &Machine,
-) -> Result<(), String> {
-    let mib = |bytes: u64| bytes.div_ceil(1 << 20);
+) -> Result<(), ImageError> {
     for (what, bytes) in [("kernel", kernel_bytes), ("initrds together", initrd_bytes)] {
         if bytes > FILE_BYTES_MAX {
-            return Err(format!(
-                "the {what}: {} MiB are more than the 4095 MiB that kexec_file_load takes",
-                mib(bytes)
-            ));
+            return Err(ImageError::FileTooLarge { what, bytes });
         }
     }
+    let Machine { memory_bytes, available_bytes, .. } = *machine;
     let loaded_bytes = kernel.init_bytes.max(kernel_bytes) + initrd_bytes;
-    if loaded_bytes > machine.memory_bytes / 2 {
-        return Err(format!(
-            "kernel and initrd take {} MiB, and kexec allows half of the {} MiB of memory",
-            mib(loaded_bytes),
-            mib(machine.memory_bytes)
-        ));
+    if loaded_bytes > memory_bytes / 2 {
+        return Err(ImageError::OverHalfOfMemory { bytes: loaded_bytes, memory_bytes });
     }
     // The sealed files are there already. The kernel reads them into a buffer
     // and copies the buffer into the pages that stay.
     let more_bytes = kernel_bytes + initrd_bytes + loaded_bytes;
-    if more_bytes > machine.available_bytes {
-        return Err(format!(
-            "loading takes another {} MiB of memory and {} MiB are available",
-            mib(more_bytes),
-            mib(machine.available_bytes)
-        ));
+    if more_bytes > available_bytes {
+        return Err(ImageError::OverAvailable { bytes: more_bytes, available_bytes });
     }
     Ok(())
 }
@@ -205,21 +301,23 @@ pub fn padding(len: u64) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::collection::vec;
+    use proptest::prelude::*;
 
     const MACHINE: Machine =
         Machine { memory_bytes: 4 << 30, available_bytes: 3 << 30, la57: false };
 
     fn bzimage() -> Vec<u8> {
-        let mut head = vec![0; HEAD_LEN];
-        head[0x1f1] = 27;
-        head[0x1fe..0x200].copy_from_slice(&[0x55, 0xaa]);
-        head[0x202..0x206].copy_from_slice(b"HdrS");
-        head[0x206..0x208].copy_from_slice(&[0x0f, 2]);
-        head[0x211] = LOADED_HIGH;
-        head[0x236..0x238].copy_from_slice(&[0x3f, 0]);
-        head[0x238..0x23c].copy_from_slice(&2047u32.to_le_bytes());
-        head[0x260..0x264].copy_from_slice(&(32u32 << 20).to_le_bytes());
-        head
+        let mut header = vec![0; HEADER_LEN];
+        header[SETUP_SECTS] = 27;
+        header[BOOT_FLAG..0x200].copy_from_slice(&[0x55, 0xaa]);
+        header[HEADER_MAGIC..VERSION].copy_from_slice(b"HdrS");
+        header[VERSION..0x208].copy_from_slice(&[0x0f, 2]);
+        header[LOADFLAGS] = LOADED_HIGH;
+        header[XLOADFLAGS..CMDLINE_SIZE].copy_from_slice(&[0x3f, 0]);
+        header[CMDLINE_SIZE..0x23c].copy_from_slice(&2047u32.to_le_bytes());
+        header[INIT_SIZE..0x264].copy_from_slice(&(32u32 << 20).to_le_bytes());
+        header
     }
 
     fn names(names: &[&str]) -> Vec<String> {
@@ -230,78 +328,116 @@ mod tests {
     fn an_image_is_a_kernel_and_sorted_initrds() {
         let files =
             roles(&names(&["initrd.9-node", "cmdline", "initrd", "kernel", "README", "initrd.1"]));
-        let expected =
-            Files { initrds: names(&["initrd", "initrd.1", "initrd.9-node"]), has_cmdline: true };
-        assert_eq!(files, Ok(expected));
-        assert_eq!(roles(&names(&["kernel"])), Ok(Files::default()));
-        let reason = roles(&names(&["vmlinuz", "initrd"])).unwrap_err();
-        assert!(reason.contains("vmlinuz"), "{reason}");
+        let initrds = names(&["initrd", "initrd.1", "initrd.9-node"]);
+        assert_eq!(files, Ok(ImageFiles { initrds, has_cmdline: true }));
+        assert_eq!(roles(&names(&["kernel"])), Ok(ImageFiles::default()));
+        let seen = names(&["vmlinuz", "initrd"]);
+        let error = roles(&seen).unwrap_err();
+        assert_eq!(error, ImageError::NoKernelFile(seen));
+        assert!(error.to_string().contains("vmlinuz"), "{error}");
+        let many: Vec<String> = (0..=INITRDS_MAX).map(|n| format!("initrd.{n}")).collect();
+        let many = [names(&["kernel"]), many].concat();
+        assert_eq!(roles(&many), Err(ImageError::InitrdCount(INITRDS_MAX + 1)));
     }
 
     #[test]
     fn a_good_header() {
-        let expected = Kernel { cmdline_len_max: 2016, init_bytes: 32 << 20 };
+        let expected = KernelLimits { cmdline_len_max: 2016, init_bytes: 32 << 20 };
         assert_eq!(check_bzimage(&bzimage(), 8 << 20, &MACHINE), Ok(expected));
     }
 
     #[test]
     fn every_bad_header_has_its_reason() {
-        let spoilt: [(usize, u8, &str); 7] = [
-            (0x202, b'x', "HdrS"),
-            (0x1fe, 0, "boot flag"),
-            (0x206, 0x0b, "2.12"),
-            (0x211, 0, "zImage"),
-            (0x236, 0x3e, "64-bit"),
-            (0x236, 0x3d, "4 GiB"),
-            (0x236, 0x1f, "five-level"),
-        ];
         let machine = Machine { la57: true, ..MACHINE };
-        for (at, byte, word) in spoilt {
-            let mut head = bzimage();
-            head[at] = byte;
-            let reason = check_bzimage(&head, 8 << 20, &machine).unwrap_err();
-            assert!(reason.contains(word), "{reason}");
+        for (at, byte, error) in [
+            (HEADER_MAGIC, b'x', ImageError::NoSetupHeader),
+            (BOOT_FLAG, 0, ImageError::NoBootFlag),
+            (VERSION, 0x0b, ImageError::OldBootProtocol),
+            (LOADFLAGS, 0, ImageError::ZImage),
+            (XLOADFLAGS, 0x3e, ImageError::Not64Bit),
+            (XLOADFLAGS, 0x3d, ImageError::NotAbove4G),
+            (XLOADFLAGS, 0x1f, ImageError::NotFiveLevel),
+        ] {
+            let mut header = bzimage();
+            header[at] = byte;
+            assert_eq!(check_bzimage(&header, 8 << 20, &machine), Err(error));
         }
-        assert!(check_bzimage(&bzimage(), 28 * 512, &MACHINE).unwrap_err().contains("cut off"));
-        assert!(check_bzimage(&bzimage()[..1000], 1000, &MACHINE).is_err());
-        let mut head = bzimage();
-        head[0x1f1] = 0;
-        assert!(check_bzimage(&head, 5 * 512, &MACHINE).is_err());
-        assert!(check_bzimage(&head, 5 * 512 + 1, &MACHINE).is_ok());
+        assert_eq!(check_bzimage(&bzimage(), 28 * 512, &MACHINE), Err(ImageError::CutOff));
+        let short = Err(ImageError::KernelTooShort(1000));
+        assert_eq!(check_bzimage(&bzimage()[..1000], 1000, &MACHINE), short);
+        let mut header = bzimage();
+        header[SETUP_SECTS] = 0;
+        assert!(check_bzimage(&header, 5 * 512, &MACHINE).is_err());
+        assert!(check_bzimage(&header, 5 * 512 + 1, &MACHINE).is_ok());
     }
 
     #[test]
-    fn strangers_are_named() {
-        for (head, word) in [
-            (&b""[..], "empty"),
-            (&[0x1f, 0x8b, 8], "gzip"),
-            (&[0x28, 0xb5, 0x2f, 0xfd], "zstd"),
-            (b"\xfd7zXZ", "xz"),
-            (b"\x7fELF\x02", "vmlinux"),
-            (b"MZ\0\0zimg", "zboot"),
+    fn foreign_formats_are_named() {
+        for (header, format) in [
+            (&b""[..], ForeignFormat::Empty),
+            (&[0x1f, 0x8b, 8], ForeignFormat::Gzip),
+            (&[0x28, 0xb5, 0x2f, 0xfd], ForeignFormat::Zstd),
+            (b"\xfd7zXZ", ForeignFormat::Xz),
+            (b"\x7fELF\x02", ForeignFormat::Elf),
+            (b"MZ\0\0zimg", ForeignFormat::EfiZboot),
         ] {
-            let reason = check_kernel(head, 1 << 20, &MACHINE).unwrap_err();
-            assert!(reason.contains(word), "{reason}");
+            let error = check_kernel(header, 1 << 20, &MACHINE).unwrap_err();
+            assert_eq!(error, ImageError::Foreign(format));
         }
-        assert!(check_arm64(&[0; 64], 1 << 20).is_err());
-        let mut arm = vec![0; 64];
-        arm[56..60].copy_from_slice(b"ARM\x64");
-        arm[16..24].copy_from_slice(&77u64.to_le_bytes());
-        assert_eq!(check_arm64(&arm, 1 << 20).map(|kernel| kernel.init_bytes), Ok(77));
+    }
+
+    #[test]
+    fn an_arm64_image_has_its_magic() {
+        assert_eq!(check_arm64(&[0; 64], 1 << 20), Err(ImageError::NoArm64Image));
+        let mut header = vec![0; 64];
+        header[56..60].copy_from_slice(b"ARM\x64");
+        header[16..24].copy_from_slice(&77u64.to_le_bytes());
+        assert_eq!(check_arm64(&header, 1 << 20).map(|kernel| kernel.init_bytes), Ok(77));
+        assert!(check_arm64(&header[..20], 1 << 20).is_err());
     }
 
     #[test]
     fn sizes_against_memory() {
-        let kernel = Kernel { cmdline_len_max: 2016, init_bytes: 32 << 20 };
+        let kernel = KernelLimits { cmdline_len_max: 2016, init_bytes: 32 << 20 };
         let check = |kernel_mib: u64, initrd_mib: u64, machine: &Machine| {
             check_memory(&kernel, kernel_mib << 20, initrd_mib << 20, machine)
         };
         assert_eq!(check(8, 900, &MACHINE), Ok(()));
-        assert!(check(8, 4096, &MACHINE).unwrap_err().contains("4095"));
-        assert!(check(8, 2020, &MACHINE).unwrap_err().contains("half"));
+        let too_large = ImageError::FileTooLarge { what: "initrds together", bytes: 4 << 30 };
+        assert_eq!(check(8, 4096, &MACHINE), Err(too_large));
+        let half =
+            ImageError::OverHalfOfMemory { bytes: 2052 << 20, memory_bytes: MACHINE.memory_bytes };
+        assert_eq!(check(8, 2020, &MACHINE), Err(half));
         let low = Machine { available_bytes: 1 << 30, ..MACHINE };
         assert_eq!(check(8, 400, &low), Ok(()));
-        assert!(check(8, 600, &low).unwrap_err().contains("another"));
+        let over = ImageError::OverAvailable { bytes: 1240 << 20, available_bytes: 1 << 30 };
+        assert_eq!(check(8, 600, &low), Err(over));
+    }
+
+    proptest! {
+        #[test]
+        fn any_header_is_survived(header in vec(any::<u8>(), 0..1200), len in any::<u64>()) {
+            let _ = check_kernel(&header, len, &MACHINE);
+            let _ = check_arm64(&header, len);
+        }
+
+        /// The checks one by one against hostile values in a header that is
+        /// right otherwise.
+        #[test]
+        fn a_kernel_that_passes_is_one_that_can_be_started(
+            spoilt in vec((SETUP_SECTS..INIT_SIZE + 4, any::<u8>()), 0..6),
+            len in 0u64..64 << 10,
+            la57 in any::<bool>(),
+        ) {
+            let mut header = bzimage();
+            spoilt.iter().for_each(|(at, byte)| header[*at] = *byte);
+            if check_kernel(&header, len, &Machine { la57, ..MACHINE }).is_ok() {
+                prop_assert_eq!(&header[HEADER_MAGIC..VERSION], b"HdrS");
+                prop_assert!(header[XLOADFLAGS] & 3 == 3 && header[LOADFLAGS] & 1 == 1);
+                prop_assert!(!la57 || header[XLOADFLAGS] & 32 != 0);
+                prop_assert!(len > 512 * (1 + u64::from(header[SETUP_SECTS])));
+            }
+        }
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! dracut.cmdline(7) and dracut's net-lib.sh (ip_to_var). Refuses to know
 //! which interfaces exist and how an address is set.
 
+use super::hex;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -14,18 +15,13 @@ pub struct Mac(pub [u8; 6]);
 impl Mac {
     /// Six pairs of hexadecimal digits between ':' or '-'.
     pub fn parse(text: &str) -> Option<Mac> {
-        let mut bytes = [0; 6];
-        let mut pairs = text.split([':', '-']);
-        for byte in &mut bytes {
-            *byte = hex_pair(pairs.next()?)?;
-        }
-        pairs.next().is_none().then_some(Mac(bytes))
+        hex::separated(text, &[':', '-'])?.try_into().ok().map(Mac)
     }
 
     /// `BOOTIF=`: PXELINUX writes the hardware type and dashes
     /// (`01-52-54-00-12-34-56`); others write ':' or no type.
     pub fn parse_bootif(text: &str) -> Option<Mac> {
-        let typed = text.len() == 20 && hex_pair(text.get(..2)?).is_some();
+        let typed = text.len() == 20 && hex::byte(text.get(..2)?).is_some();
         Mac::parse(if typed { text.get(3..)? } else { text })
     }
 }
@@ -35,11 +31,6 @@ impl fmt::Display for Mac {
         let [a, b, c, d, e, g] = self.0;
         write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}")
     }
-}
-
-fn hex_pair(text: &str) -> Option<u8> {
-    let digits = text.len() == 2 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
-    digits.then(|| u8::from_str_radix(text, 16).ok()).flatten()
 }
 
 /// How `ip=` names an interface.
@@ -63,6 +54,36 @@ impl fmt::Display for Device {
         match self {
             Device::Name(name) => f.write_str(name),
             Device::Mac(mac) => mac.fmt(f),
+        }
+    }
+}
+
+/// What is wrong with an `ip=`: the field, and what stands in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum IpError {
+    Method(String),
+    Address {
+        field: &'static str,
+        text: String,
+    },
+    Netmask(String),
+    Mtu(String),
+    /// No mask is given, and the address implies none.
+    NoClass(Ipv4Addr),
+}
+
+impl fmt::Display for IpError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            IpError::Method(word) => {
+                write!(f, "'{word}' is no way to get an address that is known here")
+            }
+            IpError::Address { field, text } => write!(f, "'{text}' is not a {field}"),
+            IpError::Netmask(text) => write!(f, "'{text}' is not a netmask"),
+            IpError::Mtu(text) => write!(f, "'{text}' is not an MTU"),
+            IpError::NoClass(address) => {
+                write!(f, "{address} has no class to take a netmask from")
+            }
         }
     }
 }
@@ -110,8 +131,12 @@ impl IpRule {
         }
     }
 
-    /// Reads the value of one `ip=`; the error says which field is wrong.
-    pub fn parse(text: &str) -> Result<IpRule, String> {
+    /// Reads the value of one `ip=`.
+    ///
+    /// # Errors
+    ///
+    /// The first field that is wrong.
+    pub fn parse(text: &str) -> Result<IpRule, IpError> {
         let fields = fields(text);
         let first = fields.first().copied().unwrap_or("");
         if let [only] = fields[..]
@@ -158,20 +183,20 @@ fn fields(text: &str) -> Vec<&str> {
     }
 }
 
-fn method(word: &str) -> Result<Method, String> {
+fn method(word: &str) -> Result<Method, IpError> {
     match word {
         "" | "dhcp" | "on" | "any" | "both" | "bootp" | "auto" | "single-dhcp" => Ok(Method::Dhcp),
         "off" | "none" => Ok(Method::Off),
         // Without a DHCPv6 client, a router advertisement is the best there is.
         "auto6" | "either6" | "dhcp6" => Ok(Method::Auto6),
         "link6" | "link-local" => Ok(Method::Link6),
-        other => Err(format!("'{other}' is no way to get an address that is known here")),
+        other => Err(IpError::Method(other.to_string())),
     }
 }
 
 /// `<client>:<server>:<gw>:<mask>:<host>:<device>:<autoconf>:<dns0>:<dns1>:<ntp>`,
 /// where dracut has `[:<mtu>][:<mac>]` in place of the name servers.
-fn kernel_form(fields: &[&str]) -> Result<IpRule, String> {
+fn kernel_form(fields: &[&str]) -> Result<IpRule, IpError> {
     let field = |at: usize| fields.get(at).copied().unwrap_or("");
     let mut rule = IpRule::of(method(field(6))?);
     rule.address = optional("client address", field(0))?;
@@ -196,12 +221,12 @@ fn kernel_form(fields: &[&str]) -> Result<IpRule, String> {
 }
 
 /// `<device>:<method>[:[<mtu>][:<mac>]]`
-fn dracut_form(fields: &[&str]) -> Result<IpRule, String> {
+fn dracut_form(fields: &[&str]) -> Result<IpRule, IpError> {
     let field = |at: usize| fields.get(at).copied().unwrap_or("");
     let mut rule = IpRule::of(method(field(1))?);
     rule.device = Device::parse(field(0));
     if !field(2).is_empty() {
-        let mtu = field(2).parse().map_err(|_| format!("'{}' is not an MTU", field(2)))?;
+        let mtu = field(2).parse().map_err(|_| IpError::Mtu(field(2).to_string()))?;
         rule.mtu = Some(mtu);
     }
     Ok(rule)
@@ -212,24 +237,25 @@ fn address(text: &str) -> Option<IpAddr> {
 }
 
 /// Empty and all zeroes mean "not given".
-fn optional(what: &str, text: &str) -> Result<Option<IpAddr>, String> {
+fn optional(field: &'static str, text: &str) -> Result<Option<IpAddr>, IpError> {
     if text.is_empty() {
         return Ok(None);
     }
-    let address = address(text).ok_or_else(|| format!("'{text}' is not a {what}"))?;
+    let address =
+        address(text).ok_or_else(|| IpError::Address { field, text: text.to_string() })?;
     Ok((!address.is_unspecified()).then_some(address))
 }
 
 /// A dotted mask, a number of bits, or (IPv4) the class of the address.
-fn prefix_len(text: &str, client: IpAddr) -> Result<u8, String> {
+fn prefix_len(text: &str, client: IpAddr) -> Result<u8, IpError> {
     let bits_max = if client.is_ipv4() { 32 } else { 128 };
     if text.is_empty() {
         return match client {
-            IpAddr::V4(address) => classful(address),
+            IpAddr::V4(address) => classful(address).ok_or(IpError::NoClass(address)),
             IpAddr::V6(_) => Ok(64),
         };
     }
-    let wrong = || format!("'{text}' is not a netmask");
+    let wrong = || IpError::Netmask(text.to_string());
     let bits = match text.parse::<Ipv4Addr>() {
         Ok(mask) => mask_len(mask).ok_or_else(wrong)?,
         Err(_) => text.parse().map_err(|_| wrong())?,
@@ -244,13 +270,14 @@ pub fn mask_len(mask: Ipv4Addr) -> Option<u8> {
     (bits.count_ones() == ones).then_some(ones as u8)
 }
 
-/// The mask that the class of an address implies (net/ipv4/ipconfig.c).
-pub fn classful(address: Ipv4Addr) -> Result<u8, String> {
+/// The mask that the class of an address implies (net/ipv4/ipconfig.c);
+/// classes D and E imply none.
+pub fn classful(address: Ipv4Addr) -> Option<u8> {
     match address.octets()[0] {
-        0..=127 => Ok(8),
-        128..=191 => Ok(16),
-        192..=223 => Ok(24),
-        _ => Err(format!("{address} has no class to take a netmask from")),
+        0..=127 => Some(8),
+        128..=191 => Some(16),
+        192..=223 => Some(24),
+        _ => None,
     }
 }
 
@@ -269,7 +296,7 @@ mod tests {
         }
         assert_eq!(IpRule::parse("off").unwrap().method, Method::Off);
         assert_eq!(IpRule::parse("auto6").unwrap().method, Method::Auto6);
-        assert!(IpRule::parse("rarp").is_err());
+        assert_eq!(IpRule::parse("rarp"), Err(IpError::Method("rarp".into())));
     }
 
     #[test]
@@ -297,7 +324,8 @@ mod tests {
         assert_eq!((rule.method, rule.prefix_len), (Method::Static, 24));
         assert_eq!(IpRule::parse("10.0.0.1:::").unwrap().prefix_len, 8);
         assert_eq!(IpRule::parse("172.16.0.1::").unwrap().prefix_len, 16);
-        assert!(IpRule::parse("240.0.0.1").is_err());
+        let class_e = Ipv4Addr::new(240, 0, 0, 1);
+        assert_eq!(IpRule::parse("240.0.0.1"), Err(IpError::NoClass(class_e)));
     }
 
     #[test]
@@ -334,17 +362,16 @@ mod tests {
 
     #[test]
     fn wrong_fields_are_named() {
-        for (text, word) in [
-            ("10.0.0.1:::255.0.255.0", "netmask"),
-            ("10.0.0.1:::33", "netmask"),
-            ("10.0.0.1::nonsense", "gateway"),
-            ("eth0:dhcp:fast", "MTU"),
-            ("eth0:magic", "way"),
-            ("10.0.0.1::::::dhcp:ns", "name server"),
-        ] {
-            let error = IpRule::parse(text).unwrap_err();
-            assert!(error.contains(word), "{text}: {error}");
-        }
+        let wrong = |text: &str| IpRule::parse(text).unwrap_err();
+        assert_eq!(wrong("10.0.0.1:::255.0.255.0"), IpError::Netmask("255.0.255.0".into()));
+        assert_eq!(wrong("10.0.0.1:::33"), IpError::Netmask("33".into()));
+        let gateway = IpError::Address { field: "gateway", text: "nonsense".into() };
+        assert_eq!(wrong("10.0.0.1::nonsense"), gateway);
+        assert_eq!(wrong("eth0:dhcp:fast"), IpError::Mtu("fast".into()));
+        assert_eq!(wrong("eth0:magic"), IpError::Method("magic".into()));
+        let server = IpError::Address { field: "name server", text: "ns".into() };
+        assert_eq!(wrong("10.0.0.1::::::dhcp:ns"), server);
+        assert_eq!(gateway.to_string(), "'nonsense' is not a gateway");
     }
 
     #[test]

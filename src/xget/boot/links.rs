@@ -1,14 +1,16 @@
 //! The interfaces that exist, and which of them this boot may use.
 //!
 //! Reads /sys/class/net; the choice is pure. Interfaces are owned by their
-//! hardware address and their manifest, never by a name that may change.
+//! hardware address and their index, never by a name that may change.
 
-use super::dhcp::message::Hardware;
+use super::dhcp::Hardware;
+use super::hex;
 use super::ipconfig::{Device, IpRule, Mac};
-use super::settings::Settings;
+use super::settings::NetworkSettings;
 use std::fs;
 use std::path::Path;
 
+/// ARPHRD_ numbers.
 const ETHERNET: u32 = 1;
 const INFINIBAND: u32 = 32;
 /// More interfaces than this are not looked at.
@@ -20,7 +22,7 @@ pub const HEAD_START_MS: u64 = 10_000;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Link {
     pub name: String,
-    pub manifest: u32,
+    pub index: u32,
     pub hardware: Hardware,
     /// The link's address of everybody.
     pub broadcast: Vec<u8>,
@@ -28,7 +30,7 @@ pub struct Link {
 
 impl Link {
     pub fn mac(&self) -> Option<Mac> {
-        if u32::from(self.hardware.kind) != ETHERNET {
+        if u32::from(self.hardware.arp_type) != ETHERNET {
             return None;
         }
         self.hardware.address.as_slice().try_into().ok().map(Mac)
@@ -58,17 +60,15 @@ impl Link {
 
 const CLASS: &str = "/sys/class/net";
 
-/// All usable interfaces, by manifest.
+/// All usable interfaces, by index.
 pub fn list() -> Vec<Link> {
     list_in(Path::new(CLASS))
 }
 
 fn list_in(class: &Path) -> Vec<Link> {
     let entries = fs::read_dir(class).into_iter().flatten().flatten();
-    let mut links: Vec<Link> = Vec::new();
-    for link in entries.filter_map(|entry| link(&entry.path())) {
-        links.insert(links.partition_point(|l| l.manifest < link.manifest), link);
-    }
+    let mut links: Vec<Link> = entries.filter_map(|entry| link(&entry.path())).collect();
+    links.sort_by_key(|link| link.index);
     links.truncate(LINKS_MAX);
     links
 }
@@ -76,26 +76,26 @@ fn list_in(class: &Path) -> Vec<Link> {
 fn link(path: &Path) -> Option<Link> {
     let read = |name: &str| fs::read_to_string(path.join(name)).ok();
     let number = |name: &str| read(name)?.trim().parse::<u32>().ok();
-    let kind = number("type").filter(|kind| [ETHERNET, INFINIBAND].contains(kind))?;
+    let arp_type = number("type").filter(|number| [ETHERNET, INFINIBAND].contains(number))?;
     // Bridges, bonds, tunnels and their like have no device behind them.
     if !path.join("device").exists() {
         return None;
     }
     Some(Link {
         name: path.file_name()?.to_str()?.to_string(),
-        manifest: number("ifindex")?,
-        hardware: Hardware { kind: kind as u8, address: bytes(&read("address")?)? },
+        index: number("ifindex")?,
+        hardware: Hardware { arp_type: arp_type as u8, address: bytes(&read("address")?)? },
         broadcast: bytes(&read("broadcast")?)?,
     })
 }
 
 fn bytes(text: &str) -> Option<Vec<u8>> {
-    text.trim().split(':').map(|pair| u8::from_str_radix(pair, 16).ok()).collect()
+    hex::separated(text.trim(), &[':'])
 }
 
 /// The rule for an interface and how long it has to wait, or `None` if it is
 /// not to be touched.
-pub fn rule_for(link: &Link, settings: &Settings) -> Option<(IpRule, u64)> {
+pub fn rule_for(link: &Link, settings: &NetworkSettings) -> Option<(IpRule, u64)> {
     if settings.bootdev.as_ref().is_some_and(|device| !link.is(device)) {
         return None;
     }
@@ -106,7 +106,7 @@ pub fn rule_for(link: &Link, settings: &Settings) -> Option<(IpRule, u64)> {
 }
 
 /// A wait for the interface of `BOOTIF` makes no sense where there is none.
-pub fn bootif_is_missing(links: &[Link], settings: &Settings) -> bool {
+pub fn bootif_is_missing(links: &[Link], settings: &NetworkSettings) -> bool {
     settings.bootif.is_some() && links.iter().all(|link| link.mac() != settings.bootif)
 }
 
@@ -115,14 +115,16 @@ mod tests {
     use super::*;
     use crate::boot::cmdline::Cmdline;
     use crate::boot::ipconfig::Method;
+    use crate::boot::settings::Settings;
+    use crate::os::scratch::Dir;
 
     fn link(name: &str, last: u8) -> Link {
-        let hardware = Hardware { kind: 1, address: vec![0x52, 0x54, 0, 0, 0, last] };
-        Link { name: name.into(), manifest: u32::from(last), hardware, broadcast: vec![255; 6] }
+        let hardware = Hardware { arp_type: 1, address: vec![0x52, 0x54, 0, 0, 0, last] };
+        Link { name: name.into(), index: u32::from(last), hardware, broadcast: vec![255; 6] }
     }
 
     fn rule(line: &str, link: &Link) -> Option<(IpRule, u64)> {
-        rule_for(link, &Settings::of(&Cmdline::parse(line)))
+        rule_for(link, &Settings::of(&Cmdline::parse(line)).network)
     }
 
     #[test]
@@ -138,7 +140,7 @@ mod tests {
         let line = "BOOTIF=01-52-54-00-00-00-02 ip=dhcp";
         assert_eq!(rule(line, &link("eth0", 2)).unwrap().1, 0);
         assert_eq!(rule(line, &link("eth1", 1)).unwrap().1, HEAD_START_MS);
-        let settings = Settings::of(&Cmdline::parse(line));
+        let settings = Settings::of(&Cmdline::parse(line)).network;
         assert!(bootif_is_missing(&[link("eth1", 1)], &settings));
         assert!(!bootif_is_missing(&[link("eth1", 1), link("eth0", 2)], &settings));
     }
@@ -161,10 +163,9 @@ mod tests {
 
     #[test]
     fn sysfs_is_read_and_what_has_no_device_left_out() {
-        let class = std::env::temp_dir().join(format!("xget-net-{}", std::process::id()));
-        let _ = fs::remove_dir_all(&class);
+        let class = Dir::new();
         let ib = "80:00:00:03:fe:80:00:00:00:00:00:00:24:8a:07:03:00:a1:b2:c3";
-        for (name, kind, manifest, address, device) in [
+        for (name, arp_type, index, address, device) in [
             ("eth0", "1", "3", "52:54:00:00:00:01", true),
             ("ib0", "32", "2", ib, true),
             ("bond0", "1", "4", "52:54:00:00:00:01", false),
@@ -172,19 +173,18 @@ mod tests {
         ] {
             let path = class.join(name);
             fs::create_dir_all(&path).unwrap();
-            fs::write(path.join("type"), kind).unwrap();
-            fs::write(path.join("ifindex"), format!("{manifest}\n")).unwrap();
+            fs::write(path.join("type"), arp_type).unwrap();
+            fs::write(path.join("ifindex"), format!("{index}\n")).unwrap();
             fs::write(path.join("address"), address).unwrap();
             fs::write(path.join("broadcast"), address).unwrap();
             if device {
                 fs::create_dir(path.join("device")).unwrap();
             }
         }
-        let links = list_in(&class);
+        let links = list_in(class.path());
         let names: Vec<&str> = links.iter().map(|link| link.name.as_str()).collect();
         assert_eq!(names, ["ib0", "eth0"]);
         assert_eq!((links[0].hardware.address.len(), links[0].mac()), (20, None));
         assert_eq!(links[1].label(), "eth0 (52:54:00:00:00:01)");
-        fs::remove_dir_all(&class).unwrap();
     }
 }

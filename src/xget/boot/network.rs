@@ -4,19 +4,18 @@
 //! for leases; and on deadlines, each with its own words. What an address
 //! means is `uplink`'s.
 
-use super::Base;
-use super::dhcp::message::{CLIENT_PORT, SERVER_PORT};
-use super::dhcp::{Client, Effect};
-use super::frame;
+use super::datagram;
+use super::dhcp::{CLIENT_PORT, DhcpClient, DhcpEffect, SERVER_PORT};
 use super::ipconfig::{IpRule, Method};
 use super::links::{self, Link};
-use super::settings::Settings;
+use super::settings::{Settings, Timeouts};
+use super::system::System;
 use super::uplink::Uplink;
+use crate::driver::Host;
 use crate::os::netif::LinkNews;
 use crate::os::packet::{DATAGRAM_LEN_MAX, PacketSocket};
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use std::net::IpAddr;
-use std::os::fd::AsFd;
+use crate::os::poll::{Poll, READABLE};
+use std::collections::BTreeSet;
 
 /// A line about what is waited for.
 const LINE_MS: u64 = 5_000;
@@ -24,10 +23,10 @@ const LINE_MS: u64 = 5_000;
 const SLEEP_MS: u64 = 1_000;
 const READS_MAX: usize = 64;
 
-enum Stage {
+enum AttemptStage {
     NoCarrier,
     Asking {
-        client: Box<Client>,
+        client: Box<DhcpClient>,
         socket: PacketSocket,
     },
     /// The kernel waits for a router advertisement.
@@ -41,38 +40,65 @@ struct Attempt {
     link: Link,
     rule: IpRule,
     start_ms: u64,
-    stage: Stage,
+    stage: AttemptStage,
 }
 
-pub struct Network<'a> {
-    base: &'a mut Base,
-    settings: &'a Settings,
-    /// Interfaces behind which no master was found before.
-    shunned: &'a [u32],
-    attempts: Vec<Attempt>,
-    /// Every interface that was looked at, to act once.
-    seen: Vec<u32>,
+/// The phase that did not come to an end in time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Overdue {
+    Interface,
+    Carrier,
+    Address,
+}
+
+/// When each phase began: the next one does with the first interface that gets
+/// so far.
+struct Phases {
     began_ms: u64,
     nic_ms: Option<u64>,
     carrier_ms: Option<u64>,
+}
+
+impl Phases {
+    fn overdue(&self, now_ms: u64, timeouts: &Timeouts) -> Option<Overdue> {
+        let (phase, since_ms, limit_ms) = match (self.nic_ms, self.carrier_ms) {
+            (None, _) => (Overdue::Interface, self.began_ms, timeouts.nic_ms),
+            (Some(nic_ms), None) => (Overdue::Carrier, nic_ms, timeouts.carrier_ms),
+            (_, Some(carrier_ms)) => (Overdue::Address, carrier_ms, timeouts.dhcp_ms),
+        };
+        (now_ms >= since_ms + limit_ms?).then_some(phase)
+    }
+}
+
+struct Network<'a> {
+    system: &'a mut System,
+    settings: &'a Settings,
+    /// Interfaces behind which no master was found before.
+    excluded: &'a [u32],
+    attempts: Vec<Attempt>,
+    /// The index of every interface that was looked at, to act once.
+    seen: BTreeSet<u32>,
+    phases: Phases,
     said_ms: u64,
 }
 
 /// Waits for an address. The error is the phase that did not come to an end.
-pub fn bring_up(base: &mut Base, settings: &Settings, shunned: &[u32]) -> Result<Uplink, String> {
-    if settings.ip.iter().all(|rule| rule.method == Method::Off) {
+pub fn bring_up(
+    system: &mut System,
+    settings: &Settings,
+    excluded: &[u32],
+) -> Result<Uplink, String> {
+    if settings.network.ip.iter().all(|rule| rule.method == Method::Off) {
         return Err("the command line says ip=off, so there is no network to fetch by".into());
     }
-    let now_ms = base.clock.now_ms();
+    let now_ms = system.clock.now_ms();
     let mut network = Network {
-        base,
+        system,
         settings,
-        shunned,
+        excluded,
         attempts: Vec::new(),
-        seen: Vec::new(),
-        began_ms: now_ms,
-        nic_ms: None,
-        carrier_ms: None,
+        seen: BTreeSet::new(),
+        phases: Phases { began_ms: now_ms, nic_ms: None, carrier_ms: None },
         said_ms: now_ms,
     };
     network.run()
@@ -82,16 +108,16 @@ impl Network<'_> {
     fn run(&mut self) -> Result<Uplink, String> {
         let news = LinkNews::open().map_err(|error| format!("cannot listen to links: {error}"))?;
         loop {
-            self.base.chores();
+            self.system.chores();
             self.look_for_links();
-            let now_ms = self.base.clock.now_ms();
+            let now_ms = self.system.clock.now_ms();
             for at in 0..self.attempts.len() {
                 match self.advance(at, now_ms) {
                     Ok(Some(uplink)) => return Ok(uplink),
                     Ok(None) => {}
                     Err(reason) => {
                         log::warn!("{}", reason);
-                        self.attempts[at].stage = Stage::Broken;
+                        self.attempts[at].stage = AttemptStage::Broken;
                     }
                 }
             }
@@ -106,48 +132,47 @@ impl Network<'_> {
     /// New interfaces are set up; they have to be up to show a carrier.
     fn look_for_links(&mut self) {
         let links = links::list();
-        let now_ms = self.base.clock.now_ms();
-        let alone = links::bootif_is_missing(&links, self.settings);
+        let now_ms = self.system.clock.now_ms();
+        let alone = links::bootif_is_missing(&links, &self.settings.network);
         for link in links {
-            if self.seen.contains(&link.manifest) {
+            if !self.seen.insert(link.index) {
                 continue;
             }
-            self.seen.push(link.manifest);
-            let Some((rule, wait_ms)) = links::rule_for(&link, self.settings) else {
+            let Some((rule, wait_ms)) = links::rule_for(&link, &self.settings.network) else {
                 log::info!("{}: not to be used", link.label());
                 continue;
             };
-            if rule.method == Method::Off || self.shunned.contains(&link.manifest) {
+            if rule.method == Method::Off || self.excluded.contains(&link.index) {
                 continue;
             }
-            if let Err(error) = self.base.netlink.set_link(link.manifest, true, None) {
+            if let Err(error) = self.system.netlink.set_link(link.index, true, None) {
                 log::warn!("{}: cannot be brought up: {error}", link.label());
                 continue;
             }
             log::info!("{}: up, waiting for a carrier", link.label());
             let wait_ms = if alone { 0 } else { wait_ms };
-            let start_ms = self.began_ms + wait_ms;
-            self.attempts.push(Attempt { link, rule, start_ms, stage: Stage::NoCarrier });
-            self.nic_ms.get_or_insert(now_ms);
+            let start_ms = self.phases.began_ms + wait_ms;
+            self.attempts.push(Attempt { link, rule, start_ms, stage: AttemptStage::NoCarrier });
+            self.phases.nic_ms.get_or_insert(now_ms);
         }
     }
 
     fn advance(&mut self, at: usize, now_ms: u64) -> Result<Option<Uplink>, String> {
         let attempt = &mut self.attempts[at];
         match &mut attempt.stage {
-            Stage::NoCarrier => {
+            AttemptStage::NoCarrier => {
                 if now_ms < attempt.start_ms || !attempt.link.has_carrier() {
                     return Ok(None);
                 }
-                self.carrier_ms.get_or_insert(now_ms);
+                self.phases.carrier_ms.get_or_insert(now_ms);
                 self.begin(at, now_ms)
             }
-            Stage::Asking { .. } => match self.ask(at, now_ms)? {
+            AttemptStage::Asking { .. } => match self.ask(at, now_ms)? {
                 None => Ok(self.own_ipv6(at)),
                 found => Ok(found),
             },
-            Stage::Listening => Ok(self.own_ipv6(at)),
-            Stage::Broken => Ok(None),
+            AttemptStage::Listening => Ok(self.own_ipv6(at)),
+            AttemptStage::Broken => Ok(None),
         }
     }
 
@@ -157,48 +182,53 @@ impl Network<'_> {
         match attempt.rule.method {
             Method::Static => {
                 let rule = &attempt.rule;
-                return Uplink::by_hand(link, rule, self.settings, &mut self.base.netlink)
-                    .map(Some);
+                return Uplink::with_static_address(
+                    link,
+                    rule,
+                    self.settings,
+                    &mut self.system.netlink,
+                )
+                .map(Some);
             }
-            Method::Auto6 | Method::Link6 => attempt.stage = Stage::Listening,
+            Method::Auto6 | Method::Link6 => attempt.stage = AttemptStage::Listening,
             Method::Dhcp => {
-                let socket = PacketSocket::open(link.manifest, &link.broadcast, CLIENT_PORT)
+                let socket = PacketSocket::open(link.index, &link.broadcast, CLIENT_PORT)
                     .map_err(|error| format!("{}: no socket for DHCP: {error}", link.label()))?;
-                let identity = self.base.firmware.dhcp(link);
-                let seed = self.base.seed ^ u64::from(link.manifest);
-                let client = Box::new(Client::new(identity, seed, now_ms));
-                attempt.stage = Stage::Asking { client, socket };
+                let identity = self.system.firmware.dhcp(link);
+                let seed = self.system.seed ^ u64::from(link.index);
+                let client = Box::new(DhcpClient::new(identity, seed, now_ms));
+                attempt.stage = AttemptStage::Asking { client, socket };
                 log::info!("{}: carrier; asking for an address", link.label());
             }
-            Method::Off => attempt.stage = Stage::Broken,
+            Method::Off => attempt.stage = AttemptStage::Broken,
         }
         Ok(None)
     }
 
     fn ask(&mut self, at: usize, now_ms: u64) -> Result<Option<Uplink>, String> {
         let attempt = &mut self.attempts[at];
-        let Stage::Asking { client, socket } = &mut attempt.stage else { return Ok(None) };
-        let mut effects: Vec<Effect> = client.tick(now_ms).into_iter().collect();
+        let AttemptStage::Asking { client, socket } = &mut attempt.stage else { return Ok(None) };
+        let mut effects: Vec<DhcpEffect> = client.tick(now_ms).into_iter().collect();
         let mut buffer = [0; DATAGRAM_LEN_MAX];
         for _ in 0..READS_MAX {
             let Some(len) = socket.receive(&mut buffer) else { break };
-            if let Some(payload) = frame::payload(&buffer[..len], CLIENT_PORT) {
+            if let Some(payload) = datagram::payload(&buffer[..len], CLIENT_PORT) {
                 effects.extend(client.receive(now_ms, payload));
             }
         }
         for effect in effects {
             match effect {
-                Effect::Broadcast(bytes) => {
-                    let packet = frame::broadcast(CLIENT_PORT, SERVER_PORT, &bytes);
+                DhcpEffect::Broadcast(bytes) => {
+                    let packet = datagram::broadcast(CLIENT_PORT, SERVER_PORT, &bytes);
                     if let Err(error) = socket.broadcast(&packet) {
                         log::debug!("{}: cannot send: {error}", attempt.link.name);
                     }
                 }
-                Effect::Bound(lease) => {
+                DhcpEffect::Bound(lease) => {
                     let (link, rule) = (&attempt.link, &attempt.rule);
                     let client = client.as_ref().clone();
-                    let netlink = &mut self.base.netlink;
-                    return Uplink::by_lease(link, rule, self.settings, netlink, client, &lease)
+                    let netlink = &mut self.system.netlink;
+                    return Uplink::with_lease(link, rule, self.settings, netlink, client, &lease)
                         .map(Some);
                 }
                 _ => {}
@@ -214,34 +244,30 @@ impl Network<'_> {
         let Attempt { link, rule, .. } = &self.attempts[at];
         let by_v6 = self
             .settings
+            .image
             .masters
             .iter()
-            .any(|m| m.host.parse::<IpAddr>().is_ok_and(|ip| ip.is_ipv6()));
+            .any(|master| matches!(master, Host::Addr(addr) if addr.is_ipv6()));
         if rule.method == Method::Dhcp && !by_v6 {
             return None;
         }
         let text = std::fs::read_to_string("/proc/net/if_inet6").unwrap_or_default();
         let link_local = rule.method == Method::Link6;
         has_address6(&text, &link.name, link_local)
-            .then(|| Uplink::by_kernel(link, rule, self.settings))
+            .then(|| Uplink::with_kernels_address(link, rule, self.settings))
     }
 
     fn overdue(&self, now_ms: u64) -> Option<String> {
-        let over = |since_ms: u64, limit_ms: Option<u64>| {
-            limit_ms.is_some_and(|limit_ms| now_ms >= since_ms + limit_ms)
-        };
-        let timeouts = &self.settings.timeouts;
-        let Some(nic_ms) = self.nic_ms else {
-            return over(self.began_ms, timeouts.nic_ms).then(|| {
-                let complaints = self.base.drivers.complaints().join("; ");
+        Some(match self.phases.overdue(now_ms, &self.settings.timeouts)? {
+            Overdue::Interface => {
+                let complaints = self.system.drivers.complaints().join("; ");
                 format!("no usable network interface. {complaints}")
-            });
-        };
-        let Some(carrier_ms) = self.carrier_ms else {
-            return over(nic_ms, timeouts.carrier_ms)
-                .then(|| format!("no carrier on {}: cable, switch port or driver?", self.names()));
-        };
-        over(carrier_ms, timeouts.dhcp_ms).then(|| format!("no address: {}", self.state(now_ms)))
+            }
+            Overdue::Carrier => {
+                format!("no carrier on {}: cable, switch port or driver?", self.names())
+            }
+            Overdue::Address => format!("no address: {}", self.describe(now_ms)),
+        })
     }
 
     fn names(&self) -> String {
@@ -250,19 +276,19 @@ impl Network<'_> {
     }
 
     /// One clause an interface.
-    fn state(&self, now_ms: u64) -> String {
+    fn describe(&self, now_ms: u64) -> String {
         let clauses = self.attempts.iter().map(|attempt| {
             let name = &attempt.link.name;
             match &attempt.stage {
-                Stage::NoCarrier if now_ms < attempt.start_ms => {
+                AttemptStage::NoCarrier if now_ms < attempt.start_ms => {
                     format!("{name} lets BOOTIF go first")
                 }
-                Stage::NoCarrier => format!("{name} has no carrier"),
-                Stage::Asking { client, .. } => {
+                AttemptStage::NoCarrier => format!("{name} has no carrier"),
+                AttemptStage::Asking { client, .. } => {
                     format!("{name} asked DHCP {} times without success", client.sends())
                 }
-                Stage::Listening => format!("{name} hears no router"),
-                Stage::Broken => format!("{name} cannot be used"),
+                AttemptStage::Listening => format!("{name} hears no router"),
+                AttemptStage::Broken => format!("{name} cannot be used"),
             }
         });
         clauses.collect::<Vec<String>>().join(", ")
@@ -273,35 +299,37 @@ impl Network<'_> {
             return;
         }
         self.said_ms = now_ms;
-        let since_s = (now_ms - self.began_ms) / 1000;
+        let since_s = (now_ms - self.phases.began_ms) / 1000;
         if self.attempts.is_empty() {
             log::info!("waiting for a network interface ({since_s} s)");
             if since_s < 10 {
-                self.base.drivers.complaints().iter().for_each(|said| log::warn!("{said}"));
+                self.system.drivers.complaints().iter().for_each(|said| log::warn!("{said}"));
             }
         } else {
-            log::info!("waiting for the network ({since_s} s): {}", self.state(now_ms));
+            log::info!("waiting for the network ({since_s} s): {}", self.describe(now_ms));
         }
     }
 
     fn sleep(&self, now_ms: u64, news: &LinkNews) {
         let mut sleep_ms = SLEEP_MS;
-        let mut fds = vec![PollFd::new(news.as_fd(), PollFlags::POLLIN)];
-        if let Some(uevents) = &self.base.uevents {
-            fds.push(PollFd::new(uevents.as_fd(), PollFlags::POLLIN));
+        let mut poll = Poll::default();
+        poll.add(news, READABLE);
+        if let Some(uevents) = &self.system.uevents {
+            poll.add(uevents, READABLE);
         }
         for attempt in &self.attempts {
-            if let Stage::Asking { client, socket } = &attempt.stage {
-                fds.push(PollFd::new(socket.as_fd(), PollFlags::POLLIN));
+            if let AttemptStage::Asking { client, socket } = &attempt.stage {
+                poll.add(socket, READABLE);
                 sleep_ms = sleep_ms.min(client.due_ms().saturating_sub(now_ms));
             }
         }
-        let _ = poll(&mut fds, PollTimeout::from(sleep_ms.clamp(1, SLEEP_MS) as u16));
+        // Whatever woke us, everything is looked at.
+        let _ = poll.wait(sleep_ms.max(1));
         news.drain();
     }
 }
 
-/// /proc/net/if_inet6: address, manifest, prefix length, scope, flags, name.
+/// /proc/net/if_inet6: address, index, prefix length, scope, flags, name.
 fn has_address6(text: &str, name: &str, link_local: bool) -> bool {
     /// IFA_F_DADFAILED and IFA_F_TENTATIVE.
     const NOT_YET: u32 = 0x08 | 0x40;
@@ -317,6 +345,27 @@ fn has_address6(text: &str, name: &str, link_local: bool) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_phase_has_its_own_time() {
+        let timeouts = Timeouts {
+            nic_ms: Some(10),
+            carrier_ms: Some(20),
+            dhcp_ms: Some(30),
+            ..Timeouts::DEFAULT
+        };
+        let mut phases = Phases { began_ms: 100, nic_ms: None, carrier_ms: None };
+        assert_eq!(phases.overdue(109, &timeouts), None);
+        assert_eq!(phases.overdue(110, &timeouts), Some(Overdue::Interface));
+        phases.nic_ms = Some(105);
+        assert_eq!(phases.overdue(124, &timeouts), None);
+        assert_eq!(phases.overdue(125, &timeouts), Some(Overdue::Carrier));
+        phases.carrier_ms = Some(120);
+        assert_eq!(phases.overdue(149, &timeouts), None);
+        assert_eq!(phases.overdue(150, &timeouts), Some(Overdue::Address));
+        let patient = Timeouts { dhcp_ms: None, ..timeouts };
+        assert_eq!(phases.overdue(u64::MAX, &patient), None);
+    }
 
     #[test]
     fn addresses_of_the_kernel() {

@@ -4,14 +4,15 @@
 //! still up, so that the reason reaches the master.
 
 use super::cmdline::Cmdline;
-use super::image::{self, Files, HEAD_LEN, Machine};
-use super::nextline::{self, Journey};
+use super::engine::{Engine, Fetched};
+use super::image::{self, HEADER_LEN, ImageError, ImageFiles, Machine};
+use super::next_cmdline::{self, Provenance};
 use super::settings::Settings;
+use super::system::System;
 use super::uplink::Uplink;
-use super::{Base, Fetched, Fetcher, links, plan};
+use super::{links, setup};
 use crate::os::kexec::{self, Sealed};
 use crate::os::reboot;
-use std::collections::BinaryHeap;
 use std::ffi::CString;
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -43,7 +44,7 @@ pub fn check_kexec() -> Result<(), String> {
         return Err("kernel.kexec_load_limit_reboot is 0: no more loads are allowed".into());
     }
     let lockdown = fs::read_to_string("/sys/kernel/security/lockdown").unwrap_or_default();
-    if lockdown.split_whitespace().any(|w| matches!(w, "[integrity]" | "[confidentiality]")) {
+    if lockdown.contains("[integrity]") || lockdown.contains("[confidentiality]") {
         log::warn!(
             "this kernel is locked down: it will start only a kernel with a signature that it trusts"
         );
@@ -69,67 +70,72 @@ fn meminfo_bytes(text: &str, name: &str) -> u64 {
 }
 
 /// An image that passed every check.
-struct Plan {
+struct CheckedImage {
     directory: PathBuf,
-    files: Files,
+    files: ImageFiles,
     cmdline: CString,
 }
 
 /// Starts what was fetched. Returns the reason if that fails.
 pub fn start(
-    base: &mut Base,
+    system: &mut System,
     line: &Cmdline,
     settings: &Settings,
-    fetcher: &mut dyn Fetcher,
+    engine: &mut Engine,
     fetched: &Fetched,
     mut uplink: Uplink,
 ) -> String {
-    let journey = Journey {
+    let provenance = Provenance {
         mac: uplink.link.mac(),
         master: fetched.master.to_string(),
-        image: settings.image.clone(),
+        image: settings.image.path.clone(),
         digest: fetched.digest.to_string(),
         static_ip: uplink.is_static,
-        append: settings.append.clone(),
+        append: settings.image.append.clone(),
     };
-    let plan = match inspect(Path::new(plan::IMAGE), line, &journey) {
-        Ok(plan) => plan,
-        Err(reason) => return format!("the image {} cannot be started: {reason}", settings.image),
+    let name = &settings.image.path;
+    let image = match inspect(Path::new(setup::IMAGE), line, &provenance) {
+        Ok(image) => image,
+        Err(reason) => return format!("the image {name} cannot be started: {reason}"),
     };
     // Those who fetch from us go on for a moment; then the files are consumed.
-    fetcher.linger(Duration::from_millis(settings.linger_ms), &mut |_| {
-        let now_ms = base.clock.now_ms();
-        base.tick(&mut uplink, now_ms)
+    engine.linger(Duration::from_millis(settings.image.linger_ms), &mut |_| {
+        let now_ms = system.clock.now_ms();
+        system.tick(&mut uplink, now_ms)
     });
-    if let Err(reason) = load(&plan) {
-        return format!("the kernel of {} cannot be loaded: {reason}", settings.image);
+    if let Err(reason) = load(&image) {
+        return format!("the kernel of {name} cannot be loaded: {reason}");
     }
-    let digest = journey.digest.get(..16).unwrap_or("");
-    let words = format!("starting {} blake3:{digest} by kexec", settings.image);
+    let words = format!("starting {name} blake3:{} by kexec", provenance.short_digest());
     log::info!("{words}");
-    fetcher.log(&[fetched.master], &words);
-    leave(base);
+    engine.log(&[fetched.master], &words);
+    leave(system);
     let error = reboot::into_loaded_kernel();
     kexec::unload();
-    come_back(base, &uplink);
+    come_back(system, &uplink);
     format!("kexec came back: {error}")
 }
 
 /// All checks that can be made before anything is changed.
-fn inspect(directory: &Path, line: &Cmdline, journey: &Journey) -> Result<Plan, String> {
+fn inspect(
+    directory: &Path,
+    line: &Cmdline,
+    provenance: &Provenance,
+) -> Result<CheckedImage, String> {
     let names = names(directory).map_err(|error| format!("cannot list it: {error}"))?;
-    let files = image::roles(&names)?;
+    let words = |error: ImageError| error.to_string();
+    let files = image::roles(&names).map_err(words)?;
     let machine = machine();
-    let (head, kernel_bytes) = head(&directory.join("kernel"))?;
-    let kernel = image::check_kernel(&head, kernel_bytes, &machine)?;
+    let (header, kernel_bytes) = read_header(&directory.join("kernel"))?;
+    let kernel = image::check_kernel(&header, kernel_bytes, &machine).map_err(words)?;
     let mut initrd_bytes = 0;
     for name in &files.initrds {
         initrd_bytes += size(&directory.join(name))?;
     }
-    image::check_memory(&kernel, kernel_bytes, initrd_bytes, &machine)?;
+    image::check_memory(&kernel, kernel_bytes, initrd_bytes, &machine).map_err(words)?;
     let text =
         if files.has_cmdline { read_cmdline(&directory.join("cmdline"))? } else { String::new() };
-    let cmdline = nextline::compose(&text, line, journey);
+    let cmdline = next_cmdline::compose(&text, line, provenance);
     if cmdline.len() as u64 > kernel.cmdline_len_max {
         return Err(format!(
             "the command line has {} bytes and this kernel takes {}: {cmdline}",
@@ -144,17 +150,18 @@ fn inspect(directory: &Path, line: &Cmdline, journey: &Journey) -> Result<Plan, 
         initrd_bytes >> 10
     );
     let cmdline = CString::new(cmdline).map_err(|_| "the command line has a zero byte in it")?;
-    Ok(Plan { directory: directory.to_path_buf(), files, cmdline })
+    Ok(CheckedImage { directory: directory.to_path_buf(), files, cmdline })
 }
 
 fn names(directory: &Path) -> io::Result<Vec<String>> {
     /// Names that are looked at; a tree with more is no image.
     const NAMES_MAX: usize = 10_000;
-    let mut names = BinaryHeap::new();
+    let mut names = Vec::new();
     for entry in fs::read_dir(directory)?.take(NAMES_MAX) {
         names.extend(entry?.file_name().into_string());
     }
-    Ok(names.into_sorted_vec())
+    names.sort();
+    Ok(names)
 }
 
 fn size(path: &Path) -> Result<u64, String> {
@@ -162,13 +169,13 @@ fn size(path: &Path) -> Result<u64, String> {
     if meta.is_file() { Ok(meta.len()) } else { Err(format!("{} is no file", path.display())) }
 }
 
-fn head(path: &Path) -> Result<(Vec<u8>, u64), String> {
+fn read_header(path: &Path) -> Result<(Vec<u8>, u64), String> {
     let bytes = size(path)?;
-    let mut head = Vec::new();
+    let mut header = Vec::new();
     File::open(path)
-        .and_then(|file| file.take(HEAD_LEN as u64).read_to_end(&mut head))
+        .and_then(|file| file.take(HEADER_LEN as u64).read_to_end(&mut header))
         .map_err(|error| format!("{}: {error}", path.display()))?;
-    Ok((head, bytes))
+    Ok((header, bytes))
 }
 
 /// Text; line ends are spaces, and lines that begin with '#' are for people.
@@ -183,15 +190,15 @@ fn read_cmdline(path: &Path) -> Result<String, String> {
 }
 
 /// Seals the bytes and gives them to the kernel.
-fn load(plan: &Plan) -> Result<(), String> {
+fn load(image: &CheckedImage) -> Result<(), String> {
     let sealing = |error: io::Error| format!("cannot seal the image in memory: {error}");
-    let kernel = seal(c"kernel", &plan.directory, &["kernel".to_string()]).map_err(sealing)?;
-    let initrd = seal(c"initrd", &plan.directory, &plan.files.initrds).map_err(sealing)?;
+    let kernel = seal(c"kernel", &image.directory, &["kernel".to_string()]).map_err(sealing)?;
+    let initrd = seal(c"initrd", &image.directory, &image.files.initrds).map_err(sealing)?;
     let initrd_file = (!initrd.is_empty()).then(|| initrd.file());
     let mut loads = 0;
     loop {
         loads += 1;
-        match kexec::load(kernel.file(), initrd_file, &plan.cmdline) {
+        match kexec::load(kernel.file(), initrd_file, &image.cmdline) {
             Ok(()) => break,
             Err(error) if error.raw_os_error() == Some(libc::EBUSY) && loads < LOADS_MAX => {
                 thread::sleep(Duration::from_millis(LOAD_PAUSE_MS));
@@ -219,12 +226,12 @@ fn seal(name: &std::ffi::CStr, directory: &Path, names: &[String]) -> io::Result
 
 /// Leaves nothing running: no interface that writes into memory while the
 /// next kernel starts, no armed watchdog that it does not know.
-fn leave(base: &mut Base) {
-    if let Some(watchdog) = base.watchdog.take() {
+fn leave(system: &mut System) {
+    if let Some(watchdog) = system.watchdog.take() {
         watchdog.disarm();
     }
     for link in links::list() {
-        if let Err(error) = base.netlink.set_link(link.manifest, false, None) {
+        if let Err(error) = system.netlink.set_link(link.index, false, None) {
             log::debug!("{}: cannot be taken down: {error}", link.name);
         }
     }
@@ -232,8 +239,8 @@ fn leave(base: &mut Base) {
 
 /// Up again, with the address that it still has, so that the master on the
 /// same net hears why.
-fn come_back(base: &mut Base, uplink: &Uplink) {
-    if base.netlink.set_link(uplink.link.manifest, true, None).is_err() {
+fn come_back(system: &mut System, uplink: &Uplink) {
+    if system.netlink.set_link(uplink.link.index, true, None).is_err() {
         return;
     }
     for _ in 0..CARRIER_TRIES {
@@ -274,7 +281,7 @@ mod tests {
         let dir = Dir::new();
         let path = dir.path();
         let reason = |path: &Path| {
-            inspect(path, &Cmdline::default(), &Journey::default()).err().unwrap_or_default()
+            inspect(path, &Cmdline::default(), &Provenance::default()).err().unwrap_or_default()
         };
         assert!(reason(&path.join("none")).contains("cannot list"));
         assert!(reason(path).contains("no file 'kernel'"));

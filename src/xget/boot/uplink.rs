@@ -3,26 +3,26 @@
 //! Sets and removes what it was given, and keeps its lease alive. How it came
 //! to be chosen is `network`'s.
 
-use super::dhcp::message::{CLIENT_PORT, SERVER_PORT};
-use super::dhcp::{Client, Effect, Lease};
+use super::dhcp::{CLIENT_PORT, DhcpClient, DhcpEffect, Lease, SERVER_PORT};
 use super::ipconfig::IpRule;
 use super::links::Link;
-use super::settings::{Master, Settings, parse_masters};
+use super::settings::{Settings, parse_masters};
+use crate::driver::Host;
 use crate::os::netif::Netlink;
 use crate::os::packet::{DATAGRAM_LEN_MAX, UdpOnDevice};
 use std::fs;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// Datagrams read in one turn.
 const READS_MAX: usize = 16;
 
-/// What keeps the address.
-enum Keeper {
-    /// Set by hand, or by the kernel from router advertisements.
-    Nobody,
-    Lease {
-        client: Box<Client>,
+/// Who sees to it that the address stays valid.
+enum Renewal {
+    /// Nobody has to: it is static, or the kernel's from router advertisements.
+    None,
+    Dhcp {
+        client: Box<DhcpClient>,
         socket: Option<UdpOnDevice>,
     },
 }
@@ -32,22 +32,22 @@ pub struct Uplink {
     /// From `ip=` and not from anybody on the network.
     pub is_static: bool,
     /// Who may be the master, as the network says.
-    pub masters: Vec<Master>,
+    pub masters: Vec<Host>,
     held: Option<(IpAddr, u8)>,
-    keeper: Keeper,
+    renewal: Renewal,
 }
 
 impl Uplink {
     /// Sets what a lease grants.
-    pub fn by_lease(
+    pub fn with_lease(
         link: &Link,
         rule: &IpRule,
         settings: &Settings,
         netlink: &mut Netlink,
-        client: Client,
+        client: DhcpClient,
         lease: &Lease,
     ) -> Result<Uplink, String> {
-        let mtu = settings.mtu.or(rule.mtu).or(lease.mtu.map(u32::from));
+        let mtu = settings.network.mtu.or(rule.mtu).or(lease.mtu.map(u32::from));
         set_mtu(link, mtu, netlink);
         let address = IpAddr::V4(lease.address);
         set_address(link, address, lease.prefix_len, netlink)?;
@@ -63,26 +63,29 @@ impl Uplink {
             link.label(),
             lease.prefix_len,
             lease.server,
-            if lease.lease_s == u32::MAX { "ever".into() } else { format!("{} s", lease.lease_s) },
+            match lease.times.lease_s {
+                u32::MAX => "ever".into(),
+                lease_s => format!("{lease_s} s"),
+            },
         );
         Ok(Uplink {
             link: link.clone(),
             is_static: false,
-            masters: masters_of(lease, settings.port),
+            masters: masters_of(lease, settings.image.port),
             held: Some((address, lease.prefix_len)),
-            keeper: Keeper::Lease { client: Box::new(client), socket: None },
+            renewal: Renewal::Dhcp { client: Box::new(client), socket: None },
         })
     }
 
     /// Sets what `ip=` says.
-    pub fn by_hand(
+    pub fn with_static_address(
         link: &Link,
         rule: &IpRule,
         settings: &Settings,
         netlink: &mut Netlink,
     ) -> Result<Uplink, String> {
         let address = rule.address.ok_or("ip= has no address")?;
-        set_mtu(link, settings.mtu.or(rule.mtu), netlink);
+        set_mtu(link, settings.network.mtu.or(rule.mtu), netlink);
         set_address(link, address, rule.prefix_len, netlink)?;
         if let Some(gateway) = rule.gateway {
             set_route(link, any(gateway), 0, Some(gateway), netlink);
@@ -91,18 +94,18 @@ impl Uplink {
         set_hostname(rule.hostname.as_deref());
         log::info!("{}: {address}/{} from ip=", link.label(), rule.prefix_len);
         let server =
-            rule.server.map(|server| Master { host: server.to_string(), port: settings.port });
+            rule.server.map(|server| Host::Addr(SocketAddr::new(server, settings.image.port)));
         Ok(Uplink {
             link: link.clone(),
             is_static: true,
             masters: server.into_iter().collect(),
             held: Some((address, rule.prefix_len)),
-            keeper: Keeper::Nobody,
+            renewal: Renewal::None,
         })
     }
 
     /// Takes the IPv6 address that the kernel has made itself.
-    pub fn by_kernel(link: &Link, rule: &IpRule, settings: &Settings) -> Uplink {
+    pub fn with_kernels_address(link: &Link, rule: &IpRule, settings: &Settings) -> Uplink {
         write_resolver(settings, rule.dns.iter().copied(), None);
         set_hostname(rule.hostname.as_deref());
         log::info!("{}: IPv6 address by the kernel", link.label());
@@ -111,16 +114,16 @@ impl Uplink {
             is_static: false,
             masters: Vec::new(),
             held: None,
-            keeper: Keeper::Nobody,
+            renewal: Renewal::None,
         }
     }
 
     /// Renews the lease when it is time. The error is why the address can no
     /// longer be used; it is removed then.
     pub fn tick(&mut self, now_ms: u64, netlink: &mut Netlink) -> Result<(), String> {
-        let Keeper::Lease { client, socket } = &mut self.keeper else { return Ok(()) };
+        let Renewal::Dhcp { client, socket } = &mut self.renewal else { return Ok(()) };
         let Some((IpAddr::V4(address), _)) = self.held else { return Ok(()) };
-        let mut effects: Vec<Effect> = client.tick(now_ms).into_iter().collect();
+        let mut effects: Vec<DhcpEffect> = client.tick(now_ms).into_iter().collect();
         let mut buffer = [0; DATAGRAM_LEN_MAX];
         for _ in 0..READS_MAX {
             let Some(len) = socket.as_ref().and_then(|socket| socket.receive(&mut buffer)) else {
@@ -130,22 +133,22 @@ impl Uplink {
         }
         for effect in effects {
             match effect {
-                Effect::Unicast(server, bytes) => {
+                DhcpEffect::Unicast(server, bytes) => {
                     ask(socket, &self.link, address, server, &bytes);
                 }
-                Effect::Rebind(bytes) => {
+                DhcpEffect::Rebind(bytes) => {
                     ask(socket, &self.link, address, Ipv4Addr::BROADCAST, &bytes);
                 }
-                Effect::Renewed(lease) => {
-                    log::debug!("{address} goes on for {} s", lease.lease_s);
+                DhcpEffect::Renewed(lease) => {
+                    log::debug!("{address} goes on for {} s", lease.times.lease_s);
                     // Open only while a question is: nobody reads it else.
                     *socket = None;
                 }
-                Effect::Lost(why) => {
+                DhcpEffect::Lost(why) => {
                     self.take_down(netlink);
                     return Err(why);
                 }
-                Effect::Broadcast(_) | Effect::Bound(_) => {}
+                DhcpEffect::Broadcast(_) | DhcpEffect::Bound(_) => {}
             }
         }
         Ok(())
@@ -155,11 +158,11 @@ impl Uplink {
     /// under the same id.
     pub fn take_down(&mut self, netlink: &mut Netlink) {
         if let Some((address, prefix_len)) = self.held.take()
-            && let Err(error) = netlink.remove_address(self.link.manifest, address, prefix_len)
+            && let Err(error) = netlink.remove_address(self.link.index, address, prefix_len)
         {
             log::debug!("cannot remove {address} from {}: {error}", self.link.name);
         }
-        self.keeper = Keeper::Nobody;
+        self.renewal = Renewal::None;
     }
 }
 
@@ -176,7 +179,7 @@ fn ask(socket: &mut Option<UdpOnDevice>, link: &Link, from: Ipv4Addr, to: Ipv4Ad
     }
 }
 
-fn masters_of(lease: &Lease, port: u16) -> Vec<Master> {
+fn masters_of(lease: &Lease, port: u16) -> Vec<Host> {
     if let Some(text) = &lease.master {
         match parse_masters(text, port) {
             Ok(masters) => return masters,
@@ -189,7 +192,7 @@ fn masters_of(lease: &Lease, port: u16) -> Vec<Master> {
 
 fn set_mtu(link: &Link, mtu: Option<u32>, netlink: &mut Netlink) {
     let Some(mtu) = mtu else { return };
-    match netlink.set_link(link.manifest, true, Some(mtu)) {
+    match netlink.set_link(link.index, true, Some(mtu)) {
         Ok(()) => log::info!("{}: MTU {mtu}", link.name),
         Err(error) => log::warn!("{}: cannot set the MTU to {mtu}: {error}", link.name),
     }
@@ -202,7 +205,7 @@ fn set_address(
     netlink: &mut Netlink,
 ) -> Result<(), String> {
     netlink
-        .add_address(link.manifest, address, prefix_len)
+        .add_address(link.index, address, prefix_len)
         .map_err(|error| format!("cannot give {address}/{prefix_len} to {}: {error}", link.name))
 }
 
@@ -222,12 +225,12 @@ fn set_route(
     gateway: Option<IpAddr>,
     netlink: &mut Netlink,
 ) {
-    let mut done = netlink.add_route(net, prefix_len, gateway, link.manifest);
+    let mut done = netlink.add_route(net, prefix_len, gateway, link.index);
     if let (Err(_), Some(gateway)) = (&done, gateway) {
         let host_len = if gateway.is_ipv4() { 32 } else { 128 };
         done = netlink
-            .add_route(gateway, host_len, None, link.manifest)
-            .and_then(|()| netlink.add_route(net, prefix_len, Some(gateway), link.manifest));
+            .add_route(gateway, host_len, None, link.index)
+            .and_then(|()| netlink.add_route(net, prefix_len, Some(gateway), link.index));
     }
     if let Err(error) = done {
         log::warn!("{}: cannot set the route to {net}/{prefix_len}: {error}", link.name);
@@ -243,7 +246,7 @@ fn write_resolver(
     servers: impl Iterator<Item = IpAddr>,
     domain: Option<&str>,
 ) {
-    let all = settings.nameservers.iter().copied().chain(servers).take(SERVERS_MAX);
+    let all = settings.network.nameservers.iter().copied().chain(servers).take(SERVERS_MAX);
     let mut text: String = all.map(|server| format!("nameserver {server}\n")).collect();
     if let Some(domain) = domain {
         text.push_str(&format!("search {domain}\n"));
@@ -263,28 +266,18 @@ fn set_hostname(name: Option<&str>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::boot::dhcp::message::tests::{identity, reply};
-    use crate::boot::dhcp::message::{Reply, decode};
-
-    fn lease(options: &[&[u8]]) -> Lease {
-        let server: &[u8] = &[54, 4, 10, 0, 0, 1];
-        let bytes = reply(7, 2, [10, 0, 0, 9], &[&[server], options].concat());
-        match decode(&bytes, 7, &identity().hardware) {
-            Some(Reply::Offer(lease)) => lease,
-            other => panic!("{other:?}"),
-        }
-    }
-
-    fn hosts(lease: &Lease) -> Vec<String> {
-        masters_of(lease, 20004).iter().map(Master::text).collect()
-    }
+    use crate::boot::dhcp::testing::offer;
 
     #[test]
     fn a_named_master_shuts_guesses_out() {
-        let named = lease(&[&[224, 3, b'h', b':', b'7'], &[66, 1, b'g']]);
-        assert_eq!(hosts(&named), ["h:7"]);
-        assert_eq!(hosts(&lease(&[&[66, 1, b'g']])), ["g:20004", "10.0.0.1:20004"]);
+        let name = |name: &str, port: u16| Host::Name(name.into(), port);
+        let server = Host::Addr("10.0.0.1:20004".parse().unwrap());
+        let named = offer(&[&[224, 3, b'h', b':', b'7'], &[66, 1, b'g']]);
+        assert_eq!(masters_of(&named, 20004), [name("h", 7)]);
+        let guessed = offer(&[&[66, 1, b'g']]);
+        assert_eq!(masters_of(&guessed, 20004), [name("g", 20004), server.clone()]);
         // What cannot be read is as good as not there.
-        assert_eq!(hosts(&lease(&[&[224, 3, b'h', b':', b'x']])), ["10.0.0.1:20004"]);
+        let unreadable = offer(&[&[224, 3, b'h', b':', b'x']]);
+        assert_eq!(masters_of(&unreadable, 20004), [server]);
     }
 }

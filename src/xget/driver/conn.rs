@@ -38,14 +38,14 @@ enum Item {
         sent: usize,
     },
     Bulk {
-        head: [u8; 11],
+        header: [u8; 11],
         what: Bulk,
         len: u32,
         failure: BulkLost,
     },
     /// A bulk reply whose turn has come: its header, then its part.
-    Head {
-        head: [u8; 11],
+    Header {
+        header: [u8; 11],
         sent: usize,
     },
     Part(Part),
@@ -112,8 +112,8 @@ impl Conn {
         Some(bytes)
     }
 
-    pub fn queue_bulk(&mut self, head: [u8; 11], what: Bulk, len: u32, failure: BulkLost) {
-        self.output.push_back(Item::Bulk { head, what, len, failure });
+    pub fn queue_bulk(&mut self, header: [u8; 11], what: Bulk, len: u32, failure: BulkLost) {
+        self.output.push_back(Item::Bulk { header, what, len, failure });
     }
 
     pub fn has_output(&self) -> bool {
@@ -221,11 +221,11 @@ impl Conn {
 
     /// Replaces the bulk reply at the front by its header and its part.
     fn unfold(&mut self, part: Result<Part, ()>) {
-        let Some(Item::Bulk { head, failure, .. }) = self.output.pop_front() else { return };
+        let Some(Item::Bulk { header, failure, .. }) = self.output.pop_front() else { return };
         match part {
             Ok(part) => {
                 self.queue_first(Item::Part(part));
-                self.queue_first(Item::Head { head, sent: 0 });
+                self.queue_first(Item::Header { header, sent: 0 });
             }
             Err(()) => self.queue_first(Item::Frame { bytes: failure.frame(), sent: 0 }),
         }
@@ -253,9 +253,9 @@ impl Item {
                 *sent += socket::send(stream, &bytes[*sent..], false)?;
                 Ok(*sent == bytes.len())
             }
-            Item::Head { head, sent } => {
-                *sent += socket::send(stream, &head[*sent..], true)?;
-                Ok(*sent == head.len())
+            Item::Header { header, sent } => {
+                *sent += socket::send(stream, &header[*sent..], true)?;
+                Ok(*sent == header.len())
             }
             Item::Part(Part::Bytes { bytes, from, to }) => {
                 *from += socket::send(stream, &bytes[*from..*to], false)?;

@@ -2,6 +2,9 @@
 
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 
+/// The original's port.
+pub const MASTER_PORT: u16 = 20004;
+
 /// A master as it was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Host {
@@ -11,7 +14,9 @@ pub enum Host {
 
 /// `host`, `host:port`, `1.2.3.4:port`, `[v6]`, `[v6]:port`, or a bare `v6`.
 pub fn parse_host(text: &str, port: u16) -> Result<Host, String> {
-    if let Ok(addr) = text.parse::<SocketAddr>() {
+    if let Ok(addr) = text.parse::<SocketAddr>()
+        && addr.port() > 0
+    {
         return Ok(Host::Addr(addr));
     }
     let bare = text.strip_prefix('[').and_then(|t| t.strip_suffix(']')).unwrap_or(text);
@@ -25,7 +30,10 @@ pub fn parse_host(text: &str, port: u16) -> Result<Host, String> {
         },
         None => (text, port),
     };
-    if name.is_empty() || name.contains([':', '[', ']', '/', ' ']) {
+    // What is not ASCII may stand in /etc/hosts.
+    let plain =
+        |byte: u8| !byte.is_ascii() || byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    if name.is_empty() || !name.bytes().all(plain) {
         return Err(format!("{text:?} is no host: name, IPv4 or [IPv6] address, and :PORT"));
     }
     Ok(Host::Name(name.into(), port))
@@ -58,5 +66,8 @@ mod tests {
         assert_eq!(parse_host("[fe80::1]", 5), addr("[fe80::1]:5"));
         assert_eq!(parse_host("fe80::1", 5), addr("[fe80::1]:5"));
         assert_eq!(parse_host("head-1.cluster", 5), Ok(Host::Name("head-1.cluster".into(), 5)));
+        for text in ["10.0.0.1:0", "[fe80::1]:0", "he/ad", "he ad", "a@b", "[a]", "h:70000", ""] {
+            assert!(parse_host(text, 5).is_err(), "{text}");
+        }
     }
 }

@@ -1,99 +1,65 @@
-//! A master's files: scanned and hashed in slices, watched for change, sent.
+//! A master run for real: begun, watched, its effects carried out.
 
-use super::fetch::SUM_SLICE_BYTES;
-use super::parts::{Files, Packs, unfold};
-use super::{Backend, Loop, Part, PartsError, Watch};
+use super::conn::Part;
+use super::event_loop::Loop;
+use super::machine::{Machine, MasterObserver, MasterState};
+use super::parts::PartsError;
+use super::served_files::{ServedEvent, ServedFiles, notes};
 use crate::os::socket;
-use crate::store::error::{Note, ServeError};
-use crate::store::recheck::{Recheck, Verdict};
-use crate::store::scan::{Scan, ScanOptions, Step};
-use crate::store::served::{Checksum, ServedTree};
+use crate::store::scan::{Scan, ScanOptions};
+use ninep::server::ConnId;
+use peer::conn::{ConnEffect, ConnEvent};
+use peer::content::digest::Digest;
 use peer::content::manifest::EntryKind;
-use peer::namespace::{Bulk, GenerationId, NameSpace};
-use peer::node::{Effect, Input, MasterOptions, Node};
-use peer::table::Table;
+use peer::failure::Failure;
+use peer::master::{Master, MasterEffect, MasterInput, MasterOptions};
+use peer::namespace::Bulk;
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
 use std::time::Instant;
 
-/// Hashed in one turn of the loop: a few milliseconds.
-const SLICE_BYTES: u64 = 8 << 20;
-/// Names looked at in one turn of a recheck.
-const SLICE_NAMES: u32 = 2_000;
-/// Scans whose files are still sent: the current one and those before it
-/// that somebody may be fetching.
-const SOURCES_MAX: usize = 4;
-
-/// What a master is told.
+/// What is to be served, and how.
 #[derive(Clone, Debug)]
-pub struct ServeRequest {
+pub struct ServeTask {
+    /// A directory, or a file.
     pub path: PathBuf,
     pub port: u16,
     pub fan_out: u8,
-    pub head: u16,
+    /// Copies that the head node's uplink carries in the time of one.
+    pub head_copies: u16,
     pub one_file_system: bool,
+    /// Where digests are kept between starts.
     pub cache: Option<PathBuf>,
 }
 
-enum Job {
-    Scan(Box<Scan>),
-    Recheck(Recheck),
-}
-
-struct Sum {
-    slot: GenerationId,
-    entry: u32,
-    checksum: Checksum,
-    source: Rc<ServedTree>,
-}
-
-struct MasterFiles {
-    path: PathBuf,
-    options: ScanOptions,
-    sources: Table<u32, Rc<ServedTree>>,
-    scans_used: u32,
-    job: Option<Job>,
-    sums_wanted: VecDeque<(GenerationId, u32)>,
-    sum: Option<Sum>,
-    files: Files<(u32, u32)>,
-    packs: Packs,
-}
-
-/// Serves until the process is ended. `ready` is called once, when clients
-/// can be served.
-pub fn serve(request: ServeRequest, watch: impl Watch) -> Result<(), String> {
-    let failures = begin(request, Box::new(watch))?.run().map_err(|error| error.to_string())?;
+/// Serves until the process is ended.
+pub fn serve(task: ServeTask, observer: impl MasterObserver) -> Result<(), String> {
+    let failures = begin(task, Box::new(observer))?.run().map_err(|error| error.to_string())?;
     failures.into_iter().next().map_or(Ok(()), |failure| Err(failure.why))
 }
 
 /// What cannot be served is refused here, before anything is hashed.
 pub(super) fn begin<'w>(
-    request: ServeRequest,
-    watch: Box<dyn Watch + 'w>,
-) -> Result<Loop<'w>, String> {
+    task: ServeTask,
+    observer: Box<dyn MasterObserver + 'w>,
+) -> Result<Loop<MasterMachine<'w>>, String> {
     socket::raise_descriptor_limit();
-    let listener = socket::listen(request.port).map_err(|error| {
-        format!("cannot listen on port {}: {error}; is another xget running?", request.port)
+    let listener = socket::listen(task.port).map_err(|error| {
+        format!("cannot listen on port {}: {error}; is another xget running?", task.port)
     })?;
     let addr = listener.local_addr().map_or(String::new(), |a| a.to_string());
-    let options = ScanOptions { one_file_system: request.one_file_system, cache: request.cache };
-    let scan = Scan::new(&request.path, options.clone()).map_err(|error| error.to_string())?;
-    let place = format!("{} on {addr}", request.path.display());
-    let files = MasterFiles {
-        path: request.path,
-        options,
-        sources: Table::new(),
-        scans_used: 0,
-        job: Some(Job::Scan(Box::new(scan))),
-        sums_wanted: VecDeque::new(),
-        sum: None,
-        files: Files::new(),
-        packs: Packs::new(),
+    let options = ScanOptions { one_file_system: task.one_file_system, cache: task.cache };
+    let scan = Scan::new(&task.path, options.clone()).map_err(|error| error.to_string())?;
+    let label = format!("{} on {addr}", task.path.display());
+    let routing = MasterOptions { fan_out: task.fan_out, head_copies: task.head_copies };
+    let machine = MasterMachine {
+        master: Master::new(routing, label),
+        files: ServedFiles::new(task.path, options, scan),
+        observer,
+        inputs: VecDeque::new(),
+        result: None,
     };
-    let mut node = Node::master(MasterOptions { fan_out: request.fan_out, head: request.head });
-    node.set_place(place);
-    Ok(Loop::new(node, Box::new(files), watch, listener, Instant::now()))
+    Ok(Loop::new(Box::new(machine), listener, Instant::now()))
 }
 
 /// The digest that a fetch of these sources would have, and what was odd.
@@ -104,171 +70,135 @@ pub fn print_digest(
 ) -> Result<(String, Vec<String>), String> {
     let options = ScanOptions { one_file_system, cache: None };
     let scan = Scan::new(path, options).map_err(|error| error.to_string())?;
-    let source = scan.finish().map_err(|error| error.to_string())?;
+    let tree = scan.finish().map_err(|error| error.to_string())?;
     let refs: Vec<&[u8]> = sources.iter().map(Vec::as_slice).collect();
-    let selection = source.manifest.select(&refs).map_err(|error| error.to_string())?;
+    let selection = tree.manifest.select(&refs).map_err(|error| error.to_string())?;
     let mut entries = selection.manifest.entries.iter().enumerate();
     if let Some((entry, _)) = entries.find(|(_, e)| e.kind == EntryKind::Unreadable) {
         let path = selection.manifest.path(entry as u32);
         let path = String::from_utf8_lossy(&path).into_owned();
         return Err(format!("{path}: cannot be read; nobody could fetch what that would pin"));
     }
-    let digest = peer::content::digest::Digest::of(&selection.manifest.encode());
-    Ok((format!("blake3:{digest}"), notes(&source)))
+    let digest = Digest::of(&selection.manifest.encode());
+    Ok((format!("blake3:{digest}"), notes(&tree)))
 }
 
-fn notes(source: &ServedTree) -> Vec<String> {
-    let line = |note: &Note| format!("{}: {}", String::from_utf8_lossy(&note.path), note.reason);
-    let mut lines: Vec<String> = source.notes.iter().map(line).collect();
-    if source.notes_left_out > 0 {
-        lines.push(format!("and {} more like these", source.notes_left_out));
-    }
-    lines
+/// A master with its files and who looks after it.
+pub(super) struct MasterMachine<'w> {
+    master: Master,
+    files: ServedFiles,
+    observer: Box<dyn MasterObserver + 'w>,
+    /// What was found out while replies were sent.
+    inputs: VecDeque<MasterInput<'static>>,
+    result: Option<Vec<Failure>>,
 }
 
-impl MasterFiles {
-    fn scan(&mut self, mut scan: Box<Scan>, inputs: &mut VecDeque<Input<'static>>) {
-        match scan.step(SLICE_BYTES) {
-            Ok(Step::Walking { .. }) => self.job = Some(Job::Scan(scan)),
-            Ok(Step::Hashing { done_bytes, total_bytes }) => {
-                inputs.push_back(Input::Hashing { done_bytes, total_bytes });
-                self.job = Some(Job::Scan(scan));
-            }
-            Ok(Step::Done) => match scan.finish() {
-                Ok(source) => self.scanned(source, inputs),
-                Err(error) => inputs.push_back(Input::ScanFailed { why: error.to_string() }),
-            },
-            Err(error) => inputs.push_back(Input::ScanFailed { why: error.to_string() }),
-        }
-    }
-
-    fn scanned(&mut self, source: ServedTree, inputs: &mut VecDeque<Input<'static>>) {
-        for text in notes(&source) {
-            inputs.push_back(Input::Note { text, is_warning: true });
-        }
-        let manifest = source.manifest.clone();
-        self.scans_used += 1;
-        let scan = self.scans_used;
-        self.sources.insert(scan, Rc::new(source));
-        while self.sources.len() > SOURCES_MAX {
-            self.sources.pop_first();
-        }
-        inputs.push_back(Input::Scanned { manifest, scan });
-    }
-
-    fn recheck(&mut self, mut recheck: Recheck, inputs: &mut VecDeque<Input<'static>>) {
-        let Some(source) = self.sources.get(&self.scans_used) else { return };
-        match recheck.step(source, SLICE_NAMES) {
-            Verdict::Looking => self.job = Some(Job::Recheck(recheck)),
-            Verdict::Same => inputs.push_back(Input::Unchanged),
-            Verdict::Differs(path, what) => {
-                let path = String::from_utf8_lossy(&path);
-                let path = if path.is_empty() { "the served directory".into() } else { path };
-                let text = format!("{path}: {what}; the tree is hashed again");
-                inputs.push_back(Input::Note { text, is_warning: false });
-                match Scan::new(&self.path, self.options.clone()) {
-                    Ok(scan) => self.job = Some(Job::Scan(Box::new(scan))),
-                    Err(error) => inputs.push_back(Input::ScanFailed { why: error.to_string() }),
+impl MasterMachine<'_> {
+    /// Hands an input over, and carries out what follows from it.
+    fn take(&mut self, now_ms: u64, input: MasterInput) {
+        self.master.handle(now_ms, input);
+        while let Some(effect) = self.master.poll_effect() {
+            match effect {
+                MasterEffect::Checksum { generation, entry } => {
+                    self.files.begin_sum(generation, entry);
                 }
+                MasterEffect::Rescan => self.files.rescan(),
+                MasterEffect::Say(text) => self.observer.say(&text),
+                MasterEffect::Warn(text) => self.observer.warn(&text),
+                MasterEffect::Exit { failure } => self.result = Some(vec![failure]),
             }
         }
     }
 
-    fn begin_sum(&mut self, space: &NameSpace) -> Option<Sum> {
-        let (slot, entry) = self.sums_wanted.pop_front()?;
-        let origin = space.generation(slot)?.origin.as_ref()?;
-        let source = self.sources.get(&origin.scan)?.clone();
-        let checksum = source.checksum(origin.entry(entry)).ok()?;
-        Some(Sum { slot, entry, checksum, source })
+    #[cfg(test)]
+    pub fn is_serving(&self) -> bool {
+        self.master.is_serving()
     }
 
-    fn sum_step(&mut self, inputs: &mut VecDeque<Input<'static>>) {
-        let Some(mut sum) = self.sum.take() else { return };
-        let done = match sum.checksum.step(&sum.source, SUM_SLICE_BYTES) {
-            Ok(None) => {
-                self.sum = Some(sum);
-                return;
-            }
-            Ok(Some(digest)) => Ok(digest),
-            Err(error) => {
-                if let ServeError::Changed(path) = &error {
-                    let path = String::from_utf8_lossy(path).into_owned();
-                    inputs.push_back(Input::Changed { path });
-                }
-                Err(())
-            }
-        };
-        inputs.push_back(Input::Checksum { slot: sum.slot, entry: sum.entry, sum: done });
+    fn state(&self) -> MasterState {
+        match self.master.first_hashing() {
+            Some((done_bytes, total_bytes)) => MasterState::Hashing { done_bytes, total_bytes },
+            None => MasterState::Serving,
+        }
     }
 }
 
-impl Backend for MasterFiles {
-    fn part(&mut self, space: &NameSpace, what: Bulk, len: u32) -> Result<Part, PartsError> {
-        let (sources, files) = (&self.sources, &mut self.files);
-        // What it reads is compared with what was hashed, each time anew.
-        unfold(space, what, len, &mut self.packs, |generation, entry| {
-            let gone = || PartsError::Changed("an old version of the tree".into());
-            let origin = generation.origin.as_ref().ok_or_else(gone)?;
-            let source = sources.get(&origin.scan).ok_or_else(gone)?;
-            let entry = origin.entry(entry);
-            let key = (origin.scan, entry);
-            if let Some(file) = files.get(&key) {
-                if source.unchanged(entry, &file) {
-                    return Ok(file);
-                }
-                files.remove(&key);
-            }
-            let opened = source.open(entry).map_err(|error| match error {
-                ServeError::Changed(path) => {
-                    PartsError::Changed(String::from_utf8_lossy(&path).into_owned())
-                }
-                error => PartsError::Failed(error.to_string()),
-            })?;
-            let file = Rc::new(opened);
-            files.put(key, file.clone());
-            Ok(file)
+impl Machine for MasterMachine<'_> {
+    fn begin_turn(&mut self, now_ms: u64) {
+        if self.observer.turn(self.state()) {
+            self.take(now_ms, MasterInput::LookAgain);
+        }
+        while let Some(input) = self.inputs.pop_front() {
+            self.take(now_ms, input);
+        }
+    }
+
+    fn handle(&mut self, now_ms: u64, event: ConnEvent) {
+        self.take(now_ms, MasterInput::Conn(event));
+    }
+
+    fn timeout(&mut self, now_ms: u64) {
+        self.take(now_ms, MasterInput::Timeout);
+    }
+
+    fn poll_timeout(&self, now_ms: u64) -> Option<u64> {
+        // What is to be handed over is not to wait.
+        if self.inputs.is_empty() { self.master.poll_timeout() } else { Some(now_ms) }
+    }
+
+    fn poll_conn_effect(&mut self) -> Option<ConnEffect> {
+        self.master.poll_conn_effect()
+    }
+
+    fn next_conn(&mut self) -> ConnId {
+        self.master.next_conn()
+    }
+
+    fn recycle(&mut self, spent: Vec<u8>) {
+        self.master.recycle(spent);
+    }
+
+    fn frame_len_max(&self, conn: ConnId) -> u32 {
+        self.master.frame_len_max(conn)
+    }
+
+    fn wants_input(&self, conn: ConnId) -> bool {
+        self.master.wants_input(conn)
+    }
+
+    fn serves(&self, _conn: ConnId) -> bool {
+        // A master calls nobody.
+        true
+    }
+
+    fn part(&mut self, what: Bulk, len: u32) -> Result<Part, ()> {
+        let part = self.files.part(self.master.space(), what, len);
+        part.map_err(|error| match error {
+            PartsError::Changed(path) => self.inputs.push_back(MasterInput::Changed { path }),
+            PartsError::Failed(text) => self.observer.warn(&text),
         })
     }
 
-    fn carry_out(
-        &mut self,
-        _space: &NameSpace,
-        effect: Effect,
-        _frame: &[u8],
-        _inputs: &mut VecDeque<Input<'static>>,
-    ) {
-        match effect {
-            Effect::Rescan => match self.sources.get(&self.scans_used) {
-                Some(source) if self.job.is_none() => {
-                    self.job = Some(Job::Recheck(Recheck::new(source)));
-                }
-                _ => {}
-            },
-            Effect::Checksum { slot, entry } => {
-                self.sums_wanted.push_back((slot, entry));
-            }
-            _ => {}
-        }
-    }
-
     fn has_work(&self) -> bool {
-        self.job.is_some() || self.sum.is_some() || !self.sums_wanted.is_empty()
+        self.files.has_work()
     }
 
-    fn work(&mut self, space: &NameSpace, inputs: &mut VecDeque<Input<'static>>) {
-        match self.job.take() {
-            Some(Job::Scan(scan)) => self.scan(scan, inputs),
-            Some(Job::Recheck(recheck)) => self.recheck(recheck, inputs),
-            None => {}
-        }
-        if self.sum.is_none()
-            && let Some(&(slot, entry)) = self.sums_wanted.front()
-        {
-            self.sum = self.begin_sum(space);
-            if self.sum.is_none() {
-                inputs.push_back(Input::Checksum { slot, entry, sum: Err(()) });
+    fn work(&mut self, now_ms: u64) {
+        self.files.work(self.master.space());
+        while let Some(event) = self.files.poll_event() {
+            match event {
+                ServedEvent::Input(input) => self.take(now_ms, input),
+                ServedEvent::Say(text) => self.observer.say(&text),
+                ServedEvent::Warn(text) => self.observer.warn(&text),
             }
         }
-        self.sum_step(inputs);
+    }
+
+    fn warn(&mut self, text: &str) {
+        self.observer.warn(text);
+    }
+
+    fn take_result(&mut self) -> Option<Vec<Failure>> {
+        self.result.take()
     }
 }

@@ -1,7 +1,7 @@
 //! What a bulk reply consists of: a stretch of an open file or of the manifest,
 //! or the bytes of several small files.
 
-use super::{Part, PartsError};
+use super::conn::Part;
 use peer::namespace::{Bulk, Generation, NameSpace};
 use std::collections::VecDeque;
 use std::fs::File;
@@ -9,36 +9,16 @@ use std::io::ErrorKind;
 use std::os::unix::fs::FileExt;
 use std::rc::Rc;
 
-/// Open files kept for the next reply.
-const FILES_MAX: usize = 64;
 /// Packs kept: with the longest piece, a megabyte each, and mostly an eighth
 /// of that. Children that follow us closely ask for the last few.
 const PACKS_MAX: usize = 4;
 
-/// The last files that were opened, by whatever names them.
-pub struct Files<K> {
-    list: VecDeque<(K, Rc<File>)>,
-}
-
-impl<K: PartialEq> Files<K> {
-    pub fn new() -> Files<K> {
-        Files { list: VecDeque::new() }
-    }
-
-    pub fn get(&self, key: &K) -> Option<Rc<File>> {
-        self.list.iter().rev().find(|(k, _)| k == key).map(|(_, file)| file.clone())
-    }
-
-    pub fn put(&mut self, key: K, file: Rc<File>) {
-        if self.list.len() == FILES_MAX {
-            self.list.pop_front();
-        }
-        self.list.push_back((key, file));
-    }
-
-    pub fn remove(&mut self, key: &K) {
-        self.list.retain(|(k, _)| k != key);
-    }
+/// Why stored bytes cannot be sent.
+#[derive(Debug)]
+pub enum PartsError {
+    /// They are not what was hashed.
+    Changed(String),
+    Failed(String),
 }
 
 /// The bytes of the last packs. To read one takes four system calls for each
@@ -93,15 +73,15 @@ pub fn unfold(
 ) -> Result<Part, PartsError> {
     let gone = || PartsError::Failed("a generation that is not served any more was read".into());
     match what {
-        Bulk::File { slot, entry, offset } => {
-            let generation = space.generation(slot).ok_or_else(gone)?;
+        Bulk::File { generation, entry, offset } => {
+            let generation = space.generation(generation).ok_or_else(gone)?;
             let file = open(generation, entry)?;
             Ok(Part::File { file, offset, len: u64::from(len) })
         }
-        Bulk::Piece { slot, piece, skip } => {
-            let generation = space.generation(slot).ok_or_else(gone)?;
-            if piece < generation.head.count() {
-                let start = generation.head.range(piece).start + skip as usize;
+        Bulk::Piece { generation, piece, skip } => {
+            let generation = space.generation(generation).ok_or_else(gone)?;
+            if piece < generation.manifest_pieces.count() {
+                let start = generation.manifest_pieces.range(piece).start + skip as usize;
                 let bytes = generation.manifest_bytes[start..start + len as usize].to_vec();
                 return Ok(Part::Bytes { bytes: Rc::new(bytes), from: 0, to: len as usize });
             }
@@ -199,7 +179,7 @@ mod tests {
         let manifest = pack(&dir, None);
         let generation = Generation::whole(manifest.clone(), None);
         let content: &Content = generation.content.as_ref().unwrap();
-        let piece = content.map.head().count();
+        let piece = content.map.manifest_pieces().count();
         assert!(content.map.extents(&manifest, piece).count() > 500);
         let mut opened: Vec<Weak<File>> = Vec::new();
         let mut open = |_: &Generation, entry: u32| {
@@ -222,7 +202,7 @@ mod tests {
         let dir = Dir::new();
         let manifest = pack(&dir, Some(7));
         let generation = Generation::whole(manifest.clone(), None);
-        let piece = generation.content.as_ref().unwrap().map.head().count();
+        let piece = generation.content.as_ref().unwrap().map.manifest_pieces().count();
         let mut open = |_: &Generation, entry: u32| {
             let name = String::from_utf8_lossy(&manifest.entries[entry as usize].name).into_owned();
             Ok(Rc::new(File::open(dir.join(&name)).unwrap()))

@@ -1,4 +1,7 @@
 //! Children of PID 1: its own shell, and every orphan of the system.
+//!
+//! Knows fork(2), execv(2) and waitpid(2). Refuses to know which program is to
+//! run, and when.
 
 #![allow(unsafe_code)]
 

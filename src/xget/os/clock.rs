@@ -1,4 +1,6 @@
-//! The time of day for people; nothing decides by it.
+//! The time of day for people, localtime_r(3); nothing decides by it.
+//!
+//! What waits or expires counts from `Instant`, which no operator sets.
 
 #![allow(unsafe_code)]
 

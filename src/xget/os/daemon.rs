@@ -1,4 +1,7 @@
-//! Into the background, once the work can be done.
+//! Into the background, once the work can be done: fork(2) and setsid(2).
+//!
+//! Knows the two processes and what the one tells the other. Refuses to know
+//! what being ready means.
 
 #![allow(unsafe_code)]
 

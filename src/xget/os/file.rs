@@ -1,10 +1,11 @@
 //! Files by descriptor and name: what `store` asks of Linux.
 //!
-//! Every name here is one component, or in one place a path of them, looked up in
-//! an open directory and never followed when it is a symlink; so whatever stands on disk, a path built
-//! from these steps cannot leave the directory it began in. Knows no entry, no
-//! manifest and no policy: which mode, which name and what to do about an error
-//! are its callers' business.
+//! Every name here is one component, or in one place a path of them, looked up
+//! in an open directory and never followed when it is a symlink; so whatever
+//! stands on disk, a path built from these steps cannot leave the directory it
+//! began in. Knows no entry, no manifest and no policy: which mode, which name
+//! and what to do about an error are its callers' business.
+
 #![allow(unsafe_code)]
 
 use nix::dir::{Dir, OwningIter};
@@ -141,20 +142,6 @@ pub fn open_file_rw_at(dir: &OwnedFd, name: &[u8]) -> Result<File, Errno> {
 pub fn create_file_at(dir: &OwnedFd, name: &[u8], mode: u32) -> Result<File, Errno> {
     let flags = FILE_FLAGS | OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_EXCL;
     fcntl::openat(dir, name, flags, Mode::from_bits_truncate(mode)).map(File::from)
-}
-
-/// Makes a directory, and before it those above that are not there.
-pub fn make_dirs(path: &Path, mode: u32) -> Result<(), Errno> {
-    let make = || unistd::mkdir(path, Mode::from_bits_truncate(mode));
-    match (make(), path.parent()) {
-        (Err(Errno::ENOENT), Some(above)) if !above.as_os_str().is_empty() => {
-            match make_dirs(above, 0o777) {
-                Ok(()) | Err(Errno::EEXIST) => make(),
-                failed => failed,
-            }
-        }
-        (made, _) => made,
-    }
 }
 
 /// A new directory; the umask applies.
@@ -294,41 +281,42 @@ pub fn lock(dir: &OwnedFd) -> bool {
     Errno::result(result) != Err(Errno::EWOULDBLOCK)
 }
 
-/// Room on the file system of an open directory, for this user.
+/// What a file system has left for this user.
 #[derive(Clone, Copy, Debug)]
-pub struct Room {
+pub struct FreeSpace {
     /// `None` when the file system has no limit of its own (ramfs).
-    pub free_bytes: Option<u64>,
-    pub free_files: Option<u64>,
+    pub bytes: Option<u64>,
+    /// Files that it can still hold; `None` as for `bytes`.
+    pub files: Option<u64>,
+    /// Files take space in multiples of this.
     pub block_bytes: u64,
-    /// Reserving is of use: not where files are memory anyway.
-    pub reserves: bool,
 }
 
+/// Of the file system that an open directory is on. One that does not say has
+/// no limit.
 // The widths of these fields differ between architectures and C libraries.
 #[allow(clippy::unnecessary_cast)]
-pub fn room(dir: &OwnedFd) -> Room {
-    let memory = nix::sys::statfs::fstatfs(dir)
-        .is_ok_and(|fs| fs.filesystem_type() == nix::sys::statfs::TMPFS_MAGIC);
+pub fn free_space(dir: &OwnedFd) -> FreeSpace {
     let Ok(fs) = nix::sys::statvfs::fstatvfs(dir) else {
-        return Room {
-            free_bytes: None,
-            free_files: None,
-            block_bytes: STAT_BLOCK_BYTES,
-            reserves: !memory,
-        };
+        return FreeSpace { bytes: None, files: None, block_bytes: STAT_BLOCK_BYTES };
     };
     let block_bytes = (fs.fragment_size() as u64).max(STAT_BLOCK_BYTES);
     let (blocks, files) = match is_root() {
         true => (fs.blocks_free() as u64, fs.files_free() as u64),
         false => (fs.blocks_available() as u64, fs.files_available() as u64),
     };
-    Room {
-        free_bytes: (fs.blocks() > 0).then(|| blocks.saturating_mul(block_bytes)),
-        free_files: (fs.files() > 0).then_some(files),
+    FreeSpace {
+        bytes: (fs.blocks() > 0).then(|| blocks.saturating_mul(block_bytes)),
+        files: (fs.files() > 0).then_some(files),
         block_bytes,
-        reserves: !memory,
     }
+}
+
+/// Whether the files below an open directory are memory, where reserving
+/// space for them is of no use.
+pub fn is_in_memory(dir: &OwnedFd) -> bool {
+    nix::sys::statfs::fstatfs(dir)
+        .is_ok_and(|fs| fs.filesystem_type() == nix::sys::statfs::TMPFS_MAGIC)
 }
 
 pub fn is_root() -> bool {
@@ -351,11 +339,6 @@ pub fn umask() -> u32 {
         stat::umask(mask);
         mask.bits()
     })
-}
-
-/// Writes out what the file system of an open directory has in memory.
-pub fn sync(dir: &OwnedFd) -> Result<(), Errno> {
-    unistd::syncfs(dir)
 }
 
 /// The error number in an error of the standard library's.

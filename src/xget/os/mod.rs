@@ -1,4 +1,7 @@
-//! The only door to Linux, and the only room with `unsafe` in it.
+//! System calls: the only way to Linux, and the only module with `unsafe` in it.
+//!
+//! Each file is one kind of them, thin enough to be compared with its man page.
+//! What to do with an answer is decided elsewhere.
 
 pub mod child;
 pub mod clock;

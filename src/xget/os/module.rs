@@ -1,4 +1,7 @@
 //! Loading kernel modules, finit_module(2).
+//!
+//! Knows one file and what the kernel's refusals mean. Refuses to know which
+//! modules there are, and what they need.
 
 use nix::errno::Errno;
 use nix::kmod::{ModuleInitFlags, finit_module};

@@ -1,4 +1,6 @@
 //! Mounting, as mount(2) has it.
+//!
+//! Which file systems a boot has, and where, is not known here.
 
 use nix::mount::MsFlags;
 use std::io;

@@ -58,10 +58,10 @@ fn octets(address: IpAddr) -> Vec<u8> {
     }
 }
 
-/// struct ifinfomsg: family, pad, type, manifest, flags, change.
-fn link(manifest: u32, up: bool, mtu: Option<u32>) -> Message {
+/// struct ifinfomsg: family, pad, type, index, flags, change.
+fn link(index: u32, up: bool, mtu: Option<u32>) -> Message {
     let mut fixed = vec![0; 4];
-    fixed.extend_from_slice(&manifest.to_ne_bytes());
+    fixed.extend_from_slice(&index.to_ne_bytes());
     let flag = libc::IFF_UP as u32;
     fixed.extend_from_slice(&(if up { flag } else { 0 }).to_ne_bytes());
     fixed.extend_from_slice(&flag.to_ne_bytes());
@@ -72,10 +72,10 @@ fn link(manifest: u32, up: bool, mtu: Option<u32>) -> Message {
     }
 }
 
-/// struct ifaddrmsg: family, prefix length, flags, scope, manifest.
-fn address(new: bool, manifest: u32, address: IpAddr, prefix_len: u8) -> Message {
+/// struct ifaddrmsg: family, prefix length, flags, scope, index.
+fn address(new: bool, index: u32, address: IpAddr, prefix_len: u8) -> Message {
     let mut fixed = vec![family(address), prefix_len, 0, 0];
-    fixed.extend_from_slice(&manifest.to_ne_bytes());
+    fixed.extend_from_slice(&index.to_ne_bytes());
     let (kind, flags) = if new { (libc::RTM_NEWADDR, NEW) } else { (libc::RTM_DELADDR, 0) };
     let bytes = octets(address);
     let message = Message::new(kind, flags, &fixed)
@@ -93,7 +93,7 @@ fn address(new: bool, manifest: u32, address: IpAddr, prefix_len: u8) -> Message
 
 /// struct rtmsg: family, prefix length of destination and source, tos, table,
 /// protocol, scope, type, flags.
-fn route(net: IpAddr, prefix_len: u8, gateway: Option<IpAddr>, manifest: u32) -> Message {
+fn route(net: IpAddr, prefix_len: u8, gateway: Option<IpAddr>, index: u32) -> Message {
     let scope = if gateway.is_some() { libc::RT_SCOPE_UNIVERSE } else { libc::RT_SCOPE_LINK };
     let fixed = [
         family(net),
@@ -116,7 +116,7 @@ fn route(net: IpAddr, prefix_len: u8, gateway: Option<IpAddr>, manifest: u32) ->
     if let Some(gateway) = gateway {
         message = message.attribute(libc::RTA_GATEWAY, &octets(gateway));
     }
-    message.attribute(libc::RTA_OIF, &manifest.to_ne_bytes())
+    message.attribute(libc::RTA_OIF, &index.to_ne_bytes())
 }
 
 /// The kernel's word on `sequence` in one datagram: `None` if it is not there.
@@ -142,7 +142,7 @@ fn verdict(bytes: &[u8], sequence: u32) -> Option<io::Result<()>> {
     None
 }
 
-/// The door to the kernel's tables.
+/// A socket to the kernel's tables of interfaces, addresses and routes.
 pub struct Netlink {
     fd: OwnedFd,
     sequence: u32,
@@ -157,16 +157,16 @@ impl Netlink {
         Ok(Netlink { fd, sequence: 0 })
     }
 
-    pub fn set_link(&mut self, manifest: u32, up: bool, mtu: Option<u32>) -> io::Result<()> {
-        self.request(link(manifest, up, mtu))
+    pub fn set_link(&mut self, index: u32, up: bool, mtu: Option<u32>) -> io::Result<()> {
+        self.request(link(index, up, mtu))
     }
 
-    pub fn add_address(&mut self, manifest: u32, ip: IpAddr, prefix_len: u8) -> io::Result<()> {
-        self.request(address(true, manifest, ip, prefix_len))
+    pub fn add_address(&mut self, index: u32, ip: IpAddr, prefix_len: u8) -> io::Result<()> {
+        self.request(address(true, index, ip, prefix_len))
     }
 
-    pub fn remove_address(&mut self, manifest: u32, ip: IpAddr, prefix_len: u8) -> io::Result<()> {
-        self.request(address(false, manifest, ip, prefix_len))
+    pub fn remove_address(&mut self, index: u32, ip: IpAddr, prefix_len: u8) -> io::Result<()> {
+        self.request(address(false, index, ip, prefix_len))
     }
 
     pub fn add_route(
@@ -174,9 +174,9 @@ impl Netlink {
         net: IpAddr,
         prefix_len: u8,
         gateway: Option<IpAddr>,
-        manifest: u32,
+        index: u32,
     ) -> io::Result<()> {
-        self.request(route(net, prefix_len, gateway, manifest))
+        self.request(route(net, prefix_len, gateway, index))
     }
 
     fn request(&mut self, message: Message) -> io::Result<()> {

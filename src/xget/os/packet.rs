@@ -1,5 +1,7 @@
 //! Datagrams of an interface that has no address: packet(7), and a UDP socket
 //! of one interface for when it has one.
+//!
+//! Refuses to know what is in them.
 
 #![allow(unsafe_code)]
 
@@ -25,7 +27,7 @@ pub const DATAGRAM_LEN_MAX: usize = 2048;
 struct Address {
     family: libc::sa_family_t,
     protocol: u16,
-    manifest: i32,
+    index: i32,
     hatype: u16,
     pkttype: u8,
     halen: u8,
@@ -41,7 +43,7 @@ pub struct PacketSocket {
 impl PacketSocket {
     /// Receives only unfragmented UDP to `port`. `broadcast` is the link's
     /// address of everybody.
-    pub fn open(manifest: u32, broadcast: &[u8], port: u16) -> io::Result<PacketSocket> {
+    pub fn open(index: u32, broadcast: &[u8], port: u16) -> io::Result<PacketSocket> {
         let kind = libc::SOCK_DGRAM | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
         // SAFETY: socket(2) takes no pointers; the descriptor is checked, and
         // owned by nobody else. Protocol 0: nothing arrives before the bind.
@@ -56,7 +58,7 @@ impl PacketSocket {
         let mut everybody = Address {
             family: libc::AF_PACKET as libc::sa_family_t,
             protocol: IP,
-            manifest: manifest as i32,
+            index: index as i32,
             hatype: 0,
             pkttype: 0,
             halen: broadcast.len().min(ADDRESS_LEN_MAX) as u8,

@@ -24,6 +24,7 @@ impl Poll {
         self.fds.clear();
     }
 
+    /// `events` are `READABLE`, `WRITABLE`, both, or 0 for `BROKEN` alone.
     pub fn add(&mut self, fd: &impl AsFd, events: i16) {
         let fd = fd.as_fd().as_raw_fd();
         self.fds.push(libc::pollfd { fd, events, revents: 0 });

@@ -1,4 +1,7 @@
 //! The ends of a system, reboot(2). None of these returns on success.
+//!
+//! Writes out what is in memory before. Which end it is, and whether it is
+//! time, is not known here.
 
 use nix::sys::reboot::{RebootMode, reboot, set_cad_enabled};
 use std::io;

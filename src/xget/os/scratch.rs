@@ -1,4 +1,7 @@
 //! Temporary directories for tests.
+//!
+//! Each test has its own, which is gone afterwards, whatever modes the test
+//! has left in it.
 
 use std::fs;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};

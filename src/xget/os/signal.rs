@@ -1,4 +1,7 @@
 //! Signals as flags that the loop looks at; poll(2) is interrupted by them.
+//!
+//! Knows which signals are flags, signal(7). Refuses to know what follows from
+//! one.
 
 #![allow(unsafe_code)]
 

@@ -1,4 +1,7 @@
 //! The kernel's news about devices, netlink(7) NETLINK_KOBJECT_UEVENT.
+//!
+//! What a message says is a function of its bytes; what follows from it is not
+//! known here.
 
 use nix::errno::Errno;
 use nix::sys::socket::{
@@ -10,14 +13,6 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 const MESSAGE_LEN_MAX: usize = 8192;
 /// The group that the kernel itself sends to; udev's is 2.
 const KERNEL_GROUP: u32 = 1;
-
-/// What is wanted of one message.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Uevent {
-    pub action: String,
-    pub subsystem: String,
-    pub modalias: Option<String>,
-}
 
 pub struct Uevents {
     fd: OwnedFd,
@@ -37,16 +32,12 @@ impl Uevents {
     pub fn next(&self) -> Option<Uevent> {
         let mut bytes = [0; MESSAGE_LEN_MAX];
         loop {
-            match recvfrom::<NetlinkAddr>(self.fd.as_raw_fd(), &mut bytes) {
-                // Anybody may send to the group; only port 0 is the kernel.
-                Ok((len, from)) => {
-                    if from.is_none_or(|from| from.pid() == 0) {
-                        return Some(parse(&bytes[..len]));
-                    }
-                }
-                Err(Errno::EINTR) => {}
-                Err(Errno::ENOBUFS) => return Some(Uevent::default()),
-                Err(_) => return None,
+            let received = recvfrom::<NetlinkAddr>(self.fd.as_raw_fd(), &mut bytes);
+            let received = received.map(|(len, from)| (len, from.map(|from| from.pid())));
+            match judge(received, &bytes) {
+                Received::Event(event) => return Some(event),
+                Received::Nothing => return None,
+                Received::Ignored => {}
             }
         }
     }
@@ -55,6 +46,34 @@ impl Uevents {
 impl AsFd for Uevents {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
+    }
+}
+
+/// What is wanted of one message.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Uevent {
+    pub action: String,
+    pub subsystem: String,
+    pub modalias: Option<String>,
+}
+
+/// What came of one look at the socket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Received {
+    Event(Uevent),
+    /// Not the kernel's, or a signal came: the next look may find more.
+    Ignored,
+    Nothing,
+}
+
+/// So many of `bytes` came, from this netlink port.
+fn judge(received: Result<(usize, Option<u32>), Errno>, bytes: &[u8]) -> Received {
+    match received {
+        // Anybody may send to the group; only port 0 is the kernel.
+        Ok((_, Some(1..))) | Err(Errno::EINTR) => Received::Ignored,
+        Ok((len, _)) => Received::Event(parse(&bytes[..len.min(bytes.len())])),
+        Err(Errno::ENOBUFS) => Received::Event(Uevent::default()),
+        Err(_) => Received::Nothing,
     }
 }
 
@@ -76,29 +95,69 @@ fn parse(bytes: &[u8]) -> Uevent {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
+    use std::time::{Duration, Instant};
 
+    fn event(action: &str, subsystem: &str, modalias: Option<&str>) -> Uevent {
+        let modalias = modalias.map(str::to_string);
+        Uevent { action: action.into(), subsystem: subsystem.into(), modalias }
+    }
+
+    /// As the kernel sends them (lib/kobject_uevent.c).
     #[test]
     fn words_of_a_message() {
-        let event = parse(
-            b"add@/devices/pci0/virtio0\0ACTION=add\0DEVPATH=/devices/pci0/virtio0\0SUBSYSTEM=virtio\0MODALIAS=virtio:d00000001v00001AF4\0SEQNUM=7\0",
-        );
-        let expected = Uevent {
-            action: "add".into(),
-            subsystem: "virtio".into(),
-            modalias: Some("virtio:d00000001v00001AF4".into()),
-        };
-        assert_eq!(event, expected);
+        let payloads: [(&[u8], Uevent); 4] = [
+            (
+                b"add@/devices/pci0/virtio0\0ACTION=add\0DEVPATH=/devices/pci0/virtio0\0\
+                  SUBSYSTEM=virtio\0MODALIAS=virtio:d00000001v00001AF4\0SEQNUM=7\0",
+                event("add", "virtio", Some("virtio:d00000001v00001AF4")),
+            ),
+            (
+                b"move@/devices/virtual/net/eth0\0ACTION=move\0SUBSYSTEM=net\0\
+                  DEVPATH_OLD=/devices/virtual/net/veth\0INTERFACE=eth0\0SEQNUM=8\0",
+                event("move", "net", None),
+            ),
+            (
+                b"add@/devices/usb1\0SUBSYSTEM=usb\0MODALIAS=usb:v1D6Bp0002=x\0ACTION=add",
+                event("add", "usb", Some("usb:v1D6Bp0002=x")),
+            ),
+            (b"remove@/x\0XACTION=add\0SUBSYSTEM\0", event("", "", None)),
+        ];
+        for (bytes, expected) in payloads {
+            assert_eq!(parse(bytes), expected);
+        }
         assert_eq!(parse(b""), Uevent::default());
         assert_eq!(parse(&[0xff; 40]), Uevent::default());
     }
 
     #[test]
-    fn an_open_socket_has_nothing_to_say_or_says_it() {
-        let events = Uevents::open().unwrap();
-        for _ in 0..100 {
-            if events.next().is_none() {
-                return;
+    fn only_the_kernel_is_listened_to_and_a_lost_message_is_an_empty_one() {
+        let bytes = *b"add@/x\0ACTION=add\0rest of the buffer";
+        let add = Received::Event(event("add", "", None));
+        assert_eq!(judge(Ok((17, Some(0))), &bytes), add);
+        assert_eq!(judge(Ok((17, None)), &bytes), add, "no address");
+        assert_eq!(judge(Ok((17, Some(4711))), &bytes), Received::Ignored);
+        assert_eq!(judge(Err(Errno::EINTR), &bytes), Received::Ignored);
+        assert_eq!(judge(Err(Errno::ENOBUFS), &bytes), Received::Event(Uevent::default()));
+        assert_eq!(judge(Err(Errno::EAGAIN), &bytes), Received::Nothing);
+    }
+
+    /// The kernel is asked for a message, which takes root (sysfs-uevent).
+    #[test]
+    fn a_message_of_the_kernel_arrives() {
+        let uevents = Uevents::open().unwrap();
+        if let Err(error) = fs::write("/sys/class/mem/null/uevent", "change") {
+            return eprintln!("skipped: cannot ask for an uevent: {error}");
+        }
+        let wanted = event("change", "mem", None);
+        let begun = Instant::now();
+        while begun.elapsed() < Duration::from_secs(10) {
+            match uevents.next() {
+                Some(found) if found == wanted => return,
+                Some(_) => {}
+                None => std::thread::sleep(Duration::from_millis(1)),
             }
         }
+        panic!("no message came");
     }
 }

@@ -1,11 +1,12 @@
 //! What is left of the unwinder in a program that aborts on panic: nothing.
 //!
 //! The standard library's panic message can end in a stack trace, and for
-//! that it brings libunwind, a reader of DWARF and a demangler: 190 KB that
-//! could only print addresses of a stripped binary. These functions take the
-//! place of libunwind's, as the C++ ABI for exceptions (level I) names them.
-//! A stack trace is then always empty, the optimiser sees it, and the reader
-//! and the demangler go as well. The message and its place remain.
+//! that it brings libunwind, a reader of DWARF and a demangler, which could
+//! only print addresses of a stripped binary (docs/architecture.md, Size, has
+//! the figures). These functions take the place of libunwind's, as the C++ ABI
+//! for exceptions (level I) names them. A stack trace is then always empty, the
+//! optimiser sees it, and the reader and the demangler go as well. The message,
+//! file and line remain: scripts/check-release.
 //!
 //! Only in the static release binary: elsewhere a panic unwinds, in tests
 //! above all.

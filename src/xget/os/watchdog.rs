@@ -1,4 +1,7 @@
 //! The hardware watchdog, linux/watchdog.h.
+//!
+//! Knows how it is armed, kept quiet and disarmed. Refuses to know when a
+//! system counts as alive.
 
 #![allow(unsafe_code)]
 

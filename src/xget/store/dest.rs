@@ -12,7 +12,10 @@ use crate::os::file;
 use nix::errno::Errno;
 use peer::content::manifest::{EntryKind, Manifest};
 use peer::content::pieces::PieceMap;
+use std::fs::{self, DirBuilder};
+use std::io;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
@@ -35,10 +38,6 @@ impl Dest {
             Err(cause) => return Err(dest.failed("look at", cause)),
         }
         Ok(dest)
-    }
-
-    pub fn path(&self) -> &Path {
-        &self.path
     }
 
     /// Starts to put a generation here. Makes the directory if it is not there.
@@ -66,15 +65,26 @@ impl Dest {
             mark.map_err(|cause| self.failed("write into", cause))?;
         }
         self.root = Some(root.clone());
-        Ok(DestWriter::new(self.path.clone(), self.options.clone(), root, made, manifest, map))
+        let (path, options) = (self.path.clone(), self.options.clone());
+        Ok(DestWriter::new(path, options, (root, made), manifest, map))
     }
 
-    /// False when somebody else has made it meanwhile.
+    /// Makes the directory, and those above it that are not there. False when
+    /// somebody else has made it meanwhile.
     fn make(&self) -> Result<bool, DestError> {
-        match file::make_dirs(&self.path, 0o700) {
+        let failed = |error: io::Error| self.failed("make the directory", file::errno(&error));
+        let make = || DirBuilder::new().mode(0o700).create(&self.path);
+        let mut made = make();
+        if made.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+            && let Some(above) = self.path.parent()
+        {
+            fs::create_dir_all(above).map_err(failed)?;
+            made = make();
+        }
+        match made {
             Ok(()) => Ok(true),
-            Err(Errno::EEXIST) => Ok(false),
-            Err(cause) => Err(self.failed("make the directory", cause)),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+            Err(error) => Err(failed(error)),
         }
     }
 
@@ -87,6 +97,3 @@ impl Dest {
         DestError::Io { doing, path: self.path.clone(), cause }
     }
 }
-
-#[cfg(test)]
-mod tests;

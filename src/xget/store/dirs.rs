@@ -4,39 +4,36 @@
 //! this gives is inside the root, whatever was moved or planted meanwhile. The
 //! number of open descriptors is bounded; a tree may be deeper than that.
 
+use super::files::OpenDirs;
 use crate::os::file;
 use nix::errno::Errno;
 use peer::content::manifest::Entry;
-use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 
-/// Most directories held open at a time, the root not counted.
-const OPEN_MAX: usize = 32;
 /// A path for one call is cut after the name that makes it longer: with that
 /// name it still fits into PATH_MAX.
 const PATH_LEN: usize = 3_500;
 
 /// A directory that could not be opened, and why.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Shut {
+pub struct DirError {
     pub dir: u32,
     pub cause: Errno,
 }
 
 pub struct Dirs {
     root: Rc<OwnedFd>,
-    /// The most recently used ones first.
-    open: VecDeque<(u32, Rc<OwnedFd>)>,
+    open: OpenDirs<u32>,
 }
 
 impl Dirs {
     pub fn new(root: Rc<OwnedFd>) -> Dirs {
-        Dirs { root, open: VecDeque::with_capacity(OPEN_MAX) }
+        Dirs { root, open: OpenDirs::default() }
     }
 
     /// The directory of this entry.
-    pub fn get(&mut self, entries: &[Entry], dir: u32) -> Result<Rc<OwnedFd>, Shut> {
+    pub fn get(&mut self, entries: &[Entry], dir: u32) -> Result<Rc<OwnedFd>, DirError> {
         if let Some(found) = self.find(dir) {
             return Ok(found);
         }
@@ -52,31 +49,19 @@ impl Dirs {
         if below.len() > 1
             && let Some(found) = open_below(&fd, entries, &below)
         {
-            self.keep(dir, &found);
+            self.open.put(dir, found.clone());
             return Ok(found);
         }
         for dir in below.into_iter().rev() {
             let opened = file::open_dir_at(&fd, &entries[dir as usize].name);
-            fd = Rc::new(opened.map_err(|cause| Shut { dir, cause })?);
-            self.keep(dir, &fd);
+            fd = Rc::new(opened.map_err(|cause| DirError { dir, cause })?);
+            self.open.put(dir, fd.clone());
         }
         Ok(fd)
     }
 
-    fn keep(&mut self, dir: u32, fd: &Rc<OwnedFd>) {
-        self.open.truncate(OPEN_MAX - 1);
-        self.open.push_front((dir, fd.clone()));
-    }
-
     fn find(&mut self, dir: u32) -> Option<Rc<OwnedFd>> {
-        if dir == 0 {
-            return Some(self.root.clone());
-        }
-        let place = self.open.iter().position(|(number, _)| *number == dir)?;
-        let used = self.open.remove(place)?;
-        let fd = used.1.clone();
-        self.open.push_front(used);
-        Some(fd)
+        if dir == 0 { Some(self.root.clone()) } else { self.open.get(&dir) }
     }
 }
 
@@ -138,6 +123,6 @@ mod tests {
         fs::rename(&first, dir.join("moved")).unwrap();
         symlink("moved", &first).unwrap();
         let shut = fresh().get(&entries, 60).err();
-        assert!(matches!(shut, Some(Shut { dir: 1, cause: Errno::ELOOP | Errno::ENOTDIR })));
+        assert!(matches!(shut, Some(DirError { dir: 1, cause: Errno::ELOOP | Errno::ENOTDIR })));
     }
 }

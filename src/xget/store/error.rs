@@ -12,12 +12,70 @@ use std::path::PathBuf;
 pub struct Note {
     /// Below the served path; of the digest cache its own path.
     pub path: Vec<u8>,
-    pub reason: String,
+    pub reason: NoteReason,
+}
+
+/// What there is to know of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoteReason {
+    /// It has no entry in the manifest.
+    LeftOut(LeftOut),
+    /// A directory on another file system, whose entries are not served.
+    LeftEmpty,
+    /// Neither file, directory nor symlink: this, in words.
+    Special(&'static str),
+    /// It has an entry, and nobody gets its contents.
+    Unreadable(Unreadable),
+    CacheUnused(CacheTrouble),
+    CacheUnwritten(Errno),
+}
+
+/// Why a name on disk gets no entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LeftOut {
+    NameTooLong,
+    /// It is an unfinished xget's.
+    Temporary,
+    OtherFileSystem,
+}
+
+/// Why the contents of an entry cannot be had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unreadable {
+    Io(Errno),
+    TooDeep,
+    /// Something else has its name by now.
+    NoFile,
+    Symlink,
+    KeepsChanging,
+}
+
+/// Why a digest cache is of no use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CacheTrouble {
+    Damaged,
+    /// It would change the tree by being written.
+    InsideTree,
+    Io(Errno),
+}
+
+/// How a served tree differs from what it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Difference {
+    Gone,
+    New,
+    Changed,
+    OtherKind,
+    OtherModeOrOwner,
+    OtherEntries,
+    LostEntry,
+    Unlistable,
+    Unseen,
 }
 
 /// Why a path cannot be served.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum SourceError {
+pub enum ScanError {
     NotServable(PathBuf),
     Reserved(PathBuf),
     TooMany(PathBuf),
@@ -40,7 +98,7 @@ pub enum DestError {
     NotADirectory(PathBuf),
     /// A SHA-256 is wanted of a source that is not one file but so many.
     PinOfMany(usize),
-    NoRoom {
+    NoSpace {
         path: PathBuf,
         needed_bytes: u64,
         free_bytes: u64,
@@ -83,7 +141,7 @@ impl DestError {
             DestError::Busy(_)
             | DestError::NotADirectory(_)
             | DestError::PinOfMany(_)
-            | DestError::NoRoom { .. }
+            | DestError::NoSpace { .. }
             | DestError::NoFilesLeft { .. }
             | DestError::WrongSha256 { .. } => true,
             DestError::DirInTheWay(_)
@@ -92,6 +150,67 @@ impl DestError {
             | DestError::NoLinkTarget(_)
             | DestError::ReservedName(_) => false,
         }
+    }
+}
+
+impl fmt::Display for NoteReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            NoteReason::LeftOut(LeftOut::NameTooLong) => {
+                write!(f, "the name is too long to be served")
+            }
+            NoteReason::LeftOut(LeftOut::Temporary) => {
+                write!(f, "left out: the temporary file of an unfinished xget")
+            }
+            NoteReason::LeftOut(LeftOut::OtherFileSystem) => {
+                write!(f, "left out: on another file system (-x)")
+            }
+            NoteReason::LeftEmpty => write!(f, "left empty: on another file system (-x)"),
+            NoteReason::Special(what) => write!(f, "left out: {what}"),
+            NoteReason::Unreadable(why) => write!(f, "cannot be read: {why}"),
+            NoteReason::CacheUnused(why) => write!(f, "digest cache not used: {why}"),
+            NoteReason::CacheUnwritten(cause) => {
+                write!(f, "digest cache not written: {}", io::Error::from(*cause))
+            }
+        }
+    }
+}
+
+impl fmt::Display for Unreadable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Unreadable::Io(cause) => io::Error::from(*cause).fmt(f),
+            Unreadable::TooDeep => f.write_str("directories are too deep here"),
+            Unreadable::NoFile => f.write_str("it is no file any more"),
+            Unreadable::Symlink => f.write_str("it is a symlink by now"),
+            Unreadable::KeepsChanging => f.write_str("it keeps changing"),
+        }
+    }
+}
+
+impl fmt::Display for CacheTrouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            CacheTrouble::Damaged => f.write_str("is damaged or of another version"),
+            CacheTrouble::InsideTree => f.write_str("it is inside the served tree"),
+            CacheTrouble::Io(cause) => io::Error::from(*cause).fmt(f),
+        }
+    }
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Difference::Gone => "is gone",
+            Difference::New => "is new",
+            Difference::Changed => "has changed",
+            Difference::OtherKind => "is of another kind",
+            Difference::OtherModeOrOwner => "has another mode or owner",
+            Difference::OtherEntries => "has got or lost entries",
+            Difference::LostEntry => "has lost an entry",
+            Difference::Unlistable => "cannot be listed any more",
+            Difference::Unseen => "cannot be looked at any more",
+        })
     }
 }
 
@@ -105,7 +224,7 @@ impl fmt::Display for DestError {
             DestError::PinOfMany(files) => {
                 write!(f, "a sha256 digest is of one file, but the source has {files} files")
             }
-            DestError::NoRoom { path, needed_bytes, free_bytes } => write!(
+            DestError::NoSpace { path, needed_bytes, free_bytes } => write!(
                 f,
                 "not enough room in {path:?}: {needed_bytes} bytes are needed, \
                  {free_bytes} bytes are free"
@@ -145,21 +264,21 @@ impl fmt::Display for DestError {
 
 impl std::error::Error for DestError {}
 
-impl fmt::Display for SourceError {
+impl fmt::Display for ScanError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            SourceError::NotServable(path) => {
+            ScanError::NotServable(path) => {
                 write!(f, "cannot serve {path:?}: it is neither a file nor a directory")
             }
-            SourceError::Reserved(path) => write!(
+            ScanError::Reserved(path) => write!(
                 f,
                 "cannot serve {path:?}: the name \".xget\" in it is reserved; \
                  rename it, or serve another directory"
             ),
-            SourceError::TooMany(path) => {
+            ScanError::TooMany(path) => {
                 write!(f, "cannot serve {path:?}: it has more entries than a manifest can hold")
             }
-            SourceError::Io { path, cause } => {
+            ScanError::Io { path, cause } => {
                 write!(f, "cannot serve {path:?}: {}", io::Error::from(*cause))
             }
         }
@@ -180,5 +299,48 @@ impl fmt::Display for ServeError {
     }
 }
 
-impl std::error::Error for SourceError {}
+impl std::error::Error for ScanError {}
 impl std::error::Error for ServeError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Operators search their logs for these.
+    #[test]
+    fn the_words_of_notes() {
+        let denied = Unreadable::Io(Errno::EACCES);
+        for (reason, words) in [
+            (NoteReason::LeftOut(LeftOut::NameTooLong), "the name is too long to be served"),
+            (
+                NoteReason::LeftOut(LeftOut::Temporary),
+                "left out: the temporary file of an unfinished xget",
+            ),
+            (
+                NoteReason::LeftOut(LeftOut::OtherFileSystem),
+                "left out: on another file system (-x)",
+            ),
+            (NoteReason::LeftEmpty, "left empty: on another file system (-x)"),
+            (NoteReason::Special("a fifo"), "left out: a fifo"),
+            (NoteReason::Unreadable(denied), "cannot be read: Permission denied (os error 13)"),
+            (
+                NoteReason::Unreadable(Unreadable::TooDeep),
+                "cannot be read: directories are too deep here",
+            ),
+            (
+                NoteReason::CacheUnused(CacheTrouble::Damaged),
+                "digest cache not used: is damaged or of another version",
+            ),
+            (
+                NoteReason::CacheUnused(CacheTrouble::InsideTree),
+                "digest cache not used: it is inside the served tree",
+            ),
+            (
+                NoteReason::CacheUnwritten(Errno::ENOSPC),
+                "digest cache not written: No space left on device (os error 28)",
+            ),
+        ] {
+            assert_eq!(reason.to_string(), words);
+        }
+    }
+}

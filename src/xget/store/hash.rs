@@ -1,81 +1,24 @@
 //! One file's digests, in slices: of the whole, and of its pieces.
 //!
-//! Knows an open file and its size. Holes are not read: their zeros come from
-//! memory, because what costs time there is the disk and not the hash.
+//! Knows an open file and its size.
 
-use super::READ_LEN;
+use super::reader::{NextData, READ_LEN, Reader};
 use crate::os::file;
 use peer::content::digest::{self, Digest};
 use peer::content::manifest::piece_len_of;
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
 
 /// Hashed at once, and a piece at least: what is read is still in the
 /// processor's cache when it is hashed.
 const HASH_LEN: u64 = 256 * 1024;
-
-/// Reads a file's bytes piece by piece, without reading its holes. The default
-/// has no room for any.
-#[derive(Default)]
-pub struct Reader {
-    buffer: Vec<u8>,
-    zeros: Vec<u8>,
-}
-
-/// Where a file has its data: the next ones at or after the last asked place.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Data {
-    /// Offsets from `from` to `next` are a hole.
-    from: u64,
-    next: u64,
-}
-
-impl Data {
-    /// Whether a stretch is a hole altogether. For places in rising order.
-    fn is_hole(&mut self, file: &File, offset: u64, len: usize) -> bool {
-        if offset < self.from || offset >= self.next {
-            self.from = offset;
-            self.next = file::next_data(file, offset).unwrap_or(u64::MAX);
-        }
-        self.next >= offset + len as u64
-    }
-}
-
-impl Reader {
-    pub fn new() -> Reader {
-        Reader { buffer: vec![0; READ_LEN], zeros: vec![0; READ_LEN] }
-    }
-
-    /// At most `READ_LEN` zeros.
-    pub fn zeros(&self, len: usize) -> &[u8] {
-        &self.zeros[..len]
-    }
-
-    /// The bytes of a stretch of at most `READ_LEN`. With `holes`, which must
-    /// then stay with this file, those that are a hole are not read.
-    pub fn read(
-        &mut self,
-        file: &File,
-        offset: u64,
-        len: usize,
-        holes: Option<&mut Data>,
-    ) -> io::Result<&[u8]> {
-        if holes.is_some_and(|data| data.is_hole(file, offset, len)) {
-            return Ok(&self.zeros[..len]);
-        }
-        let bytes = &mut self.buffer[..len];
-        file.read_exact_at(bytes, offset)?;
-        Ok(bytes)
-    }
-}
 
 /// A file that is being hashed.
 pub struct Hashing {
     pub file: File,
     size: u64,
     piece_len: u32,
-    holes: Option<Data>,
+    holes: Option<NextData>,
     offset: u64,
     list: Vec<Digest>,
     only: Digest,
@@ -95,7 +38,7 @@ impl Hashing {
         if size > READ_LEN as u64 {
             file::read_ahead(&file);
         }
-        let holes = sparse.then(Data::default);
+        let holes = sparse.then(NextData::default);
         let only = Digest::of(b"");
         Hashing { file, size, piece_len, holes, offset: 0, list: Vec::new(), only }
     }

@@ -6,25 +6,22 @@
 //! and no loop. Which piece comes from whom is not known here.
 
 mod attributes;
-mod cache;
+pub mod cache;
+pub mod comparison;
+mod cost;
 pub mod dest;
 mod dirs;
 pub mod error;
-mod files;
+pub mod files;
 mod hash;
 mod name;
-pub mod recheck;
+mod reader;
 pub mod scan;
 pub mod served;
+mod served_root;
 pub mod sha256;
 mod walk;
 pub mod writer;
 
 #[cfg(test)]
 pub(crate) mod testing;
-
-/// What a file costs in a slice of work besides its bytes, so that a slice is
-/// bounded where files are empty or need no reading.
-const FILE_COST_BYTES: u64 = 16 * 1024;
-/// Bytes read at once: several pieces.
-const READ_LEN: usize = 1024 * 1024;

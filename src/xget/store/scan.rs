@@ -1,15 +1,17 @@
-//! Makes a source of a path: lists its tree, then hashes its files, in slices.
+//! Makes a served tree of a path: lists its tree, then hashes its files, in slices.
 //!
 //! The same tree gives the same manifest, byte for byte: names are sorted, and
 //! nothing of when or where goes into it. A file that changes while it is
 //! hashed is hashed again; nothing that is wrong with one file ends the scan.
 
-use super::FILE_COST_BYTES;
-use super::cache::{Cache, Key, Known};
-use super::error::SourceError;
-use super::hash::{Hashing, Reader};
+use super::cache::{DigestCache, FileKey, KnownFile};
+use super::cost::FILE_COST_BYTES;
+use super::error::{CacheTrouble, NoteReason, ScanError, Unreadable};
+use super::hash::Hashing;
+use super::reader::Reader;
 use super::served::ServedTree;
-use super::walk::{Place, Walk, fatal};
+use super::served_root::ServedRoot;
+use super::walk::{Walk, fatal};
 use crate::os::file::{self, Status};
 use nix::errno::Errno;
 use peer::content::digest::Digest;
@@ -31,8 +33,8 @@ pub struct ScanOptions {
 
 /// How far a scan is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Step {
-    Walking { entries: u64 },
+pub enum ScanStep {
+    Walking,
     Hashing { done_bytes: u64, total_bytes: u64 },
     Done,
 }
@@ -41,8 +43,8 @@ pub enum Step {
 pub struct Scan {
     walk: Walk,
     reader: Reader,
-    cache: Option<Cache>,
-    phase: Phase,
+    cache: Option<DigestCache>,
+    phase: ScanPhase,
     lists: Vec<Digest>,
     /// Entries that turned out to be gone.
     gone: Vec<bool>,
@@ -50,16 +52,16 @@ pub struct Scan {
     total_bytes: u64,
 }
 
-enum Phase {
+enum ScanPhase {
     Walk,
     /// The next entry to hash.
     Hash(u32),
-    File(Open),
+    File(CurrentFile),
     Done,
 }
 
 /// The file that is being hashed.
-struct Open {
+struct CurrentFile {
     entry: u32,
     hashing: Hashing,
     before: Status,
@@ -67,71 +69,71 @@ struct Open {
 }
 
 impl Scan {
-    pub fn new(path: &Path, options: ScanOptions) -> Result<Scan, SourceError> {
-        let place = Rc::new(Place::open(path, options.one_file_system)?);
+    pub fn new(path: &Path, options: ScanOptions) -> Result<Scan, ScanError> {
+        let root = Rc::new(ServedRoot::open(path, options.one_file_system)?);
         let mut scan = Scan {
-            walk: Walk::new(place)?,
-            reader: Reader::new(),
+            walk: Walk::new(root)?,
+            reader: Reader::default(),
             cache: None,
-            phase: Phase::Walk,
+            phase: ScanPhase::Walk,
             lists: Vec::new(),
             gone: Vec::new(),
             done_bytes: 0,
             total_bytes: 0,
         };
         if let Some(path) = options.cache {
-            let (cache, trouble) = Cache::load(&path, PIECE_LEN);
+            let (cache, trouble) = DigestCache::load(&path, PIECE_LEN);
             scan.cache = Some(cache);
             if let Some(reason) = trouble {
-                scan.note_cache(&path, &reason);
+                scan.note(&path, NoteReason::CacheUnused(reason));
             }
         }
         Ok(scan)
     }
 
     /// Works until about `budget_bytes` are hashed; to be called until `Done`.
-    pub fn step(&mut self, budget_bytes: u64) -> Result<Step, SourceError> {
+    pub fn step(&mut self, budget_bytes: u64) -> Result<ScanStep, ScanError> {
         let mut left = budget_bytes.max(1);
         while left > 0 {
             let cost = match &mut self.phase {
-                Phase::Done => return Ok(Step::Done),
-                Phase::Walk => {
+                ScanPhase::Done => return Ok(ScanStep::Done),
+                ScanPhase::Walk => {
                     if !self.walk.step()? {
                         self.end_walk();
                     }
-                    return Ok(Step::Walking { entries: self.walk.entries.len() as u64 });
+                    return Ok(ScanStep::Walking);
                 }
-                Phase::Hash(entry) if *entry as usize == self.walk.entries.len() => {
+                ScanPhase::Hash(entry) if *entry as usize == self.walk.entries.len() => {
                     self.end_hash();
-                    return Ok(Step::Done);
+                    return Ok(ScanStep::Done);
                 }
-                Phase::Hash(entry) => {
+                ScanPhase::Hash(entry) => {
                     let entry = *entry;
                     self.begin_file(entry)?
                 }
-                Phase::File(_) => self.hash_some()?,
+                ScanPhase::File(_) => self.hash_some()?,
             };
             left = left.saturating_sub(cost);
         }
-        Ok(Step::Hashing { done_bytes: self.done_bytes, total_bytes: self.total_bytes })
+        Ok(ScanStep::Hashing { done_bytes: self.done_bytes, total_bytes: self.total_bytes })
     }
 
-    /// The source; does first what is left to do, however long it takes.
-    pub fn finish(mut self) -> Result<ServedTree, SourceError> {
-        while self.step(u64::MAX)? != Step::Done {}
+    /// The served tree; does first what is left to do, however long it takes.
+    pub fn finish(mut self) -> Result<ServedTree, ScanError> {
+        while self.step(u64::MAX)? != ScanStep::Done {}
         let manifest = Manifest {
             piece_len: PIECE_LEN,
-            root_described: self.walk.place.single.is_none(),
+            root_described: self.walk.root.single.is_none(),
             entries: self.walk.entries,
             lists: self.lists,
         };
         let notes = (self.walk.notes, self.walk.notes_left_out);
-        Ok(ServedTree::new(self.walk.place, self.walk.dirs, manifest, self.walk.seen, notes))
+        Ok(ServedTree::new(self.walk.root, self.walk.dirs, manifest, self.walk.seen, notes))
     }
 
-    fn note_cache(&mut self, path: &Path, reason: &str) {
-        let path = path.as_os_str().as_encoded_bytes().to_vec();
-        self.walk.note(path, format!("digest cache not used: {reason}"));
+    /// Of the digest cache.
+    fn note(&mut self, path: &Path, reason: NoteReason) {
+        self.walk.note(path.as_os_str().as_encoded_bytes().to_vec(), reason);
     }
 
     fn end_walk(&mut self) {
@@ -141,7 +143,7 @@ impl Scan {
         }
         self.total_bytes = self.walk.entries.iter().map(|e| e.size).sum();
         self.refuse_cache_in_tree();
-        self.phase = Phase::Hash(0);
+        self.phase = ScanPhase::Hash(0);
     }
 
     /// A cache inside the tree would change the tree by being written.
@@ -159,13 +161,13 @@ impl Scan {
         });
         if inside {
             self.cache = None;
-            self.note_cache(&path, "it is inside the served tree");
+            self.note(&path, NoteReason::CacheUnused(CacheTrouble::InsideTree));
         }
     }
 
     /// Begins with the next entry, or passes over it.
-    fn begin_file(&mut self, number: u32) -> Result<u64, SourceError> {
-        self.phase = Phase::Hash(number + 1);
+    fn begin_file(&mut self, number: u32) -> Result<u64, ScanError> {
+        self.phase = ScanPhase::Hash(number + 1);
         if self.walk.entries[number as usize].kind != EntryKind::File {
             return Ok(FILE_COST_BYTES / 64);
         }
@@ -179,7 +181,7 @@ impl Scan {
     fn use_cache(&mut self, number: u32) -> bool {
         let entry = &mut self.walk.entries[number as usize];
         let seen = &self.walk.seen[number as usize];
-        let key = Key::new(seen, entry.size, entry.mtime_s, entry.mtime_ns);
+        let key = FileKey::new(seen, entry.size, entry.mtime_s, entry.mtime_ns);
         let Some(known) = self.cache.as_mut().and_then(|cache| cache.get(&key)) else {
             return false;
         };
@@ -190,16 +192,16 @@ impl Scan {
         true
     }
 
-    fn open_file(&mut self, number: u32, try_number: u32) -> Result<(), SourceError> {
+    fn open_file(&mut self, number: u32, try_number: u32) -> Result<(), ScanError> {
         let walk = &mut self.walk;
         let parent = walk.entries[number as usize].parent;
         let opened = match walk.dirs.get(&walk.entries, parent) {
-            Ok(dir) => file::open_file_at(&dir, walk.place.name(&walk.entries[number as usize])),
-            Err(shut) => Err(shut.cause),
+            Ok(dir) => file::open_file_at(&dir, walk.root.name(&walk.entries[number as usize])),
+            Err(error) => Err(error.cause),
         };
         let looked = opened.and_then(|file| Ok((file::stat_file(&file)?, file)));
         match looked {
-            Ok((before, _)) if !before.is_file() => self.give_up(number, "it is no file any more"),
+            Ok((before, _)) if !before.is_file() => self.give_up(number, Unreadable::NoFile),
             Ok((before, file)) => {
                 self.total_bytes -= self.walk.entries[number as usize].size;
                 self.total_bytes += before.size;
@@ -208,18 +210,19 @@ impl Scan {
                     before.allocated_bytes < before.size && file::has_hole(&file, before.size);
                 self.walk.entries[number as usize].sparse = sparse;
                 let hashing = Hashing::new(file, before.size, PIECE_LEN, sparse);
-                self.phase = Phase::File(Open { entry: number, hashing, before, try_number });
+                self.phase =
+                    ScanPhase::File(CurrentFile { entry: number, hashing, before, try_number });
             }
             Err(Errno::ENOENT) => self.vanish(number),
-            Err(Errno::ELOOP) => self.give_up(number, "it is a symlink by now"),
+            Err(Errno::ELOOP) => self.give_up(number, Unreadable::Symlink),
             Err(cause) if fatal(cause) => return Err(self.walk.failed(number, cause)),
-            Err(cause) => self.give_up(number, &io::Error::from(cause).to_string()),
+            Err(cause) => self.give_up(number, Unreadable::Io(cause)),
         }
         Ok(())
     }
 
-    fn hash_some(&mut self) -> Result<u64, SourceError> {
-        let Phase::File(open) = &mut self.phase else { return Ok(0) };
+    fn hash_some(&mut self) -> Result<u64, ScanError> {
+        let ScanPhase::File(open) = &mut self.phase else { return Ok(0) };
         if open.hashing.is_whole() {
             self.end_file()?;
             return Ok(0);
@@ -237,58 +240,58 @@ impl Scan {
             Err(error) => {
                 let number = open.entry;
                 self.done_bytes -= open.hashing.offset();
-                self.give_up(number, &error.to_string());
+                self.give_up(number, Unreadable::Io(file::errno(&error)));
                 Ok(FILE_COST_BYTES)
             }
         }
     }
 
-    fn end_file(&mut self) -> Result<(), SourceError> {
-        let Phase::File(open) = &self.phase else { return Ok(()) };
+    fn end_file(&mut self) -> Result<(), ScanError> {
+        let ScanPhase::File(open) = &self.phase else { return Ok(()) };
         let after = file::stat_file(&open.hashing.file);
         if !after.is_ok_and(|after| same_contents(&open.before, &after)) {
             return self.again();
         }
-        let next = Phase::Hash(open.entry + 1);
-        let Phase::File(open) = std::mem::replace(&mut self.phase, next) else { return Ok(()) };
+        let next = ScanPhase::Hash(open.entry + 1);
+        let ScanPhase::File(open) = std::mem::replace(&mut self.phase, next) else { return Ok(()) };
         let hashed = open.hashing.finish();
         let entry = &mut self.walk.entries[open.entry as usize];
         entry.digest = hashed.digest;
         self.lists.extend_from_slice(&hashed.list);
         if let Some(cache) = &mut self.cache {
             let (digest, sparse, list) = (hashed.digest, entry.sparse, hashed.list.into());
-            let known = Known { digest, sparse, list, used: true };
-            cache.put(Key::of(&open.before), known, now_s());
+            let known = KnownFile { digest, sparse, list, used: true };
+            cache.put(FileKey::of(&open.before), known, now_s());
         }
         Ok(())
     }
 
     /// The file changed while it was hashed.
-    fn again(&mut self) -> Result<(), SourceError> {
-        let Phase::File(open) = &self.phase else { return Ok(()) };
+    fn again(&mut self) -> Result<(), ScanError> {
+        let ScanPhase::File(open) = &self.phase else { return Ok(()) };
         let (number, try_number) = (open.entry, open.try_number);
         self.done_bytes -= open.hashing.offset();
-        self.phase = Phase::Hash(number + 1);
+        self.phase = ScanPhase::Hash(number + 1);
         if try_number < HASH_TRIES {
             return self.open_file(number, try_number + 1);
         }
-        self.give_up(number, "it keeps changing");
+        self.give_up(number, Unreadable::KeepsChanging);
         Ok(())
     }
 
     /// Its other names are of the same file, and as unreadable.
-    fn give_up(&mut self, number: u32, reason: &str) {
-        self.phase = Phase::Hash(number + 1);
+    fn give_up(&mut self, number: u32, why: Unreadable) {
+        self.phase = ScanPhase::Hash(number + 1);
         self.total_bytes -= self.walk.entries[number as usize].size;
-        self.walk.unreadable(number, reason);
+        self.walk.unreadable(number, why);
         for other in self.walk.take_other_names(number) {
-            self.walk.unreadable(other, reason);
+            self.walk.unreadable(other, why);
         }
     }
 
     /// A name that is gone leaves the manifest; the file may have others.
     fn vanish(&mut self, number: u32) {
-        self.phase = Phase::Hash(number + 1);
+        self.phase = ScanPhase::Hash(number + 1);
         self.gone[number as usize] = true;
         let size = self.walk.entries[number as usize].size;
         match self.walk.take_other_names(number).split_first() {
@@ -298,12 +301,11 @@ impl Scan {
     }
 
     fn end_hash(&mut self) {
-        self.phase = Phase::Done;
+        self.phase = ScanPhase::Done;
         self.remove_gone();
         let saved = self.cache.as_mut().map(|cache| (cache.save(), cache.path().to_path_buf()));
         if let Some((Err(error), path)) = saved {
-            let path = path.as_os_str().as_encoded_bytes().to_vec();
-            self.walk.note(path, format!("digest cache not written: {error}"));
+            self.note(&path, NoteReason::CacheUnwritten(file::errno(&error)));
         }
     }
 
@@ -330,7 +332,7 @@ impl Scan {
             self.walk.seen.push(seen);
         }
         // Descriptors are kept by number, and the numbers are others now.
-        self.walk.dirs = super::dirs::Dirs::new(self.walk.place.root.clone());
+        self.walk.dirs = super::dirs::Dirs::new(self.walk.root.fd.clone());
     }
 }
 

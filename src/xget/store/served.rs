@@ -3,12 +3,12 @@
 //!
 //! A file is opened by name each time and compared with what was seen then;
 //! once it differs, its bytes are not served under this manifest any more. Whether
-//! the tree as a whole is still the same, `recheck` finds out.
+//! the tree as a whole is still the same, `comparison` finds out.
 
 use super::dirs::Dirs;
 use super::error::{Note, ServeError};
+use super::served_root::{Seen, ServedRoot};
 use super::sha256::Sum;
-use super::walk::{Place, Seen};
 use crate::os::file::{self, Status};
 use nix::errno::Errno;
 use peer::content::manifest::{EntryKind, Manifest};
@@ -22,7 +22,7 @@ pub struct ServedTree {
     pub notes: Vec<Note>,
     /// Notes that were not kept.
     pub notes_left_out: u64,
-    pub(super) place: Rc<Place>,
+    pub(super) root: Rc<ServedRoot>,
     pub(super) seen: Vec<Seen>,
     dirs: RefCell<Dirs>,
 }
@@ -35,14 +35,14 @@ pub struct Checksum {
 
 impl ServedTree {
     pub(super) fn new(
-        place: Rc<Place>,
+        root: Rc<ServedRoot>,
         dirs: Dirs,
         manifest: Manifest,
         seen: Vec<Seen>,
         (notes, notes_left_out): (Vec<Note>, u64),
     ) -> ServedTree {
         let (manifest, dirs) = (Rc::new(manifest), RefCell::new(dirs));
-        ServedTree { manifest, notes, notes_left_out, place, seen, dirs }
+        ServedTree { manifest, notes, notes_left_out, root, seen, dirs }
     }
 
     /// Opens a file for serving.
@@ -51,8 +51,8 @@ impl ServedTree {
         let found = &self.manifest.entries[entry as usize];
         let dir = self.dirs.borrow_mut().get(&self.manifest.entries, found.parent);
         let opened = match dir {
-            Ok(dir) => file::open_file_at(&dir, self.place.name(found)),
-            Err(shut) => Err(shut.cause),
+            Ok(dir) => file::open_file_at(&dir, self.root.name(found)),
+            Err(error) => Err(error.cause),
         };
         match opened {
             Ok(file) if self.unchanged(entry, &file) => Ok(file),
@@ -99,12 +99,12 @@ impl Checksum {
     /// Reads about `budget_bytes` more; the sum when all is read.
     pub fn step(
         &mut self,
-        source: &ServedTree,
+        tree: &ServedTree,
         budget_bytes: u64,
     ) -> Result<Option<[u8; 32]>, ServeError> {
-        let path = || source.manifest.path(self.entry);
+        let path = || tree.manifest.path(self.entry);
         let sum = self.sum.step(budget_bytes);
-        if !source.unchanged(self.entry, self.sum.file()) {
+        if !tree.unchanged(self.entry, self.sum.file()) {
             return Err(ServeError::Changed(path()));
         }
         sum.map_err(|error| ServeError::Io(path(), file::errno(&error)))

@@ -1,11 +1,12 @@
 //! SHA-256 of an open file, in slices: the published identity of a file
 //! (`checksum`, `--digest sha256:`), which nothing computes unless asked.
+//!
+//! Whether the file is the one that was meant is its user's business.
 
-use super::READ_LEN;
+use super::reader::{READ_LEN, Reader};
 use sha2::{Digest, Sha256};
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::rc::Rc;
 
 /// Of no bytes.
@@ -19,14 +20,13 @@ pub struct Sum {
     offset: u64,
     size: u64,
     hasher: Sha256,
-    buffer: Vec<u8>,
+    reader: Reader,
 }
 
 impl Sum {
     /// Of the first `size` bytes.
     pub fn new(file: Rc<File>, size: u64) -> Sum {
-        let buffer = vec![0; READ_LEN.min(size as usize)];
-        Sum { file, offset: 0, size, hasher: Sha256::new(), buffer }
+        Sum { file, offset: 0, size, hasher: Sha256::new(), reader: Reader::default() }
     }
 
     pub fn file(&self) -> &File {
@@ -38,8 +38,7 @@ impl Sum {
         let mut left = budget_bytes.max(1);
         while self.offset < self.size && left > 0 {
             let len = (self.size - self.offset).min(left).min(READ_LEN as u64) as usize;
-            let bytes = &mut self.buffer[..len];
-            self.file.read_exact_at(bytes, self.offset)?;
+            let bytes = self.reader.read(&self.file, self.offset, len, None)?;
             self.hasher.update(bytes);
             self.offset += len as u64;
             left -= len as u64;

@@ -1,4 +1,7 @@
-//! Trees for the tests of this room.
+//! Trees on disk for the tests of the store.
+//!
+//! Contents from a seed, pictures of trees to be compared, other users, small
+//! file systems.
 
 use crate::os::file::{self, Status};
 use crate::os::scratch::Dir;

@@ -4,18 +4,17 @@
 //! cannot be read, or cannot be in a manifest, is noted and never fatal. Reads
 //! no file.
 
-use super::dirs::{Dirs, Shut};
-use super::error::{Note, SourceError};
+use super::dirs::{DirError, Dirs};
+use super::error::{Note, NoteReason, ScanError, Unreadable};
 use super::name;
+use super::served_root::{Seen, ServedRoot, left_out, left_out_by_name};
 use crate::os::file::{self, Listing, Status};
 use nix::errno::Errno;
-use peer::content::manifest::{DEPTH_MAX, ENTRIES_MAX, Entry, EntryKind, name_is_sound};
+use peer::content::manifest::{DEPTH_MAX, ENTRIES_MAX, Entry, EntryKind};
 use std::collections::HashMap;
 use std::ffi::OsStr;
-use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 /// Most notes that are kept; the rest is counted.
@@ -23,89 +22,9 @@ pub const NOTES_MAX: usize = 1000;
 /// Names listed or looked at in one slice of work.
 const SLICE_NAMES: u32 = 2000;
 
-/// What identified an entry when it was looked at, besides what the manifest has.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Seen {
-    pub dev: u64,
-    pub ino: u64,
-    pub ctime_s: i64,
-    pub ctime_ns: u32,
-    /// The entry's type bits; 0 of what could not be looked at.
-    pub type_bits: u32,
-}
-
-impl Seen {
-    pub fn of(status: &Status) -> Seen {
-        Seen {
-            dev: status.dev,
-            ino: status.ino,
-            ctime_s: status.ctime_s,
-            ctime_ns: status.ctime_ns,
-            type_bits: status.mode & !0o7777,
-        }
-    }
-}
-
-/// The place that is served.
-pub struct Place {
-    /// Absolute, as given: what it leads to may change.
-    pub path: PathBuf,
-    pub root: Rc<OwnedFd>,
-    pub root_dev: u64,
-    /// The name on disk when a single file is served.
-    pub single: Option<Box<[u8]>>,
-    pub one_file_system: bool,
-}
-
-impl Place {
-    /// `path` may lead through symlinks, and be one.
-    pub fn open(path: &Path, one_file_system: bool) -> Result<Place, SourceError> {
-        let failed = |cause| SourceError::Io { path: path.into(), cause };
-        let io_failed = |error: io::Error| failed(file::errno(&error));
-        let absolute = std::path::absolute(path).map_err(io_failed)?;
-        let real = path.canonicalize().map_err(io_failed)?;
-        let status = file::stat_path(&real).map_err(failed)?;
-        let mut place_dir = real.as_path();
-        let mut single = None;
-        if status.is_file() {
-            let name = real.file_name().expect("a canonical path of a file ends in a name");
-            single = Some(name.as_bytes().into());
-            place_dir = real.parent().expect("the root directory is no file");
-        } else if !status.is_dir() {
-            return Err(SourceError::NotServable(path.into()));
-        }
-        let root = file::open_dir(place_dir).map_err(failed)?;
-        let root_dev = file::stat_dir(&root).map_err(failed)?.dev;
-        Ok(Place { path: absolute, root: Rc::new(root), root_dev, single, one_file_system })
-    }
-
-    /// The name under which an entry stands on disk.
-    pub fn name<'a>(&'a self, entry: &'a Entry) -> &'a [u8] {
-        self.single.as_deref().unwrap_or(&entry.name)
-    }
-}
-
-/// Why a name on disk gets no entry, whatever it stands for.
-pub fn left_out_by_name(name: &[u8]) -> Option<&'static str> {
-    if !name_is_sound(name) {
-        return Some("the name is too long to be served");
-    }
-    name::is_temporary(name).then_some("left out: the temporary file of an unfinished xget")
-}
-
-/// Why a name on disk gets no entry.
-pub fn left_out(name: &[u8], status: &Status, place: &Place) -> Option<&'static str> {
-    if let Some(reason) = left_out_by_name(name) {
-        return Some(reason);
-    }
-    // A directory stays, as an empty one: something may be mounted there again.
-    let foreign = place.one_file_system && status.dev != place.root_dev && !status.is_dir();
-    foreign.then_some("left out: on another file system (-x)")
-}
-
 /// The entries found so far.
 pub struct Walk {
-    pub place: Rc<Place>,
+    pub root: Rc<ServedRoot>,
     pub dirs: Dirs,
     pub entries: Vec<Entry>,
     pub seen: Vec<Seen>,
@@ -117,10 +36,10 @@ pub struct Walk {
     firsts: HashMap<(u64, u64), u32>,
     /// By that first name, the others.
     others: HashMap<u32, Vec<u32>>,
-    state: State,
+    phase: WalkPhase,
 }
 
-enum State {
+enum WalkPhase {
     /// The next entry that may be a directory to list.
     Next(u32),
     Listing(u32, Listing, Vec<Box<[u8]>>),
@@ -129,9 +48,9 @@ enum State {
 }
 
 impl Walk {
-    pub fn new(place: Rc<Place>) -> Result<Walk, SourceError> {
+    pub fn new(root: Rc<ServedRoot>) -> Result<Walk, ScanError> {
         let mut walk = Walk {
-            dirs: Dirs::new(place.root.clone()),
+            dirs: Dirs::new(root.fd.clone()),
             entries: vec![Entry::bare_root()],
             seen: vec![Seen::default()],
             notes: Vec::new(),
@@ -139,19 +58,19 @@ impl Walk {
             gone: Vec::new(),
             firsts: HashMap::new(),
             others: HashMap::new(),
-            state: State::Next(0),
-            place: place.clone(),
+            phase: WalkPhase::Next(0),
+            root: root.clone(),
         };
-        if let Some(real) = &place.single {
-            let failed = |cause| SourceError::Io { path: place.path.clone(), cause };
-            let status = file::stat_at(&place.root, real).map_err(failed)?;
+        if let Some(real) = &root.single {
+            let failed = |cause| ScanError::Io { path: root.path.clone(), cause };
+            let status = file::stat_at(&root.fd, real).map_err(failed)?;
             if !status.is_file() {
-                return Err(SourceError::NotServable(place.path.clone()));
+                return Err(ScanError::NotServable(root.path.clone()));
             }
-            let given = place.path.file_name().map_or(&**real, OsStr::as_bytes);
-            walk.add(0, given.into(), &status, &place.root.clone())?;
+            let given = root.path.file_name().map_or(&**real, OsStr::as_bytes);
+            walk.add(0, given.into(), &status, &root.fd)?;
             // The one directory is the file's, and not served.
-            walk.state = State::Next(walk.entries.len() as u32);
+            walk.phase = WalkPhase::Next(walk.entries.len() as u32);
         } else {
             walk.check_root()?;
         }
@@ -159,16 +78,16 @@ impl Walk {
     }
 
     /// What refuses the whole tree is said before anything is hashed.
-    fn check_root(&self) -> Result<(), SourceError> {
-        match file::stat_at(&self.place.root, name::RESERVED) {
-            Ok(_) => return Err(SourceError::Reserved(self.place.path.clone())),
+    fn check_root(&self) -> Result<(), ScanError> {
+        match file::stat_at(&self.root.fd, name::RESERVED) {
+            Ok(_) => return Err(ScanError::Reserved(self.root.path.clone())),
             Err(Errno::ENOENT) => {}
             Err(cause) => return Err(self.failed(0, cause)),
         }
-        file::list(&self.place.root).map(drop).map_err(|cause| self.failed(0, cause))
+        file::list(&self.root.fd).map(drop).map_err(|cause| self.failed(0, cause))
     }
 
-    pub fn note(&mut self, path: Vec<u8>, reason: String) {
+    pub fn note(&mut self, path: Vec<u8>, reason: NoteReason) {
         if self.notes.len() < NOTES_MAX {
             self.notes.push(Note { path, reason });
         } else {
@@ -177,54 +96,56 @@ impl Walk {
     }
 
     /// Looks at some more names. False when there are none left.
-    pub fn step(&mut self) -> Result<bool, SourceError> {
+    pub fn step(&mut self) -> Result<bool, ScanError> {
         let mut left = SLICE_NAMES;
         while left > 0 {
-            self.state = match std::mem::replace(&mut self.state, State::Next(0)) {
-                State::Next(dir) if dir as usize == self.entries.len() => {
-                    self.state = State::Next(dir);
+            self.phase = match std::mem::replace(&mut self.phase, WalkPhase::Next(0)) {
+                WalkPhase::Next(dir) if dir as usize == self.entries.len() => {
+                    self.phase = WalkPhase::Next(dir);
                     return Ok(false);
                 }
-                State::Next(entry) if self.entries[entry as usize].kind != EntryKind::Dir => {
+                WalkPhase::Next(entry) if self.entries[entry as usize].kind != EntryKind::Dir => {
                     left -= 1;
-                    State::Next(entry + 1)
+                    WalkPhase::Next(entry + 1)
                 }
-                State::Next(dir) => {
+                WalkPhase::Next(dir) => {
                     left -= 1;
                     self.begin_listing(dir)?
                 }
-                State::Listing(dir, listing, names) => self.list(dir, listing, names, &mut left)?,
-                State::Looking(dir, fd, names) => self.look(dir, fd, names, &mut left)?,
+                WalkPhase::Listing(dir, listing, names) => {
+                    self.list(dir, listing, names, &mut left)?
+                }
+                WalkPhase::Looking(dir, fd, names) => self.look(dir, fd, names, &mut left)?,
             };
         }
         Ok(true)
     }
 
-    fn begin_listing(&mut self, dir: u32) -> Result<State, SourceError> {
-        let next = State::Next(dir + 1);
+    fn begin_listing(&mut self, dir: u32) -> Result<WalkPhase, ScanError> {
+        let next = WalkPhase::Next(dir + 1);
         let fd = match self.dirs.get(&self.entries, dir) {
             Ok(fd) => fd,
-            Err(Shut { cause: Errno::ENOENT, .. }) => {
+            Err(DirError { cause: Errno::ENOENT, .. }) => {
                 self.gone.push(dir);
                 return Ok(next);
             }
-            Err(shut) => return self.unlistable(dir, shut.cause),
+            Err(error) => return self.unlistable(dir, error.cause),
         };
         // What it is when it is listed: a change after this shows in its mtime.
         match file::stat_dir(&fd) {
             Ok(status) => self.refresh(dir, &status),
             Err(cause) => return self.unlistable(dir, cause),
         }
-        if self.place.one_file_system && self.seen[dir as usize].dev != self.place.root_dev {
-            self.note_entry(dir, "left empty: on another file system (-x)");
+        if self.root.one_file_system && self.seen[dir as usize].dev != self.root.dev {
+            self.note_entry(dir, NoteReason::LeftEmpty);
             return Ok(next);
         }
         if depth(&self.entries, dir) >= DEPTH_MAX {
-            self.unreadable(dir, "directories are too deep here");
+            self.unreadable(dir, Unreadable::TooDeep);
             return Ok(next);
         }
         match file::list(&fd) {
-            Ok(listing) => Ok(State::Listing(dir, listing, Vec::new())),
+            Ok(listing) => Ok(WalkPhase::Listing(dir, listing, Vec::new())),
             Err(cause) => self.unlistable(dir, cause),
         }
     }
@@ -235,7 +156,7 @@ impl Walk {
         mut listing: Listing,
         mut names: Vec<Box<[u8]>>,
         left: &mut u32,
-    ) -> Result<State, SourceError> {
+    ) -> Result<WalkPhase, ScanError> {
         while *left > 0 {
             *left -= 1;
             match listing.next() {
@@ -246,13 +167,13 @@ impl Walk {
                     // A directory that changes while it is listed may repeat names.
                     names.dedup();
                     return match self.dirs.get(&self.entries, dir) {
-                        Ok(fd) => Ok(State::Looking(dir, fd, names)),
-                        Err(shut) => self.unlistable(dir, shut.cause),
+                        Ok(fd) => Ok(WalkPhase::Looking(dir, fd, names)),
+                        Err(error) => self.unlistable(dir, error.cause),
                     };
                 }
             }
         }
-        Ok(State::Listing(dir, listing, names))
+        Ok(WalkPhase::Listing(dir, listing, names))
     }
 
     fn look(
@@ -261,11 +182,11 @@ impl Walk {
         fd: Rc<OwnedFd>,
         mut names: Vec<Box<[u8]>>,
         left: &mut u32,
-    ) -> Result<State, SourceError> {
+    ) -> Result<WalkPhase, ScanError> {
         while *left > 0 {
             *left -= 1;
             let Some(name) = names.pop() else {
-                return Ok(State::Next(dir + 1));
+                return Ok(WalkPhase::Next(dir + 1));
             };
             match file::stat_at(&fd, &name) {
                 Ok(status) => self.add(dir, name, &status, &fd)?,
@@ -274,29 +195,29 @@ impl Walk {
                 Err(cause) => self.add_unseen(dir, name, cause)?,
             }
         }
-        Ok(State::Looking(dir, fd, names))
+        Ok(WalkPhase::Looking(dir, fd, names))
     }
 
     /// A name that is listed and cannot be looked at has an entry, so that who
     /// fetches hears that something is missing.
-    fn add_unseen(&mut self, dir: u32, name: Box<[u8]>, cause: Errno) -> Result<(), SourceError> {
+    fn add_unseen(&mut self, dir: u32, name: Box<[u8]>, cause: Errno) -> Result<(), ScanError> {
         if let Some(reason) = left_out_by_name(&name) {
             let path = self.path_in(dir, &name);
-            self.note(path, reason.into());
+            self.note(path, NoteReason::LeftOut(reason));
             return Ok(());
         }
         if fatal(cause) {
             return Err(self.failed(dir, cause));
         }
         let number = self.push(Entry { parent: dir, name, mode: 0, ..Entry::bare_root() })?;
-        self.unreadable(number, &io::Error::from(cause).to_string());
+        self.unreadable(number, Unreadable::Io(cause));
         Ok(())
     }
 
     /// A new entry of which nothing is seen yet.
-    fn push(&mut self, entry: Entry) -> Result<u32, SourceError> {
+    fn push(&mut self, entry: Entry) -> Result<u32, ScanError> {
         if self.entries.len() == ENTRIES_MAX {
-            return Err(SourceError::TooMany(self.place.path.clone()));
+            return Err(ScanError::TooMany(self.root.path.clone()));
         }
         self.entries.push(entry);
         self.seen.push(Seen::default());
@@ -309,13 +230,13 @@ impl Walk {
         name: Box<[u8]>,
         status: &Status,
         fd: &OwnedFd,
-    ) -> Result<(), SourceError> {
+    ) -> Result<(), ScanError> {
         if dir == 0 && *name == *name::RESERVED {
-            return Err(SourceError::Reserved(self.place.path.clone()));
+            return Err(ScanError::Reserved(self.root.path.clone()));
         }
-        if let Some(reason) = left_out(&name, status, &self.place) {
+        if let Some(reason) = left_out(&name, status, &self.root) {
             let path = self.path_in(dir, &name);
-            self.note(path, reason.into());
+            self.note(path, NoteReason::LeftOut(reason));
             return Ok(());
         }
         let number = self.push(Entry { parent: dir, name, ..Entry::bare_root() })?;
@@ -330,7 +251,7 @@ impl Walk {
         }
         if !status.is_file() {
             self.set_aside(number, EntryKind::Special);
-            self.note_entry(number, &format!("left out: {}", status.type_name()));
+            self.note_entry(number, NoteReason::Special(status.type_name()));
             return Ok(());
         }
         self.entries[number as usize].size = status.size;
@@ -345,7 +266,7 @@ impl Walk {
         Ok(())
     }
 
-    fn add_symlink(&mut self, number: u32, fd: &OwnedFd) -> Result<(), SourceError> {
+    fn add_symlink(&mut self, number: u32, fd: &OwnedFd) -> Result<(), ScanError> {
         match file::read_symlink_at(fd, &self.entries[number as usize].name) {
             Ok(target) if !target.is_empty() => {
                 self.entries[number as usize].kind = EntryKind::Symlink;
@@ -356,7 +277,7 @@ impl Walk {
                 self.entries.pop();
                 self.seen.pop();
             }
-            Err(cause) => self.unreadable(number, &io::Error::from(cause).to_string()),
+            Err(cause) => self.unreadable(number, Unreadable::Io(cause)),
         }
         Ok(())
     }
@@ -379,12 +300,12 @@ impl Walk {
     }
 
     /// A directory that cannot be listed. Without its root a tree is nothing.
-    fn unlistable(&mut self, dir: u32, cause: Errno) -> Result<State, SourceError> {
+    fn unlistable(&mut self, dir: u32, cause: Errno) -> Result<WalkPhase, ScanError> {
         if dir == 0 || fatal(cause) {
             return Err(self.failed(dir, cause));
         }
-        self.unreadable(dir, &io::Error::from(cause).to_string());
-        Ok(State::Next(dir + 1))
+        self.unreadable(dir, Unreadable::Io(cause));
+        Ok(WalkPhase::Next(dir + 1))
     }
 
     /// The other names of the file whose first name this is, which it is not
@@ -406,9 +327,9 @@ impl Walk {
     }
 
     /// Marks an entry whose contents nobody gets, and says why.
-    pub fn unreadable(&mut self, number: u32, reason: &str) {
+    pub fn unreadable(&mut self, number: u32, why: Unreadable) {
         self.set_aside(number, EntryKind::Unreadable);
-        self.note_entry(number, &format!("cannot be read: {reason}"));
+        self.note_entry(number, NoteReason::Unreadable(why));
     }
 
     fn set_aside(&mut self, number: u32, kind: EntryKind) {
@@ -418,9 +339,9 @@ impl Walk {
         (entry.size, entry.sparse) = (0, false);
     }
 
-    pub fn note_entry(&mut self, number: u32, reason: &str) {
+    pub fn note_entry(&mut self, number: u32, reason: NoteReason) {
         let path = path(&self.entries, number);
-        self.note(path, reason.into());
+        self.note(path, reason);
     }
 
     fn path_in(&self, dir: u32, name: &[u8]) -> Vec<u8> {
@@ -432,9 +353,9 @@ impl Walk {
         path
     }
 
-    pub fn failed(&self, number: u32, cause: Errno) -> SourceError {
+    pub fn failed(&self, number: u32, cause: Errno) -> ScanError {
         let below = path(&self.entries, number);
-        SourceError::Io { path: name::full_path(&self.place.path, &below), cause }
+        ScanError::Io { path: name::full_path(&self.root.path, &below), cause }
     }
 }
 

@@ -136,9 +136,9 @@ fn cursors_outlive_what_they_stood_at() {
     peer.opened(1, "many", 0);
     let first = entries(peer.ask(treaddir(1, 1, 0, 256)).data());
     let (last_name, cursor, _) = first.last().unwrap();
-    peer.garden.unlist(last_name);
+    peer.tree.unlist(last_name);
     let number = first.len() - 2;
-    peer.garden.unlist(&many_names()[number]);
+    peer.tree.unlist(&many_names()[number]);
     let second = entries(peer.ask(treaddir(1, 1, *cursor, 256)).data());
     assert_eq!(second[0].0, many_names()[number + 1]);
     // An earlier cursor is as good, in any order.

@@ -6,7 +6,7 @@ use alloc::vec;
 
 /// Whether the connection outlives these bytes, taken as one frame.
 fn survives(peer: &mut Peer, frame: &[u8]) -> bool {
-    let outcome = peer.session.handle_frame(&mut peer.garden, frame);
+    let outcome = peer.session.handle_frame(&mut peer.tree, frame);
     let replies = peer.hear().len();
     assert_eq!(replies, usize::from(outcome.is_ok()), "a fatal frame has no answer");
     outcome.is_ok()
@@ -16,7 +16,7 @@ fn survives(peer: &mut Peer, frame: &[u8]) -> bool {
 fn lost_framing_is_fatal() {
     for dialect in DIALECTS {
         let mut peer = Peer::attached_with(dialect, 4096);
-        let clunk = tfid(TCLUNK, 1, 0).done();
+        let clunk = tfid(M::TCLUNK, 1, 0).done();
         for size in [0, 6, 7, 10, 12, 4096, 4097, 1 << 31, u32::MAX] {
             let mut frame = clunk.clone();
             frame[..4].copy_from_slice(&size.to_le_bytes());
@@ -42,8 +42,8 @@ fn a_bad_body_is_answered_and_forgiven() {
             tread(1, 0, 0, 10),
             twrite(1, 0, 0, b"abc"),
             tflush(1, 9),
-            tfid(TCLUNK, 1, 0),
-            tfid(TREMOVE, 1, 0),
+            tfid(M::TCLUNK, 1, 0),
+            tfid(M::TREMOVE, 1, 0),
         ];
         for frame in good {
             for cut in 7..frame.0.len() {
@@ -52,7 +52,7 @@ fn a_bad_body_is_answered_and_forgiven() {
             }
             assert!(peer.ask(frame.bytes(b"x")).is_error(), "trailing byte");
         }
-        assert_eq!(peer.place_of(0), Some(100), "nothing of it was done");
+        assert_eq!(peer.path_of(0), Some(100), "nothing of it was done");
     }
 }
 
@@ -60,13 +60,13 @@ fn a_bad_body_is_answered_and_forgiven() {
 fn strings_past_the_end_and_counts_that_lie() {
     for dialect in DIALECTS {
         let mut peer = Peer::attached(dialect);
-        let attach = Frame::new(TATTACH, 1).u32(5).u32(NOFID);
+        let attach = Frame::new(M::TATTACH, 1).u32(5).u32(NOFID);
         assert!(peer.ask(attach.clone().u16(0xffff)).is_error());
         assert!(peer.ask(attach.string(b"me").u16(5).bytes(b"dir")).is_error());
-        let write = Frame::new(TWRITE, 1).u32(0).u64(0).u32(u32::MAX).bytes(b"abc");
+        let write = Frame::new(M::TWRITE, 1).u32(0).u64(0).u32(u32::MAX).bytes(b"abc");
         assert!(peer.ask(write).is_error());
-        assert!(peer.ask(Frame::new(TVERSION, 1).u32(8192).u16(9).bytes(b"9P")).is_error());
-        assert_eq!(peer.place_of(0), Some(100));
+        assert!(peer.ask(Frame::new(M::TVERSION, 1).u32(8192).u16(9).bytes(b"9P")).is_error());
+        assert_eq!(peer.path_of(0), Some(100));
     }
 }
 
@@ -74,22 +74,22 @@ fn strings_past_the_end_and_counts_that_lie() {
 fn types_that_are_not_requests_here() {
     for dialect in DIALECTS {
         let mut peer = Peer::attached(dialect);
-        let foreign: &[u8] = match dialect {
-            "9P2000.L" => &[TOPEN, TCREATE, TSTAT, TWSTAT],
-            _ => &[TSTATFS, TLOPEN, TGETATTR, TREADDIR, TFSYNC, TUNLINKAT],
+        let foreign: &[M] = match dialect {
+            "9P2000.L" => &[M::TOPEN, M::TCREATE, M::TSTAT, M::TWSTAT],
+            _ => &[M::TSTATFS, M::TLOPEN, M::TGETATTR, M::TREADDIR, M::TFSYNC, M::TUNLINKAT],
         };
         // Terror, Tlerror, every R-type, Plan 9 port's Topenfd, nonsense.
-        let never = [106, 6, 98, 0, 1, 255].into_iter().chain((101..128).step_by(2));
-        for kind in foreign.iter().copied().chain(never) {
+        let never = [106, 6, 98, 0, 1, 255].into_iter().chain((101..128).step_by(2)).map(M);
+        for message_type in foreign.iter().copied().chain(never) {
             for body in [&[][..], &[0; 4], &[0; 64]] {
-                let got = peer.ask(Frame::new(kind, 3).bytes(body));
+                let got = peer.ask(Frame::new(message_type, 3).bytes(body));
                 assert!(
                     got.errno() == 95 || got.ename() == "Operation not supported",
-                    "{kind}: {got:?}"
+                    "{message_type}: {got:?}"
                 );
             }
         }
-        assert_eq!(peer.place_of(0), Some(100));
+        assert_eq!(peer.path_of(0), Some(100));
     }
 }
 
@@ -99,10 +99,10 @@ fn replies_that_would_not_fit_become_errors() {
         let mut peer = Peer::attached_with(dialect, 256);
         peer.walk(0, 1, "names");
         // The name does not fit a Twalk of this msize, so the test walks there.
-        let dir = peer.session.fids.get(1).unwrap().place;
-        let long = peer.garden.entry(&dir, 0).unwrap().place;
-        peer.session.fids.put(3, long);
-        let got = peer.ask(tfid(TSTAT, 1, 3));
+        let dir = peer.session.files.fids.get(1).unwrap().file;
+        let long = peer.tree.entry(&dir, 0).unwrap().file;
+        peer.session.files.fids.put(3, long);
+        let got = peer.ask(tfid(M::TSTAT, 1, 3));
         assert_eq!(got.ename(), "Message too long");
     }
 }

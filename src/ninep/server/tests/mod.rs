@@ -15,11 +15,11 @@ mod versions;
 mod walks;
 
 use super::{ConnId, Output, Session, Ticket, Tree};
-use crate::{NOFID, NONUNAME, kind::*};
+use crate::{MessageType as M, NOFID, NONUNAME};
 use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
-use tree::Garden;
+use tree::TestTree;
 
 const TWO_DIALECTS: [&str; 2] = ["9P2000", "9P2000.u"];
 const DIALECTS: [&str; 3] = ["9P2000", "9P2000.u", "9P2000.L"];
@@ -28,13 +28,13 @@ const CONN: ConnId = ConnId(7);
 const MSIZE_MAX: u32 = 64 * 1024;
 
 /// A frame, field by field.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 struct Frame(Vec<u8>);
 
 impl Frame {
-    fn new(kind: u8, tag: u16) -> Frame {
+    fn new(message_type: M, tag: u16) -> Frame {
         let [low, high] = tag.to_le_bytes();
-        Frame(vec![0, 0, 0, 0, kind, low, high])
+        Frame(vec![0, 0, 0, 0, message_type.0, low, high])
     }
     fn u8(mut self, value: u8) -> Frame {
         self.0.push(value);
@@ -68,39 +68,39 @@ impl Frame {
 }
 
 fn tversion(tag: u16, msize: u32, version: &str) -> Frame {
-    Frame::new(TVERSION, tag).u32(msize).string(version.as_bytes())
+    Frame::new(M::TVERSION, tag).u32(msize).string(version.as_bytes())
 }
 
 fn tflush(tag: u16, oldtag: u16) -> Frame {
-    Frame::new(TFLUSH, tag).u16(oldtag)
+    Frame::new(M::TFLUSH, tag).u16(oldtag)
 }
 
 fn twalk(tag: u16, fid: u32, newfid: u32, names: &[&[u8]]) -> Frame {
-    let head = Frame::new(TWALK, tag).u32(fid).u32(newfid).u16(names.len() as u16);
-    names.iter().fold(head, |frame, name| frame.string(name))
+    let frame = Frame::new(M::TWALK, tag).u32(fid).u32(newfid).u16(names.len() as u16);
+    names.iter().fold(frame, |frame, name| frame.string(name))
 }
 
 fn tread(tag: u16, fid: u32, offset: u64, count: u32) -> Frame {
-    Frame::new(TREAD, tag).u32(fid).u64(offset).u32(count)
+    Frame::new(M::TREAD, tag).u32(fid).u64(offset).u32(count)
 }
 
 fn treaddir(tag: u16, fid: u32, cursor: u64, count: u32) -> Frame {
-    Frame::new(TREADDIR, tag).u32(fid).u64(cursor).u32(count)
+    Frame::new(M::TREADDIR, tag).u32(fid).u64(cursor).u32(count)
 }
 
 fn twrite(tag: u16, fid: u32, offset: u64, data: &[u8]) -> Frame {
-    Frame::new(TWRITE, tag).u32(fid).u64(offset).u32(data.len() as u32).bytes(data)
+    Frame::new(M::TWRITE, tag).u32(fid).u64(offset).u32(data.len() as u32).bytes(data)
 }
 
 /// A request of nothing but a fid: Tclunk, Tremove, Tstat, Tstatfs, ...
-fn tfid(kind: u8, tag: u16, fid: u32) -> Frame {
-    Frame::new(kind, tag).u32(fid)
+fn tfid(message_type: M, tag: u16, fid: u32) -> Frame {
+    Frame::new(message_type, tag).u32(fid)
 }
 
 /// A reply, taken apart as far as every reply goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Got {
-    kind: u8,
+    message_type: M,
     tag: u16,
     body: Vec<u8>,
 }
@@ -108,33 +108,33 @@ struct Got {
 impl Got {
     fn parse(frame: &[u8]) -> Got {
         assert_eq!(u32_at(frame, 0) as usize, frame.len(), "size field of {frame:?}");
-        Got { kind: frame[4], tag: u16_at(frame, 5), body: frame[7..].to_vec() }
+        Got { message_type: M(frame[4]), tag: u16_at(frame, 5), body: frame[7..].to_vec() }
     }
     /// count[4] data[count] of Rread and Rreaddir.
     fn data(&self) -> &[u8] {
-        assert!([RREAD, TREADDIR + 1].contains(&self.kind), "no data in {self:?}");
+        assert!([M::RREAD, M::RREADDIR].contains(&self.message_type), "no data in {self:?}");
         assert_eq!(u32_at(&self.body, 0) as usize, self.body.len() - 4);
         &self.body[4..]
     }
     fn walked(&self) -> u16 {
-        assert_eq!(self.kind, RWALK, "{self:?}");
+        assert_eq!(self.message_type, M::RWALK, "{self:?}");
         assert_eq!(self.body.len(), 2 + 13 * usize::from(u16_at(&self.body, 0)));
         u16_at(&self.body, 0)
     }
     /// Rlerror's errno, else 0.
     fn errno(&self) -> u32 {
-        if self.kind == RLERROR { u32_at(&self.body, 0) } else { 0 }
+        if self.message_type == M::RLERROR { u32_at(&self.body, 0) } else { 0 }
     }
     /// Rerror's text, else "".
     fn ename(&self) -> String {
-        if self.kind != RERROR {
+        if self.message_type != M::RERROR {
             return String::new();
         }
         let len = usize::from(u16_at(&self.body, 0));
         String::from_utf8(self.body[2..2 + len].to_vec()).unwrap()
     }
     fn is_error(&self) -> bool {
-        self.kind == RERROR || self.kind == RLERROR
+        self.message_type == M::RERROR || self.message_type == M::RLERROR
     }
 }
 
@@ -148,15 +148,15 @@ fn u64_at(bytes: &[u8], at: usize) -> u64 {
     u64::from_le_bytes(bytes[at..at + 8].try_into().unwrap())
 }
 
-/// A client that sends frames to a session on the garden.
+/// A client that sends frames to a session on the tree.
 struct Peer {
-    session: Session<Garden>,
-    garden: Garden,
+    session: Session<TestTree>,
+    tree: TestTree,
 }
 
 impl Peer {
     fn new() -> Peer {
-        Peer { session: Session::new(CONN, MSIZE_MAX), garden: Garden::planted() }
+        Peer { session: Session::new(CONN, MSIZE_MAX), tree: TestTree::new() }
     }
 
     /// A session in `dialect`, fid 0 attached to the root.
@@ -166,19 +166,19 @@ impl Peer {
 
     fn attached_with(dialect: &str, msize: u32) -> Peer {
         let mut peer = Peer::new();
-        assert_eq!(peer.ask(tversion(0xffff, msize, dialect)).kind, RVERSION);
+        assert_eq!(peer.ask(tversion(0xffff, msize, dialect)).message_type, M::RVERSION);
         let attached = peer.attach(0, b"");
-        assert_eq!((attached.kind, attached.body[0]), (RATTACH, 0x80));
+        assert_eq!((attached.message_type, attached.body[0]), (M::RATTACH, 0x80));
         peer
     }
 
     fn dialect_is_linux(&self) -> bool {
-        self.session.dialect == Some(crate::Dialect::Linux)
+        self.session.dialect() == Some(crate::Dialect::Linux)
     }
 
     /// Sends a frame; what the session then has to say.
     fn tell(&mut self, frame: Frame) -> Vec<Got> {
-        self.session.handle_frame(&mut self.garden, &frame.done()).expect("framing");
+        self.session.handle_frame(&mut self.tree, &frame.done()).expect("framing");
         self.hear()
     }
 
@@ -186,10 +186,10 @@ impl Peer {
         core::iter::from_fn(|| self.session.poll_output())
             .map(|output| match output {
                 Output::Frame(frame) => Got::parse(&frame),
-                Output::Bulk { head, what, len, failure } => {
+                Output::Bulk { header, what, len, failure } => {
                     let body = what.to_le_bytes().into_iter().cycle().take(len as usize);
                     assert!(Got::parse(&failure.frame()).is_error());
-                    Got::parse(&head.into_iter().chain(body).collect::<Vec<u8>>())
+                    Got::parse(&header.into_iter().chain(body).collect::<Vec<u8>>())
                 }
             })
             .collect()
@@ -206,8 +206,8 @@ impl Peer {
     }
 
     fn attach(&mut self, fid: u32, aname: &[u8]) -> Got {
-        let frame = Frame::new(TATTACH, 1).u32(fid).u32(NOFID).string(b"nobody").string(aname);
-        let plain = self.session.dialect == Some(crate::Dialect::Plan9);
+        let frame = Frame::new(M::TATTACH, 1).u32(fid).u32(NOFID).string(b"nobody").string(aname);
+        let plain = self.session.dialect() == Some(crate::Dialect::Plan9);
         self.ask(if plain { frame } else { frame.u32(NONUNAME) })
     }
 
@@ -220,17 +220,17 @@ impl Peer {
     /// Opens with Plan 9's mode or the Linux flags that say the same.
     fn open(&mut self, fid: u32, mode: u8) -> Got {
         if !self.dialect_is_linux() {
-            return self.ask(Frame::new(TOPEN, 1).u32(fid).u8(mode));
+            return self.ask(Frame::new(M::TOPEN, 1).u32(fid).u8(mode));
         }
         let truncate = if mode & 0x10 != 0 { 0o1000 } else { 0 };
         // O_LARGEFILE, as Linux adds it.
         let flags = u32::from(mode & 3) | truncate | 0o100_000;
-        self.ask(Frame::new(TLOPEN, 1).u32(fid).u32(flags))
+        self.ask(Frame::new(M::TLOPEN, 1).u32(fid).u32(flags))
     }
 
     /// Walks fid 0 to `path` as `fid` and opens it.
     fn opened(&mut self, fid: u32, path: &str, mode: u8) {
-        assert_eq!(self.walk(0, fid, path).kind, RWALK, "walk to {path}");
+        assert_eq!(self.walk(0, fid, path).message_type, M::RWALK, "walk to {path}");
         assert!(!self.open(fid, mode).is_error(), "open of {path}");
     }
 
@@ -239,30 +239,30 @@ impl Peer {
     }
 
     fn clunk(&mut self, fid: u32) -> Got {
-        self.ask(tfid(TCLUNK, 1, fid))
+        self.ask(tfid(M::TCLUNK, 1, fid))
     }
 
     /// Whether `fid` stands for anything: its qid path, by a clone.
-    fn place_of(&mut self, fid: u32) -> Option<u64> {
+    fn path_of(&mut self, fid: u32) -> Option<u64> {
         const SPARE: u32 = 0xfff0;
         if self.walk(fid, SPARE, "").is_error() {
             return None;
         }
-        let place = self.session.fids.get(SPARE).unwrap().place;
+        let file = self.session.files.fids.get(SPARE).unwrap().file;
         self.clunk(SPARE);
-        Some(self.garden.qid(&place).path)
+        Some(self.tree.qid(&file).path)
     }
 
     fn resume(&mut self, ticket: Ticket) -> Vec<Got> {
-        self.session.resume(&mut self.garden, ticket);
+        self.session.resume(&mut self.tree, ticket);
         self.hear()
     }
 
     /// The connection is lost: every opening has to end, once.
     fn close(&mut self) {
-        self.session.close(&mut self.garden);
-        assert!(self.garden.open.is_empty(), "left open: {:?}", self.garden.open);
-        assert!(self.garden.waiting.is_empty(), "left waiting: {:?}", self.garden.waiting);
+        self.session.close(&mut self.tree);
+        assert!(self.tree.open.is_empty(), "left open: {:?}", self.tree.open);
+        assert!(self.tree.waiting.is_empty(), "left waiting: {:?}", self.tree.waiting);
         assert_eq!(self.session.parked_count(), 0);
     }
 }

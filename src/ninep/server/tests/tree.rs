@@ -15,12 +15,12 @@ pub(super) const FILE_LEN: usize = 10_000;
 pub(super) const MANY: usize = 60;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
+enum NodeKind {
     Dir,
     File,
     /// Takes writes, gives back the last one.
     Ctl,
-    /// Parks until `Garden::arrived`.
+    /// Parks until `TestTree::arrived`.
     Parked,
     /// Stored bytes, named by their offset.
     Bulk,
@@ -33,13 +33,13 @@ enum Kind {
 
 struct Node {
     name: Vec<u8>,
-    kind: Kind,
+    kind: NodeKind,
     parent: usize,
     /// Stands in its directory; a removed one still exists for who holds it.
     listed: bool,
 }
 
-pub(super) struct Garden {
+pub(super) struct TestTree {
     nodes: Vec<Node>,
     pub open: BTreeSet<OpenId>,
     pub closed: BTreeSet<OpenId>,
@@ -54,9 +54,9 @@ pub(super) fn file_bytes(offset: usize, count: usize) -> Vec<u8> {
     (offset..FILE_LEN.min(offset.saturating_add(count))).map(|at| (at % 251) as u8).collect()
 }
 
-impl Garden {
-    pub fn planted() -> Garden {
-        let mut garden = Garden {
+impl TestTree {
+    pub fn new() -> TestTree {
+        let mut tree = TestTree {
             nodes: Vec::new(),
             open: BTreeSet::new(),
             closed: BTreeSet::new(),
@@ -66,27 +66,27 @@ impl Garden {
             written: Vec::new(),
             truncated: false,
         };
-        let root = garden.plant(0, "/", Kind::Dir);
-        garden.plant(root, "file", Kind::File);
-        let dir = garden.plant(root, "dir", Kind::Dir);
-        garden.plant(dir, "inner", Kind::File);
-        garden.plant(root, "ctl", Kind::Ctl);
-        garden.plant(root, "parked", Kind::Parked);
-        garden.plant(root, "bulk", Kind::Bulk);
-        garden.plant(root, "link", Kind::Link);
-        garden.plant(root, "secret", Kind::Secret);
-        garden.plant(root, "broken", Kind::Broken);
-        garden.plant(root, "empty", Kind::Dir);
-        let many = garden.plant(root, "many", Kind::Dir);
+        let root = tree.add(0, "/", NodeKind::Dir);
+        tree.add(root, "file", NodeKind::File);
+        let dir = tree.add(root, "dir", NodeKind::Dir);
+        tree.add(dir, "inner", NodeKind::File);
+        tree.add(root, "ctl", NodeKind::Ctl);
+        tree.add(root, "parked", NodeKind::Parked);
+        tree.add(root, "bulk", NodeKind::Bulk);
+        tree.add(root, "link", NodeKind::Link);
+        tree.add(root, "secret", NodeKind::Secret);
+        tree.add(root, "broken", NodeKind::Broken);
+        tree.add(root, "empty", NodeKind::Dir);
+        let many = tree.add(root, "many", NodeKind::Dir);
         for number in 0..MANY {
-            garden.plant(many, &format!("entry-{number:03}"), Kind::File);
+            tree.add(many, &format!("entry-{number:03}"), NodeKind::File);
         }
-        let named = garden.plant(root, "names", Kind::Dir);
-        garden.plant(named, &"n".repeat(255), Kind::File);
-        garden
+        let named = tree.add(root, "names", NodeKind::Dir);
+        tree.add(named, &"n".repeat(255), NodeKind::File);
+        tree
     }
 
-    fn plant(&mut self, parent: usize, name: &str, kind: Kind) -> usize {
+    fn add(&mut self, parent: usize, name: &str, kind: NodeKind) -> usize {
         self.nodes.push(Node { name: name.into(), kind, parent, listed: true });
         self.nodes.len() - 1
     }
@@ -94,12 +94,12 @@ impl Garden {
     /// Names come and go while a directory is listed.
     pub fn unlist(&mut self, name: &str) {
         let node = self.nodes.iter_mut().find(|node| node.name == name.as_bytes());
-        node.expect("a planted name").listed = false;
+        node.expect("a known name").listed = false;
     }
 
     /// The file `name` is from now on what `like` is.
     pub fn turn(&mut self, name: &str, like: &str) {
-        let at = |name: &str| self.child(0, name.as_bytes()).expect("a planted name");
+        let at = |name: &str| self.child(0, name.as_bytes()).expect("a known name");
         let (at, like) = (at(name), at(like));
         self.nodes[at].kind = self.nodes[like].kind;
     }
@@ -117,7 +117,7 @@ impl Garden {
     }
 }
 
-impl Tree for Garden {
+impl Tree for TestTree {
     type File = usize;
     type Bulk = u64;
 
@@ -130,7 +130,7 @@ impl Tree for Garden {
     }
 
     fn walk(&mut self, from: &usize, name: &[u8]) -> Result<usize, Error> {
-        assert_eq!(self.nodes[*from].kind, Kind::Dir, "walk from what is no directory");
+        assert_eq!(self.nodes[*from].kind, NodeKind::Dir, "walk from what is no directory");
         assert!(!name.is_empty() && name != b"." && !name.contains(&b'/'));
         match name {
             b".." => Ok(self.nodes[*from].parent),
@@ -138,26 +138,26 @@ impl Tree for Garden {
         }
     }
 
-    fn qid(&self, place: &usize) -> Qid {
-        let kind = match self.nodes[*place].kind {
-            Kind::Dir => QTDIR,
-            Kind::Link => QTSYMLINK,
+    fn qid(&self, file: &usize) -> Qid {
+        let file_type = match self.nodes[*file].kind {
+            NodeKind::Dir => QTDIR,
+            NodeKind::Link => QTSYMLINK,
             _ => QTFILE,
         };
-        Qid { kind, version: 1, path: *place as u64 + 100 }
+        Qid { file_type, version: 1, path: *file as u64 + 100 }
     }
 
-    fn attr(&self, place: &usize) -> Attr {
-        let node = &self.nodes[*place];
+    fn attr(&self, file: &usize) -> Attr {
+        let node = &self.nodes[*file];
         let mode = match node.kind {
-            Kind::Dir => 0o040_555,
-            Kind::Link => 0o120_777,
-            Kind::Ctl => 0o100_644,
+            NodeKind::Dir => 0o040_555,
+            NodeKind::Link => 0o120_777,
+            NodeKind::Ctl => 0o100_644,
             _ => 0o100_444,
         };
-        let link = if node.kind == Kind::Link { b"file".to_vec() } else { Vec::new() };
+        let link = if node.kind == NodeKind::Link { b"file".to_vec() } else { Vec::new() };
         Attr {
-            qid: self.qid(place),
+            qid: self.qid(file),
             mode,
             nlink: 1,
             size: FILE_LEN as u64,
@@ -170,50 +170,50 @@ impl Tree for Garden {
 
     fn entry(&self, dir: &usize, cursor: u64) -> Option<DirEntry<usize>> {
         let from = usize::try_from(cursor).ok()?.max(1);
-        let place = (from..self.nodes.len())
+        let file = (from..self.nodes.len())
             .find(|at| self.nodes[*at].parent == *dir && self.nodes[*at].listed)?;
-        let name = self.nodes[place].name.clone();
-        Some(DirEntry { name, place, next: place as u64 + 1 })
+        let name = self.nodes[file].name.clone();
+        Some(DirEntry { name, file, next: file as u64 + 1 })
     }
 
-    fn open(&mut self, opener: OpenId, place: &usize, access: Access) -> Result<(), Error> {
-        match self.nodes[*place].kind {
-            Kind::Secret => return Err(EACCES),
-            Kind::Ctl => self.truncated |= access.truncate,
+    fn open(&mut self, open_id: OpenId, file: &usize, access: Access) -> Result<(), Error> {
+        match self.nodes[*file].kind {
+            NodeKind::Secret => return Err(EACCES),
+            NodeKind::Ctl => self.truncated |= access.truncate,
             _ if access.write => return Err(EROFS),
             _ => (),
         }
-        assert!(!self.closed.contains(&opener), "{opener:?} was closed before");
-        assert!(self.open.insert(opener), "{opener:?} is open already");
+        assert!(!self.closed.contains(&open_id), "{open_id:?} was closed before");
+        assert!(self.open.insert(open_id), "{open_id:?} is open already");
         Ok(())
     }
 
-    fn close(&mut self, opener: OpenId, _place: &usize) {
-        assert!(self.open.remove(&opener), "{opener:?} is not open");
-        assert!(self.closed.insert(opener));
+    fn close(&mut self, open_id: OpenId, _file: &usize) {
+        assert!(self.open.remove(&open_id), "{open_id:?} is not open");
+        assert!(self.closed.insert(open_id));
     }
 
     fn read(
         &mut self,
-        opener: OpenId,
-        place: &usize,
+        open_id: OpenId,
+        file: &usize,
         offset: u64,
         count: u32,
         ticket: Ticket,
     ) -> Result<Answer<u64>, Error> {
-        assert!(self.open.contains(&opener), "read without open");
+        assert!(self.open.contains(&open_id), "read without open");
         assert!(offset.checked_add(u64::from(count)).is_some());
         let left = (FILE_LEN as u64).saturating_sub(offset).min(u64::from(count));
-        let kind = self.nodes[*place].kind;
-        if kind != Kind::Parked || self.arrived {
+        let kind = self.nodes[*file].kind;
+        if kind != NodeKind::Parked || self.arrived {
             self.waiting.remove(&ticket);
         }
         match kind {
-            Kind::Dir => panic!("read of a directory"),
-            Kind::Broken => Err(EIO),
-            Kind::Ctl => Ok(Answer::Bytes(self.written.clone())),
-            Kind::Bulk => Ok(Answer::Bulk { what: offset, len: left as u32 }),
-            Kind::Parked if !self.arrived => {
+            NodeKind::Dir => panic!("read of a directory"),
+            NodeKind::Broken => Err(EIO),
+            NodeKind::Ctl => Ok(Answer::Bytes(self.written.clone())),
+            NodeKind::Bulk => Ok(Answer::Bulk { what: offset, len: left as u32 }),
+            NodeKind::Parked if !self.arrived => {
                 self.waiting.insert(ticket);
                 Ok(Answer::Park)
             }
@@ -226,12 +226,12 @@ impl Tree for Garden {
 
     fn write(
         &mut self,
-        opener: OpenId,
-        _place: &usize,
+        open_id: OpenId,
+        _file: &usize,
         offset: u64,
         data: &[u8],
     ) -> Result<u32, Error> {
-        assert!(self.open.contains(&opener), "write without open");
+        assert!(self.open.contains(&open_id), "write without open");
         if offset != 0 {
             return Err(EINVAL);
         }

@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 
 fn offer(msize: u32, version: &str) -> (u32, String) {
     let got = Peer::new().ask(tversion(0xffff, msize, version));
-    assert_eq!(got.kind, RVERSION, "{got:?}");
+    assert_eq!(got.message_type, M::RVERSION, "{got:?}");
     (u32_at(&got.body, 0), String::from_utf8(got.body[6..].to_vec()).unwrap())
 }
 
@@ -41,7 +41,7 @@ fn msize_is_the_lesser_of_both() {
     for tiny in [0, 1, 24, 255] {
         let mut peer = Peer::new();
         assert!(peer.ask(tversion(0xffff, tiny, "9P2000.L")).is_error());
-        assert_eq!(peer.session.dialect, None);
+        assert_eq!(peer.session.dialect(), None);
     }
 }
 
@@ -60,19 +60,19 @@ fn the_frame_limit_follows_the_msize() {
 #[test]
 fn tversion_comes_on_any_tag() {
     for tag in [0, 1, 0xfffe, 0xffff] {
-        assert_eq!(Peer::new().ask(tversion(tag, 8192, "9P2000.L")).kind, RVERSION);
+        assert_eq!(Peer::new().ask(tversion(tag, 8192, "9P2000.L")).message_type, M::RVERSION);
     }
 }
 
 #[test]
 fn nothing_but_tversion_is_valid_before_one() {
     let mut peer = Peer::new();
-    assert_eq!(peer.attach(0, b"").kind, RERROR);
-    assert!(peer.ask(tfid(TCLUNK, 1, 0)).is_error());
-    assert_eq!(peer.ask(tversion(0xffff, 8192, "nonsense")).kind, RVERSION);
-    assert_eq!(peer.attach(0, b"").kind, RERROR);
-    assert_eq!(peer.ask(tversion(0xffff, 8192, "9P2000")).kind, RVERSION);
-    assert_eq!(peer.attach(0, b"").kind, RATTACH);
+    assert_eq!(peer.attach(0, b"").message_type, M::RERROR);
+    assert!(peer.ask(tfid(M::TCLUNK, 1, 0)).is_error());
+    assert_eq!(peer.ask(tversion(0xffff, 8192, "nonsense")).message_type, M::RVERSION);
+    assert_eq!(peer.attach(0, b"").message_type, M::RERROR);
+    assert_eq!(peer.ask(tversion(0xffff, 8192, "9P2000")).message_type, M::RVERSION);
+    assert_eq!(peer.attach(0, b"").message_type, M::RATTACH);
 }
 
 #[test]
@@ -81,22 +81,22 @@ fn a_later_tversion_resets_everything() {
     peer.opened(1, "parked", 0);
     peer.opened(2, "ctl", 1);
     assert!(peer.tell(tread(9, 1, 0, 10)).is_empty());
-    let ticket = peer.garden.the_ticket();
+    let ticket = peer.tree.the_ticket();
 
     let got = peer.tell(tversion(0xffff, 4096, "9P2000"));
-    assert_eq!(got.iter().map(|got| got.kind).collect::<Vec<_>>(), [RVERSION]);
-    assert!(peer.garden.open.is_empty());
-    assert_eq!(peer.garden.closed.len(), 2);
-    assert_eq!(peer.garden.forgotten, [ticket]);
+    assert_eq!(got.iter().map(|got| got.message_type).collect::<Vec<_>>(), [M::RVERSION]);
+    assert!(peer.tree.open.is_empty());
+    assert_eq!(peer.tree.closed.len(), 2);
+    assert_eq!(peer.tree.forgotten, [ticket]);
     assert_eq!(peer.session.parked_count(), 0);
-    peer.garden.arrived = true;
+    peer.tree.arrived = true;
     assert!(peer.resume(ticket).is_empty(), "the read died with its session");
 
     // Fids, tags and dialect are new, serials are not.
     assert_eq!(peer.clunk(0).ename(), "fid unknown or out of range");
-    assert_eq!(peer.attach(0, b"").kind, RATTACH);
+    assert_eq!(peer.attach(0, b"").message_type, M::RATTACH);
     peer.opened(1, "file", 0);
-    assert!(peer.garden.open.first() > peer.garden.closed.last());
+    assert!(peer.tree.open.first() > peer.tree.closed.last());
     peer.close();
 }
 
@@ -114,7 +114,7 @@ fn errors_speak_the_dialect() {
         let mut peer = Peer::attached(dialect);
         let got = peer.walk(0, 1, "absent");
         match dialect {
-            "9P2000.L" => assert_eq!((got.kind, got.body), (RLERROR, vec![2, 0, 0, 0])),
+            "9P2000.L" => assert_eq!((got.message_type, got.body), (M::RLERROR, vec![2, 0, 0, 0])),
             _ => {
                 assert_eq!(got.ename(), "No such file or directory");
                 let errno: &[u8] = if dialect == "9P2000.u" { &[2, 0, 0, 0] } else { &[] };
@@ -128,17 +128,17 @@ fn errors_speak_the_dialect() {
 fn no_authentication_is_asked_for() {
     for dialect in DIALECTS {
         let mut peer = Peer::attached(dialect);
-        let tauth = Frame::new(TAUTH, 3).u32(5).string(b"glenda").string(b"");
+        let tauth = Frame::new(M::TAUTH, 3).u32(5).string(b"glenda").string(b"");
         let tauth = if dialect == "9P2000" { tauth } else { tauth.u32(NONUNAME) };
         let got = peer.ask(tauth);
         assert!(got.is_error());
         if dialect == "9P2000.L" {
             assert_eq!(got.errno(), 2, "diodls takes only ENOENT as `not required`");
         }
-        let tattach = Frame::new(TATTACH, 3).u32(6).u32(5).string(b"glenda").string(b"");
+        let tattach = Frame::new(M::TATTACH, 3).u32(6).u32(5).string(b"glenda").string(b"");
         let tattach = if dialect == "9P2000" { tattach } else { tattach.u32(0) };
         assert!(peer.ask(tattach).is_error(), "afid without Tauth");
-        assert_eq!(peer.place_of(6), None);
+        assert_eq!(peer.path_of(6), None);
     }
 }
 
@@ -149,10 +149,10 @@ fn attach_many_times_but_to_new_fids_and_known_names() {
         assert!(peer.attach(0, b"").is_error(), "fid in use");
         assert!(peer.attach(NOFID, b"").is_error());
         assert!(peer.attach(1, b"nowhere").is_error());
-        assert_eq!(peer.place_of(1), None);
-        assert_eq!(peer.attach(1, b"/").kind, RATTACH);
-        assert_eq!(peer.attach(2, b"dir").kind, RATTACH);
-        assert_eq!(peer.place_of(1), Some(100));
-        assert_eq!(peer.place_of(2), Some(102));
+        assert_eq!(peer.path_of(1), None);
+        assert_eq!(peer.attach(1, b"/").message_type, M::RATTACH);
+        assert_eq!(peer.attach(2, b"dir").message_type, M::RATTACH);
+        assert_eq!(peer.path_of(1), Some(100));
+        assert_eq!(peer.path_of(2), Some(102));
     }
 }

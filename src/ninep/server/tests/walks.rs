@@ -11,8 +11,8 @@ fn a_walk_names_each_step() {
         assert_eq!(got.walked(), 2);
         assert_eq!((got.body[2], u64_at(&got.body, 7)), (0x80, 102));
         assert_eq!((got.body[15], u64_at(&got.body, 20)), (0, 103));
-        assert_eq!(peer.place_of(1), Some(103));
-        assert_eq!(peer.place_of(0), Some(100));
+        assert_eq!(peer.path_of(1), Some(103));
+        assert_eq!(peer.path_of(0), Some(100));
     }
 }
 
@@ -21,9 +21,9 @@ fn a_walk_of_no_names_clones_also_files() {
     let mut peer = Peer::attached("9P2000.L");
     peer.walk(0, 1, "file");
     assert_eq!(peer.walk(1, 2, "").walked(), 0);
-    assert_eq!(peer.place_of(2), Some(101));
+    assert_eq!(peer.path_of(2), Some(101));
     assert_eq!(peer.walk(2, 2, "").walked(), 0, "onto itself");
-    assert_eq!(peer.place_of(2), Some(101));
+    assert_eq!(peer.path_of(2), Some(101));
 }
 
 #[test]
@@ -31,7 +31,7 @@ fn a_walk_that_fails_at_once_is_an_error() {
     for dialect in DIALECTS {
         let mut peer = Peer::attached(dialect);
         assert!(peer.walk(0, 1, "absent/inner").is_error());
-        assert_eq!(peer.place_of(1), None);
+        assert_eq!(peer.path_of(1), None);
         assert!(peer.walk(44, 1, "dir").is_error(), "unknown fid");
     }
 }
@@ -41,17 +41,17 @@ fn a_walk_that_fails_later_leaves_no_fid() {
     for dialect in DIALECTS {
         let mut peer = Peer::attached(dialect);
         assert_eq!(peer.walk(0, 1, "dir/absent/x").walked(), 1);
-        assert_eq!(peer.place_of(1), None);
-        let kind = if dialect == "9P2000.L" { TGETATTR } else { TSTAT };
-        let stat = tfid(kind, 1, 1);
+        assert_eq!(peer.path_of(1), None);
+        let message_type = if dialect == "9P2000.L" { M::TGETATTR } else { M::TSTAT };
+        let stat = tfid(message_type, 1, 1);
         let stat = if dialect == "9P2000.L" { stat.u64(0x7ff) } else { stat };
         assert!(peer.ask(stat).is_error(), "getattr of a fid that never was");
         assert!(peer.clunk(1).is_error(), "Linux clunks it all the same");
         // In place: the fid stays where it was.
         assert_eq!(peer.walk(0, 0, "dir/absent").walked(), 1);
-        assert_eq!(peer.place_of(0), Some(100));
+        assert_eq!(peer.path_of(0), Some(100));
         assert_eq!(peer.walk(0, 0, "dir/inner").walked(), 2);
-        assert_eq!(peer.place_of(0), Some(103));
+        assert_eq!(peer.path_of(0), Some(103));
     }
 }
 
@@ -59,7 +59,7 @@ fn a_walk_that_fails_later_leaves_no_fid() {
 fn dot_is_self_and_dot_dot_stops_at_the_root() {
     let mut peer = Peer::attached("9P2000.L");
     assert_eq!(peer.walk(0, 1, "../../dir/./../dir/.").walked(), 7);
-    assert_eq!(peer.place_of(1), Some(102));
+    assert_eq!(peer.path_of(1), Some(102));
 }
 
 #[test]
@@ -72,7 +72,7 @@ fn a_file_is_walked_nowhere() {
             assert!(got.errno() == 20 || got.ename() == "Not a directory", "{got:?}");
         }
         assert_eq!(peer.walk(0, 2, "file/x").walked(), 1);
-        assert_eq!(peer.place_of(2), None);
+        assert_eq!(peer.path_of(2), None);
     }
 }
 
@@ -81,7 +81,7 @@ fn a_new_fid_is_neither_in_use_nor_nofid() {
     let mut peer = Peer::attached("9P2000");
     peer.walk(0, 1, "dir");
     assert_eq!(peer.walk(0, 1, "file").ename(), "fid already in use");
-    assert_eq!(peer.place_of(1), Some(102));
+    assert_eq!(peer.path_of(1), Some(102));
     assert!(peer.walk(0, NOFID, "file").is_error());
     assert!(peer.walk(NOFID, 5, "").is_error());
 }
@@ -106,9 +106,9 @@ fn sixteen_names_and_no_more() {
     let dots = [&b".."[..]; 17];
     assert_eq!(peer.ask(twalk(1, 0, 1, &dots[..16])).walked(), 16);
     assert!(peer.ask(twalk(1, 0, 2, &dots)).is_error());
-    let lying = Frame::new(TWALK, 1).u32(0).u32(2).u16(65535);
+    let lying = Frame::new(M::TWALK, 1).u32(0).u32(2).u16(65535);
     assert!(peer.ask(lying).is_error());
-    assert_eq!(peer.place_of(2), None);
+    assert_eq!(peer.path_of(2), None);
 }
 
 #[test]
@@ -121,9 +121,9 @@ fn strange_names_are_absent_and_harm_nobody() {
         for name in names {
             assert!(peer.ask(twalk(1, 0, 1, &[name])).is_error(), "{name:?}");
         }
-        let past_the_end = Frame::new(TWALK, 1).u32(0).u32(1).u16(1).u16(500).bytes(b"file");
+        let past_the_end = Frame::new(M::TWALK, 1).u32(0).u32(1).u16(1).u16(500).bytes(b"file");
         assert!(peer.ask(past_the_end).is_error());
-        assert_eq!(peer.place_of(1), None);
+        assert_eq!(peer.path_of(1), None);
     }
 }
 
@@ -132,11 +132,11 @@ fn clunk_frees_once() {
     for dialect in DIALECTS {
         let mut peer = Peer::attached(dialect);
         peer.opened(1, "ctl", 2);
-        let opener = *peer.garden.open.first().unwrap();
-        assert_eq!(peer.clunk(1).kind, RCLUNK);
-        assert!(peer.garden.closed.contains(&opener));
+        let open_id = *peer.tree.open.first().unwrap();
+        assert_eq!(peer.clunk(1).message_type, M::RCLUNK);
+        assert!(peer.tree.closed.contains(&open_id));
         assert!(peer.clunk(1).is_error());
-        assert_eq!(peer.walk(0, 1, "file").kind, RWALK, "the number is free again");
+        assert_eq!(peer.walk(0, 1, "file").message_type, M::RWALK, "the number is free again");
         assert!(peer.clunk(NOFID).is_error());
     }
 }
@@ -146,11 +146,11 @@ fn remove_clunks_and_is_refused() {
     for dialect in DIALECTS {
         let mut peer = Peer::attached(dialect);
         peer.opened(1, "file", 0);
-        let got = peer.ask(tfid(TREMOVE, 1, 1));
+        let got = peer.ask(tfid(M::TREMOVE, 1, 1));
         assert!(got.errno() == 30 || got.ename() == "Read-only file system", "{got:?}");
-        assert_eq!(peer.garden.closed.len(), 1);
-        assert_eq!(peer.place_of(1), None);
-        let again = peer.ask(tfid(TREMOVE, 1, 1));
+        assert_eq!(peer.tree.closed.len(), 1);
+        assert_eq!(peer.path_of(1), None);
+        let again = peer.ask(tfid(M::TREMOVE, 1, 1));
         assert!(again.errno() == 9 || again.ename() == "fid unknown or out of range");
     }
 }
@@ -164,7 +164,7 @@ fn a_flood_of_fids_ends_at_the_limit() {
     assert_eq!(peer.ask(twalk(1, 0, FIDS_MAX as u32, &[])).errno(), 24);
     assert_eq!(peer.attach(FIDS_MAX as u32, b"").errno(), 24);
     assert_eq!(peer.ask(twalk(1, 1, 1, &[b"file"])).walked(), 1, "in place needs no room");
-    assert_eq!(peer.clunk(2).kind, RCLUNK);
-    assert_eq!(peer.attach(FIDS_MAX as u32, b"").kind, RATTACH);
+    assert_eq!(peer.clunk(2).message_type, M::RCLUNK);
+    assert_eq!(peer.attach(FIDS_MAX as u32, b"").message_type, M::RATTACH);
     peer.close();
 }

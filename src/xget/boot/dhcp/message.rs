@@ -1,32 +1,30 @@
 //! DHCP messages: bytes to values and back.
 //!
-//! RFC 2131 (layout), 2132 (options), 3396 (long options), 3442 (classless
-//! routes), 4578 (architecture, UUID), 4390 (InfiniBand). Knows no state and
-//! no time.
+//! RFC 2131 (layout), 4578 (architecture, UUID), 4390 (InfiniBand). Knows no
+//! state and no time.
 
-use crate::boot::ipconfig;
+use super::options::{self, Options, Route, put};
+use crate::boot::{fields, ipconfig};
 use std::net::Ipv4Addr;
 
-pub const SERVER_PORT: u16 = 67;
-pub const CLIENT_PORT: u16 = 68;
-
+const BOOT_REQUEST: u8 = 1;
+const BOOT_REPLY: u8 = 2;
 const COOKIE: [u8; 4] = [99, 130, 83, 99];
 /// Header up to and with the cookie.
 const HEADER_LEN: usize = 240;
 /// Some relays drop what is shorter than a BOOTP message (RFC 1542, 2.1).
 const MESSAGE_LEN_MIN: usize = 300;
 const MESSAGE_LEN_MAX: u16 = 1472;
+/// The flag that asks for a broadcast answer.
 const BROADCAST: u16 = 0x8000;
+/// ARPHRD_INFINIBAND
 const INFINIBAND: u8 = 32;
+/// Of the field `chaddr`.
+const HARDWARE_LEN_MAX: usize = 16;
 
-/// More than these in one reply are ignored.
-const ADDRESSES_MAX: usize = 8;
-const ROUTES_MAX: usize = 32;
-const TEXT_LEN_MAX: usize = 255;
-
-/// Option 53.
+/// Option 53 (RFC 2132, 9.6): what this client sends, and what it heeds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum DhcpMessageType {
     Discover = 1,
     Offer = 2,
     Request = 3,
@@ -34,12 +32,27 @@ pub enum Kind {
     Nak = 6,
 }
 
+impl DhcpMessageType {
+    fn parse(value: &[u8]) -> Option<DhcpMessageType> {
+        use DhcpMessageType::{Ack, Discover, Nak, Offer, Request};
+        let [number] = *value else { return None };
+        [Discover, Offer, Request, Ack, Nak].into_iter().find(|known| *known as u8 == number)
+    }
+}
+
 /// The interface, as DHCP names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hardware {
     /// ARPHRD_ number: 1 Ethernet, 32 InfiniBand.
-    pub kind: u8,
+    pub arp_type: u8,
     pub address: Vec<u8>,
+}
+
+impl Hardware {
+    /// The address as far as `chaddr` holds it.
+    fn chaddr(&self) -> &[u8] {
+        &self.address[..self.address.len().min(HARDWARE_LEN_MAX)]
+    }
 }
 
 /// What a client tells about itself.
@@ -54,13 +67,15 @@ pub struct Identity {
     pub class: String,
 }
 
-/// One route of option 121.
+/// For how long an address may be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Route {
-    pub net: Ipv4Addr,
-    pub prefix_len: u8,
-    /// `None`: on the link itself.
-    pub gateway: Option<Ipv4Addr>,
+pub struct LeaseTimes {
+    /// `u32::MAX` is for ever (RFC 2131, 3.3).
+    pub lease_s: u32,
+    /// T1: the server is asked from then on.
+    pub renew_s: u32,
+    /// T2: everybody is asked from then on.
+    pub rebind_s: u32,
 }
 
 /// What a server grants.
@@ -79,23 +94,22 @@ pub struct Lease {
     /// Who may be the master when nobody is named: next-server, option 66,
     /// the DHCP server itself.
     pub master_guesses: Vec<String>,
-    pub lease_s: u32,
-    pub renew_s: u32,
-    pub rebind_s: u32,
+    pub times: LeaseTimes,
 }
 
-/// A reply that concerns this client.
+/// A server's reply.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Reply {
+pub enum DhcpReply {
     Offer(Lease),
     Ack(Lease),
+    /// With the server's words, if it has any.
     Nak(String),
 }
 
 /// What is to be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Query {
-    pub kind: Kind,
+pub struct DhcpQuery {
+    pub message_type: DhcpMessageType,
     pub xid: u32,
     pub secs: u16,
     /// Set while renewing and rebinding (RFC 2131, table 5).
@@ -106,313 +120,180 @@ pub struct Query {
 }
 
 /// Options asked for: 121 before 3 (RFC 3442), ours last.
-const WANTED: [u8; 13] = [1, 121, 3, 6, 12, 15, 26, 43, 51, 54, 58, 59, 66];
-const SITE_MASTER: u8 = 224;
+const WANTED: [u8; 14] = [
+    options::SUBNET_MASK,
+    options::CLASSLESS_ROUTES,
+    options::ROUTER,
+    options::NAME_SERVER,
+    options::HOST_NAME,
+    options::DOMAIN_NAME,
+    options::INTERFACE_MTU,
+    options::VENDOR_SPECIFIC,
+    options::LEASE_TIME,
+    options::SERVER_IDENTIFIER,
+    options::RENEWAL_TIME,
+    options::REBINDING_TIME,
+    options::TFTP_SERVER,
+    options::SITE_MASTER,
+];
 
-pub fn encode(query: &Query, identity: &Identity) -> Vec<u8> {
+pub fn encode(query: &DhcpQuery, identity: &Identity) -> Vec<u8> {
     let hardware = &identity.hardware;
-    let infiniband = hardware.kind == INFINIBAND;
     let mut out = vec![0; HEADER_LEN];
-    out[0] = 1;
-    out[1] = hardware.kind;
+    out[0] = BOOT_REQUEST;
+    out[1] = hardware.arp_type;
     // RFC 4390: no address fits the field; hlen and chaddr are zero.
-    if !infiniband {
-        let len = hardware.address.len().min(16);
-        out[2] = len as u8;
-        out[28..28 + len].copy_from_slice(&hardware.address[..len]);
+    if hardware.arp_type != INFINIBAND {
+        let chaddr = hardware.chaddr();
+        out[2] = chaddr.len() as u8;
+        out[28..28 + chaddr.len()].copy_from_slice(chaddr);
     }
     out[4..8].copy_from_slice(&query.xid.to_be_bytes());
     out[8..10].copy_from_slice(&query.secs.to_be_bytes());
     match query.client {
         Some(address) => out[12..16].copy_from_slice(&address.octets()),
-        // An interface without an address cannot be sent to, but shouted at.
+        // An interface without an address cannot be sent to.
         None => out[10..12].copy_from_slice(&BROADCAST.to_be_bytes()),
     }
     out[236..240].copy_from_slice(&COOKIE);
-    options(&mut out, query, identity);
+    put_options(&mut out, query, identity);
     out.resize(out.len().max(MESSAGE_LEN_MIN), 0);
     out
 }
 
-fn options(out: &mut Vec<u8>, query: &Query, identity: &Identity) {
-    put(out, 53, &[query.kind as u8]);
-    // The same as the boot ROM sends, so that the same reservation matches;
-    // RFC 4390 wants one for InfiniBand: type 255, an IAID, a DUID-LL.
-    let hardware = &identity.hardware;
-    let mut id = vec![hardware.kind];
-    if hardware.kind == INFINIBAND {
-        id = vec![255, 0, 0, 0, 1, 0, 3, 0, INFINIBAND];
-    }
-    id.extend_from_slice(&hardware.address);
-    put(out, 61, &id);
-    put(out, 57, &MESSAGE_LEN_MAX.to_be_bytes());
+fn put_options(out: &mut Vec<u8>, query: &DhcpQuery, identity: &Identity) {
+    put(out, options::MESSAGE_TYPE, &[query.message_type as u8]);
+    put(out, options::CLIENT_IDENTIFIER, &client_id(&identity.hardware));
+    put(out, options::MESSAGE_LEN_MAX, &MESSAGE_LEN_MAX.to_be_bytes());
     if let Some(address) = query.requested {
-        put(out, 50, &address.octets());
+        put(out, options::REQUESTED_ADDRESS, &address.octets());
     }
     if let Some(server) = query.server {
-        put(out, 54, &server.octets());
+        put(out, options::SERVER_IDENTIFIER, &server.octets());
     }
-    put(out, 60, identity.class.as_bytes());
-    put(out, 93, &identity.architecture.to_be_bytes());
+    put(out, options::CLASS_IDENTIFIER, identity.class.as_bytes());
+    put(out, options::CLIENT_ARCHITECTURE, &identity.architecture.to_be_bytes());
     if let Some(uuid) = identity.uuid {
-        let mut value = vec![0];
-        value.extend_from_slice(&uuid);
-        put(out, 97, &value);
+        put(out, options::CLIENT_UUID, &[&[0], &uuid[..]].concat());
     }
-    let mut wanted = WANTED.to_vec();
-    wanted.push(SITE_MASTER);
-    put(out, 55, &wanted);
-    out.push(255);
+    put(out, options::PARAMETER_REQUEST, &WANTED);
+    out.push(options::END);
 }
 
-fn put(out: &mut Vec<u8>, code: u8, value: &[u8]) {
-    let value = &value[..value.len().min(255)];
-    out.extend_from_slice(&[code, value.len() as u8]);
-    out.extend_from_slice(value);
+/// The same as the boot ROM sends, so that the same reservation matches;
+/// RFC 4390 wants one for InfiniBand: type 255, an IAID, a DUID-LL.
+fn client_id(hardware: &Hardware) -> Vec<u8> {
+    let prefix: &[u8] = match hardware.arp_type {
+        INFINIBAND => &[255, 0, 0, 0, 1, 0, 3, 0, INFINIBAND],
+        ref other => std::slice::from_ref(other),
+    };
+    [prefix, &hardware.address].concat()
 }
 
 /// Reads a message that answers `xid` of this hardware; anything else is
 /// `None`: the port is open to everybody on the wire.
-pub fn decode(bytes: &[u8], xid: u32, hardware: &Hardware) -> Option<Reply> {
-    if bytes.len() < HEADER_LEN || bytes[0] != 2 || bytes[236..240] != COOKIE {
+pub fn decode(bytes: &[u8], xid: u32, hardware: &Hardware) -> Option<DhcpReply> {
+    let header = bytes.first_chunk::<HEADER_LEN>()?;
+    let chaddr = hardware.chaddr();
+    // InfiniBand has no address in the header (RFC 4390): the xid must do.
+    let is_ours = hardware.arp_type == INFINIBAND || header[28..].starts_with(chaddr);
+    if header[4..8] != xid.to_be_bytes() || !is_ours {
         return None;
     }
-    if bytes[4..8] != xid.to_be_bytes() || !is_for(bytes, hardware) {
+    parse(bytes)
+}
+
+/// Reads a server's message, whoever it is for.
+pub fn parse(bytes: &[u8]) -> Option<DhcpReply> {
+    let (header, field) = bytes.split_first_chunk::<HEADER_LEN>()?;
+    if header[0] != BOOT_REPLY || header[236..240] != COOKIE {
         return None;
     }
-    let options = Options::collect(bytes);
-    match options.get(53)? {
-        [2] => lease(bytes, &options).map(Reply::Offer),
-        [5] => lease(bytes, &options).map(Reply::Ack),
-        [6] => Some(Reply::Nak(options.text(56).unwrap_or_default())),
-        _ => None,
+    let options = Options::collect(field, &header[108..236], &header[44..108]);
+    match DhcpMessageType::parse(options.get(options::MESSAGE_TYPE)?)? {
+        DhcpMessageType::Offer => lease(header, &options).map(DhcpReply::Offer),
+        DhcpMessageType::Ack => lease(header, &options).map(DhcpReply::Ack),
+        DhcpMessageType::Nak => {
+            Some(DhcpReply::Nak(options.text(options::MESSAGE).unwrap_or_default()))
+        }
+        DhcpMessageType::Discover | DhcpMessageType::Request => None,
     }
 }
 
-fn is_for(bytes: &[u8], hardware: &Hardware) -> bool {
-    if hardware.kind == INFINIBAND {
-        return true;
-    }
-    let len = hardware.address.len().min(16);
-    bytes[28..28 + len] == hardware.address[..len]
-}
-
-fn lease(bytes: &[u8], options: &Options) -> Option<Lease> {
-    let address = ipv4(&bytes[16..20])?;
+fn lease(header: &[u8; HEADER_LEN], options: &Options) -> Option<Lease> {
+    let address = Ipv4Addr::from(fields::array(header, 16)?);
     if address.is_unspecified() || address.is_broadcast() || address.is_multicast() {
         return None;
     }
-    let server = options.addresses(54).first().copied()?;
-    let mask = options.addresses(1).first().and_then(|mask| ipconfig::mask_len(*mask));
-    let prefix_len = match mask {
-        Some(len) => len,
-        None => ipconfig::classful(address).ok()?,
-    };
-    // BOOTP has no lease time, DHCP must have one (RFC 2131, table 3); as
-    // long as can be, if it is missing.
-    let lease_s = options.number(51).unwrap_or(u32::MAX);
-    let (renew_s, rebind_s) = renewal(lease_s, options.number(58), options.number(59));
-    let next_server = ipv4(&bytes[20..24]).filter(|address| !address.is_unspecified());
-    let mut master_guesses: Vec<String> = Vec::new();
-    let guesses =
-        [next_server.map(|next| next.to_string()), options.text(66), Some(server.to_string())];
-    for guess in guesses.into_iter().flatten() {
-        if !master_guesses.contains(&guess) {
-            master_guesses.push(guess);
-        }
-    }
+    let next_server = Ipv4Addr::from(fields::array(header, 20)?);
+    let server = options.address(options::SERVER_IDENTIFIER)?;
+    let mask = options.address(options::SUBNET_MASK).and_then(ipconfig::mask_len);
+    let prefix_len = mask.or_else(|| ipconfig::classful(address))?;
     Some(Lease {
         address,
         prefix_len,
         server,
         routes: routes(options),
-        dns: options.addresses(6),
-        domain: options.text(15),
-        hostname: options.text(12),
-        mtu: options.get(26).and_then(|value| Some(u16::from_be_bytes(value.try_into().ok()?))),
-        master: options.text(SITE_MASTER).or_else(|| vendor_master(options.get(43)?)),
-        master_guesses,
-        lease_s,
-        renew_s,
-        rebind_s,
+        dns: options.addresses(options::NAME_SERVER),
+        domain: options.text(options::DOMAIN_NAME),
+        hostname: options.text(options::HOST_NAME),
+        mtu: options.u16(options::INTERFACE_MTU),
+        master: options.text(options::SITE_MASTER).or_else(|| options.vendor_master()),
+        master_guesses: master_guesses(next_server, options, server),
+        times: times(options),
     })
 }
 
+/// Each once, likeliest first.
+fn master_guesses(next_server: Ipv4Addr, options: &Options, server: Ipv4Addr) -> Vec<String> {
+    let next_server = (!next_server.is_unspecified()).then(|| next_server.to_string());
+    let mut guesses: Vec<String> = Vec::new();
+    let all = [next_server, options.text(options::TFTP_SERVER), Some(server.to_string())];
+    for guess in all.into_iter().flatten() {
+        if !guesses.contains(&guess) {
+            guesses.push(guess);
+        }
+    }
+    guesses
+}
+
 /// T1 and T2, or half and seven eighths of the lease (RFC 2131, 4.4.5).
-fn renewal(lease_s: u32, t1: Option<u32>, t2: Option<u32>) -> (u32, u32) {
+fn times(options: &Options) -> LeaseTimes {
+    // BOOTP has no lease time, DHCP must have one (RFC 2131, table 3); as
+    // long as can be, if it is missing.
+    let lease_s = options.u32(options::LEASE_TIME).unwrap_or(u32::MAX);
+    let t1 = options.u32(options::RENEWAL_TIME);
+    let t2 = options.u32(options::REBINDING_TIME);
     let rebind_s = t2.filter(|t2| *t2 < lease_s).unwrap_or(lease_s - lease_s / 8);
     let renew_s = t1.filter(|t1| *t1 < rebind_s).unwrap_or((lease_s / 2).min(rebind_s));
-    (renew_s, rebind_s)
+    LeaseTimes { lease_s, renew_s, rebind_s }
 }
 
 /// Option 121 replaces option 3 (RFC 3442).
 fn routes(options: &Options) -> Vec<Route> {
-    if let Some(routes) = options.get(121).and_then(classless) {
-        return routes;
-    }
-    let gateway = options.addresses(3).first().copied().filter(|gateway| !gateway.is_unspecified());
-    let default = gateway.map(|gateway| Route {
-        net: Ipv4Addr::UNSPECIFIED,
-        prefix_len: 0,
-        gateway: Some(gateway),
-    });
-    default.into_iter().collect()
-}
-
-/// Width, significant octets, router; `None` unless it comes out even.
-fn classless(mut value: &[u8]) -> Option<Vec<Route>> {
-    let mut routes = Vec::new();
-    while let Some((&prefix_len, rest)) = value.split_first() {
-        let octets_len = usize::from(prefix_len).div_ceil(8);
-        if prefix_len > 32 || rest.len() < octets_len + 4 || routes.len() == ROUTES_MAX {
-            return None;
-        }
-        let mut net = [0; 4];
-        net[..octets_len].copy_from_slice(&rest[..octets_len]);
-        let gateway = ipv4(&rest[octets_len..octets_len + 4])?;
-        let gateway = (!gateway.is_unspecified()).then_some(gateway);
-        routes.push(Route { net: Ipv4Addr::from(net), prefix_len, gateway });
-        value = &rest[octets_len + 4..];
-    }
-    Some(routes)
-}
-
-/// Sub-option 224 within 43. Many servers send PXE's 43 to everybody, so
-/// anything that is not such a list is no error.
-fn vendor_master(mut value: &[u8]) -> Option<String> {
-    while let [code, len, rest @ ..] = value {
-        let len = usize::from(*len);
-        if *code == 255 || len > rest.len() {
-            return None;
-        }
-        if *code == SITE_MASTER {
-            return text(&rest[..len]);
-        }
-        value = &rest[len..];
-    }
-    None
-}
-
-fn ipv4(bytes: &[u8]) -> Option<Ipv4Addr> {
-    let octets: [u8; 4] = bytes.try_into().ok()?;
-    Some(Ipv4Addr::from(octets))
-}
-
-/// Printable ASCII; servers may end it with zeroes (RFC 2132, 2).
-fn text(bytes: &[u8]) -> Option<String> {
-    let end = bytes.iter().rposition(|byte| *byte != 0)? + 1;
-    let plain = bytes[..end].iter().all(|byte| byte.is_ascii_graphic());
-    (plain && end <= TEXT_LEN_MAX).then(|| String::from_utf8_lossy(&bytes[..end]).into_owned())
-}
-
-/// Options by code, several of one code joined (RFC 3396).
-struct Options {
-    values: Vec<(u8, Vec<u8>)>,
-}
-
-impl Options {
-    fn collect(bytes: &[u8]) -> Options {
-        let mut options = Options { values: Vec::new() };
-        options.walk(&bytes[HEADER_LEN..]);
-        // Option overload: file (1) and sname (2) hold options too.
-        let overload = options.get(52).and_then(|value| value.first().copied()).unwrap_or(0);
-        if overload & 1 != 0 {
-            options.walk(&bytes[108..236]);
-        }
-        if overload & 2 != 0 {
-            options.walk(&bytes[44..108]);
-        }
-        options
-    }
-
-    fn walk(&mut self, mut bytes: &[u8]) {
-        while let Some((&code, rest)) = bytes.split_first() {
-            bytes = rest;
-            if code == 255 {
-                return;
-            }
-            if code == 0 {
-                continue;
-            }
-            let Some((&len, rest)) = bytes.split_first() else { return };
-            if rest.len() < usize::from(len) {
-                return;
-            }
-            let (value, rest) = rest.split_at(usize::from(len));
-            self.add(code, value);
-            bytes = rest;
-        }
-    }
-
-    fn add(&mut self, code: u8, value: &[u8]) {
-        match self.values.iter_mut().find(|(known, _)| *known == code) {
-            Some((_, known)) => known.extend_from_slice(value),
-            None => self.values.push((code, value.to_vec())),
-        }
-    }
-
-    fn get(&self, code: u8) -> Option<&[u8]> {
-        self.values.iter().find(|(known, _)| *known == code).map(|(_, value)| value.as_slice())
-    }
-
-    fn number(&self, code: u8) -> Option<u32> {
-        Some(u32::from_be_bytes(self.get(code)?.try_into().ok()?))
-    }
-
-    fn addresses(&self, code: u8) -> Vec<Ipv4Addr> {
-        let value = self.get(code).unwrap_or(&[]);
-        value.chunks_exact(4).filter_map(ipv4).take(ADDRESSES_MAX).collect()
-    }
-
-    fn text(&self, code: u8) -> Option<String> {
-        text(self.get(code)?)
-    }
+    options.classless_routes().unwrap_or_else(|| {
+        let gateway = options.address(options::ROUTER).filter(|router| !router.is_unspecified());
+        let net = Ipv4Addr::UNSPECIFIED;
+        let default = gateway.map(|_| Route { net, prefix_len: 0, gateway });
+        default.into_iter().collect()
+    })
 }
 
 #[cfg(test)]
-pub mod tests {
+mod tests {
     use super::*;
+    use crate::boot::dhcp::testing::{identity, offer, reply};
+    use proptest::collection::vec;
+    use proptest::prelude::*;
 
-    pub fn identity() -> Identity {
-        Identity {
-            hardware: Hardware { kind: 1, address: vec![0x52, 0x54, 0, 0x12, 0x34, 0x56] },
-            uuid: Some([0xab; 16]),
-            architecture: 7,
-            class: "xget:x86_64:2".into(),
-        }
-    }
-
-    /// A server's message with these raw options.
-    pub fn reply(xid: u32, kind: u8, address: [u8; 4], options: &[&[u8]]) -> Vec<u8> {
-        let mut out = vec![0; HEADER_LEN];
-        out[0] = 2;
-        out[1] = 1;
-        out[2] = 6;
-        out[4..8].copy_from_slice(&xid.to_be_bytes());
-        out[16..20].copy_from_slice(&address);
-        out[28..34].copy_from_slice(&identity().hardware.address);
-        out[236..240].copy_from_slice(&COOKIE);
-        out.extend_from_slice(&[53, 1, kind]);
-        out.extend_from_slice(&options.concat());
-        out.push(255);
-        out
-    }
-
-    fn decoded(bytes: &[u8]) -> Option<Reply> {
+    fn decoded(bytes: &[u8]) -> Option<DhcpReply> {
         decode(bytes, 7, &identity().hardware)
-    }
-
-    fn offered(options: &[&[u8]]) -> Lease {
-        let server: &[u8] = &[54, 4, 10, 0, 0, 1];
-        let bytes = reply(7, 2, [10, 0, 0, 9], &[&[server], options].concat());
-        let Some(Reply::Offer(lease)) = decoded(&bytes) else { panic!("no offer") };
-        lease
     }
 
     #[test]
     fn discover_byte_for_byte() {
-        let query = Query {
-            kind: Kind::Discover,
+        let query = DhcpQuery {
+            message_type: DhcpMessageType::Discover,
             xid: 0x01020304,
             secs: 5,
             client: None,
@@ -439,9 +320,9 @@ pub mod tests {
     #[test]
     fn infiniband_has_no_chaddr_but_an_id() {
         let mut identity = identity();
-        identity.hardware = Hardware { kind: 32, address: vec![9; 20] };
-        let query = Query {
-            kind: Kind::Request,
+        identity.hardware = Hardware { arp_type: 32, address: vec![9; 20] };
+        let query = DhcpQuery {
+            message_type: DhcpMessageType::Request,
             xid: 1,
             secs: 0,
             client: None,
@@ -456,7 +337,7 @@ pub mod tests {
 
     #[test]
     fn an_offer_with_everything() {
-        let lease = offered(&[
+        let lease = offer(&[
             &[1, 4, 255, 255, 254, 0],
             &[3, 4, 10, 0, 0, 254],
             &[6, 8, 10, 0, 0, 3, 10, 0, 0, 4],
@@ -478,7 +359,7 @@ pub mod tests {
         assert_eq!(lease.hostname.as_deref(), Some("n07"));
         assert_eq!(lease.domain.as_deref(), Some("lab"));
         assert_eq!(lease.mtu, Some(9000));
-        assert_eq!((lease.lease_s, lease.renew_s, lease.rebind_s), (120, 60, 105));
+        assert_eq!(lease.times, LeaseTimes { lease_s: 120, renew_s: 60, rebind_s: 105 });
         assert_eq!(
             (lease.master.clone(), lease.master_guesses),
             (None, vec!["head".to_string(), "10.0.0.1".into()])
@@ -489,36 +370,36 @@ pub mod tests {
     fn master_by_option_224_then_43_then_guesses() {
         let site: &[u8] = &[224, 6, b'h', b'e', b'a', b'd', b':', b'7'];
         let vendor: &[u8] = &[43, 9, 6, 1, 8, 224, 4, b'v', b'e', b'n', b'd'];
-        assert_eq!(offered(&[vendor, site]).master.as_deref(), Some("head:7"));
-        assert_eq!(offered(&[vendor]).master.as_deref(), Some("vend"));
-        assert_eq!(offered(&[&[43, 3, 6, 200, 8]]).master, None);
-        assert_eq!(offered(&[&[224, 2, 1, 2]]).master, None);
+        assert_eq!(offer(&[vendor, site]).master.as_deref(), Some("head:7"));
+        assert_eq!(offer(&[vendor]).master.as_deref(), Some("vend"));
+        assert_eq!(offer(&[&[43, 3, 6, 200, 8]]).master, None);
+        assert_eq!(offer(&[&[224, 2, 1, 2]]).master, None);
         let mut bytes = reply(7, 2, [10, 0, 0, 9], &[&[54, 4, 10, 0, 0, 1]]);
         bytes[20..24].copy_from_slice(&[10, 0, 0, 5]);
-        let Some(Reply::Offer(lease)) = decoded(&bytes) else { panic!("no offer") };
+        let Some(DhcpReply::Offer(lease)) = decoded(&bytes) else { panic!("no offer") };
         assert_eq!(lease.master_guesses, ["10.0.0.5", "10.0.0.1"]);
     }
 
     #[test]
     fn classless_routes_replace_the_router() {
         let router: &[u8] = &[3, 4, 10, 0, 0, 254];
-        let lease = offered(&[router, &[121, 13, 0, 10, 0, 0, 1, 24, 192, 168, 5, 0, 0, 0, 0]]);
+        let lease = offer(&[router, &[121, 13, 0, 10, 0, 0, 1, 24, 192, 168, 5, 0, 0, 0, 0]]);
         assert_eq!(lease.routes.len(), 2);
         assert_eq!(lease.routes[0].gateway, Some([10, 0, 0, 1].into()));
         let on_link = Route { net: [192, 168, 5, 0].into(), prefix_len: 24, gateway: None };
         assert_eq!(lease.routes[1], on_link);
         // A broken list is no list.
-        let lease = offered(&[router, &[121, 3, 33, 1, 1]]);
+        let lease = offer(&[router, &[121, 3, 33, 1, 1]]);
         assert_eq!(lease.routes[0].gateway, Some([10, 0, 0, 254].into()));
     }
 
     #[test]
     fn missing_mask_and_odd_times() {
-        let lease = offered(&[&[51, 4, 0, 0, 0, 8], &[58, 4, 0, 0, 0, 9], &[59, 4, 0, 0, 0, 99]]);
-        assert_eq!((lease.prefix_len, lease.renew_s, lease.rebind_s), (8, 4, 7));
-        let lease = offered(&[&[51, 4, 255, 255, 255, 255]]);
-        assert!(lease.renew_s < lease.rebind_s && lease.rebind_s < lease.lease_s);
-        let zero = offered(&[&[51, 4, 0, 0, 0, 0]]);
+        let lease = offer(&[&[51, 4, 0, 0, 0, 8], &[58, 4, 0, 0, 0, 9], &[59, 4, 0, 0, 0, 99]]);
+        assert_eq!((lease.prefix_len, lease.times.renew_s, lease.times.rebind_s), (8, 4, 7));
+        let times = offer(&[&[51, 4, 255, 255, 255, 255]]).times;
+        assert!(times.renew_s < times.rebind_s && times.rebind_s < times.lease_s);
+        let zero = offer(&[&[51, 4, 0, 0, 0, 0]]).times;
         assert_eq!((zero.renew_s, zero.rebind_s), (0, 0));
     }
 
@@ -527,7 +408,7 @@ pub mod tests {
         let mut bytes =
             reply(7, 5, [10, 0, 0, 9], &[&[52, 1, 1], &[54, 4, 10, 0, 0, 1], &[12, 2, b'a', b'b']]);
         bytes[108..112].copy_from_slice(&[12, 1, b'c', 255]);
-        let Some(Reply::Ack(lease)) = decoded(&bytes) else { panic!("no ack") };
+        let Some(DhcpReply::Ack(lease)) = decoded(&bytes) else { panic!("no ack") };
         assert_eq!(lease.hostname.as_deref(), Some("abc"));
     }
 
@@ -549,29 +430,56 @@ pub mod tests {
         assert_eq!(decoded(&reply(7, 2, [10, 0, 0, 9], &[])), None, "no server");
         assert_eq!(decoded(&reply(7, 8, [10, 0, 0, 9], &[server])), None, "inform");
         let nak = reply(7, 6, [0; 4], &[server, &[56, 2, b'n', b'o']]);
-        assert_eq!(decoded(&nak), Some(Reply::Nak("no".into())));
+        assert_eq!(decoded(&nak), Some(DhcpReply::Nak("no".into())));
     }
 
     #[test]
-    fn noise_and_every_truncation_are_survived() {
-        let good = reply(
-            7,
-            2,
-            [10, 0, 0, 9],
-            &[&[54, 4, 10, 0, 0, 1], &[121, 5, 0, 10, 0, 0, 1], &[43, 2, 224, 9]],
-        );
+    fn every_truncation_is_survived() {
+        let options: [&[u8]; 3] =
+            [&[54, 4, 10, 0, 0, 1], &[121, 5, 0, 10, 0, 0, 1], &[43, 2, 224, 9]];
+        let good = reply(7, 2, [10, 0, 0, 9], &options);
         for len in 0..good.len() {
             decoded(&good[..len]);
         }
-        let mut state = 1u64;
-        for _ in 0..20_000 {
-            let mut bytes = good.clone();
-            for _ in 0..4 {
-                state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
-                let at = 236 + (state >> 33) as usize % (bytes.len() - 236);
-                bytes[at] = (state >> 24) as u8;
+    }
+
+    /// What holds of every lease, whoever wrote the message.
+    fn check(lease: &Lease) -> Result<(), TestCaseError> {
+        prop_assert!(lease.prefix_len <= 32 && lease.routes.len() <= options::ROUTES_MAX);
+        prop_assert!(lease.routes.iter().all(|route| route.prefix_len <= 32));
+        prop_assert!(lease.times.renew_s <= lease.times.rebind_s);
+        prop_assert!(lease.times.rebind_s <= lease.times.lease_s);
+        let named = [&lease.domain, &lease.hostname, &lease.master].into_iter().flatten();
+        for text in named.chain(&lease.master_guesses) {
+            prop_assert!(text.len() <= options::TEXT_LEN_MAX);
+            prop_assert!(!text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic()));
+        }
+        Ok(())
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_survived(bytes in vec(any::<u8>(), 0..600)) {
+            prop_assert_eq!(decoded(&bytes), None, "such luck is improbable");
+            let _ = parse(&bytes);
+        }
+
+        #[test]
+        fn any_options_give_a_lease_that_makes_sense(
+            list in vec((any::<u8>(), vec(any::<u8>(), 0..40)), 0..12),
+            tail in vec(any::<u8>(), 0..20),
+            overload in 0u8..4,
+            sname_and_file in vec(any::<u8>(), 192),
+            message_type in 0u8..9,
+        ) {
+            let mut raw = vec![54, 4, 10, 0, 0, 1, 52, 1, overload];
+            list.iter().for_each(|(code, value)| put(&mut raw, *code, value));
+            raw.extend_from_slice(&tail);
+            let mut bytes = reply(7, message_type, [10, 0, 0, 9], &[&raw]);
+            bytes[44..236].copy_from_slice(&sname_and_file);
+            if let Some(DhcpReply::Offer(lease) | DhcpReply::Ack(lease)) = decoded(&bytes) {
+                check(&lease)?;
             }
-            decoded(&bytes);
         }
     }
 }

@@ -1,0 +1,1 @@
+"""Tests of what the programs in Python share: the network lab and the chart writer."""

@@ -1,0 +1,128 @@
+//! A manifest and its entries as values, and what can be counted of them.
+//!
+//! Any manifest can be built here; that it keeps the rules (order, names,
+//! lists) is the word of who scanned a tree, or was checked by
+//! [`Manifest::decode`].
+
+use super::limits::piece_len_of;
+use crate::content::digest::Digest;
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use core::ops::Range;
+
+/// What an entry is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EntryKind {
+    /// A directory.
+    Dir,
+    /// A regular file under its first name.
+    File,
+    /// A symbolic link.
+    Symlink,
+    /// Another name of the file at this entry, which stands before this one.
+    Hardlink(u32),
+    /// A fifo, socket or device: listed so that it can be reported.
+    Special,
+    /// The master could not read it: listed so that it can be reported.
+    Unreadable,
+}
+
+/// One name in the tree.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// The directory that holds it; entry 0, the root, is its own parent.
+    pub parent: u32,
+    /// One name without `/`; empty for the root.
+    pub name: Box<[u8]>,
+    /// What it is.
+    pub kind: EntryKind,
+    /// The source has holes: the copy gets them too. Only of a `File`.
+    pub sparse: bool,
+    /// Permission bits with setuid, setgid, sticky: 0o7777. For `Special` and
+    /// `Unreadable` the type bits too.
+    pub mode: u32,
+    /// The owner, by number.
+    pub uid: u32,
+    /// The group, by number.
+    pub gid: u32,
+    /// When it was last modified: seconds since 1970, and before it if negative.
+    pub mtime_s: i64,
+    /// Nanoseconds beyond `mtime_s`, less than a thousand million.
+    pub mtime_ns: u32,
+    /// Bytes of a `File`, else 0.
+    pub size: u64,
+    /// BLAKE3 of a `File`'s contents, else zero.
+    pub digest: Digest,
+    /// The target of a `Symlink`, else empty.
+    pub link: Box<[u8]>,
+}
+
+impl Entry {
+    /// A directory entry with nothing known of it: root of many sources.
+    pub fn bare_root() -> Entry {
+        Entry {
+            parent: 0,
+            name: Box::default(),
+            kind: EntryKind::Dir,
+            sparse: false,
+            mode: 0o755,
+            uid: 0,
+            gid: 0,
+            mtime_s: 0,
+            mtime_ns: 0,
+            size: 0,
+            digest: Digest::default(),
+            link: Box::default(),
+        }
+    }
+
+    /// Pieces of the file's list: none when it fits into one piece of
+    /// `piece_len` bytes.
+    pub fn list_len(&self, piece_len: u32) -> usize {
+        match self.kind {
+            EntryKind::File if self.size > u64::from(piece_len) => {
+                self.size.div_ceil(u64::from(piece_len_of(self.size, piece_len))) as usize
+            }
+            _ => 0,
+        }
+    }
+}
+
+/// Every entry of a generation and the digests of its pieces.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Manifest {
+    /// Bytes of a piece of this generation; longer files have longer ones, see
+    /// [`piece_len_of`].
+    pub piece_len: u32,
+    /// The root directory carries attributes of its own. Not so when several
+    /// sources land side by side in a directory that no source describes.
+    pub root_described: bool,
+    /// The root, then all others breadth first.
+    pub entries: Vec<Entry>,
+    /// Piece digests of the files of more than one piece, in entry order.
+    pub lists: Vec<Digest>,
+}
+
+impl Manifest {
+    /// Each file that has a piece list, in entry order, and where in `lists` it
+    /// is.
+    pub(crate) fn files_with_lists(&self) -> impl Iterator<Item = (u32, Range<usize>)> + '_ {
+        let mut end = 0;
+        self.entries.iter().enumerate().filter_map(move |(number, entry)| {
+            let start = end;
+            end += entry.list_len(self.piece_len);
+            (end > start).then_some((number as u32, start..end))
+        })
+    }
+
+    /// Names of files, each hard link counted.
+    pub(crate) fn files_count(&self) -> u64 {
+        let is_file = |e: &&Entry| matches!(e.kind, EntryKind::File | EntryKind::Hardlink(_));
+        self.entries.iter().filter(is_file).count() as u64
+    }
+
+    /// Bytes of all files, each counted once however many names it has.
+    pub fn bytes_total(&self) -> u64 {
+        self.entries.iter().map(|e| e.size).sum()
+    }
+}

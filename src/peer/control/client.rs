@@ -1,0 +1,249 @@
+//! What a client says to the master.
+
+use super::addr::ParentAddr;
+use super::complaint::Complaint;
+use super::words::{Words, escape};
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+/// Version of the conversation and of what follows from it, the stride of `pieces`
+/// for one; the first word after `join`.
+pub const VERSION: u32 = 2;
+
+/// What a client has to tell of its fetch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TransferStats {
+    /// Verified and stored, whatever their way here.
+    pub have_bytes: u64,
+    /// To be had in the end; 0 while that is unknown.
+    pub total_bytes: u64,
+    /// Of pieces that came from the master.
+    pub from_master_bytes: u64,
+    /// Of pieces that came from other clients.
+    pub from_peers_bytes: u64,
+    /// Since the fetch began, until it was done.
+    pub elapsed_ms: u64,
+}
+
+impl TransferStats {
+    /// Five words, in the order of the fields.
+    fn words(&self) -> String {
+        let TransferStats { have_bytes, total_bytes, elapsed_ms, .. } = self;
+        let (from_master, from_peers) = (self.from_master_bytes, self.from_peers_bytes);
+        format!("{have_bytes} {total_bytes} {from_master} {from_peers} {elapsed_ms}")
+    }
+
+    fn parse(words: &mut Words) -> Option<TransferStats> {
+        Some(TransferStats {
+            have_bytes: words.number()?,
+            total_bytes: words.number()?,
+            from_master_bytes: words.number()?,
+            from_peers_bytes: words.number()?,
+            elapsed_ms: words.number()?,
+        })
+    }
+}
+
+/// From a client to the master.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ClientMessage {
+    /// I want these sources and serve what I get on this port.
+    Join {
+        /// The client's [`VERSION`].
+        version: u32,
+        /// Where other clients reach it.
+        port: u16,
+        /// Paths below what the master serves, none of them empty; all of it
+        /// if there are none.
+        sources: Vec<Vec<u8>>,
+    },
+    /// That parent does not do for that stripe: another, please.
+    Replace {
+        /// The stripe's number, from 0 on.
+        stripe: u8,
+        /// The parent.
+        source: ParentAddr,
+        /// What it did.
+        complaint: Complaint,
+    },
+    /// How far the fetch is.
+    Progress(TransferStats),
+    /// All is verified and in place.
+    Done(TransferStats),
+    /// I go soon: give my children to others.
+    Leave,
+}
+
+const JOIN: &str = "join";
+const REPLACE: &str = "replace";
+const PROGRESS: &str = "progress";
+const DONE: &str = "done";
+const LEAVE: &str = "leave";
+
+impl ClientMessage {
+    /// The line, with its end. That of a join may be longer than
+    /// [`LINE_LEN_MAX`](super::LINE_LEN_MAX); then it must not be sent.
+    pub fn line(&self) -> String {
+        match self {
+            ClientMessage::Join { version, port, sources } => {
+                let mut line = format!("{JOIN} {version} {port}");
+                for source in sources {
+                    line.push(' ');
+                    escape(source, 3 * source.len(), &mut line);
+                }
+                line + "\n"
+            }
+            ClientMessage::Replace { stripe, source, complaint } => {
+                format!("{REPLACE} {stripe} {} {}\n", source.word(), complaint.word())
+            }
+            ClientMessage::Progress(stats) => format!("{PROGRESS} {}\n", stats.words()),
+            ClientMessage::Done(stats) => format!("{DONE} {}\n", stats.words()),
+            ClientMessage::Leave => format!("{LEAVE}\n"),
+        }
+    }
+
+    /// The message that a line is, with its end or without; `None` if it is
+    /// none of these.
+    pub fn parse(line: &[u8]) -> Option<ClientMessage> {
+        let mut words = Words::of(line)?;
+        let message = match words.word()? {
+            JOIN => ClientMessage::Join {
+                version: words.number()?,
+                port: words.number()?,
+                sources: words.unescaped()?,
+            },
+            REPLACE => ClientMessage::Replace {
+                stripe: words.number()?,
+                source: ParentAddr::parse(words.word()?)?,
+                complaint: Complaint::parse(words.word()?)?,
+            },
+            PROGRESS => ClientMessage::Progress(TransferStats::parse(&mut words)?),
+            DONE => ClientMessage::Done(TransferStats::parse(&mut words)?),
+            LEAVE => ClientMessage::Leave,
+            _ => return None,
+        };
+        words.end(message)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::samples::{lines, parents};
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+    use proptest::sample::select;
+
+    fn stats() -> impl Strategy<Value = TransferStats> {
+        any::<[u64; 5]>().prop_map(|[have_bytes, total_bytes, master, peers, elapsed_ms]| {
+            let (from_master_bytes, from_peers_bytes) = (master, peers);
+            TransferStats {
+                have_bytes,
+                total_bytes,
+                from_master_bytes,
+                from_peers_bytes,
+                elapsed_ms,
+            }
+        })
+    }
+
+    fn messages() -> impl Strategy<Value = ClientMessage> {
+        use Complaint::{Corrupt, Frozen, Lost, Refused, Slow, SlowUplink};
+        let complaint = select(vec![Lost, Frozen, Slow, SlowUplink, Corrupt, Refused]);
+        let source = vec(any::<u8>(), 1..20);
+        prop_oneof![
+            (any::<u32>(), any::<u16>(), vec(source, 1..5)).prop_map(|(version, port, sources)| {
+                ClientMessage::Join { version, port, sources }
+            }),
+            (any::<u8>(), parents(), complaint).prop_map(|(stripe, source, complaint)| {
+                ClientMessage::Replace { stripe, source, complaint }
+            }),
+            stats().prop_map(ClientMessage::Progress),
+            stats().prop_map(ClientMessage::Done),
+            Just(ClientMessage::Leave),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn any_message_comes_back_from_its_line(message in messages()) {
+            let line = message.line();
+            prop_assert!(line.ends_with('\n') && line.matches('\n').count() == 1);
+            prop_assert!(line.is_ascii());
+            prop_assert_eq!(ClientMessage::parse(line.as_bytes()), Some(message.clone()));
+            prop_assert_eq!(ClientMessage::parse(line.trim_end().as_bytes()), Some(message));
+        }
+
+        #[test]
+        fn any_line_is_refused_or_a_message(line in lines(), bytes in vec(any::<u8>(), 0..99)) {
+            let _ = ClientMessage::parse(&bytes);
+            if let Some(message) = ClientMessage::parse(&line) {
+                let again = ClientMessage::parse(message.line().as_bytes());
+                prop_assert_eq!(again, Some(message));
+            }
+        }
+    }
+
+    const ADDR_4: &str = "10.0.0.1:20004";
+    const ADDR_6: &str = "[2001:db8::5]:9";
+
+    /// Each line as both ends have always written it.
+    #[test]
+    fn the_lines_of_a_client_are_what_they_were() {
+        let stats = TransferStats {
+            have_bytes: 1,
+            total_bytes: 22,
+            from_master_bytes: 333,
+            from_peers_bytes: 4444,
+            elapsed_ms: 55555,
+        };
+        let sources = [&b"."[..], b"a b/.", b"/-_+,:=@~.%\xff\0\n"].map(<[u8]>::to_vec);
+        let peer = |text: &str| ParentAddr::Peer(text.parse().unwrap());
+        let replace = |source, complaint| ClientMessage::Replace { stripe: 3, source, complaint };
+        for (message, line) in [
+            (
+                ClientMessage::Join { version: 2, port: 20004, sources: sources.into() },
+                "join 2 20004 . a%20b/. /-_+,:=@~.%25%ff%00%0a\n",
+            ),
+            (replace(ParentAddr::Master, Complaint::Lost), "replace 3 me lost\n"),
+            (replace(peer(ADDR_4), Complaint::Frozen), "replace 3 10.0.0.1!20004 frozen\n"),
+            (replace(peer(ADDR_6), Complaint::Slow), "replace 3 2001:db8::5!9 slow\n"),
+            (replace(peer(ADDR_4), Complaint::SlowUplink), "replace 3 10.0.0.1!20004 narrow\n"),
+            (replace(peer(ADDR_4), Complaint::Corrupt), "replace 3 10.0.0.1!20004 wrong\n"),
+            (replace(peer(ADDR_4), Complaint::Refused), "replace 3 10.0.0.1!20004 refused\n"),
+            (ClientMessage::Progress(stats), "progress 1 22 333 4444 55555\n"),
+            (ClientMessage::Done(stats), "done 1 22 333 4444 55555\n"),
+            (ClientMessage::Leave, "leave\n"),
+        ] {
+            assert_eq!(message.line(), line);
+            assert_eq!(ClientMessage::parse(line.as_bytes()), Some(message), "{line}");
+        }
+    }
+
+    #[test]
+    fn nonsense_is_refused() {
+        for line in [
+            "",
+            "\n",
+            " ",
+            "join",
+            "join 1",
+            "join 1 70000 .",
+            "join -1 5 .",
+            "leave now",
+            "Leave",
+            "done 1 2",
+            "done 1 2 3 4 5 6",
+            "replace 1 me",
+            "replace 256 me lost",
+            "replace 1 me sad",
+            "progress 1 2 3 4 x",
+        ] {
+            assert_eq!(ClientMessage::parse(line.as_bytes()), None, "{line:?}");
+        }
+        assert_eq!(ClientMessage::parse(b"join 1 5 %4"), None);
+        assert_eq!(ClientMessage::parse(b"join 1 5 "), None, "no word is not the whole tree");
+        assert_eq!(ClientMessage::parse(b"join 1 5 \xff"), None);
+    }
+}

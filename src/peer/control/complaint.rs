@@ -1,0 +1,40 @@
+//! What a client holds against a parent.
+
+/// What went wrong with a parent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Complaint {
+    /// Refused, unreachable, or the connection broke.
+    Lost,
+    /// Connected, and does not answer a probe.
+    Frozen,
+    /// Answers, and gives nothing.
+    Slow,
+    /// Sends all the time, and less than a quarter of what is usual.
+    SlowUplink,
+    /// Sent bytes that are not what the digest says.
+    Corrupt,
+    /// Does not hold what it should, or errs.
+    Refused,
+}
+
+/// Each complaint and its word in the conversation.
+const COMPLAINTS: [(Complaint, &str); 6] = [
+    (Complaint::Lost, "lost"),
+    (Complaint::Frozen, "frozen"),
+    (Complaint::Slow, "slow"),
+    (Complaint::SlowUplink, "narrow"),
+    (Complaint::Corrupt, "wrong"),
+    (Complaint::Refused, "refused"),
+];
+
+impl Complaint {
+    /// The word for it in the conversation.
+    pub fn word(self) -> &'static str {
+        COMPLAINTS.iter().find(|(c, _)| *c == self).map_or("lost", |(_, word)| word)
+    }
+
+    /// The complaint that a word is; `None` if there is no such one.
+    pub(super) fn parse(word: &str) -> Option<Complaint> {
+        COMPLAINTS.iter().find(|(_, w)| *w == word).map(|(c, _)| *c)
+    }
+}

@@ -1,0 +1,295 @@
+//! A generation on its way here: its manifest, then its other pieces.
+//!
+//! Knows what is verified and what that completes; whom it came from matters
+//! only to count it and to blame. Refuses to know how pieces are asked for (the
+//! transfer) and where bytes are stored (the driver).
+
+use super::common::Common;
+use super::corrupt::{CORRUPT_MAX, CorruptPieces, Verdict};
+use super::io::{FetchEffect, StoreResult};
+use super::manifest;
+use super::transfer::{Arrival, Transfer};
+use crate::conn::ConnEvent;
+use crate::content::digest::Digest;
+use crate::content::pieces::{ManifestPieces, PieceMap};
+use crate::control::ParentAddr;
+use crate::control::printable;
+use crate::failure::{Failure, Status};
+use crate::namespace::{Content, Generation};
+use crate::request::Pin;
+use alloc::format;
+use alloc::rc::Rc;
+use core::ops::Range;
+use ninep::server::ConnId;
+
+pub(super) struct Download {
+    pub transfer: Transfer,
+    pin: Option<Pin>,
+    corrupt: CorruptPieces,
+}
+
+impl Download {
+    /// Begins with the manifest, whose pieces are these.
+    pub fn new(
+        common: &mut Common,
+        pieces: ManifestPieces,
+        stripes: u8,
+        pin: Option<Pin>,
+    ) -> Download {
+        let (digest, manifest_len) = (pieces.generation, pieces.manifest_len);
+        let id = common.server.space.add_generation(Generation::empty(pieces, stripes));
+        let info = format!("generation blake3:{digest}\nindex_bytes {manifest_len}\n");
+        let tickets = common.server.space.show(id, info);
+        common.wake(tickets);
+        let transfer = Transfer::new(id, digest, stripes, common.now_ms);
+        Download { transfer, pin, corrupt: CorruptPieces::default() }
+    }
+
+    pub fn digest(&self) -> Digest {
+        self.transfer.digest()
+    }
+
+    fn generation<'a>(&self, common: &'a Common) -> Option<&'a Generation> {
+        common.generation(self.transfer.generation)
+    }
+
+    /// The manifest and its pieces, once they are known.
+    pub fn content<'a>(&self, common: &'a Common) -> Option<&'a Rc<Content>> {
+        self.generation(common)?.content.as_ref()
+    }
+
+    /// Nothing is missing of what is known.
+    pub fn is_complete(&self, common: &Common) -> bool {
+        self.generation(common).is_some_and(|generation| generation.holdings.is_complete())
+    }
+
+    /// Takes what happened on a link to a parent.
+    ///
+    /// # Errors
+    /// What ends the fetch.
+    pub fn handle(&mut self, common: &mut Common, event: ConnEvent) -> Result<(), Failure> {
+        let Some((conn, arrival)) = self.transfer.handle(common, event) else { return Ok(()) };
+        match arrival {
+            Arrival::List(bytes) => self.list_arrived(common, conn, &bytes)?,
+            Arrival::Piece { piece, len, data, range } => {
+                self.piece_arrived(common, conn, (piece, len), data, range)?;
+            }
+            Arrival::Unavailable { piece, why } => {
+                self.give_up(common, piece, Status::Changed, &why)?;
+            }
+        }
+        self.transfer.fill(common, conn);
+        Ok(())
+    }
+
+    fn list_arrived(
+        &mut self,
+        common: &mut Common,
+        conn: ConnId,
+        bytes: &[u8],
+    ) -> Result<(), Failure> {
+        let known = self.generation(common).filter(|generation| !generation.list_known());
+        let Some(pieces) = known.map(|generation| &generation.manifest_pieces) else {
+            return Ok(());
+        };
+        let (digest, len) = (pieces.generation, pieces.manifest_len);
+        match ManifestPieces::from_list(digest, len, pieces.piece_len, bytes) {
+            Ok(pieces) => {
+                let tickets = common.server.space.set_list(self.transfer.generation, pieces.list);
+                common.wake(tickets);
+                self.transfer.fill_all(common);
+                Ok(())
+            }
+            Err(_) => {
+                let why = "sent a list of the manifest that is not what its digest says";
+                self.came_corrupt(common, conn, 0, why)
+            }
+        }
+    }
+
+    fn piece_arrived(
+        &mut self,
+        common: &mut Common,
+        conn: ConnId,
+        (piece, len): (u32, u32),
+        data: Option<&[u8]>,
+        range: Range<usize>,
+    ) -> Result<(), Failure> {
+        let Some(generation) = self.generation(common) else { return Ok(()) };
+        if !generation.holdings.misses(piece) {
+            self.transfer.piece_arrived(common, conn, piece);
+            return Ok(());
+        }
+        if generation.piece_len(piece) != Some(len) {
+            return self.stored(common, conn, piece, StoreResult::Corrupt);
+        }
+        if piece >= generation.manifest_pieces.count() {
+            common.effects.push_back(FetchEffect::Store { conn, piece, range });
+            return Ok(());
+        }
+        // A piece of the manifest: it stays in memory.
+        let right = data.filter(|bytes| generation.manifest_pieces.verify(piece, bytes).is_ok());
+        match right {
+            Some(bytes) => self.manifest_piece(common, conn, piece, bytes),
+            None => self.stored(common, conn, piece, StoreResult::Corrupt),
+        }
+    }
+
+    fn manifest_piece(
+        &mut self,
+        common: &mut Common,
+        conn: ConnId,
+        piece: u32,
+        bytes: &[u8],
+    ) -> Result<(), Failure> {
+        self.transfer.piece_arrived(common, conn, piece);
+        let tickets = common.server.space.hold_manifest(self.transfer.generation, piece, bytes);
+        common.wake(tickets);
+        self.count(common, conn, bytes.len() as u32);
+        self.transfer.piece_settled(common, piece);
+        let is_whole = self.is_complete(common) && self.content(common).is_none();
+        if is_whole { self.manifest_complete(common) } else { Ok(()) }
+    }
+
+    /// The whole manifest is here and verified.
+    fn manifest_complete(&mut self, common: &mut Common) -> Result<(), Failure> {
+        let Some(generation) = self.generation(common) else { return Ok(()) };
+        let pieces = generation.manifest_pieces.clone();
+        let manifest = manifest::decode(&generation.manifest_bytes, pieces.piece_len)?;
+        manifest::check_pin(self.pin, pieces.generation, &manifest)?;
+        let map = PieceMap::new(pieces, &manifest);
+        common.report.files = manifest.files_count();
+        common.report.stats.total_bytes = manifest.bytes_total();
+        let unavailable = manifest::unavailable(&manifest);
+        unavailable.warnings.into_iter().for_each(|text| common.warn(text));
+        common.report.failures.extend(unavailable.failures);
+        let content = Rc::new(Content { manifest: Rc::new(manifest), map: Rc::new(map) });
+        common.server.space.set_content(self.transfer.generation, content.clone());
+        self.transfer.pause();
+        common.effects.push_back(FetchEffect::Prepare { content });
+        Ok(())
+    }
+
+    /// The destination was looked at; the pieces that it has need not come.
+    pub fn prepared(&mut self, common: &mut Common, found: &[u32]) {
+        for &piece in found {
+            self.hold(common, piece);
+        }
+        self.transfer.go_on(common);
+    }
+
+    /// Notes a piece as here: how many bytes it has, if that is news.
+    fn hold(&mut self, common: &mut Common, piece: u32) -> u32 {
+        let Some(generation) = self.generation(common) else { return 0 };
+        let is_news = generation.holdings.misses(piece);
+        let len = generation.piece_len(piece).filter(|_| is_news).unwrap_or(0);
+        common.report.stats.have_bytes += u64::from(len);
+        let tickets = common.server.space.hold(self.transfer.generation, piece);
+        common.wake(tickets);
+        self.transfer.piece_settled(common, piece);
+        len
+    }
+
+    fn count(&self, common: &mut Common, conn: ConnId, len: u32) {
+        let from_master = self.transfer.source(conn) == Some(ParentAddr::Master);
+        common.report.count(from_master, len);
+    }
+
+    /// What became of a piece that was to be verified and stored.
+    ///
+    /// # Errors
+    /// What ends the fetch.
+    pub fn stored(
+        &mut self,
+        common: &mut Common,
+        conn: ConnId,
+        piece: u32,
+        result: StoreResult,
+    ) -> Result<(), Failure> {
+        self.transfer.piece_arrived(common, conn, piece);
+        match result {
+            StoreResult::Stored => {
+                let len = self.hold(common, piece);
+                self.count(common, conn, len);
+                self.corrupt.forget(piece);
+            }
+            StoreResult::Corrupt => {
+                let name = manifest::piece_name(self.content(common).map(Rc::as_ref), piece);
+                let why = format!("sent bytes of {name} that are not what the digest says");
+                return self.came_corrupt(common, conn, piece, &why);
+            }
+            StoreResult::Failed { failure, lost } => {
+                lost.into_iter()
+                    .flatten()
+                    .chain([piece])
+                    .for_each(|piece| self.lose(common, piece));
+                if failure.fatal {
+                    return Err(failure);
+                }
+                // What failed is said when all is finished.
+                common.leave_once();
+            }
+        }
+        self.transfer.fill(common, conn);
+        Ok(())
+    }
+
+    fn came_corrupt(
+        &mut self,
+        common: &mut Common,
+        conn: ConnId,
+        piece: u32,
+        why: &str,
+    ) -> Result<(), Failure> {
+        let Some(stripes) = self.transfer.sent_corrupt(common, conn, why) else { return Ok(()) };
+        let addr = common.master_link.addr();
+        let advice = "look at its memory, its disk and the network";
+        match self.corrupt.note(piece) {
+            Verdict::AskAgain => {}
+            Verdict::GiveUp => {
+                let why = format!("the master {addr} sent wrong bytes twice; {advice}");
+                self.give_up(common, piece, Status::Verification, &why)?;
+            }
+            Verdict::Fail => {
+                let why =
+                    format!("it sent wrong bytes for more than {CORRUPT_MAX} pieces; {advice}");
+                let what = format!("the master {addr}");
+                return Err(Failure::fatal(Status::Verification, what, why));
+            }
+        }
+        self.transfer.ask_master_again(common, stripes);
+        Ok(())
+    }
+
+    /// The piece will never be here.
+    fn lose(&mut self, common: &mut Common, piece: u32) {
+        let tickets = common.server.space.lose(self.transfer.generation, piece);
+        common.wake(tickets);
+        self.transfer.piece_settled(common, piece);
+    }
+
+    /// Nobody can give a piece: its files fail, and the others go on.
+    fn give_up(
+        &mut self,
+        common: &mut Common,
+        piece: u32,
+        status: Status,
+        why: &str,
+    ) -> Result<(), Failure> {
+        let Some(content) = self.content(common).cloned() else {
+            return Err(Failure::fatal(status, "the manifest", why));
+        };
+        self.lose(common, piece);
+        common.leave_once();
+        // A pack is the only piece of its files; another file has more of them.
+        let is_pack = content.map.extents(&content.manifest, piece).count() > 1;
+        for extent in content.map.extents(&content.manifest, piece) {
+            let what = printable(content.manifest.path(extent.entry));
+            let failures = &mut common.report.failures;
+            if is_pack || !failures.iter().any(|failure| failure.what == what) {
+                failures.push(Failure::single(status, what, why));
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,201 @@
+//! Whether data come, and how fast: our own stalls, drought, slow uplinks.
+//!
+//! Knows what is seen from here. Silence of one parent is its link's; what
+//! follows from a complaint is the master's, who hears of all. Refuses to know
+//! connections and addresses.
+
+use super::scheduler::View;
+use crate::control::Complaint;
+use alloc::vec;
+use alloc::vec::Vec;
+
+/// How often stripes and our own stalls are looked at.
+const SAMPLE_MS: u64 = 100;
+/// What a stall of our own loses of its weight with every sample: one part of
+/// so many.
+const LOCAL_STALL_FADES: u64 = 64;
+/// Nothing at all arrived for this long, from nobody: it will not any more.
+pub(super) const DROUGHT_MS: u64 = 60_000;
+/// A stripe that lags this long, and brings less than half of what others
+/// bring, is complained of; and so, as often, is one with a piece owed that long.
+const SLOW_MS: u64 = 300;
+/// A parent's uplink is slow that brings less than one in so many of what is
+/// usual: much less than a loaded one brings among idle ones.
+const SLOW_UPLINK: u32 = 4;
+/// A parent that answers and owes a piece for this long is slow.
+const OWED_MS: u64 = 5_000;
+
+/// Since when a stripe lags; how much was missing of each then, and how long
+/// its parent's link had been busy.
+#[derive(Clone, Debug)]
+struct Lag {
+    since_ms: u64,
+    missing: Vec<u32>,
+    busy_ms: u64,
+}
+
+/// What is seen of a stripe's parent.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Observed {
+    /// How long it owes a piece, if that is longer than pieces take.
+    pub owed_ms: u64,
+    /// How long frames from it were under way in all.
+    pub busy_ms: u64,
+}
+
+#[derive(Debug)]
+pub(super) struct Liveness {
+    sample_ms: u64,
+    /// How long we, or parents that answered a probe, were lately held up, by a
+    /// slow disk or a crowded processor: others may be, and not be frozen.
+    local_stall_ms: u64,
+    /// When a piece, or a part of one, last came from anybody.
+    last_data_ms: u64,
+    /// For each stripe that lags.
+    lags: Vec<Option<Lag>>,
+}
+
+impl Liveness {
+    pub fn new(stripes: u8, now_ms: u64) -> Liveness {
+        Liveness {
+            sample_ms: now_ms + SAMPLE_MS,
+            local_stall_ms: 0,
+            last_data_ms: now_ms,
+            lags: vec![None; usize::from(stripes)],
+        }
+    }
+
+    pub fn local_stall_ms(&self) -> u64 {
+        self.local_stall_ms
+    }
+
+    pub fn data_came(&mut self, now_ms: u64) {
+        self.last_data_ms = now_ms;
+    }
+
+    /// How long nothing has come from anybody.
+    pub fn silent_ms(&self, now_ms: u64) -> u64 {
+        now_ms.saturating_sub(self.last_data_ms)
+    }
+
+    /// When to call `sample`.
+    pub fn sample_ms(&self) -> u64 {
+        self.sample_ms
+    }
+
+    /// Takes a sample, for which it is time: how late we are is how long something
+    /// held us up. `answer_ms` is the longest that a probe took to be answered.
+    pub fn sample(&mut self, now_ms: u64, answer_ms: u64) {
+        let late_ms = now_ms.saturating_sub(self.sample_ms).max(answer_ms);
+        let faded_ms = self.local_stall_ms - self.local_stall_ms / LOCAL_STALL_FADES;
+        self.local_stall_ms = late_ms.max(faded_ms);
+        self.sample_ms = now_ms + SAMPLE_MS;
+    }
+
+    /// The stripe has another parent, or none: what was seen is of the last one.
+    pub fn forget_lag(&mut self, stripe: usize) {
+        if let Some(lag) = self.lags.get_mut(stripe) {
+            *lag = None;
+        }
+    }
+
+    /// What there is to complain of in a stripe, if it is time to.
+    pub fn complaint(
+        &mut self,
+        view: View,
+        stripe: usize,
+        observed: Observed,
+        now_ms: u64,
+    ) -> Option<Complaint> {
+        let Observed { owed_ms, busy_ms } = observed;
+        if !view.lags(stripe) && owed_ms < OWED_MS {
+            self.lags[stripe] = None;
+            return None;
+        }
+        if self.lags[stripe].as_ref().is_some_and(|lag| now_ms < lag.since_ms + SLOW_MS) {
+            return None;
+        }
+        let missing = view.holdings.missing();
+        let next = Lag { since_ms: now_ms, missing: missing.to_vec(), busy_ms };
+        let lag = self.lags[stripe].replace(next)?;
+        let came = |s: usize| lag.missing[s].saturating_sub(missing[s]);
+        let mut others: Vec<u32> = (0..missing.len()).filter(|&s| s != stripe).map(came).collect();
+        others.sort_unstable();
+        // Not the mean: who gets one stripe in no time gets the others slowly.
+        let usual = others.get((others.len().max(1) - 1) / 2).copied().unwrap_or(0);
+        let is_busy = 2 * (busy_ms - lag.busy_ms) >= now_ms - lag.since_ms;
+        if is_busy && SLOW_UPLINK * came(stripe) < usual {
+            return Some(Complaint::SlowUplink);
+        }
+        (owed_ms >= OWED_MS && came(stripe) == 0).then_some(Complaint::Slow)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::content::holdings::Holdings;
+
+    const STRIPES: u32 = 4;
+
+    fn holdings() -> Holdings {
+        let mut holdings = Holdings::none(STRIPES as u8);
+        holdings.extend(400);
+        holdings
+    }
+
+    /// So many more pieces of each stripe come.
+    fn bring(holdings: &mut Holdings, counts: [u32; STRIPES as usize]) {
+        for (stripe, count) in counts.into_iter().enumerate() {
+            let missing = |piece: &u32| holdings.misses(*piece);
+            let pieces: Vec<u32> = (stripe as u32..400)
+                .step_by(STRIPES as usize)
+                .filter(missing)
+                .take(count as usize)
+                .collect();
+            pieces.into_iter().for_each(|piece| assert!(holdings.hold(piece)));
+        }
+    }
+
+    /// What is said of stripe 0, which brings `came` of 12 while its link is
+    /// busy for so long of 300 ms.
+    fn said_of(came: u32, busy_ms: u64, owed_ms: u64) -> Option<Complaint> {
+        let (mut liveness, mut held) = (Liveness::new(STRIPES as u8, 0), holdings());
+        let parents = [None; STRIPES as usize];
+        bring(&mut held, [0, 20, 20, 20]);
+        let mut look = |held: &Holdings, busy_ms, now_ms| {
+            let view = View { holdings: held, parents: &parents };
+            liveness.complaint(view, 0, Observed { owed_ms, busy_ms }, now_ms)
+        };
+        assert_eq!(look(&held, 0, 1_000), None, "it has just been seen");
+        assert_eq!(look(&held, 0, 1_000 + SLOW_MS - 1), None, "not yet");
+        bring(&mut held, [came, 12, 12, 12]);
+        look(&held, busy_ms, 1_000 + SLOW_MS)
+    }
+
+    #[test]
+    fn a_parent_that_sends_all_the_time_and_brings_little_has_a_slow_uplink() {
+        assert_eq!(said_of(2, 150, 0), Some(Complaint::SlowUplink));
+        assert_eq!(said_of(3, 150, 0), None, "a quarter of what is usual will do");
+        assert_eq!(said_of(2, 149, 0), None, "it waits itself");
+    }
+
+    #[test]
+    fn a_parent_that_owes_a_piece_for_five_seconds_and_brings_none_is_slow() {
+        assert_eq!(said_of(0, 0, OWED_MS), Some(Complaint::Slow));
+        assert_eq!(said_of(1, 0, OWED_MS), None);
+        assert_eq!(said_of(0, 0, OWED_MS - 1), None);
+    }
+
+    #[test]
+    fn a_stall_of_our_own_is_seen_and_fades() {
+        let mut liveness = Liveness::new(1, 0);
+        liveness.sample(SAMPLE_MS + 640, 0);
+        assert_eq!(liveness.local_stall_ms(), 640);
+        assert_eq!(liveness.sample_ms(), 2 * SAMPLE_MS + 640, "from when it was taken");
+        liveness.sample(2 * SAMPLE_MS + 640, 0);
+        assert_eq!(liveness.local_stall_ms(), 630);
+        liveness.sample(3 * SAMPLE_MS + 640, 900);
+        assert_eq!(liveness.local_stall_ms(), 900, "an answer that came so late");
+    }
+}

@@ -1,0 +1,450 @@
+//! The pieces on their way: parents called, asked, watched and replaced.
+//!
+//! Holds together the links, the scheduler and what is seen of either. Refuses
+//! to know the phases of a fetch and what is done with a piece that came.
+
+use super::common::Common;
+use super::liveness::{DROUGHT_MS, Liveness, Observed};
+use super::parent_link::{Arrived, LinkTimeout, ParentLink};
+use super::parents::Parents;
+use super::scheduler::{Scheduler, View};
+use crate::conn::ConnEvent;
+use crate::content::digest::Digest;
+use crate::control::{ClientMessage, Complaint, ParentAddr};
+use crate::namespace::GenerationId;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::net::SocketAddr;
+use core::ops::Range;
+use ninep::client::Frame;
+use ninep::server::ConnId;
+
+/// A piece that a living parent owes for this long is asked of the master: it
+/// may never come, and whoever gives nothing must not hold up the others.
+const STARVED_MS: u64 = 15_000;
+
+/// What came that has to be looked at.
+pub(super) enum Arrival<'a> {
+    /// The digests of the manifest's pieces.
+    List(Vec<u8>),
+    /// A piece, not verified yet.
+    Piece {
+        piece: u32,
+        len: u32,
+        /// Its bytes, if the frame was there whole.
+        data: Option<&'a [u8]>,
+        /// Where its bytes are in the frame.
+        range: Range<usize>,
+    },
+    /// The master itself has not got a piece.
+    Unavailable { piece: u32, why: String },
+}
+
+/// Whether pieces are asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Asking {
+    Yes,
+    /// The destination is being looked at.
+    Paused,
+    /// Nothing is asked of anybody any more.
+    Over,
+}
+
+pub(super) struct Transfer {
+    pub generation: GenerationId,
+    digest: Digest,
+    asking: Asking,
+    parents: Parents,
+    scheduler: Scheduler,
+    liveness: Liveness,
+}
+
+/// What the scheduler is to look at.
+fn view<'a>(parents: &'a Parents, common: &'a Common, id: GenerationId) -> Option<View<'a>> {
+    let holdings = &common.generation(id)?.holdings;
+    Some(View { holdings, parents: parents.by_stripe() })
+}
+
+impl Transfer {
+    pub fn new(generation: GenerationId, digest: Digest, stripes: u8, now_ms: u64) -> Transfer {
+        Transfer {
+            generation,
+            digest,
+            asking: Asking::Yes,
+            parents: Parents::new(stripes),
+            scheduler: Scheduler::new(stripes),
+            liveness: Liveness::new(stripes, now_ms),
+        }
+    }
+
+    pub fn digest(&self) -> Digest {
+        self.digest
+    }
+
+    /// Whom a connection is to, if it is one of a parent.
+    pub fn source(&self, conn: ConnId) -> Option<ParentAddr> {
+        self.parents.source(conn)
+    }
+
+    pub fn pause(&mut self) {
+        self.asking = Asking::Paused;
+    }
+
+    pub fn go_on(&mut self, common: &mut Common) {
+        self.asking = Asking::Yes;
+        self.liveness.data_came(common.now_ms);
+        self.fill_all(common);
+    }
+
+    /// Nothing is asked of anybody any more: the links are closed.
+    pub fn end(&mut self, common: &mut Common) {
+        self.asking = Asking::Over;
+        while let Some(conn) = self.parents.next_conn(None) {
+            self.close(common, conn);
+        }
+    }
+
+    /// Data came lately, from whoever it was.
+    pub fn is_flowing(&self, now_ms: u64) -> bool {
+        self.asking == Asking::Yes && self.liveness.silent_ms(now_ms) < DROUGHT_MS / 6
+    }
+
+    /// The master names a parent. When it knows none but one that failed us in
+    /// that stripe, going back and forth would bring nothing: the master
+    /// itself is asked then.
+    pub fn named(&mut self, common: &mut Common, stripe: u8, source: ParentAddr) {
+        let at = usize::from(stripe);
+        if at >= self.parents.by_stripe().len() || self.asking == Asking::Over {
+            return;
+        }
+        if !self.parents.is_rejected(at, source) {
+            self.set_parent(common, at, source);
+        } else if self.parents.by_stripe()[at].is_none() {
+            self.set_parent(common, at, ParentAddr::Master);
+        }
+    }
+
+    fn set_parent(&mut self, common: &mut Common, stripe: usize, source: ParentAddr) {
+        if self.parents.is_banned(source) {
+            return Transfer::complain(common, stripe, source, Complaint::Corrupt);
+        }
+        self.liveness.forget_lag(stripe);
+        let conn = match self.parents.conn_of(source) {
+            Some(conn) => conn,
+            None => self.connect(common, source),
+        };
+        self.parents.set(stripe, conn);
+        for idle in self.parents.idle() {
+            self.close(common, idle);
+        }
+        self.fill(common, conn);
+    }
+
+    fn connect(&mut self, common: &mut Common, source: ParentAddr) -> ConnId {
+        let conn = common.server.outbox.connect(address(common.master_link.addr(), source));
+        let link = ParentLink::new(conn, source, self.digest, common.now_ms);
+        self.add_link(conn, link);
+        conn
+    }
+
+    fn add_link(&mut self, conn: ConnId, link: ParentLink) {
+        self.scheduler.add_parent(conn, link.source == ParentAddr::Master);
+        self.parents.add(conn, link);
+    }
+
+    /// Calls a parent again that does not answer: it may be that a SYN was lost.
+    fn reconnect(&mut self, common: &mut Common, old: ConnId) {
+        let stripes = self.parents.stripes_of(old);
+        let Some(mut link) = self.parents.remove(old) else { return };
+        self.scheduler.drop_parent(old);
+        common.server.outbox.close(old);
+        let conn = common.server.outbox.connect(address(common.master_link.addr(), link.source));
+        link.reconnect(conn, common.now_ms);
+        self.add_link(conn, link);
+        stripes.into_iter().for_each(|stripe| self.parents.set(stripe, conn));
+    }
+
+    fn close(&mut self, common: &mut Common, conn: ConnId) {
+        if self.parents.remove(conn).is_some() {
+            self.scheduler.drop_parent(conn);
+            common.server.outbox.close(conn);
+        }
+    }
+
+    fn complain(common: &mut Common, stripe: usize, source: ParentAddr, complaint: Complaint) {
+        let stripe = stripe as u8;
+        common.tell(&ClientMessage::Replace { stripe, source, complaint });
+    }
+
+    fn warn(common: &mut Common, source: ParentAddr, why: &str) {
+        common.warn(match source {
+            ParentAddr::Master => format!("the master {}: {why}", common.master_link.addr()),
+            ParentAddr::Peer(addr) => format!("peer {addr}: {why}"),
+        });
+    }
+
+    /// A parent does not do: says so, and asks for another.
+    fn lose(&mut self, common: &mut Common, conn: ConnId, complaint: Complaint, why: &str) {
+        let Some(source) = self.parents.source(conn) else { return };
+        Transfer::warn(common, source, why);
+        if complaint == Complaint::Corrupt {
+            self.parents.ban(source);
+        }
+        let stripes = self.parents.stripes_of(conn);
+        self.close(common, conn);
+        for stripe in stripes {
+            self.replace(common, stripe, source, complaint);
+        }
+        self.fill_all(common);
+    }
+
+    fn replace(
+        &mut self,
+        common: &mut Common,
+        stripe: usize,
+        source: ParentAddr,
+        complaint: Complaint,
+    ) {
+        self.parents.clear(stripe);
+        self.liveness.forget_lag(stripe);
+        Transfer::complain(common, stripe, source, complaint);
+        // Who is silent may only be busy: the master knows what others say of it.
+        if let (ParentAddr::Peer(addr), true) = (source, complaint != Complaint::Frozen)
+            && self.parents.reject(stripe, addr)
+        {
+            self.set_parent(common, stripe, ParentAddr::Master);
+        }
+    }
+
+    /// Takes what happened on a link. What came is to be dealt with, and then
+    /// `fill` called.
+    pub fn handle<'a>(
+        &mut self,
+        common: &mut Common,
+        event: ConnEvent<'a>,
+    ) -> Option<(ConnId, Arrival<'a>)> {
+        match event {
+            ConnEvent::Connected { conn } => {
+                let link = self.parents.link(conn)?;
+                link.connected(&mut common.server.outbox, common.now_ms);
+            }
+            ConnEvent::Partial { conn } => {
+                self.parents.link(conn)?.heard_part(common.now_ms);
+                self.liveness.data_came(common.now_ms);
+            }
+            ConnEvent::Closed { conn, reason } => {
+                self.lose(common, conn, Complaint::Lost, &format!("lost: {reason}"));
+            }
+            ConnEvent::Frame { conn, frame } => {
+                let arrival = self.handle_frame(common, conn, frame);
+                return arrival.map(|arrival| (conn, arrival));
+            }
+            // Whoever connected to us is a child, and the server's.
+            ConnEvent::Accepted { .. } => {}
+        }
+        None
+    }
+
+    fn handle_frame<'a>(
+        &mut self,
+        common: &mut Common,
+        conn: ConnId,
+        frame: Frame<'a>,
+    ) -> Option<Arrival<'a>> {
+        let arrived = self.parents.link(conn)?.frame(common.now_ms, frame);
+        match arrived {
+            Ok(Arrived::Nothing) => {}
+            Ok(Arrived::List(bytes)) => return Some(Arrival::List(bytes)),
+            Ok(Arrived::Piece { piece, len, data }) => {
+                self.liveness.data_came(common.now_ms);
+                let range = ninep::RREAD_HEADER_LEN..ninep::RREAD_HEADER_LEN + len as usize;
+                return Some(Arrival::Piece { piece, len, data, range });
+            }
+            Ok(Arrived::Absent { piece }) => self.scheduler.absent(conn, piece, common.now_ms),
+            Ok(Arrived::Refused { piece, why }) => return self.refused(common, conn, piece, why),
+            Err(why) => self.lose(common, conn, Complaint::Refused, &why),
+        }
+        self.fill(common, conn);
+        None
+    }
+
+    /// A parent says that it has not got a piece.
+    fn refused<'a>(
+        &mut self,
+        common: &mut Common,
+        conn: ConnId,
+        piece: u32,
+        why: String,
+    ) -> Option<Arrival<'a>> {
+        let source = self.parents.source(conn)?;
+        self.scheduler.refused(conn, piece);
+        if source == ParentAddr::Master {
+            return Some(Arrival::Unavailable { piece, why });
+        }
+        let stripe = piece as usize % self.parents.by_stripe().len();
+        if self.parents.by_stripe()[stripe] == Some(conn) {
+            Transfer::warn(common, source, &format!("has not got a piece: {why}"));
+            self.replace(common, stripe, source, Complaint::Refused);
+        }
+        self.fill(common, conn);
+        None
+    }
+
+    /// The piece that a parent was asked for is here, right or wrong.
+    pub fn piece_arrived(&mut self, common: &Common, conn: ConnId, piece: u32) {
+        self.scheduler.arrived(conn, piece, common.now_ms);
+    }
+
+    /// The piece is held or lost: others that were asked for it may forget it.
+    pub fn piece_settled(&mut self, common: &mut Common, piece: u32) {
+        for conn in self.scheduler.settle(piece) {
+            if let Some(link) = self.parents.link(conn) {
+                link.forget(&mut common.server.outbox, piece);
+            }
+        }
+    }
+
+    /// A parent sent wrong bytes: it is asked for nothing any more. Of the
+    /// master itself, gives the stripes that it was the parent of.
+    pub fn sent_corrupt(
+        &mut self,
+        common: &mut Common,
+        conn: ConnId,
+        why: &str,
+    ) -> Option<Vec<usize>> {
+        let stripes = self.parents.stripes_of(conn);
+        let from_master = self.parents.source(conn) == Some(ParentAddr::Master);
+        self.lose(common, conn, Complaint::Corrupt, why);
+        from_master.then_some(stripes)
+    }
+
+    /// Nobody stands above the master: it is asked again, on a new connection.
+    pub fn ask_master_again(&mut self, common: &mut Common, stripes: Vec<usize>) {
+        for stripe in stripes {
+            self.set_parent(common, stripe, ParentAddr::Master);
+        }
+    }
+
+    /// Asks for more, if what was asked before can be asked of others now.
+    pub fn fill_freed(&mut self, common: &mut Common) {
+        if self.scheduler.take_freed() {
+            self.fill_all(common);
+        }
+    }
+
+    pub fn fill_all(&mut self, common: &mut Common) {
+        let mut last = None;
+        while let Some(conn) = self.parents.next_conn(last) {
+            self.fill(common, conn);
+            last = Some(conn);
+        }
+    }
+
+    /// Keeps a link's window of requests full.
+    pub fn fill(&mut self, common: &mut Common, conn: ConnId) {
+        let Some(generation) = common.server.space.generation(self.generation) else { return };
+        let (count, stride) =
+            (generation.manifest_pieces.count(), generation.manifest_pieces.stride());
+        let list_len = if generation.list_known() { 0 } else { count * 32 };
+        let Some(link) = self.parents.link(conn) else { return };
+        if list_len > 0 {
+            link.ask_list(list_len);
+        }
+        let asks = link.is_open() && self.asking == Asking::Yes;
+        while asks
+            && let Some(view) = view(&self.parents, common, self.generation)
+            && let Some(request) = self.scheduler.next_request(view, conn, common.now_ms)
+            && let Some(link) = self.parents.link(conn)
+        {
+            link.ask_piece(common.now_ms, request, stride);
+        }
+        if let Some(link) = self.parents.link(conn) {
+            link.flush(&mut common.server.outbox);
+        }
+    }
+
+    /// When to call `timeout`.
+    pub fn deadline_ms(&self, common: &Common, now_ms: u64) -> Option<u64> {
+        if self.asking == Asking::Over {
+            return None;
+        }
+        let stall_ms = self.liveness.local_stall_ms();
+        let of_link = |(conn, link): (ConnId, &ParentLink)| {
+            link.deadline_ms(self.scheduler.awaits(conn), stall_ms)
+        };
+        let view = view(&self.parents, common, self.generation);
+        let asking = view.filter(|_| self.asking == Asking::Yes);
+        let refill = asking.and_then(|view| self.scheduler.deadline_ms(view, now_ms));
+        let times = self.parents.links().filter_map(of_link);
+        times.chain(refill).chain([self.liveness.sample_ms()]).min()
+    }
+
+    /// Does what is due. True when nothing has come from anybody for so long
+    /// that nothing will.
+    pub fn timeout(&mut self, common: &mut Common) -> bool {
+        if self.asking == Asking::Over {
+            return false;
+        }
+        let is_sampled = common.now_ms >= self.liveness.sample_ms();
+        if is_sampled {
+            let answers_ms = self.parents.links_mut().map(|(_, link)| link.take_answer_ms());
+            self.liveness.sample(common.now_ms, answers_ms.max().unwrap_or(0));
+        }
+        for (conn, timeout) in self.link_timeouts(common) {
+            match timeout {
+                LinkTimeout::Unanswered => self.reconnect(common, conn),
+                LinkTimeout::Lost(why, complaint) => self.lose(common, conn, complaint, &why),
+            }
+        }
+        if self.asking == Asking::Paused {
+            self.liveness.data_came(common.now_ms);
+            return false;
+        }
+        if is_sampled {
+            self.look_for_slow(common);
+        }
+        self.fill_all(common);
+        self.liveness.silent_ms(common.now_ms) > DROUGHT_MS
+    }
+
+    fn link_timeouts(&mut self, common: &mut Common) -> Vec<(ConnId, LinkTimeout)> {
+        let stall_ms = self.liveness.local_stall_ms();
+        let scheduler = &self.scheduler;
+        let of_link = |(conn, link): (ConnId, &mut ParentLink)| {
+            let awaits = scheduler.awaits(conn);
+            let timeout = link.timeout(&mut common.server.outbox, common.now_ms, awaits, stall_ms);
+            timeout.map(|timeout| (conn, timeout))
+        };
+        self.parents.links_mut().filter_map(of_link).collect()
+    }
+
+    /// A stripe whose parent lives but stays behind is complained of. What
+    /// follows is the master's: it hears of all, and knows where it began. The
+    /// parent goes on feeding until the master names another.
+    fn look_for_slow(&mut self, common: &mut Common) {
+        for stripe in 0..self.parents.by_stripe().len() {
+            let Some(view) = view(&self.parents, common, self.generation) else { return };
+            let owed_ms = self.scheduler.owed_ms(view, stripe, common.now_ms);
+            let link = self.parents.link_of_stripe(stripe);
+            let busy_ms = link.map_or(0, |link| link.busy_ms(common.now_ms));
+            let source = link.map(|link| link.source);
+            let observed = Observed { owed_ms, busy_ms };
+            let complaint = self.liveness.complaint(view, stripe, observed, common.now_ms);
+            let Some(source) = source else { continue };
+            if owed_ms >= STARVED_MS && source != ParentAddr::Master && common.master_link.is_up() {
+                // It lives, and gives nothing, and nobody else was named.
+                self.set_parent(common, stripe, ParentAddr::Master);
+            } else if let Some(complaint) = complaint {
+                Transfer::complain(common, stripe, source, complaint);
+            }
+        }
+    }
+}
+
+fn address(master: SocketAddr, source: ParentAddr) -> SocketAddr {
+    match source {
+        ParentAddr::Master => master,
+        ParentAddr::Peer(addr) => addr,
+    }
+}

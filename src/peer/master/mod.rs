@@ -1,0 +1,419 @@
+//! A master as a state machine: what is served, who joins, who fetches from whom.
+//!
+//! Inputs and the time go in by [`Master::handle`]; [`Master::poll_conn_effect`],
+//! [`Master::poll_effect`] and [`Master::poll_timeout`] say what is to be done and
+//! when to call again. Knows conversations on `route`; who feeds whom is the
+//! [`overlay`](crate::overlay)'s. Refuses to know sockets, files and clocks.
+
+mod joins;
+mod members;
+mod rescan;
+mod selections;
+
+use crate::conn::{ConnEffect, ConnEvent};
+use crate::content::manifest::Manifest;
+use crate::control::{self, ClientMessage, MasterMessage, TransferStats, printable};
+use crate::failure::{Failure, Status};
+use crate::namespace::{Generation, GenerationId, NameSpace, Notice, Origin};
+use crate::overlay::Limits;
+use crate::server::Server;
+use alloc::collections::VecDeque;
+use alloc::format;
+use alloc::rc::Rc;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use core::net::SocketAddr;
+use joins::{Join, Joins};
+use members::Members;
+use ninep::server::{ConnId, OpenId};
+use rescan::Rescan;
+use selections::Selections;
+
+/// How a master routes.
+#[derive(Clone, Copy, Debug)]
+pub struct MasterOptions {
+    /// `-m`: most clients that a node feeds, and number of stripes.
+    pub fan_out: u8,
+    /// `--head`: copies that the head node's uplink carries in the time of one.
+    pub head_copies: u16,
+}
+
+/// What happened outside.
+#[derive(Debug)]
+pub enum MasterInput<'a> {
+    /// On a connection.
+    Conn(ConnEvent<'a>),
+    /// The served tree is being hashed.
+    Hashing {
+        /// Bytes hashed so far.
+        done_bytes: u64,
+        /// Bytes in all.
+        total_bytes: u64,
+    },
+    /// The served tree is hashed: a generation begins.
+    Scanned {
+        /// What was found.
+        manifest: Rc<Manifest>,
+        /// Names the scan for [`Origin`].
+        scan: u32,
+    },
+    /// The served tree was looked at again and is as it was.
+    Unchanged,
+    /// The operator wants the served tree looked at again.
+    LookAgain,
+    /// The served tree cannot be read any more; what is hashed stays.
+    ScanFailed {
+        /// The reason.
+        why: String,
+    },
+    /// A served file is not what was hashed.
+    Changed {
+        /// For the operator.
+        path: String,
+    },
+    /// What became of [`MasterEffect::Checksum`].
+    Checksum {
+        /// As it was asked.
+        generation: GenerationId,
+        /// As it was asked.
+        entry: u32,
+        /// The SHA-256, if it could be had.
+        sum: Result<[u8; 32], ()>,
+    },
+    /// The time of [`Master::poll_timeout`] has come.
+    Timeout,
+}
+
+/// What is to be done outside, connections aside.
+#[derive(Debug)]
+pub enum MasterEffect {
+    /// Compute the SHA-256 of a served file.
+    Checksum {
+        /// Whose manifest has the entry.
+        generation: GenerationId,
+        /// The file.
+        entry: u32,
+    },
+    /// Look whether the served tree has changed.
+    Rescan,
+    /// A line for the operator.
+    Say(String),
+    /// Something odd that does not stop us.
+    Warn(String),
+    /// Nothing can be served; the process may end.
+    Exit {
+        /// Why.
+        failure: Failure,
+    },
+}
+
+/// A master.
+pub struct Master {
+    options: MasterOptions,
+    /// What is served and where, for the line that says so.
+    label: String,
+    server: Server,
+    effects: VecDeque<MasterEffect>,
+    /// The whole tree, once hashed.
+    whole: Option<GenerationId>,
+    rescan: Rescan,
+    selections: Selections,
+    joins: Joins,
+    members: Members,
+}
+
+impl Master {
+    /// `label` says what is served and where, for the operator.
+    pub fn new(options: MasterOptions, label: String) -> Master {
+        let stripes = options.fan_out;
+        let limits = Limits { stripes, slots: u16::from(stripes), head: options.head_copies };
+        Master {
+            options,
+            label,
+            server: Server::new(NameSpace::new(true, u32::from(stripes))),
+            effects: VecDeque::new(),
+            whole: None,
+            rescan: Rescan::default(),
+            selections: Selections::default(),
+            joins: Joins::default(),
+            members: Members::new(limits),
+        }
+    }
+
+    /// Takes what happened; effects and another timeout follow from it.
+    pub fn handle(&mut self, now_ms: u64, input: MasterInput) {
+        match input {
+            MasterInput::Conn(event) => {
+                let warning = self.server.handle(event);
+                self.effects.extend(warning.map(MasterEffect::Warn));
+            }
+            MasterInput::Hashing { done_bytes, total_bytes } => {
+                self.joins.set_hashing(done_bytes, total_bytes);
+            }
+            MasterInput::Scanned { manifest, scan } => {
+                self.begin_generation(now_ms, manifest, scan);
+                self.admit_all(now_ms);
+            }
+            MasterInput::Unchanged => {
+                self.rescan.ended_unchanged(now_ms);
+                self.admit_all(now_ms);
+            }
+            MasterInput::LookAgain => self.look_again(now_ms),
+            MasterInput::ScanFailed { why } => self.scan_failed(now_ms, &why),
+            MasterInput::Changed { path } => self.changed(now_ms, &path),
+            MasterInput::Checksum { generation, entry, sum } => {
+                self.server.set_checksum(generation, entry, sum);
+            }
+            MasterInput::Timeout => self.joins.announce_hashing(now_ms, &mut self.server),
+        }
+        while let Some(notice) = self.server.poll_notice() {
+            self.notice(now_ms, notice);
+        }
+    }
+
+    /// What to do next with a connection, in this order.
+    pub fn poll_conn_effect(&mut self) -> Option<ConnEffect> {
+        self.server.outbox.pop()
+    }
+
+    /// What else to do next.
+    pub fn poll_effect(&mut self) -> Option<MasterEffect> {
+        self.effects.pop_front()
+    }
+
+    /// When [`MasterInput::Timeout`] is due, in milliseconds on the caller's clock.
+    pub fn poll_timeout(&self) -> Option<u64> {
+        self.joins.deadline_ms()
+    }
+
+    /// The name for a connection that was accepted.
+    pub fn next_conn(&mut self) -> ConnId {
+        self.server.outbox.next_conn()
+    }
+
+    /// Takes the memory of a [`ConnEffect::Send`] back, for the next one.
+    pub fn recycle(&mut self, spent: Vec<u8>) {
+        self.server.outbox.recycle(spent);
+    }
+
+    /// Longest frame that this connection may send now, in bytes.
+    pub fn frame_len_max(&self, conn: ConnId) -> u32 {
+        self.server.frame_len_max(conn)
+    }
+
+    /// Whether more of this connection's requests can be taken now.
+    pub fn wants_input(&self, conn: ConnId) -> bool {
+        self.server.wants_input(conn)
+    }
+
+    /// What [`ConnEffect::SendBulk`] names.
+    pub fn space(&self) -> &NameSpace {
+        &self.server.space
+    }
+
+    /// There is a generation to serve.
+    pub fn is_serving(&self) -> bool {
+        self.whole.is_some()
+    }
+
+    /// Bytes hashed and bytes in all, before the first generation.
+    pub fn first_hashing(&self) -> Option<(u64, u64)> {
+        self.whole.is_none().then(|| self.joins.hashing())
+    }
+
+    fn look_again(&mut self, now_ms: u64) {
+        if self.whole.is_some() && self.rescan.begin(now_ms) {
+            self.effects.push_back(MasterEffect::Rescan);
+        }
+    }
+
+    fn changed(&mut self, now_ms: u64, path: &str) {
+        // Every read of it that is refused says so; once is enough.
+        if !self.rescan.is_under_way() {
+            let text = format!("{path} changed since it was hashed: looking at the tree again");
+            self.effects.push_back(MasterEffect::Warn(text));
+        }
+        self.look_again(now_ms);
+    }
+
+    fn scan_failed(&mut self, now_ms: u64, why: &str) {
+        if self.whole.is_none() {
+            let failure = Failure::fatal(Status::Source, "", why);
+            return self.effects.push_back(MasterEffect::Exit { failure });
+        }
+        let text = format!("cannot look at the served tree again: {why}");
+        self.effects.push_back(MasterEffect::Warn(text));
+        self.rescan.ended(now_ms);
+        self.admit_all(now_ms);
+    }
+
+    /// A generation begins; the one before stays for those who fetch it.
+    fn begin_generation(&mut self, now_ms: u64, manifest: Rc<Manifest>, scan: u32) {
+        let (files, bytes) = (manifest.files_count(), manifest.bytes_total());
+        let generation = Generation::whole(manifest, Some(Origin { scan, entries: None }));
+        let (label, digest) = (&self.label, generation.digest());
+        let text = format!("serving {label}: {files} files, {bytes} bytes, blake3:{digest}");
+        self.effects.push_back(MasterEffect::Say(text));
+        self.rescan.ended(now_ms);
+        self.selections.set_scan(scan);
+        let space = &mut self.server.space;
+        let is_same =
+            |id: &GenerationId| space.generation(*id).is_some_and(|known| known.digest() == digest);
+        if let Some(whole) = self.whole.filter(is_same) {
+            // Hashed again, and nothing differs: who fetches it goes on.
+            return self.selections.adopt_scan(space, whole);
+        }
+        let info = info_text(&generation, self.options.fan_out, files, bytes);
+        let id = space.add_generation(generation);
+        let old = self.whole.replace(id);
+        for stale in self.selections.take_all().into_iter().chain(old) {
+            self.drop_unused(stale);
+        }
+        let tickets = self.server.space.show(id, info);
+        self.server.wake(tickets);
+    }
+
+    /// A generation that nobody can ask for any more goes with its last member.
+    fn drop_unused(&mut self, id: GenerationId) {
+        let is_current = self.whole == Some(id) || self.selections.has(id);
+        if !is_current && !self.members.has_any_of(id) {
+            self.members.forget_generation(id);
+            self.server.space.drop_generation(id);
+        }
+    }
+
+    fn notice(&mut self, now_ms: u64, notice: Notice) {
+        match notice {
+            Notice::RouteLine(open_id, line) => match ClientMessage::parse(&line) {
+                Some(message) => self.route_line(now_ms, open_id, message),
+                None => self.refuse(open_id, 22, "not understood: different versions of xget?"),
+            },
+            Notice::RouteClosed(open_id) => self.route_closed(open_id),
+            Notice::LogLine(conn, line) => {
+                let peer = self.server.space.peer(conn);
+                let who = peer.map_or(String::new(), |p| p.ip().to_canonical().to_string());
+                let text = format!("{who} {}", printable(&line));
+                self.announce(MasterEffect::Say, text);
+            }
+            Notice::ChecksumWanted(generation, entry) => {
+                self.effects.push_back(MasterEffect::Checksum { generation, entry });
+            }
+            Notice::StatusWanted => {
+                let text = self.members.status_text();
+                self.server.space.set_status(text);
+            }
+        }
+    }
+
+    /// Into the log that clients can read, and to who looks after the master.
+    fn announce(&mut self, effect: fn(String) -> MasterEffect, text: String) {
+        self.server.space.add_log(text.clone().into_bytes());
+        self.effects.push_back(effect(text));
+    }
+
+    fn refuse(&mut self, open_id: OpenId, errno: u16, text: &str) {
+        self.server.answer(open_id, &MasterMessage::Error { errno, text: text.into() });
+    }
+
+    fn route_line(&mut self, now_ms: u64, open_id: OpenId, message: ClientMessage) {
+        log::debug!(target: "server", "{:?} asks: {}", open_id.conn, message.line().trim_end());
+        match message {
+            ClientMessage::Join { version, .. } if version != control::VERSION => {
+                let own = control::VERSION;
+                let text = format!("this master speaks version {own} of the protocol");
+                self.refuse(open_id, 93, &text);
+            }
+            ClientMessage::Join { port, sources, .. } => {
+                self.join(now_ms, Join { open_id, port, sources });
+            }
+            ClientMessage::Replace { stripe, source, complaint } => {
+                let accusation = (stripe, source, complaint);
+                let warnings = self.members.replace(&mut self.server, now_ms, open_id, accusation);
+                warnings.into_iter().for_each(|text| self.announce(MasterEffect::Warn, text));
+            }
+            ClientMessage::Progress(stats) => self.members.note(open_id, stats, false),
+            ClientMessage::Done(stats) => self.done(open_id, stats),
+            ClientMessage::Leave => self.members.withdraw(&mut self.server, open_id),
+        }
+    }
+
+    fn join(&mut self, now_ms: u64, join: Join) {
+        if self.members.has(join.open_id) || self.joins.has(join.open_id) {
+            return self.refuse(join.open_id, 22, "joined already");
+        }
+        let is_recent = self.whole.is_some() && self.rescan.is_recent(now_ms);
+        // A source that is not there may have come since the last look.
+        if is_recent && self.select(&join.sources).is_ok() {
+            return self.admit(now_ms, join);
+        }
+        let open_id = join.open_id;
+        if self.joins.wait(now_ms, join).is_err() {
+            return self.refuse(open_id, 11, "too many clients wait already");
+        }
+        self.look_again(now_ms);
+    }
+
+    fn admit_all(&mut self, now_ms: u64) {
+        for join in self.joins.take_all() {
+            self.admit(now_ms, join);
+        }
+    }
+
+    fn admit(&mut self, now_ms: u64, join: Join) {
+        let Join { open_id, port, sources } = join;
+        let Some(peer) = self.server.space.peer(open_id.conn) else { return };
+        let id = match self.select(&sources) {
+            Ok(id) => id,
+            Err(text) => return self.refuse(open_id, 2, &text),
+        };
+        let Some(generation) = self.server.space.generation(id) else { return };
+        let message = MasterMessage::Generation {
+            digest: generation.digest(),
+            manifest_len: generation.manifest_pieces.manifest_len,
+            piece_len: generation.manifest_pieces.piece_len,
+            stripes: self.options.fan_out,
+        };
+        self.server.answer(open_id, &message);
+        let addr = SocketAddr::new(peer.ip().to_canonical(), port);
+        if self.members.join(&mut self.server, now_ms, open_id, addr, id).is_err() {
+            self.refuse(open_id, 11, "the master has too many clients; try later");
+        }
+    }
+
+    /// The generation of these sources, made when first asked for.
+    fn select(&mut self, sources: &[Vec<u8>]) -> Result<GenerationId, String> {
+        let whole = self.whole.ok_or("nothing is served yet")?;
+        let members = &self.members;
+        let is_used = |id| members.has_any_of(id);
+        let selected = self.selections.select(&mut self.server.space, whole, sources, is_used)?;
+        if let Some(dropped) = selected.dropped {
+            self.drop_unused(dropped);
+        }
+        Ok(selected.id)
+    }
+
+    fn done(&mut self, open_id: OpenId, stats: TransferStats) {
+        self.members.note(open_id, stats, true);
+        if let Some(text) = self.members.done(&mut self.server, open_id) {
+            self.announce(MasterEffect::Say, text);
+        }
+    }
+
+    fn route_closed(&mut self, open_id: OpenId) {
+        self.joins.forget(open_id);
+        let Some(left) = self.members.leave(&mut self.server, open_id) else { return };
+        if let Some(text) = left.warning {
+            self.announce(MasterEffect::Warn, text);
+        }
+        self.drop_unused(left.generation);
+    }
+}
+
+fn info_text(generation: &Generation, stripes: u8, files: u64, bytes: u64) -> String {
+    let (version, digest) = (control::VERSION, generation.digest());
+    let (manifest_len, piece_len) =
+        (generation.manifest_pieces.manifest_len, generation.manifest_pieces.piece_len);
+    format!(
+        "protocol {version}\ngeneration blake3:{digest}\nindex_bytes {manifest_len}\npiece_bytes {piece_len}\nstripes {stripes}\nfiles {files}\nbytes {bytes}\n"
+    )
+}

@@ -1,0 +1,92 @@
+//! What stat says of each file.
+//!
+//! Served files have the attributes of their entry, control files those of the
+//! served file that they belong to, and modes and lengths of their own.
+
+use super::directory::{CONTROL_DIR, name_of};
+use super::file_id::{ControlId, Directory, EntryId, FileId};
+use super::files;
+use super::generations::Generations;
+use super::space::NameSpace;
+use ninep::{Attr, Qid};
+
+/// Type bits of a mode (inode(7)).
+const S_IFDIR: u32 = 0o040000;
+const S_IFREG: u32 = 0o100000;
+const S_IFLNK: u32 = 0o120000;
+
+/// Permission bits of what has none of its own.
+const DIR_PERM: u32 = 0o555;
+const FILE_PERM: u32 = 0o444;
+const LINK_PERM: u32 = 0o777;
+
+/// Files that are live have version 0, "never cache" to Linux; what belongs to
+/// a generation never changes.
+pub(super) fn qid(file: &FileId) -> Qid {
+    let version = match *file {
+        FileId::Control(control, _) => files::get(control).version(),
+        FileId::Plain(_) | FileId::Link(_) => 1,
+        _ => 0,
+    };
+    Qid { file_type: file.qid_type(), version, path: file.qid_path() }
+}
+
+/// Everything that stat says.
+pub(super) fn attr(space: &NameSpace, file: &FileId) -> Attr {
+    let generations = &space.generations;
+    let attr = match *file {
+        FileId::Root(_) => {
+            let root = generations.shown_root().unwrap_or(EntryId::NONE);
+            Attr { name: b"/".to_vec(), ..dir(owned(generations, root)) }
+        }
+        FileId::ControlDir => dir(Attr { name: CONTROL_DIR.into(), ..Attr::default() }),
+        FileId::GenerationDir(id) => {
+            let name = generations.get(id).map(name_of).unwrap_or_default();
+            dir(Attr { name, ..Attr::default() })
+        }
+        FileId::Dir(_, id) => {
+            let perm = generations.entry(id).map_or(DIR_PERM, |entry| entry.mode);
+            Attr { mode: S_IFDIR | perm, ..owned(generations, id) }
+        }
+        FileId::FileDir(id) => dir(owned(generations, id)),
+        FileId::Plain(id) => {
+            let perm = generations.entry(id).map_or(FILE_PERM, |entry| entry.mode);
+            let size = generations.file_len(id);
+            Attr { mode: S_IFREG | perm, size, ..owned(generations, id) }
+        }
+        FileId::Link(id) => {
+            let link = generations.entry(id).map_or(Default::default(), |e| e.link.to_vec());
+            let (mode, size) = (S_IFLNK | LINK_PERM, link.len() as u64);
+            Attr { mode, size, link, ..owned(generations, id) }
+        }
+        FileId::Control(control, id) => of_control(space, control, id),
+    };
+    Attr { qid: qid(file), nlink: 1, ..attr }
+}
+
+fn of_control(space: &NameSpace, control: ControlId, id: EntryId) -> Attr {
+    let control = files::get(control);
+    let base = match control.directory() {
+        Directory::File => owned(&space.generations, id),
+        Directory::Root | Directory::Control | Directory::Generation => Attr::default(),
+    };
+    let (mode, size) = (S_IFREG | control.mode(space, id), control.len(space, id));
+    Attr { mode, size, name: control.name().into(), ..base }
+}
+
+fn dir(attr: Attr) -> Attr {
+    Attr { mode: S_IFDIR | DIR_PERM, ..attr }
+}
+
+/// The name of an entry, whose it is and when it was changed.
+fn owned(generations: &Generations, id: EntryId) -> Attr {
+    let Some(entry) = generations.entry(id) else { return Attr::default() };
+    Attr {
+        name: entry.name.to_vec(),
+        uid: entry.uid,
+        gid: entry.gid,
+        mtime_s: entry.mtime_s,
+        mtime_ns: entry.mtime_ns,
+        ..Attr::default()
+    }
+}

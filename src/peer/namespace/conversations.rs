@@ -1,0 +1,121 @@
+//! The conversations on `route`: what the master has said and a client has not
+//! read yet, for each opening of the file.
+//!
+//! Knows bytes in order and their limit. Refuses to know what is said, who
+//! waits for it, and what a client does about a conversation that was cut off.
+
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::vec::Vec;
+use ninep::server::OpenId;
+
+/// Bytes that may queue on one conversation; a client that does not read them
+/// is cut off.
+pub(super) const QUEUE_LEN_MAX: usize = 1 << 20;
+
+/// What became of a line that was to be queued.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Queued {
+    /// It can be read.
+    Yes,
+    /// Too much is unread: the conversation was ended.
+    CutOff,
+    /// There is no such conversation.
+    Unknown,
+}
+
+/// All conversations. In order of openings, so that those of one connection
+/// stand together.
+#[derive(Debug, Default)]
+pub(super) struct Conversations {
+    unread: BTreeMap<OpenId, VecDeque<u8>>,
+}
+
+impl Conversations {
+    /// Begins one; `false` when the connection has one already.
+    pub fn begin(&mut self, opener: OpenId) -> bool {
+        let of_conn = OpenId { serial: 0, ..opener }..=OpenId { serial: u64::MAX, ..opener };
+        let is_first = self.unread.range(of_conn).next().is_none();
+        if is_first {
+            self.unread.insert(opener, VecDeque::new());
+        }
+        is_first
+    }
+
+    /// Ends one, with what was not read.
+    pub fn end(&mut self, opener: OpenId) {
+        self.unread.remove(&opener);
+    }
+
+    /// Queues a line. One that does not fit ends the conversation: half of it
+    /// would mislead.
+    pub fn queue(&mut self, opener: OpenId, line: &str) -> Queued {
+        let Some(unread) = self.unread.get_mut(&opener) else { return Queued::Unknown };
+        if unread.len() + line.len() > QUEUE_LEN_MAX {
+            self.unread.remove(&opener);
+            return Queued::CutOff;
+        }
+        unread.extend(line.as_bytes());
+        Queued::Yes
+    }
+
+    /// Bytes that can be read; `None` where there is no conversation.
+    pub fn unread_len(&self, opener: OpenId) -> Option<usize> {
+        self.unread.get(&opener).map(VecDeque::len)
+    }
+
+    /// Takes out at most `count` bytes.
+    pub fn take(&mut self, opener: OpenId, count: u32) -> Vec<u8> {
+        let Some(unread) = self.unread.get_mut(&opener) else { return Vec::new() };
+        let len = unread.len().min(count as usize);
+        unread.drain(..len).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ninep::server::ConnId;
+
+    fn opener(conn: u32, serial: u64) -> OpenId {
+        OpenId { conn: ConnId(conn), serial }
+    }
+
+    #[test]
+    fn a_connection_has_one_conversation_at_a_time() {
+        let mut conversations = Conversations::default();
+        assert!(conversations.begin(opener(2, 5)));
+        assert!(!conversations.begin(opener(2, 4)) && !conversations.begin(opener(2, 6)));
+        assert!(conversations.begin(opener(1, 5)) && conversations.begin(opener(3, 0)));
+        conversations.end(opener(2, 5));
+        assert!(conversations.begin(opener(2, 6)));
+    }
+
+    #[test]
+    fn what_is_said_is_read_once_and_in_order() {
+        let mut conversations = Conversations::default();
+        let id = opener(1, 1);
+        assert_eq!(conversations.queue(id, "early"), Queued::Unknown);
+        assert_eq!((conversations.unread_len(id), conversations.take(id, 99)), (None, vec![]));
+        conversations.begin(id);
+        assert_eq!(conversations.queue(id, "one\n"), Queued::Yes);
+        assert_eq!(conversations.queue(id, "two\n"), Queued::Yes);
+        assert_eq!(conversations.take(id, 5), b"one\nt");
+        assert_eq!(conversations.unread_len(id), Some(3));
+        assert_eq!(conversations.take(id, 99), b"wo\n");
+        assert_eq!((conversations.unread_len(id), conversations.take(id, 99)), (Some(0), vec![]));
+        conversations.end(id);
+        assert_eq!(conversations.queue(id, "late"), Queued::Unknown);
+    }
+
+    #[test]
+    fn a_client_that_does_not_read_is_cut_off() {
+        let mut conversations = Conversations::default();
+        let (id, line) = (opener(1, 1), "x".repeat(QUEUE_LEN_MAX));
+        conversations.begin(id);
+        assert_eq!(conversations.queue(id, &line), Queued::Yes);
+        assert_eq!(conversations.queue(id, ""), Queued::Yes);
+        assert_eq!(conversations.queue(id, "x"), Queued::CutOff);
+        assert_eq!(conversations.unread_len(id), None);
+        assert!(conversations.begin(id), "it may begin again");
+    }
+}

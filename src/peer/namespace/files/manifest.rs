@@ -1,0 +1,72 @@
+//! `/.xget/manifest`: the encoded manifest of what the root shows. Reads wait
+//! until something is shown; what a client has not got of it yet reads as zeros.
+
+use crate::namespace::bulk::Bulk;
+use crate::namespace::control_file::{ControlFile, ReadRequest};
+use crate::namespace::file_id::{Directory, EntryId};
+use crate::namespace::space::{NameSpace, Wait};
+use ninep::Error;
+use ninep::server::Answer;
+
+/// `/.xget/manifest`
+pub(super) struct ManifestBytes;
+
+impl ControlFile for ManifestBytes {
+    fn name(&self) -> &'static str {
+        "manifest"
+    }
+
+    fn directory(&self) -> Directory {
+        Directory::Control
+    }
+
+    fn len(&self, space: &NameSpace, _: EntryId) -> u64 {
+        space.generations.shown().map_or(0, |generation| generation.manifest_bytes.len() as u64)
+    }
+
+    fn read(
+        &self,
+        space: &mut NameSpace,
+        _: EntryId,
+        request: ReadRequest,
+    ) -> Result<Answer<Bulk>, Error> {
+        match space.generations.shown() {
+            Some(generation) => Ok(request.part_of(&generation.manifest_bytes)),
+            None => Ok(space.park(Wait::Shown, request.ticket)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::namespace::testing::*;
+    use crate::testing::small;
+    use ninep::server::{Answer, Tree};
+
+    #[test]
+    fn it_is_the_encoded_manifest() {
+        let bytes = small().encode();
+        for (mut space, _) in [master(), client()] {
+            let len = bytes.len() as u64;
+            assert_eq!(look(&mut space, ".xget/manifest"), read_only(&space, len));
+            let manifest = file(&mut space, ".xget/manifest");
+            let whole = space.read(opener(1), &manifest, 0, u32::MAX, ticket(1));
+            assert_eq!(whole, Ok(Answer::Bytes(bytes.clone())));
+            let part = read(&mut space, &manifest, len - 3, 1);
+            assert_eq!(part, Ok(Answer::Bytes(bytes[bytes.len() - 3..].to_vec())));
+            assert_eq!(text(read(&mut space, &manifest, len, 1)), "");
+            assert_not_writable(&mut space, &manifest);
+        }
+    }
+
+    #[test]
+    fn it_waits_until_something_is_shown() {
+        let (mut space, id) = newcomer();
+        let manifest = file(&mut space, ".xget/manifest");
+        assert_eq!(space.attr(&manifest).size, 0);
+        assert_eq!(read(&mut space, &manifest, 0, 1), Ok(Answer::Park));
+        assert_eq!(space.show(id, String::new()), [ticket(1)]);
+        assert_eq!(space.attr(&manifest).size, 4097);
+        assert!(matches!(read(&mut space, &manifest, 0, 1), Ok(Answer::Bytes(_))));
+    }
+}

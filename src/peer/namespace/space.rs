@@ -1,0 +1,263 @@
+//! What a node's name space is made of, and what the node itself does with it.
+//!
+//! Knows the generations, the conversations, the log and who waits for what:
+//! the state that control files show and change. Refuses to know these files,
+//! 9P's requests, and what follows from what a client writes: that queues as
+//! [`Notice`]s for the node.
+
+use super::bulk::{Bulk, Stored};
+use super::conversations::{Conversations, Queued};
+use super::generation::{Content, Generation, GenerationId, Origin};
+use super::generations::Generations;
+use super::log_lines::LogLines;
+use super::parking::ParkedReads;
+use super::workers::Workers;
+use crate::content::digest::Digest;
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::rc::Rc;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::net::SocketAddr;
+use ninep::Error;
+use ninep::server::{Answer, ConnId, OpenId, Ticket};
+
+/// The answer for a piece whose file could not be written here.
+const LOST: Error = Error::new(5, "lost on this node: it cannot be had, or not be written");
+
+/// What a parked read waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Wait {
+    /// A piece is held or lost.
+    Piece(GenerationId, u32),
+    /// Something is said on a conversation, or it ends.
+    Answer(OpenId),
+    /// A generation is shown at the root.
+    Shown,
+    /// The list of a manifest's pieces is here.
+    List(GenerationId),
+    /// An entry's file was hashed.
+    Checksum(GenerationId, u32),
+}
+
+/// What happened in the name space that the node has to act upon.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Notice {
+    /// A line on `/.xget/route`, without its newline.
+    RouteLine(OpenId, Vec<u8>),
+    /// A conversation ended: clunk, reset or lost connection.
+    RouteClosed(OpenId),
+    /// A line on `/log`, without its newline.
+    LogLine(ConnId, Vec<u8>),
+    /// A `checksum` is read and not known yet: [`NameSpace::set_checksum`].
+    ChecksumWanted(GenerationId, u32),
+    /// `status` was opened: [`NameSpace::set_status`] before the next request.
+    StatusWanted,
+}
+
+/// The name space that a node serves; a [`Tree`](ninep::server::Tree) for the
+/// sessions of its peers.
+///
+/// What the node learns goes in by the methods below. Those that give a list
+/// of tickets name the parked reads that can be asked again.
+#[derive(Debug)]
+pub struct NameSpace {
+    pub(super) generations: Generations,
+    /// Text of `/.xget/info`; reads park until it is there.
+    pub(super) info: Option<String>,
+    /// Text of `/.xget/status`.
+    pub(super) status: String,
+    pub(super) log: LogLines,
+    pub(super) conversations: Conversations,
+    pub(super) workers: Workers,
+    pub(super) parked: ParkedReads<Wait, Ticket>,
+    peers: BTreeMap<ConnId, SocketAddr>,
+    notices: VecDeque<Notice>,
+    /// Only a master routes, takes log lines and registers workers.
+    is_master: bool,
+}
+
+impl NameSpace {
+    /// An empty one. `worker_load_max` is how many clients a worker of the
+    /// paper's interface is to feed; only a master sends clients to workers.
+    pub fn new(is_master: bool, worker_load_max: u32) -> NameSpace {
+        NameSpace {
+            generations: Generations::default(),
+            info: None,
+            status: String::new(),
+            log: LogLines::default(),
+            conversations: Conversations::default(),
+            workers: Workers::new(worker_load_max),
+            parked: ParkedReads::new(),
+            peers: BTreeMap::new(),
+            notices: VecDeque::new(),
+            is_master,
+        }
+    }
+
+    /// A connection from this address begins.
+    pub(crate) fn add_peer(&mut self, conn: ConnId, addr: SocketAddr) {
+        self.peers.insert(conn, addr);
+    }
+
+    /// A connection is gone.
+    pub(crate) fn drop_peer(&mut self, conn: ConnId) {
+        self.peers.remove(&conn);
+        self.workers.forget_client(conn);
+    }
+
+    /// Where a connection comes from.
+    pub(crate) fn peer(&self, conn: ConnId) -> Option<SocketAddr> {
+        self.peers.get(&conn).copied()
+    }
+
+    /// What happened, one at a time, in order.
+    pub(crate) fn poll_notice(&mut self) -> Option<Notice> {
+        self.notices.pop_front()
+    }
+
+    /// Adds a generation; its number is never used for another.
+    pub(crate) fn add_generation(&mut self, generation: Generation) -> GenerationId {
+        self.generations.add(generation)
+    }
+
+    /// Drops a generation: what is open of it is stale.
+    pub(crate) fn drop_generation(&mut self, id: GenerationId) {
+        self.generations.remove(id);
+    }
+
+    /// The generation of this number.
+    pub fn generation(&self, id: GenerationId) -> Option<&Generation> {
+        self.generations.get(id)
+    }
+
+    /// The newest generation of this name.
+    pub(crate) fn generation_of(&self, digest: Digest) -> Option<GenerationId> {
+        self.generations.of_digest(digest)
+    }
+
+    /// Shows this generation at the root, with this text in `info`.
+    pub(crate) fn show(&mut self, id: GenerationId, info: String) -> Vec<Ticket> {
+        self.generations.show(id);
+        self.info = Some(info);
+        self.parked.wake(Wait::Shown)
+    }
+
+    /// Notes a piece of the manifest as here, with its bytes: as many as
+    /// [`Generation::piece_len`] says.
+    pub(crate) fn hold_manifest(
+        &mut self,
+        id: GenerationId,
+        piece: u32,
+        bytes: &[u8],
+    ) -> Vec<Ticket> {
+        if let Some(generation) = self.generations.get_mut(id) {
+            let range = generation.manifest_pieces.range(piece);
+            generation.manifest_bytes[range].copy_from_slice(bytes);
+        }
+        self.hold(id, piece)
+    }
+
+    /// Notes a piece as here; gives the reads that waited for it.
+    pub(crate) fn hold(&mut self, id: GenerationId, piece: u32) -> Vec<Ticket> {
+        let news = self.generations.get_mut(id).is_some_and(|g| g.holdings.hold(piece));
+        if news { self.parked.wake(Wait::Piece(id, piece)) } else { Vec::new() }
+    }
+
+    /// Notes a piece as lost to us for good; gives the reads that waited for it.
+    pub(crate) fn lose(&mut self, id: GenerationId, piece: u32) -> Vec<Ticket> {
+        if let Some(generation) = self.generations.get_mut(id) {
+            generation.holdings.lose(piece);
+        }
+        self.parked.wake(Wait::Piece(id, piece))
+    }
+
+    /// The files of a generation are those of this scan from now on.
+    pub(crate) fn set_origin(&mut self, id: GenerationId, origin: Origin) {
+        if let Some(generation) = self.generations.get_mut(id) {
+            generation.origin = Some(origin);
+        }
+    }
+
+    /// The list of the manifest's pieces is here and verified.
+    pub(crate) fn set_list(&mut self, id: GenerationId, list: Vec<Digest>) -> Vec<Ticket> {
+        if let Some(generation) = self.generations.get_mut(id) {
+            generation.set_list(list);
+        }
+        self.parked.wake(Wait::List(id))
+    }
+
+    /// The manifest is whole: the tree can be walked.
+    pub(crate) fn set_content(&mut self, id: GenerationId, content: Rc<Content>) {
+        if let Some(generation) = self.generations.get_mut(id) {
+            generation.set_content(content);
+        }
+    }
+
+    /// The SHA-256 of an entry's file, or that it could not be read.
+    pub(crate) fn set_checksum(
+        &mut self,
+        id: GenerationId,
+        entry: u32,
+        sum: Result<[u8; 32], ()>,
+    ) -> Vec<Ticket> {
+        if let Some(generation) = self.generations.get_mut(id) {
+            generation.checksums.insert(entry, sum);
+        }
+        self.parked.wake(Wait::Checksum(id, entry))
+    }
+
+    /// The text of `status`.
+    pub(crate) fn set_status(&mut self, status: String) {
+        self.status = status;
+    }
+
+    /// Adds a line to what `/log` shows, without its newline.
+    pub(crate) fn add_log(&mut self, line: Vec<u8>) {
+        self.log.add(line);
+    }
+
+    /// Queues an answer on a conversation; gives the read that waits for it.
+    /// A client that has too much unread is cut off: its next read fails, and
+    /// it joins again.
+    pub(crate) fn answer(&mut self, opener: OpenId, line: &str) -> Vec<Ticket> {
+        match self.conversations.queue(opener, line) {
+            Queued::Unknown => return Vec::new(),
+            Queued::CutOff => self.notify(Notice::RouteClosed(opener)),
+            Queued::Yes => {}
+        }
+        self.parked.wake(Wait::Answer(opener))
+    }
+
+    /// Takes the memory of a list of tickets back, for the next one.
+    pub(crate) fn recycle(&mut self, tickets: Vec<Ticket>) {
+        self.parked.recycle(tickets);
+    }
+
+    /// Whether this is the master's: only there can anything be written.
+    pub(super) fn is_master(&self) -> bool {
+        self.is_master
+    }
+
+    pub(super) fn notify(&mut self, notice: Notice) {
+        self.notices.push_back(notice);
+    }
+
+    pub(super) fn park(&mut self, wait: Wait, ticket: Ticket) -> Answer<Bulk> {
+        self.parked.park(wait, ticket);
+        Answer::Park
+    }
+
+    /// Answers a read with stored bytes, or parks it until they are here.
+    pub(super) fn answer_stored(
+        &mut self,
+        stored: Stored,
+        ticket: Ticket,
+    ) -> Result<Answer<Bulk>, Error> {
+        match stored {
+            Stored::Here { what, len } => Ok(Answer::Bulk { what, len }),
+            Stored::End => Ok(Answer::Bytes(Vec::new())),
+            Stored::Missing(id, piece) => Ok(self.park(Wait::Piece(id, piece), ticket)),
+            Stored::Lost => Err(LOST),
+        }
+    }
+}

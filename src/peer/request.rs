@@ -1,0 +1,133 @@
+//! What is to be fetched, and how patiently: the same for whoever asks.
+//!
+//! Knows what a person or a boot wants: paths, a pin, tries, how long to serve
+//! others. Refuses to know where the master is, which port we serve on and where
+//! the files go; those are said beside it by who begins the fetch.
+
+use crate::content::digest::Digest;
+use crate::content::hex::Hex;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt;
+
+/// How often the master is tried again where nobody says otherwise: the paper,
+/// section 3.2, has up to twenty retries.
+pub const RETRIES: u32 = 20;
+
+/// What the fetched bytes must be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pin {
+    /// The digest of the manifest, or of the only file.
+    Blake3(Digest),
+    /// The SHA-256 of the only file; checked where it is stored.
+    Sha256([u8; 32]),
+}
+
+const BLAKE3: &str = "blake3";
+const SHA256: &str = "sha256";
+
+impl Pin {
+    /// The pin that `blake3:` or `sha256:` and 64 hexadecimal digits are;
+    /// `None` for anything else.
+    pub fn parse(text: &str) -> Option<Pin> {
+        let (kind, digits) = text.split_once(':')?;
+        let digest = Digest::parse(digits)?;
+        match kind {
+            BLAKE3 => Some(Pin::Blake3(digest)),
+            SHA256 => Some(Pin::Sha256(digest.0)),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Pin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Pin::Blake3(digest) => write!(f, "{BLAKE3}:{digest}"),
+            Pin::Sha256(sum) => write!(f, "{SHA256}:{}", Hex(sum)),
+        }
+    }
+}
+
+/// How long to serve others after one's own fetch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Linger {
+    /// Until nobody is connected, at most until twice the time of the fetch
+    /// has passed since the start (the paper, section 3.2).
+    Twice,
+    /// Until nobody is connected, at most this long.
+    Millis(u64),
+}
+
+/// What a client is to fetch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FetchRequest {
+    /// Paths below what the master serves, each [below it](source_is_below). A
+    /// path lands under its base name, the contents of `dir/.` directly, and `.`
+    /// is everything ([`Manifest::select`]). As one line of the conversation they
+    /// take at most [`LINE_LEN_MAX`] bytes.
+    ///
+    /// [`Manifest::select`]: crate::content::manifest::Manifest::select
+    /// [`LINE_LEN_MAX`]: crate::control::LINE_LEN_MAX
+    pub sources: Vec<Vec<u8>>,
+    /// What must come; with one source only. Nothing is written before it was
+    /// compared, where it can be.
+    pub pin: Option<Pin>,
+    /// `-r`: how often to try the master again when it cannot be reached.
+    pub retries: u32,
+    /// How long to serve others afterwards.
+    pub linger: Linger,
+    /// A line for the master's log when we first join.
+    pub greeting: Option<String>,
+}
+
+impl FetchRequest {
+    /// These sources, whatever they are, as one fetches who says nothing else.
+    pub fn of(sources: Vec<Vec<u8>>) -> FetchRequest {
+        let (pin, greeting) = (None, None);
+        FetchRequest { sources, pin, retries: RETRIES, linger: Linger::Twice, greeting }
+    }
+}
+
+/// Whether a source is a path that stays below what is served, symlinks aside:
+/// not empty, and never above it by `..` on its way. To be said to a person who
+/// typed it; a master is safe from any path.
+pub fn source_is_below(source: &[u8]) -> bool {
+    let mut depth = 0i32;
+    let mut names = source.split(|&b| b == b'/').filter(|name| !matches!(*name, b"" | b"."));
+    !source.is_empty()
+        && names.all(|name| {
+            depth += if name == b".." { -1 } else { 1 };
+            depth >= 0
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pins_go_both_ways_and_others_are_refused() {
+        let digits = "5a".repeat(32);
+        for (text, pin) in [
+            (format!("blake3:{digits}"), Pin::Blake3(Digest([0x5a; 32]))),
+            (format!("sha256:{digits}"), Pin::Sha256([0x5a; 32])),
+        ] {
+            assert_eq!(Pin::parse(&text), Some(pin));
+            assert_eq!(pin.to_string(), text);
+        }
+        for text in ["", &digits, "blake3:", "md5:00", &format!("md5:{digits}")] {
+            assert_eq!(Pin::parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn sources_stay_below_what_is_served() {
+        for source in [".", "a", "/a", "a/../b", "a/.", "./", "/", "..."] {
+            assert!(source_is_below(source.as_bytes()), "{source}");
+        }
+        for source in ["", "..", "/..", "a/../..", "a/../../b", "./.."] {
+            assert!(!source_is_below(source.as_bytes()), "{source}");
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! The command line of the system that is started.
+//!
+//! Pure. The image says what it wants in its file `cmdline`; added is what
+//! only this boot knows: which interface it came by, the consoles, what to do
+//! on a panic, the master, an address that was set by hand, and how the
+//! system came there. What the image sets itself is never touched.
+
+use super::cmdline::{Cmdline, words};
+use super::ipconfig::Mac;
+
+/// How the system came there, as far as only this boot knows.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Provenance {
+    /// The interface that was used; none when it is not Ethernet.
+    pub mac: Option<Mac>,
+    /// The master that served, as in `xget.master=`.
+    pub master: String,
+    pub image: String,
+    /// Of the generation that was verified; 64 hexadecimal digits.
+    pub digest: String,
+    /// The address was given on our own line, and not by DHCP.
+    pub static_ip: bool,
+    /// `xget.append=`
+    pub append: Option<String>,
+}
+
+impl Provenance {
+    /// Digits enough to name a generation for people.
+    pub fn short_digest(&self) -> &str {
+        self.digest.get(..SHORT_DIGEST_LEN).unwrap_or(&self.digest)
+    }
+}
+
+const SHORT_DIGEST_LEN: usize = 16;
+
+/// Passed on as they are: where to talk and when to give up.
+const PASSED: [&str; 2] = ["console", "panic"];
+/// Passed on with an address set by hand; no DHCP will tell it again.
+const PASSED_STATIC: [&str; 6] = ["ip", "nfsaddrs", "bootdev", "ifname", "nameserver", "vlan"];
+/// Written by boot loaders about files that are not these.
+const DROPPED: [&str; 2] = ["BOOT_IMAGE", "initrd"];
+/// Joins the image's words with ours. `own` is the line of this boot.
+pub fn compose(image_text: &str, own: &Cmdline, provenance: &Provenance) -> String {
+    let image = Cmdline::parse(image_text);
+    let all = words(image_text);
+    let (before, after) = all.split_at(image.params.len());
+    let mut line: Vec<String> = image
+        .params
+        .iter()
+        .zip(before)
+        .filter(|(param, _)| !DROPPED.contains(&param.name.as_str()))
+        .map(|(_, word)| word.to_string())
+        .collect();
+    let passed = own.params.iter().filter(|param| {
+        let name = param.name.as_str();
+        let wanted =
+            PASSED.contains(&name) || provenance.static_ip && PASSED_STATIC.contains(&name);
+        wanted && !image.has(name)
+    });
+    line.extend(passed.map(|param| param.raw.clone()));
+    let own_words = own_words(provenance);
+    line.extend(own_words.into_iter().filter(|(name, _)| !image.has(name)).map(|(name, value)| {
+        let quote = if value.contains(' ') { "\"" } else { "" };
+        format!("{name}={quote}{value}{quote}")
+    }));
+    line.extend(provenance.append.clone());
+    line.extend(after.iter().map(|word| word.to_string()));
+    line.join(" ")
+}
+
+/// What the next system cannot find out by itself.
+fn own_words(provenance: &Provenance) -> Vec<(&'static str, String)> {
+    let mut words = Vec::new();
+    if let Some(mac) = provenance.mac {
+        words.push(("BOOTIF", format!("01-{}", mac.to_string().replace(':', "-"))));
+    }
+    words.push(("xget.master", provenance.master.clone()));
+    words.push(("xget.image", provenance.image.clone()));
+    words.push(("xget.booted", provenance.short_digest().to_string()));
+    words
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn provenance() -> Provenance {
+        Provenance {
+            mac: Mac::parse("52:54:00:12:34:56"),
+            master: "10.0.0.1:20004".into(),
+            image: "rocky9".into(),
+            digest: "0123456789abcdef0123".into(),
+            static_ip: false,
+            append: None,
+        }
+    }
+
+    const TOLD: &str = "BOOTIF=01-52-54-00-12-34-56 xget.master=10.0.0.1:20004 xget.image=rocky9 xget.booted=0123456789abcdef";
+
+    #[test]
+    fn the_image_comes_first_and_the_journey_after() {
+        let own = Cmdline::parse(
+            "BOOT_IMAGE=/x console=tty0 console=ttyS0,115200 panic=9 quiet ip=dhcp xget.shell",
+        );
+        let line = compose("root=tmpfs ro\n", &own, &provenance());
+        assert_eq!(line, format!("root=tmpfs ro console=tty0 console=ttyS0,115200 panic=9 {TOLD}"));
+    }
+
+    #[test]
+    fn what_the_image_sets_stays() {
+        let own = Cmdline::parse("console=ttyS0 panic=9");
+        let line = compose("console=hvc0 panic=0 BOOTIF=x xget.master=m", &own, &provenance());
+        assert_eq!(
+            line,
+            "console=hvc0 panic=0 BOOTIF=x xget.master=m xget.image=rocky9 xget.booted=0123456789abcdef"
+        );
+    }
+
+    #[test]
+    fn a_static_address_travels_and_a_leased_one_does_not() {
+        let own = Cmdline::parse("ip=10.0.0.9::10.0.0.1:24 nameserver=10.0.0.3");
+        assert_eq!(compose("", &own, &provenance()), TOLD);
+        let by_hand = Provenance { static_ip: true, ..provenance() };
+        let line = compose("", &own, &by_hand);
+        assert_eq!(line, format!("ip=10.0.0.9::10.0.0.1:24 nameserver=10.0.0.3 {TOLD}"));
+    }
+
+    #[test]
+    fn boot_loader_words_go_and_quotes_stay() {
+        let line = compose(
+            "BOOT_IMAGE=/v initrd=/i a=\"b c\" crashkernel=1G",
+            &Cmdline::default(),
+            &provenance(),
+        );
+        assert_eq!(line, format!("a=\"b c\" crashkernel=1G {TOLD}"));
+    }
+
+    #[test]
+    fn words_for_the_next_init_stay_behind() {
+        let more = Provenance { append: Some("debug loglevel=8".into()), ..provenance() };
+        let line = compose("quiet -- single BOOT_IMAGE=kept", &Cmdline::default(), &more);
+        assert_eq!(line, format!("quiet {TOLD} debug loglevel=8 -- single BOOT_IMAGE=kept"));
+    }
+
+    #[test]
+    fn infiniband_has_no_bootif_and_spaces_get_quotes() {
+        let odd = Provenance { mac: None, image: "my image".into(), ..provenance() };
+        let line = compose("", &Cmdline::default(), &odd);
+        assert!(line.starts_with("xget.master=") && line.contains("xget.image=\"my image\""));
+    }
+}

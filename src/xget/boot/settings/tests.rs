@@ -1,0 +1,178 @@
+//! Lines as people write them, and any others.
+
+use super::*;
+use proptest::prelude::*;
+
+fn settings(text: &str) -> Settings {
+    Settings::of(&Cmdline::parse(text))
+}
+
+fn addr(text: &str) -> Host {
+    Host::Addr(text.parse().unwrap())
+}
+
+#[test]
+fn an_empty_line_is_a_boot_by_dhcp() {
+    let asked = settings("");
+    assert_eq!(asked.network.ip, [IpRule::of(Method::Dhcp)]);
+    assert!(asked.image.masters.is_empty() && asked.complaints.is_empty());
+    assert_eq!((asked.image.path.as_str(), asked.image.port), ("default", 20004));
+    assert_eq!(asked.timeouts, Timeouts::DEFAULT);
+    let end = EndSettings { shell: false, panic_s: None, action: EndAction::Reboot };
+    assert_eq!(asked.end, end);
+    assert_eq!(asked.image.linger_ms, 2000);
+}
+
+#[test]
+fn masters_by_address_name_and_port() {
+    let asked = settings("xget.port=99 xget.master=10.0.0.1,head:7,[fe80::1]:8,[::1],2001:db8::5");
+    let expected = [
+        addr("10.0.0.1:99"),
+        Host::Name("head".into(), 7),
+        addr("[fe80::1]:8"),
+        addr("[::1]:99"),
+        addr("[2001:db8::5]:99"),
+    ];
+    assert_eq!(asked.image.masters, expected);
+}
+
+#[test]
+fn wrong_masters_are_complained_about() {
+    for text in [
+        "",
+        ",",
+        ":1",
+        "a:0",
+        "a:b",
+        "[::1",
+        "[::1]x",
+        "a b",
+        "[a]",
+        "h:70000",
+        "10.0.0.1:0",
+        "a@b",
+    ] {
+        assert!(parse_masters(text, 1).is_err(), "{text}");
+    }
+    let asked = settings("xget.master=a:b");
+    assert!(asked.image.masters.is_empty());
+    assert!(asked.complaints[0].contains("a:b"), "{:?}", asked.complaints);
+}
+
+#[test]
+fn perceus_names_are_aliases() {
+    let asked = settings(
+        "masterip=10.0.0.9 dhcp_eth=eth2 dhcp_mac=00:11:22:33:44:55 eth_mtu=9000 enable-kmods=a-b,c noload=x kexec-legacy",
+    );
+    assert_eq!(asked.image.masters, [addr("10.0.0.9:20004")]);
+    assert_eq!(asked.network.bootdev, Some(Device::Name("eth2".into())));
+    assert_eq!(asked.network.bootif, Mac::parse("00:11:22:33:44:55"));
+    assert_eq!(asked.network.mtu, Some(9000));
+    assert_eq!(asked.modules_first, ["a_b", "c"]);
+    assert_eq!(asked.modules_never, ["x"]);
+    assert_eq!(asked.complaints.len(), 1);
+}
+
+#[test]
+fn unknown_names_of_ours_are_reported_and_others_left_alone() {
+    let asked = settings("xget.mastr=1 foo=bar rd.break quiet xget.timeout.lunch=3");
+    assert_eq!(asked.complaints.len(), 2);
+    assert!(asked.complaints[0].contains("xget.mastr"));
+    assert!(asked.refusal.is_none());
+    assert_eq!(settings("bond=b0 vlan=v").complaints.len(), 2);
+}
+
+#[test]
+fn an_unreadable_digest_refuses_the_boot() {
+    let hex = "ab".repeat(32);
+    let asked = settings(&format!("xget.digest=blake3:{hex}"));
+    assert_eq!(asked.image.digest, Digest::parse(&hex));
+    for text in ["", "blake3:12", "sha256:00", &hex] {
+        let asked = settings(&format!("xget.digest={text}"));
+        assert!(asked.refusal.is_some() && asked.image.digest.is_none(), "{text}");
+    }
+}
+
+#[test]
+fn timeouts_of_ours_and_others() {
+    let asked = settings("xget.timeout.dhcp=0 rd.net.timeout.carrier=7 xget.timeout.master=x");
+    assert_eq!(asked.timeouts.dhcp_ms, None);
+    assert_eq!(asked.timeouts.carrier_ms, Some(7000));
+    assert_eq!(asked.timeouts.master_ms, Timeouts::DEFAULT.master_ms);
+    assert_eq!(asked.complaints.len(), 1);
+    let both = settings("rd.net.timeout.carrier=7 xget.timeout.carrier=8");
+    assert_eq!(both.timeouts.carrier_ms, Some(8000));
+}
+
+#[test]
+fn images_cannot_climb() {
+    assert_eq!(settings("xget.image=/rocky/9/").image.path, "rocky/9");
+    for text in ["../etc", "a//b", "a/./b", ""] {
+        let asked = settings(&format!("xget.image={text}"));
+        assert_eq!((asked.image.path.as_str(), asked.complaints.len()), ("default", 1), "{text}");
+    }
+}
+
+#[test]
+fn bootif_can_be_switched_off() {
+    assert!(settings("BOOTIF=01-52-54-00-12-34-56").network.bootif.is_some());
+    assert!(settings("BOOTIF=01-52-54-00-12-34-56 rd.bootif=0").network.bootif.is_none());
+}
+
+#[test]
+fn sizes_ends_and_switches() {
+    let asked = settings("xget.tmpfs.size=3g xget.fail=halt rd.shell panic=-1 xget.linger=9");
+    assert_eq!(asked.image.room_bytes, Some(3 << 30));
+    let end = EndSettings { shell: true, panic_s: Some(-1), action: EndAction::Halt };
+    assert_eq!(asked.end, end);
+    assert_eq!(asked.image.linger_ms, 9000);
+    assert!(!settings("rd.shell xget.shell=0").end.shell);
+    for (text, bytes) in [("7", 7), ("7k", 7 << 10), ("7M", 7 << 20), ("4000G", 4000 << 30)] {
+        assert_eq!(parse_size(text), Some(bytes), "{text}");
+    }
+    for text in ["", "0", "G", "1T", "1GG", "-1", "99999999999"] {
+        assert_eq!(parse_size(text), None, "{text}");
+    }
+    assert_eq!(settings("xget.tmpfs.size=G xget.fail=dance").complaints.len(), 2);
+}
+
+#[test]
+fn names_servers_and_rules_that_are_wrong_leave_the_rest() {
+    let asked = settings("ip=eth0:magic ip=10.0.0.2 nameserver=10.0.0.3 nameserver=no");
+    assert_eq!(asked.network.ip.len(), 1);
+    assert_eq!(asked.network.nameservers.len(), 1);
+    assert_eq!(asked.complaints.len(), 2);
+}
+
+/// Names that mean something, with values of all sorts.
+fn word() -> impl Strategy<Value = String> {
+    let names = OWN_NAMES.to_vec();
+    let others = ["ip", "nfsaddrs", "BOOTIF", "bootdev", "nameserver", "panic", "masterip"];
+    let names = prop::sample::select([&names[..], &others].concat());
+    let value = prop_oneof![
+        r#"[0-9a-z.:,/\[\]@-]{0,24}"#,
+        "[0-9]{1,20}[KMG]?",
+        "[0-9.]{7,15}(:[0-9]{0,5})?",
+    ];
+    (names, value).prop_map(|(name, value)| format!("{name}={value}"))
+}
+
+proptest! {
+    #[test]
+    fn any_line_gives_settings_that_make_sense(
+        words in prop::collection::vec(word(), 0..10),
+    ) {
+        let asked = settings(&words.join(" "));
+        prop_assert!(!asked.network.ip.is_empty());
+        prop_assert!(asked.image.masters.len() <= MASTERS_MAX);
+        let path = &asked.image.path;
+        prop_assert!(path.split('/').all(|part| !matches!(part, "" | "." | "..")));
+        prop_assert!(asked.image.room_bytes != Some(0));
+        let pinned = words.iter().any(|word| word.starts_with("xget.digest="));
+        prop_assert_eq!(asked.refusal.is_some() || asked.image.digest.is_some(), pinned);
+        for rule in &asked.network.ip {
+            let bits_max = if rule.address.is_some_and(|ip| ip.is_ipv6()) { 128 } else { 32 };
+            prop_assert!(rule.prefix_len <= bits_max);
+        }
+    }
+}

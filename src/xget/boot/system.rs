@@ -1,0 +1,89 @@
+//! What every phase needs of this machine, and what PID 1 has to do in all of
+//! them. Decides nothing.
+
+use super::cmdline::Cmdline;
+use super::drivers::Drivers;
+use super::identity::Firmware;
+use super::settings::Settings;
+use super::uplink::Uplink;
+use crate::os::child;
+use crate::os::netif::Netlink;
+use crate::os::uevent::Uevents;
+use crate::os::watchdog::Watchdog;
+use std::ops::ControlFlow;
+use std::time::Instant;
+
+/// Time since the start, for everything that has a deadline.
+#[derive(Clone, Copy)]
+pub struct Clock(Instant);
+
+impl Clock {
+    pub fn now_ms(self) -> u64 {
+        self.0.elapsed().as_millis() as u64
+    }
+}
+
+pub struct System {
+    pub clock: Clock,
+    pub netlink: Netlink,
+    /// `None`: the kernel does not tell of new devices.
+    pub uevents: Option<Uevents>,
+    pub drivers: Drivers,
+    pub firmware: Firmware,
+    /// Armed, if it was asked for.
+    pub watchdog: Option<Watchdog>,
+    /// Differs from node to node (`identity::seed`).
+    pub seed: u64,
+}
+
+impl System {
+    pub fn open(line: &Cmdline, settings: &Settings) -> Result<System, String> {
+        let netlink =
+            Netlink::open().map_err(|error| format!("cannot talk to the network: {error}"))?;
+        // Listening before looking: nothing falls in between.
+        let uevents = Uevents::open();
+        if let Err(error) = &uevents {
+            log::warn!("cannot listen to uevents, late devices need luck: {error}");
+        }
+        Ok(System {
+            clock: Clock(Instant::now()),
+            netlink,
+            uevents: uevents.ok(),
+            drivers: Drivers::open(line, &settings.modules_never),
+            firmware: Firmware::read(),
+            watchdog: None,
+            seed: 0,
+        })
+    }
+
+    /// What has to be done at least once a second, in every phase.
+    pub fn chores(&mut self) {
+        child::reap();
+        if let Some(watchdog) = &mut self.watchdog {
+            watchdog.pet();
+        }
+        if let Some(uevents) = &self.uevents {
+            self.drivers.news(uevents);
+        }
+    }
+
+    /// The chores, and those of the lease; its end is the reason for a break.
+    pub fn tick(&mut self, uplink: &mut Uplink, now_ms: u64) -> ControlFlow<String> {
+        self.chores();
+        match uplink.tick(now_ms, &mut self.netlink) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(reason) => ControlFlow::Break(reason),
+        }
+    }
+
+    pub fn arm_watchdog(&mut self, timeout_s: Option<u32>) {
+        let Some(timeout_s) = timeout_s else { return };
+        match Watchdog::arm("/dev/watchdog", timeout_s) {
+            Ok((watchdog, taken_s)) => {
+                log::info!("watchdog: {taken_s} s");
+                self.watchdog = Some(watchdog);
+            }
+            Err(error) => log::warn!("there is no watchdog to arm: {error}"),
+        }
+    }
+}

@@ -1,0 +1,372 @@
+//! The loop: one thread, one poll(2), what a machine wants done
+//! with its connections carried out.
+//!
+//! Knows sockets and time, and moves bytes. What happens is decided by the
+//! [`Machine`], whose files are its own. The interest set is rebuilt from state in
+//! every turn; nothing is registered anywhere.
+
+use super::conn::{Arrival, Conn};
+use super::machine::Machine;
+use super::trace;
+use crate::os::poll::{BROKEN, Poll, READABLE, WRITABLE};
+use crate::os::socket;
+use ninep::client::Frame;
+use ninep::server::ConnId;
+use peer::conn::{ConnEffect, ConnEvent};
+use peer::failure::Failure;
+use std::collections::{BTreeMap, VecDeque};
+use std::io;
+use std::net::TcpListener;
+use std::time::Instant;
+
+/// Longest sleep, so that the observer's turn comes now and then.
+const SLEEP_MS_MAX: u64 = 500;
+/// Reads of one connection in one turn: nobody starves the others.
+const READS_MAX: usize = 8;
+/// Connections accepted in one turn.
+const ACCEPTS_MAX: usize = 256;
+/// When the process ends, replies under way get this long to leave.
+const DRAIN_MS: u64 = 5_000;
+
+/// The machine is an object where both kinds are driven, so that the loop is in
+/// the program once.
+pub(super) struct Loop<M: Machine + ?Sized> {
+    listener: TcpListener,
+    conns: BTreeMap<ConnId, Box<Conn>>,
+    /// What happened on connections and is not handed over yet.
+    events: VecDeque<ConnEvent<'static>>,
+    began: Instant,
+    /// Connections with something queued since the last `flush`.
+    unsent: VecDeque<ConnId>,
+    poll: Poll,
+    /// Whom the places of `poll` stand for, the listener not counted.
+    polled: Vec<ConnId>,
+    /// Accepting failed for want of descriptors: try again in a while.
+    accept_again_ms: u64,
+    pub machine: Box<M>,
+}
+
+impl<M: Machine + ?Sized> Loop<M> {
+    pub fn new(machine: Box<M>, listener: TcpListener, began: Instant) -> Loop<M> {
+        Loop {
+            listener,
+            conns: BTreeMap::new(),
+            events: VecDeque::new(),
+            began,
+            unsent: VecDeque::new(),
+            poll: Poll::default(),
+            polled: Vec::new(),
+            accept_again_ms: 0,
+            machine,
+        }
+    }
+
+    fn now_ms(&self) -> u64 {
+        self.began.elapsed().as_millis() as u64
+    }
+
+    /// Turns until the machine is through.
+    pub fn run(mut self) -> io::Result<Vec<Failure>> {
+        loop {
+            if let Some(failures) = self.turn()? {
+                return Ok(failures);
+            }
+        }
+    }
+
+    /// One turn: waits for something to happen, for half a second at most,
+    /// and does what follows from it. Gives what failed when all is over.
+    pub fn turn(&mut self) -> io::Result<Option<Vec<Failure>>> {
+        let now_ms = self.now_ms();
+        self.machine.begin_turn(now_ms);
+        self.settle();
+        if let Some(failures) = self.machine.take_result() {
+            // What came of it counts, whether or not all replies left.
+            let _ = self.drain();
+            return Ok(Some(failures));
+        }
+        self.flush();
+        self.wait()?;
+        let now_ms = self.now_ms();
+        if self.machine.poll_timeout(now_ms).is_some_and(|at_ms| at_ms <= now_ms) {
+            self.machine.timeout(now_ms);
+        }
+        if self.machine.has_work() {
+            self.machine.work(now_ms);
+        }
+        Ok(None)
+    }
+
+    /// Carries out what the machine wants done with its connections, and hands it
+    /// what follows, until there is neither.
+    fn settle(&mut self) {
+        loop {
+            while let Some(effect) = self.machine.poll_conn_effect() {
+                self.carry_out(effect);
+            }
+            let Some(event) = self.events.pop_front() else { break };
+            let now_ms = self.now_ms();
+            self.machine.handle(now_ms, event);
+        }
+    }
+
+    fn carry_out(&mut self, effect: ConnEffect) {
+        trace::effect(&effect, |conn| self.machine.serves(conn));
+        match effect {
+            ConnEffect::Connect { conn, addr } => match socket::connect(addr) {
+                Ok(stream) => {
+                    self.conns.insert(conn, Box::new(Conn::new(stream, true)));
+                }
+                Err(error) => {
+                    let reason = error.to_string();
+                    self.events.push_back(ConnEvent::Closed { conn, reason });
+                }
+            },
+            ConnEffect::Close { conn } => {
+                if let Some(c) = self.conns.get_mut(&conn) {
+                    c.closing = true;
+                    self.write(conn);
+                }
+            }
+            ConnEffect::Send { conn, bytes } => {
+                if let Some(c) = self.conns.get_mut(&conn) {
+                    if let Some(spent) = c.queue(bytes) {
+                        self.machine.recycle(spent);
+                    }
+                    self.unsent.push_back(conn);
+                }
+            }
+            ConnEffect::SendBulk { conn, header, what, len, failure } => {
+                if let Some(c) = self.conns.get_mut(&conn) {
+                    c.queue_bulk(header, what, len, failure);
+                    self.unsent.push_back(conn);
+                }
+            }
+        }
+    }
+
+    /// Sends what was queued. Not with each message: those that follow from
+    /// one turn of a connection, such as the next requests, leave together.
+    fn flush(&mut self) {
+        while let Some(conn) = self.unsent.pop_front() {
+            let Some(c) = self.conns.get(&conn) else { continue };
+            if c.blocked || c.connecting || !c.has_output() {
+                continue;
+            }
+            let was_backlogged = c.is_backlogged();
+            self.write(conn);
+            if was_backlogged {
+                self.take_held_frames(conn);
+            }
+            self.settle();
+        }
+    }
+
+    fn write(&mut self, conn: ConnId) {
+        let Some(c) = self.conns.get_mut(&conn) else { return };
+        let machine = &mut self.machine;
+        let result =
+            if c.connecting { Ok(()) } else { c.write(|what, len| machine.part(what, len)) };
+        match result {
+            Err(error) => self.drop_conn(conn, error.to_string()),
+            // A connection that is not up has nothing of ours to deliver.
+            Ok(()) if c.closing && (c.connecting || !c.has_output()) => {
+                self.conns.remove(&conn);
+            }
+            Ok(()) => {}
+        }
+    }
+
+    fn drop_conn(&mut self, conn: ConnId, why: String) {
+        if let Some(c) = self.conns.remove(&conn)
+            && !c.closing
+        {
+            log::debug!(target: "general", "{conn:?}: gone: {why}");
+            self.events.push_back(ConnEvent::Closed { conn, reason: why });
+        }
+    }
+
+    fn timeout_ms(&self) -> u64 {
+        if self.machine.has_work() || !self.events.is_empty() {
+            return 0;
+        }
+        let now_ms = self.now_ms();
+        let until =
+            self.machine.poll_timeout(now_ms).map_or(SLEEP_MS_MAX, |at| at.saturating_sub(now_ms));
+        until.min(SLEEP_MS_MAX)
+    }
+
+    fn wait(&mut self) -> io::Result<()> {
+        let accepts = self.now_ms() >= self.accept_again_ms;
+        self.poll.clear();
+        self.polled.clear();
+        self.poll.add(&self.listener, if accepts { READABLE } else { 0 });
+        for (&id, c) in &self.conns {
+            let reads =
+                !c.connecting && !c.closing && !c.is_backlogged() && self.machine.wants_input(id);
+            let writes = c.connecting || c.has_output();
+            let events = if reads { READABLE } else { 0 } | if writes { WRITABLE } else { 0 };
+            self.poll.add(&c.stream, events);
+            self.polled.push(id);
+        }
+        if !self.poll.wait(self.timeout_ms())? {
+            return Ok(());
+        }
+        if self.poll.ready(0) != 0 {
+            self.accept();
+        }
+        for place in 0..self.polled.len() {
+            let ready = self.poll.ready(place + 1);
+            if ready != 0 {
+                self.ready(self.polled[place], ready);
+            }
+        }
+        Ok(())
+    }
+
+    fn accept(&mut self) {
+        for _ in 0..ACCEPTS_MAX {
+            match self.listener.accept() {
+                Ok((stream, peer)) => {
+                    let conn = self.machine.next_conn();
+                    log::debug!(target: "general", "{conn:?}: accepted from {peer}");
+                    self.conns.insert(conn, Box::new(Conn::new(stream, false)));
+                    let now_ms = self.now_ms();
+                    self.machine.handle(now_ms, ConnEvent::Accepted { conn, peer });
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                // ECONNABORTED and its like are the peer's; EMFILE is ours.
+                Err(error) => {
+                    if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) {
+                        self.accept_again_ms = self.now_ms() + 1000;
+                        self.machine.warn(&format!(
+                            "cannot take more connections: {error}; raise the limit of open files (ulimit -n)"
+                        ));
+                    }
+                    break;
+                }
+            }
+        }
+    }
+
+    fn ready(&mut self, conn: ConnId, ready: i16) {
+        let Some(c) = self.conns.get_mut(&conn) else { return };
+        if c.connecting {
+            return self.connect_ended(conn);
+        }
+        if ready & (WRITABLE | BROKEN) != 0 && c.has_output() {
+            self.write(conn);
+            self.take_held_frames(conn);
+        }
+        if ready & (READABLE | BROKEN) != 0 {
+            self.read(conn);
+        }
+        self.settle();
+        self.flush();
+    }
+
+    fn connect_ended(&mut self, conn: ConnId) {
+        let Some(c) = self.conns.get_mut(&conn) else { return };
+        c.connecting = false;
+        let failed = match c.stream.take_error() {
+            Ok(None) => None,
+            Ok(Some(error)) | Err(error) => Some(error.to_string()),
+        };
+        match failed {
+            Some(why) => self.drop_conn(conn, why),
+            None => self.events.push_back(ConnEvent::Connected { conn }),
+        }
+        self.settle();
+    }
+
+    fn read(&mut self, conn: ConnId) {
+        for _ in 0..READS_MAX {
+            let len_max = self.machine.frame_len_max(conn);
+            let Some(c) = self.conns.get_mut(&conn) else { return };
+            if c.closing || c.is_backlogged() {
+                return;
+            }
+            match c.read(len_max) {
+                Ok(Arrival::Some) => {}
+                Ok(Arrival::Nothing) => return,
+                Ok(Arrival::Closed) => {
+                    let why =
+                        if c.filled() > 0 { "closed in the middle of a message" } else { "closed" };
+                    return self.drop_conn(conn, why.into());
+                }
+                Err(error) => return self.drop_conn(conn, error.to_string()),
+            }
+            self.take_frames_or_drop(conn);
+        }
+    }
+
+    fn take_frames_or_drop(&mut self, conn: ConnId) {
+        if let Err(error) = self.take_frames(conn) {
+            self.machine.warn(&format!("{conn:?}: {error}"));
+            self.drop_conn(conn, error.to_string());
+        }
+    }
+
+    /// Goes on with the frames that were left while too many replies waited.
+    /// They are in our buffer: no further input has to announce them.
+    fn take_held_frames(&mut self, conn: ConnId) {
+        let len_max = self.machine.frame_len_max(conn);
+        let Some(c) = self.conns.get(&conn) else { return };
+        if !c.closing && !matches!(c.frame(len_max), Ok(None)) {
+            self.take_frames_or_drop(conn);
+        }
+    }
+
+    /// Hands every whole frame to the machine, without copying it, until too many
+    /// replies wait to be read by the peer.
+    fn take_frames(&mut self, conn: ConnId) -> io::Result<()> {
+        loop {
+            let len_max = self.machine.frame_len_max(conn);
+            let Some(c) = self.conns.get_mut(&conn) else { return Ok(()) };
+            if c.is_backlogged() {
+                return Ok(());
+            }
+            let Some(len) = c.frame(len_max)? else {
+                if c.filled() > 0 {
+                    let now_ms = self.now_ms();
+                    self.machine.handle(now_ms, ConnEvent::Partial { conn });
+                    self.settle();
+                }
+                return Ok(());
+            };
+            let input = c.take_input();
+            let frame = &input[..len];
+            trace::frame(conn, self.machine.serves(conn), frame, len as u32);
+            let now_ms = self.now_ms();
+            let frame = Frame { prefix: frame, len: len as u32 };
+            self.machine.handle(now_ms, ConnEvent::Frame { conn, frame });
+            self.settle();
+            let Some(c) = self.conns.get_mut(&conn) else { return Ok(()) };
+            c.give_input(input, len);
+        }
+    }
+
+    /// Lets replies that are under way leave, for a bounded time.
+    fn drain(&mut self) -> io::Result<()> {
+        let until_ms = self.now_ms() + DRAIN_MS;
+        loop {
+            self.poll.clear();
+            self.polled.clear();
+            for (&id, c) in self.conns.iter().filter(|(_, c)| !c.connecting && c.has_output()) {
+                self.poll.add(&c.stream, WRITABLE);
+                self.polled.push(id);
+            }
+            let now_ms = self.now_ms();
+            if self.polled.is_empty() || now_ms >= until_ms {
+                return Ok(());
+            }
+            self.poll.wait((until_ms - now_ms).min(SLEEP_MS_MAX))?;
+            for place in 0..self.polled.len() {
+                self.write(self.polled[place]);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,133 @@
+//! A real master and a real socket, turn by turn.
+
+use super::super::conn::OUTPUT_BYTES_MAX;
+use super::super::machine::{MasterObserver, MasterState, Observer};
+use super::super::master::{self, ServeTask};
+use super::*;
+use crate::os::scratch::Dir;
+use std::io::{ErrorKind, Read, Write};
+use std::net::TcpStream;
+use std::os::unix::fs::symlink;
+use std::time::Duration;
+
+struct Silent;
+
+impl Observer for Silent {
+    fn say(&mut self, _: &str) {}
+    fn warn(&mut self, _: &str) {}
+}
+
+impl MasterObserver for Silent {
+    fn turn(&mut self, _: MasterState) -> bool {
+        false
+    }
+}
+
+const MSIZE: u32 = 1024 * 1024;
+/// As many as one read of requests brings.
+const READS: u16 = 40;
+
+fn message(kind: u8, tag: u16, body: &[&[u8]]) -> Vec<u8> {
+    let body = body.concat();
+    let len = (7 + body.len()) as u32;
+    [&len.to_le_bytes()[..], &[kind], &tag.to_le_bytes(), &body].concat()
+}
+
+fn string(text: &str) -> Vec<u8> {
+    [&(text.len() as u16).to_le_bytes()[..], text.as_bytes()].concat()
+}
+
+/// Tversion, Tattach of fid 0, Twalk to fid 1, Topen.
+fn opening(path: [&str; 2]) -> Vec<u8> {
+    let (zero, one, none) = (0u32.to_le_bytes(), 1u32.to_le_bytes(), u32::MAX.to_le_bytes());
+    let names = [string(path[0]), string(path[1])].concat();
+    [
+        message(100, u16::MAX, &[&MSIZE.to_le_bytes(), &string("9P2000")]),
+        message(104, 0, &[&zero, &none, &string("nobody"), &string("")]),
+        message(110, 1, &[&zero, &one, &2u16.to_le_bytes(), &names]),
+        message(112, 2, &[&one, &[0]]),
+    ]
+    .concat()
+}
+
+fn read_at_start(tag: u16) -> Vec<u8> {
+    let (fid, offset, count) = (1u32.to_le_bytes(), 0u64.to_le_bytes(), MSIZE - 24);
+    message(116, tag, &[&fid, &offset, &count.to_le_bytes()])
+}
+
+/// Adds what has arrived; gives the kinds and tags of the whole messages.
+fn receive(peer: &mut TcpStream, bytes: &mut Vec<u8>) -> Vec<(u8, u16, usize)> {
+    let mut buffer = vec![0; 1 << 20];
+    loop {
+        match peer.read(&mut buffer) {
+            Ok(0) => panic!("closed"),
+            Ok(len) => bytes.extend_from_slice(&buffer[..len]),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+            Err(error) => panic!("{error}"),
+        }
+    }
+    let (mut found, mut at) = (Vec::new(), 0);
+    while let Some(head) = bytes.get(at..at + 7) {
+        let len = u32::from_le_bytes(head[..4].try_into().unwrap()) as usize;
+        if bytes.len() < at + len {
+            break;
+        }
+        found.push((head[4], u16::from_le_bytes([head[5], head[6]]), len));
+        at += len;
+    }
+    bytes.drain(..at);
+    found
+}
+
+#[test]
+fn who_reads_nothing_fills_no_memory_and_is_answered_later() {
+    let dir = Dir::new();
+    // Their targets make a manifest that is longer than one reply.
+    (0..300).for_each(|i| symlink("t".repeat(4000), dir.join(&format!("{i}"))).unwrap());
+    let task = ServeTask {
+        path: dir.path().into(),
+        port: 0,
+        fan_out: 4,
+        head_copies: 1,
+        one_file_system: false,
+        cache: None,
+    };
+    let mut master = master::begin(task, Box::new(Silent)).unwrap();
+    while !master.machine.is_serving() {
+        master.turn().unwrap();
+    }
+    let port = master.listener.local_addr().unwrap().port();
+    let mut peer = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    peer.set_nonblocking(true).unwrap();
+    peer.write_all(&opening([".xget", "manifest"])).unwrap();
+    let (mut bytes, mut replies) = (Vec::new(), Vec::new());
+    while replies.len() < 4 {
+        master.turn().unwrap();
+        replies.extend(receive(&mut peer, &mut bytes));
+    }
+    let kinds: Vec<u8> = replies.drain(..).map(|(kind, _, _)| kind).collect();
+    assert_eq!(kinds, [101, 105, 111, 113]);
+
+    let reads: Vec<u8> = (0..READS).flat_map(read_at_start).collect();
+    peer.write_all(&reads).unwrap();
+    let mut most = 0;
+    for _ in 0..4 {
+        master.turn().unwrap();
+        most = most.max(master.conns.values().map(|c| c.output_bytes()).sum());
+    }
+    assert!(most >= OUTPUT_BYTES_MAX, "nothing waits: {most}");
+    assert!(most < OUTPUT_BYTES_MAX + MSIZE as usize, "{most}");
+    // Nothing more is asked; all is answered.
+    let mut tags = Vec::new();
+    let began = Instant::now();
+    while tags.len() < READS as usize && began.elapsed() < Duration::from_secs(20) {
+        for (kind, tag, len) in receive(&mut peer, &mut bytes) {
+            assert_eq!(kind, 117);
+            assert!(len > 1_000_000, "{len}");
+            tags.push(tag);
+        }
+        master.turn().unwrap();
+    }
+    assert_eq!(tags, (0..READS).collect::<Vec<_>>());
+    assert_eq!(master.conns.values().map(|c| c.output_bytes()).sum::<usize>(), 0);
+}

@@ -1,0 +1,232 @@
+//! A master's files: scanned and hashed in slices, watched for change, sent.
+//!
+//! Knows the scans of one served path. Refuses to know who fetches what.
+
+use super::conn::Part;
+use super::dest_files::SUM_SLICE_BYTES;
+use super::parts::{Packs, PartsError, unfold};
+use crate::store::comparison::{Comparison, Verdict};
+use crate::store::error::{Note, ServeError};
+use crate::store::files::OpenFiles;
+use crate::store::scan::{Scan, ScanOptions, ScanStep};
+use crate::store::served::{Checksum, ServedTree};
+use peer::master::MasterInput;
+use peer::namespace::{Bulk, GenerationId, NameSpace};
+use std::collections::{BTreeMap, VecDeque};
+use std::path::PathBuf;
+use std::rc::Rc;
+
+/// Hashed in one turn of the loop: a few milliseconds.
+const SLICE_BYTES: u64 = 8 << 20;
+/// Names compared in one turn.
+const SLICE_NAMES: u32 = 2_000;
+/// Scans whose files are still sent: the current one and those before it
+/// that somebody may be fetching.
+const SCANS_MAX: usize = 4;
+
+/// What became of a slice of work.
+pub(super) enum ServedEvent {
+    /// For the master.
+    Input(MasterInput<'static>),
+    /// For the operator.
+    Say(String),
+    Warn(String),
+}
+
+enum TreeJob {
+    Scan(Box<Scan>),
+    /// What is there against what was hashed.
+    Compare(Comparison),
+}
+
+/// A SHA-256 on its way.
+struct SumJob {
+    generation: GenerationId,
+    entry: u32,
+    checksum: Checksum,
+    tree: Rc<ServedTree>,
+}
+
+pub(super) struct ServedFiles {
+    path: PathBuf,
+    options: ScanOptions,
+    /// By the number of their scan.
+    trees: BTreeMap<u32, Rc<ServedTree>>,
+    scans_used: u32,
+    job: Option<TreeJob>,
+    sums_wanted: VecDeque<(GenerationId, u32)>,
+    sum: Option<SumJob>,
+    files: OpenFiles<(u32, u32)>,
+    packs: Packs,
+    events: VecDeque<ServedEvent>,
+}
+
+/// What was odd, a line each.
+pub(super) fn notes(tree: &ServedTree) -> Vec<String> {
+    let line = |note: &Note| format!("{}: {}", String::from_utf8_lossy(&note.path), note.reason);
+    let mut lines: Vec<String> = tree.notes.iter().map(line).collect();
+    if tree.notes_left_out > 0 {
+        lines.push(format!("and {} more like these", tree.notes_left_out));
+    }
+    lines
+}
+
+impl ServedFiles {
+    /// Begins with a scan of `path`.
+    pub fn new(path: PathBuf, options: ScanOptions, scan: Scan) -> ServedFiles {
+        ServedFiles {
+            path,
+            options,
+            trees: BTreeMap::new(),
+            scans_used: 0,
+            job: Some(TreeJob::Scan(Box::new(scan))),
+            sums_wanted: VecDeque::new(),
+            sum: None,
+            files: OpenFiles::default(),
+            packs: Packs::new(),
+            events: VecDeque::new(),
+        }
+    }
+
+    pub fn poll_event(&mut self) -> Option<ServedEvent> {
+        self.events.pop_front()
+    }
+
+    fn push(&mut self, input: MasterInput<'static>) {
+        self.events.push_back(ServedEvent::Input(input));
+    }
+
+    /// Looks whether the tree has changed, unless that is done already.
+    pub fn rescan(&mut self) {
+        if let (Some(tree), None) = (self.trees.get(&self.scans_used), &self.job) {
+            self.job = Some(TreeJob::Compare(Comparison::new(tree)));
+        }
+    }
+
+    /// Computes the SHA-256 of a file, slice by slice.
+    pub fn begin_sum(&mut self, generation: GenerationId, entry: u32) {
+        self.sums_wanted.push_back((generation, entry));
+    }
+
+    pub fn has_work(&self) -> bool {
+        self.job.is_some() || self.sum.is_some() || !self.sums_wanted.is_empty()
+    }
+
+    /// A slice of it; what became of it is polled.
+    pub fn work(&mut self, space: &NameSpace) {
+        match self.job.take() {
+            Some(TreeJob::Scan(scan)) => self.scan_step(scan),
+            Some(TreeJob::Compare(comparison)) => self.compare_step(comparison),
+            None => {}
+        }
+        if self.sum.is_none()
+            && let Some((generation, entry)) = self.sums_wanted.pop_front()
+        {
+            self.sum = self.sum_of(space, generation, entry);
+            if self.sum.is_none() {
+                self.push(MasterInput::Checksum { generation, entry, sum: Err(()) });
+            }
+        }
+        self.sum_step();
+    }
+
+    fn scan_step(&mut self, mut scan: Box<Scan>) {
+        match scan.step(SLICE_BYTES) {
+            Ok(ScanStep::Walking) => self.job = Some(TreeJob::Scan(scan)),
+            Ok(ScanStep::Hashing { done_bytes, total_bytes }) => {
+                self.push(MasterInput::Hashing { done_bytes, total_bytes });
+                self.job = Some(TreeJob::Scan(scan));
+            }
+            Ok(ScanStep::Done) => match scan.finish() {
+                Ok(tree) => self.scanned(tree),
+                Err(error) => self.push(MasterInput::ScanFailed { why: error.to_string() }),
+            },
+            Err(error) => self.push(MasterInput::ScanFailed { why: error.to_string() }),
+        }
+    }
+
+    fn scanned(&mut self, tree: ServedTree) {
+        self.events.extend(notes(&tree).into_iter().map(ServedEvent::Warn));
+        let manifest = tree.manifest.clone();
+        self.scans_used += 1;
+        let scan = self.scans_used;
+        self.trees.insert(scan, Rc::new(tree));
+        while self.trees.len() > SCANS_MAX {
+            self.trees.pop_first();
+        }
+        self.push(MasterInput::Scanned { manifest, scan });
+    }
+
+    fn compare_step(&mut self, mut comparison: Comparison) {
+        let Some(tree) = self.trees.get(&self.scans_used) else { return };
+        match comparison.step(tree, SLICE_NAMES) {
+            Verdict::Looking => self.job = Some(TreeJob::Compare(comparison)),
+            Verdict::Same => self.push(MasterInput::Unchanged),
+            Verdict::Differs(path, what) => {
+                let path = String::from_utf8_lossy(&path);
+                let path = if path.is_empty() { "the served directory".into() } else { path };
+                let text = format!("{path}: {what}; the tree is hashed again");
+                self.events.push_back(ServedEvent::Say(text));
+                match Scan::new(&self.path, self.options.clone()) {
+                    Ok(scan) => self.job = Some(TreeJob::Scan(Box::new(scan))),
+                    Err(error) => self.push(MasterInput::ScanFailed { why: error.to_string() }),
+                }
+            }
+        }
+    }
+
+    fn sum_of(&self, space: &NameSpace, generation: GenerationId, entry: u32) -> Option<SumJob> {
+        let origin = space.generation(generation)?.origin.as_ref()?;
+        let tree = self.trees.get(&origin.scan)?.clone();
+        let checksum = tree.checksum(origin.entry(entry)).ok()?;
+        Some(SumJob { generation, entry, checksum, tree })
+    }
+
+    fn sum_step(&mut self) {
+        let Some(mut job) = self.sum.take() else { return };
+        let sum = match job.checksum.step(&job.tree, SUM_SLICE_BYTES) {
+            Ok(None) => {
+                self.sum = Some(job);
+                return;
+            }
+            Ok(Some(digest)) => Ok(digest),
+            Err(error) => {
+                if let ServeError::Changed(path) = &error {
+                    let path = String::from_utf8_lossy(path).into_owned();
+                    self.push(MasterInput::Changed { path });
+                }
+                Err(())
+            }
+        };
+        let SumJob { generation, entry, .. } = job;
+        self.push(MasterInput::Checksum { generation, entry, sum });
+    }
+
+    /// The stored bytes that a bulk reply consists of. What it reads is compared
+    /// with what was hashed, each time anew.
+    pub fn part(&mut self, space: &NameSpace, what: Bulk, len: u32) -> Result<Part, PartsError> {
+        let (trees, files) = (&self.trees, &mut self.files);
+        unfold(space, what, len, &mut self.packs, |generation, entry| {
+            let gone = || PartsError::Changed("an old version of the tree".into());
+            let origin = generation.origin.as_ref().ok_or_else(gone)?;
+            let tree = trees.get(&origin.scan).ok_or_else(gone)?;
+            let entry = origin.entry(entry);
+            let key = (origin.scan, entry);
+            if let Some(file) = files.get(&key) {
+                if tree.unchanged(entry, &file) {
+                    return Ok(file);
+                }
+                files.forget(&key);
+            }
+            let opened = tree.open(entry).map_err(|error| match error {
+                ServeError::Changed(path) => {
+                    PartsError::Changed(String::from_utf8_lossy(&path).into_owned())
+                }
+                error => PartsError::Failed(error.to_string()),
+            })?;
+            let file = Rc::new(opened);
+            files.put(key, file.clone());
+            Ok(file)
+        })
+    }
+}

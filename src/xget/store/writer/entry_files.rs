@@ -1,0 +1,212 @@
+//! The open files of entries: under their temporary names until they are whole,
+//! under their final ones after that.
+//!
+//! Every call is given the directory that the file is in. What has been done
+//! for an entry, and what comes next, is not known here.
+
+use super::super::error::DestError;
+use super::super::files::OpenFiles;
+use super::target::Target;
+use crate::os::file::{self, Status};
+use nix::errno::Errno;
+use std::fs::File;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+
+pub struct EntryFiles {
+    open: OpenFiles<u32>,
+    /// Whether large files get their space before their bytes.
+    reserves: bool,
+}
+
+impl EntryFiles {
+    pub fn new(root: &OwnedFd) -> EntryFiles {
+        EntryFiles { open: OpenFiles::default(), reserves: !file::is_in_memory(root) }
+    }
+
+    /// The file of an entry, if it is open.
+    pub fn get(&mut self, entry: u32) -> Option<Rc<File>> {
+        self.open.get(&entry)
+    }
+
+    pub fn keep(&mut self, entry: u32, file: Rc<File>) {
+        self.open.put(entry, file);
+    }
+
+    pub fn forget(&mut self, entry: u32) {
+        self.open.forget(&entry);
+    }
+
+    /// Makes a new temporary file, in place of what has its name: that was
+    /// refused by the check, or is newer than it.
+    pub fn create(
+        &self,
+        target: &Target,
+        dir: &OwnedFd,
+        entry: u32,
+        name: &[u8],
+        mode: u32,
+    ) -> Result<File, DestError> {
+        let mut created = file::create_file_at(dir, name, mode);
+        if created.as_ref().err() == Some(&Errno::EEXIST) {
+            let removed = file::unlink_at(dir, name);
+            created = removed.and_then(|()| file::create_file_at(dir, name, mode));
+        }
+        created.map_err(|cause| target.failed("make a file for", entry, cause))
+    }
+
+    /// Gives a new file its length as a hole, or its space, so that a lack of
+    /// it shows now.
+    pub fn reserve(&self, target: &Target, entry: u32, file: &File) -> Result<(), DestError> {
+        let size = target.entry(entry).size;
+        let reserved = if target.entry(entry).sparse {
+            file.set_len(size).map_err(|error| file::errno(&error))
+        } else if self.reserves && target.is_large(entry) {
+            file::allocate(file, size)
+        } else {
+            Ok(())
+        };
+        reserved.map_err(|cause| target.failed("reserve the space for", entry, cause))
+    }
+
+    /// Opens a temporary file that is there.
+    pub fn reopen(
+        &mut self,
+        target: &Target,
+        dir: &OwnedFd,
+        entry: u32,
+    ) -> Result<Rc<File>, DestError> {
+        let opened = file::open_file_rw_at(dir, &target.temporary_name(entry));
+        let file = Rc::new(opened.map_err(|cause| target.failed("reopen", entry, cause))?);
+        self.keep(entry, file.clone());
+        Ok(file)
+    }
+
+    /// Takes over the temporary file of an earlier run, if there is one that
+    /// can only be ours: not another's, and not a second name of something.
+    pub fn adopt(
+        &mut self,
+        target: &Target,
+        dir: &OwnedFd,
+        entry: u32,
+    ) -> Result<Option<(Rc<File>, Status)>, DestError> {
+        let name = target.temporary_name(entry);
+        let opened = file::open_file_rw_at(dir, &name);
+        let looked = opened.and_then(|file| Ok((file::stat_file(&file)?, file)));
+        match looked {
+            Ok((status, file)) if is_ours(&status) => {
+                let size = target.entry(entry).size;
+                if status.size > size || target.entry(entry).sparse {
+                    let cut = file.set_len(size).map_err(|error| file::errno(&error));
+                    cut.map_err(|cause| target.failed("resume", entry, cause))?;
+                }
+                let file = Rc::new(file);
+                self.keep(entry, file.clone());
+                Ok(Some((file, status)))
+            }
+            Err(Errno::ENOENT) => Ok(None),
+            // `create` says so if it cannot be removed.
+            _ => {
+                let _ = file::unlink_at(dir, &name);
+                Ok(None)
+            }
+        }
+    }
+
+    /// Whether it succeeds or not is not of interest: the file is of no use,
+    /// and a later run sweeps it away.
+    pub fn remove(&self, target: &Target, dir: &OwnedFd, entry: u32) {
+        let _ = file::unlink_at(dir, &target.temporary_name(entry));
+    }
+
+    /// A file that is in place, if it still looks like the one put there.
+    pub fn open_final(
+        &mut self,
+        target: &Target,
+        dir: &OwnedFd,
+        entry: u32,
+    ) -> io::Result<Rc<File>> {
+        let file = file::open_file_at(dir, &target.entry(entry).name)?;
+        let status = file::stat_file(&file)?;
+        if !status.is_file() || status.size != target.entry(entry).size {
+            return Err(Errno::ESTALE.into());
+        }
+        let file = Rc::new(file);
+        self.keep(entry, file.clone());
+        Ok(file)
+    }
+
+    #[cfg(test)]
+    pub fn open_count(&self) -> usize {
+        self.open.len()
+    }
+}
+
+/// A file made by us, under no other name, so that writing to it touches
+/// nothing else.
+fn is_ours(status: &Status) -> bool {
+    status.is_file() && status.nlink == 1 && status.uid == file::user()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::os::scratch::Dir;
+    use peer::testing::file;
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    /// A destination with one file to come, of four bytes.
+    fn begin(dir: &Dir) -> (Target, OwnedFd, EntryFiles) {
+        let root = file::open_dir(dir.path()).unwrap();
+        let target = Target::of_entries(dir.path(), [file(0, "f", b"four")], Vec::new());
+        let files = EntryFiles::new(&root);
+        (target, root, files)
+    }
+
+    fn temporary(dir: &Dir, target: &Target) -> std::path::PathBuf {
+        dir.join(std::str::from_utf8(&target.temporary_name(1)).unwrap())
+    }
+
+    #[test]
+    fn the_file_of_an_earlier_run_is_adopted_and_cut_to_its_length() {
+        let dir = Dir::new();
+        let (target, root, mut files) = begin(&dir);
+        assert!(files.adopt(&target, &root, 1).unwrap().is_none(), "there is none");
+        fs::write(temporary(&dir, &target), b"four and more").unwrap();
+        let (adopted, status) = files.adopt(&target, &root, 1).unwrap().unwrap();
+        assert_eq!((status.size, adopted.metadata().unwrap().len()), (13, 4));
+        assert!(files.get(1).is_some_and(|open| Rc::ptr_eq(&open, &adopted)));
+    }
+
+    #[test]
+    fn what_cannot_be_ours_is_removed_and_not_followed() {
+        let dir = Dir::new();
+        let (target, root, mut files) = begin(&dir);
+        let victim = dir.write("victim", b"untouched");
+        let name = temporary(&dir, &target);
+        fs::hard_link(&victim, &name).unwrap();
+        assert!(files.adopt(&target, &root, 1).unwrap().is_none());
+        assert!(!name.exists());
+        symlink(&victim, &name).unwrap();
+        assert!(files.adopt(&target, &root, 1).unwrap().is_none());
+        symlink(&victim, &name).unwrap();
+        let new = files.create(&target, &root, 1, &target.temporary_name(1), 0o600).unwrap();
+        assert!(new.metadata().unwrap().is_file() && new.metadata().unwrap().len() == 0);
+        assert_eq!(fs::read(&victim).unwrap(), b"untouched");
+    }
+
+    #[test]
+    fn a_file_in_place_that_has_become_another_is_not_given() {
+        let dir = Dir::new();
+        let (target, root, mut files) = begin(&dir);
+        fs::write(dir.join("f"), b"four").unwrap();
+        assert!(files.open_final(&target, &root, 1).is_ok());
+        files.forget(1);
+        fs::write(dir.join("f"), b"fourteen").unwrap();
+        let error = files.open_final(&target, &root, 1).unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(Errno::ESTALE as i32));
+        assert_eq!(files.open_count(), 0);
+    }
+}

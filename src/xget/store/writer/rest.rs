@@ -1,0 +1,144 @@
+//! Entries without bytes of their own: empty files, symlinks, further names.
+//!
+//! Each is made under a temporary name and moved over what has its final one,
+//! unless that is right already.
+
+use super::super::attributes::has_mtime;
+use super::super::error::DestError;
+use super::progress::EntryState;
+use super::tree::DestTree;
+use crate::os::file::{self, Status};
+use nix::errno::Errno;
+use peer::content::manifest::EntryKind;
+use std::os::fd::OwnedFd;
+
+/// Makes an entry if it is one of these, or takes what is there as it.
+pub fn make_rest(tree: &mut DestTree, entry: u32) {
+    let found = tree.target.entry(entry);
+    let is_rest = match found.kind {
+        EntryKind::File => found.size == 0,
+        EntryKind::Symlink | EntryKind::Hardlink(_) => true,
+        EntryKind::Dir | EntryKind::Special | EntryKind::Unreadable => false,
+    };
+    if !is_rest || tree.progress.state(entry) != EntryState::Pending {
+        return;
+    }
+    let made = match tree.refusal(entry) {
+        Some(error) => Err(error),
+        None => make(tree, entry),
+    };
+    match made {
+        Ok(()) => tree.progress.set(entry, EntryState::Whole),
+        Err(error) => tree.fail(entry, error),
+    }
+}
+
+fn make(tree: &mut DestTree, entry: u32) -> Result<(), DestError> {
+    let dir = tree.parent(entry)?;
+    let old = file::stat_at(&dir, &tree.target.entry(entry).name).ok();
+    if old.is_some_and(|status| status.is_dir()) {
+        return Err(DestError::DirInTheWay(tree.target.path(entry)));
+    }
+    match tree.target.entry(entry).kind {
+        EntryKind::Symlink => make_symlink(tree, entry, &dir, old),
+        EntryKind::Hardlink(file) => make_link(tree, entry, file, &dir, old),
+        _ => make_empty(tree, entry, &dir, old),
+    }
+}
+
+fn make_empty(
+    tree: &mut DestTree,
+    entry: u32,
+    dir: &OwnedFd,
+    old: Option<Status>,
+) -> Result<(), DestError> {
+    let is_empty = |status: &Status| status.is_file() && status.size == 0;
+    if old.is_some_and(|old| is_empty(&old)) {
+        let opened = file::open_file_at(dir, &tree.target.entry(entry).name);
+        let looked = opened.and_then(|file| Ok((file::stat_file(&file)?, file)));
+        if looked.is_ok_and(|(now, file)| is_empty(&now) && tree.repair(entry, &file, &now)) {
+            return Ok(());
+        }
+    }
+    tree.put_in_place(entry)
+}
+
+fn make_symlink(
+    tree: &DestTree,
+    entry: u32,
+    dir: &OwnedFd,
+    old: Option<Status>,
+) -> Result<(), DestError> {
+    let found = tree.target.entry(entry);
+    let failed = |cause| tree.target.failed("make the symlink", entry, cause);
+    if let Some(old) = old.filter(Status::is_symlink) {
+        let is_same = file::read_symlink_at(dir, &found.name).is_ok_and(|to| *to == *found.link);
+        if is_same && repair_symlink(tree, entry, dir, &found.name, &old).is_ok() {
+            return Ok(());
+        }
+    }
+    let temporary = tree.target.temporary_name(entry);
+    replacing(dir, &temporary, || file::make_symlink_at(dir, &temporary, &found.link))
+        .map_err(failed)?;
+    let new = file::stat_at(dir, &temporary).map_err(failed)?;
+    repair_symlink(tree, entry, dir, &temporary, &new).map_err(failed)?;
+    tree.rename(entry, &temporary, dir)
+}
+
+fn repair_symlink(
+    tree: &DestTree,
+    entry: u32,
+    dir: &OwnedFd,
+    name: &[u8],
+    now: &Status,
+) -> Result<(), Errno> {
+    let found = tree.target.entry(entry);
+    let (uid, gid) = tree.attributes.owner(found, now);
+    if (uid, gid) != (now.uid, now.gid) {
+        file::set_owner_at(dir, name, uid, gid)?;
+    }
+    if !has_mtime(found, now) {
+        file::set_mtime_at(dir, name, found.mtime_s, found.mtime_ns)?;
+    }
+    Ok(())
+}
+
+/// Makes an entry another name of a file that is in place.
+fn make_link(
+    tree: &mut DestTree,
+    entry: u32,
+    file: u32,
+    dir: &OwnedFd,
+    old: Option<Status>,
+) -> Result<(), DestError> {
+    if !tree.progress.is_whole(file) {
+        return Err(DestError::NoLinkTarget(tree.target.path(entry)));
+    }
+    let file_dir = tree.parent(file)?;
+    let file_name = &tree.target.entry(file).name;
+    let failed = |cause| tree.target.failed("link", entry, cause);
+    let status = file::stat_at(&file_dir, file_name).map_err(failed)?;
+    if old.is_some_and(|old| (old.dev, old.ino) == (status.dev, status.ino)) {
+        return Ok(());
+    }
+    let temporary = tree.target.temporary_name(entry);
+    replacing(dir, &temporary, || file::link_at(&file_dir, file_name, dir, &temporary))
+        .map_err(failed)?;
+    tree.rename(entry, &temporary, dir)
+}
+
+/// Makes something under a temporary name, in place of what an interrupted run
+/// may have left there.
+fn replacing(
+    dir: &OwnedFd,
+    temporary: &[u8],
+    make: impl Fn() -> Result<(), Errno>,
+) -> Result<(), Errno> {
+    match make() {
+        Err(Errno::EEXIST) => {
+            file::unlink_at(dir, temporary)?;
+            make()
+        }
+        done => done,
+    }
+}
