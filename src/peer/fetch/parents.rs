@@ -6,11 +6,10 @@
 
 use super::parent_link::ParentLink;
 use crate::control::ParentAddr;
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::VecDeque;
 use alloc::vec;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
-use core::ops::Bound;
 use ninep::server::ConnId;
 
 /// After that many parents of one stripe failed, the master is asked itself,
@@ -20,7 +19,8 @@ const REJECTED_IN_A_ROW_MAX: u32 = 4;
 const REJECTED_MAX: usize = 64;
 
 pub(super) struct Parents {
-    links: BTreeMap<ConnId, ParentLink>,
+    /// In the order of their connections; there are hardly more than stripes.
+    links: Vec<(ConnId, ParentLink)>,
     /// The parent of each stripe.
     by_stripe: Vec<Option<ConnId>>,
     /// Who sent wrong bytes: asked for nothing any more.
@@ -34,7 +34,7 @@ pub(super) struct Parents {
 impl Parents {
     pub fn new(stripes: u8) -> Parents {
         Parents {
-            links: BTreeMap::new(),
+            links: Vec::new(),
             by_stripe: vec![None; usize::from(stripes)],
             banned: Vec::new(),
             rejected: VecDeque::new(),
@@ -47,26 +47,26 @@ impl Parents {
     }
 
     pub fn link(&mut self, conn: ConnId) -> Option<&mut ParentLink> {
-        self.links.get_mut(&conn)
+        self.links_mut().find(|(known, _)| *known == conn).map(|(_, link)| link)
     }
 
     pub fn links(&self) -> impl Iterator<Item = (ConnId, &ParentLink)> {
-        self.links.iter().map(|(&conn, link)| (conn, link))
+        self.links.iter().map(|(conn, link)| (*conn, link))
     }
 
     pub fn links_mut(&mut self) -> impl Iterator<Item = (ConnId, &mut ParentLink)> {
-        self.links.iter_mut().map(|(&conn, link)| (conn, link))
+        self.links.iter_mut().map(|(conn, link)| (*conn, link))
     }
 
     /// The connection of the next link, to go through all without a list of them.
     pub fn next_conn(&self, after: Option<ConnId>) -> Option<ConnId> {
-        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
-        self.links.range((from, Bound::Unbounded)).next().map(|(&conn, _)| conn)
+        let follows = |conn: &ConnId| after.is_none_or(|after| *conn > after);
+        self.links().map(|(conn, _)| conn).find(follows)
     }
 
     /// Whom a link is to.
     pub fn source(&self, conn: ConnId) -> Option<ParentAddr> {
-        self.links.get(&conn).map(|link| link.source)
+        self.links().find(|(known, _)| *known == conn).map(|(_, link)| link.source)
     }
 
     /// The link to somebody, if there is one.
@@ -76,7 +76,8 @@ impl Parents {
 
     /// The link to the parent of a stripe.
     pub fn link_of_stripe(&self, stripe: usize) -> Option<&ParentLink> {
-        self.links.get(self.by_stripe[stripe].as_ref()?)
+        let conn = self.by_stripe[stripe]?;
+        self.links().find(|(known, _)| *known == conn).map(|(_, link)| link)
     }
 
     pub fn stripes_of(&self, conn: ConnId) -> Vec<usize> {
@@ -85,7 +86,8 @@ impl Parents {
     }
 
     pub fn add(&mut self, conn: ConnId, link: ParentLink) {
-        self.links.insert(conn, link);
+        let at = self.links.partition_point(|(known, _)| *known < conn);
+        self.links.insert(at, (conn, link));
     }
 
     pub fn set(&mut self, stripe: usize, conn: ConnId) {
@@ -98,7 +100,8 @@ impl Parents {
 
     /// Takes a link out, and leaves its stripes without a parent.
     pub fn remove(&mut self, conn: ConnId) -> Option<ParentLink> {
-        let link = self.links.remove(&conn)?;
+        let at = self.links.iter().position(|(known, _)| *known == conn)?;
+        let (_, link) = self.links.remove(at);
         for stripe in self.stripes_of(conn) {
             self.clear(stripe);
         }
@@ -107,8 +110,8 @@ impl Parents {
 
     /// Links that are for no stripe any more.
     pub fn idle(&self) -> Vec<ConnId> {
-        let is_idle = |conn: &&ConnId| !self.by_stripe.contains(&Some(**conn));
-        self.links.keys().filter(is_idle).copied().collect()
+        let is_idle = |conn: &ConnId| !self.by_stripe.contains(&Some(*conn));
+        self.links().map(|(conn, _)| conn).filter(is_idle).collect()
     }
 
     pub fn ban(&mut self, source: ParentAddr) {

@@ -47,11 +47,13 @@ impl Drivers {
         };
         let loaded = fs::read_to_string("/proc/modules").unwrap_or_default();
         let names = loaded.lines().filter_map(|line| line.split(' ').next());
+        let mut done = BTreeSet::new();
+        done.extend(names.map(str::to_string));
         Drivers {
             catalogue: Catalogue::new(&texts, never),
             params: module_params(line),
             known: BTreeSet::new(),
-            done: names.map(str::to_string).collect(),
+            done,
             failed: Vec::new(),
             directory,
         }

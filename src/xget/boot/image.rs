@@ -137,7 +137,7 @@ pub fn roles(names: &[String]) -> Result<ImageFiles, ImageError> {
     }
     let mut initrds: Vec<String> =
         names.iter().filter(|name| name.starts_with("initrd")).cloned().collect();
-    initrds.sort();
+    initrds.sort_unstable();
     if initrds.len() > INITRDS_MAX {
         return Err(ImageError::InitrdCount(initrds.len()));
     }

@@ -68,7 +68,7 @@ pub fn list() -> Vec<Link> {
 fn list_in(class: &Path) -> Vec<Link> {
     let entries = fs::read_dir(class).into_iter().flatten().flatten();
     let mut links: Vec<Link> = entries.filter_map(|entry| link(&entry.path())).collect();
-    links.sort_by_key(|link| link.index);
+    links.sort_unstable_by_key(|link| link.index);
     links.truncate(LINKS_MAX);
     links
 }

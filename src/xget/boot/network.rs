@@ -15,7 +15,6 @@ use crate::driver::Host;
 use crate::os::netif::LinkNews;
 use crate::os::packet::{DATAGRAM_LEN_MAX, PacketSocket};
 use crate::os::poll::{Poll, READABLE};
-use std::collections::BTreeSet;
 
 /// A line about what is waited for.
 const LINE_MS: u64 = 5_000;
@@ -77,7 +76,7 @@ struct Network<'a> {
     excluded: &'a [u32],
     attempts: Vec<Attempt>,
     /// The index of every interface that was looked at, to act once.
-    seen: BTreeSet<u32>,
+    seen: Vec<u32>,
     phases: Phases,
     said_ms: u64,
 }
@@ -97,7 +96,7 @@ pub fn bring_up(
         settings,
         excluded,
         attempts: Vec::new(),
-        seen: BTreeSet::new(),
+        seen: Vec::new(),
         phases: Phases { began_ms: now_ms, nic_ms: None, carrier_ms: None },
         said_ms: now_ms,
     };
@@ -135,9 +134,10 @@ impl Network<'_> {
         let now_ms = self.system.clock.now_ms();
         let alone = links::bootif_is_missing(&links, &self.settings.network);
         for link in links {
-            if !self.seen.insert(link.index) {
+            if self.seen.contains(&link.index) {
                 continue;
             }
+            self.seen.push(link.index);
             let Some((rule, wait_ms)) = links::rule_for(&link, &self.settings.network) else {
                 log::info!("{}: not to be used", link.label());
                 continue;

@@ -28,9 +28,9 @@ const ACCEPTS_MAX: usize = 256;
 /// When the process ends, replies under way get this long to leave.
 const DRAIN_MS: u64 = 5_000;
 
-/// The machine is an object where both kinds are driven, so that the loop is in
-/// the program once.
-pub(super) struct Loop<M: Machine + ?Sized> {
+/// The machine comes with each call, as an object: there are two kinds of it, and
+/// the loop is in the program once.
+pub(super) struct Loop {
     listener: TcpListener,
     conns: BTreeMap<ConnId, Box<Conn>>,
     /// What happened on connections and is not handed over yet.
@@ -43,11 +43,10 @@ pub(super) struct Loop<M: Machine + ?Sized> {
     polled: Vec<ConnId>,
     /// Accepting failed for want of descriptors: try again in a while.
     accept_again_ms: u64,
-    pub machine: Box<M>,
 }
 
-impl<M: Machine + ?Sized> Loop<M> {
-    pub fn new(machine: Box<M>, listener: TcpListener, began: Instant) -> Loop<M> {
+impl Loop {
+    pub fn new(listener: TcpListener, began: Instant) -> Loop {
         Loop {
             listener,
             conns: BTreeMap::new(),
@@ -57,7 +56,6 @@ impl<M: Machine + ?Sized> Loop<M> {
             poll: Poll::default(),
             polled: Vec::new(),
             accept_again_ms: 0,
-            machine,
         }
     }
 
@@ -66,9 +64,9 @@ impl<M: Machine + ?Sized> Loop<M> {
     }
 
     /// Turns until the machine is through.
-    pub fn run(mut self) -> io::Result<Vec<Failure>> {
+    pub fn run(mut self, machine: &mut dyn Machine) -> io::Result<Vec<Failure>> {
         loop {
-            if let Some(failures) = self.turn()? {
+            if let Some(failures) = self.turn(machine)? {
                 return Ok(failures);
             }
         }
@@ -76,42 +74,42 @@ impl<M: Machine + ?Sized> Loop<M> {
 
     /// One turn: waits for something to happen, for half a second at most,
     /// and does what follows from it. Gives what failed when all is over.
-    pub fn turn(&mut self) -> io::Result<Option<Vec<Failure>>> {
+    pub fn turn(&mut self, machine: &mut dyn Machine) -> io::Result<Option<Vec<Failure>>> {
         let now_ms = self.now_ms();
-        self.machine.begin_turn(now_ms);
-        self.settle();
-        if let Some(failures) = self.machine.take_result() {
+        machine.begin_turn(now_ms);
+        self.settle(machine);
+        if let Some(failures) = machine.take_result() {
             // What came of it counts, whether or not all replies left.
-            let _ = self.drain();
+            let _ = self.drain(machine);
             return Ok(Some(failures));
         }
-        self.flush();
-        self.wait()?;
+        self.flush(machine);
+        self.wait(machine)?;
         let now_ms = self.now_ms();
-        if self.machine.poll_timeout(now_ms).is_some_and(|at_ms| at_ms <= now_ms) {
-            self.machine.timeout(now_ms);
+        if machine.poll_timeout(now_ms).is_some_and(|at_ms| at_ms <= now_ms) {
+            machine.timeout(now_ms);
         }
-        if self.machine.has_work() {
-            self.machine.work(now_ms);
+        if machine.has_work() {
+            machine.work(now_ms);
         }
         Ok(None)
     }
 
     /// Carries out what the machine wants done with its connections, and hands it
     /// what follows, until there is neither.
-    fn settle(&mut self) {
+    fn settle(&mut self, machine: &mut dyn Machine) {
         loop {
-            while let Some(effect) = self.machine.poll_conn_effect() {
-                self.carry_out(effect);
+            while let Some(effect) = machine.poll_conn_effect() {
+                self.carry_out(machine, effect);
             }
             let Some(event) = self.events.pop_front() else { break };
             let now_ms = self.now_ms();
-            self.machine.handle(now_ms, event);
+            machine.handle(now_ms, event);
         }
     }
 
-    fn carry_out(&mut self, effect: ConnEffect) {
-        trace::effect(&effect, |conn| self.machine.serves(conn));
+    fn carry_out(&mut self, machine: &mut dyn Machine, effect: ConnEffect) {
+        trace::effect(&effect, |conn| machine.serves(conn));
         match effect {
             ConnEffect::Connect { conn, addr } => match socket::connect(addr) {
                 Ok(stream) => {
@@ -125,13 +123,13 @@ impl<M: Machine + ?Sized> Loop<M> {
             ConnEffect::Close { conn } => {
                 if let Some(c) = self.conns.get_mut(&conn) {
                     c.closing = true;
-                    self.write(conn);
+                    self.write(machine, conn);
                 }
             }
             ConnEffect::Send { conn, bytes } => {
                 if let Some(c) = self.conns.get_mut(&conn) {
                     if let Some(spent) = c.queue(bytes) {
-                        self.machine.recycle(spent);
+                        machine.recycle(spent);
                     }
                     self.unsent.push_back(conn);
                 }
@@ -147,24 +145,23 @@ impl<M: Machine + ?Sized> Loop<M> {
 
     /// Sends what was queued. Not with each message: those that follow from
     /// one turn of a connection, such as the next requests, leave together.
-    fn flush(&mut self) {
+    fn flush(&mut self, machine: &mut dyn Machine) {
         while let Some(conn) = self.unsent.pop_front() {
             let Some(c) = self.conns.get(&conn) else { continue };
             if c.blocked || c.connecting || !c.has_output() {
                 continue;
             }
             let was_backlogged = c.is_backlogged();
-            self.write(conn);
+            self.write(machine, conn);
             if was_backlogged {
-                self.take_held_frames(conn);
+                self.take_held_frames(machine, conn);
             }
-            self.settle();
+            self.settle(machine);
         }
     }
 
-    fn write(&mut self, conn: ConnId) {
+    fn write(&mut self, machine: &mut dyn Machine, conn: ConnId) {
         let Some(c) = self.conns.get_mut(&conn) else { return };
-        let machine = &mut self.machine;
         let result =
             if c.connecting { Ok(()) } else { c.write(|what, len| machine.part(what, len)) };
         match result {
@@ -186,60 +183,60 @@ impl<M: Machine + ?Sized> Loop<M> {
         }
     }
 
-    fn timeout_ms(&self) -> u64 {
-        if self.machine.has_work() || !self.events.is_empty() {
+    fn timeout_ms(&self, machine: &mut dyn Machine) -> u64 {
+        if machine.has_work() || !self.events.is_empty() {
             return 0;
         }
         let now_ms = self.now_ms();
         let until =
-            self.machine.poll_timeout(now_ms).map_or(SLEEP_MS_MAX, |at| at.saturating_sub(now_ms));
+            machine.poll_timeout(now_ms).map_or(SLEEP_MS_MAX, |at| at.saturating_sub(now_ms));
         until.min(SLEEP_MS_MAX)
     }
 
-    fn wait(&mut self) -> io::Result<()> {
+    fn wait(&mut self, machine: &mut dyn Machine) -> io::Result<()> {
         let accepts = self.now_ms() >= self.accept_again_ms;
         self.poll.clear();
         self.polled.clear();
         self.poll.add(&self.listener, if accepts { READABLE } else { 0 });
         for (&id, c) in &self.conns {
             let reads =
-                !c.connecting && !c.closing && !c.is_backlogged() && self.machine.wants_input(id);
+                !c.connecting && !c.closing && !c.is_backlogged() && machine.wants_input(id);
             let writes = c.connecting || c.has_output();
             let events = if reads { READABLE } else { 0 } | if writes { WRITABLE } else { 0 };
             self.poll.add(&c.stream, events);
             self.polled.push(id);
         }
-        if !self.poll.wait(self.timeout_ms())? {
+        if !self.poll.wait(self.timeout_ms(machine))? {
             return Ok(());
         }
         if self.poll.ready(0) != 0 {
-            self.accept();
+            self.accept(machine);
         }
         for place in 0..self.polled.len() {
             let ready = self.poll.ready(place + 1);
             if ready != 0 {
-                self.ready(self.polled[place], ready);
+                self.ready(machine, self.polled[place], ready);
             }
         }
         Ok(())
     }
 
-    fn accept(&mut self) {
+    fn accept(&mut self, machine: &mut dyn Machine) {
         for _ in 0..ACCEPTS_MAX {
             match self.listener.accept() {
                 Ok((stream, peer)) => {
-                    let conn = self.machine.next_conn();
+                    let conn = machine.next_conn();
                     log::debug!(target: "general", "{conn:?}: accepted from {peer}");
                     self.conns.insert(conn, Box::new(Conn::new(stream, false)));
                     let now_ms = self.now_ms();
-                    self.machine.handle(now_ms, ConnEvent::Accepted { conn, peer });
+                    machine.handle(now_ms, ConnEvent::Accepted { conn, peer });
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 // ECONNABORTED and its like are the peer's; EMFILE is ours.
                 Err(error) => {
                     if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) {
                         self.accept_again_ms = self.now_ms() + 1000;
-                        self.machine.warn(&format!(
+                        machine.warn(&format!(
                             "cannot take more connections: {error}; raise the limit of open files (ulimit -n)"
                         ));
                     }
@@ -249,23 +246,23 @@ impl<M: Machine + ?Sized> Loop<M> {
         }
     }
 
-    fn ready(&mut self, conn: ConnId, ready: i16) {
+    fn ready(&mut self, machine: &mut dyn Machine, conn: ConnId, ready: i16) {
         let Some(c) = self.conns.get_mut(&conn) else { return };
         if c.connecting {
-            return self.connect_ended(conn);
+            return self.connect_ended(machine, conn);
         }
         if ready & (WRITABLE | BROKEN) != 0 && c.has_output() {
-            self.write(conn);
-            self.take_held_frames(conn);
+            self.write(machine, conn);
+            self.take_held_frames(machine, conn);
         }
         if ready & (READABLE | BROKEN) != 0 {
-            self.read(conn);
+            self.read(machine, conn);
         }
-        self.settle();
-        self.flush();
+        self.settle(machine);
+        self.flush(machine);
     }
 
-    fn connect_ended(&mut self, conn: ConnId) {
+    fn connect_ended(&mut self, machine: &mut dyn Machine, conn: ConnId) {
         let Some(c) = self.conns.get_mut(&conn) else { return };
         c.connecting = false;
         let failed = match c.stream.take_error() {
@@ -276,12 +273,12 @@ impl<M: Machine + ?Sized> Loop<M> {
             Some(why) => self.drop_conn(conn, why),
             None => self.events.push_back(ConnEvent::Connected { conn }),
         }
-        self.settle();
+        self.settle(machine);
     }
 
-    fn read(&mut self, conn: ConnId) {
+    fn read(&mut self, machine: &mut dyn Machine, conn: ConnId) {
         for _ in 0..READS_MAX {
-            let len_max = self.machine.frame_len_max(conn);
+            let len_max = machine.frame_len_max(conn);
             let Some(c) = self.conns.get_mut(&conn) else { return };
             if c.closing || c.is_backlogged() {
                 return;
@@ -296,32 +293,32 @@ impl<M: Machine + ?Sized> Loop<M> {
                 }
                 Err(error) => return self.drop_conn(conn, error.to_string()),
             }
-            self.take_frames_or_drop(conn);
+            self.take_frames_or_drop(machine, conn);
         }
     }
 
-    fn take_frames_or_drop(&mut self, conn: ConnId) {
-        if let Err(error) = self.take_frames(conn) {
-            self.machine.warn(&format!("{conn:?}: {error}"));
+    fn take_frames_or_drop(&mut self, machine: &mut dyn Machine, conn: ConnId) {
+        if let Err(error) = self.take_frames(machine, conn) {
+            machine.warn(&format!("{conn:?}: {error}"));
             self.drop_conn(conn, error.to_string());
         }
     }
 
     /// Goes on with the frames that were left while too many replies waited.
     /// They are in our buffer: no further input has to announce them.
-    fn take_held_frames(&mut self, conn: ConnId) {
-        let len_max = self.machine.frame_len_max(conn);
+    fn take_held_frames(&mut self, machine: &mut dyn Machine, conn: ConnId) {
+        let len_max = machine.frame_len_max(conn);
         let Some(c) = self.conns.get(&conn) else { return };
         if !c.closing && !matches!(c.frame(len_max), Ok(None)) {
-            self.take_frames_or_drop(conn);
+            self.take_frames_or_drop(machine, conn);
         }
     }
 
     /// Hands every whole frame to the machine, without copying it, until too many
     /// replies wait to be read by the peer.
-    fn take_frames(&mut self, conn: ConnId) -> io::Result<()> {
+    fn take_frames(&mut self, machine: &mut dyn Machine, conn: ConnId) -> io::Result<()> {
         loop {
-            let len_max = self.machine.frame_len_max(conn);
+            let len_max = machine.frame_len_max(conn);
             let Some(c) = self.conns.get_mut(&conn) else { return Ok(()) };
             if c.is_backlogged() {
                 return Ok(());
@@ -329,25 +326,25 @@ impl<M: Machine + ?Sized> Loop<M> {
             let Some(len) = c.frame(len_max)? else {
                 if c.filled() > 0 {
                     let now_ms = self.now_ms();
-                    self.machine.handle(now_ms, ConnEvent::Partial { conn });
-                    self.settle();
+                    machine.handle(now_ms, ConnEvent::Partial { conn });
+                    self.settle(machine);
                 }
                 return Ok(());
             };
             let input = c.take_input();
             let frame = &input[..len];
-            trace::frame(conn, self.machine.serves(conn), frame, len as u32);
+            trace::frame(conn, machine.serves(conn), frame, len as u32);
             let now_ms = self.now_ms();
             let frame = Frame { prefix: frame, len: len as u32 };
-            self.machine.handle(now_ms, ConnEvent::Frame { conn, frame });
-            self.settle();
+            machine.handle(now_ms, ConnEvent::Frame { conn, frame });
+            self.settle(machine);
             let Some(c) = self.conns.get_mut(&conn) else { return Ok(()) };
             c.give_input(input, len);
         }
     }
 
     /// Lets replies that are under way leave, for a bounded time.
-    fn drain(&mut self) -> io::Result<()> {
+    fn drain(&mut self, machine: &mut dyn Machine) -> io::Result<()> {
         let until_ms = self.now_ms() + DRAIN_MS;
         loop {
             self.poll.clear();
@@ -362,7 +359,7 @@ impl<M: Machine + ?Sized> Loop<M> {
             }
             self.poll.wait((until_ms - now_ms).min(SLEEP_MS_MAX))?;
             for place in 0..self.polled.len() {
-                self.write(self.polled[place]);
+                self.write(machine, self.polled[place]);
             }
         }
     }

@@ -38,11 +38,15 @@ pub struct FetchTask {
 /// Fetches, serves others meanwhile, lingers. Gives what failed: nothing
 /// means that every file is verified and in place.
 pub fn fetch(task: FetchTask, observer: impl FetchObserver) -> Result<Vec<Failure>, Failure> {
-    begin(task, Box::new(observer))?.run().map_err(poll_failure)
+    let (mut machine, event_loop) = begin(task, Box::new(observer))?;
+    event_loop.run(&mut machine).map_err(poll_failure)
 }
 
 /// A fetch that is watched from outside, turn by turn.
-pub struct Fetching(Loop<FetchMachine<'static>>);
+pub struct Fetching {
+    machine: FetchMachine<'static>,
+    event_loop: Loop,
+}
 
 /// Where a fetch is after a turn.
 #[derive(Debug)]
@@ -59,34 +63,35 @@ impl Fetching {
         task: FetchTask,
         observer: impl FetchObserver + 'static,
     ) -> Result<Fetching, Failure> {
-        begin(task, Box::new(observer)).map(Fetching)
+        let (machine, event_loop) = begin(task, Box::new(observer))?;
+        Ok(Fetching { machine, event_loop })
     }
 
     pub fn turn(&mut self) -> Result<Turn, Failure> {
-        match self.0.turn().map_err(poll_failure)? {
+        match self.event_loop.turn(&mut self.machine).map_err(poll_failure)? {
             Some(failures) => Ok(Turn::Over(failures)),
-            None if self.0.machine.fetcher.is_in_place() => Ok(Turn::InPlace),
+            None if self.machine.fetcher.is_in_place() => Ok(Turn::InPlace),
             None => Ok(Turn::Running),
         }
     }
 
     pub fn progress(&self) -> Progress {
-        self.0.machine.fetcher.progress()
+        self.machine.fetcher.progress()
     }
 
     /// Connections that fetch from us.
     pub fn child_count(&self) -> usize {
-        self.0.machine.fetcher.child_count()
+        self.machine.fetcher.child_count()
     }
 
     /// A line in the master's log.
     pub fn log(&mut self, text: String) {
-        self.0.machine.wishes.push(FetchInput::Log { text });
+        self.machine.wishes.push(FetchInput::Log { text });
     }
 
     /// Comes to an end in good order: children are given to others first.
     pub fn leave(&mut self) {
-        self.0.machine.wishes.push(FetchInput::Interrupted);
+        self.machine.wishes.push(FetchInput::Interrupted);
     }
 }
 
@@ -101,7 +106,7 @@ fn poll_failure(error: io::Error) -> Failure {
 fn begin<'w>(
     task: FetchTask,
     observer: Box<dyn FetchObserver + 'w>,
-) -> Result<Loop<FetchMachine<'w>>, Failure> {
+) -> Result<(FetchMachine<'w>, Loop), Failure> {
     socket::raise_descriptor_limit();
     let FetchTask { masters, request, dest, keep_attributes, space_bytes_max } = task;
     let sha256 = match request.pin {
@@ -121,7 +126,7 @@ fn begin<'w>(
         wishes: Vec::new(),
         result: None,
     };
-    Ok(Loop::new(Box::new(machine), listener, Instant::now()))
+    Ok((machine, Loop::new(listener, Instant::now())))
 }
 
 /// A client with its files and who looks after it.

@@ -34,7 +34,8 @@ pub struct ServeTask {
 
 /// Serves until the process is ended.
 pub fn serve(task: ServeTask, observer: impl MasterObserver) -> Result<(), String> {
-    let failures = begin(task, Box::new(observer))?.run().map_err(|error| error.to_string())?;
+    let (mut machine, event_loop) = begin(task, Box::new(observer))?;
+    let failures = event_loop.run(&mut machine).map_err(|error| error.to_string())?;
     failures.into_iter().next().map_or(Ok(()), |failure| Err(failure.why))
 }
 
@@ -42,7 +43,7 @@ pub fn serve(task: ServeTask, observer: impl MasterObserver) -> Result<(), Strin
 pub(super) fn begin<'w>(
     task: ServeTask,
     observer: Box<dyn MasterObserver + 'w>,
-) -> Result<Loop<MasterMachine<'w>>, String> {
+) -> Result<(MasterMachine<'w>, Loop), String> {
     socket::raise_descriptor_limit();
     let listener = socket::listen(task.port).map_err(|error| {
         format!("cannot listen on port {}: {error}; is another xget running?", task.port)
@@ -59,7 +60,7 @@ pub(super) fn begin<'w>(
         inputs: VecDeque::new(),
         result: None,
     };
-    Ok(Loop::new(Box::new(machine), listener, Instant::now()))
+    Ok((machine, Loop::new(listener, Instant::now())))
 }
 
 /// The digest that a fetch of these sources would have, and what was odd.

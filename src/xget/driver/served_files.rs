@@ -12,7 +12,7 @@ use crate::store::scan::{Scan, ScanOptions, ScanStep};
 use crate::store::served::{Checksum, ServedTree};
 use peer::master::MasterInput;
 use peer::namespace::{Bulk, GenerationId, NameSpace};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::rc::Rc;
 
@@ -50,8 +50,8 @@ struct SumJob {
 pub(super) struct ServedFiles {
     path: PathBuf,
     options: ScanOptions,
-    /// By the number of their scan.
-    trees: BTreeMap<u32, Rc<ServedTree>>,
+    /// Each with the number of its scan, the latest last.
+    trees: VecDeque<(u32, Rc<ServedTree>)>,
     scans_used: u32,
     job: Option<TreeJob>,
     sums_wanted: VecDeque<(GenerationId, u32)>,
@@ -71,13 +71,18 @@ pub(super) fn notes(tree: &ServedTree) -> Vec<String> {
     lines
 }
 
+/// The tree of a scan, if its files are still sent.
+fn find(trees: &VecDeque<(u32, Rc<ServedTree>)>, scan: u32) -> Option<&Rc<ServedTree>> {
+    trees.iter().find(|(number, _)| *number == scan).map(|(_, tree)| tree)
+}
+
 impl ServedFiles {
     /// Begins with a scan of `path`.
     pub fn new(path: PathBuf, options: ScanOptions, scan: Scan) -> ServedFiles {
         ServedFiles {
             path,
             options,
-            trees: BTreeMap::new(),
+            trees: VecDeque::new(),
             scans_used: 0,
             job: Some(TreeJob::Scan(Box::new(scan))),
             sums_wanted: VecDeque::new(),
@@ -98,7 +103,7 @@ impl ServedFiles {
 
     /// Looks whether the tree has changed, unless that is done already.
     pub fn rescan(&mut self) {
-        if let (Some(tree), None) = (self.trees.get(&self.scans_used), &self.job) {
+        if let (Some((_, tree)), None) = (self.trees.back(), &self.job) {
             self.job = Some(TreeJob::Compare(Comparison::new(tree)));
         }
     }
@@ -150,15 +155,15 @@ impl ServedFiles {
         let manifest = tree.manifest.clone();
         self.scans_used += 1;
         let scan = self.scans_used;
-        self.trees.insert(scan, Rc::new(tree));
-        while self.trees.len() > SCANS_MAX {
-            self.trees.pop_first();
+        self.trees.push_back((scan, Rc::new(tree)));
+        if self.trees.len() > SCANS_MAX {
+            self.trees.pop_front();
         }
         self.push(MasterInput::Scanned { manifest, scan });
     }
 
     fn compare_step(&mut self, mut comparison: Comparison) {
-        let Some(tree) = self.trees.get(&self.scans_used) else { return };
+        let Some((_, tree)) = self.trees.back() else { return };
         match comparison.step(tree, SLICE_NAMES) {
             Verdict::Looking => self.job = Some(TreeJob::Compare(comparison)),
             Verdict::Same => self.push(MasterInput::Unchanged),
@@ -177,7 +182,7 @@ impl ServedFiles {
 
     fn sum_of(&self, space: &NameSpace, generation: GenerationId, entry: u32) -> Option<SumJob> {
         let origin = space.generation(generation)?.origin.as_ref()?;
-        let tree = self.trees.get(&origin.scan)?.clone();
+        let tree = find(&self.trees, origin.scan)?.clone();
         let checksum = tree.checksum(origin.entry(entry)).ok()?;
         Some(SumJob { generation, entry, checksum, tree })
     }
@@ -209,7 +214,7 @@ impl ServedFiles {
         unfold(space, what, len, &mut self.packs, |generation, entry| {
             let gone = || PartsError::Changed("an old version of the tree".into());
             let origin = generation.origin.as_ref().ok_or_else(gone)?;
-            let tree = trees.get(&origin.scan).ok_or_else(gone)?;
+            let tree = find(trees, origin.scan).ok_or_else(gone)?;
             let entry = origin.entry(entry);
             let key = (origin.scan, entry);
             if let Some(file) = files.get(&key) {

@@ -8,7 +8,6 @@ use super::limits::ENTRIES_MAX;
 use super::values::{Entry, EntryKind, Manifest};
 use crate::content::digest::Digest;
 use alloc::boxed::Box;
-use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
@@ -59,7 +58,7 @@ impl fmt::Display for SelectError {
 /// means depends on symlinks: it stays.
 pub(crate) fn plain_sources(sources: &[impl AsRef<[u8]>]) -> Vec<Vec<u8>> {
     let mut plain: Vec<Vec<u8>> = sources.iter().map(|s| plain_source(s.as_ref())).collect();
-    plain.sort();
+    plain.sort_unstable();
     plain.dedup();
     plain
 }
@@ -134,7 +133,8 @@ impl Manifest {
 struct SelectionBuilder<'a> {
     whole: &'a Manifest,
     /// Where in the whole the piece list of a file is that has one.
-    lists: BTreeMap<u32, Range<usize>>,
+    /// By entry, in order.
+    lists: Vec<(u32, Range<usize>)>,
     /// For each file of the whole, the first entry of the copy that is it: its
     /// other names become links to that one.
     firsts: Vec<Option<u32>>,
@@ -206,7 +206,8 @@ impl<'a> SelectionBuilder<'a> {
         let again = core::mem::replace(&mut self.taken[from as usize], true);
         let first = *self.firsts[file as usize].get_or_insert(number);
         if first == number || again {
-            if let Some(list) = self.lists.get(&file) {
+            if let Ok(at) = self.lists.binary_search_by_key(&file, |(entry, _)| *entry) {
+                let (_, list) = &self.lists[at];
                 self.made.manifest.lists.extend_from_slice(&self.whole.lists[list.clone()]);
             }
             return self.whole.entries[file as usize].clone();

@@ -4,7 +4,6 @@
 //! Knows forms, and refuses to know what an option means for the lease.
 
 use crate::boot::fields;
-use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
 pub const PAD: u8 = 0;
@@ -73,7 +72,7 @@ fn walk(mut bytes: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
 
 /// Options by code, several of one code joined (RFC 3396).
 #[derive(Default)]
-pub struct Options(BTreeMap<u8, Vec<u8>>);
+pub struct Options(Vec<(u8, Vec<u8>)>);
 
 impl Options {
     /// From the option field and, where option 52 says so, from the fields
@@ -93,12 +92,15 @@ impl Options {
 
     fn add(&mut self, list: &[u8]) {
         for (code, value) in walk(list) {
-            self.0.entry(code).or_default().extend_from_slice(value);
+            match self.0.iter_mut().find(|(known, _)| *known == code) {
+                Some((_, joined)) => joined.extend_from_slice(value),
+                None => self.0.push((code, value.to_vec())),
+            }
         }
     }
 
     pub fn get(&self, code: u8) -> Option<&[u8]> {
-        self.0.get(&code).map(Vec::as_slice)
+        self.0.iter().find(|(known, _)| *known == code).map(|(_, value)| value.as_slice())
     }
 
     pub fn u16(&self, code: u8) -> Option<u16> {

@@ -92,9 +92,9 @@ fn who_reads_nothing_fills_no_memory_and_is_answered_later() {
         one_file_system: false,
         cache: None,
     };
-    let mut master = master::begin(task, Box::new(Silent)).unwrap();
-    while !master.machine.is_serving() {
-        master.turn().unwrap();
+    let (mut machine, mut master) = master::begin(task, Box::new(Silent)).unwrap();
+    while !machine.is_serving() {
+        master.turn(&mut machine).unwrap();
     }
     let port = master.listener.local_addr().unwrap().port();
     let mut peer = TcpStream::connect(("127.0.0.1", port)).unwrap();
@@ -102,7 +102,7 @@ fn who_reads_nothing_fills_no_memory_and_is_answered_later() {
     peer.write_all(&opening([".xget", "manifest"])).unwrap();
     let (mut bytes, mut replies) = (Vec::new(), Vec::new());
     while replies.len() < 4 {
-        master.turn().unwrap();
+        master.turn(&mut machine).unwrap();
         replies.extend(receive(&mut peer, &mut bytes));
     }
     let kinds: Vec<u8> = replies.drain(..).map(|(kind, _, _)| kind).collect();
@@ -112,7 +112,7 @@ fn who_reads_nothing_fills_no_memory_and_is_answered_later() {
     peer.write_all(&reads).unwrap();
     let mut most = 0;
     for _ in 0..4 {
-        master.turn().unwrap();
+        master.turn(&mut machine).unwrap();
         most = most.max(master.conns.values().map(|c| c.output_bytes()).sum());
     }
     assert!(most >= OUTPUT_BYTES_MAX, "nothing waits: {most}");
@@ -126,7 +126,7 @@ fn who_reads_nothing_fills_no_memory_and_is_answered_later() {
             assert!(len > 1_000_000, "{len}");
             tags.push(tag);
         }
-        master.turn().unwrap();
+        master.turn(&mut machine).unwrap();
     }
     assert_eq!(tags, (0..READS).collect::<Vec<_>>());
     assert_eq!(master.conns.values().map(|c| c.output_bytes()).sum::<usize>(), 0);

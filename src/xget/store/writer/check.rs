@@ -20,7 +20,7 @@ use super::tree::DestTree;
 use crate::os::file::{self, Status};
 use nix::errno::Errno;
 use peer::content::manifest::EntryKind;
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::fs::File;
 use std::rc::Rc;
 
@@ -43,7 +43,7 @@ pub struct Check {
     /// What files that are there take now, and will not when they are replaced.
     replaced_bytes: u64,
     /// What temporary files of an earlier run take already.
-    reserved_bytes: BTreeMap<u32, u64>,
+    reserved_bytes: HashMap<u32, u64>,
 }
 
 enum CheckPhase {
@@ -81,7 +81,7 @@ impl Check {
             found: FoundPieces::new(tree.target.map.count()),
             old_versions: OldVersions::default(),
             replaced_bytes: 0,
-            reserved_bytes: BTreeMap::new(),
+            reserved_bytes: HashMap::new(),
         }
     }
 
@@ -349,7 +349,7 @@ fn enter_dir(tree: &mut DestTree, entry: u32) -> Result<(), DestError> {
     if keeps_owner_out && !file::is_root() && status.uid == file::user() {
         file::set_dir_mode_at(&parent, name, status.permissions() | 0o700)
             .map_err(|cause| tree.target.failed("write into the directory", entry, cause))?;
-        tree.original_modes.insert(entry, status.permissions());
+        tree.original_modes.push((entry, status.permissions()));
     }
     // Opened once here, so that what is wrong with it shows on it alone.
     tree.enter(entry).map(drop)

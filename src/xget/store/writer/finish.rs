@@ -195,8 +195,10 @@ fn finish_dir(tree: &mut DestTree, dir: u32) {
 fn set_dir(tree: &mut DestTree, dir: u32, is_made: bool) -> Result<(), Errno> {
     let fd = tree.dir(dir).map_err(|error| error.cause)?;
     let mut now = file::stat_dir(&fd)?;
-    if let Some(mode) = tree.original_modes.get(&dir).filter(|_| !tree.attributes.keep_modes) {
-        file::set_mode(fd.as_fd(), *mode)?;
+    let original = tree.original_modes.binary_search_by_key(&dir, |(entry, _)| *entry);
+    if let (Ok(at), false) = (original, tree.attributes.keep_modes) {
+        let (_, mode) = tree.original_modes[at];
+        file::set_mode(fd.as_fd(), mode)?;
         now.mode = now.mode & !0o7777 | mode;
     }
     tree.attributes.set(fd.as_fd(), tree.target.entry(dir), &now, is_made)

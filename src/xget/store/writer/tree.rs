@@ -17,7 +17,6 @@ use crate::os::file::{self, Status};
 use nix::errno::Errno;
 use peer::content::manifest::EntryKind;
 use peer::content::pieces::Extent;
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -30,8 +29,8 @@ pub struct DestTree {
     pub attributes: Attributes,
     pub root: Rc<OwnedFd>,
     /// The modes of directories that kept us out, and that have another one
-    /// until everything is in them.
-    pub original_modes: BTreeMap<u32, u32>,
+    /// until everything is in them; by entry, in order.
+    pub original_modes: Vec<(u32, u32)>,
     pub files: EntryFiles,
     dirs: Dirs,
 }
@@ -47,7 +46,7 @@ impl DestTree {
         DestTree {
             progress: Progress::new(&target, root_state),
             attributes,
-            original_modes: BTreeMap::new(),
+            original_modes: Vec::new(),
             files: EntryFiles::new(&root),
             dirs: Dirs::new(root.clone()),
             root,
