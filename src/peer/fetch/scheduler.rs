@@ -472,29 +472,35 @@ impl Scheduler {
     }
 
     /// When, after `now_ms`, something can be asked for that cannot be now,
-    /// though nothing arrives until then.
+    /// though nothing arrives until then. Called in every turn, so it is a plain
+    /// loop over a few dozen requests.
     pub fn deadline_ms(&self, view: View, now_ms: u64) -> Option<u64> {
-        let orphans = self.orphan_since_ms.iter().flatten().map(|since_ms| since_ms + ORPHAN_MS);
-        let absent = self.parents.iter().flat_map(|parent| &parent.absent_until_ms).copied();
-        let late = self.parents.iter().flat_map(|parent| {
-            parent.asked.iter().flat_map(|asked| self.late_at_ms(view, parent.conn, asked))
-        });
-        orphans.chain(absent).chain(late).filter(|&at_ms| at_ms > now_ms).min()
-    }
-
-    /// When a request of this parent counts as late, for each who might help.
-    fn late_at_ms(&self, view: View, conn: ConnId, asked: &Asked) -> impl Iterator<Item = u64> {
-        let is_share = view.parent_of(asked.piece) != Some(conn);
+        let mut next_ms = u64::MAX;
+        let mut note = |at_ms: u64| {
+            if at_ms > now_ms && at_ms < next_ms {
+                next_ms = at_ms;
+            }
+        };
+        for since_ms in self.orphan_since_ms.iter().flatten() {
+            note(since_ms + ORPHAN_MS);
+        }
+        let share_ms = self.patience_ms(true, false);
+        let late_ms = [self.patience_ms(false, false), self.patience_ms(false, true)];
         // Who is held back may go on when the others are found to be stuck.
-        let stuck_ms = self.is_held_back.then_some(ENDGAME_FACTOR * self.latency_ms + 1);
-        let waits = [
-            is_share.then(|| self.patience_ms(true, false)),
-            Some(self.patience_ms(false, false)),
-            Some(self.patience_ms(false, true)),
-            stuck_ms,
-        ];
-        let since_ms = asked.since_ms;
-        waits.into_iter().flatten().map(move |wait_ms| since_ms + wait_ms)
+        let stuck_ms = ENDGAME_FACTOR * self.latency_ms + 1;
+        for parent in &self.parents {
+            parent.absent_until_ms.iter().for_each(|&at_ms| note(at_ms));
+            for asked in &parent.asked {
+                late_ms.iter().for_each(|wait_ms| note(asked.since_ms + wait_ms));
+                if view.parent_of(asked.piece) != Some(parent.conn) {
+                    note(asked.since_ms + share_ms);
+                }
+                if self.is_held_back {
+                    note(asked.since_ms + stuck_ms);
+                }
+            }
+        }
+        (next_ms < u64::MAX).then_some(next_ms)
     }
 }
 

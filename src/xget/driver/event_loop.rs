@@ -84,9 +84,12 @@ impl Loop {
             return Ok(Some(failures));
         }
         self.flush(machine);
-        self.wait(machine)?;
+        // Asked for once: what is due at that time would not be named any more
+        // when it has passed.
+        let deadline_ms = machine.poll_timeout(self.now_ms());
+        self.wait(machine, deadline_ms)?;
         let now_ms = self.now_ms();
-        if machine.poll_timeout(now_ms).is_some_and(|at_ms| at_ms <= now_ms) {
+        if deadline_ms.is_some_and(|at_ms| at_ms <= now_ms) {
             machine.timeout(now_ms);
         }
         if machine.has_work() {
@@ -183,17 +186,17 @@ impl Loop {
         }
     }
 
-    fn timeout_ms(&self, machine: &mut dyn Machine) -> u64 {
+    /// How long to sleep at the longest.
+    fn sleep_ms(&self, machine: &dyn Machine, deadline_ms: Option<u64>) -> u64 {
         if machine.has_work() || !self.events.is_empty() {
             return 0;
         }
         let now_ms = self.now_ms();
-        let until =
-            machine.poll_timeout(now_ms).map_or(SLEEP_MS_MAX, |at| at.saturating_sub(now_ms));
-        until.min(SLEEP_MS_MAX)
+        let until_ms = deadline_ms.map_or(SLEEP_MS_MAX, |at_ms| at_ms.saturating_sub(now_ms));
+        until_ms.min(SLEEP_MS_MAX)
     }
 
-    fn wait(&mut self, machine: &mut dyn Machine) -> io::Result<()> {
+    fn wait(&mut self, machine: &mut dyn Machine, deadline_ms: Option<u64>) -> io::Result<()> {
         let accepts = self.now_ms() >= self.accept_again_ms;
         self.poll.clear();
         self.polled.clear();
@@ -206,7 +209,7 @@ impl Loop {
             self.poll.add(&c.stream, events);
             self.polled.push(id);
         }
-        if !self.poll.wait(self.timeout_ms(machine))? {
+        if !self.poll.wait(self.sleep_ms(machine, deadline_ms))? {
             return Ok(());
         }
         if self.poll.ready(0) != 0 {
