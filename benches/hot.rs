@@ -11,8 +11,9 @@ use ninep::wire::{reply, request};
 use peer::content::digest::{self, Digest};
 use peer::content::manifest::{Entry, EntryKind, Manifest, PIECE_LEN};
 use peer::content::pieces::{ManifestPieces, PieceMap};
+use peer::control::Complaint;
 use peer::fetch::SchedulerBench;
-use peer::overlay::{Complaint, Forest, Limits, NodeId, Parent};
+use peer::overlay::{Forest, Limits, NodeId, Parent};
 use std::hint::black_box;
 
 const NODES: u32 = 10_000;
@@ -73,10 +74,10 @@ fn schedule(c: &mut Criterion) {
 }
 
 fn forest() -> Forest {
-    let limits = Limits { stripes: STRIPES, slots: u16::from(STRIPES), head: 1 };
+    let limits = Limits { stripes: STRIPES, slots: u16::from(STRIPES), head_copies: 1 };
     let mut forest = Forest::new(limits);
     for id in 1..=NODES {
-        forest.join(NodeId(id), 0, 0);
+        forest.join(NodeId(id), None, 0);
     }
     while forest.poll_change().is_some() {}
     forest
@@ -88,7 +89,7 @@ fn routes(c: &mut Criterion) {
     let mut crowd = forest();
     group.bench_function("one joins and leaves", |b| {
         b.iter(|| {
-            crowd.join(NodeId(NODES + 1), 0, 0);
+            crowd.join(NodeId(NODES + 1), None, 0);
             while crowd.poll_change().is_some() {}
             crowd.leave(NodeId(NODES + 1));
             while let Some(change) = crowd.poll_change() {

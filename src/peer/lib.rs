@@ -16,7 +16,6 @@ pub mod namespace;
 pub mod overlay;
 pub mod request;
 pub mod server;
-pub mod table;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 mod timers;

@@ -4,6 +4,7 @@
 //! knows none of the digests of one that writes these.
 
 use crate::content::digest::{self, Digest};
+use crate::content::hex::Hex;
 use crate::content::manifest::{Entry, EntryKind, Manifest};
 use crate::content::pieces::ManifestPieces;
 use crate::testing::{entry, file};
@@ -64,7 +65,7 @@ const GENERATION: &str = "3d03fb7dda9c507da6bac78781317e748f301e23efc3996d3bb2d4
 #[test]
 fn the_canonical_encoding_is_what_it_was() {
     let bytes = tree().encode();
-    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    let hex = Hex(&bytes).to_string();
     assert_eq!(hex, ENCODED.split_whitespace().collect::<String>());
     assert_eq!(Digest::of(&bytes).to_string(), GENERATION);
     assert_eq!(ManifestPieces::of(&bytes, 4096).generation.to_string(), GENERATION);

@@ -13,7 +13,8 @@ pub enum Complaint {
     SlowUplink,
     /// Sent bytes that are not what the digest says.
     Corrupt,
-    /// Does not hold what it should, or errs.
+    /// Does not hold what it should, or errs; the [`overlay`](crate::overlay)
+    /// takes it for lost.
     Refused,
 }
 

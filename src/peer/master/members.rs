@@ -6,7 +6,7 @@
 
 use crate::control::{Complaint, MasterMessage, ParentAddr, TransferStats, format_addr};
 use crate::namespace::GenerationId;
-use crate::overlay::{self, Change, Forest, Limits, NodeId, Parent, Verdict};
+use crate::overlay::{Change, Forest, Limits, NodeId, Parent, Verdict};
 use crate::server::Server;
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
@@ -110,7 +110,7 @@ impl Members {
         let node = NodeId(self.nodes_used);
         let limits = self.limits;
         let group = self.groups.entry(generation).or_insert_with(|| Group::new(limits));
-        if !group.forest.join(node, 0, now_ms) {
+        if !group.forest.join(node, None, now_ms) {
             return Err(ForestFull);
         }
         group.by_node.insert(node, open_id);
@@ -215,8 +215,7 @@ impl Members {
             },
         };
         warnings.extend(accusation_text(child, source, complaint));
-        let why = reason(complaint);
-        let verdict = group.forest.replace(node, stripe, accused, why, now_ms);
+        let verdict = group.forest.replace(node, stripe, accused, complaint, now_ms);
         if let (Verdict::SlowUplink, ParentAddr::Peer(addr)) = (verdict, source) {
             warnings.push(format!("{} is too slow to feed others", format_addr(addr)));
         }
@@ -289,16 +288,6 @@ fn accusation_text(child: SocketAddr, source: ParentAddr, complaint: Complaint) 
     let is_about_speed = matches!(complaint, Complaint::Slow | Complaint::SlowUplink);
     let (child, addr, word) = (format_addr(child), format_addr(addr), complaint.word());
     (!is_about_speed).then(|| format!("{child} says that {addr} is {word}"))
-}
-
-fn reason(complaint: Complaint) -> overlay::Complaint {
-    match complaint {
-        Complaint::Lost | Complaint::Refused => overlay::Complaint::Lost,
-        Complaint::Frozen => overlay::Complaint::Frozen,
-        Complaint::Slow => overlay::Complaint::Slow,
-        Complaint::SlowUplink => overlay::Complaint::SlowUplink,
-        Complaint::Corrupt => overlay::Complaint::Corrupt,
-    }
 }
 
 fn status_line(member: &Member, state: &str, parents: &str) -> String {

@@ -126,7 +126,8 @@ impl Master {
     /// `label` says what is served and where, for the operator.
     pub fn new(options: MasterOptions, label: String) -> Master {
         let stripes = options.fan_out;
-        let limits = Limits { stripes, slots: u16::from(stripes), head: options.head_copies };
+        let limits =
+            Limits { stripes, slots: u16::from(stripes), head_copies: options.head_copies };
         Master {
             options,
             label,

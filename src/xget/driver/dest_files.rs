@@ -26,7 +26,7 @@ enum DestState {
     /// The manifest is not here yet.
     Waiting,
     Checking(DestJob),
-    Filling(DestJob),
+    Storing(DestJob),
     Finishing(DestJob),
     Done(DestJob),
     Failed,
@@ -59,7 +59,7 @@ impl DestState {
     fn job(&mut self) -> Option<&mut DestJob> {
         match self {
             DestState::Checking(job)
-            | DestState::Filling(job)
+            | DestState::Storing(job)
             | DestState::Finishing(job)
             | DestState::Done(job) => Some(job),
             DestState::Waiting | DestState::Failed => None,
@@ -142,7 +142,7 @@ impl DestFiles {
     /// All pieces are here: puts everything in place, slice by slice.
     pub fn finish(&mut self) {
         self.state = match std::mem::replace(&mut self.state, DestState::Failed) {
-            DestState::Filling(job) => DestState::Finishing(job),
+            DestState::Storing(job) => DestState::Finishing(job),
             state => state,
         };
     }
@@ -173,7 +173,7 @@ impl DestFiles {
     fn check_step(&mut self, mut job: DestJob) -> Option<FetchInput<'static>> {
         match job.writer.check_step(SLICE_BYTES) {
             Ok(CheckStep::Done { found }) => {
-                self.state = DestState::Filling(job);
+                self.state = DestState::Storing(job);
                 Some(FetchInput::Prepared { found })
             }
             Ok(CheckStep::Checking) => {

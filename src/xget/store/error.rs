@@ -3,6 +3,7 @@
 
 use super::name;
 use nix::errno::Errno;
+use peer::content::hex::Hex;
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
@@ -252,11 +253,12 @@ impl fmt::Display for DestError {
                 write!(f, "will not make {path:?}: the name is one of xget's temporary files'")
             }
             DestError::WrongSha256 { path, wanted, found } => {
-                write!(f, "{path:?} has sha256:")?;
-                found.iter().try_for_each(|byte| write!(f, "{byte:02x}"))?;
-                write!(f, " and not the wanted sha256:")?;
-                wanted.iter().try_for_each(|byte| write!(f, "{byte:02x}"))?;
-                write!(f, "; it is not put in place")
+                let (found, wanted) = (Hex(found), Hex(wanted));
+                write!(
+                    f,
+                    "{path:?} has sha256:{found} and not the wanted sha256:{wanted}; \
+                     it is not put in place"
+                )
             }
         }
     }

@@ -1,12 +1,12 @@
 //! `<file>/checksum`: `sha256:<64 hex>` and a newline (XGet paper, section 3.2,
 //! with a better sum). Computed when first asked, once all of the file is here.
 
+use crate::content::hex::Hex;
 use crate::namespace::bulk::Bulk;
 use crate::namespace::control_file::{ControlFile, ReadRequest};
 use crate::namespace::file_id::{Directory, EntryId};
 use crate::namespace::space::{NameSpace, Notice, Wait};
 use alloc::format;
-use alloc::string::String;
 use ninep::server::{Answer, Ticket};
 use ninep::{EIO, ESTALE, Error};
 
@@ -48,10 +48,7 @@ impl ControlFile for Checksum {
                 generation.checksums.remove(&file.entry);
                 Err(EIO)
             }
-            Some(Ok(sum)) => {
-                let hex: String = sum.iter().map(|byte| format!("{byte:02x}")).collect();
-                Ok(request.part_of(format!("sha256:{hex}\n").as_bytes()))
-            }
+            Some(Ok(sum)) => Ok(request.part_of(format!("sha256:{}\n", Hex(sum)).as_bytes())),
         }
     }
 }

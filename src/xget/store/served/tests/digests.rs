@@ -61,7 +61,7 @@ fn the_checksum_of_a_file_is_its_sha256() {
     };
     assert_eq!(steps, 3);
     // FIPS 180-2, appendix B.1.
-    let hex: String = found.iter().map(|b| format!("{b:02x}")).collect();
+    let hex = peer::content::hex::Hex(&found).to_string();
     assert_eq!(hex, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
     let mut late = served.checksum(1).unwrap();
     fs::write(dir.join("abc"), b"abd!").unwrap();

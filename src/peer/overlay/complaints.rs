@@ -1,0 +1,172 @@
+//! Carries out what the ledger rules about a complaint: who is moved, and who
+//! does not serve any more.
+
+use super::blame::{Charge, Ledger, Ruling, SlownessRuling};
+use super::choice::Search;
+use super::node::{NodeId, NodeIx, Upstream};
+use super::placement::{dissolve, place_anew};
+use super::relief::{lift, relieve};
+use super::trees::Trees;
+use crate::control::Complaint;
+
+/// One node in so many can have too slow an uplink to serve; with more of them
+/// the rest could not carry all, and they serve as well as they can.
+const SLOW_UPLINK_ONE_IN: usize = 4;
+
+/// What came of a complaint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Not about a parent that this node has or was told of.
+    Dismissed,
+    /// No other parent now: the fault lies further up and is being mended, or
+    /// there is no better place. To be repeated if it lasts.
+    Waits,
+    /// The node has another parent, nothing more.
+    Moved,
+    /// The accused serves nobody until [`super::Forest::trust`].
+    Suspect,
+    /// The accused has too slow an uplink to serve, and fetches only.
+    SlowUplink,
+    /// The accused serves nobody any more.
+    Banned,
+    /// The accuser is not believed any more, and serves nobody itself.
+    Discredited,
+}
+
+/// A complaint of the master: it is never convicted, and left only for a place
+/// within budget.
+pub(super) fn hear_of_master(
+    trees: &mut Trees,
+    ledger: &mut Ledger,
+    (accuser, stripe): (NodeIx, u8),
+    why: Complaint,
+) -> Verdict {
+    if matches!(why, Complaint::Slow | Complaint::SlowUplink) {
+        ledger.note_starved(accuser, stripe, trees.now_ms());
+        return Verdict::Waits;
+    }
+    move_off(trees, accuser, stripe, Upstream::Master, true)
+}
+
+/// A complaint of a node.
+pub(super) fn hear(trees: &mut Trees, ledger: &mut Ledger, charge: &Charge) -> Verdict {
+    match charge.why {
+        Complaint::Slow | Complaint::SlowUplink => hear_of_slowness(trees, ledger, charge),
+        Complaint::Frozen if is_fault_above(trees, ledger, charge) => Verdict::Waits,
+        Complaint::Frozen | Complaint::Lost | Complaint::Refused => {
+            // Before the accused is convicted, which moves this child as well.
+            trees.reject(charge.accuser, charge.accused_id);
+            let ruling = ledger.hear_of_failure(charge, child_ids(trees, charge.accused));
+            convict(trees, charge, ruling)
+        }
+        Complaint::Corrupt => {
+            trees.reject(charge.accuser, charge.accused_id);
+            let is_banned = trees.node(charge.accused).standing.banned;
+            let ruling = ledger.hear_of_corruption(charge, is_banned);
+            convict(trees, charge, ruling)
+        }
+    }
+}
+
+/// A suspect makes progress again: it may serve again, some times.
+pub(super) fn trust(trees: &mut Trees, ledger: &mut Ledger, ix: NodeIx) {
+    if ledger.pardon(ix, trees.node(ix).standing.suspect) {
+        trees.set_standing(ix, |s| s.suspect = false);
+        lift(trees, ix);
+        relieve(trees);
+    }
+}
+
+fn is_fault_above(trees: &Trees, ledger: &Ledger, charge: &Charge) -> bool {
+    ledger.is_fault_above(trees.lineage(charge.accused, charge.stripe), charge.at_ms)
+}
+
+fn child_ids(trees: &Trees, ix: NodeIx) -> impl Iterator<Item = NodeId> + '_ {
+    trees.node(ix).children.iter().map(|edge| trees.node(edge.child).id)
+}
+
+/// Takes who is to blame out of service, and the accuser to another parent.
+fn convict(trees: &mut Trees, charge: &Charge, ruling: Ruling) -> Verdict {
+    let verdict = match ruling {
+        Ruling::Suspect { accusers } => suspect(trees, charge.accused, &accusers),
+        Ruling::Ban => ban(trees, charge.accused, Verdict::Banned),
+        Ruling::Discredit { acquitted } => {
+            for node in acquitted {
+                trees.set_standing(node, |s| s.banned = false);
+                lift(trees, node);
+            }
+            ban(trees, charge.accuser, Verdict::Discredited)
+        }
+        Ruling::Move => Verdict::Moved,
+    };
+    let accused = Upstream::Node(charge.accused);
+    let moved = move_off(trees, charge.accuser, charge.stripe, accused, false);
+    relieve(trees);
+    if verdict == Verdict::Moved { moved } else { verdict }
+}
+
+fn suspect(trees: &mut Trees, accused: NodeIx, accusers: &[NodeId]) -> Verdict {
+    trees.set_standing(accused, |s| s.suspect = true);
+    dissolve(trees, accused);
+    // Those who left it first had no choice but to go down.
+    for &accuser in accusers {
+        if let Some(accuser) = trees.roster().find(accuser) {
+            lift(trees, accuser);
+        }
+    }
+    Verdict::Suspect
+}
+
+fn ban(trees: &mut Trees, ix: NodeIx, verdict: Verdict) -> Verdict {
+    trees.set_standing(ix, |s| s.banned = true);
+    dissolve(trees, ix);
+    verdict
+}
+
+fn hear_of_slowness(trees: &mut Trees, ledger: &mut Ledger, charge: &Charge) -> Verdict {
+    let &Charge { accuser, accused, stripe, .. } = charge;
+    ledger.note_starved(accuser, stripe, charge.at_ms);
+    let lineage = trees.lineage(accused, stripe);
+    match ledger.hear_of_slowness(charge, child_ids(trees, accused), lineage) {
+        SlownessRuling::SlowUplink => note_slow_uplink(trees, accused),
+        SlownessRuling::Move => {
+            trees.reject(accuser, charge.accused_id);
+            let accused = Upstream::Node(accused);
+            let verdict = move_off(trees, accuser, stripe, accused, true);
+            if trees.stripes().any(|s| trees.link(accuser, s).parent == Some(accused)) {
+                // There was nothing better: it may complain again.
+                trees.unreject(accuser);
+            }
+            relieve(trees);
+            verdict
+        }
+        SlownessRuling::Wait => Verdict::Waits,
+    }
+}
+
+fn note_slow_uplink(trees: &mut Trees, accused: NodeIx) -> Verdict {
+    let is_known = trees.node(accused).standing.slow_uplink;
+    let count = trees.slow_uplink_count() + 1;
+    if is_known || count * SLOW_UPLINK_ONE_IN > trees.roster().len() {
+        return Verdict::Waits;
+    }
+    trees.set_standing(accused, |s| s.slow_uplink = true);
+    dissolve(trees, accused);
+    relieve(trees);
+    Verdict::SlowUplink
+}
+
+/// Gives a node other parents in the stripes that it has this one in; where
+/// `needs_room`, only if there is a place within budget, since no one is to be
+/// overloaded for it.
+fn move_off(trees: &mut Trees, ix: NodeIx, stripe: u8, bad: Upstream, needs_room: bool) -> Verdict {
+    for at in trees.stripes() {
+        let has_it = trees.link(ix, at).parent == Some(bad);
+        let has_room = || Search { trees, node: ix, stripe: at }.has_spare_outside();
+        if has_it && (!needs_room || has_room()) {
+            place_anew(trees, ix, at);
+        }
+    }
+    let stays = trees.link(ix, stripe).parent == Some(bad);
+    if stays { Verdict::Waits } else { Verdict::Moved }
+}

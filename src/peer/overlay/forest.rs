@@ -1,0 +1,252 @@
+//! The forest: what the master asks of the overlay, and the order in which
+//! its parts answer.
+//!
+//! It knows no address, no connection and no clock, and the same calls give
+//! the same answers.
+
+use super::blame::{Charge, Ledger};
+use super::complaints::{self, Verdict};
+use super::limits::{Limits, NODES_MAX};
+use super::node::{Change, NodeId, NodeIx, Parent, Rack, Upstream};
+use super::placement::{detach_leaf, dissolve, place};
+use super::relief::relieve;
+use super::roster::Node;
+use super::trees::Trees;
+use crate::control::Complaint;
+
+/// What an operator wants to see of the forest.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Nodes that have joined and not left.
+    pub nodes: usize,
+    /// Nodes that may be given children.
+    pub serving: usize,
+    /// Nodes that have everything and need no parents.
+    pub retired: usize,
+    /// Nodes that serve nobody until they make progress again.
+    pub suspects: usize,
+    /// Nodes that serve nobody for corrupt pieces.
+    pub banned: usize,
+    /// Nodes whose uplink is too slow to serve.
+    pub slow_uplink: usize,
+    /// Children of the master, over all stripes; `stripes` of them are one copy.
+    pub master_children: usize,
+    /// Nodes with more children than slots.
+    pub overcommitted: usize,
+    /// The deepest level of any stripe; a child of the master is on level 1.
+    pub levels: u32,
+}
+
+/// Who fetches which stripe from whom, for the nodes that fetch the same.
+pub struct Forest {
+    trees: Trees,
+    ledger: Ledger,
+}
+
+impl Forest {
+    /// A forest of the master alone. Limits out of range are moved into it.
+    pub fn new(limits: Limits) -> Forest {
+        Forest { trees: Trees::new(limits.clamped()), ledger: Ledger::default() }
+    }
+
+    /// The limits in use.
+    pub fn limits(&self) -> Limits {
+        self.trees.limits()
+    }
+
+    /// Takes a node in and gives it a parent for each stripe. `now_ms` is the
+    /// time by the master's clock, in milliseconds: a node that joins much
+    /// later than another is not put above it. False when the node is in
+    /// already or the forest has [`NODES_MAX`] nodes.
+    pub fn join(&mut self, node: NodeId, rack: Option<Rack>, now_ms: u64) -> bool {
+        if self.trees.roster().len() >= NODES_MAX || self.contains(node) {
+            return false;
+        }
+        let primary = self.primary_for(rack);
+        let trees = &mut self.trees;
+        let ix = trees.enter(Node::new(node, rack, primary, now_ms));
+        // The primary stripe first: the slots of the new node are then there for
+        // the leaf that it displaces, and the others need one each of the rest.
+        place(trees, ix, primary);
+        for stripe in trees.stripes().filter(|&s| s != primary) {
+            place(trees, ix, stripe);
+        }
+        relieve(trees);
+        true
+    }
+
+    /// The stripe with the fewest inner nodes, and of several such the one
+    /// that has the fewest in this rack.
+    fn primary_for(&self, rack: Option<Rack>) -> u8 {
+        let trees = &self.trees;
+        let load = |&s: &u8| (trees.primaries(s), trees.rack_primaries(rack, s));
+        trees.stripes().min_by_key(load).unwrap_or(0)
+    }
+
+    /// The node's connection ended: its children get other parents.
+    pub fn leave(&mut self, node: NodeId) {
+        let Some(ix) = self.find(node) else { return };
+        let trees = &mut self.trees;
+        trees.set_standing(ix, |s| s.gone = true);
+        detach_leaf(trees, ix);
+        dissolve(trees, ix);
+        trees.vacate(ix);
+        self.ledger.forget(ix);
+        relieve(trees);
+    }
+
+    /// The node has everything and lingers: it needs no parents any more, and
+    /// keeps its children but gets no more of them.
+    pub fn retire(&mut self, node: NodeId) {
+        let Some(ix) = self.find(node) else { return };
+        let trees = &mut self.trees;
+        if trees.node(ix).standing.retired {
+            return;
+        }
+        trees.set_standing(ix, |s| s.retired = true);
+        for stripe in trees.stripes() {
+            trees.sever(ix, stripe);
+        }
+        relieve(trees);
+    }
+
+    /// The node leaves soon: its children get other parents while it lives.
+    pub fn withdraw(&mut self, node: NodeId) {
+        let Some(ix) = self.find(node) else { return };
+        self.trees.set_standing(ix, |s| s.withdrawn = true);
+        dissolve(&mut self.trees, ix);
+        relieve(&mut self.trees);
+    }
+
+    /// A node complains of its parent `bad` in a stripe, at a time by the
+    /// master's clock that never goes back. Unless it is to wait it gets
+    /// another parent, and is not given that one again.
+    pub fn replace(
+        &mut self,
+        child: NodeId,
+        stripe: u8,
+        bad: Parent,
+        why: Complaint,
+        now_ms: u64,
+    ) -> Verdict {
+        self.trees.set_now(now_ms);
+        let accused = match bad {
+            Parent::Master => Some(Upstream::Master),
+            Parent::Node(node) => self.find(node).map(Upstream::Node),
+        };
+        let (Some(accuser), Some(accused)) = (self.find(child), accused) else {
+            return Verdict::Dismissed;
+        };
+        let Forest { trees, ledger } = self;
+        if !trees.stripes().contains(&stripe) || !trees.knows_as_parent(accuser, accused) {
+            return Verdict::Dismissed;
+        }
+        if ledger.is_refuted_by_speaking(accuser) {
+            complaints::trust(trees, ledger, accuser);
+        }
+        let Upstream::Node(accused) = accused else {
+            return complaints::hear_of_master(trees, ledger, (accuser, stripe), why);
+        };
+        let (accuser_id, accused_id) = (child, trees.node(accused).id);
+        let charge =
+            Charge { accuser, accuser_id, accused, accused_id, stripe, why, at_ms: now_ms };
+        complaints::hear(trees, ledger, &charge)
+    }
+
+    /// A suspect makes progress again: it may serve again, some times.
+    pub fn trust(&mut self, node: NodeId) {
+        if let Some(ix) = self.find(node) {
+            complaints::trust(&mut self.trees, &mut self.ledger, ix);
+        }
+    }
+
+    /// What the node is to be told, the oldest first. Only the latest parent
+    /// is told of several given in between.
+    pub fn poll_change(&mut self) -> Option<Change> {
+        self.trees.poll_change()
+    }
+
+    /// Whether the node has joined and not left.
+    pub fn contains(&self, node: NodeId) -> bool {
+        self.find(node).is_some()
+    }
+
+    /// Whether the node serves nobody until it makes progress.
+    pub fn is_suspect(&self, node: NodeId) -> bool {
+        self.find(node).is_some_and(|ix| self.trees.node(ix).standing.suspect)
+    }
+
+    /// Whether the node serves nobody for corrupt pieces.
+    pub fn is_banned(&self, node: NodeId) -> bool {
+        self.find(node).is_some_and(|ix| self.trees.node(ix).standing.banned)
+    }
+
+    /// None when the node is unknown, or retired and in need of none.
+    pub fn parent(&self, node: NodeId, stripe: u8) -> Option<Parent> {
+        self.trees.parent(self.find_in(node, stripe)?, stripe)
+    }
+
+    /// The parents in the order of the stripes.
+    pub fn parents(&self, node: NodeId) -> impl Iterator<Item = Parent> + '_ {
+        self.trees.stripes().filter_map(move |s| self.parent(node, s))
+    }
+
+    /// The children with the stripe that each fetches from this node.
+    pub fn children(&self, node: NodeId) -> impl Iterator<Item = (NodeId, u8)> + '_ {
+        let edges = self.find(node).map_or(&[][..], |ix| &self.trees.node(ix).children);
+        edges.iter().map(|edge| (self.trees.node(edge.child).id, edge.stripe))
+    }
+
+    /// Levels below the master, whose children are on level 1; 0 for an
+    /// unknown node. A retired node counts as standing where it last stood.
+    pub fn level(&self, node: NodeId, stripe: u8) -> u32 {
+        self.find_in(node, stripe).map_or(0, |ix| self.trees.link(ix, stripe).level)
+    }
+
+    /// Children that use the node's uplink. A suspect child uses none of it.
+    pub fn slots_used(&self, node: NodeId) -> u16 {
+        self.find(node).map_or(0, |ix| self.trees.node(ix).slots_used)
+    }
+
+    /// Children of the master in this stripe, suspects included.
+    pub fn master_children(&self, stripe: u8) -> usize {
+        let is_known = self.trees.stripes().contains(&stripe);
+        if is_known { self.trees.master_children(stripe).len() } else { 0 }
+    }
+
+    /// Counted anew: in time linear in the nodes.
+    pub fn stats(&self) -> Stats {
+        let trees = &self.trees;
+        let mut stats = Stats {
+            nodes: trees.roster().len(),
+            master_children: trees.stripes().map(|s| trees.master_children(s).len()).sum(),
+            ..Stats::default()
+        };
+        for ix in trees.roster().iter() {
+            let node = trees.node(ix);
+            stats.serving += usize::from(node.standing.serves());
+            stats.retired += usize::from(node.standing.retired);
+            stats.suspects += usize::from(node.standing.suspect);
+            stats.banned += usize::from(node.standing.banned);
+            stats.slow_uplink += usize::from(node.standing.slow_uplink);
+            stats.overcommitted += usize::from(node.slots_used > trees.limits().slots);
+            let deepest = trees.stripes().map(|s| trees.link(ix, s).level).max();
+            stats.levels = stats.levels.max(deepest.unwrap_or(0));
+        }
+        stats
+    }
+
+    fn find(&self, node: NodeId) -> Option<NodeIx> {
+        self.trees.roster().find(node)
+    }
+
+    fn find_in(&self, node: NodeId, stripe: u8) -> Option<NodeIx> {
+        self.find(node).filter(|_| self.trees.stripes().contains(&stripe))
+    }
+
+    /// For the tests, which look behind the questions.
+    #[cfg(test)]
+    pub(super) fn trees(&self) -> &Trees {
+        &self.trees
+    }
+}
