@@ -68,7 +68,7 @@ impl Caller {
         match kind {
             1 => {
                 let count = (number as u32) << 8;
-                let token = self.token(count.min(self.client.read_len_max()));
+                let token = self.token(count.min(self.client.data_len_max()));
                 self.client.read(fid, number as u64, count, token);
             }
             2 => {
