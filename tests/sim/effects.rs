@@ -188,10 +188,10 @@ impl World {
         let child = self.connections.end(conn, 0).host;
         for text in frames(bytes).filter_map(|frame| std::str::from_utf8(frame.get(11..)?).ok()) {
             for line in text.lines() {
-                if let Some(MasterMessage::Parent { stripe, source }) =
+                if let Some(MasterMessage::Parent { stripe, parent }) =
                     MasterMessage::parse(line.as_bytes())
                 {
-                    let parent = match source {
+                    let parent = match parent {
                         ParentAddr::Master => 0,
                         ParentAddr::Peer(addr) => host_of(addr),
                     };

@@ -191,7 +191,7 @@ impl Download {
     }
 
     fn count(&self, common: &mut Common, conn: ConnId, len: u32) {
-        let from_master = self.transfer.source(conn) == Some(ParentAddr::Master);
+        let from_master = self.transfer.addr(conn) == Some(ParentAddr::Master);
         common.report.count(from_master, len);
     }
 

@@ -328,9 +328,9 @@ impl Fetcher {
                 let pieces = ManifestPieces { generation: digest, manifest_len, piece_len, list };
                 return self.announced(pieces, stripes);
             }
-            MasterMessage::Parent { stripe, source } => {
+            MasterMessage::Parent { stripe, parent } => {
                 if let Some(download) = &mut self.download {
-                    download.transfer.named(&mut self.common, stripe, source);
+                    download.transfer.named(&mut self.common, stripe, parent);
                 }
             }
         }

@@ -118,7 +118,7 @@ struct ListRead {
 
 pub(super) struct ParentLink {
     conn: ConnId,
-    pub source: ParentAddr,
+    pub parent: ParentAddr,
     generation: Digest,
     client: Client,
     state: LinkState,
@@ -154,12 +154,12 @@ impl Busy {
 
 impl ParentLink {
     /// A link whose connection is being made.
-    pub fn new(conn: ConnId, source: ParentAddr, generation: Digest, now_ms: u64) -> ParentLink {
+    pub fn new(conn: ConnId, parent: ParentAddr, generation: Digest, now_ms: u64) -> ParentLink {
         let mut client = Client::new(MSIZE);
         let pieces = open(&mut client, generation, b"pieces", PIECES);
         let mut link = ParentLink {
             conn,
-            source,
+            parent,
             generation,
             client,
             state: LinkState::Connecting,
@@ -176,7 +176,7 @@ impl ParentLink {
     }
 
     fn patience(&self) -> u64 {
-        if self.source == ParentAddr::Master { MASTER_PATIENCE } else { 1 }
+        if self.parent == ParentAddr::Master { MASTER_PATIENCE } else { 1 }
     }
 
     pub fn connected(&mut self, outbox: &mut Outbox, now_ms: u64) {
@@ -434,9 +434,9 @@ mod tests {
 
     #[test]
     fn who_does_not_answer_is_called_twice() {
-        for (source, patience) in [(peer(), 1), (ParentAddr::Master, MASTER_PATIENCE)] {
+        for (parent, patience) in [(peer(), 1), (ParentAddr::Master, MASTER_PATIENCE)] {
             for local_stall_ms in [0, 300] {
-                let mut link = ParentLink::new(ConnId(1), source, Digest::default(), 0);
+                let mut link = ParentLink::new(ConnId(1), parent, Digest::default(), 0);
                 let mut outbox = Outbox::default();
                 let again_ms = patience * RECONNECT_MS + local_stall_ms;
                 let first = next(&mut link, &mut outbox, local_stall_ms);
@@ -453,9 +453,9 @@ mod tests {
     }
 
     /// When a parent that says nothing counts as frozen.
-    fn frozen_at_ms(source: ParentAddr, local_stall_ms: u64) -> u64 {
+    fn frozen_at_ms(parent: ParentAddr, local_stall_ms: u64) -> u64 {
         let mut outbox = Outbox::default();
-        let mut link = ParentLink::new(ConnId(1), source, Digest::default(), 0);
+        let mut link = ParentLink::new(ConnId(1), parent, Digest::default(), 0);
         link.connected(&mut outbox, 0);
         let Some(ConnEffect::Send { .. }) = outbox.pop() else { panic!("the open did not leave") };
         let (probed_ms, nothing) = next(&mut link, &mut outbox, local_stall_ms);

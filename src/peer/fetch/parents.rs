@@ -65,13 +65,13 @@ impl Parents {
     }
 
     /// Whom a link is to.
-    pub fn source(&self, conn: ConnId) -> Option<ParentAddr> {
-        self.links().find(|(known, _)| *known == conn).map(|(_, link)| link.source)
+    pub fn addr(&self, conn: ConnId) -> Option<ParentAddr> {
+        self.links().find(|(known, _)| *known == conn).map(|(_, link)| link.parent)
     }
 
     /// The link to somebody, if there is one.
-    pub fn conn_of(&self, source: ParentAddr) -> Option<ConnId> {
-        self.links().find(|(_, link)| link.source == source).map(|(conn, _)| conn)
+    pub fn conn_of(&self, parent: ParentAddr) -> Option<ConnId> {
+        self.links().find(|(_, link)| link.parent == parent).map(|(conn, _)| conn)
     }
 
     /// The link to the parent of a stripe.
@@ -114,14 +114,14 @@ impl Parents {
         self.links().map(|(conn, _)| conn).filter(is_idle).collect()
     }
 
-    pub fn ban(&mut self, source: ParentAddr) {
-        if let ParentAddr::Peer(addr) = source {
+    pub fn ban(&mut self, parent: ParentAddr) {
+        if let ParentAddr::Peer(addr) = parent {
             self.banned.push(addr);
         }
     }
 
-    pub fn is_banned(&self, source: ParentAddr) -> bool {
-        matches!(source, ParentAddr::Peer(addr) if self.banned.contains(&addr))
+    pub fn is_banned(&self, parent: ParentAddr) -> bool {
+        matches!(parent, ParentAddr::Peer(addr) if self.banned.contains(&addr))
     }
 
     /// Notes that somebody failed us in a stripe. True when so many have that
@@ -139,8 +139,8 @@ impl Parents {
         is_enough
     }
 
-    pub fn is_rejected(&self, stripe: usize, source: ParentAddr) -> bool {
-        matches!(source, ParentAddr::Peer(addr) if self.rejected.contains(&(stripe, addr)))
+    pub fn is_rejected(&self, stripe: usize, parent: ParentAddr) -> bool {
+        matches!(parent, ParentAddr::Peer(addr) if self.rejected.contains(&(stripe, addr)))
     }
 }
 
@@ -156,8 +156,8 @@ mod tests {
     fn parents() -> Parents {
         let mut parents = Parents::new(2);
         for conn in [1, 2] {
-            let source = ParentAddr::Peer(addr(conn as u16));
-            parents.add(ConnId(conn), ParentLink::new(ConnId(conn), source, Digest::default(), 0));
+            let parent = ParentAddr::Peer(addr(conn as u16));
+            parents.add(ConnId(conn), ParentLink::new(ConnId(conn), parent, Digest::default(), 0));
         }
         parents
     }

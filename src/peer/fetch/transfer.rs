@@ -83,8 +83,8 @@ impl Transfer {
     }
 
     /// Whom a connection is to, if it is one of a parent.
-    pub fn source(&self, conn: ConnId) -> Option<ParentAddr> {
-        self.parents.source(conn)
+    pub fn addr(&self, conn: ConnId) -> Option<ParentAddr> {
+        self.parents.addr(conn)
     }
 
     pub fn pause(&mut self) {
@@ -113,26 +113,26 @@ impl Transfer {
     /// The master names a parent. When it knows none but one that failed us in
     /// that stripe, going back and forth would bring nothing: the master
     /// itself is asked then.
-    pub fn named(&mut self, common: &mut Common, stripe: u8, source: ParentAddr) {
+    pub fn named(&mut self, common: &mut Common, stripe: u8, parent: ParentAddr) {
         let at = usize::from(stripe);
         if at >= self.parents.by_stripe().len() || self.asking == Asking::Over {
             return;
         }
-        if !self.parents.is_rejected(at, source) {
-            self.set_parent(common, at, source);
+        if !self.parents.is_rejected(at, parent) {
+            self.set_parent(common, at, parent);
         } else if self.parents.by_stripe()[at].is_none() {
             self.set_parent(common, at, ParentAddr::Master);
         }
     }
 
-    fn set_parent(&mut self, common: &mut Common, stripe: usize, source: ParentAddr) {
-        if self.parents.is_banned(source) {
-            return Transfer::complain(common, stripe, source, Complaint::Corrupt);
+    fn set_parent(&mut self, common: &mut Common, stripe: usize, parent: ParentAddr) {
+        if self.parents.is_banned(parent) {
+            return Transfer::complain(common, stripe, parent, Complaint::Corrupt);
         }
         self.liveness.forget_lag(stripe);
-        let conn = match self.parents.conn_of(source) {
+        let conn = match self.parents.conn_of(parent) {
             Some(conn) => conn,
-            None => self.connect(common, source),
+            None => self.connect(common, parent),
         };
         self.parents.set(stripe, conn);
         for idle in self.parents.idle() {
@@ -141,15 +141,15 @@ impl Transfer {
         self.fill(common, conn);
     }
 
-    fn connect(&mut self, common: &mut Common, source: ParentAddr) -> ConnId {
-        let conn = common.server.outbox.connect(address(common.master_link.addr(), source));
-        let link = ParentLink::new(conn, source, self.digest, common.now_ms);
+    fn connect(&mut self, common: &mut Common, parent: ParentAddr) -> ConnId {
+        let conn = common.server.outbox.connect(address(common.master_link.addr(), parent));
+        let link = ParentLink::new(conn, parent, self.digest, common.now_ms);
         self.add_link(conn, link);
         conn
     }
 
     fn add_link(&mut self, conn: ConnId, link: ParentLink) {
-        self.scheduler.add_parent(conn, link.source == ParentAddr::Master);
+        self.scheduler.add_parent(conn, link.parent == ParentAddr::Master);
         self.parents.add(conn, link);
     }
 
@@ -159,7 +159,7 @@ impl Transfer {
         let Some(mut link) = self.parents.remove(old) else { return };
         self.scheduler.drop_parent(old);
         common.server.outbox.close(old);
-        let conn = common.server.outbox.connect(address(common.master_link.addr(), link.source));
+        let conn = common.server.outbox.connect(address(common.master_link.addr(), link.parent));
         link.reconnect(conn, common.now_ms);
         self.add_link(conn, link);
         stripes.into_iter().for_each(|stripe| self.parents.set(stripe, conn));
@@ -172,13 +172,13 @@ impl Transfer {
         }
     }
 
-    fn complain(common: &mut Common, stripe: usize, source: ParentAddr, complaint: Complaint) {
+    fn complain(common: &mut Common, stripe: usize, parent: ParentAddr, complaint: Complaint) {
         let stripe = stripe as u8;
-        common.tell(&ClientMessage::Replace { stripe, source, complaint });
+        common.tell(&ClientMessage::Replace { stripe, parent, complaint });
     }
 
-    fn warn(common: &mut Common, source: ParentAddr, why: &str) {
-        common.warn(match source {
+    fn warn(common: &mut Common, parent: ParentAddr, why: &str) {
+        common.warn(match parent {
             ParentAddr::Master => format!("the master {}: {why}", common.master_link.addr()),
             ParentAddr::Peer(addr) => format!("peer {addr}: {why}"),
         });
@@ -186,15 +186,15 @@ impl Transfer {
 
     /// A parent does not do: says so, and asks for another.
     fn lose(&mut self, common: &mut Common, conn: ConnId, complaint: Complaint, why: &str) {
-        let Some(source) = self.parents.source(conn) else { return };
-        Transfer::warn(common, source, why);
+        let Some(parent) = self.parents.addr(conn) else { return };
+        Transfer::warn(common, parent, why);
         if complaint == Complaint::Corrupt {
-            self.parents.ban(source);
+            self.parents.ban(parent);
         }
         let stripes = self.parents.stripes_of(conn);
         self.close(common, conn);
         for stripe in stripes {
-            self.replace(common, stripe, source, complaint);
+            self.replace(common, stripe, parent, complaint);
         }
         self.fill_all(common);
     }
@@ -203,14 +203,14 @@ impl Transfer {
         &mut self,
         common: &mut Common,
         stripe: usize,
-        source: ParentAddr,
+        parent: ParentAddr,
         complaint: Complaint,
     ) {
         self.parents.clear(stripe);
         self.liveness.forget_lag(stripe);
-        Transfer::complain(common, stripe, source, complaint);
+        Transfer::complain(common, stripe, parent, complaint);
         // Who is silent may only be busy: the master knows what others say of it.
-        if let (ParentAddr::Peer(addr), true) = (source, complaint != Complaint::Frozen)
+        if let (ParentAddr::Peer(addr), true) = (parent, complaint != Complaint::Frozen)
             && self.parents.reject(stripe, addr)
         {
             self.set_parent(common, stripe, ParentAddr::Master);
@@ -277,15 +277,15 @@ impl Transfer {
         piece: u32,
         why: String,
     ) -> Option<Arrival<'a>> {
-        let source = self.parents.source(conn)?;
+        let parent = self.parents.addr(conn)?;
         self.scheduler.refused(conn, piece);
-        if source == ParentAddr::Master {
+        if parent == ParentAddr::Master {
             return Some(Arrival::Unavailable { piece, why });
         }
         let stripe = piece as usize % self.parents.by_stripe().len();
         if self.parents.by_stripe()[stripe] == Some(conn) {
-            Transfer::warn(common, source, &format!("has not got a piece: {why}"));
-            self.replace(common, stripe, source, Complaint::Refused);
+            Transfer::warn(common, parent, &format!("has not got a piece: {why}"));
+            self.replace(common, stripe, parent, Complaint::Refused);
         }
         self.fill(common, conn);
         None
@@ -314,7 +314,7 @@ impl Transfer {
         why: &str,
     ) -> Option<Vec<usize>> {
         let stripes = self.parents.stripes_of(conn);
-        let from_master = self.parents.source(conn) == Some(ParentAddr::Master);
+        let from_master = self.parents.addr(conn) == Some(ParentAddr::Master);
         self.lose(common, conn, Complaint::Corrupt, why);
         from_master.then_some(stripes)
     }
@@ -428,22 +428,22 @@ impl Transfer {
             let owed_ms = self.scheduler.owed_ms(view, stripe, common.now_ms);
             let link = self.parents.link_of_stripe(stripe);
             let busy_ms = link.map_or(0, |link| link.busy_ms(common.now_ms));
-            let source = link.map(|link| link.source);
+            let parent = link.map(|link| link.parent);
             let observed = Observed { owed_ms, busy_ms };
             let complaint = self.liveness.complaint(view, stripe, observed, common.now_ms);
-            let Some(source) = source else { continue };
-            if owed_ms >= STARVED_MS && source != ParentAddr::Master && common.master_link.is_up() {
+            let Some(parent) = parent else { continue };
+            if owed_ms >= STARVED_MS && parent != ParentAddr::Master && common.master_link.is_up() {
                 // It lives, and gives nothing, and nobody else was named.
                 self.set_parent(common, stripe, ParentAddr::Master);
             } else if let Some(complaint) = complaint {
-                Transfer::complain(common, stripe, source, complaint);
+                Transfer::complain(common, stripe, parent, complaint);
             }
         }
     }
 }
 
-fn address(master: SocketAddr, source: ParentAddr) -> SocketAddr {
-    match source {
+fn address(master: SocketAddr, parent: ParentAddr) -> SocketAddr {
+    match parent {
         ParentAddr::Master => master,
         ParentAddr::Peer(addr) => addr,
     }

@@ -132,13 +132,13 @@ impl Members {
     fn announce_parent(&self, server: &mut Server, id: GenerationId, change: Change) {
         let Some(group) = self.groups.get(&id) else { return };
         let Some(&open_id) = group.by_node.get(&change.node) else { return };
-        let source = match change.parent {
+        let parent = match change.parent {
             Parent::Master => Some(ParentAddr::Master),
             Parent::Node(node) => self.member_of(group, node).map(|m| ParentAddr::Peer(m.addr)),
         };
         // A change is never kept from a client: it may wait for nothing else.
-        let source = source.unwrap_or(ParentAddr::Master);
-        let message = MasterMessage::Parent { stripe: change.stripe, source };
+        let parent = parent.unwrap_or(ParentAddr::Master);
+        let message = MasterMessage::Parent { stripe: change.stripe, parent };
         log::debug!(target: "server", "{:?} is told: {}", change.node, message.line().trim_end());
         server.answer(open_id, &message);
     }
@@ -200,13 +200,13 @@ impl Members {
         server: &mut Server,
         now_ms: u64,
         open_id: OpenId,
-        (stripe, source, complaint): (u8, ParentAddr, Complaint),
+        (stripe, parent, complaint): (u8, ParentAddr, Complaint),
     ) -> Vec<String> {
         let mut warnings = Vec::new();
         let Some(member) = self.list.get(&open_id) else { return warnings };
         let (generation, node, child) = (member.generation, member.node, member.addr);
         let Some(group) = self.groups.get_mut(&generation) else { return warnings };
-        let accused = match source {
+        let accused = match parent {
             ParentAddr::Master => Parent::Master,
             ParentAddr::Peer(addr) => match group.by_addr.get(&addr) {
                 Some(&node) => Parent::Node(node),
@@ -214,9 +214,9 @@ impl Members {
                 None => return warnings,
             },
         };
-        warnings.extend(accusation_text(child, source, complaint));
+        warnings.extend(accusation_text(child, parent, complaint));
         let verdict = group.forest.replace(node, stripe, accused, complaint, now_ms);
-        if let (Verdict::SlowUplink, ParentAddr::Peer(addr)) = (verdict, source) {
+        if let (Verdict::SlowUplink, ParentAddr::Peer(addr)) = (verdict, parent) {
             warnings.push(format!("{} is too slow to feed others", format_addr(addr)));
         }
         let stays = matches!(verdict, Verdict::Dismissed | Verdict::Waits);
@@ -283,8 +283,8 @@ impl Members {
 }
 
 /// Who says what of whom; of slow ones nothing is said until they are found out.
-fn accusation_text(child: SocketAddr, source: ParentAddr, complaint: Complaint) -> Option<String> {
-    let ParentAddr::Peer(addr) = source else { return None };
+fn accusation_text(child: SocketAddr, parent: ParentAddr, complaint: Complaint) -> Option<String> {
+    let ParentAddr::Peer(addr) = parent else { return None };
     let is_about_speed = matches!(complaint, Complaint::Slow | Complaint::SlowUplink);
     let (child, addr, word) = (format_addr(child), format_addr(addr), complaint.word());
     (!is_about_speed).then(|| format!("{child} says that {addr} is {word}"))

@@ -327,8 +327,8 @@ impl Master {
             ClientMessage::Join { port, sources, .. } => {
                 self.join(now_ms, Join { open_id, port, sources });
             }
-            ClientMessage::Replace { stripe, source, complaint } => {
-                let accusation = (stripe, source, complaint);
+            ClientMessage::Replace { stripe, parent, complaint } => {
+                let accusation = (stripe, parent, complaint);
                 let warnings = self.members.replace(&mut self.server, now_ms, open_id, accusation);
                 warnings.into_iter().for_each(|text| self.announce(MasterEffect::Warn, text));
             }
