@@ -1,8 +1,7 @@
 //! The links to parents, and which of them is the parent of which stripe.
 //!
-//! The one place that knows either. Remembers who failed us, so that it is not
-//! gone back to. Refuses to know what is asked of whom (the scheduler) and what
-//! is done when a parent fails (the transfer).
+//! Remembers which parents are rejected or banned. Refuses to know what is asked
+//! of which parent (`Scheduler`) and what is done when one fails (`Transfer`).
 
 use super::parent_link::ParentLink;
 use crate::control::ParentAddr;
@@ -12,10 +11,10 @@ use alloc::vec::Vec;
 use core::net::SocketAddr;
 use ninep::server::ConnId;
 
-/// After that many parents of one stripe failed, the master is asked itself,
-/// whatever it answers: the original's last resort.
+/// After more than so many parents of one stripe were rejected, the master itself becomes
+/// the parent, whomever it names: XGet's last resort, too.
 const REJECTED_IN_A_ROW_MAX: u32 = 4;
-/// Failures of parents that are remembered.
+/// Rejections that are remembered, of all stripes together.
 const REJECTED_MAX: usize = 64;
 
 pub(super) struct Parents {
@@ -23,11 +22,11 @@ pub(super) struct Parents {
     links: Vec<(ConnId, ParentLink)>,
     /// The parent of each stripe.
     by_stripe: Vec<Option<ConnId>>,
-    /// Who sent wrong bytes: asked for nothing any more.
+    /// Who sent corrupt bytes: not connected to any more.
     banned: Vec<SocketAddr>,
-    /// Who failed us in which stripe, the last of them.
+    /// Who was rejected in which stripe, the last at the end.
     rejected: VecDeque<(usize, SocketAddr)>,
-    /// For each stripe, how many failed us since the master was asked itself.
+    /// For each stripe, rejections since the master itself was its parent.
     rejected_count: Vec<u32>,
 }
 
@@ -64,12 +63,12 @@ impl Parents {
         self.links().map(|(conn, _)| conn).find(follows)
     }
 
-    /// Whom a link is to.
+    /// The parent that a link leads to.
     pub fn addr(&self, conn: ConnId) -> Option<ParentAddr> {
         self.links().find(|(known, _)| *known == conn).map(|(_, link)| link.parent)
     }
 
-    /// The link to somebody, if there is one.
+    /// The link to a parent, if there is one.
     pub fn conn_of(&self, parent: ParentAddr) -> Option<ConnId> {
         self.links().find(|(_, link)| link.parent == parent).map(|(conn, _)| conn)
     }
@@ -124,8 +123,8 @@ impl Parents {
         matches!(parent, ParentAddr::Peer(addr) if self.banned.contains(&addr))
     }
 
-    /// Notes that somebody failed us in a stripe. True when so many have that
-    /// the master is to be asked itself.
+    /// Rejects a parent in a stripe. True when so many were rejected there that
+    /// the master itself is to be the parent.
     pub fn reject(&mut self, stripe: usize, addr: SocketAddr) -> bool {
         self.rejected.push_back((stripe, addr));
         if self.rejected.len() > REJECTED_MAX {

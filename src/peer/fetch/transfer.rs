@@ -1,7 +1,7 @@
-//! The pieces on their way: parents called, asked, watched and replaced.
+//! The pieces on their way: parents are connected to, asked, watched, replaced.
 //!
-//! Holds together the links, the scheduler and what is seen of either. Refuses
-//! to know the phases of a fetch and what is done with a piece that came.
+//! Ties together the links to parents, the scheduler and liveness. Refuses to
+//! know the phases of a fetch and what is done with a piece that arrived.
 
 use super::common::Common;
 use super::liveness::{DROUGHT_MS, Liveness, Observed};
@@ -20,11 +20,11 @@ use core::ops::Range;
 use ninep::client::Frame;
 use ninep::server::ConnId;
 
-/// A piece that a living parent owes for this long is asked of the master: it
-/// may never come, and whoever gives nothing must not hold up the others.
+/// A parent that answers and owes a piece for this long is replaced by the master
+/// in that stripe: the piece may never come, and must not hold up the rest.
 const STARVED_MS: u64 = 15_000;
 
-/// What came that has to be looked at.
+/// What arrived, for the download to verify.
 pub(super) enum Arrival<'a> {
     /// The digests of the manifest's pieces.
     List(Vec<u8>),
@@ -37,7 +37,7 @@ pub(super) enum Arrival<'a> {
         /// Where its bytes are in the frame.
         range: Range<usize>,
     },
-    /// The master itself has not got a piece.
+    /// The master itself does not have a piece.
     Unavailable { piece: u32, why: String },
 }
 
@@ -45,9 +45,9 @@ pub(super) enum Arrival<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Asking {
     Yes,
-    /// The destination is being looked at.
+    /// Not while the destination is checked.
     Paused,
-    /// Nothing is asked of anybody any more.
+    /// Not any more.
     Over,
 }
 
@@ -60,7 +60,7 @@ pub(super) struct Transfer {
     liveness: Liveness,
 }
 
-/// What the scheduler is to look at.
+/// What the scheduler decides by and does not own.
 fn view<'a>(parents: &'a Parents, common: &'a Common, id: GenerationId) -> Option<View<'a>> {
     let holdings = &common.generation(id)?.holdings;
     Some(View { holdings, parents: parents.by_stripe() })
@@ -82,7 +82,7 @@ impl Transfer {
         self.digest
     }
 
-    /// Whom a connection is to, if it is one of a parent.
+    /// The parent that a connection leads to.
     pub fn addr(&self, conn: ConnId) -> Option<ParentAddr> {
         self.parents.addr(conn)
     }
@@ -97,7 +97,7 @@ impl Transfer {
         self.fill_all(common);
     }
 
-    /// Nothing is asked of anybody any more: the links are closed.
+    /// Asks for nothing any more, and closes all links.
     pub fn end(&mut self, common: &mut Common) {
         self.asking = Asking::Over;
         while let Some(conn) = self.parents.next_conn(None) {
@@ -105,15 +105,15 @@ impl Transfer {
         }
     }
 
-    /// Data came lately, from whoever it was.
+    /// Data came lately, from some parent.
     pub fn is_flowing(&self, now_ms: u64) -> bool {
         self.asking == Asking::Yes && self.liveness.silent_ms(now_ms) < DROUGHT_MS / 6
     }
 
-    /// The master names a parent. When it knows none but one that failed us in
-    /// that stripe, going back and forth would bring nothing: the master
-    /// itself is asked then.
-    pub fn named(&mut self, common: &mut Common, stripe: u8, parent: ParentAddr) {
+    /// The master names a parent. Where it knows none but one that was rejected in
+    /// that stripe, the master itself becomes the parent: to go back and forth
+    /// would bring nothing.
+    pub fn handle_parent(&mut self, common: &mut Common, stripe: u8, parent: ParentAddr) {
         let at = usize::from(stripe);
         if at >= self.parents.by_stripe().len() || self.asking == Asking::Over {
             return;
@@ -153,7 +153,7 @@ impl Transfer {
         self.parents.add(conn, link);
     }
 
-    /// Calls a parent again that does not answer: it may be that a SYN was lost.
+    /// Connects once more to a parent that does not answer: a SYN may be lost.
     fn reconnect(&mut self, common: &mut Common, old: ConnId) {
         let stripes = self.parents.stripes_of(old);
         let Some(mut link) = self.parents.remove(old) else { return };
@@ -184,7 +184,7 @@ impl Transfer {
         });
     }
 
-    /// A parent does not do: says so, and asks for another.
+    /// A parent failed: closes its link, and complains of it in all its stripes.
     fn lose(&mut self, common: &mut Common, conn: ConnId, complaint: Complaint, why: &str) {
         let Some(parent) = self.parents.addr(conn) else { return };
         Transfer::warn(common, parent, why);
@@ -209,7 +209,8 @@ impl Transfer {
         self.parents.clear(stripe);
         self.liveness.forget_lag(stripe);
         Transfer::complain(common, stripe, parent, complaint);
-        // Who is silent may only be busy: the master knows what others say of it.
+        // A frozen parent is not rejected: it may only be busy, and the master
+        // hears from its other children whether it is.
         if let (ParentAddr::Peer(addr), true) = (parent, complaint != Complaint::Frozen)
             && self.parents.reject(stripe, addr)
         {
@@ -217,8 +218,8 @@ impl Transfer {
         }
     }
 
-    /// Takes what happened on a link. What came is to be dealt with, and then
-    /// `fill` called.
+    /// Takes what happened on a link. After it has dealt with what arrived, the
+    /// caller calls `fill`.
     pub fn handle<'a>(
         &mut self,
         common: &mut Common,
@@ -240,7 +241,7 @@ impl Transfer {
                 let arrival = self.handle_frame(common, conn, frame);
                 return arrival.map(|arrival| (conn, arrival));
             }
-            // Whoever connected to us is a child, and the server's.
+            // Whoever connects to us is a child, which `Server` answers.
             ConnEvent::Accepted { .. } => {}
         }
         None
@@ -269,7 +270,7 @@ impl Transfer {
         None
     }
 
-    /// A parent says that it has not got a piece.
+    /// A parent says that it does not have a piece.
     fn refused<'a>(
         &mut self,
         common: &mut Common,
@@ -291,12 +292,12 @@ impl Transfer {
         None
     }
 
-    /// The piece that a parent was asked for is here, right or wrong.
+    /// A piece that a parent was asked for has arrived, corrupt or not.
     pub fn piece_arrived(&mut self, common: &Common, conn: ConnId, piece: u32) {
         self.scheduler.arrived(conn, piece, common.now_ms);
     }
 
-    /// The piece is held or lost: others that were asked for it may forget it.
+    /// The piece is held or lost: takes back what other parents were asked.
     pub fn piece_settled(&mut self, common: &mut Common, piece: u32) {
         for conn in self.scheduler.settle(piece) {
             if let Some(link) = self.parents.link(conn) {
@@ -305,8 +306,8 @@ impl Transfer {
         }
     }
 
-    /// A parent sent wrong bytes: it is asked for nothing any more. Of the
-    /// master itself, gives the stripes that it was the parent of.
+    /// A parent sent corrupt bytes: it is banned, unless it is the master.
+    /// Then gives the stripes that it was the parent of.
     pub fn sent_corrupt(
         &mut self,
         common: &mut Common,
@@ -319,14 +320,14 @@ impl Transfer {
         from_master.then_some(stripes)
     }
 
-    /// Nobody stands above the master: it is asked again, on a new connection.
+    /// Nobody can replace the master: it is asked again, on a new connection.
     pub fn ask_master_again(&mut self, common: &mut Common, stripes: Vec<usize>) {
         for stripe in stripes {
             self.set_parent(common, stripe, ParentAddr::Master);
         }
     }
 
-    /// Asks for more, if what was asked before can be asked of others now.
+    /// Asks for more, if requests became free that other parents can answer.
     pub fn fill_freed(&mut self, common: &mut Common) {
         if self.scheduler.take_freed() {
             self.fill_all(common);
@@ -380,8 +381,7 @@ impl Transfer {
         times.chain(refill).chain([self.liveness.sample_ms()]).min()
     }
 
-    /// Does what is due. True when nothing has come from anybody for so long
-    /// that nothing will.
+    /// Does what is due. True after [`DROUGHT_MS`] without data from any parent.
     pub fn timeout(&mut self, common: &mut Common) -> bool {
         if self.asking == Asking::Over {
             return false;
@@ -419,9 +419,9 @@ impl Transfer {
         self.parents.links_mut().filter_map(of_link).collect()
     }
 
-    /// A stripe whose parent lives but stays behind is complained of. What
-    /// follows is the master's: it hears of all, and knows where it began. The
-    /// parent goes on feeding until the master names another.
+    /// Complains of parents that answer and whose stripe lags. The master decides
+    /// what follows: it hears all children, and so knows where a delay begins. The
+    /// parent goes on sending until the master names another.
     fn look_for_slow(&mut self, common: &mut Common) {
         for stripe in 0..self.parents.by_stripe().len() {
             let Some(view) = view(&self.parents, common, self.generation) else { return };
@@ -433,7 +433,7 @@ impl Transfer {
             let complaint = self.liveness.complaint(view, stripe, observed, common.now_ms);
             let Some(parent) = parent else { continue };
             if owed_ms >= STARVED_MS && parent != ParentAddr::Master && common.master_link.is_up() {
-                // It lives, and gives nothing, and nobody else was named.
+                // It answers and brings nothing, and no other was named.
                 self.set_parent(common, stripe, ParentAddr::Master);
             } else if let Some(complaint) = complaint {
                 Transfer::complain(common, stripe, parent, complaint);
