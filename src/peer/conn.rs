@@ -53,7 +53,7 @@ pub enum ConnEvent<'a> {
 
 impl ConnEvent<'_> {
     /// The connection that it is about.
-    pub fn conn(&self) -> ConnId {
+    pub(crate) fn conn(&self) -> ConnId {
         match *self {
             ConnEvent::Accepted { conn, .. }
             | ConnEvent::Connected { conn }
