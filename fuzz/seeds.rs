@@ -252,13 +252,13 @@ fn manifests(seeds: &Seeds) -> io::Result<()> {
 fn lines(seeds: &Seeds) -> io::Result<()> {
     let sources = vec![b".".to_vec(), b"a b\n\xff%".to_vec()];
     let peer = |text: &str| text.parse().map(ParentAddr::Peer).map_err(io::Error::other);
-    let (source, complaint) = (peer("[fe80::1]:20004")?, Complaint::SlowUplink);
+    let (parent, complaint) = (peer("[fe80::1]:20004")?, Complaint::SlowUplink);
     let stats = TransferStats { have_bytes: 1, total_bytes: 2, ..TransferStats::default() };
     let digest = Digest::of(b"");
     let error = MasterMessage::Error { errno: 2, text: "no such source: a b".into() };
     let list = [
         ("join", ClientMessage::Join { version: 2, port: 20004, sources }.line()),
-        ("replace", ClientMessage::Replace { stripe: 3, source, complaint }.line()),
+        ("replace", ClientMessage::Replace { stripe: 3, parent, complaint }.line()),
         ("done", ClientMessage::Done(stats).line()),
         ("leave", ClientMessage::Leave.line()),
         ("wait", MasterMessage::Wait { done_bytes: 1, total_bytes: 2 }.line()),
@@ -267,7 +267,7 @@ fn lines(seeds: &Seeds) -> io::Result<()> {
             MasterMessage::Generation { digest, manifest_len: 5, piece_len: PIECE_LEN, stripes: 4 }
                 .line(),
         ),
-        ("parent", MasterMessage::Parent { stripe: 1, source: peer("10.0.0.1:20004")? }.line()),
+        ("parent", MasterMessage::Parent { stripe: 1, parent: peer("10.0.0.1:20004")? }.line()),
         ("error", error.line()),
     ];
     list.iter().try_for_each(|(name, line)| seeds.write("control", name, line.as_bytes()))

@@ -126,8 +126,8 @@ impl Member {
                     assert_eq!(usize::from(stripes), STRIPES);
                     self.has_generation = true;
                 }
-                MasterMessage::Parent { stripe, source } => {
-                    self.parents[usize::from(stripe)] = Some(source);
+                MasterMessage::Parent { stripe, parent } => {
+                    self.parents[usize::from(stripe)] = Some(parent);
                     self.told += 1;
                 }
                 MasterMessage::Wait { .. } => {}

@@ -2,7 +2,7 @@
 //! to be done with them.
 //!
 //! Knows connections by number. Refuses to know sockets: a driver carries out
-//! what the [`Outbox`] holds.
+//! each [`ConnEffect`].
 
 use crate::namespace::Bulk;
 use alloc::collections::VecDeque;
@@ -12,7 +12,7 @@ use core::net::SocketAddr;
 use ninep::client::Frame;
 use ninep::server::{BulkLost, ConnId};
 
-/// As many messages as mostly are queued at a time.
+/// Most buffers kept for reuse: as many messages as mostly are queued at a time.
 const SPARE_MAX: usize = 16;
 
 /// What happened on a connection.
@@ -44,16 +44,16 @@ pub enum ConnEvent<'a> {
     },
     /// Refused, broken, closed by the other side, or timed out.
     Closed {
-        /// It is not used again.
+        /// Which; its number is not used again.
         conn: ConnId,
-        /// For messages.
+        /// The reason, for messages.
         reason: String,
     },
 }
 
 impl ConnEvent<'_> {
     /// The connection that it is about.
-    pub fn conn(&self) -> ConnId {
+    pub(crate) fn conn(&self) -> ConnId {
         match *self {
             ConnEvent::Accepted { conn, .. }
             | ConnEvent::Connected { conn }
@@ -67,11 +67,11 @@ impl ConnEvent<'_> {
 /// What is to be done with a connection, in the order given.
 #[derive(Debug)]
 pub enum ConnEffect {
-    /// Call somebody; `Connected` or `Closed` follows.
+    /// Connect; [`ConnEvent::Connected`] or [`ConnEvent::Closed`] follows.
     Connect {
         /// The name of the connection from now on.
         conn: ConnId,
-        /// Whom to call.
+        /// Where to.
         addr: SocketAddr,
     },
     /// Close it, after what was sent before has left. No event follows.
@@ -83,7 +83,7 @@ pub enum ConnEffect {
     Send {
         /// The connection.
         conn: ConnId,
-        /// The memory comes back by `recycle`.
+        /// The bytes; their memory comes back by `recycle`.
         bytes: Vec<u8>,
     },
     /// Send `header`, then `len` stored bytes; or `failure` when they are not
@@ -93,16 +93,16 @@ pub enum ConnEffect {
         conn: ConnId,
         /// Of the Rread.
         header: [u8; 11],
-        /// Which bytes.
+        /// Which stored bytes.
         what: Bulk,
-        /// How many.
+        /// How many bytes.
         len: u32,
-        /// What to send when they cannot be had.
+        /// What to send instead when they cannot be read.
         failure: BulkLost,
     },
 }
 
-/// What a state machine wants done with its connections, and their names.
+/// What a state machine wants done with its connections, and names for new ones.
 #[derive(Debug, Default)]
 pub(crate) struct Outbox {
     effects: VecDeque<ConnEffect>,
@@ -126,7 +126,7 @@ impl Outbox {
         self.effects.pop_front()
     }
 
-    /// Calls `addr`, and gives the name of the connection.
+    /// Connects to `addr`, and gives the name of the connection.
     pub fn connect(&mut self, addr: SocketAddr) -> ConnId {
         let conn = self.next_conn();
         self.push(ConnEffect::Connect { conn, addr });

@@ -1,4 +1,7 @@
 //! What can fail in a fetch or a master, and what it means for the exit status.
+//!
+//! Knows the classes of failures, in the order of their exit statuses. Refuses to
+//! know the numbers, which are the command line's.
 
 use alloc::format;
 use alloc::string::String;
@@ -7,17 +10,17 @@ use alloc::string::String;
 /// the greatest counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Status {
-    /// By a signal.
+    /// Ended by a signal.
     Interrupted,
     /// The master cannot be reached, or does not answer.
     Connection,
-    /// The master has not got it, or cannot read it.
+    /// The master does not have what was asked for, or cannot read it.
     Source,
     /// The master had it, and has something else now: worth another fetch.
     Changed,
     /// Bytes are not what their digest says.
     Verification,
-    /// It does not fit.
+    /// There is no room on the disk.
     NoSpace,
     /// The disk, or another local resource.
     LocalIo,
@@ -32,7 +35,7 @@ pub struct Failure {
     pub what: String,
     /// The reason, and what to do where that is known.
     pub why: String,
-    /// No use in going on with the others.
+    /// The whole fetch fails, not this file alone.
     pub fatal: bool,
 }
 
@@ -43,7 +46,11 @@ impl Failure {
     }
 
     /// One of a single file: the others go on.
-    pub fn single(status: Status, what: impl Into<String>, why: impl Into<String>) -> Failure {
+    pub(crate) fn single(
+        status: Status,
+        what: impl Into<String>,
+        why: impl Into<String>,
+    ) -> Failure {
         Failure { status, what: what.into(), why: why.into(), fatal: false }
     }
 

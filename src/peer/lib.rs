@@ -1,6 +1,7 @@
 //! One peer, master or client, as a state machine: inputs and the time go in,
 //! effects come out. No socket, no file, no clock and no libc.
 
+#![deny(missing_docs)]
 #![forbid(unsafe_code)]
 #![cfg_attr(not(test), no_std)]
 

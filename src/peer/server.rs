@@ -2,7 +2,7 @@
 //!
 //! Knows the sessions of those who connected, the name space that they see,
 //! and which parked reads can be asked again. Refuses to know what follows
-//! from what is written there: a master and a client take the [`Notice`]s.
+//! from what is written there: a master and a client take the notices.
 
 use crate::conn::{ConnEffect, ConnEvent, Outbox};
 use crate::content::manifest::{PIECE_LEN_MAX, stride};
@@ -15,7 +15,7 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use ninep::server::{ConnId, OpenId, Output, Session, Ticket};
 
-/// Largest frame: a piece of the largest size and its header.
+/// Longest frame, in bytes: a piece of the greatest length, and its header.
 pub const MSIZE: u32 = stride(PIECE_LEN_MAX) + ninep::IO_HEADER_LEN;
 
 pub(crate) struct Server {
@@ -62,8 +62,8 @@ impl Server {
             }
             ConnEvent::Frame { conn, frame } => return self.handle_frame(conn, frame.prefix),
             ConnEvent::Closed { conn, .. } => self.end_session(conn),
-            // Nobody whom we serve was called by us, and a part of a request
-            // is nothing that it could be answered for.
+            // Those whom we serve connected to us; and part of a request cannot
+            // be answered.
             ConnEvent::Connected { .. } | ConnEvent::Partial { .. } => {}
         }
         None
@@ -105,7 +105,7 @@ impl Server {
         self.space.recycle(tickets);
     }
 
-    /// Says something on a conversation; who left does not hear it.
+    /// Sends a message on a conversation, unless it has ended.
     pub fn answer(&mut self, open_id: OpenId, message: &MasterMessage) {
         let tickets = self.space.answer(open_id, &message.line());
         self.wake(tickets);
@@ -144,7 +144,7 @@ impl Server {
             }
             self.flush_session(ticket.conn);
         }
-        // Its memory serves the next ones.
+        // The memory is used again.
         wakes.append(&mut self.wakes);
         self.wakes = wakes;
     }

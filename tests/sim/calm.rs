@@ -1,6 +1,6 @@
 //! Runs in which nothing fails.
 
-use crate::host::{Host, State};
+use crate::host::{Host, HostState};
 use crate::report::Report;
 use crate::world::{Setup, World};
 use peer::request::Linger;
@@ -77,7 +77,7 @@ fn who_comes_when_all_have_left_is_served_by_the_master() {
     }
     world.start_at(5, 120_000);
     world.run_until(100_000);
-    let over = |host: &Host| host.state == State::Over;
+    let over = |host: &Host| host.state == HostState::Over;
     assert!(world.hosts[1..5].iter().all(over), "somebody is there yet");
     let before = Report::of(&world).copies;
     let report = world.run_until(300_000);
@@ -106,7 +106,7 @@ fn who_comes_while_others_linger_is_not_cut_off() {
 fn who_is_slow_is_not_cut_off_by_those_who_leave() {
     // Each leaves twice its own time after its start at the latest.
     let mut world = World::new(Setup { nodes: 6, seed: 8, ..Setup::default() });
-    world.network.links[6].down_bytes_s /= 8;
+    world.link_mut(6).down_bytes_s /= 8;
     world.start_all_within(10);
     world.run_until(120_000).assert_sound();
 }

@@ -1,71 +1,11 @@
-//! The virtual clock: what happens next.
+//! The virtual clock: which event is next.
+//!
+//! Knows the time and what is due when. Refuses to know what follows from an
+//! event, which is up to `run`. Real time is never looked at.
 
-use crate::network::Segment;
+use crate::event::Event;
 use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
-
-#[derive(Clone, Copy, Debug)]
-pub enum Event {
-    /// A host begins, for the first time or again.
-    Start {
-        host: u32,
-    },
-    Tick {
-        host: u32,
-    },
-    /// A segment has left the host's uplink.
-    Left {
-        host: u32,
-    },
-    /// A segment has come to the downlink of its host.
-    Arrives {
-        segment: Segment,
-    },
-    /// ... and is through.
-    Through {
-        segment: Segment,
-    },
-    /// The parts of a handshake.
-    Syn {
-        conn: u32,
-    },
-    Established {
-        conn: u32,
-    },
-    Refused {
-        conn: u32,
-    },
-    /// One end learns that the other is lost.
-    Lost {
-        conn: u32,
-        end: usize,
-    },
-    Fault {
-        host: u32,
-        fault: Fault,
-    },
-    /// The files of a host are in place.
-    Finished {
-        host: u32,
-    },
-    /// A process that has ended has no more time for what is queued.
-    Drained {
-        host: u32,
-        life: u32,
-    },
-}
-
-/// What may befall a host.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
-    /// The process dies: its connections are reset.
-    Crash,
-    /// The machine is gone: nobody is told.
-    PowerLoss,
-    /// It takes bytes and does nothing with them, until it thaws.
-    Freeze,
-    Thaw,
-}
 
 #[derive(Clone, Copy, Debug)]
 struct Due {
@@ -80,8 +20,8 @@ impl Due {
         (self.at_ns, self.number)
     }
 
-    fn slot(&self) -> u64 {
-        self.at_ns >> SLOT_BITS
+    fn bucket(&self) -> u64 {
+        self.at_ns >> BUCKET_BITS
     }
 }
 
@@ -107,19 +47,19 @@ impl Ord for Due {
 }
 
 /// 65 µs: as many events as a sort has in its cache, of ten thousand nodes.
-const SLOT_BITS: u32 = 16;
-/// Slots of the near future: 0.27 s, so that all but a few events are in it.
-const SLOTS: u64 = 4096;
-
-/// A wheel of slots for what comes soon, each in order only when its time is
-/// there, and a heap for the rest. One heap for all costs a miss of the cache
-/// for each of its levels, and was a sixth of the time of a large run.
+const BUCKET_BITS: u32 = 16;
+/// Buckets of the near future: 0.27 s, so that all but a few events are in it.
+const BUCKETS: u64 = 4096;
+/// A timing wheel (Varghese and Lauck, SOSP 1987): a ring of buckets for what
+/// comes soon, each sorted only when its time is there, and a heap for the rest.
+/// One heap for all costs a cache miss for each of its levels, and was a sixth
+/// of the time of a large run.
 #[derive(Debug)]
 pub struct Clock {
     now_ns: u64,
     numbers: u64,
-    /// The slot at hand.
-    slot: u64,
+    /// The bucket at hand.
+    bucket: u64,
     /// What was in it when it began, the last first.
     present: Vec<Due>,
     /// What came into it since then.
@@ -134,10 +74,10 @@ impl Default for Clock {
         Clock {
             now_ns: 0,
             numbers: 0,
-            slot: 0,
+            bucket: 0,
             present: Vec::new(),
             fresh: BinaryHeap::new(),
-            wheel: (0..SLOTS).map(|_| Vec::new()).collect(),
+            wheel: (0..BUCKETS).map(|_| Vec::new()).collect(),
             in_wheel: 0,
             later: BinaryHeap::new(),
         }
@@ -156,10 +96,10 @@ impl Clock {
     pub fn at(&mut self, at_ns: u64, event: Event) {
         self.numbers += 1;
         let due = Due { at_ns: at_ns.max(self.now_ns), number: self.numbers, event };
-        match due.slot() {
-            slot if slot <= self.slot => self.fresh.push(due),
-            slot if slot < self.slot + SLOTS => {
-                self.wheel[(slot % SLOTS) as usize].push(due);
+        match due.bucket() {
+            bucket if bucket <= self.bucket => self.fresh.push(due),
+            bucket if bucket < self.bucket + BUCKETS => {
+                self.wheel[(bucket % BUCKETS) as usize].push(due);
                 self.in_wheel += 1;
             }
             _ => self.later.push(due),
@@ -188,19 +128,19 @@ impl Clock {
         Some(due.event)
     }
 
-    /// Goes on to the next slot that may hold something; not beyond the time.
+    /// Goes on to the next bucket that may hold something; not beyond the time.
     fn turn(&mut self, before_ns: u64) -> Option<()> {
-        let mut slot = self.slot + 1;
+        let mut bucket = self.bucket + 1;
         if self.in_wheel == 0 {
-            slot = self.later.peek()?.slot();
+            bucket = self.later.peek()?.bucket();
         }
-        if slot > before_ns >> SLOT_BITS {
+        if bucket > before_ns >> BUCKET_BITS {
             return None;
         }
-        self.slot = slot;
-        std::mem::swap(&mut self.present, &mut self.wheel[(slot % SLOTS) as usize]);
+        self.bucket = bucket;
+        std::mem::swap(&mut self.present, &mut self.wheel[(bucket % BUCKETS) as usize]);
         self.in_wheel -= self.present.len();
-        while self.later.peek().is_some_and(|due| due.slot() <= slot) {
+        while self.later.peek().is_some_and(|due| due.bucket() <= bucket) {
             self.present.extend(self.later.pop());
         }
         self.present.sort_unstable_by_key(|due| Reverse(due.rank()));

@@ -1,6 +1,6 @@
 //! Runs in which nodes, links and the master fail.
 
-use crate::clock::Fault;
+use crate::event::Fault;
 use crate::report::Report;
 use crate::world::{Setup, World};
 
@@ -93,8 +93,8 @@ fn a_slow_node_slows_nobody_else() {
     for slow in [1, 7, 20] {
         let (seed, files) = (slow, vec![800 * 128 * 1024]);
         let mut world = World::new(Setup { nodes: 30, seed, files, ..Setup::default() });
-        world.network.links[slow as usize].up_bytes_s /= 10;
-        world.network.links[slow as usize].down_bytes_s /= 10;
+        world.link_mut(slow as u32).up_bytes_s /= 10;
+        world.link_mut(slow as u32).down_bytes_s /= 10;
         world.start_all_within(10);
         let report = world.run_until(600_000);
         let others = (1..=30).filter(|&host| u64::from(host) != slow);
@@ -108,25 +108,25 @@ fn a_slow_node_slows_nobody_else() {
     }
 }
 
-/// A piece on its way when the first wrong one is noticed may be wrong as well.
+/// A piece on its way when the first corrupt one is noticed may be corrupt as well.
 #[test]
-fn who_sends_wrong_bytes_is_banned() {
-    for (every, wrong_max) in [(1, 8), (7, 4), (50, 4)] {
-        let mut wrong_of_all = 0;
+fn who_sends_corrupt_pieces_is_banned() {
+    for (every, corrupt_max) in [(1, 8), (7, 4), (50, 4)] {
+        let mut corrupt_of_all = 0;
         for seed in 1..7 {
             let mut world = world(30, seed);
-            world.hosts[6].wrong_every = Some(every);
+            world.hosts[6].corrupt_every = Some(every);
             world.start_all_within(10);
             let report = world.run_until(60_000);
             report.assert_sound().assert_within(1.6, 1.5);
-            let wrong: u32 = report.clients.iter().map(|client| client.wrong).sum();
+            let corrupt: u32 = report.clients.iter().map(|client| client.corrupt).sum();
             let children = world.hosts.iter().filter(|host| host.parents.contains(&6)).count();
-            println!("one in {every}: {wrong} wrong, {children} children {}", report.summary());
-            assert!(wrong <= wrong_max, "{wrong} pieces were wrong: {}", report.summary());
-            assert!(wrong == 0 || children == 0, "it is a parent yet: {}", report.summary());
-            wrong_of_all += wrong;
+            println!("one in {every}: {corrupt} corrupt, {children} children {}", report.summary());
+            assert!(corrupt <= corrupt_max, "{corrupt} pieces were corrupt: {}", report.summary());
+            assert!(corrupt == 0 || children == 0, "it is a parent yet: {}", report.summary());
+            corrupt_of_all += corrupt;
         }
-        assert!(wrong_of_all > 0, "nothing was wrong");
+        assert!(corrupt_of_all > 0, "nothing was corrupt");
     }
 }
 

@@ -1,4 +1,7 @@
-//! One simulated machine: its node, its disk, what is to befall it.
+//! One simulated machine: its node, its disk, its address, what it did.
+//!
+//! Knows which state machine runs there and what outlives it. Refuses to know
+//! links (`network`) and who is at the other end of a connection (`connections`).
 
 use ninep::server::ConnId;
 use peer::conn::{ConnEffect, ConnEvent};
@@ -7,11 +10,12 @@ use peer::fetch::{FetchInput, FetchOptions, Fetcher};
 use peer::master::{Master, MasterInput, MasterOptions};
 use peer::namespace::NameSpace;
 use std::collections::{BTreeSet, VecDeque};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use crate::network::Item;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum State {
+pub enum HostState {
     /// Not begun, or crashed and not begun again.
     Down,
     Up,
@@ -22,7 +26,7 @@ pub enum State {
     Over,
 }
 
-pub enum Part {
+pub enum Role {
     Master(MasterOptions),
     Client(FetchOptions),
 }
@@ -34,10 +38,10 @@ pub enum Node {
 }
 
 impl Node {
-    fn new(part: &Part, life: u32, now_ms: u64) -> Node {
-        match part {
-            Part::Master(options) => Node::Master(Box::new(Master::new(*options, "a tree".into()))),
-            Part::Client(options) => {
+    fn new(role: &Role, life: u32, now_ms: u64) -> Node {
+        match role {
+            Role::Master(options) => Node::Master(Box::new(Master::new(*options, "a tree".into()))),
+            Role::Client(options) => {
                 let options = FetchOptions { port: port(life), ..options.clone() };
                 Node::Client(Box::new(Fetcher::new(options, now_ms)))
             }
@@ -88,37 +92,37 @@ impl Node {
 }
 
 pub struct Host {
-    pub part: Part,
+    pub role: Role,
     pub node: Option<Node>,
-    pub state: State,
+    pub state: HostState,
     /// Counts starts: a process that starts again has another port.
     pub life: u32,
     /// The connection behind each `ConnId`.
     conns: Vec<Option<u32>>,
-    /// When the next tick is due, as far as one is on the clock.
-    pub tick_ns: Option<u64>,
+    /// The timeout of its node that is on the clock.
+    pub timeout_ns: Option<u64>,
     /// What came while it was frozen.
     pub stash: VecDeque<(u32, usize, Item)>,
-    /// Of every so many pieces sent, one is wrong.
-    pub wrong_every: Option<u32>,
+    /// Of so many pieces sent one is corrupt.
+    pub corrupt_every: Option<u32>,
     /// Pieces on its disk: they outlive a crash.
     pub disk: BTreeSet<u32>,
     /// Whom the master named last, by stripe.
     pub parents: Vec<u32>,
-    pub stats: TransferStats,
+    pub stats: HostStats,
 }
 
-/// What a host did and when.
+/// What a host did and when, counted where it is carried out.
 #[derive(Clone, Debug, Default)]
-pub struct TransferStats {
+pub struct HostStats {
     pub began_ns: u64,
     /// All pieces were there.
     pub complete_ns: Option<u64>,
-    pub over_ns: Option<u64>,
     pub failures: Vec<Failure>,
     /// Pieces stored although they were there already.
     pub stored_again: u32,
-    pub wrong: u32,
+    /// Pieces that came with wrong bytes.
+    pub corrupt: u32,
     /// Frames without bulk data, and their bytes.
     pub control_in: u64,
     pub control_in_bytes: u64,
@@ -127,38 +131,38 @@ pub struct TransferStats {
 }
 
 impl Host {
-    pub fn new(part: Part) -> Host {
+    pub fn new(role: Role) -> Host {
         Host {
-            part,
+            role,
             node: None,
-            state: State::Down,
+            state: HostState::Down,
             life: 0,
             conns: Vec::new(),
-            tick_ns: None,
+            timeout_ns: None,
             stash: VecDeque::new(),
-            wrong_every: None,
+            corrupt_every: None,
             disk: BTreeSet::new(),
             parents: Vec::new(),
-            stats: TransferStats::default(),
+            stats: HostStats::default(),
         }
     }
 
     pub fn begin(&mut self, now_ms: u64) {
         self.life += 1;
-        self.state = State::Up;
+        self.state = HostState::Up;
         self.conns.clear();
         self.stash.clear();
-        self.tick_ns = None;
-        self.node = Some(Node::new(&self.part, self.life, now_ms));
+        self.timeout_ns = None;
+        self.node = Some(Node::new(&self.role, self.life, now_ms));
     }
 
     /// Whether somebody who connects to this port finds it.
     pub fn listens_on(&self, at: u16) -> bool {
-        let own = match self.part {
-            Part::Master(_) => port(1),
-            Part::Client(_) => port(self.life),
+        let own = match self.role {
+            Role::Master(_) => port(1),
+            Role::Client(_) => port(self.life),
         };
-        matches!(self.state, State::Up | State::Frozen) && at == own
+        matches!(self.state, HostState::Up | HostState::Frozen) && at == own
     }
 
     pub fn conn(&self, id: ConnId) -> Option<u32> {
@@ -178,11 +182,23 @@ impl Host {
     }
 
     pub fn is_client(&self) -> bool {
-        matches!(self.part, Part::Client(_))
+        matches!(self.role, Role::Client(_))
     }
 }
 
 /// The port of a host's n-th life.
 pub fn port(life: u32) -> u16 {
     20_000 + life as u16
+}
+
+/// Hosts are numbered within 10.0.0.0/8.
+pub fn addr_of(host: u32, port: u16) -> SocketAddr {
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::from((10 << 24) + host + 1)), port)
+}
+
+pub fn host_of(addr: SocketAddr) -> u32 {
+    match addr.ip() {
+        IpAddr::V4(ip) => u32::from(ip) - (10 << 24) - 1,
+        IpAddr::V6(_) => panic!("{addr}: nobody has one of these"),
+    }
 }

@@ -1,7 +1,10 @@
 //! Many real nodes over a virtual network and a virtual clock.
 //!
-//! `world` drives the state machines that `drive` drives over sockets; only
-//! links, disks and time are made up. Every run is made by its `Setup`, seed
+//! The driver of the state machines that `src/xget/driver` drives over sockets;
+//! only links, disks and time are made up. From the ground up: `event`, `clock`,
+//! `network`, `connections`, `host`; all of them are a `world`; `effects`,
+//! `endings` and `run` say what happens in it; `report` and `scenario` what comes
+//! of it; `calm`, `faults`, `goals` and `table` what has to. Every run is made by its `Setup`, seed
 //! included, which a failing test prints; XGET_SIM_LOG=1 shows what the nodes
 //! say.
 
@@ -9,12 +12,18 @@
 
 mod calm;
 mod clock;
+mod connections;
 mod content;
+mod effects;
+mod endings;
+mod event;
 mod faults;
 mod goals;
 mod host;
 mod network;
+mod random;
 mod report;
+mod run;
 mod scenario;
 mod table;
 mod world;

@@ -1,4 +1,4 @@
-//! Links and connections: when which bytes arrive.
+//! Links: when which bytes arrive.
 //!
 //! Every host has an uplink and a downlink with a rate, and a latency. What a
 //! host sends is cut into segments, and its uplink takes one segment of each
@@ -9,18 +9,16 @@
 //! much on the way holds back, so a slow receiver does not take its sender's
 //! uplink from the others. Messages of one connection stay in order.
 //!
-//! Knows nothing of nodes: who lives, who froze and what a message means is
-//! `world`'s.
+//! Refuses to know nodes and handshakes: who called whom is known by
+//! `connections`, who lives and what a message means by `world`.
 
-use crate::clock::{Clock, Event};
+use crate::clock::Clock;
+use crate::event::{Event, Segment, WayId};
 use std::collections::VecDeque;
 
 /// Bytes of one connection's direction that may be on the way: what a socket
 /// holds and the window of the other side, together.
 const ON_THE_WAY_MAX: u32 = 256 * 1024;
-
-/// One direction of a connection.
-pub type WayId = u32;
 
 /// What is sent.
 #[derive(Debug)]
@@ -28,7 +26,7 @@ pub enum Item {
     /// One or more whole frames.
     Frames(Vec<u8>),
     /// An Rread's header and the length of its bytes, which nobody looks at.
-    Bulk { header: [u8; 11], len: u32, is_wrong: bool },
+    Bulk { header: [u8; 11], len: u32, is_corrupt: bool },
     /// Nothing follows.
     End,
 }
@@ -63,15 +61,6 @@ impl Way {
     fn next(&self) -> Option<&Item> {
         self.items.get(self.flying)
     }
-}
-
-#[derive(Clone, Copy, Debug)]
-pub struct Segment {
-    pub way: WayId,
-    pub len: u32,
-    /// What it took to leave.
-    came_ns: u32,
-    pub is_last: bool,
 }
 
 /// One host's access to the network.
@@ -194,8 +183,8 @@ impl Network {
             let left = item.len() - way.sent_len;
             let len = left.min(self.segment_len);
             let takes_ns = time_ns(len, link.up_bytes_s);
-            let came_ns = u32::try_from(takes_ns).unwrap_or(u32::MAX);
-            link.leaving = Some(Segment { way: id, len, came_ns, is_last: len == left });
+            let leaving_ns = u32::try_from(takes_ns).unwrap_or(u32::MAX);
+            link.leaving = Some(Segment { way: id, len, leaving_ns, is_last: len == left });
             clock.after(takes_ns, Event::Left { host });
             return;
         }
@@ -227,12 +216,12 @@ impl Network {
     pub fn arrives(&mut self, clock: &mut Clock, segment: Segment) -> bool {
         let way = &self.ways[segment.way as usize];
         let link = &mut self.links[way.to as usize];
-        let first_ns = clock.now_ns().saturating_sub(u64::from(segment.came_ns));
+        let first_ns = clock.now_ns().saturating_sub(u64::from(segment.leaving_ns));
         let was_free_ns = link.down_free_ns;
         let takes_ns = time_ns(segment.len, link.down_bytes_s);
         let through_ns = (was_free_ns.max(first_ns) + takes_ns).max(clock.now_ns());
         link.down_free_ns = through_ns;
-        // Behind what is through at this very moment it takes its place in line.
+        // Behind what is through at this very moment it waits its turn.
         if through_ns == clock.now_ns() && was_free_ns < through_ns {
             return true;
         }
@@ -257,4 +246,15 @@ impl Network {
         }
         item
     }
+}
+
+/// The whole frames that a buffer holds.
+pub fn frames(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = bytes;
+    std::iter::from_fn(move || {
+        let size = rest.first_chunk::<4>()?;
+        let (frame, after) = rest.split_at(u32::from_le_bytes(*size) as usize);
+        rest = after;
+        Some(frame)
+    })
 }

@@ -1,19 +1,19 @@
 //! What came of a run, and what every run has to come to.
 
-use crate::host::State;
+use crate::host::HostState;
 use crate::world::World;
 use peer::failure::Failure;
 
 #[derive(Clone, Debug)]
 pub struct ClientOutcome {
     pub host: u32,
-    pub state: State,
+    pub state: HostState,
     pub began_ms: u64,
     pub complete_ms: Option<u64>,
     pub failures: Vec<Failure>,
     pub stored: u32,
     pub stored_again: u32,
-    pub wrong: u32,
+    pub corrupt: u32,
 }
 
 /// Of one run.
@@ -38,13 +38,13 @@ impl Report {
         let total = world.bytes_total() as f64;
         let clients: Vec<ClientOutcome> =
             (1..world.hosts.len()).map(|n| outcome(world, n)).collect();
-        let down: u64 = world.network.links.iter().map(|link| link.bulk_down).sum();
+        let down: u64 = world.connections.network.links.iter().map(|link| link.bulk_down).sum();
         let master = &world.hosts[0].stats;
         Report {
             seed: world.setup.seed,
             pieces: world.map.count() - world.map.manifest_pieces().count(),
             wire_ms: world.wire_ms(),
-            copies: world.network.links[0].bulk_up as f64 / total,
+            copies: world.link(0).bulk_up as f64 / total,
             received: down as f64 / total / clients.len() as f64,
             control_messages: master.control_in + master.control_out,
             control_bytes: master.control_in_bytes + master.control_out_bytes,
@@ -72,13 +72,13 @@ impl Report {
     /// once, and has ended without a complaint.
     pub fn assert_sound(&self) -> &Report {
         for client in &self.clients {
-            if matches!(client.state, State::Down | State::Dark) {
+            if matches!(client.state, HostState::Down | HostState::Dark) {
                 continue;
             }
             let what = format!("seed {}, host {}: {client:?}", self.seed, client.host);
             assert!(client.complete_ms.is_some(), "incomplete: {what}");
             assert_eq!(client.failures, [], "{what}");
-            assert_eq!(client.state, State::Over, "{what}");
+            assert_eq!(client.state, HostState::Over, "{what}");
             assert_eq!(client.stored, self.pieces, "{what}");
             assert_eq!(client.stored_again, 0, "{what}");
         }
@@ -107,6 +107,14 @@ impl Report {
     }
 }
 
+impl World {
+    /// Until every client that lives has come to its end, or until that time.
+    pub fn run_until(&mut self, limit_ms: u64) -> Report {
+        self.run(limit_ms);
+        Report::of(self)
+    }
+}
+
 fn outcome(world: &World, host: usize) -> ClientOutcome {
     let at = &world.hosts[host];
     ClientOutcome {
@@ -117,6 +125,6 @@ fn outcome(world: &World, host: usize) -> ClientOutcome {
         failures: at.stats.failures.clone(),
         stored: at.disk.len() as u32,
         stored_again: at.stats.stored_again,
-        wrong: at.stats.wrong,
+        corrupt: at.stats.corrupt,
     }
 }

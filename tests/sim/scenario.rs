@@ -4,14 +4,15 @@
 //! Knows what each word does to a world; refuses to judge the outcome, which
 //! is up to `calm`, `faults` and `table`.
 
-use crate::clock::Fault;
-use crate::host::State;
+use crate::event::Fault;
+use crate::host::HostState;
 use crate::report::Report;
 use crate::world::{Setup, World};
 use std::fmt;
 
 /// What can be said of a run; shares are in percent.
 #[derive(Clone, Debug, PartialEq)]
+// fields: one for each word
 pub struct Scenario {
     pub seed: u64,
     pub nodes: u32,
@@ -19,8 +20,8 @@ pub struct Scenario {
     pub piece_kib: u32,
     /// Each node's link.
     pub mbit: u32,
-    /// The head's uplink as a share of the nodes' links: 1000 is ten times.
-    pub head: u32,
+    /// The head node's uplink as a share of the nodes' links: 1000 is ten times.
+    pub head_rate: u32,
     /// `--head`: how many copies the routing means to send.
     pub head_copies: u32,
     /// From the first start to the last, as a share of the wire time.
@@ -53,7 +54,7 @@ impl Default for Scenario {
             pieces: 400,
             piece_kib: 128,
             mbit: 100,
-            head: 100,
+            head_rate: 100,
             head_copies: 1,
             spread: 0,
             slow: 0,
@@ -98,7 +99,7 @@ impl Scenario {
             ("pieces", &mut self.pieces),
             ("piece_kib", &mut self.piece_kib),
             ("mbit", &mut self.mbit),
-            ("head", &mut self.head),
+            ("head", &mut self.head_rate),
             ("head_copies", &mut self.head_copies),
             ("spread", &mut self.spread),
             ("slow", &mut self.slow),
@@ -125,7 +126,7 @@ impl Scenario {
             bytes_s: u64::from(self.mbit) * 125_000,
             latency_us: u64::from(self.latency_us),
             segment_len: self.segment_kib * 1024,
-            head: self.head_copies as u16,
+            head_copies: self.head_copies as u16,
             fan_out: self.fan_out as u8,
             lost_syn: self.lost_syn,
             ..Setup::default()
@@ -137,14 +138,14 @@ impl Scenario {
         let mut world = World::new(self.setup());
         let wire_ms = world.wire_ms();
         let scale = |bytes_s: u64, percent: u32| bytes_s * u64::from(percent) / 100;
-        let head = &mut world.network.links[0];
-        head.up_bytes_s = scale(head.up_bytes_s, self.head);
+        let head_node = world.link_mut(0);
+        head_node.up_bytes_s = scale(head_node.up_bytes_s, self.head_rate);
         let mut victims = world.shuffled();
         let mut take = |count: u32| victims.split_off(victims.len() - count as usize);
         let share = |percent: u32| self.nodes * percent / 100;
         for (hosts, percent) in [(take(share(self.slow)), self.slow_rate), (take(self.tenth), 10)] {
             for host in hosts {
-                let link = &mut world.network.links[host as usize];
+                let link = world.link_mut(host);
                 link.up_bytes_s = scale(link.up_bytes_s, percent);
                 link.down_bytes_s = scale(link.down_bytes_s, percent);
             }
@@ -203,7 +204,7 @@ impl fmt::Display for Scenario {
 
 /// How far below the master the lowest stands whose parents all live.
 fn deepest(world: &World) -> u32 {
-    let lives = |host: &u32| world.hosts[*host as usize].state == State::Up;
+    let lives = |host: &u32| world.hosts[*host as usize].state == HostState::Up;
     let stripes = usize::from(world.setup.fan_out);
     let hosts = (1..world.hosts.len() as u32).filter(lives);
     let levels = hosts.flat_map(|host| (0..stripes).map(move |stripe| (host, stripe)));
@@ -225,7 +226,7 @@ pub struct Moment {
 
 impl Moment {
     fn of(world: &World, ms: u64) -> Moment {
-        let lives = |state| matches!(state, State::Up | State::Over);
+        let lives = |state| matches!(state, HostState::Up | HostState::Over);
         let clients = world.hosts[1..].iter().filter(|host| lives(host.state));
         let mut held: Vec<u32> = clients.map(|host| host.disk.len() as u32).collect();
         held.sort_unstable();
@@ -236,13 +237,13 @@ impl Moment {
             least: share(held.first()),
             median: share(held.get(held.len() / 2)),
             most: share(held.last()),
-            copies: world.network.links[0].bulk_up as f64 / world.bytes_total() as f64,
+            copies: world.link(0).bulk_up as f64 / world.bytes_total() as f64,
         }
     }
 }
 
 /// What came of it. Times are in wire times: what the bytes need over the
-/// slower of a node's downlink and the head's uplink.
+/// slower of a node's downlink and the head node's uplink.
 #[derive(Clone, Debug)]
 pub struct Outcome {
     pub scenario: String,
@@ -266,18 +267,19 @@ impl Outcome {
     fn of(scenario: &Scenario, world: &World, depth: u32, course: Vec<Moment>) -> Outcome {
         let report = Report::of(world);
         let usual = world.setup.bytes_s;
-        let head = world.network.links[0].up_bytes_s;
-        let wire = |bytes_s: u64| world.bytes_total() as f64 * 1000.0 / bytes_s.min(head) as f64;
+        let head_bytes_s = world.link(0).up_bytes_s;
+        let wire =
+            |bytes_s: u64| world.bytes_total() as f64 * 1000.0 / bytes_s.min(head_bytes_s) as f64;
         let began = report.clients.iter().map(|c| c.began_ms).max().unwrap_or(0);
         let (mut own, mut slow, mut last, mut failed) = (Vec::new(), 0.0_f64, 0.0_f64, 0);
-        let lives = |state| !matches!(state, State::Down | State::Dark | State::Frozen);
+        let lives = |state| !matches!(state, HostState::Down | HostState::Dark | HostState::Frozen);
         for client in report.clients.iter().filter(|client| lives(client.state)) {
             let Some(complete_ms) = client.complete_ms else {
                 failed += 1;
                 continue;
             };
             failed += usize::from(!client.failures.is_empty());
-            let rate = world.network.links[client.host as usize].down_bytes_s;
+            let rate = world.connections.network.links[client.host as usize].down_bytes_s;
             let multiple = (complete_ms - client.began_ms) as f64 / wire(rate);
             if rate < usual {
                 slow = slow.max(multiple);

@@ -35,7 +35,7 @@ enum Pieces {
 
 impl Holdings {
     /// A master's: `count` pieces, all here.
-    pub fn all(count: u32) -> Holdings {
+    pub(crate) fn all(count: u32) -> Holdings {
         Holdings { pieces: Pieces::All(count), missing: vec![0] }
     }
 
@@ -57,7 +57,7 @@ impl Holdings {
     }
 
     /// Pieces that are known of.
-    pub fn count(&self) -> u32 {
+    pub(crate) fn count(&self) -> u32 {
         match &self.pieces {
             Pieces::All(count) => *count,
             Pieces::Each(pieces) => pieces.len() as u32,
@@ -98,7 +98,7 @@ impl Holdings {
     }
 
     /// It is here.
-    pub fn holds(&self, piece: u32) -> bool {
+    pub(crate) fn holds(&self, piece: u32) -> bool {
         self.get(piece) == Some(PieceState::Held)
     }
 
@@ -113,17 +113,17 @@ impl Holdings {
     }
 
     /// Pieces that are missing of a stripe.
-    pub fn missing_of(&self, stripe: usize) -> u32 {
+    pub(crate) fn missing_of(&self, stripe: usize) -> u32 {
         self.missing.get(stripe).copied().unwrap_or(0)
     }
 
     /// The same for each stripe.
-    pub fn missing(&self) -> &[u32] {
+    pub(crate) fn missing(&self) -> &[u32] {
         &self.missing
     }
 
     /// Nothing is missing of what is known.
-    pub fn is_complete(&self) -> bool {
+    pub(crate) fn is_complete(&self) -> bool {
         self.missing.iter().all(|&missing| missing == 0)
     }
 }

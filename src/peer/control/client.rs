@@ -63,7 +63,7 @@ pub enum ClientMessage {
         /// The stripe's number, from 0 on.
         stripe: u8,
         /// The parent.
-        source: ParentAddr,
+        parent: ParentAddr,
         /// What it did.
         complaint: Complaint,
     },
@@ -94,8 +94,8 @@ impl ClientMessage {
                 }
                 line + "\n"
             }
-            ClientMessage::Replace { stripe, source, complaint } => {
-                format!("{REPLACE} {stripe} {} {}\n", source.word(), complaint.word())
+            ClientMessage::Replace { stripe, parent, complaint } => {
+                format!("{REPLACE} {stripe} {} {}\n", parent.word(), complaint.word())
             }
             ClientMessage::Progress(stats) => format!("{PROGRESS} {}\n", stats.words()),
             ClientMessage::Done(stats) => format!("{DONE} {}\n", stats.words()),
@@ -115,7 +115,7 @@ impl ClientMessage {
             },
             REPLACE => ClientMessage::Replace {
                 stripe: words.number()?,
-                source: ParentAddr::parse(words.word()?)?,
+                parent: ParentAddr::parse(words.word()?)?,
                 complaint: Complaint::parse(words.word()?)?,
             },
             PROGRESS => ClientMessage::Progress(TransferStats::parse(&mut words)?),
@@ -156,8 +156,8 @@ mod tests {
             (any::<u32>(), any::<u16>(), vec(source, 1..5)).prop_map(|(version, port, sources)| {
                 ClientMessage::Join { version, port, sources }
             }),
-            (any::<u8>(), parents(), complaint).prop_map(|(stripe, source, complaint)| {
-                ClientMessage::Replace { stripe, source, complaint }
+            (any::<u8>(), parents(), complaint).prop_map(|(stripe, parent, complaint)| {
+                ClientMessage::Replace { stripe, parent, complaint }
             }),
             stats().prop_map(ClientMessage::Progress),
             stats().prop_map(ClientMessage::Done),
@@ -200,7 +200,7 @@ mod tests {
         };
         let sources = [&b"."[..], b"a b/.", b"/-_+,:=@~.%\xff\0\n"].map(<[u8]>::to_vec);
         let peer = |text: &str| ParentAddr::Peer(text.parse().unwrap());
-        let replace = |source, complaint| ClientMessage::Replace { stripe: 3, source, complaint };
+        let replace = |parent, complaint| ClientMessage::Replace { stripe: 3, parent, complaint };
         for (message, line) in [
             (
                 ClientMessage::Join { version: 2, port: 20004, sources: sources.into() },

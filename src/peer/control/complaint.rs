@@ -30,7 +30,7 @@ const COMPLAINTS: [(Complaint, &str); 6] = [
 
 impl Complaint {
     /// The word for it in the conversation.
-    pub fn word(self) -> &'static str {
+    pub(crate) fn word(self) -> &'static str {
         COMPLAINTS.iter().find(|(c, _)| *c == self).map_or("lost", |(_, word)| word)
     }
 

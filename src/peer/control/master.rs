@@ -33,7 +33,7 @@ pub enum MasterMessage {
         /// The stripe's number, from 0 on.
         stripe: u8,
         /// The parent.
-        source: ParentAddr,
+        parent: ParentAddr,
     },
     /// No.
     Error {
@@ -59,8 +59,8 @@ impl MasterMessage {
             MasterMessage::Generation { digest, manifest_len, piece_len, stripes } => {
                 format!("{GENERATION} {digest} {manifest_len} {piece_len} {stripes}\n")
             }
-            MasterMessage::Parent { stripe, source } => {
-                format!("{PARENT} {stripe} {}\n", source.word())
+            MasterMessage::Parent { stripe, parent } => {
+                format!("{PARENT} {stripe} {}\n", parent.word())
             }
             MasterMessage::Error { errno, text } => {
                 let mut line = format!("{ERROR} {errno}");
@@ -91,7 +91,7 @@ impl MasterMessage {
             },
             PARENT => MasterMessage::Parent {
                 stripe: words.number()?,
-                source: ParentAddr::parse(words.word()?)?,
+                parent: ParentAddr::parse(words.word()?)?,
             },
             ERROR => MasterMessage::Error { errno: words.number()?, text: parse_text(&mut words)? },
             _ => return None,
@@ -126,7 +126,7 @@ mod tests {
                 MasterMessage::Generation { digest, manifest_len, piece_len, stripes }
             }),
             (any::<u8>(), parents())
-                .prop_map(|(stripe, source)| MasterMessage::Parent { stripe, source }),
+                .prop_map(|(stripe, parent)| MasterMessage::Parent { stripe, parent }),
             (any::<u16>(), text).prop_map(|(errno, text)| MasterMessage::Error { errno, text }),
         ]
     }
@@ -168,9 +168,9 @@ mod tests {
                 },
                 &generation,
             ),
-            (MasterMessage::Parent { stripe: 0, source: ParentAddr::Master }, "parent 0 me\n"),
+            (MasterMessage::Parent { stripe: 0, parent: ParentAddr::Master }, "parent 0 me\n"),
             (
-                MasterMessage::Parent { stripe: 1, source: peer("10.0.0.1:20004") },
+                MasterMessage::Parent { stripe: 1, parent: peer("10.0.0.1:20004") },
                 "parent 1 10.0.0.1!20004\n",
             ),
             (

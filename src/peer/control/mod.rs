@@ -1,7 +1,7 @@
 //! The words of the conversation on `/.xget/route`, both ways.
 //!
 //! One message a line, words parted by one space (docs/protocol.md). Knows the
-//! words, not what follows from them (that is [`node`](crate::node)).
+//! words, not what follows from them (that is [`master`](crate::master) and [`fetch`](crate::fetch)).
 //!
 //! | from a client | value |
 //! |---|---|

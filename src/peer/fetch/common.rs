@@ -1,5 +1,8 @@
-//! What the parts of a fetch share: what is served, the link to the master, what
-//! is to be done, what there is to say at the end.
+//! What the parts of a fetch share: the time, what is served, the master link,
+//! the effects, the report.
+//!
+//! Knows how to say something to the master and to the operator. Refuses to know
+//! when that is done.
 
 use super::io::FetchEffect;
 use super::master_link::MasterLink;
@@ -46,7 +49,8 @@ impl Common {
         self.master_link.log(&mut self.server.outbox, text);
     }
 
-    /// Tells the master that others cannot have from us what we cannot have.
+    /// Tells the master, once, that we are to have no children any more: pieces
+    /// are lost here, so that they would wait for us in vain.
     pub fn leave_once(&mut self) {
         if !core::mem::replace(&mut self.report.has_left, true) {
             self.tell(&ClientMessage::Leave);

@@ -1,20 +1,21 @@
-//! Pieces that the master itself sent wrong.
+//! Corrupt pieces that the master itself sent.
 //!
 //! They may have been damaged on the way, so each is asked for once more. Knows
-//! which came wrong and not yet right; refuses to know what becomes of them.
+//! which came corrupt and have not come right since. Refuses to know who else
+//! sent corrupt pieces, and what becomes of these.
 
 use alloc::collections::BTreeSet;
 
-/// Pieces that may have come wrong from the master and not yet right again.
+/// Most pieces that may have come corrupt and not have come right since.
 pub(super) const CORRUPT_MAX: usize = 64;
 
-/// What to do about a piece that the master sent wrong.
+/// What to do about a corrupt piece.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
     AskAgain,
-    /// It was wrong the second time: it will be.
+    /// It was corrupt twice: the piece is lost.
     GiveUp,
-    /// Too many are wrong: nothing of it can be trusted.
+    /// Too many are corrupt: the fetch fails.
     Fail,
 }
 
@@ -22,7 +23,7 @@ pub(super) enum Verdict {
 pub(super) struct CorruptPieces(BTreeSet<u32>);
 
 impl CorruptPieces {
-    /// The piece came wrong.
+    /// The piece came corrupt.
     pub fn note(&mut self, piece: u32) -> Verdict {
         if self.0.contains(&piece) {
             return Verdict::GiveUp;

@@ -1,8 +1,8 @@
 //! A generation on its way here: its manifest, then its other pieces.
 //!
-//! Knows what is verified and what that completes; whom it came from matters
-//! only to count it and to blame. Refuses to know how pieces are asked for (the
-//! transfer) and where bytes are stored (the driver).
+//! Knows what is verified and what that completes; who sent it matters only for
+//! counts and complaints. Refuses to know how pieces are asked for (`Transfer`)
+//! and where bytes are stored (the driver).
 
 use super::common::Common;
 use super::corrupt::{CORRUPT_MAX, CorruptPieces, Verdict};
@@ -29,7 +29,7 @@ pub(super) struct Download {
 }
 
 impl Download {
-    /// Begins with the manifest, whose pieces are these.
+    /// Begins with the manifest pieces, which are these.
     pub fn new(
         common: &mut Common,
         pieces: ManifestPieces,
@@ -58,7 +58,8 @@ impl Download {
         self.generation(common)?.content.as_ref()
     }
 
-    /// Nothing is missing of what is known.
+    /// No known piece is missing. Until the manifest is decoded, only its own
+    /// pieces are known.
     pub fn is_complete(&self, common: &Common) -> bool {
         self.generation(common).is_some_and(|generation| generation.holdings.is_complete())
     }
@@ -127,7 +128,7 @@ impl Download {
             common.effects.push_back(FetchEffect::Store { conn, piece, range });
             return Ok(());
         }
-        // A piece of the manifest: it stays in memory.
+        // Manifest pieces stay in memory.
         let right = data.filter(|bytes| generation.manifest_pieces.verify(piece, bytes).is_ok());
         match right {
             Some(bytes) => self.manifest_piece(common, conn, piece, bytes),
@@ -170,7 +171,7 @@ impl Download {
         Ok(())
     }
 
-    /// The destination was looked at; the pieces that it has need not come.
+    /// The destination was checked; the pieces found there need not be fetched.
     pub fn prepared(&mut self, common: &mut Common, found: &[u32]) {
         for &piece in found {
             self.hold(common, piece);
@@ -178,7 +179,7 @@ impl Download {
         self.transfer.go_on(common);
     }
 
-    /// Notes a piece as here: how many bytes it has, if that is news.
+    /// Notes a piece as held. Its length in bytes, or 0 if it was held before.
     fn hold(&mut self, common: &mut Common, piece: u32) -> u32 {
         let Some(generation) = self.generation(common) else { return 0 };
         let is_news = generation.holdings.misses(piece);
@@ -191,7 +192,7 @@ impl Download {
     }
 
     fn count(&self, common: &mut Common, conn: ConnId, len: u32) {
-        let from_master = self.transfer.source(conn) == Some(ParentAddr::Master);
+        let from_master = self.transfer.addr(conn) == Some(ParentAddr::Master);
         common.report.count(from_master, len);
     }
 
@@ -226,7 +227,7 @@ impl Download {
                 if failure.fatal {
                     return Err(failure);
                 }
-                // What failed is said when all is finished.
+                // The driver reports the failure with `Finished`.
                 common.leave_once();
             }
         }
@@ -261,7 +262,7 @@ impl Download {
         Ok(())
     }
 
-    /// The piece will never be here.
+    /// Notes a piece as lost.
     fn lose(&mut self, common: &mut Common, piece: u32) {
         let tickets = common.server.space.lose(self.transfer.generation, piece);
         common.wake(tickets);
@@ -281,7 +282,8 @@ impl Download {
         };
         self.lose(common, piece);
         common.leave_once();
-        // A pack is the only piece of its files; another file has more of them.
+        // A pack is the only piece of each of its files. A file of several pieces
+        // may have failed already, for another of them.
         let is_pack = content.map.extents(&content.manifest, piece).count() > 1;
         for extent in content.map.extents(&content.manifest, piece) {
             let what = printable(content.manifest.path(extent.entry));

@@ -1,4 +1,7 @@
 //! The inputs and effects of a fetch.
+//!
+//! Knows what a driver reports and what it is asked to do, beside what concerns
+//! connections (`conn.rs`). Refuses to know how either is done.
 
 use crate::conn::ConnEvent;
 use crate::failure::Failure;
@@ -30,7 +33,7 @@ pub enum FetchInput<'a> {
     },
     /// [`FetchEffect::Finish`] is through.
     Finished {
-        /// What could not be put in place.
+        /// The files and directories that could not be finished.
         failures: Vec<Failure>,
     },
     /// What became of [`FetchEffect::Checksum`].
@@ -47,11 +50,11 @@ pub enum FetchInput<'a> {
         /// One line.
         text: String,
     },
-    /// Somebody wants this process to end: leave in good order.
+    /// A signal asks this process to end: leave in good order.
     Interrupted,
-    /// It cannot go on: a local error that ends the fetch.
+    /// A local error that ends the fetch.
     Fatal {
-        /// Which.
+        /// What failed, with its exit status.
         failure: Failure,
     },
     /// The time of [`Fetcher::poll_timeout`](super::Fetcher::poll_timeout) has come.
@@ -65,11 +68,11 @@ pub enum StoreResult {
     Stored,
     /// Not what the digest says.
     Corrupt,
-    /// Right, but a file of it could not be written.
+    /// Verified, but one of its files could not be written.
     Failed {
         /// Why.
         failure: Failure,
-        /// The pieces that will not be here for that: those of its files.
+        /// The pieces of the files that failed, by number: all are lost.
         lost: Vec<Range<u32>>,
     },
 }
@@ -77,30 +80,32 @@ pub enum StoreResult {
 /// What is to be done outside, connections aside.
 #[derive(Debug)]
 pub enum FetchEffect {
-    /// The manifest is known: look at what is in the destination.
+    /// The manifest is known: hash what is in the destination.
     Prepare {
         /// What is fetched.
         content: Rc<Content>,
     },
-    /// Verify and store a piece.
+    /// Verify and store a piece; [`FetchInput::Stored`] follows.
     Store {
         /// Whom it came from.
         conn: ConnId,
         /// Its number.
         piece: u32,
-        /// Where its bytes are in the frame that was handed in last.
+        /// Where its bytes are in the frame that was handed in last, in bytes.
         range: Range<usize>,
     },
-    /// All pieces are here: put everything in place.
+    /// All pieces are held or lost: make links and empty files, set directories'
+    /// attributes. [`FetchInput::Finished`] follows.
     Finish,
-    /// Compute the SHA-256 of a file that is in place.
+    /// Compute the SHA-256 of a file that has its final name;
+    /// [`FetchInput::Checksum`] follows.
     Checksum {
         /// Whose manifest has the entry.
         generation: GenerationId,
         /// The file.
         entry: u32,
     },
-    /// Something odd that does not stop us.
+    /// A warning for the operator: one line.
     Warn(String),
     /// The fetch is over; the process may end.
     Exit {

@@ -1,32 +1,31 @@
-//! Whether data come, and how fast: our own stalls, drought, slow uplinks.
+//! Whether data come, and how fast: local stalls, drought, slow uplinks.
 //!
-//! Knows what is seen from here. Silence of one parent is its link's; what
-//! follows from a complaint is the master's, who hears of all. Refuses to know
-//! connections and addresses.
+//! Knows what can be seen from here. Refuses to know connections and addresses,
+//! the silence of one parent (`ParentLink`), and what follows from a complaint,
+//! which the master decides because it hears all.
 
 use super::scheduler::View;
 use crate::control::Complaint;
 use alloc::vec;
 use alloc::vec::Vec;
 
-/// How often stripes and our own stalls are looked at.
+/// How often lagging stripes are looked for and our own lateness is measured.
 const SAMPLE_MS: u64 = 100;
-/// What a stall of our own loses of its weight with every sample: one part of
-/// so many.
+/// With every sample a local stall counts for less: by one part in so many.
 const LOCAL_STALL_FADES: u64 = 64;
-/// Nothing at all arrived for this long, from nobody: it will not any more.
+/// When no data came from any parent for this long, the fetch fails.
 pub(super) const DROUGHT_MS: u64 = 60_000;
-/// A stripe that lags this long, and brings less than half of what others
-/// bring, is complained of; and so, as often, is one with a piece owed that long.
+/// Of a stripe that lags, or whose parent owes a piece for long, what it brings is
+/// counted over this time; then, if it is too little, its parent is complained of.
 const SLOW_MS: u64 = 300;
-/// A parent's uplink is slow that brings less than one in so many of what is
-/// usual: much less than a loaded one brings among idle ones.
+/// An uplink is slow that sends all the time and brings less than one in so many
+/// of what is usual: one that is only loaded, where others are idle, brings more.
 const SLOW_UPLINK: u32 = 4;
 /// A parent that answers and owes a piece for this long is slow.
 const OWED_MS: u64 = 5_000;
 
-/// Since when a stripe lags; how much was missing of each then, and how long
-/// its parent's link had been busy.
+/// A stripe that lags: since when its pieces are counted, how many were missing
+/// of each stripe then, and how long its parent's link had been busy.
 #[derive(Clone, Debug)]
 struct Lag {
     since_ms: u64,
@@ -46,8 +45,8 @@ pub(super) struct Observed {
 #[derive(Debug)]
 pub(super) struct Liveness {
     sample_ms: u64,
-    /// How long we, or parents that answered a probe, were lately held up, by a
-    /// slow disk or a crowded processor: others may be, and not be frozen.
+    /// How long we were lately held up, by a slow disk or a busy processor, or a
+    /// parent that answered a probe late was: others may be, and are not frozen.
     local_stall_ms: u64,
     /// When a piece, or a part of one, last came from anybody.
     last_data_ms: u64,
@@ -120,7 +119,8 @@ impl Liveness {
         let lag = self.lags[stripe].replace(next)?;
         let came = |s: usize| lag.missing[s].saturating_sub(missing[s]);
         let others: Vec<u32> = (0..missing.len()).filter(|&s| s != stripe).map(came).collect();
-        // Not the mean: who gets one stripe in no time gets the others slowly.
+        // The median and not the mean: a stripe that comes very fast takes so much
+        // of our downlink that the others are slow.
         let usual = lower_median(&others);
         let is_busy = 2 * (busy_ms - lag.busy_ms) >= now_ms - lag.since_ms;
         if is_busy && SLOW_UPLINK * came(stripe) < usual {

@@ -1,25 +1,24 @@
-//! A manifest that came: whether it is what was announced and what was wanted.
+//! A manifest that arrived: whether it is what was announced and what was wanted.
 //!
 //! Knows limits, pins and what cannot be fetched. Refuses to know how its pieces
 //! came; they are verified already.
 
 use crate::content::digest::Digest;
 use crate::content::manifest::{EntryKind, Manifest, PIECE_LEN_MAX, PIECE_LEN_MIN};
-use crate::failure::{Failure, Status};
-use crate::request::Pin;
-
 use crate::control::printable;
+use crate::failure::{Failure, Status};
 use crate::namespace::Content;
+use crate::request::Pin;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-/// Largest manifest that is believed: 16 million entries and their lists.
+/// Largest manifest that is fetched, in bytes: 16 million entries and their lists.
 const MANIFEST_LEN_MAX: u64 = 4 << 30;
-/// Most stripes that are believed.
+/// Most stripes.
 const STRIPES_MAX: u8 = 16;
 
-/// Whether a generation that the master announces can be one.
+/// Whether an announced generation is within all limits.
 pub(super) fn is_sound(manifest_len: u64, piece_len: u32, stripes: u8) -> bool {
     (1..=MANIFEST_LEN_MAX).contains(&manifest_len)
         && piece_len.is_power_of_two()

@@ -1,4 +1,4 @@
-//! The link to the master: connect, join, ask, and try again.
+//! The link to the master: connect, join, converse, reconnect.
 //!
 //! Knows the two files that a client holds open there, `.xget/route` and
 //! `log`; refuses to know what the answers mean.
@@ -20,11 +20,12 @@ const CONNECT_MS: u64 = 3_000;
 /// A silent master is probed after this long, and lost after that much more.
 const PROBE_AFTER_MS: u64 = 3_000;
 const PROBE_WAIT_MS: u64 = 5_000;
-/// A master that is silent costs as much time as this share of all tries.
+/// To lose a silent master counts as one in so many of all tries, because it
+/// takes as long to find out.
 const SILENT_SHARE: u32 = 6;
 /// A master that lives says at least that it is hashing, and that every second.
 const JOIN_MS: u64 = 15_000;
-/// Between two tries: doubles from the first to the second.
+/// The wait between two tries begins with `MIN` and doubles up to `MAX`.
 const RETRY_MS_MIN: u64 = 250;
 const RETRY_MS_MAX: u64 = 1_000;
 /// Most bytes asked of the conversation at once.
@@ -39,7 +40,7 @@ const PROBE: Token = Token(6);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum MasterTimer {
-    /// The call is not answered.
+    /// The connection is not answered.
     Connect,
     /// The join is not answered.
     Answer,
@@ -47,7 +48,7 @@ enum MasterTimer {
     Probe,
     /// The probe is not answered.
     Silent,
-    /// Call it again.
+    /// Connect again.
     Retry,
 }
 
@@ -90,7 +91,7 @@ pub(super) struct GaveUp(pub String);
 
 pub(super) struct MasterLink {
     addrs: Vec<SocketAddr>,
-    /// Which of them is called.
+    /// Which of them is connected to, counted on and on.
     at: usize,
     conn: Option<ConnId>,
     conversation: Option<Box<Conversation>>,
@@ -190,7 +191,7 @@ impl MasterLink {
                 return;
             }
             MasterMessage::Generation { .. } => {
-                // It works: the next trouble is a new one.
+                // The conversation works: tries count anew.
                 (self.hashing, self.tries.counted, self.tries.all) = (None, 0, 0);
             }
             MasterMessage::Parent { .. } | MasterMessage::Error { .. } => {}
@@ -221,7 +222,7 @@ impl MasterLink {
         }
     }
 
-    /// There is a conversation, and no doubt about it.
+    /// There is a conversation, and no probe is unanswered.
     pub fn is_up(&self) -> bool {
         self.conversation.is_some() && self.timers.get(MasterTimer::Silent).is_none()
     }
@@ -242,7 +243,7 @@ impl MasterLink {
                 MasterTimer::Probe => self.probe(outbox, now_ms),
                 MasterTimer::Silent => {
                     let heard_ms = self.conversation.as_ref().map_or(now_ms, |c| c.heard_ms);
-                    // It stays set: the loss is one by silence.
+                    // Stays set: `lost` sees by it that the master was silent.
                     self.timers.set(MasterTimer::Silent, now_ms);
                     let silent_s = (now_ms - heard_ms) / 1000;
                     return Some(format!("silent for {silent_s} s, and does not answer a probe"));
@@ -312,7 +313,7 @@ impl Conversation {
     fn frame(&mut self, frame: Frame) -> Result<bool, String> {
         let event = self.client.handle_frame(frame).map_err(|broken| broken.to_string())?;
         match event {
-            // A conversation has no end: reading again would be told so again.
+            // A conversation has no end; the next read would be empty as well.
             Some(Event::Read { token: ROUTE_READ, len: 0, .. }) => {
                 return Err("it ended the conversation".into());
             }

@@ -3,10 +3,10 @@
 //!
 //! Inputs and the time go in by [`Fetcher::handle`]; [`Fetcher::poll_conn_effect`],
 //! [`Fetcher::poll_effect`] and [`Fetcher::poll_timeout`] say what is to be done
-//! and when to call again. This file knows the phases and what ends them. What
-//! arrives is the download's, parents and what to ask of whom the transfer's, the
-//! conversation with the master the master link's; bytes are verified and stored
-//! by the driver.
+//! and when to call again. This file knows the phases and what ends them. It
+//! refuses to know what a piece completes (`Download`), what is asked of which
+//! parent (`Transfer`) and how the master is reached (`MasterLink`). The driver
+//! verifies and stores bytes.
 
 mod common;
 mod corrupt;
@@ -73,7 +73,7 @@ pub struct Fetcher {
     common: Common,
     phase: FetchPhase,
     timers: Timers<2>,
-    /// Once the master has said what there is.
+    /// Once the master has announced a generation.
     download: Option<Download>,
 }
 
@@ -126,7 +126,7 @@ impl Fetcher {
         self.advance();
     }
 
-    /// An error is one that ends the fetch.
+    /// Takes an input; an error ends the fetch.
     fn take(&mut self, input: FetchInput) -> Result<(), Failure> {
         match input {
             FetchInput::Conn(event) => return self.handle_conn(event),
@@ -212,7 +212,7 @@ impl Fetcher {
 
     /// All files are verified and in place, and the master knows.
     pub fn is_in_place(&self) -> bool {
-        self.phase.is_told() && self.common.report.failures.is_empty()
+        self.phase.is_reported() && self.common.report.failures.is_empty()
     }
 
     /// How far the fetch is.
@@ -269,13 +269,15 @@ impl Fetcher {
             ConnEvent::Closed { reason, .. } => return self.lost_master(&reason),
             ConnEvent::Frame { frame, .. } => {
                 match self.common.master_link.frame(self.common.now_ms, frame) {
-                    Ok(messages) => messages.into_iter().try_for_each(|m| self.told(m))?,
+                    Ok(messages) => {
+                        messages.into_iter().try_for_each(|m| self.handle_message(m))?
+                    }
                     Err(why) => self.lost_master(&why)?,
                 }
                 let Common { server, master_link, .. } = &mut self.common;
                 master_link.flush(&mut server.outbox);
             }
-            // It is called by us.
+            // We connect to the master; it never connects to us.
             ConnEvent::Accepted { .. } => {}
         }
         Ok(())
@@ -311,12 +313,11 @@ impl Fetcher {
         }
     }
 
-    /// What the master says.
-    fn told(&mut self, message: MasterMessage) -> Result<(), Failure> {
+    fn handle_message(&mut self, message: MasterMessage) -> Result<(), Failure> {
         log::debug!(target: "client", "the master says: {}", message.line().trim_end());
         match message {
             MasterMessage::Wait { .. } => {}
-            // It came back when all was in place already: it only has to know.
+            // The master came back when all was in place: it needs the report alone.
             MasterMessage::Generation { .. } if self.phase.is_settled() => self.report_end(),
             _ if self.phase.is_settled() => {}
             MasterMessage::Error { errno, text } => {
@@ -328,9 +329,9 @@ impl Fetcher {
                 let pieces = ManifestPieces { generation: digest, manifest_len, piece_len, list };
                 return self.announced(pieces, stripes);
             }
-            MasterMessage::Parent { stripe, source } => {
+            MasterMessage::Parent { stripe, parent } => {
                 if let Some(download) = &mut self.download {
-                    download.transfer.named(&mut self.common, stripe, source);
+                    download.transfer.handle_parent(&mut self.common, stripe, parent);
                 }
             }
         }
@@ -388,7 +389,7 @@ impl Fetcher {
         }
     }
 
-    /// Called after every input: moves on to the next phase when it is time.
+    /// Goes on to the next phase when it is time; called after every input.
     fn advance(&mut self) {
         let Common { now_ms, server, master_link, report, .. } = &self.common;
         let (now_ms, is_alone) = (*now_ms, server.session_count() == 0);
@@ -438,7 +439,7 @@ impl Fetcher {
         self.enter(FetchPhase::Reporting { until_ms }, until_ms);
     }
 
-    /// How it ended, for the master.
+    /// Tells the master how the fetch ended.
     fn report_end(&mut self) {
         match self.common.report.failures.first().map(Failure::text) {
             None => self.common.tell(&ClientMessage::Done(self.common.report.stats)),

@@ -1,4 +1,6 @@
-//! What a fetch is told, and what it tells.
+//! What a fetch is given, and its progress for people.
+//!
+//! Knows addresses and counts. Refuses to know the phases by more than a word.
 
 use crate::content::digest::Digest;
 use crate::control::TransferStats;
@@ -6,14 +8,14 @@ use crate::request::FetchRequest;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
 
-/// A fetch as the state machine is told of it.
+/// The options of a fetch.
 #[derive(Clone, Debug)]
 pub struct FetchOptions {
     /// The master's addresses, tried in turn.
     pub masters: Vec<SocketAddr>,
     /// The port on which we serve.
     pub port: u16,
-    /// What is wanted.
+    /// What is to be fetched, and how patiently.
     pub request: FetchRequest,
 }
 
@@ -22,7 +24,7 @@ pub struct FetchOptions {
 pub struct Progress {
     /// Bytes and times.
     pub stats: TransferStats,
-    /// Files of the generation, once known.
+    /// Files of the generation; 0 until its manifest is here.
     pub files: u64,
     /// What is going on, in a word or two.
     pub phase: &'static str,
@@ -30,7 +32,7 @@ pub struct Progress {
     pub hashing: Option<(u64, u64)>,
     /// The digest of the generation, once its manifest is here.
     pub generation: Option<Digest>,
-    /// The address of the master that is spoken to.
+    /// The master's address, of several the one that is tried now.
     pub master: SocketAddr,
 }
 

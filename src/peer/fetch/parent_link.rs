@@ -1,9 +1,9 @@
 //! A link to one parent: its 9P session, its requests, signs of life.
 //!
-//! Knows one connection. A parent that says nothing is probed: one that
-//! answers is only waiting itself, one that does not is frozen. So the blame
-//! falls on the node that is dead, not on all below it. Refuses to know which
-//! stripes it is for and what else could be asked.
+//! Knows one connection. A silent parent is probed: one that answers only waits
+//! itself, one that does not is frozen. So complaints name the node that froze,
+//! and not all those below it. Refuses to know which stripes it is the parent of
+//! and which pieces to ask for.
 
 use super::scheduler::PieceRequest;
 use crate::conn::Outbox;
@@ -17,30 +17,30 @@ use alloc::vec::Vec;
 use ninep::client::{Client, Event, Fid, Frame, OpenMode, Token};
 use ninep::server::ConnId;
 
-/// A parent that has not answered by then is called once more: TCP repeats a
+/// A parent that has not answered by then is connected to anew: TCP repeats a
 /// SYN that was lost only after a second (RFC 6298, section 2.1).
 const RECONNECT_MS: u64 = 250;
 /// And this long after that it is given up.
 const CONNECT_MS: u64 = 500;
-/// The master is given so many times as long as a peer: nobody stands in for it.
+/// The master is given so many times as long as a peer: nobody can replace it.
 const MASTER_PATIENCE: u64 = 6;
 /// A parent that owes us something and is silent this long is probed.
 const PROBE_AFTER_MS: u64 = 150;
 /// ... and is frozen when it does not answer within that.
 const PROBE_WAIT_MS: u64 = 250;
-/// A parent that just joined may not know its generation yet: mostly it is
-/// a matter of milliseconds, so the wait doubles from the first to the second.
+/// A parent that just joined may not know its generation yet. Mostly it does
+/// within milliseconds, so the wait begins with `MIN` and doubles up to `MAX`.
 const REOPEN_MS_MIN: u64 = 5;
 const REOPEN_MS_MAX: u64 = 160;
 const OPEN_TRIES_MAX: u32 = 24;
 
-/// Tokens: the number of a piece, or one of these.
+/// A request's token is the number of the piece that it asks for, or one of these.
 const PIECES: Token = Token(1 << 40);
 const LIST: Token = Token(2 << 40);
 const LIST_READ: Token = Token(3 << 40);
 const PROBE: Token = Token(4 << 40);
 const HELD: Token = Token(5 << 40);
-/// ... or this and the number of a piece that we do not wait for.
+/// Added to the number of a piece that the parent is not to wait for.
 const UNAWAITED: u64 = 1 << 32;
 
 /// What a frame brought.
@@ -52,7 +52,7 @@ pub(super) enum Arrived<'a> {
         len: u32,
         data: Option<&'a [u8]>,
     },
-    /// It is not there, or not yet.
+    /// The parent does not hold it, or not yet.
     Absent {
         piece: u32,
     },
@@ -64,7 +64,7 @@ pub(super) enum Arrived<'a> {
 
 /// What a timer of a link came to.
 pub(super) enum LinkTimeout {
-    /// It is to be called once more, on another connection.
+    /// It is to be connected to anew.
     Unanswered,
     /// It is of no more use.
     Lost(String, Complaint),
@@ -72,9 +72,9 @@ pub(super) enum LinkTimeout {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum LinkTimer {
-    /// The call was not answered: call again.
+    /// The first connection is not answered: make another.
     Reconnect,
-    /// The second call was not answered either.
+    /// The second is not answered either.
     GiveUp,
     /// Open the pieces again.
     Reopen,
@@ -100,7 +100,7 @@ impl Timer for LinkTimer {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum LinkState {
     Connecting,
-    /// The pieces are being opened, for the so-manieth time.
+    /// The file of the pieces is being opened; counts the tries.
     Opening {
         tries: u32,
     },
@@ -118,7 +118,7 @@ struct ListRead {
 
 pub(super) struct ParentLink {
     conn: ConnId,
-    pub source: ParentAddr,
+    pub parent: ParentAddr,
     generation: Digest,
     client: Client,
     state: LinkState,
@@ -128,13 +128,14 @@ pub(super) struct ParentLink {
     answer_ms: u64,
     busy: Busy,
     pieces: Fid,
-    /// Opened when help is first wanted.
+    /// The file of pieces that are held now, opened when help is first wanted.
     held: Option<Fid>,
     list: ListRead,
 }
 
-/// How long frames were under way in all, from their first part to the last:
-/// who waits himself sends each in one go, and then nothing.
+/// How long frames were under way in all, from their first part to the last. A
+/// parent that waits for its own sends each frame in one go, and then nothing; one
+/// with a slow uplink is busy all the time.
 #[derive(Debug, Default)]
 struct Busy {
     total_ms: u64,
@@ -154,12 +155,12 @@ impl Busy {
 
 impl ParentLink {
     /// A link whose connection is being made.
-    pub fn new(conn: ConnId, source: ParentAddr, generation: Digest, now_ms: u64) -> ParentLink {
+    pub fn new(conn: ConnId, parent: ParentAddr, generation: Digest, now_ms: u64) -> ParentLink {
         let mut client = Client::new(MSIZE);
         let pieces = open(&mut client, generation, b"pieces", PIECES);
         let mut link = ParentLink {
             conn,
-            source,
+            parent,
             generation,
             client,
             state: LinkState::Connecting,
@@ -176,7 +177,7 @@ impl ParentLink {
     }
 
     fn patience(&self) -> u64 {
-        if self.source == ParentAddr::Master { MASTER_PATIENCE } else { 1 }
+        if self.parent == ParentAddr::Master { MASTER_PATIENCE } else { 1 }
     }
 
     pub fn connected(&mut self, outbox: &mut Outbox, now_ms: u64) {
@@ -187,7 +188,7 @@ impl ParentLink {
         self.flush(outbox);
     }
 
-    /// It is called once more, by this connection.
+    /// It is connected to anew, by this connection.
     pub fn reconnect(&mut self, conn: ConnId, now_ms: u64) {
         self.conn = conn;
         self.timers.stop(LinkTimer::Reconnect);
@@ -206,7 +207,7 @@ impl ParentLink {
         let wait_ms = self.patience() * PROBE_WAIT_MS;
         if let Some(at_ms) = self.timers.get(LinkTimer::Frozen) {
             let answer_ms = (now_ms + wait_ms).saturating_sub(at_ms);
-            // One that answers as late as it may does not teach us endless patience.
+            // Bounded: else late answers would let us wait longer and longer.
             self.answer_ms = self.answer_ms.max(answer_ms.min(2 * PROBE_WAIT_MS));
             self.timers.stop(LinkTimer::Frozen);
         }
@@ -229,21 +230,22 @@ impl ParentLink {
         core::mem::take(&mut self.answer_ms)
     }
 
-    /// It owes us something: an answer to an open, the list, or a piece.
+    /// It owes an answer: to an open, or the list, or a piece.
     fn is_awaited(&self, awaits_pieces: bool) -> bool {
         let is_opening = matches!(self.state, LinkState::Opening { .. })
             && self.timers.get(LinkTimer::Reopen).is_none();
         awaits_pieces || self.list.len > 0 || is_opening
     }
 
-    /// When a timer passes. What holds ourselves up makes us patient with others.
+    /// When a timer passes: later by our own stall, as what holds us up may hold
+    /// up the parent as well.
     fn due_ms(&self, timer: LinkTimer, is_awaited: bool, local_stall_ms: u64) -> Option<u64> {
         let at_ms = self.timers.get(timer)?;
         match timer {
             LinkTimer::Reconnect => Some(at_ms + local_stall_ms),
             LinkTimer::GiveUp | LinkTimer::Frozen => Some(at_ms + 2 * local_stall_ms),
             LinkTimer::Reopen => Some(at_ms),
-            // Once probed, it is waited for.
+            // One that owes nothing may be silent.
             LinkTimer::Probe => is_awaited.then_some(at_ms),
         }
     }
@@ -314,7 +316,7 @@ impl ParentLink {
     /// way the request waits with it.
     pub fn ask_piece(&mut self, now_ms: u64, request: PieceRequest, stride: u32) {
         if self.client.outstanding() == 0 {
-            // Silence before we asked for anything is no sign of death.
+            // Silence counts from when something is asked for.
             self.heard(now_ms);
         }
         let piece = u64::from(request.piece);
@@ -341,7 +343,7 @@ impl ParentLink {
         self.state == LinkState::Open
     }
 
-    /// Why the link is of no more use, else what came.
+    /// Takes a frame: what it brought. An error is why the link is of no more use.
     pub fn frame<'a>(&mut self, now_ms: u64, frame: Frame<'a>) -> Result<Arrived<'a>, String> {
         self.heard(now_ms);
         self.busy.end(now_ms);
@@ -361,7 +363,7 @@ impl ParentLink {
             Some(Event::Failed { token: LIST | LIST_READ, error }) => {
                 return Err(format!("has no list of the manifest: {}", error.text));
             }
-            // It has no such file, for one.
+            // Also when it has no such file.
             Some(Event::Failed { token, .. }) if token.0 < HELD.0 && token.0 & UNAWAITED != 0 => {
                 return Ok(Arrived::Absent { piece: token.0 as u32 });
             }
@@ -434,9 +436,9 @@ mod tests {
 
     #[test]
     fn who_does_not_answer_is_called_twice() {
-        for (source, patience) in [(peer(), 1), (ParentAddr::Master, MASTER_PATIENCE)] {
+        for (parent, patience) in [(peer(), 1), (ParentAddr::Master, MASTER_PATIENCE)] {
             for local_stall_ms in [0, 300] {
-                let mut link = ParentLink::new(ConnId(1), source, Digest::default(), 0);
+                let mut link = ParentLink::new(ConnId(1), parent, Digest::default(), 0);
                 let mut outbox = Outbox::default();
                 let again_ms = patience * RECONNECT_MS + local_stall_ms;
                 let first = next(&mut link, &mut outbox, local_stall_ms);
@@ -453,9 +455,9 @@ mod tests {
     }
 
     /// When a parent that says nothing counts as frozen.
-    fn frozen_at_ms(source: ParentAddr, local_stall_ms: u64) -> u64 {
+    fn frozen_at_ms(parent: ParentAddr, local_stall_ms: u64) -> u64 {
         let mut outbox = Outbox::default();
-        let mut link = ParentLink::new(ConnId(1), source, Digest::default(), 0);
+        let mut link = ParentLink::new(ConnId(1), parent, Digest::default(), 0);
         link.connected(&mut outbox, 0);
         let Some(ConnEffect::Send { .. }) = outbox.pop() else { panic!("the open did not leave") };
         let (probed_ms, nothing) = next(&mut link, &mut outbox, local_stall_ms);

@@ -1,8 +1,7 @@
 //! The links to parents, and which of them is the parent of which stripe.
 //!
-//! The one place that knows either. Remembers who failed us, so that it is not
-//! gone back to. Refuses to know what is asked of whom (the scheduler) and what
-//! is done when a parent fails (the transfer).
+//! Remembers which parents are rejected or banned. Refuses to know what is asked
+//! of which parent (`Scheduler`) and what is done when one fails (`Transfer`).
 
 use super::parent_link::ParentLink;
 use crate::control::ParentAddr;
@@ -12,10 +11,10 @@ use alloc::vec::Vec;
 use core::net::SocketAddr;
 use ninep::server::ConnId;
 
-/// After that many parents of one stripe failed, the master is asked itself,
-/// whatever it answers: the original's last resort.
+/// After more than so many parents of one stripe were rejected, the master itself becomes
+/// the parent, whomever it names: XGet's last resort, too.
 const REJECTED_IN_A_ROW_MAX: u32 = 4;
-/// Failures of parents that are remembered.
+/// Rejections that are remembered, of all stripes together.
 const REJECTED_MAX: usize = 64;
 
 pub(super) struct Parents {
@@ -23,11 +22,11 @@ pub(super) struct Parents {
     links: Vec<(ConnId, ParentLink)>,
     /// The parent of each stripe.
     by_stripe: Vec<Option<ConnId>>,
-    /// Who sent wrong bytes: asked for nothing any more.
+    /// Who sent corrupt bytes: not connected to any more.
     banned: Vec<SocketAddr>,
-    /// Who failed us in which stripe, the last of them.
+    /// Who was rejected in which stripe, the last at the end.
     rejected: VecDeque<(usize, SocketAddr)>,
-    /// For each stripe, how many failed us since the master was asked itself.
+    /// For each stripe, rejections since the master itself was its parent.
     rejected_count: Vec<u32>,
 }
 
@@ -64,14 +63,14 @@ impl Parents {
         self.links().map(|(conn, _)| conn).find(follows)
     }
 
-    /// Whom a link is to.
-    pub fn source(&self, conn: ConnId) -> Option<ParentAddr> {
-        self.links().find(|(known, _)| *known == conn).map(|(_, link)| link.source)
+    /// The parent that a link leads to.
+    pub fn addr(&self, conn: ConnId) -> Option<ParentAddr> {
+        self.links().find(|(known, _)| *known == conn).map(|(_, link)| link.parent)
     }
 
-    /// The link to somebody, if there is one.
-    pub fn conn_of(&self, source: ParentAddr) -> Option<ConnId> {
-        self.links().find(|(_, link)| link.source == source).map(|(conn, _)| conn)
+    /// The link to a parent, if there is one.
+    pub fn conn_of(&self, parent: ParentAddr) -> Option<ConnId> {
+        self.links().find(|(_, link)| link.parent == parent).map(|(conn, _)| conn)
     }
 
     /// The link to the parent of a stripe.
@@ -114,18 +113,18 @@ impl Parents {
         self.links().map(|(conn, _)| conn).filter(is_idle).collect()
     }
 
-    pub fn ban(&mut self, source: ParentAddr) {
-        if let ParentAddr::Peer(addr) = source {
+    pub fn ban(&mut self, parent: ParentAddr) {
+        if let ParentAddr::Peer(addr) = parent {
             self.banned.push(addr);
         }
     }
 
-    pub fn is_banned(&self, source: ParentAddr) -> bool {
-        matches!(source, ParentAddr::Peer(addr) if self.banned.contains(&addr))
+    pub fn is_banned(&self, parent: ParentAddr) -> bool {
+        matches!(parent, ParentAddr::Peer(addr) if self.banned.contains(&addr))
     }
 
-    /// Notes that somebody failed us in a stripe. True when so many have that
-    /// the master is to be asked itself.
+    /// Rejects a parent in a stripe. True when so many were rejected there that
+    /// the master itself is to be the parent.
     pub fn reject(&mut self, stripe: usize, addr: SocketAddr) -> bool {
         self.rejected.push_back((stripe, addr));
         if self.rejected.len() > REJECTED_MAX {
@@ -139,8 +138,8 @@ impl Parents {
         is_enough
     }
 
-    pub fn is_rejected(&self, stripe: usize, source: ParentAddr) -> bool {
-        matches!(source, ParentAddr::Peer(addr) if self.rejected.contains(&(stripe, addr)))
+    pub fn is_rejected(&self, stripe: usize, parent: ParentAddr) -> bool {
+        matches!(parent, ParentAddr::Peer(addr) if self.rejected.contains(&(stripe, addr)))
     }
 }
 
@@ -156,8 +155,8 @@ mod tests {
     fn parents() -> Parents {
         let mut parents = Parents::new(2);
         for conn in [1, 2] {
-            let source = ParentAddr::Peer(addr(conn as u16));
-            parents.add(ConnId(conn), ParentLink::new(ConnId(conn), source, Digest::default(), 0));
+            let parent = ParentAddr::Peer(addr(conn as u16));
+            parents.add(ConnId(conn), ParentLink::new(ConnId(conn), parent, Digest::default(), 0));
         }
         parents
     }

@@ -3,7 +3,7 @@
 //! ```text
 //! Joining ─ generation ─> Manifest ─ whole ─> Checking ─ done ─> Fetching
 //!                                                                   │ all pieces
-//! Over <─ Leaving <─ Lingering <─ told ─ Reporting <─ done ─ Finishing
+//! Over <─ Leaving <─ Lingering <─ reported ─ Reporting <─ done ─ Finishing
 //! ```
 //!
 //! Any of them may end in `Over`. Knows what is allowed in each; refuses to know
@@ -12,17 +12,17 @@
 /// Where a fetch is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum FetchPhase {
-    /// The master has not said yet what there is.
+    /// The master has not announced a generation yet.
     Joining,
-    /// The pieces of the manifest move.
+    /// The manifest pieces are fetched.
     Manifest,
-    /// The destination is looked at.
+    /// What is in the destination is hashed.
     Checking,
-    /// The other pieces move.
+    /// The other pieces are fetched.
     Fetching,
-    /// All pieces are here: everything is put in place.
+    /// All pieces are held: links, empty files, attributes of directories.
     Finishing,
-    /// All is in place; the master is told.
+    /// All is in place; the report goes to the master.
     Reporting {
         until_ms: u64,
     },
@@ -53,7 +53,7 @@ impl FetchPhase {
         }
     }
 
-    /// Nothing is asked of anybody any more.
+    /// No parent is asked for anything any more.
     pub fn is_settled(self) -> bool {
         !matches!(
             self,
@@ -64,8 +64,8 @@ impl FetchPhase {
         )
     }
 
-    /// Everything is in place, and the master has been told.
-    pub fn is_told(self) -> bool {
+    /// Everything is in place, and the master has the report.
+    pub fn is_reported(self) -> bool {
         matches!(self, FetchPhase::Lingering { .. } | FetchPhase::Leaving { .. })
     }
 }

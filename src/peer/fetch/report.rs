@@ -1,6 +1,7 @@
-//! What a fetch has to say of itself: counts, times, what failed.
+//! The report of a fetch: counts, times, what failed.
 //!
-//! Knows numbers; refuses to know how they came about.
+//! Knows numbers and the times that follow from them. Refuses to know what is
+//! counted, and who hears of it.
 
 use crate::control::TransferStats;
 use crate::failure::Failure;
@@ -30,7 +31,7 @@ impl FetchReport {
         FetchReport { stats, files, failures, has_left, started_ms: now_ms, finished_ms: now_ms }
     }
 
-    /// The time so far is the time that it takes.
+    /// Notes how long the fetch has taken so far.
     pub fn note_time(&mut self, now_ms: u64) {
         self.stats.elapsed_ms = now_ms - self.started_ms;
     }
@@ -55,6 +56,7 @@ impl FetchReport {
         2 * self.finished_ms - self.started_ms
     }
 
+    /// That long after everything was in place.
     pub fn after_finish_ms(&self, ms: u64) -> u64 {
         self.finished_ms.saturating_add(ms)
     }

@@ -1,22 +1,22 @@
 //! Which piece to ask of which parent next.
 //!
-//! Knows what was asked of whom, by the connection of each parent, and what
-//! pieces take. Refuses to know frames and bytes. What is here, and who is the
-//! parent of which stripe, is handed in with each call ([`View`]).
+//! Knows what was asked of which parent, by its connection, and how long pieces
+//! take. Refuses to know frames and bytes. What is held, and who is the parent of
+//! which stripe, is handed in with each call ([`View`]).
 //!
-//! Pieces of a stripe are asked in order of its parent, fewer at a time where
-//! it is ahead; a parent's own stripes come first, then stripes that have no
-//! parent, its share of those that lag when its own are through, and at the very
-//! end what others have kept us waiting for. Before that, help for a stripe that
-//! lags only takes from another: links are full, and all below would lag as well.
+//! Order: a parent is asked for the pieces of its own stripes, the lowest first,
+//! fewer at a time where the stripe is ahead; then for stripes without a parent;
+//! when its own are through, for its share of those that lag; at the very end
+//! for what other parents are late with. Help for a lagging stripe before that
+//! would only take from another: links are full, and all nodes below would lag.
 //!
-//! Only the parent of a stripe is sure to have its pieces earlier than we do:
-//! parents by stripe form a tree. Another may itself wait for us, or for somebody
-//! who does. So only the stripe's parent is asked to hold a request until it can
-//! answer, and at the end who is dealt a share, because its own parent is asked
-//! for the same; what waits too long there is asked of the stripe's parent again.
-//! Whoever else helps gives what it has, or says at once that it has not, and
-//! is left alone for a while.
+//! Why nobody waits for ever: only the parent of a stripe is sure to get its pieces
+//! earlier than we do, because the parents in one stripe form a tree. Any other may
+//! itself wait for us, directly or through others. So a request that may be parked
+//! goes to the stripe's parent, or at the end to a parent that is dealt a share,
+//! because its own parent is asked for the same share; what is parked too long
+//! there is asked of the stripe's parent again. Any other helper answers at once,
+//! with the piece or that it does not hold it, and then is not asked for a while.
 
 use crate::content::holdings::Holdings;
 use alloc::collections::BTreeSet;
@@ -42,7 +42,7 @@ const SHARE_MS_MIN: u64 = 40;
 const SHARE_MS_MAX: u64 = 500;
 /// At the end, a piece is asked of a second parent when it has been awaited
 /// longer than this, and than a multiple of what pieces take: bounded, because
-/// what pieces take grows with every wait.
+/// the time that pieces take grows with every wait.
 const ENDGAME_MS_MIN: u64 = 500;
 const ENDGAME_MS_MAX: u64 = 2_000;
 const ENDGAME_FACTOR: u64 = 3;
@@ -51,11 +51,10 @@ const ENDGAME_FACTOR: u64 = 3;
 const TWICE_MIN: u32 = 4;
 /// Most parents asked for one piece at once.
 const ASKED_MAX: usize = 3;
-/// A helper that had not a piece of a stripe is not asked for that stripe again
-/// within this time.
+/// A helper that did not hold a piece is not asked for its stripe within this time.
 const ABSENT_MS: u64 = 100;
 
-/// What the scheduler looks at and does not own.
+/// What the scheduler decides by and does not own.
 #[derive(Clone, Copy)]
 pub(super) struct View<'a> {
     pub holdings: &'a Holdings,
@@ -82,18 +81,18 @@ struct Asked {
 #[derive(Debug)]
 struct Requests {
     conn: ConnId,
-    /// The master: asked beyond its own stripes only where nobody feeds one.
+    /// The master: asked beyond its own stripes only where one has no parent.
     is_last_resort: bool,
     asked: Vec<Asked>,
-    /// Pieces that it said it has not.
+    /// Pieces that it said it does not have.
     refused: BTreeSet<u32>,
-    /// For each stripe: it had not what we wanted of it, until then.
+    /// For each stripe: not asked to help before, as it did not hold a piece.
     absent_until_ms: Vec<u64>,
 }
 
 #[derive(Debug)]
 pub(super) struct Scheduler {
-    /// For each stripe: no unasked piece that is missing stands below this number.
+    /// For each stripe: every missing piece below this number is asked for.
     cursors: Vec<u32>,
     /// Since when a stripe was seen to have no parent.
     orphan_since_ms: Vec<Option<u64>>,
@@ -102,7 +101,7 @@ pub(super) struct Scheduler {
     latency_ms: u64,
     /// Pieces that were asked of one parent can be asked of others again.
     is_freed: bool,
-    /// A parent is asked for nothing because its stripe is ahead.
+    /// A parent is asked for less because its stripe is ahead.
     is_held_back: bool,
 }
 
@@ -203,8 +202,8 @@ impl Scheduler {
         }
     }
 
-    /// The piece is here, or nobody will give it. Gives the others that were
-    /// asked for it, so that they can be told to forget it.
+    /// The piece is held or lost. Gives the other parents that were asked for it,
+    /// so that the requests can be flushed.
     pub fn settle(&mut self, piece: u32) -> Vec<ConnId> {
         self.is_freed |= core::mem::take(&mut self.is_held_back);
         let had_it = |parent: &mut Requests| parent.take(piece).map(|_| parent.conn);
@@ -216,14 +215,13 @@ impl Scheduler {
         self.cursors[stripe] = self.cursors[stripe].min(piece);
     }
 
-    /// A piece that a parent does not bring.
+    /// A piece that a parent will not bring can be asked of others.
     fn free(&mut self, piece: u32) {
         self.lower_cursor(piece);
         self.is_freed = true;
     }
 
-    /// Whether, since the last look, others may have something to be asked for
-    /// that they were not before.
+    /// Whether, since this was last called, pieces became free to ask of others.
     pub fn take_freed(&mut self) -> bool {
         core::mem::take(&mut self.is_freed)
     }
@@ -242,10 +240,11 @@ impl Scheduler {
         own.map(|asked| asked.since_ms).min()
     }
 
-    /// Pieces to ask at a time of a stripe's parent: of the master fewer where it
-    /// is ahead of all others, because a faster link of it fills ours and they
-    /// starve. Of a stripe that is stuck, or that has no parent, there is nothing
-    /// to wait for. Peers are not held back: a slow one would not be found out.
+    /// How many pieces to ask of a stripe's parent at a time. Of the master fewer
+    /// where its stripe is ahead of all others: where its link is the faster one it
+    /// would fill ours, and the other stripes would starve. Stripes that are stuck
+    /// or have no parent are not waited for. Peers are not held back, because a
+    /// slow one would not be found out.
     fn window(&self, view: View, stripe: usize, now_ms: u64) -> usize {
         if self.parent_of_stripe(view, stripe).is_none_or(|parent| !parent.is_last_resort) {
             return WINDOW;
@@ -262,7 +261,7 @@ impl Scheduler {
         self.find(conn).is_some_and(|at| !self.parents[at].asked.is_empty())
     }
 
-    /// The piece came from this parent, right or wrong; whether it was asked.
+    /// A piece came from this parent, corrupt or not; whether it was asked for.
     pub fn arrived(&mut self, conn: ConnId, piece: u32, now_ms: u64) -> bool {
         let taken = self.requests(conn).and_then(|requests| requests.take(piece));
         let Some(since_ms) = taken else { return false };
@@ -275,7 +274,7 @@ impl Scheduler {
         true
     }
 
-    /// The parent says that it has not got the piece: ask it no more for it.
+    /// The parent says that it does not have the piece: it is not asked again.
     pub fn refused(&mut self, conn: ConnId, piece: u32) {
         if let Some(requests) = self.requests(conn) {
             requests.take(piece);
@@ -284,7 +283,7 @@ impl Scheduler {
         }
     }
 
-    /// A helper has not got the piece, or not yet.
+    /// A helper does not hold the piece, or not yet.
     pub fn absent(&mut self, conn: ConnId, piece: u32, now_ms: u64) {
         let Some(requests) = self.requests(conn) else { return };
         if requests.take(piece).is_some() {
@@ -364,8 +363,8 @@ impl Scheduler {
             .find_map(|mut share| if times == 0 { share.next() } else { share.next_back() })
     }
 
-    /// The pieces of a stripe that fall to the tree of stripe `own`: of every
-    /// row, which is one piece of each stripe, the next tree's.
+    /// The pieces of a stripe that are dealt to the tree of stripe `own`. A row is
+    /// one piece of each stripe, and rows are dealt to the trees in turn.
     fn share(&self, view: View, stripe: u32, own: u32) -> impl DoubleEndedIterator<Item = u32> {
         let stripes = view.stripe_count();
         let asked = self.parents.iter().flat_map(|p| &p.asked).map(|asked| asked.piece);

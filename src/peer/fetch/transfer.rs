@@ -1,7 +1,7 @@
-//! The pieces on their way: parents called, asked, watched and replaced.
+//! The pieces on their way: parents are connected to, asked, watched, replaced.
 //!
-//! Holds together the links, the scheduler and what is seen of either. Refuses
-//! to know the phases of a fetch and what is done with a piece that came.
+//! Ties together the links to parents, the scheduler and liveness. Refuses to
+//! know the phases of a fetch and what is done with a piece that arrived.
 
 use super::common::Common;
 use super::liveness::{DROUGHT_MS, Liveness, Observed};
@@ -20,11 +20,11 @@ use core::ops::Range;
 use ninep::client::Frame;
 use ninep::server::ConnId;
 
-/// A piece that a living parent owes for this long is asked of the master: it
-/// may never come, and whoever gives nothing must not hold up the others.
+/// A parent that answers and owes a piece for this long is replaced by the master
+/// in that stripe: the piece may never come, and must not hold up the rest.
 const STARVED_MS: u64 = 15_000;
 
-/// What came that has to be looked at.
+/// What arrived, for the download to verify.
 pub(super) enum Arrival<'a> {
     /// The digests of the manifest's pieces.
     List(Vec<u8>),
@@ -37,7 +37,7 @@ pub(super) enum Arrival<'a> {
         /// Where its bytes are in the frame.
         range: Range<usize>,
     },
-    /// The master itself has not got a piece.
+    /// The master itself does not have a piece.
     Unavailable { piece: u32, why: String },
 }
 
@@ -45,9 +45,9 @@ pub(super) enum Arrival<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Asking {
     Yes,
-    /// The destination is being looked at.
+    /// Not while the destination is checked.
     Paused,
-    /// Nothing is asked of anybody any more.
+    /// Not any more.
     Over,
 }
 
@@ -60,7 +60,7 @@ pub(super) struct Transfer {
     liveness: Liveness,
 }
 
-/// What the scheduler is to look at.
+/// What the scheduler decides by and does not own.
 fn view<'a>(parents: &'a Parents, common: &'a Common, id: GenerationId) -> Option<View<'a>> {
     let holdings = &common.generation(id)?.holdings;
     Some(View { holdings, parents: parents.by_stripe() })
@@ -82,9 +82,9 @@ impl Transfer {
         self.digest
     }
 
-    /// Whom a connection is to, if it is one of a parent.
-    pub fn source(&self, conn: ConnId) -> Option<ParentAddr> {
-        self.parents.source(conn)
+    /// The parent that a connection leads to.
+    pub fn addr(&self, conn: ConnId) -> Option<ParentAddr> {
+        self.parents.addr(conn)
     }
 
     pub fn pause(&mut self) {
@@ -97,7 +97,7 @@ impl Transfer {
         self.fill_all(common);
     }
 
-    /// Nothing is asked of anybody any more: the links are closed.
+    /// Asks for nothing any more, and closes all links.
     pub fn end(&mut self, common: &mut Common) {
         self.asking = Asking::Over;
         while let Some(conn) = self.parents.next_conn(None) {
@@ -105,34 +105,34 @@ impl Transfer {
         }
     }
 
-    /// Data came lately, from whoever it was.
+    /// Data came lately, from some parent.
     pub fn is_flowing(&self, now_ms: u64) -> bool {
         self.asking == Asking::Yes && self.liveness.silent_ms(now_ms) < DROUGHT_MS / 6
     }
 
-    /// The master names a parent. When it knows none but one that failed us in
-    /// that stripe, going back and forth would bring nothing: the master
-    /// itself is asked then.
-    pub fn named(&mut self, common: &mut Common, stripe: u8, source: ParentAddr) {
+    /// The master names a parent. Where it knows none but one that was rejected in
+    /// that stripe, the master itself becomes the parent: to go back and forth
+    /// would bring nothing.
+    pub fn handle_parent(&mut self, common: &mut Common, stripe: u8, parent: ParentAddr) {
         let at = usize::from(stripe);
         if at >= self.parents.by_stripe().len() || self.asking == Asking::Over {
             return;
         }
-        if !self.parents.is_rejected(at, source) {
-            self.set_parent(common, at, source);
+        if !self.parents.is_rejected(at, parent) {
+            self.set_parent(common, at, parent);
         } else if self.parents.by_stripe()[at].is_none() {
             self.set_parent(common, at, ParentAddr::Master);
         }
     }
 
-    fn set_parent(&mut self, common: &mut Common, stripe: usize, source: ParentAddr) {
-        if self.parents.is_banned(source) {
-            return Transfer::complain(common, stripe, source, Complaint::Corrupt);
+    fn set_parent(&mut self, common: &mut Common, stripe: usize, parent: ParentAddr) {
+        if self.parents.is_banned(parent) {
+            return Transfer::complain(common, stripe, parent, Complaint::Corrupt);
         }
         self.liveness.forget_lag(stripe);
-        let conn = match self.parents.conn_of(source) {
+        let conn = match self.parents.conn_of(parent) {
             Some(conn) => conn,
-            None => self.connect(common, source),
+            None => self.connect(common, parent),
         };
         self.parents.set(stripe, conn);
         for idle in self.parents.idle() {
@@ -141,25 +141,25 @@ impl Transfer {
         self.fill(common, conn);
     }
 
-    fn connect(&mut self, common: &mut Common, source: ParentAddr) -> ConnId {
-        let conn = common.server.outbox.connect(address(common.master_link.addr(), source));
-        let link = ParentLink::new(conn, source, self.digest, common.now_ms);
+    fn connect(&mut self, common: &mut Common, parent: ParentAddr) -> ConnId {
+        let conn = common.server.outbox.connect(address(common.master_link.addr(), parent));
+        let link = ParentLink::new(conn, parent, self.digest, common.now_ms);
         self.add_link(conn, link);
         conn
     }
 
     fn add_link(&mut self, conn: ConnId, link: ParentLink) {
-        self.scheduler.add_parent(conn, link.source == ParentAddr::Master);
+        self.scheduler.add_parent(conn, link.parent == ParentAddr::Master);
         self.parents.add(conn, link);
     }
 
-    /// Calls a parent again that does not answer: it may be that a SYN was lost.
+    /// Connects once more to a parent that does not answer: a SYN may be lost.
     fn reconnect(&mut self, common: &mut Common, old: ConnId) {
         let stripes = self.parents.stripes_of(old);
         let Some(mut link) = self.parents.remove(old) else { return };
         self.scheduler.drop_parent(old);
         common.server.outbox.close(old);
-        let conn = common.server.outbox.connect(address(common.master_link.addr(), link.source));
+        let conn = common.server.outbox.connect(address(common.master_link.addr(), link.parent));
         link.reconnect(conn, common.now_ms);
         self.add_link(conn, link);
         stripes.into_iter().for_each(|stripe| self.parents.set(stripe, conn));
@@ -172,29 +172,29 @@ impl Transfer {
         }
     }
 
-    fn complain(common: &mut Common, stripe: usize, source: ParentAddr, complaint: Complaint) {
+    fn complain(common: &mut Common, stripe: usize, parent: ParentAddr, complaint: Complaint) {
         let stripe = stripe as u8;
-        common.tell(&ClientMessage::Replace { stripe, source, complaint });
+        common.tell(&ClientMessage::Replace { stripe, parent, complaint });
     }
 
-    fn warn(common: &mut Common, source: ParentAddr, why: &str) {
-        common.warn(match source {
+    fn warn(common: &mut Common, parent: ParentAddr, why: &str) {
+        common.warn(match parent {
             ParentAddr::Master => format!("the master {}: {why}", common.master_link.addr()),
             ParentAddr::Peer(addr) => format!("peer {addr}: {why}"),
         });
     }
 
-    /// A parent does not do: says so, and asks for another.
+    /// A parent failed: closes its link, and complains of it in all its stripes.
     fn lose(&mut self, common: &mut Common, conn: ConnId, complaint: Complaint, why: &str) {
-        let Some(source) = self.parents.source(conn) else { return };
-        Transfer::warn(common, source, why);
+        let Some(parent) = self.parents.addr(conn) else { return };
+        Transfer::warn(common, parent, why);
         if complaint == Complaint::Corrupt {
-            self.parents.ban(source);
+            self.parents.ban(parent);
         }
         let stripes = self.parents.stripes_of(conn);
         self.close(common, conn);
         for stripe in stripes {
-            self.replace(common, stripe, source, complaint);
+            self.replace(common, stripe, parent, complaint);
         }
         self.fill_all(common);
     }
@@ -203,22 +203,23 @@ impl Transfer {
         &mut self,
         common: &mut Common,
         stripe: usize,
-        source: ParentAddr,
+        parent: ParentAddr,
         complaint: Complaint,
     ) {
         self.parents.clear(stripe);
         self.liveness.forget_lag(stripe);
-        Transfer::complain(common, stripe, source, complaint);
-        // Who is silent may only be busy: the master knows what others say of it.
-        if let (ParentAddr::Peer(addr), true) = (source, complaint != Complaint::Frozen)
+        Transfer::complain(common, stripe, parent, complaint);
+        // A frozen parent is not rejected: it may only be busy, and the master
+        // hears from its other children whether it is.
+        if let (ParentAddr::Peer(addr), true) = (parent, complaint != Complaint::Frozen)
             && self.parents.reject(stripe, addr)
         {
             self.set_parent(common, stripe, ParentAddr::Master);
         }
     }
 
-    /// Takes what happened on a link. What came is to be dealt with, and then
-    /// `fill` called.
+    /// Takes what happened on a link. After it has dealt with what arrived, the
+    /// caller calls `fill`.
     pub fn handle<'a>(
         &mut self,
         common: &mut Common,
@@ -240,7 +241,7 @@ impl Transfer {
                 let arrival = self.handle_frame(common, conn, frame);
                 return arrival.map(|arrival| (conn, arrival));
             }
-            // Whoever connected to us is a child, and the server's.
+            // Whoever connects to us is a child, which `Server` answers.
             ConnEvent::Accepted { .. } => {}
         }
         None
@@ -269,7 +270,7 @@ impl Transfer {
         None
     }
 
-    /// A parent says that it has not got a piece.
+    /// A parent says that it does not have a piece.
     fn refused<'a>(
         &mut self,
         common: &mut Common,
@@ -277,26 +278,26 @@ impl Transfer {
         piece: u32,
         why: String,
     ) -> Option<Arrival<'a>> {
-        let source = self.parents.source(conn)?;
+        let parent = self.parents.addr(conn)?;
         self.scheduler.refused(conn, piece);
-        if source == ParentAddr::Master {
+        if parent == ParentAddr::Master {
             return Some(Arrival::Unavailable { piece, why });
         }
         let stripe = piece as usize % self.parents.by_stripe().len();
         if self.parents.by_stripe()[stripe] == Some(conn) {
-            Transfer::warn(common, source, &format!("has not got a piece: {why}"));
-            self.replace(common, stripe, source, Complaint::Refused);
+            Transfer::warn(common, parent, &format!("has not got a piece: {why}"));
+            self.replace(common, stripe, parent, Complaint::Refused);
         }
         self.fill(common, conn);
         None
     }
 
-    /// The piece that a parent was asked for is here, right or wrong.
+    /// A piece that a parent was asked for has arrived, corrupt or not.
     pub fn piece_arrived(&mut self, common: &Common, conn: ConnId, piece: u32) {
         self.scheduler.arrived(conn, piece, common.now_ms);
     }
 
-    /// The piece is held or lost: others that were asked for it may forget it.
+    /// The piece is held or lost: takes back what other parents were asked.
     pub fn piece_settled(&mut self, common: &mut Common, piece: u32) {
         for conn in self.scheduler.settle(piece) {
             if let Some(link) = self.parents.link(conn) {
@@ -305,8 +306,8 @@ impl Transfer {
         }
     }
 
-    /// A parent sent wrong bytes: it is asked for nothing any more. Of the
-    /// master itself, gives the stripes that it was the parent of.
+    /// A parent sent corrupt bytes: it is banned, unless it is the master.
+    /// Then gives the stripes that it was the parent of.
     pub fn sent_corrupt(
         &mut self,
         common: &mut Common,
@@ -314,19 +315,19 @@ impl Transfer {
         why: &str,
     ) -> Option<Vec<usize>> {
         let stripes = self.parents.stripes_of(conn);
-        let from_master = self.parents.source(conn) == Some(ParentAddr::Master);
+        let from_master = self.parents.addr(conn) == Some(ParentAddr::Master);
         self.lose(common, conn, Complaint::Corrupt, why);
         from_master.then_some(stripes)
     }
 
-    /// Nobody stands above the master: it is asked again, on a new connection.
+    /// Nobody can replace the master: it is asked again, on a new connection.
     pub fn ask_master_again(&mut self, common: &mut Common, stripes: Vec<usize>) {
         for stripe in stripes {
             self.set_parent(common, stripe, ParentAddr::Master);
         }
     }
 
-    /// Asks for more, if what was asked before can be asked of others now.
+    /// Asks for more, if requests became free that other parents can answer.
     pub fn fill_freed(&mut self, common: &mut Common) {
         if self.scheduler.take_freed() {
             self.fill_all(common);
@@ -380,8 +381,7 @@ impl Transfer {
         times.chain(refill).chain([self.liveness.sample_ms()]).min()
     }
 
-    /// Does what is due. True when nothing has come from anybody for so long
-    /// that nothing will.
+    /// Does what is due. True after [`DROUGHT_MS`] without data from any parent.
     pub fn timeout(&mut self, common: &mut Common) -> bool {
         if self.asking == Asking::Over {
             return false;
@@ -419,31 +419,31 @@ impl Transfer {
         self.parents.links_mut().filter_map(of_link).collect()
     }
 
-    /// A stripe whose parent lives but stays behind is complained of. What
-    /// follows is the master's: it hears of all, and knows where it began. The
-    /// parent goes on feeding until the master names another.
+    /// Complains of parents that answer and whose stripe lags. The master decides
+    /// what follows: it hears all children, and so knows where a delay begins. The
+    /// parent goes on sending until the master names another.
     fn look_for_slow(&mut self, common: &mut Common) {
         for stripe in 0..self.parents.by_stripe().len() {
             let Some(view) = view(&self.parents, common, self.generation) else { return };
             let owed_ms = self.scheduler.owed_ms(view, stripe, common.now_ms);
             let link = self.parents.link_of_stripe(stripe);
             let busy_ms = link.map_or(0, |link| link.busy_ms(common.now_ms));
-            let source = link.map(|link| link.source);
+            let parent = link.map(|link| link.parent);
             let observed = Observed { owed_ms, busy_ms };
             let complaint = self.liveness.complaint(view, stripe, observed, common.now_ms);
-            let Some(source) = source else { continue };
-            if owed_ms >= STARVED_MS && source != ParentAddr::Master && common.master_link.is_up() {
-                // It lives, and gives nothing, and nobody else was named.
+            let Some(parent) = parent else { continue };
+            if owed_ms >= STARVED_MS && parent != ParentAddr::Master && common.master_link.is_up() {
+                // It answers and brings nothing, and no other was named.
                 self.set_parent(common, stripe, ParentAddr::Master);
             } else if let Some(complaint) = complaint {
-                Transfer::complain(common, stripe, source, complaint);
+                Transfer::complain(common, stripe, parent, complaint);
             }
         }
     }
 }
 
-fn address(master: SocketAddr, source: ParentAddr) -> SocketAddr {
-    match source {
+fn address(master: SocketAddr, parent: ParentAddr) -> SocketAddr {
+    match parent {
         ParentAddr::Master => master,
         ParentAddr::Peer(addr) => addr,
     }

@@ -23,15 +23,15 @@ pub(super) struct Join {
     pub sources: Vec<Vec<u8>>,
 }
 
-/// There is no place for another.
+/// Too many wait already.
 #[derive(Debug)]
 pub(super) struct TooMany;
 
 #[derive(Debug, Default)]
 pub(super) struct Joins {
     waiting: Vec<Join>,
-    /// When they heard of the hashing last.
-    told_ms: u64,
+    /// When they last heard of the hashing.
+    announced_ms: u64,
     /// Bytes hashed and bytes in all.
     hashing: (u64, u64),
 }
@@ -50,7 +50,7 @@ impl Joins {
             return Err(TooMany);
         }
         if self.waiting.is_empty() {
-            self.told_ms = now_ms;
+            self.announced_ms = now_ms;
         }
         self.waiting.push(join);
         Ok(())
@@ -70,14 +70,14 @@ impl Joins {
 
     /// When they are to hear again.
     pub fn deadline_ms(&self) -> Option<u64> {
-        (!self.waiting.is_empty()).then_some(self.told_ms + WAIT_LINE_MS)
+        (!self.waiting.is_empty()).then_some(self.announced_ms + WAIT_LINE_MS)
     }
 
     pub fn announce_hashing(&mut self, now_ms: u64, server: &mut Server) {
         if self.deadline_ms().is_none_or(|at_ms| now_ms < at_ms) {
             return;
         }
-        self.told_ms = now_ms;
+        self.announced_ms = now_ms;
         let (done_bytes, total_bytes) = self.hashing;
         for join in &self.waiting {
             server.answer(join.open_id, &MasterMessage::Wait { done_bytes, total_bytes });

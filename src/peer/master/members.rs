@@ -1,8 +1,8 @@
-//! The clients that joined: what they fetch, who feeds them, how far they are.
+//! The clients that joined: what they fetch, their parents, how far they are.
 //!
-//! Knows one forest for each generation and tells its changes to those whom
-//! they concern. Refuses to know the routing policy itself (the overlay) and
-//! what a generation holds.
+//! Knows one forest for each generation and announces its changes to the clients
+//! whose parents change. Refuses to know the policy of the forest (the overlay)
+//! and what a generation holds.
 
 use crate::control::{Complaint, MasterMessage, ParentAddr, TransferStats, format_addr};
 use crate::namespace::GenerationId;
@@ -26,7 +26,7 @@ struct Member {
     addr: SocketAddr,
     stats: TransferStats,
     done: bool,
-    /// For `status` after it has left the forest.
+    /// Its parents when it left the forest, for `status`.
     last_parents: String,
 }
 
@@ -54,7 +54,7 @@ impl Group {
     }
 }
 
-/// The forest has no place for another.
+/// The forest is full.
 #[derive(Debug)]
 pub(super) struct ForestFull;
 
@@ -97,7 +97,7 @@ impl Members {
         self.groups.remove(&id);
     }
 
-    /// Takes a client in and tells who feeds it.
+    /// Takes a client into the forest and announces its parents to it.
     pub fn join(
         &mut self,
         server: &mut Server,
@@ -122,7 +122,7 @@ impl Members {
         Ok(())
     }
 
-    /// Tells every member whose parents the forest changed.
+    /// Announces to each member the parents that the forest changed.
     fn announce_changes(&mut self, server: &mut Server, id: GenerationId) {
         while let Some(change) = self.groups.get_mut(&id).and_then(|g| g.forest.poll_change()) {
             self.announce_parent(server, id, change);
@@ -132,13 +132,13 @@ impl Members {
     fn announce_parent(&self, server: &mut Server, id: GenerationId, change: Change) {
         let Some(group) = self.groups.get(&id) else { return };
         let Some(&open_id) = group.by_node.get(&change.node) else { return };
-        let source = match change.parent {
+        let parent = match change.parent {
             Parent::Master => Some(ParentAddr::Master),
             Parent::Node(node) => self.member_of(group, node).map(|m| ParentAddr::Peer(m.addr)),
         };
-        // A change is never kept from a client: it may wait for nothing else.
-        let source = source.unwrap_or(ParentAddr::Master);
-        let message = MasterMessage::Parent { stripe: change.stripe, source };
+        // Always announced: the client may wait for nothing else.
+        let parent = parent.unwrap_or(ParentAddr::Master);
+        let message = MasterMessage::Parent { stripe: change.stripe, parent };
         log::debug!(target: "server", "{:?} is told: {}", change.node, message.line().trim_end());
         server.answer(open_id, &message);
     }
@@ -200,13 +200,13 @@ impl Members {
         server: &mut Server,
         now_ms: u64,
         open_id: OpenId,
-        (stripe, source, complaint): (u8, ParentAddr, Complaint),
+        (stripe, parent, complaint): (u8, ParentAddr, Complaint),
     ) -> Vec<String> {
         let mut warnings = Vec::new();
         let Some(member) = self.list.get(&open_id) else { return warnings };
         let (generation, node, child) = (member.generation, member.node, member.addr);
         let Some(group) = self.groups.get_mut(&generation) else { return warnings };
-        let accused = match source {
+        let accused = match parent {
             ParentAddr::Master => Parent::Master,
             ParentAddr::Peer(addr) => match group.by_addr.get(&addr) {
                 Some(&node) => Parent::Node(node),
@@ -214,14 +214,14 @@ impl Members {
                 None => return warnings,
             },
         };
-        warnings.extend(accusation_text(child, source, complaint));
+        warnings.extend(accusation_text(child, parent, complaint));
         let verdict = group.forest.replace(node, stripe, accused, complaint, now_ms);
-        if let (Verdict::SlowUplink, ParentAddr::Peer(addr)) = (verdict, source) {
+        if let (Verdict::SlowUplink, ParentAddr::Peer(addr)) = (verdict, parent) {
             warnings.push(format!("{} is too slow to feed others", format_addr(addr)));
         }
         let stays = matches!(verdict, Verdict::Dismissed | Verdict::Waits);
         if stays && let Some(parent) = group.forest.parent(node, stripe) {
-            // It has dropped that parent already and must not stay without.
+            // The client has dropped that parent already, and needs one.
             self.announce_parent(server, generation, Change { node, stripe, parent });
         }
         self.announce_changes(server, generation);
@@ -262,7 +262,7 @@ impl Members {
         text
     }
 
-    /// Who feeds a member, by stripe.
+    /// The parents of a member, by stripe.
     fn parents_text(&self, member: &Member) -> String {
         let Some(group) = self.groups.get(&member.generation) else {
             return member.last_parents.clone();
@@ -282,9 +282,10 @@ impl Members {
     }
 }
 
-/// Who says what of whom; of slow ones nothing is said until they are found out.
-fn accusation_text(child: SocketAddr, source: ParentAddr, complaint: Complaint) -> Option<String> {
-    let ParentAddr::Peer(addr) = source else { return None };
+/// A complaint in words, for the operator. Complaints of speed are said only when
+/// they are believed.
+fn accusation_text(child: SocketAddr, parent: ParentAddr, complaint: Complaint) -> Option<String> {
+    let ParentAddr::Peer(addr) = parent else { return None };
     let is_about_speed = matches!(complaint, Complaint::Slow | Complaint::SlowUplink);
     let (child, addr, word) = (format_addr(child), format_addr(addr), complaint.word());
     (!is_about_speed).then(|| format!("{child} says that {addr} is {word}"))

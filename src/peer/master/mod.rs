@@ -2,8 +2,8 @@
 //!
 //! Inputs and the time go in by [`Master::handle`]; [`Master::poll_conn_effect`],
 //! [`Master::poll_effect`] and [`Master::poll_timeout`] say what is to be done and
-//! when to call again. Knows conversations on `route`; who feeds whom is the
-//! [`overlay`](crate::overlay)'s. Refuses to know sockets, files and clocks.
+//! when to call again. Knows conversations on `route`. Refuses to know who becomes
+//! whose parent (the [`overlay`](crate::overlay)), sockets, files and clocks.
 
 mod joins;
 mod members;
@@ -32,7 +32,7 @@ use selections::Selections;
 /// How a master routes.
 #[derive(Clone, Copy, Debug)]
 pub struct MasterOptions {
-    /// `-m`: most clients that a node feeds, and number of stripes.
+    /// `-m`: number of stripes, and most children of a node.
     pub fan_out: u8,
     /// `--head`: copies that the head node's uplink carries in the time of one.
     pub head_copies: u16,
@@ -52,7 +52,7 @@ pub enum MasterInput<'a> {
     },
     /// The served tree is hashed: a generation begins.
     Scanned {
-        /// What was found.
+        /// What is served from now on.
         manifest: Rc<Manifest>,
         /// Names the scan for [`Origin`].
         scan: u32,
@@ -68,7 +68,7 @@ pub enum MasterInput<'a> {
     },
     /// A served file is not what was hashed.
     Changed {
-        /// For the operator.
+        /// Which, for the operator.
         path: String,
     },
     /// What became of [`MasterEffect::Checksum`].
@@ -87,18 +87,19 @@ pub enum MasterInput<'a> {
 /// What is to be done outside, connections aside.
 #[derive(Debug)]
 pub enum MasterEffect {
-    /// Compute the SHA-256 of a served file.
+    /// Compute the SHA-256 of a served file; [`MasterInput::Checksum`] follows.
     Checksum {
         /// Whose manifest has the entry.
         generation: GenerationId,
         /// The file.
         entry: u32,
     },
-    /// Look whether the served tree has changed.
+    /// Look whether the served tree has changed: [`MasterInput::Scanned`],
+    /// [`MasterInput::Unchanged`] or [`MasterInput::ScanFailed`] follows.
     Rescan,
     /// A line for the operator.
     Say(String),
-    /// Something odd that does not stop us.
+    /// A warning for the operator: one line.
     Warn(String),
     /// Nothing can be served; the process may end.
     Exit {
@@ -229,7 +230,7 @@ impl Master {
     }
 
     fn changed(&mut self, now_ms: u64, path: &str) {
-        // Every read of it that is refused says so; once is enough.
+        // Every read of it is refused and reports it; one warning is enough.
         if !self.rescan.is_under_way() {
             let text = format!("{path} changed since it was hashed: looking at the tree again");
             self.effects.push_back(MasterEffect::Warn(text));
@@ -306,7 +307,7 @@ impl Master {
         }
     }
 
-    /// Into the log that clients can read, and to who looks after the master.
+    /// A line for the operator and for the log that clients can read.
     fn announce(&mut self, effect: fn(String) -> MasterEffect, text: String) {
         self.server.space.add_log(text.clone().into_bytes());
         self.effects.push_back(effect(text));
@@ -327,8 +328,8 @@ impl Master {
             ClientMessage::Join { port, sources, .. } => {
                 self.join(now_ms, Join { open_id, port, sources });
             }
-            ClientMessage::Replace { stripe, source, complaint } => {
-                let accusation = (stripe, source, complaint);
+            ClientMessage::Replace { stripe, parent, complaint } => {
+                let accusation = (stripe, parent, complaint);
                 let warnings = self.members.replace(&mut self.server, now_ms, open_id, accusation);
                 warnings.into_iter().for_each(|text| self.announce(MasterEffect::Warn, text));
             }

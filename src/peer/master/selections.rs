@@ -20,7 +20,7 @@ pub(super) struct Selections {
     list: Vec<(Vec<Vec<u8>>, GenerationId)>,
 }
 
-/// A generation that was asked for, and one that had to go for it.
+/// A generation that was asked for, and one that was dropped for it.
 #[derive(Debug)]
 pub(super) struct Selected {
     pub id: GenerationId,
@@ -98,7 +98,7 @@ impl Selections {
         }
     }
 
-    /// Makes place for another, if there is none.
+    /// Makes room for another, if there is none.
     fn drop_idle(
         &mut self,
         is_used: impl Fn(GenerationId) -> bool,

@@ -7,8 +7,8 @@
 //!
 //! # How to add a control file
 //!
-//! A control file is one module of `src/peer/namespace/files/`, for instance
-//! `files/peers.rs`:
+//! A control file is one module of `src/peer/namespace/files/`, say
+//! `files/NAME.rs`:
 //!
 //! 1. Write a type without fields that implements `ControlFile`
 //!    (`control_file.rs`): `name`, `directory` (which of the four kinds of

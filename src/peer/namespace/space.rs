@@ -79,7 +79,7 @@ pub struct NameSpace {
 impl NameSpace {
     /// An empty one. `worker_load_max` is how many clients a worker of the
     /// paper's interface is to feed; only a master sends clients to workers.
-    pub fn new(is_master: bool, worker_load_max: u32) -> NameSpace {
+    pub(crate) fn new(is_master: bool, worker_load_max: u32) -> NameSpace {
         NameSpace {
             generations: Generations::default(),
             info: None,

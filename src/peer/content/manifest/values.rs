@@ -78,7 +78,7 @@ impl Entry {
 
     /// Pieces of the file's list: none when it fits into one piece of
     /// `piece_len` bytes.
-    pub fn list_len(&self, piece_len: u32) -> usize {
+    pub(crate) fn list_len(&self, piece_len: u32) -> usize {
         match self.kind {
             EntryKind::File if self.size > u64::from(piece_len) => {
                 self.size.div_ceil(u64::from(piece_len_of(self.size, piece_len))) as usize

@@ -70,7 +70,7 @@ impl ManifestPieces {
     }
 
     /// Bytes from the place of one piece in the stream of all to that of the next.
-    pub fn stride(&self) -> u32 {
+    pub(crate) fn stride(&self) -> u32 {
         stride(self.piece_len)
     }
 
@@ -85,7 +85,7 @@ impl ManifestPieces {
     ///
     /// # Errors
     /// [`WrongBytes`] if they are not, or nothing is known of that piece.
-    pub fn verify(&self, piece: u32, bytes: &[u8]) -> Result<(), WrongBytes> {
+    pub(crate) fn verify(&self, piece: u32, bytes: &[u8]) -> Result<(), WrongBytes> {
         let range = self.range(piece);
         let right = bytes.len() == range.len()
             && match self.list.get(piece as usize) {

@@ -139,7 +139,7 @@ impl PieceMap {
     }
 
     /// Bytes of a piece; 0 beyond the last.
-    pub fn len(&self, manifest: &Manifest, piece: u32) -> u32 {
+    pub(crate) fn len(&self, manifest: &Manifest, piece: u32) -> u32 {
         if piece < self.manifest_pieces.count() {
             self.manifest_pieces.range(piece).len() as u32
         } else {

@@ -1,0 +1,205 @@
+//! The effects of nodes, carried out on links and disks that are made up.
+//!
+//! The counterpart of `src/xget/driver` for nodes that have no sockets and no
+//! files. Knows what each effect does to the world, and what a node is told of
+//! it at once. Refuses to know when a node runs, which is up to `run`.
+
+use crate::connections::End;
+use crate::event::Event;
+use crate::host::{Node, host_of};
+use crate::network::{Item, frames};
+use crate::world::World;
+use ninep::server::ConnId;
+use ninep::{Dialect, Request, wire};
+use peer::conn::ConnEffect;
+use peer::control::{ClientMessage, Complaint, MasterMessage, ParentAddr};
+use peer::fetch::{FetchEffect, FetchInput, StoreResult};
+use peer::master::{MasterEffect, MasterInput};
+use peer::namespace::Bulk;
+use std::net::SocketAddr;
+
+impl World {
+    /// Carries out all that a node wants done. The data of the frame at hand
+    /// may be wrong. Whether the node has ended.
+    pub fn carry_out_all(&mut self, host: u32, node: &mut Node, is_corrupt: bool) -> bool {
+        let now_ms = self.clock.now_ms();
+        let mut is_over = false;
+        loop {
+            while let Some(effect) = node.poll_conn_effect() {
+                self.carry_out_conn(host, node, effect);
+            }
+            match node {
+                Node::Master(master) => {
+                    let Some(effect) = master.poll_effect() else { return is_over };
+                    if let Some(input) = self.carry_out_master(host, effect) {
+                        master.handle(now_ms, input);
+                    }
+                }
+                Node::Client(fetcher) => {
+                    let Some(effect) = fetcher.poll_effect() else { return is_over };
+                    is_over |= matches!(effect, FetchEffect::Exit { .. });
+                    if let Some(input) = self.carry_out_fetch(host, effect, is_corrupt) {
+                        fetcher.handle(now_ms, input);
+                    }
+                }
+            }
+        }
+    }
+
+    fn carry_out_conn(&mut self, host: u32, node: &Node, effect: ConnEffect) {
+        match effect {
+            ConnEffect::Connect { conn, addr } => self.connect(host, conn, addr),
+            ConnEffect::Close { conn } => {
+                if let Some(at) = self.hosts[host as usize].conn(conn) {
+                    self.connections.close(&mut self.clock, at, host, conn);
+                }
+            }
+            ConnEffect::Send { conn, bytes } => {
+                let stats = &mut self.hosts[host as usize].stats;
+                stats.control_out += frames(&bytes).count() as u64;
+                stats.control_out_bytes += bytes.len() as u64;
+                if host == 0 {
+                    self.note_parents(conn, &bytes);
+                } else {
+                    self.note_accusations(&bytes);
+                }
+                self.send(host, conn, Item::Frames(bytes));
+            }
+            ConnEffect::SendBulk { conn, header, what, len, .. } => {
+                let item = self.bulk(host, node, header, what, len);
+                self.send(host, conn, item);
+            }
+        }
+    }
+
+    fn carry_out_master(
+        &mut self,
+        host: u32,
+        effect: MasterEffect,
+    ) -> Option<MasterInput<'static>> {
+        match effect {
+            MasterEffect::Rescan => Some(MasterInput::Unchanged),
+            MasterEffect::Checksum { generation, entry } => {
+                Some(MasterInput::Checksum { generation, entry, sum: Err(()) })
+            }
+            MasterEffect::Say(text) | MasterEffect::Warn(text) => {
+                self.say(host, &text);
+                None
+            }
+            MasterEffect::Exit { failure } => panic!("the master ends: {}", failure.text()),
+        }
+    }
+
+    fn carry_out_fetch(
+        &mut self,
+        host: u32,
+        effect: FetchEffect,
+        is_corrupt: bool,
+    ) -> Option<FetchInput<'static>> {
+        match effect {
+            FetchEffect::Prepare { .. } => {
+                let disk = &self.hosts[host as usize].disk;
+                let found = (self.map.manifest_pieces().count()..self.map.count())
+                    .filter(|&piece| disk.contains(&piece))
+                    .collect();
+                return Some(FetchInput::Prepared { found });
+            }
+            FetchEffect::Store { conn, piece, .. } => {
+                let result = self.store(host, piece, is_corrupt);
+                return Some(FetchInput::Stored { conn, piece, result });
+            }
+            FetchEffect::Finish => {
+                let stats = &mut self.hosts[host as usize].stats;
+                stats.complete_ns = Some(self.clock.now_ns());
+                self.clock.after(0, Event::Finished { host });
+            }
+            FetchEffect::Checksum { generation, entry } => {
+                return Some(FetchInput::Checksum { generation, entry, sum: Err(()) });
+            }
+            FetchEffect::Warn(text) => self.say(host, &text),
+            FetchEffect::Exit { failures } => self.hosts[host as usize].stats.failures = failures,
+        }
+        None
+    }
+
+    fn connect(&mut self, host: u32, id: ConnId, to: SocketAddr) {
+        let called = host_of(to);
+        assert!((called as usize) < self.hosts.len(), "{host} calls {to}, which is nobody's");
+        let life = self.hosts[host as usize].life;
+        let caller = End { host, life, id, is_open: true };
+        let conn = self.connections.connect(&mut self.clock, caller, called, to.port());
+        self.hosts[host as usize].set_conn(id, conn);
+    }
+
+    fn send(&mut self, host: u32, id: ConnId, item: Item) {
+        if let Some(conn) = self.hosts[host as usize].conn(id) {
+            self.connections.send(&mut self.clock, conn, host, id, item);
+        }
+    }
+
+    fn bulk(&mut self, host: u32, node: &Node, header: [u8; 11], what: Bulk, len: u32) -> Item {
+        let Bulk::Piece { generation, piece, skip } = what else {
+            panic!("nobody reads files here")
+        };
+        let corrupt_every = self.hosts[host as usize].corrupt_every;
+        let is_corrupt = corrupt_every.is_some_and(|every| self.random(u64::from(every)) == 0);
+        let generation = node.space().generation(generation).expect("what is sent is served");
+        if piece < generation.manifest_pieces.count() {
+            let start = generation.manifest_pieces.range(piece).start + skip as usize;
+            let mut bytes = header.to_vec();
+            bytes.extend_from_slice(&generation.manifest_bytes[start..start + len as usize]);
+            bytes[11] ^= u8::from(is_corrupt);
+            return Item::Frames(bytes);
+        }
+        let at = &self.hosts[host as usize];
+        assert!(!at.is_client() || at.disk.contains(&piece), "{host} sends what it has not");
+        Item::Bulk { header, len, is_corrupt }
+    }
+
+    fn store(&mut self, host: u32, piece: u32, is_corrupt: bool) -> StoreResult {
+        let at = &mut self.hosts[host as usize];
+        if is_corrupt {
+            at.stats.corrupt += 1;
+            return StoreResult::Corrupt;
+        }
+        if !at.disk.insert(piece) {
+            at.stats.stored_again += 1;
+            self.say(host, &format!("piece {piece} is stored again"));
+        }
+        StoreResult::Stored
+    }
+
+    /// Reads what clients tell the master of parents.
+    fn note_accusations(&mut self, bytes: &[u8]) {
+        for frame in frames(bytes) {
+            if let Ok((_, Ok(Request::Write { data, .. }))) =
+                wire::request::decode(Some(Dialect::Unix), frame)
+                && let Some(ClientMessage::Replace { complaint: Complaint::Frozen, .. }) =
+                    ClientMessage::parse(data)
+            {
+                self.said_frozen += 1;
+            }
+        }
+    }
+
+    /// Reads what the master tells its clients: the trees, as they are meant.
+    fn note_parents(&mut self, id: ConnId, bytes: &[u8]) {
+        let Some(conn) = self.hosts[0].conn(id) else { return };
+        let child = self.connections.end(conn, 0).host;
+        for text in frames(bytes).filter_map(|frame| std::str::from_utf8(frame.get(11..)?).ok()) {
+            for line in text.lines() {
+                if let Some(MasterMessage::Parent { stripe, parent }) =
+                    MasterMessage::parse(line.as_bytes())
+                {
+                    let parent = match parent {
+                        ParentAddr::Master => 0,
+                        ParentAddr::Peer(addr) => host_of(addr),
+                    };
+                    let parents = &mut self.hosts[child as usize].parents;
+                    parents.resize(usize::from(self.setup.fan_out), 0);
+                    parents[usize::from(stripe)] = parent;
+                }
+            }
+        }
+    }
+}
