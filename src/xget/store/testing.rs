@@ -4,7 +4,7 @@
 //! file systems.
 
 use crate::os::file::{self, Status};
-use crate::os::scratch::Dir;
+use crate::os::scratch::{Dir, skip};
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs;
@@ -106,7 +106,7 @@ pub fn on_file_system(kind: &str, options: &str, run: impl FnOnce(&Path) + Send)
             if !file::private_mounts_of_this_thread()
                 || nix::mount::mount(kind, dir.path(), kind, flags, options).is_err()
             {
-                return eprintln!("skipped: no right to mount {kind:?}");
+                return skip(&format!("no right to mount {kind:?}"));
             }
             run(dir.path());
         });
