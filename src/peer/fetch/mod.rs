@@ -164,13 +164,13 @@ impl Fetcher {
     }
 
     /// When [`FetchInput::Timeout`] is due, in milliseconds on the caller's
-    /// clock, which reads `now_ms`.
-    pub fn poll_timeout(&self, now_ms: u64) -> Option<u64> {
+    /// clock. Stays in the past until it is handed in.
+    pub fn poll_timeout(&self) -> Option<u64> {
         if self.phase == FetchPhase::Over {
             return None;
         }
         let download = self.download.as_ref();
-        let transfer = download.and_then(|d| d.transfer.deadline_ms(&self.common, now_ms));
+        let transfer = download.and_then(|d| d.transfer.deadline_ms(&self.common));
         let times = [transfer, self.common.master_link.deadline_ms(), self.timers.next_ms()];
         times.into_iter().flatten().min()
     }

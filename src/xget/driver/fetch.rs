@@ -197,8 +197,8 @@ impl Machine for FetchMachine<'_> {
         self.take(now_ms, FetchInput::Timeout, &[]);
     }
 
-    fn poll_timeout(&self, now_ms: u64) -> Option<u64> {
-        self.fetcher.poll_timeout(now_ms)
+    fn poll_timeout(&self, _now_ms: u64) -> Option<u64> {
+        self.fetcher.poll_timeout()
     }
 
     fn poll_conn_effect(&mut self) -> Option<ConnEffect> {
