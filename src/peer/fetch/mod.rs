@@ -190,11 +190,6 @@ impl Fetcher {
         self.common.server.frame_len_max(conn)
     }
 
-    /// Whether more of this connection's requests can be taken now.
-    pub fn wants_input(&self, conn: ConnId) -> bool {
-        self.common.server.wants_input(conn)
-    }
-
     /// Whether we answer requests on this connection, and do not send them.
     pub fn serves(&self, conn: ConnId) -> bool {
         self.common.server.serves(conn)

@@ -197,7 +197,7 @@ impl Machine for FetchMachine<'_> {
         self.take(now_ms, FetchInput::Timeout, &[]);
     }
 
-    fn poll_timeout(&self, _now_ms: u64) -> Option<u64> {
+    fn poll_timeout(&self) -> Option<u64> {
         self.fetcher.poll_timeout()
     }
 
@@ -215,10 +215,6 @@ impl Machine for FetchMachine<'_> {
 
     fn frame_len_max(&self, conn: ConnId) -> u32 {
         self.fetcher.frame_len_max(conn)
-    }
-
-    fn wants_input(&self, conn: ConnId) -> bool {
-        self.fetcher.wants_input(conn)
     }
 
     fn serves(&self, conn: ConnId) -> bool {
