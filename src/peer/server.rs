@@ -47,11 +47,6 @@ impl Server {
         self.sessions.get(&conn).map_or(MSIZE, |session| session.frame_len_max())
     }
 
-    /// Whether more of this connection's requests can be taken now.
-    pub fn wants_input(&self, conn: ConnId) -> bool {
-        self.sessions.get(&conn).is_none_or(|session| !session.is_backlogged())
-    }
-
     /// Takes what happened on a connection that we serve; a warning for the
     /// operator may follow from it.
     pub fn handle(&mut self, event: ConnEvent) -> Option<String> {

@@ -62,10 +62,10 @@ impl Node {
         }
     }
 
-    pub fn poll_timeout(&self, now_ms: u64) -> Option<u64> {
+    pub fn poll_timeout(&self) -> Option<u64> {
         match self {
             Node::Master(master) => master.poll_timeout(),
-            Node::Client(fetcher) => fetcher.poll_timeout(now_ms),
+            Node::Client(fetcher) => fetcher.poll_timeout(),
         }
     }
 

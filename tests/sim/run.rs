@@ -117,8 +117,7 @@ impl World {
         if is_over {
             return self.end(host);
         }
-        let now_ms = self.clock.now_ms();
-        if let Some(at_ms) = node.poll_timeout(now_ms) {
+        if let Some(at_ms) = node.poll_timeout() {
             let at_ns = (at_ms * 1_000_000).max(self.clock.now_ns());
             let at = &mut self.hosts[host as usize];
             if at.timeout_ns.is_none_or(|due_ns| due_ns > at_ns) {

@@ -164,13 +164,13 @@ impl Fetcher {
     }
 
     /// When [`FetchInput::Timeout`] is due, in milliseconds on the caller's
-    /// clock, which reads `now_ms`.
-    pub fn poll_timeout(&self, now_ms: u64) -> Option<u64> {
+    /// clock. Stays in the past until it is handed in.
+    pub fn poll_timeout(&self) -> Option<u64> {
         if self.phase == FetchPhase::Over {
             return None;
         }
         let download = self.download.as_ref();
-        let transfer = download.and_then(|d| d.transfer.deadline_ms(&self.common, now_ms));
+        let transfer = download.and_then(|d| d.transfer.deadline_ms(&self.common));
         let times = [transfer, self.common.master_link.deadline_ms(), self.timers.next_ms()];
         times.into_iter().flatten().min()
     }
@@ -188,11 +188,6 @@ impl Fetcher {
     /// Longest frame that this connection may send now, in bytes.
     pub fn frame_len_max(&self, conn: ConnId) -> u32 {
         self.common.server.frame_len_max(conn)
-    }
-
-    /// Whether more of this connection's requests can be taken now.
-    pub fn wants_input(&self, conn: ConnId) -> bool {
-        self.common.server.wants_input(conn)
     }
 
     /// Whether we answer requests on this connection, and do not send them.

@@ -470,13 +470,13 @@ impl Scheduler {
             .map(|asked| asked.piece)
     }
 
-    /// When, after `now_ms`, something can be asked for that cannot be now,
-    /// though nothing arrives until then. Called in every turn, so it is a plain
+    /// When something can be asked for that could not be at `tried_ms`, though
+    /// nothing arrives until then. Called in every turn, so it is a plain
     /// loop over a few dozen requests.
-    pub fn deadline_ms(&self, view: View, now_ms: u64) -> Option<u64> {
+    pub fn deadline_ms(&self, view: View, tried_ms: u64) -> Option<u64> {
         let mut next_ms = u64::MAX;
         let mut note = |at_ms: u64| {
-            if at_ms > now_ms && at_ms < next_ms {
+            if at_ms > tried_ms && at_ms < next_ms {
                 next_ms = at_ms;
             }
         };

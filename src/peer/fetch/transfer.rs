@@ -58,6 +58,8 @@ pub(super) struct Transfer {
     parents: Parents,
     scheduler: Scheduler,
     liveness: Liveness,
+    /// When all links were last asked for what could be asked for.
+    filled_ms: u64,
 }
 
 /// What the scheduler decides by and does not own.
@@ -75,6 +77,7 @@ impl Transfer {
             parents: Parents::new(stripes),
             scheduler: Scheduler::new(stripes),
             liveness: Liveness::new(stripes, now_ms),
+            filled_ms: now_ms,
         }
     }
 
@@ -335,6 +338,7 @@ impl Transfer {
     }
 
     pub fn fill_all(&mut self, common: &mut Common) {
+        self.filled_ms = common.now_ms;
         let mut last = None;
         while let Some(conn) = self.parents.next_conn(last) {
             self.fill(common, conn);
@@ -365,8 +369,8 @@ impl Transfer {
         }
     }
 
-    /// When to call `timeout`.
-    pub fn deadline_ms(&self, common: &Common, now_ms: u64) -> Option<u64> {
+    /// When to call `timeout`: in the past, until that is done.
+    pub fn deadline_ms(&self, common: &Common) -> Option<u64> {
         if self.asking == Asking::Over {
             return None;
         }
@@ -376,7 +380,7 @@ impl Transfer {
         };
         let view = view(&self.parents, common, self.generation);
         let asking = view.filter(|_| self.asking == Asking::Yes);
-        let refill = asking.and_then(|view| self.scheduler.deadline_ms(view, now_ms));
+        let refill = asking.and_then(|view| self.scheduler.deadline_ms(view, self.filled_ms));
         let times = self.parents.links().filter_map(of_link);
         times.chain(refill).chain([self.liveness.sample_ms()]).min()
     }

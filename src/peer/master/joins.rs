@@ -84,3 +84,46 @@ impl Joins {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::namespace::NameSpace;
+    use ninep::server::ConnId;
+
+    fn join(conn: u32) -> Join {
+        let open_id = OpenId { conn: ConnId(conn), serial: 1 };
+        Join { open_id, port: 7000, sources: Vec::new() }
+    }
+
+    #[test]
+    fn they_hear_of_the_hashing_every_second_from_the_first_on() {
+        let mut server = Server::new(NameSpace::new(true, 1));
+        let mut joins = Joins::default();
+        assert_eq!(joins.deadline_ms(), None, "nobody waits");
+        joins.wait(300, join(1)).unwrap();
+        joins.wait(900, join(2)).unwrap();
+        assert_eq!(joins.deadline_ms(), Some(1_300), "both at once");
+        joins.announce_hashing(1_299, &mut server);
+        assert_eq!(joins.deadline_ms(), Some(1_300), "not yet");
+        joins.announce_hashing(1_350, &mut server);
+        assert_eq!(joins.deadline_ms(), Some(2_350));
+        joins.forget(join(1).open_id);
+        assert!(!joins.has(join(1).open_id) && joins.has(join(2).open_id));
+        assert_eq!(joins.take_all().len(), 1);
+        assert_eq!(joins.deadline_ms(), None);
+        joins.wait(5_000, join(3)).unwrap();
+        assert_eq!(joins.deadline_ms(), Some(6_000), "a second of its own");
+    }
+
+    #[test]
+    fn so_many_can_wait_and_who_goes_makes_room() {
+        let mut joins = Joins::default();
+        (0..WAITING_MAX as u32).for_each(|conn| joins.wait(0, join(conn)).unwrap());
+        let last = join(WAITING_MAX as u32);
+        assert!(joins.wait(0, join(WAITING_MAX as u32)).is_err());
+        assert!(!joins.has(last.open_id));
+        joins.forget(join(7).open_id);
+        assert!(joins.wait(0, last).is_ok());
+    }
+}

@@ -304,3 +304,6 @@ fn status_line(member: &Member, state: &str, parents: &str) -> String {
         if parents.is_empty() { "-" } else { parents }
     )
 }
+
+#[cfg(test)]
+mod tests;

@@ -203,11 +203,6 @@ impl Master {
         self.server.frame_len_max(conn)
     }
 
-    /// Whether more of this connection's requests can be taken now.
-    pub fn wants_input(&self, conn: ConnId) -> bool {
-        self.server.wants_input(conn)
-    }
-
     /// What [`ConnEffect::SendBulk`] names.
     pub fn space(&self) -> &NameSpace {
         &self.server.space

@@ -112,3 +112,109 @@ impl Selections {
         Ok(Some(self.list.remove(idle).1))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::content::manifest::{Entry, Manifest};
+    use crate::testing::file;
+    use std::collections::BTreeSet;
+
+    struct Fixture {
+        space: NameSpace,
+        selections: Selections,
+        whole: GenerationId,
+    }
+
+    /// A tree of more files than selections are kept: `0000`, `0001` and so on.
+    fn fixture() -> Fixture {
+        let mut entries = vec![Entry::bare_root()];
+        let name = |number: usize| format!("{number:04}");
+        entries.extend((0..300).map(|number| file(0, &name(number), name(number).as_bytes())));
+        let manifest =
+            Manifest { piece_len: 4096, root_described: true, entries, lists: Vec::new() };
+        let mut space = NameSpace::new(true, 1);
+        let origin = Origin { scan: 1, entries: None };
+        let whole = space.add_generation(Generation::whole(Rc::new(manifest), Some(origin)));
+        let mut selections = Selections::default();
+        selections.set_scan(1);
+        Fixture { space, selections, whole }
+    }
+
+    impl Fixture {
+        fn select(
+            &mut self,
+            sources: &[&str],
+            used: &BTreeSet<GenerationId>,
+        ) -> Result<Selected, String> {
+            let sources: Vec<Vec<u8>> = sources.iter().map(|s| s.as_bytes().to_vec()).collect();
+            let is_used = |id| used.contains(&id);
+            self.selections.select(&mut self.space, self.whole, &sources, is_used)
+        }
+
+        fn id(&mut self, sources: &[&str]) -> GenerationId {
+            self.select(sources, &BTreeSet::new()).unwrap().id
+        }
+    }
+
+    #[test]
+    fn no_source_and_the_root_are_the_whole_tree() {
+        let mut fixture = fixture();
+        for sources in [&[][..], &["."], &["./"], &["/"]] {
+            assert_eq!(fixture.id(sources), fixture.whole, "{sources:?}");
+        }
+        assert!(!fixture.selections.has(fixture.whole));
+    }
+
+    #[test]
+    fn the_same_sources_are_the_same_generation_however_they_are_spelled() {
+        let mut fixture = fixture();
+        let one = fixture.id(&["0001"]);
+        assert!(one != fixture.whole && fixture.selections.has(one));
+        assert_eq!(fixture.id(&["./0001"]), one);
+        assert_ne!(fixture.id(&["0002"]), one);
+    }
+
+    #[test]
+    fn what_is_not_there_is_refused_in_words_that_name_it() {
+        let mut fixture = fixture();
+        let why = fixture.select(&["nothing"], &BTreeSet::new()).unwrap_err();
+        assert!(why.contains("nothing"), "{why}");
+    }
+
+    #[test]
+    fn the_oldest_that_nobody_uses_makes_room() {
+        let mut fixture = fixture();
+        let name = |number: usize| format!("{number:04}");
+        let ids: Vec<GenerationId> =
+            (0..SELECTIONS_MAX).map(|number| fixture.id(&[&name(number)])).collect();
+        let mut used: BTreeSet<GenerationId> = ids.iter().copied().collect();
+        let why = fixture.select(&[&name(SELECTIONS_MAX)], &used).unwrap_err();
+        let words = "the master serves too many different parts of the tree already; try later";
+        assert_eq!(why, words);
+        let known = fixture.select(&[&name(9)], &used).unwrap();
+        assert_eq!((known.id, known.dropped), (ids[9], None), "it takes no room");
+        used.remove(&ids[3]);
+        used.remove(&ids[5]);
+        let selected = fixture.select(&[&name(SELECTIONS_MAX)], &used).unwrap();
+        assert_eq!(selected.dropped, Some(ids[3]));
+        assert!(!fixture.selections.has(ids[3]) && fixture.selections.has(selected.id));
+    }
+
+    #[test]
+    fn a_part_that_did_not_change_is_the_same_generation_after_another_look() {
+        let mut fixture = fixture();
+        let one = fixture.id(&["0001"]);
+        assert_eq!(fixture.selections.take_all(), [one]);
+        fixture.selections.set_scan(2);
+        assert_eq!(fixture.id(&["0001"]), one);
+        let origin = fixture.space.generation(one).and_then(|known| known.origin.clone());
+        assert_eq!(origin.map(|origin| origin.scan), Some(2), "read from the new files");
+        fixture.selections.set_scan(3);
+        fixture.selections.adopt_scan(&mut fixture.space, fixture.whole);
+        for id in [one, fixture.whole] {
+            let origin = fixture.space.generation(id).and_then(|known| known.origin.clone());
+            assert_eq!(origin.map(|origin| origin.scan), Some(3));
+        }
+    }
+}

@@ -84,9 +84,7 @@ impl Loop {
             return Ok(Some(failures));
         }
         self.flush(machine);
-        // Asked for once: what is due at that time would not be named any more
-        // when it has passed.
-        let deadline_ms = machine.poll_timeout(self.now_ms());
+        let deadline_ms = machine.poll_timeout();
         self.wait(machine, deadline_ms)?;
         let now_ms = self.now_ms();
         if deadline_ms.is_some_and(|at_ms| at_ms <= now_ms) {
@@ -202,8 +200,7 @@ impl Loop {
         self.polled.clear();
         self.poll.add(&self.listener, if accepts { READABLE } else { 0 });
         for (&id, c) in &self.conns {
-            let reads =
-                !c.connecting && !c.closing && !c.is_backlogged() && machine.wants_input(id);
+            let reads = !c.connecting && !c.closing && !c.is_backlogged();
             let writes = c.connecting || c.has_output();
             let events = if reads { READABLE } else { 0 } | if writes { WRITABLE } else { 0 };
             self.poll.add(&c.stream, events);

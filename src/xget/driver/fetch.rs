@@ -197,8 +197,8 @@ impl Machine for FetchMachine<'_> {
         self.take(now_ms, FetchInput::Timeout, &[]);
     }
 
-    fn poll_timeout(&self, now_ms: u64) -> Option<u64> {
-        self.fetcher.poll_timeout(now_ms)
+    fn poll_timeout(&self) -> Option<u64> {
+        self.fetcher.poll_timeout()
     }
 
     fn poll_conn_effect(&mut self) -> Option<ConnEffect> {
@@ -215,10 +215,6 @@ impl Machine for FetchMachine<'_> {
 
     fn frame_len_max(&self, conn: ConnId) -> u32 {
         self.fetcher.frame_len_max(conn)
-    }
-
-    fn wants_input(&self, conn: ConnId) -> bool {
-        self.fetcher.wants_input(conn)
     }
 
     fn serves(&self, conn: ConnId) -> bool {

@@ -20,7 +20,7 @@ pub(super) trait Machine {
     /// The time of `poll_timeout` has come.
     fn timeout(&mut self, now_ms: u64);
     /// When to call `timeout`, in milliseconds on the loop's clock.
-    fn poll_timeout(&self, now_ms: u64) -> Option<u64>;
+    fn poll_timeout(&self) -> Option<u64>;
     /// What to do next with a connection.
     fn poll_conn_effect(&mut self) -> Option<ConnEffect>;
     /// The name for a connection that was accepted.
@@ -29,8 +29,6 @@ pub(super) trait Machine {
     fn recycle(&mut self, spent: Vec<u8>);
     /// Longest frame that this connection may send now, in bytes.
     fn frame_len_max(&self, conn: ConnId) -> u32;
-    /// Whether more of this connection's requests can be taken now.
-    fn wants_input(&self, conn: ConnId) -> bool;
     /// Whether we answer requests on this connection, and do not send them.
     fn serves(&self, conn: ConnId) -> bool;
     /// The stored bytes that a bulk reply consists of; what is wrong with them

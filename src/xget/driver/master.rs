@@ -142,9 +142,9 @@ impl Machine for MasterMachine<'_> {
         self.take(now_ms, MasterInput::Timeout);
     }
 
-    fn poll_timeout(&self, now_ms: u64) -> Option<u64> {
+    fn poll_timeout(&self) -> Option<u64> {
         // What is to be handed over is not to wait.
-        if self.inputs.is_empty() { self.master.poll_timeout() } else { Some(now_ms) }
+        if self.inputs.is_empty() { self.master.poll_timeout() } else { Some(0) }
     }
 
     fn poll_conn_effect(&mut self) -> Option<ConnEffect> {
@@ -161,10 +161,6 @@ impl Machine for MasterMachine<'_> {
 
     fn frame_len_max(&self, conn: ConnId) -> u32 {
         self.master.frame_len_max(conn)
-    }
-
-    fn wants_input(&self, conn: ConnId) -> bool {
-        self.master.wants_input(conn)
     }
 
     fn serves(&self, _conn: ConnId) -> bool {

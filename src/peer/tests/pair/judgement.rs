@@ -1,0 +1,188 @@
+//! docs/protocol.md, "Signs of life": whom the master believes, and what
+//! becomes of a parent that several complain of.
+
+use crate::content::Tree;
+use crate::pair::*;
+
+/// Who joined at a master; they have had their parents for long.
+struct Judged {
+    pair: Pair,
+    master: usize,
+    members: Vec<usize>,
+    stripes: u8,
+}
+
+fn name(caller: usize) -> String {
+    format!("{}!7000", addr(caller).ip())
+}
+
+/// Eight, with two stripes.
+fn judged() -> Judged {
+    judged_of(8, 2)
+}
+
+fn judged_of(count: usize, stripes: u8) -> Judged {
+    let mut pair = Pair::default();
+    let master = pair.add_master(&Tree::of_pieces(2), stripes);
+    let members: Vec<usize> = (0..count).map(|_| pair.add_caller(master)).collect();
+    let mut judged = Judged { pair, master, members, stripes };
+    for member in judged.members.clone() {
+        judged.say(member, "join 2 7000 .");
+    }
+    judged.pair.run_to(20_000);
+    judged
+}
+
+impl Judged {
+    fn say(&mut self, member: usize, line: &str) {
+        self.pair.let_caller(member, |c| c.say(&format!("{line}\n")));
+    }
+
+    /// Who the parent of a member is in a stripe, as it was told last.
+    fn parent(&self, member: usize, stripe: u8) -> String {
+        let start = format!("parent {stripe} ");
+        let lines = self.pair.lines(member);
+        let last = lines.iter().rev().find_map(|line| line.strip_prefix(&start));
+        last.expect("it was told").into()
+    }
+
+    /// The children of a member, with their stripes.
+    fn children(&self, parent: usize) -> Vec<(usize, u8)> {
+        let edges = self.members.iter().flat_map(|m| (0..self.stripes).map(|s| (*m, s)));
+        edges.filter(|(child, stripe)| self.parent(*child, *stripe) == name(parent)).collect()
+    }
+
+    /// Somebody who has so many children, each in one stripe.
+    fn parent_of<const COUNT: usize>(&self) -> (usize, [(usize, u8); COUNT]) {
+        let of_so_many = |parent: &usize| {
+            let children: [(usize, u8); COUNT] = self.children(*parent).try_into().ok()?;
+            children.windows(2).all(|two| two[0].0 != two[1].0).then_some((*parent, children))
+        };
+        self.members.iter().find_map(of_so_many).expect("there is one")
+    }
+
+    fn parent_of_two(&self) -> (usize, [(usize, u8); 2]) {
+        self.parent_of()
+    }
+
+    fn complain(&mut self, (child, stripe): (usize, u8), parent: usize, word: &str) {
+        self.say(child, &format!("replace {stripe} {} {word}", name(parent)));
+    }
+
+    fn is_found_slow(&mut self, parent: usize) -> bool {
+        let text = format!("{} is too slow to feed others", name(parent));
+        self.pair.master(self.master).warned.contains(&text)
+    }
+}
+
+#[test]
+fn whose_uplink_three_in_four_children_find_slow_has_none_any_more_at_once() {
+    let mut judged = judged();
+    let (parent, [one, two]) = judged.parent_of_two();
+    judged.complain(one, parent, "narrow");
+    assert!(!judged.is_found_slow(parent), "one of two");
+    judged.complain(one, parent, "narrow");
+    assert!(!judged.is_found_slow(parent), "who says it twice is one");
+    judged.complain(two, parent, "narrow");
+    assert!(judged.is_found_slow(parent));
+    assert_eq!(judged.children(parent), []);
+}
+
+#[test]
+fn of_four_children_three_have_to_find_it_slow() {
+    let mut judged = judged_of(24, 4);
+    let (parent, [one, two, three, _]) = judged.parent_of();
+    judged.complain(one, parent, "narrow");
+    judged.complain(two, parent, "narrow");
+    assert!(!judged.is_found_slow(parent), "its link is well used");
+    judged.complain(three, parent, "narrow");
+    assert!(judged.is_found_slow(parent));
+}
+
+#[test]
+fn whom_two_find_slow_has_no_children_any_more_a_second_after_the_first() {
+    let mut judged = judged();
+    let (parent, [one, two]) = judged.parent_of_two();
+    judged.complain(one, parent, "slow");
+    judged.complain(two, parent, "slow");
+    judged.pair.run_to(20_999);
+    judged.complain(two, parent, "slow");
+    assert!(!judged.is_found_slow(parent), "others may have their say");
+    judged.pair.run_to(21_000);
+    judged.complain(one, parent, "slow");
+    assert!(judged.is_found_slow(parent));
+    assert_eq!(judged.children(parent), []);
+    // Of those who are slow the operator hears when they are found out.
+    assert_eq!(judged.pair.master(judged.master).warned.len(), 1);
+}
+
+#[test]
+fn who_complains_himself_is_not_to_blame() {
+    let mut judged = judged();
+    let (parent, [one, two]) = judged.parent_of_two();
+    let above = judged.parent(parent, one.1);
+    judged.say(parent, &format!("replace {} {above} slow", one.1));
+    judged.complain(one, parent, "slow");
+    judged.complain(two, parent, "slow");
+    judged.pair.run_to(21_000);
+    judged.complain(one, parent, "slow");
+    assert!(!judged.is_found_slow(parent));
+}
+
+#[test]
+fn one_in_four_can_be_too_slow_to_have_children() {
+    let mut judged = judged();
+    for _ in 0..2 {
+        let (parent, [one, two]) = judged.parent_of_two();
+        judged.complain(one, parent, "narrow");
+        judged.complain(two, parent, "narrow");
+        assert!(judged.is_found_slow(parent));
+    }
+    let (third, [one, two]) = judged.parent_of_two();
+    judged.complain(one, third, "narrow");
+    judged.complain(two, third, "narrow");
+    assert!(!judged.is_found_slow(third), "more of them carry the rest");
+}
+
+#[test]
+fn a_parent_that_two_lost_serves_nobody_until_it_tells_how_far_it_is() {
+    let mut judged = judged();
+    let (parent, [one, two]) = judged.parent_of_two();
+    judged.complain(one, parent, "lost");
+    assert!(!judged.children(parent).contains(&one) && judged.children(parent).contains(&two));
+    judged.complain(two, parent, "lost");
+    assert_eq!(judged.children(parent), []);
+    let newcomers = [0; 4].map(|_| judged.pair.add_caller(judged.master));
+    for newcomer in newcomers {
+        judged.members.push(newcomer);
+        judged.say(newcomer, "join 2 7000 .");
+    }
+    assert_eq!(judged.children(parent), []);
+    judged.say(parent, "progress 1 2 1 0 5");
+    for _ in 0..4 {
+        let newcomer = judged.pair.add_caller(judged.master);
+        judged.members.push(newcomer);
+        judged.say(newcomer, "join 2 7000 .");
+    }
+    assert_ne!(judged.children(parent), [], "it lives");
+}
+
+#[test]
+fn who_accuses_three_of_wrong_bytes_is_the_one_that_garbles_them() {
+    let mut judged = judged();
+    let accuser = judged.members[7];
+    for _ in 0..3 {
+        let accused = [0, 1].map(|stripe| (stripe, judged.parent(accuser, stripe)));
+        let Some((stripe, parent)) = accused.iter().find(|(_, parent)| parent != "me") else {
+            panic!("it has no parents left: {accused:?}");
+        };
+        judged.say(accuser, &format!("replace {stripe} {parent} wrong"));
+    }
+    assert_eq!(judged.children(accuser), [], "nobody is given it as a parent");
+    for _ in 0..8 {
+        let newcomer = judged.pair.add_caller(judged.master);
+        judged.members.push(newcomer);
+        judged.say(newcomer, "join 2 7000 .");
+    }
+    assert_eq!(judged.children(accuser), []);
+}

@@ -1,0 +1,134 @@
+//! docs/protocol.md, "Limits", as far as a session keeps them.
+
+use crate::content::Tree;
+use crate::fixture::*;
+use crate::pair::*;
+use ninep::wire::{reply, request};
+use ninep::{Dialect, Reply};
+use peer::server::MSIZE;
+
+/// A frame of this length that means nothing.
+fn frame_of(len: u32) -> Vec<u8> {
+    let mut bytes = len.to_le_bytes().to_vec();
+    bytes.resize(len as usize, 0);
+    bytes
+}
+
+fn version() -> Vec<u8> {
+    let mut frames = Vec::new();
+    request::tversion(u32::MAX, Dialect::Unix, &mut frames);
+    frames
+}
+
+#[test]
+fn a_frame_is_at_most_1_mib_and_24_bytes_and_8_kib_before_tversion() {
+    assert_eq!(MSIZE, (1 << 20) + 24);
+    let mut pair = Pair::default();
+    let master = pair.add_master(&Tree::of_pieces(2), 1);
+    for (is_agreed, len_max) in [(false, 8 << 10), (true, (1 << 20) + 24)] {
+        for len in [len_max, len_max + 1] {
+            let caller = pair.add_raw_caller(master);
+            if is_agreed {
+                pair.send_raw(caller, version());
+                let mut rversion = Vec::new();
+                let reply = Reply::Version { msize: MSIZE, dialect: Some(Dialect::Unix) };
+                reply::encode(Dialect::Unix, 0xffff, &reply, &mut rversion);
+                assert_eq!(pair.caller(caller).frames, [rversion], "no more is agreed on");
+            }
+            pair.send_raw(caller, frame_of(len));
+            let is_taken = len == len_max;
+            assert_eq!(pair.caller(caller).closed_ms.is_none(), is_taken, "{len}");
+            assert_eq!(
+                pair.caller(caller).frames.len(),
+                usize::from(is_agreed) + usize::from(is_taken)
+            );
+        }
+    }
+    let warned = &pair.master(master).warned;
+    assert!(warned.iter().all(|text| text.contains("closing the connection")), "{warned:?}");
+    assert_eq!(warned.len(), 2);
+}
+
+/// A raw caller of a client that has nothing but the manifest.
+fn attached(fed: &mut Fed) -> usize {
+    let caller = fed.pair.add_raw_caller(fed.client);
+    let mut frames = version();
+    request::tattach(1, 0, b"anybody", b"", &mut frames);
+    fed.pair.send_raw(caller, frames);
+    caller
+}
+
+fn errno(frame: &[u8]) -> Option<u16> {
+    match reply::decode(frame, frame.len() as u32) {
+        Ok((_, reply::Rmessage::Error(error))) => Some(error.errno),
+        _ => None,
+    }
+}
+
+#[test]
+fn a_connection_has_4096_parked_reads() {
+    let mut fed = fed_pieces(2, &[1]);
+    let caller = attached(&mut fed);
+    let generation = fed.tree.digest().to_string();
+    let mut frames = Vec::new();
+    request::twalk(1, 0, 1, &[b".xget", generation.as_bytes(), b"pieces"], &mut frames);
+    request::topen(1, 1, 0, &mut frames);
+    for tag in 0..4_097 {
+        request::tread(100 + tag, 1, crate::content::STRIDE, 100, &mut frames);
+    }
+    fed.pair.send_raw(caller, frames);
+    let answered = fed.pair.caller(caller).frames.clone();
+    assert_eq!(answered.len(), 2 + 2 + 1);
+    assert_eq!(errno(&answered[4]), Some(11));
+    assert_eq!(answered[4][5..7], (100 + 4_096_u16).to_le_bytes(), "the last");
+    fed.give(1, [1]);
+    assert_eq!(fed.pair.caller(caller).frames.len(), 5 + 4_096);
+}
+
+#[test]
+fn a_connection_has_65536_fids() {
+    let mut fed = fed_pieces(2, &[1]);
+    let caller = attached(&mut fed);
+    let mut frames = Vec::new();
+    for fid in 1..=65_536 {
+        request::twalk(1, 0, fid, &[], &mut frames);
+    }
+    fed.pair.send_raw(caller, frames);
+    let answered = &fed.pair.caller(caller).frames;
+    let refused = answered.iter().filter(|frame| errno(frame) == Some(24)).count();
+    assert_eq!((answered.len(), refused), (2 + 65_536, 1), "the root's is the first");
+}
+
+#[test]
+fn a_conversation_line_has_at_most_60000_bytes() {
+    let mut pair = Pair::default();
+    let master = pair.add_master(&Tree::of_pieces(2), 1);
+    let caller = pair.add_caller(master);
+    let path = "x".repeat(60_000 - "join 2 7000 \n".len());
+    pair.let_caller(caller, |c| c.say(&format!("join 2 7000 {path}\n")));
+    assert!(pair.lines(caller)[0].starts_with("error 2 "));
+    let token = pair.let_caller(caller, |c| c.say(&format!("join 2 7000 {path}y\n")));
+    let answer = pair.caller(caller).answer(token);
+    let refused = crate::scripted_client::Answered::Failed(22, "Invalid argument".into());
+    assert_eq!(answer, Some((0, &refused)));
+}
+
+/// One that has more unread than that is cut off, and joins again.
+#[test]
+fn a_conversation_has_1_mib_unread() {
+    let mut pair = Pair::default();
+    let master = pair.add_master(&Tree::of_pieces(2), 1);
+    let caller = pair.add_raw_caller(master);
+    let mut frames = version();
+    request::tattach(1, 0, b"anybody", b"", &mut frames);
+    request::twalk(1, 0, 1, &[b".xget", b"route"], &mut frames);
+    request::topen(1, 1, 2, &mut frames);
+    // Each is answered by an error of some 40 bytes, and nobody reads it.
+    for _ in 0..20_000 {
+        request::twrite(1, 1, 0, b"hello\n", &mut frames);
+    }
+    request::tread(2, 1, 0, 8_192, &mut frames);
+    pair.send_raw(caller, frames);
+    let last = pair.caller(caller).frames.last().expect("all are answered");
+    assert_eq!(errno(last), Some(22));
+}

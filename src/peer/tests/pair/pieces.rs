@@ -1,0 +1,276 @@
+//! docs/protocol.md, "Moving pieces", as far as all bytes are right.
+
+use crate::content::{STRIDE, Tree};
+use crate::fixture::*;
+use crate::host::Fault;
+use crate::pair::*;
+use crate::scripted_client::Answered;
+use crate::scripted_server::Asked;
+use peer::control::{Complaint, MasterMessage};
+use peer::failure::Status;
+use peer::request::{FetchRequest, Linger};
+
+#[test]
+fn a_read_is_parked_and_answered_the_moment_the_piece_is_stored() {
+    let mut fed = fed_pieces(2, &[1]);
+    let child = fed.pair.add_caller(fed.client);
+    let path = format!(".xget/{}/pieces", fed.tree.digest());
+    let token = fed.pair.read_file_at(child, &path, 2 * STRIDE);
+    fed.pair.run_to(40);
+    fed.give(1, [1]);
+    fed.pair.run_to(77);
+    assert_eq!(fed.pair.bytes(child, token), None);
+    fed.give(1, [2]);
+    let expected = Answered::Read(fed.tree.piece(2));
+    assert_eq!(fed.pair.caller(child).answer(token), Some((77, &expected)));
+    assert_eq!(fed.pair.client(fed.client).stored, [(40, 1), (77, 2)]);
+}
+
+#[test]
+fn up_to_8_pieces_are_asked_of_a_parent_at_a_time_whatever_its_stripes() {
+    for parents in [&[1][..], &[1, 1]] {
+        let mut fed = fed_pieces(20, parents);
+        fed.pair.settle();
+        assert_eq!(fed.asked(1), (1..=8).collect::<Vec<_>>());
+        fed.give(1, [3]);
+        assert_eq!(fed.asked(1), (1..=9).collect::<Vec<_>>(), "one came, one is asked");
+        fed.give(1, 1..=20);
+        assert_eq!(fed.stored().len(), 20);
+    }
+}
+
+#[test]
+fn from_the_master_a_client_needs_its_answer_on_route_only() {
+    let mut fed = fed_pieces(20, &[1, 2]);
+    (1..3).for_each(|host| fed.give(host, 1..=20));
+    fed.pair.drive_bounded();
+    assert_eq!(fed.pair.client(fed.client).exit, Some((0, Vec::new())));
+    assert_eq!(fed.pair.called_ms(fed.client, MASTER), [0]);
+    assert!(fed.pair.asked_ms(MASTER, &Asked::Open("pieces".into())).is_empty());
+}
+
+#[test]
+fn a_manifest_of_one_piece_is_asked_of_all_parents() {
+    let mut pair = Pair::default();
+    let tree = Tree::of_pieces(20);
+    (0..3).for_each(|_| {
+        pair.add_server(&tree, 3);
+    });
+    pair.let_server(MASTER, |server| server.parents = [0, 1, 2].map(parent_addr).into());
+    let client = pair.add_client(MASTER, all());
+    pair.run_to(5);
+    let manifest = Asked::Piece { piece: 0, waits: true };
+    for host in 0..3 {
+        assert_eq!(pair.asked_ms(host, &manifest), [0]);
+    }
+    pair.let_server(2, |server| server.give([0]));
+    assert!(pair.client(client).content.is_some());
+    for host in 0..2 {
+        let given_up = pair.asked_ms(host, &Asked::Flush { piece: 0 });
+        assert_eq!(given_up, [5], "it may forget it");
+    }
+}
+
+#[test]
+fn a_longer_manifest_comes_by_stripes_as_everything_does() {
+    let tree = Tree::of(&[("file", 300 * 4096)]);
+    assert_eq!(tree.map.manifest_pieces().count(), 3);
+    let mut fed = fed(tree, &[1, 2], all());
+    fed.pair.settle();
+    assert!(!fed.pair.asked_ms(1, &Asked::List).is_empty());
+    let manifest = |host| fed.pair.pieces_asked(host, true).into_iter().filter(|&p| p < 3);
+    assert_eq!(manifest(1).collect::<Vec<_>>(), [0, 2]);
+    assert_eq!(manifest(2).collect::<Vec<_>>(), [1]);
+    assert!(fed.pair.client(fed.client).content.is_some());
+}
+
+/// Of the other stripe nothing comes, so each piece is one more that it is ahead.
+#[test]
+fn the_masters_stripe_is_asked_for_half_as_much_with_each_8_pieces_that_it_is_ahead() {
+    let mut fed = fed_pieces(99, &[MASTER, 1]);
+    fed.pair.client_mut(fed.client).found = vec![99];
+    fed.pair.settle();
+    let mut outstanding = 8;
+    for ahead in 1..=32 {
+        fed.give(MASTER, [2 * ahead]);
+        let most = [8, 4, 2, 1, 0][ahead as usize / 8];
+        // What was asked before stays asked.
+        outstanding = most.max(outstanding - 1);
+        assert_eq!(fed.asked(MASTER).len() as u32, ahead + outstanding, "{ahead} ahead");
+    }
+    assert_eq!(outstanding, 0);
+    fed.give(1, [1]);
+    assert_eq!(fed.asked(MASTER).len(), 33, "31 ahead");
+}
+
+#[test]
+fn a_peers_stripe_is_not_held_back() {
+    let mut fed = fed_pieces(100, &[2, 1]);
+    fed.give(2, (2..=100).step_by(2));
+    fed.pair.settle();
+    let evens = fed.stored().iter().filter(|&&piece| piece % 2 == 0).count();
+    assert_eq!(evens, 50);
+}
+
+/// Of two stripes, one comes whole at once and of the other nothing: 8 of it
+/// are asked of its parent, the parent of the first is dealt its rows, and asked
+/// for 4 more.
+#[test]
+fn what_is_left_of_others_is_dealt_out_over_all_parents_row_by_row() {
+    let mut fed = fed_pieces(120, &[1, 2]);
+    fed.give(1, (2..=120).step_by(2));
+    fed.pair.settle();
+    assert_eq!(fed.asked(2), [1, 3, 5, 7, 9, 11, 13, 15]);
+    // Every second row is the tree's of stripe 0: 1, 5, 9 ... are of those.
+    let dealt: Vec<u32> = fed.asked(1).into_iter().filter(|piece| piece % 2 == 1).collect();
+    assert_eq!(dealt, [17, 21, 25, 29, 33, 37, 41, 45]);
+    assert_eq!(fed.pair.pieces_asked(1, false), [19, 23, 27, 31], "and, at the end, 4 by `held`");
+}
+
+/// ... three times what pieces take, and 40 to 500 ms.
+#[test]
+fn a_share_that_is_late_is_asked_of_the_stripes_own_parent_again() {
+    for (latency_ms, patience_ms) in [(0, 40), (50, 150), (200, 500)] {
+        let mut fed = fed_pieces(48, &[1, 2]);
+        (1..3).for_each(|host| fed.pair.hosts[host].latency_ms = latency_ms);
+        fed.pair.client_mut(fed.client).found = (2..=48).step_by(2).collect();
+        let dealt = [1, 5, 9, 13, 17, 21, 25, 29];
+        fed.give(2, (1..48).step_by(2).filter(|piece| !dealt.contains(piece)));
+        fed.pair.until(|pair| pair.pieces_asked(1, true).contains(&1));
+        let dealt_ms = fed.asked_ms(1, 1)[0];
+        let again_ms = fed.pair.until(|pair| pair.pieces_asked(2, true).contains(&1));
+        assert_eq!(again_ms - dealt_ms, patience_ms, "pieces take {latency_ms} ms");
+        fed.give(2, dealt);
+        fed.pair.drive_bounded();
+        assert_eq!(fed.stored().len(), 24);
+    }
+}
+
+#[test]
+fn for_a_stripe_without_a_parent_for_250_ms_4_pieces_are_asked_through_held() {
+    let mut fed = fed_pieces(100, &[1, 2]);
+    fed.pair.run_to(10);
+    fed.pair.befall(2, Fault::Refuses);
+    fed.pair.cut(2);
+    fed.pair.run_to(259);
+    assert_eq!(fed.pair.pieces_asked(1, false), []);
+    fed.pair.run_to(260);
+    assert_eq!(fed.pair.pieces_asked(1, false), [1, 3, 5, 7], "beside the 8 of its own");
+    assert_eq!(fed.asked(1).len(), 8);
+}
+
+/// Whoever drives a machine asks it again what is due after each thing that
+/// happens: it has to be due still.
+#[test]
+fn what_else_happens_at_that_moment_does_not_put_it_off() {
+    let mut fed = fed_pieces(100, &[1, 2]);
+    fed.pair.run_to(10);
+    fed.pair.befall(2, Fault::Refuses);
+    fed.pair.cut(2);
+    fed.pair.run_to(259);
+    fed.pair.hosts[MASTER].latency_ms = 1;
+    let wait = MasterMessage::Wait { done_bytes: 1, total_bytes: 1 };
+    fed.pair.let_server(MASTER, |server| server.tell(&wait));
+    fed.pair.run_to(260);
+    assert_eq!(fed.pair.pieces_asked(1, false), [1, 3, 5, 7]);
+}
+
+#[test]
+fn who_had_nothing_of_a_stripe_is_left_alone_with_it_for_100_ms() {
+    let mut fed = fed_pieces(100, &[1, 2]);
+    fed.pair.run_to(10);
+    fed.pair.befall(2, Fault::Refuses);
+    fed.pair.cut(2);
+    fed.pair.run_to(465);
+    let asked_ms = fed.pair.asked_ms(1, &Asked::Piece { piece: 1, waits: false });
+    assert_eq!(asked_ms, [260, 360, 460]);
+    fed.give(1, [1, 3]);
+    fed.pair.run_to(560);
+    assert_eq!(fed.stored(), [1, 3], "what is there comes at once");
+}
+
+#[test]
+fn a_parent_that_has_not_what_it_should_have_is_replaced() {
+    let mut fed = fed_pieces(20, &[1]);
+    fed.pair.let_server(1, |server| server.faults.refused = [5].into());
+    fed.pair.settle();
+    assert_eq!(fed.complaints(), [(0, 0, parent_addr(1), Complaint::Refused)]);
+    fed.name(0, MASTER);
+    fed.give(MASTER, 1..=20);
+    fed.pair.drive_bounded();
+    assert_eq!(fed.pair.client(fed.client).exit, Some((0, Vec::new())));
+}
+
+#[test]
+fn what_the_master_has_not_any_more_fails_and_the_others_go_on() {
+    let mut fed = fed(Tree::of(&[("a", 5_000), ("b", 5_000)]), &[MASTER], all());
+    fed.pair.let_server(MASTER, |server| server.faults.refused = [2].into());
+    fed.give(MASTER, 1..5);
+    fed.pair.drive_bounded();
+    let host = fed.pair.client(fed.client);
+    let (_, failures) = host.exit.as_ref().expect("it is over");
+    let [failure] = &failures[..] else { panic!("{failures:?}") };
+    assert_eq!((failure.status, failure.what.as_str()), (Status::Changed, "a"));
+    assert_eq!(host.file("b"), fed.tree.file("b"));
+}
+
+/// Gone by the connection, it may be named again: the master itself is asked.
+#[test]
+fn a_parent_that_failed_in_a_stripe_is_not_gone_back_to() {
+    let mut fed = fed_pieces(20, &[1]);
+    fed.pair.settle();
+    fed.pair.cut(1);
+    fed.name(0, 1);
+    assert_eq!(fed.pair.called_ms(fed.client, 1), [0]);
+    assert_eq!(fed.pair.called_ms(fed.client, MASTER), [0, 0]);
+    assert_eq!(fed.asked(MASTER).len(), 8);
+}
+
+#[test]
+fn but_one_that_was_silent_is() {
+    let mut fed = fed_pieces(20, &[1]);
+    fed.pair.settle();
+    fed.pair.befall(1, Fault::Frozen);
+    fed.pair.run_to(400);
+    assert_eq!(fed.complaints().len(), 1);
+    fed.pair.befall(1, Fault::None);
+    fed.name(0, 1);
+    assert_eq!(fed.pair.called_ms(fed.client, 1), [0, 400]);
+}
+
+#[test]
+fn when_five_have_failed_in_a_stripe_the_master_itself_is_asked() {
+    let mut fed = fed_pieces(20, &[1]);
+    let others = [0; 4].map(|_| fed.pair.add_server(&fed.tree, 1));
+    for host in [1].into_iter().chain(others) {
+        assert!(fed.asked(MASTER).is_empty(), "before {host}");
+        fed.name(0, host);
+        fed.pair.cut(host);
+    }
+    assert_eq!(fed.complaints().len(), 5);
+    assert_eq!(fed.asked(MASTER).len(), 8, "whatever it answers");
+}
+
+#[test]
+fn whole_fetches_of_many_end_with_all_bytes_in_place() {
+    let tree = Tree::of(&[("a", 3), ("d/x", 50_000), ("d/y", 77), ("z", 400_000)]);
+    let mut pair = Pair::default();
+    let master = pair.add_master(&tree, 4);
+    let linger = Linger::Millis(1_000);
+    let clients = [0; 5].map(|_| pair.add_client(master, FetchRequest { linger, ..all() }));
+    for client in clients.into_iter().chain([master]) {
+        pair.hosts[client].latency_ms = 1;
+        pair.hosts[client].piece_ms = 2;
+    }
+    pair.drive_bounded();
+    let mut from_peers = 0;
+    for client in clients {
+        let host = pair.client(client);
+        assert_eq!(host.exit.as_ref().map(|(_, failures)| failures.len()), Some(0));
+        for path in ["a", "d/x", "d/y", "z"] {
+            assert_eq!(host.file(path), tree.file(path), "{path}");
+        }
+        from_peers += host.fetcher.progress().stats.from_peers_bytes;
+    }
+    assert!(from_peers >= 3 * 450_000, "the master gave about one copy: {from_peers}");
+}
