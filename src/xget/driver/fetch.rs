@@ -223,8 +223,7 @@ impl Machine for FetchMachine<'_> {
 
     fn part(&mut self, what: Bulk, len: u32) -> Result<Part, ()> {
         self.files.part(self.fetcher.space(), what, len).map_err(|error| {
-            let (PartsError::Changed(text) | PartsError::Failed(text)) = error;
-            self.observer.warn(&text);
+            self.observer.warn(&cannot_serve(error));
         })
     }
 
@@ -252,4 +251,24 @@ fn each_once(mut failures: Vec<Failure>) -> Vec<Failure> {
     let mut told = HashSet::new();
     failures.retain(|failure| told.insert(failure.text()));
     failures
+}
+
+/// What to say of stored bytes that cannot be sent on.
+fn cannot_serve(error: PartsError) -> String {
+    match error {
+        PartsError::Changed(path) => format!("{path} is not what was put in place: not served"),
+        PartsError::Failed(text) => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_file_that_somebody_cut_it_is_said_what_is_wrong() {
+        let said = cannot_serve(PartsError::Changed("sub/f".into()));
+        assert_eq!(said, "sub/f is not what was put in place: not served");
+        assert_eq!(cannot_serve(PartsError::Failed("cannot read b".into())), "cannot read b");
+    }
 }
