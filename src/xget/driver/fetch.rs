@@ -119,18 +119,22 @@ fn begin<'w>(
     let listening = |error: io::Error| local("listening", error.to_string());
     let listener = socket::listen(0).map_err(listening)?;
     let port = listener.local_addr().map_err(listening)?.port();
+    let began = Instant::now();
     let machine = FetchMachine {
+        began,
         fetcher: Fetcher::new(FetchOptions { masters, port, request }, 0),
         files: DestFiles::new(dest, space_bytes_max),
         observer,
         wishes: Vec::new(),
         result: None,
     };
-    Ok((machine, Loop::new(listener, Instant::now())))
+    Ok((machine, Loop::new(listener, began)))
 }
 
 /// A client with its files and who looks after it.
 pub(super) struct FetchMachine<'w> {
+    /// Where the loop's clock begins.
+    began: Instant,
     fetcher: Fetcher,
     files: DestFiles,
     observer: Box<dyn FetchObserver + 'w>,
@@ -146,9 +150,14 @@ impl FetchMachine<'_> {
         self.fetcher.handle(now_ms, input);
         while let Some(effect) = self.fetcher.poll_effect() {
             if let Some(input) = self.carry_out(effect, frame) {
-                self.fetcher.handle(now_ms, input);
+                // A disk may have held us up: that is no parent's fault.
+                self.fetcher.handle(self.now_ms(), input);
             }
         }
+    }
+
+    fn now_ms(&self) -> u64 {
+        self.began.elapsed().as_millis() as u64
     }
 
     fn carry_out(&mut self, effect: FetchEffect, frame: &[u8]) -> Option<FetchInput<'static>> {
@@ -231,9 +240,9 @@ impl Machine for FetchMachine<'_> {
         self.files.has_work()
     }
 
-    fn work(&mut self, now_ms: u64) {
+    fn work(&mut self, _now_ms: u64) {
         for input in self.files.work().into_iter().flatten() {
-            self.take(now_ms, input, &[]);
+            self.take(self.now_ms(), input, &[]);
         }
     }
 
