@@ -85,7 +85,8 @@ pub enum FetchEffect {
         /// What is fetched.
         content: Rc<Content>,
     },
-    /// Verify and store a piece; [`FetchInput::Stored`] follows.
+    /// Verify and store a piece, and hand [`FetchInput::Stored`] in before anything
+    /// else: until then the piece counts as missing, and another parent may bring it.
     Store {
         /// Whom it came from.
         conn: ConnId,

@@ -130,6 +130,9 @@ impl Fetcher {
     fn take(&mut self, input: FetchInput) -> Result<(), Failure> {
         match input {
             FetchInput::Conn(event) => return self.handle_conn(event),
+            // The driver had these in hand when it ended.
+            FetchInput::Prepared { .. } | FetchInput::Finished { .. } | FetchInput::Timeout
+                if self.phase == FetchPhase::Over => {}
             FetchInput::Stored { conn, piece, result } => {
                 if let Some(download) = &mut self.download {
                     return download.stored(&mut self.common, conn, piece, result);
@@ -472,6 +475,9 @@ impl Fetcher {
     fn exit(&mut self) {
         if self.phase != FetchPhase::Over {
             self.phase = FetchPhase::Over;
+            if let Some(download) = &mut self.download {
+                download.transfer.end(&mut self.common);
+            }
             let failures = core::mem::take(&mut self.common.report.failures);
             self.common.effects.push_back(FetchEffect::Exit { failures });
         }

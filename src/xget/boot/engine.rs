@@ -119,7 +119,10 @@ impl Engine {
     pub fn log(&mut self, masters: &[SocketAddr], line: &str) {
         if let Some(fetching) = &mut self.serving {
             fetching.log(line.into());
-            let _ = fetching.turn();
+            if !matches!(fetching.turn(), Ok(Turn::Running | Turn::InPlace)) {
+                // It came to its end: there is nothing to linger for.
+                self.serving = None;
+            }
             return;
         }
         for master in masters {

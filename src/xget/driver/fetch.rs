@@ -119,18 +119,22 @@ fn begin<'w>(
     let listening = |error: io::Error| local("listening", error.to_string());
     let listener = socket::listen(0).map_err(listening)?;
     let port = listener.local_addr().map_err(listening)?.port();
+    let began = Instant::now();
     let machine = FetchMachine {
+        began,
         fetcher: Fetcher::new(FetchOptions { masters, port, request }, 0),
         files: DestFiles::new(dest, space_bytes_max),
         observer,
         wishes: Vec::new(),
         result: None,
     };
-    Ok((machine, Loop::new(listener, Instant::now())))
+    Ok((machine, Loop::new(listener, began)))
 }
 
 /// A client with its files and who looks after it.
 pub(super) struct FetchMachine<'w> {
+    /// Where the loop's clock begins.
+    began: Instant,
     fetcher: Fetcher,
     files: DestFiles,
     observer: Box<dyn FetchObserver + 'w>,
@@ -146,9 +150,14 @@ impl FetchMachine<'_> {
         self.fetcher.handle(now_ms, input);
         while let Some(effect) = self.fetcher.poll_effect() {
             if let Some(input) = self.carry_out(effect, frame) {
-                self.fetcher.handle(now_ms, input);
+                // A disk may have held us up: that is no parent's fault.
+                self.fetcher.handle(self.now_ms(), input);
             }
         }
+    }
+
+    fn now_ms(&self) -> u64 {
+        self.began.elapsed().as_millis() as u64
     }
 
     fn carry_out(&mut self, effect: FetchEffect, frame: &[u8]) -> Option<FetchInput<'static>> {
@@ -223,8 +232,7 @@ impl Machine for FetchMachine<'_> {
 
     fn part(&mut self, what: Bulk, len: u32) -> Result<Part, ()> {
         self.files.part(self.fetcher.space(), what, len).map_err(|error| {
-            let (PartsError::Changed(text) | PartsError::Failed(text)) = error;
-            self.observer.warn(&text);
+            self.observer.warn(&cannot_serve(error));
         })
     }
 
@@ -232,9 +240,9 @@ impl Machine for FetchMachine<'_> {
         self.files.has_work()
     }
 
-    fn work(&mut self, now_ms: u64) {
+    fn work(&mut self, _now_ms: u64) {
         for input in self.files.work().into_iter().flatten() {
-            self.take(now_ms, input, &[]);
+            self.take(self.now_ms(), input, &[]);
         }
     }
 
@@ -252,4 +260,24 @@ fn each_once(mut failures: Vec<Failure>) -> Vec<Failure> {
     let mut told = HashSet::new();
     failures.retain(|failure| told.insert(failure.text()));
     failures
+}
+
+/// What to say of stored bytes that cannot be sent on.
+fn cannot_serve(error: PartsError) -> String {
+    match error {
+        PartsError::Changed(path) => format!("{path} is not what was put in place: not served"),
+        PartsError::Failed(text) => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_file_that_somebody_cut_it_is_said_what_is_wrong() {
+        let said = cannot_serve(PartsError::Changed("sub/f".into()));
+        assert_eq!(said, "sub/f is not what was put in place: not served");
+        assert_eq!(cannot_serve(PartsError::Failed("cannot read b".into())), "cannot read b");
+    }
 }

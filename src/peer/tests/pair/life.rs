@@ -2,11 +2,14 @@
 
 use crate::content::Tree;
 use crate::fixture::*;
-use crate::host::Fault;
+use crate::host::{Fault, Node};
 use crate::pair::*;
 use crate::scripted_server::Asked;
+use ninep::server::ConnId;
+use peer::conn::{ConnEffect, ConnEvent};
 use peer::control::{Complaint, MasterMessage, ParentAddr};
 use peer::failure::Status;
+use peer::fetch::{FetchEffect, FetchInput};
 use peer::request::FetchRequest;
 
 /// A client of one stripe whose parent this is, and all that is before the
@@ -357,4 +360,26 @@ fn a_fetch_to_which_nothing_comes_for_60_s_fails() {
     assert!((67_001..=67_100).contains(&at_ms), "{at_ms}");
     assert_eq!(failures[0].status, Status::Connection);
     assert_eq!(failures[0].why, "no data from anybody for 60 s");
+}
+
+#[test]
+fn a_fetch_that_is_over_has_nothing_to_say_of_its_parents_and_ends_once() {
+    let mut fed = waiting_for(1);
+    let Node::Client(client) = &mut fed.pair.hosts[fed.client].node else { panic!("a client") };
+    let fetcher = &mut client.fetcher;
+    fetcher.handle(1, FetchInput::Interrupted);
+    assert!(matches!(fetcher.poll_effect(), Some(FetchEffect::Exit { .. })));
+    while fetcher.poll_conn_effect().is_some() {}
+    // The driver may have these in hand already: the parent's connection, which
+    // was made after the one to the master, breaks; slices of work are through.
+    let (conn, reason) = (ConnId(2), "reset".into());
+    fetcher.handle(2, FetchInput::Conn(ConnEvent::Closed { conn, reason }));
+    fetcher.handle(2, FetchInput::Timeout);
+    fetcher.handle(2, FetchInput::Prepared { found: (1..=20).collect() });
+    fetcher.handle(2, FetchInput::Finished { failures: Vec::new() });
+    fetcher.handle(9_000, FetchInput::Timeout);
+    assert!(fetcher.poll_effect().is_none());
+    let sent = std::iter::from_fn(|| fetcher.poll_conn_effect());
+    assert_eq!(sent.filter(|e| matches!(e, ConnEffect::Send { .. })).count(), 0);
+    assert_eq!(fetcher.poll_timeout(), None);
 }
