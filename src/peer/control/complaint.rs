@@ -13,7 +13,7 @@ pub enum Complaint {
     SlowUplink,
     /// Sent bytes that are not what the digest says.
     Corrupt,
-    /// Does not hold what it should, or errs; the [`overlay`](crate::overlay)
+    /// Does not hold what it should, or errs; the `overlay`
     /// takes it for lost.
     Refused,
 }

@@ -3,7 +3,8 @@
 use super::world::World;
 use super::{cases, check};
 use crate::control::Complaint;
-use crate::overlay::{Forest, Limits, NodeId, Parent, Rack, Verdict};
+use crate::overlay::node::Rack;
+use crate::overlay::{Forest, Limits, NodeId, Parent, Verdict};
 use alloc::vec::Vec;
 use proptest::collection::vec;
 use proptest::prelude::*;

@@ -1,8 +1,9 @@
 //! Plays a cluster: who is alive, and what each was told last.
 
 use crate::control::Complaint;
+use crate::overlay::node::Rack;
 use crate::overlay::tests::check;
-use crate::overlay::{Forest, NodeId, Parent, Rack, Verdict};
+use crate::overlay::{Forest, NodeId, Parent, Verdict};
 use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
