@@ -152,27 +152,10 @@ fn decode_record(bytes: &[u8], piece_len: u32) -> Option<(FileKey, KnownFile, &[
 
 #[cfg(test)]
 mod tests {
+    use super::super::samples::{P, key, large, small};
     use super::*;
     use proptest::collection::vec;
     use proptest::prelude::*;
-
-    const P: u32 = 4096;
-
-    fn key(ino: u64, size: u64) -> FileKey {
-        let seen = Seen { dev: 1, ino, ctime_s: -5, ctime_ns: 7, type_bits: 0 };
-        FileKey::new(&seen, size, 100, 999_999_999)
-    }
-
-    fn large() -> KnownFile {
-        let data = vec![7; 10_000];
-        let piece = |(i, c)| digest::of_piece(i as u64 * u64::from(P), c);
-        let list = data.chunks(P as usize).enumerate().map(piece).collect();
-        KnownFile { digest: Digest::of(&data), sparse: true, list, used: true }
-    }
-
-    fn small() -> KnownFile {
-        KnownFile { digest: Digest::of(b"x"), sparse: false, list: Box::default(), used: true }
-    }
 
     #[test]
     fn damage_anywhere_makes_the_cache_empty() {
