@@ -118,7 +118,7 @@ fn complain(world: &mut World, child: u32, stripe: &Index, why: Complaint) {
 
 fn tell(world: &mut World, count: usize) {
     for change in (0..count).map_while(|_| world.forest.poll_change()) {
-        world.told.insert((change.node.0, change.stripe), change.parent);
+        world.announced.insert((change.node.0, change.stripe), change.parent);
     }
 }
 
@@ -206,7 +206,7 @@ proptest! {
             let mut world = world(limits, 40);
             events.iter().for_each(|event| happen(&mut world, event));
             world.follow();
-            world.told
+            world.announced
         };
         prop_assert_eq!(run(), run());
     }
