@@ -8,7 +8,7 @@
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use ninep::Dialect;
 use ninep::wire::{reply, request};
-use peer::content::digest::{self, Digest};
+use peer::content::digest;
 use peer::content::manifest::{Entry, EntryKind, Manifest, PIECE_LEN};
 use peer::content::pieces::{ManifestPieces, PieceMap};
 use peer::control::Complaint;
@@ -33,10 +33,8 @@ fn frames(c: &mut Criterion) {
 }
 
 /// One file of eight pieces.
-fn index_of(bytes: &[u8]) -> Manifest {
-    let step = PIECE_LEN as usize;
-    let piece = |(i, part)| digest::of_piece((i * step) as u64, part);
-    let lists: Vec<Digest> = bytes.chunks(step).enumerate().map(piece).collect();
+fn manifest_of(bytes: &[u8]) -> Manifest {
+    let lists = digest::list_of(bytes, PIECE_LEN);
     let digest = digest::of_list(&lists, bytes.len() as u64, PIECE_LEN).unwrap();
     let (name, size) = (b"file"[..].into(), bytes.len() as u64);
     let file = Entry { name, kind: EntryKind::File, size, digest, ..Entry::bare_root() };
@@ -46,7 +44,7 @@ fn index_of(bytes: &[u8]) -> Manifest {
 
 fn pieces(c: &mut Criterion) {
     let bytes = vec![0x5a; 8 * PIECE_LEN as usize];
-    let manifest = index_of(&bytes);
+    let manifest = manifest_of(&bytes);
     let map = PieceMap::new(ManifestPieces::of(&manifest.encode(), PIECE_LEN), &manifest);
     let (first, piece) = (map.manifest_pieces().count(), &bytes[..PIECE_LEN as usize]);
     let mut group = c.benchmark_group("pieces");

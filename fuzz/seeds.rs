@@ -215,9 +215,7 @@ fn entry(parent: u32, name: &str, kind: EntryKind) -> Entry {
 /// Contents of more than one piece, and their list.
 fn large(piece_len: u32) -> (Vec<u8>, Vec<Digest>) {
     let contents = vec![7; 2 * piece_len as usize + 1];
-    let chunks = contents.chunks(piece_len as usize).enumerate();
-    let list = chunks.map(|(n, piece)| digest::of_piece(n as u64 * u64::from(piece_len), piece));
-    let list = list.collect();
+    let list = digest::list_of(&contents, piece_len);
     (contents, list)
 }
 

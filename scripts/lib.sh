@@ -18,6 +18,12 @@ die() {
 # where_binary: the path of the static release binary.
 where_binary() { printf '%s\n' "${CARGO_TARGET_DIR:-$REPO/target}/$TARGET/release/xget"; }
 
+# oldest_rust: the oldest compiler that is promised, `rust-version` in Cargo.toml.
+oldest_rust() { sed -n 's/^rust-version = "\(.*\)"/\1/p' "$REPO/Cargo.toml"; }
+
+# has_toolchain VERSION: whether rustup has it here, without fetching it.
+has_toolchain() { RUSTUP_AUTO_INSTALL=0 cargo "+$1" --version >/dev/null 2>&1; }
+
 # logged NAME COMMAND...: run a step with its output in build/NAME.log; the
 # terminal gets one line, and the end of the log if the step fails.
 logged() {

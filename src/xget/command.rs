@@ -1,7 +1,7 @@
 //! Arguments to options to exit status.
 
 use crate::cli::{self, Cache, Command};
-use crate::console::{FetchConsole, MasterConsole, complain, print, summary};
+use crate::console::{FetchConsole, MasterConsole, print, report, summary};
 use crate::driver::{self, ServeTask};
 use crate::os::{daemon, file, signal};
 use crate::{boot, logger};
@@ -17,13 +17,13 @@ const USAGE: u8 = 2;
 
 /// Why a command failed: what the user is told, and the exit status.
 struct Failed {
-    complaints: Vec<String>,
+    reasons: Vec<String>,
     status: u8,
 }
 
 impl Failed {
     fn new(why: String, status: u8) -> Failed {
-        Failed { complaints: vec![why], status }
+        Failed { reasons: vec![why], status }
     }
 
     fn unexpected(why: String) -> Failed {
@@ -36,7 +36,7 @@ impl From<Vec<Failure>> for Failed {
     fn from(failures: Vec<Failure>) -> Failed {
         let worst = failures.iter().map(|failure| failure.status).max();
         Failed {
-            complaints: failures.iter().map(Failure::text).collect(),
+            reasons: failures.iter().map(Failure::text).collect(),
             status: worst.map_or(UNEXPECTED, exit_code),
         }
     }
@@ -62,7 +62,7 @@ pub fn main() -> ExitCode {
     match run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(failed) => {
-            failed.complaints.iter().for_each(|why| complain(why));
+            failed.reasons.iter().for_each(|why| report(why));
             ExitCode::from(failed.status)
         }
     }
@@ -91,7 +91,7 @@ fn answer(text: &str) -> Result<(), Failed> {
 fn run_print_digest(path: &Path, sources: &[Vec<u8>], one_file_system: bool) -> Result<(), Failed> {
     let (digest, notes) = driver::print_digest(path, sources, one_file_system)
         .map_err(|why| Failed::new(why, exit_code(Status::Source)))?;
-    notes.iter().for_each(|note| complain(note));
+    notes.iter().for_each(|note| report(note));
     answer(&format!("{digest}\n"))
 }
 

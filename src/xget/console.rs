@@ -30,7 +30,7 @@ fn print_error(text: &str) {
 }
 
 /// A line on standard error.
-pub fn complain(text: &str) {
+pub fn report(text: &str) {
     print_error(&format!("xget: {}\n", printable(text)));
 }
 
@@ -63,7 +63,7 @@ impl StatusLine {
             print_error(&format!("\r{line}\x1b[K"));
             self.drawn = true;
         } else {
-            complain(line);
+            report(line);
         }
     }
 
@@ -99,7 +99,7 @@ impl Observer for FetchConsole {
     fn say(&mut self, text: &str) {
         if !self.quiet {
             self.status.clear();
-            complain(text);
+            report(text);
         }
     }
     fn warn(&mut self, text: &str) {

@@ -4,6 +4,7 @@
 //! event, which is up to `run`. Real time is never looked at.
 
 use crate::event::Event;
+use crate::random::Random;
 use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
 
@@ -156,11 +157,10 @@ impl Clock {
 #[test]
 fn events_come_in_order_of_time_and_then_as_they_were_put_in() {
     let mut clock = Clock::default();
-    let (mut state, mut put, mut got) = (7_u64, Vec::new(), Vec::new());
+    let (mut random, mut put, mut got) = (Random(7), Vec::new(), Vec::new());
     for number in 0..20_000 {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
         // From at once to minutes, and many at one time.
-        let wait_ns = (state >> 40) << ((state >> 33) % 14);
+        let wait_ns = (random.next() >> 40) << (random.next() % 14);
         let at_ns = if number % 5 == 0 { clock.now_ns() } else { clock.now_ns() + wait_ns };
         clock.at(at_ns, Event::Start { host: number });
         put.push((at_ns, number));

@@ -26,7 +26,7 @@ pub(crate) fn digits(byte: u8) -> [char; 2] {
 }
 
 /// The byte that two digits make; `None` if one of them is none.
-pub(crate) fn byte(high: u8, low: u8) -> Option<u8> {
+pub fn byte(high: u8, low: u8) -> Option<u8> {
     let digit = |digit: u8| char::from(digit).to_digit(16);
     // Less than 16 each.
     Some((digit(high)? * 16 + digit(low)?) as u8)

@@ -1,6 +1,6 @@
 //! What is served: digests, the manifest of a generation, its pieces.
 
-pub(crate) mod bytes;
+pub mod bytes;
 pub mod digest;
 #[cfg(test)]
 mod golden;

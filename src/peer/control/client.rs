@@ -149,8 +149,7 @@ mod tests {
     }
 
     fn messages() -> impl Strategy<Value = ClientMessage> {
-        use Complaint::{Corrupt, Frozen, Lost, Refused, Slow, SlowUplink};
-        let complaint = select(vec![Lost, Frozen, Slow, SlowUplink, Corrupt, Refused]);
+        let complaint = select(Complaint::all().to_vec());
         let source = vec(any::<u8>(), 1..20);
         prop_oneof![
             (any::<u32>(), any::<u16>(), vec(source, 1..5)).prop_map(|(version, port, sources)| {

@@ -13,8 +13,8 @@ pub enum Complaint {
     SlowUplink,
     /// Sent bytes that are not what the digest says.
     Corrupt,
-    /// Does not hold what it should, or errs; the [`overlay`](crate::overlay)
-    /// takes it for lost.
+    /// Does not hold what it should, or errs; the `overlay` takes
+    /// it for lost.
     Refused,
 }
 
@@ -29,9 +29,20 @@ const COMPLAINTS: [(Complaint, &str); 6] = [
 ];
 
 impl Complaint {
+    /// The parent is there and gives too little, which others have to confirm.
+    pub(crate) fn is_about_speed(self) -> bool {
+        matches!(self, Complaint::Slow | Complaint::SlowUplink)
+    }
+
     /// The word for it in the conversation.
     pub(crate) fn word(self) -> &'static str {
         COMPLAINTS.iter().find(|(c, _)| *c == self).map_or("lost", |(_, word)| word)
+    }
+
+    /// All of them.
+    #[cfg(test)]
+    pub(crate) fn all() -> [Complaint; COMPLAINTS.len()] {
+        COMPLAINTS.map(|(complaint, _)| complaint)
     }
 
     /// The complaint that a word is; `None` if there is no such one.

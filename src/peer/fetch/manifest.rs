@@ -109,10 +109,10 @@ mod tests {
 
     #[test]
     fn generations_out_of_all_bounds_are_not_believed() {
-        assert!(is_sound(1, PIECE_LEN_MIN, 1) && is_sound(MANIFEST_LEN_MAX, PIECE_LEN_MAX, 16));
+        assert!(is_sound(1, PIECE_LEN_MIN, 1) && is_sound(4 << 30, PIECE_LEN_MAX, 16));
         for (manifest_len, piece_len, stripes) in [
             (0, PIECE_LEN_MIN, 4),
-            (MANIFEST_LEN_MAX + 1, PIECE_LEN_MIN, 4),
+            ((4 << 30) + 1, PIECE_LEN_MIN, 4),
             (100, PIECE_LEN_MIN / 2, 4),
             (100, PIECE_LEN_MAX * 2, 4),
             (100, PIECE_LEN_MIN + 1, 4),

@@ -286,9 +286,8 @@ impl Members {
 /// they are believed.
 fn accusation_text(child: SocketAddr, parent: ParentAddr, complaint: Complaint) -> Option<String> {
     let ParentAddr::Peer(addr) = parent else { return None };
-    let is_about_speed = matches!(complaint, Complaint::Slow | Complaint::SlowUplink);
     let (child, addr, word) = (format_addr(child), format_addr(addr), complaint.word());
-    (!is_about_speed).then(|| format!("{child} says that {addr} is {word}"))
+    (!complaint.is_about_speed()).then(|| format!("{child} says that {addr} is {word}"))
 }
 
 fn status_line(member: &Member, state: &str, parents: &str) -> String {

@@ -3,7 +3,7 @@
 //! Inputs and the time go in by [`Master::handle`]; [`Master::poll_conn_effect`],
 //! [`Master::poll_effect`] and [`Master::poll_timeout`] say what is to be done and
 //! when to call again. Knows conversations on `route`. Refuses to know who becomes
-//! whose parent (the [`overlay`](crate::overlay)), sockets, files and clocks.
+//! whose parent (the `overlay`), sockets, files and clocks.
 
 mod joins;
 mod members;

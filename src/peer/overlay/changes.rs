@@ -13,12 +13,12 @@ use alloc::vec::Vec;
 pub(super) struct Changes {
     queue: VecDeque<(NodeIx, u8)>,
     /// For each node, one for each stripe.
-    told: Vec<Told>,
+    announced: Vec<Announced>,
     stripes: usize,
 }
 
 #[derive(Clone, Copy, Default)]
-struct Told {
+struct Announced {
     parent: Option<Parent>,
     /// It is in the queue.
     is_pending: bool,
@@ -33,26 +33,26 @@ impl Changes {
     /// before it stays, and serves the new one.
     pub fn enter(&mut self, ix: NodeIx) {
         let end = (ix.at() + 1) * self.stripes;
-        if self.told.len() < end {
-            self.told.resize(end, Told::default());
+        if self.announced.len() < end {
+            self.announced.resize(end, Announced::default());
         }
-        for told in &mut self.told[end - self.stripes..end] {
-            told.parent = None;
+        for announced in &mut self.announced[end - self.stripes..end] {
+            announced.parent = None;
         }
     }
 
     /// The node was moved in this stripe.
     pub fn mark(&mut self, ix: NodeIx, stripe: u8) {
-        let told = self.told_mut(ix, stripe);
-        if !told.is_pending {
-            told.is_pending = true;
+        let announced = self.announced_mut(ix, stripe);
+        if !announced.is_pending {
+            announced.is_pending = true;
             self.queue.push_back((ix, stripe));
         }
     }
 
     /// The parent that the node was told last.
-    pub fn told(&self, ix: NodeIx, stripe: u8) -> Option<Parent> {
-        self.told[ix.at() * self.stripes + usize::from(stripe)].parent
+    pub fn announced(&self, ix: NodeIx, stripe: u8) -> Option<Parent> {
+        self.announced[ix.at() * self.stripes + usize::from(stripe)].parent
     }
 
     /// Who is to be told another parent than it knows, the oldest move first.
@@ -63,20 +63,20 @@ impl Changes {
     ) -> Option<(NodeIx, u8, Parent)> {
         while let Some((ix, stripe)) = self.queue.pop_front() {
             let current = current(ix, stripe);
-            let told = self.told_mut(ix, stripe);
-            told.is_pending = false;
+            let announced = self.announced_mut(ix, stripe);
+            announced.is_pending = false;
             if let Some(parent) = current
-                && told.parent != current
+                && announced.parent != current
             {
-                told.parent = current;
+                announced.parent = current;
                 return Some((ix, stripe, parent));
             }
         }
         None
     }
 
-    fn told_mut(&mut self, ix: NodeIx, stripe: u8) -> &mut Told {
-        &mut self.told[ix.at() * self.stripes + usize::from(stripe)]
+    fn announced_mut(&mut self, ix: NodeIx, stripe: u8) -> &mut Announced {
+        &mut self.announced[ix.at() * self.stripes + usize::from(stripe)]
     }
 }
 
@@ -103,7 +103,7 @@ mod tests {
         assert_eq!(changes.poll(|_, _| OTHER), None);
         changes.mark(FIRST, 1);
         assert_eq!(changes.poll(|_, _| OTHER), None, "it was moved there and back");
-        assert_eq!((changes.told(FIRST, 1), changes.told(FIRST, 0)), (OTHER, None));
+        assert_eq!((changes.announced(FIRST, 1), changes.announced(FIRST, 0)), (OTHER, None));
     }
 
     #[test]

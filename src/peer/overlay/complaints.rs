@@ -41,7 +41,7 @@ pub(super) fn hear_of_master(
     (accuser, stripe): (NodeIx, u8),
     why: Complaint,
 ) -> Verdict {
-    if matches!(why, Complaint::Slow | Complaint::SlowUplink) {
+    if why.is_about_speed() {
         ledger.note_starved(accuser, stripe, trees.now_ms());
         return Verdict::Waits;
     }

@@ -29,6 +29,8 @@ mod choice;
 mod complaints;
 mod forest;
 mod index;
+#[cfg(test)]
+mod inspect;
 mod limits;
 mod node;
 mod placement;
@@ -40,6 +42,6 @@ mod tests;
 mod trees;
 
 pub use complaints::Verdict;
-pub use forest::{Forest, Stats};
-pub use limits::{Limits, NODES_MAX, STRIPES_MAX};
-pub use node::{Change, NodeId, Parent, Rack};
+pub use forest::Forest;
+pub use limits::Limits;
+pub use node::{Change, NodeId, Parent};

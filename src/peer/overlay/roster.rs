@@ -138,6 +138,7 @@ impl Roster {
     }
 
     /// Those that are in, by number.
+    #[cfg(test)]
     pub fn iter(&self) -> impl Iterator<Item = NodeIx> + '_ {
         self.ids.values().copied()
     }

@@ -148,7 +148,7 @@ impl Drivers {
 
     /// Why there may be no interface: network devices on the PCI bus without
     /// a driver, modules that failed, firmware that was not found.
-    pub fn complaints(&self) -> Vec<String> {
+    pub fn hints(&self) -> Vec<String> {
         let mut said = unclaimed(Path::new("/sys/bus/pci/devices"));
         said.extend(self.failed.iter().map(|module| format!("module failed: {module}")));
         said.extend(missing_firmware());
@@ -223,9 +223,9 @@ const FIRMWARE_LINES_MAX: usize = 8;
 
 /// The kernel's own words on firmware (drivers/base/firmware_loader/main.c).
 fn missing_firmware() -> Vec<String> {
-    let mut complaints = Vec::new();
+    let mut failures = Vec::new();
     let opened = File::options().read(true).custom_flags(libc::O_NONBLOCK).open("/dev/kmsg");
-    let Ok(mut log) = opened else { return complaints };
+    let Ok(mut log) = opened else { return failures };
     let mut record = [0; 8192];
     for _ in 0..RECORDS_MAX {
         // One record a read; EPIPE means that some were overwritten.
@@ -234,17 +234,17 @@ fn missing_firmware() -> Vec<String> {
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => continue,
             _ => break,
         };
-        complaints.extend(firmware_complaint(&String::from_utf8_lossy(&record[..len])));
-        if complaints.len() == FIRMWARE_LINES_MAX {
+        failures.extend(firmware_failure(&String::from_utf8_lossy(&record[..len])));
+        if failures.len() == FIRMWARE_LINES_MAX {
             break;
         }
     }
-    complaints
+    failures
 }
 
 /// A record is `PRIORITY,SEQUENCE,TIME,FLAGS;TEXT` and further lines
 /// (Documentation/ABI/testing/dev-kmsg).
-fn firmware_complaint(record: &str) -> Option<String> {
+fn firmware_failure(record: &str) -> Option<String> {
     let text = record.split_once(';')?.1.lines().next()?;
     let about = text.contains("firmware") && (text.contains("failed") || text.contains("error"));
     about.then(|| format!("the kernel says: {text}"))
@@ -301,11 +301,11 @@ mod tests {
     #[test]
     fn the_kernels_words_on_firmware() {
         let missed = "4,812,5140900,-;bnx2 0000:03:00.0: Direct firmware load for bnx2/bnx2-mips.fw failed with error -2\n SUBSYSTEM=pci\n";
-        let said = firmware_complaint(missed).unwrap();
+        let said = firmware_failure(missed).unwrap();
         assert!(said.ends_with("bnx2-mips.fw failed with error -2"), "{said}");
         for other in ["6,1,0,-;firmware loaded", "6,1,0,-;usb failed", "firmware failed", "", "6;"]
         {
-            assert_eq!(firmware_complaint(other), None, "{other}");
+            assert_eq!(firmware_failure(other), None, "{other}");
         }
     }
 }

@@ -286,7 +286,7 @@ fn say_fetched(fetched: &Fetched, took_ms: u64) {
     );
 }
 
-/// Names to addresses. A name that is not found is only a complaint while
+/// Names to addresses. A name that is not found is only a warning while
 /// another is.
 fn resolve(masters: &[Host], link_index: u32) -> Result<Vec<SocketAddr>, FetchError> {
     let mut found: Vec<SocketAddr> = Vec::new();

@@ -1,10 +1,11 @@
 //! Hexadecimal digits as hardware addresses and UUIDs have them: in pairs.
 
-/// The byte that two digits stand for. `u8::from_str_radix` alone would also
-/// take one digit, or a sign.
+use peer::content::hex;
+
+/// The byte that two digits stand for.
 pub fn byte(pair: &str) -> Option<u8> {
-    let digits = pair.len() == 2 && pair.bytes().all(|byte| byte.is_ascii_hexdigit());
-    digits.then(|| u8::from_str_radix(pair, 16).ok()).flatten()
+    let [high, low] = <[u8; 2]>::try_from(pair.as_bytes()).ok()?;
+    hex::byte(high, low)
 }
 
 /// Pairs with one of `separators` between them.

@@ -61,7 +61,7 @@ pub fn run() -> ! {
     end::catch_panics(settings.end);
     console::set_debug(settings.debug);
     log::info!("xget {} as PID {}", env!("CARGO_PKG_VERSION"), std::process::id());
-    troubles.iter().chain(&settings.complaints).for_each(|said| log::warn!("{said}"));
+    troubles.iter().chain(&settings.warnings).for_each(|said| log::warn!("{said}"));
     setup::set_switches(settings.end.panic_s.is_some());
     let mut engine = Engine::default();
     let mut masters = Vec::new();

@@ -260,8 +260,8 @@ impl Network<'_> {
     fn overdue(&self, now_ms: u64) -> Option<String> {
         Some(match self.phases.overdue(now_ms, &self.settings.timeouts)? {
             Overdue::Interface => {
-                let complaints = self.system.drivers.complaints().join("; ");
-                format!("no usable network interface. {complaints}")
+                let hints = self.system.drivers.hints().join("; ");
+                format!("no usable network interface. {hints}")
             }
             Overdue::Carrier => {
                 format!("no carrier on {}: cable, switch port or driver?", self.names())
@@ -303,7 +303,7 @@ impl Network<'_> {
         if self.attempts.is_empty() {
             log::info!("waiting for a network interface ({since_s} s)");
             if since_s < 10 {
-                self.system.drivers.complaints().iter().for_each(|said| log::warn!("{said}"));
+                self.system.drivers.hints().iter().for_each(|said| log::warn!("{said}"));
             }
         } else {
             log::info!("waiting for the network ({since_s} s): {}", self.describe(now_ms));

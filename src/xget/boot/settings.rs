@@ -1,7 +1,7 @@
 //! What the kernel command line asks of this boot.
 //!
 //! Pure: words to values, each parsed once. A name of ours that is wrong or
-//! unknown becomes a complaint and the boot goes on without it, except where
+//! unknown becomes a warning and the boot goes on without it, except where
 //! going on would be unsafe: a digest that cannot be read refuses the boot.
 //! Names of others are dracut.cmdline(7)'s, the kernel's
 //! (Documentation/admin-guide/kernel-parameters.rst) and Perceus'.
@@ -88,14 +88,14 @@ pub struct Settings {
     pub debug: bool,
     pub end: EndSettings,
     /// To be said on the consoles once they are open.
-    pub complaints: Vec<String>,
+    pub warnings: Vec<String>,
     /// Why this boot must not go on.
     pub refusal: Option<String>,
 }
 
 impl Settings {
     pub fn of(line: &Cmdline) -> Settings {
-        let mut reader = Reader { line, complaints: Vec::new() };
+        let mut reader = Reader { line, warnings: Vec::new() };
         reader.unknown_names();
         let (digest, refusal) = match line.last("xget.digest").map(parse_digest) {
             Some(Err(reason)) => (None, Some(reason)),
@@ -115,7 +115,7 @@ impl Settings {
             watchdog_s: reader.number("xget.watchdog"),
             debug: reader.switch("xget.debug", "rd.debug"),
             end: reader.end(),
-            complaints: reader.complaints,
+            warnings: reader.warnings,
             refusal,
         }
     }
@@ -177,21 +177,21 @@ fn parse_size(text: &str) -> Option<u64> {
 /// The command line, and what was found wrong with it.
 struct Reader<'a> {
     line: &'a Cmdline,
-    complaints: Vec<String>,
+    warnings: Vec<String>,
 }
 
 impl Reader<'_> {
     fn unknown_names(&mut self) {
         let ours = self.line.params.iter().filter(|param| param.name.starts_with("xget."));
         let unknown = ours.filter(|param| !OWN_NAMES.contains(&param.name.as_str()));
-        self.complaints
+        self.warnings
             .extend(unknown.map(|param| format!("{} is not known and ignored", param.name)));
         let unable = UNABLE.iter().filter(|name| self.line.has(name));
-        self.complaints
+        self.warnings
             .extend(unable.map(|name| format!("{name}= is ignored here (docs/boot.md, limits)")));
         if self.line.has("kexec-legacy") {
             let why = "kexec-legacy is ignored: only kexec_file_load(2) is used";
-            self.complaints.push(why.into());
+            self.warnings.push(why.into());
         }
     }
 
@@ -199,7 +199,7 @@ impl Reader<'_> {
         let text = self.line.last(name)?;
         let value = text.parse().ok();
         if value.is_none() {
-            self.complaints.push(format!("{name}={text} is no usable number and ignored"));
+            self.warnings.push(format!("{name}={text} is no usable number and ignored"));
         }
         value
     }
@@ -233,7 +233,7 @@ impl Reader<'_> {
             return Vec::new();
         };
         parse_masters(value(param), port).unwrap_or_else(|reason| {
-            self.complaints.push(format!("{}: {reason}", param.name));
+            self.warnings.push(format!("{}: {reason}", param.name));
             Vec::new()
         })
     }
@@ -243,7 +243,7 @@ impl Reader<'_> {
         let text = self.line.last("xget.image").unwrap_or("default").trim_matches('/');
         let climbs = text.split('/').any(|part| matches!(part, "" | "." | ".."));
         if climbs {
-            self.complaints
+            self.warnings
                 .push(format!("xget.image={text} is no path in the served tree; using 'default'"));
             return "default".into();
         }
@@ -254,7 +254,7 @@ impl Reader<'_> {
         let text = self.line.last("xget.tmpfs.size")?;
         let bytes = parse_size(text);
         if bytes.is_none() {
-            self.complaints.push(format!("xget.tmpfs.size={text} is no size (try 2G) and ignored"));
+            self.warnings.push(format!("xget.tmpfs.size={text} is no size (try 2G) and ignored"));
         }
         bytes
     }
@@ -278,12 +278,12 @@ impl Reader<'_> {
             match IpRule::parse(text) {
                 Ok(rule) => rules.push(rule),
                 Err(reason) => {
-                    self.complaints.push(format!("{}={text}: {reason}; ignored", param.name));
+                    self.warnings.push(format!("{}={text}: {reason}; ignored", param.name));
                 }
             }
             if text.split([':', ',']).any(|word| matches!(word, "dhcp6" | "either6")) {
                 let why = "there is no DHCPv6 here: a router advertisement is waited for";
-                self.complaints.push(why.into());
+                self.warnings.push(why.into());
             }
         }
         if rules.is_empty() {
@@ -301,8 +301,7 @@ impl Reader<'_> {
         let text = value(param);
         let mac = Mac::parse_bootif(text);
         if mac.is_none() {
-            self.complaints
-                .push(format!("{}={text} is no hardware address and ignored", param.name));
+            self.warnings.push(format!("{}={text} is no hardware address and ignored", param.name));
         }
         mac
     }
@@ -313,7 +312,7 @@ impl Reader<'_> {
             match text.trim_matches(['[', ']']).parse() {
                 Ok(address) => servers.push(address),
                 Err(_) => {
-                    self.complaints.push(format!("nameserver={text} is no address and ignored"));
+                    self.warnings.push(format!("nameserver={text} is no address and ignored"));
                 }
             }
         }
@@ -370,7 +369,7 @@ impl Reader<'_> {
             Some("poweroff") => EndAction::PowerOff,
             Some("halt") => EndAction::Halt,
             Some(other) => {
-                self.complaints.push(format!(
+                self.warnings.push(format!(
                     "xget.fail={other} is not reboot, poweroff or halt; using reboot"
                 ));
                 EndAction::Reboot

@@ -131,8 +131,8 @@ impl Conn {
 
     /// The size field of the frame at hand, once four bytes are here.
     fn frame_len(&self) -> Option<usize> {
-        let head = self.input[..self.filled].first_chunk::<4>()?;
-        Some(u32::from_le_bytes(*head) as usize)
+        let prefix = self.input[..self.filled].first_chunk::<4>()?;
+        Some(u32::from_le_bytes(*prefix) as usize)
     }
 
     /// A whole frame is here: its length. The caller takes the buffer with `take_input`.

@@ -15,6 +15,8 @@ use std::path::{Path, PathBuf};
 pub use format::{FileKey, KnownFile};
 
 pub mod format;
+#[cfg(test)]
+mod samples;
 
 /// A file changed this recently may change again within the same tick of its
 /// time stamps, which then hide it; its digest is not kept.
@@ -92,28 +94,9 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::served_root::Seen;
+    use super::samples::{P, key, large, small};
     use super::*;
     use crate::os::scratch::Dir;
-    use peer::content::digest::{self, Digest};
-
-    const P: u32 = 4096;
-
-    fn key(ino: u64, size: u64) -> FileKey {
-        let seen = Seen { dev: 1, ino, ctime_s: -5, ctime_ns: 7, type_bits: 0 };
-        FileKey::new(&seen, size, 100, 999_999_999)
-    }
-
-    fn large() -> KnownFile {
-        let data = vec![7; 10_000];
-        let piece = |(i, c)| digest::of_piece(i as u64 * u64::from(P), c);
-        let list = data.chunks(P as usize).enumerate().map(piece).collect();
-        KnownFile { digest: Digest::of(&data), sparse: true, list, used: true }
-    }
-
-    fn small() -> KnownFile {
-        KnownFile { digest: Digest::of(b"x"), sparse: false, list: Box::default(), used: true }
-    }
 
     #[test]
     fn what_is_saved_is_loaded_and_what_nobody_asked_for_is_dropped() {

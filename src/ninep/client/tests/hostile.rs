@@ -122,7 +122,6 @@ impl Watch {
 proptest! {
     #![proptest_config(ProptestConfig {
         cases: 500,
-        failure_persistence: None,
         ..ProptestConfig::default()
     })]
 

@@ -239,7 +239,6 @@ impl Pair {
 proptest! {
     #![proptest_config(ProptestConfig {
         cases: 300,
-        failure_persistence: None,
         ..ProptestConfig::default()
     })]
 

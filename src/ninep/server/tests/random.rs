@@ -242,8 +242,7 @@ impl Watch {
 fn random_requests_break_no_promise() {
     for dialect in DIALECTS {
         let (closed, forgotten) = (Cell::new(0), Cell::new(0));
-        let config =
-            ProptestConfig { cases: 30, failure_persistence: None, ..ProptestConfig::default() };
+        let config = ProptestConfig { cases: 30, ..ProptestConfig::default() };
         let run = TestRunner::new(config).run(&vec_of(step(dialect), 100..400), |steps| {
             let peer = Peer::attached(dialect);
             let mut watch = Watch { peer, msize: MSIZE_MAX, waiting: BTreeSet::new() };

@@ -25,7 +25,7 @@ impl Value {
 }
 
 #[derive(Clone, Copy, Debug)]
-enum Kind {
+enum FieldKind {
     Fixed(usize),
     Text,
     Data,
@@ -34,15 +34,15 @@ enum Kind {
 }
 
 /// Name and kind of each field.
-fn fields(layout: &'static str) -> impl Iterator<Item = (&'static str, Kind)> {
+fn fields(layout: &'static str) -> impl Iterator<Item = (&'static str, FieldKind)> {
     layout.split_whitespace().map(|field| {
         let (name, kind) = field.strip_suffix(']').unwrap().split_once('[').unwrap();
         let kind = match kind {
-            "s" => Kind::Text,
-            "d" => Kind::Data,
-            "w" => Kind::List,
-            "n" => Kind::Length,
-            len => Kind::Fixed(len.parse().unwrap()),
+            "s" => FieldKind::Text,
+            "d" => FieldKind::Data,
+            "w" => FieldKind::List,
+            "n" => FieldKind::Length,
+            len => FieldKind::Fixed(len.parse().unwrap()),
         };
         (name, kind)
     })
@@ -65,17 +65,17 @@ fn name() -> impl Strategy<Value = Vec<u8>> {
     vec((1..=u8::MAX).prop_filter("a name has no /", |byte| *byte != b'/'), 1..20)
 }
 
-fn value(kind: Kind) -> BoxedStrategy<Value> {
+fn value(kind: FieldKind) -> BoxedStrategy<Value> {
     match kind {
-        Kind::Fixed(len) if is_number(len) => {
+        FieldKind::Fixed(len) if is_number(len) => {
             let max = u64::MAX >> (64 - 8 * len);
             prop_oneof![Just(0), Just(max), 0..=max].prop_map(Value::Number).boxed()
         }
-        Kind::Fixed(len) => vec(any::<u8>(), len).prop_map(Value::Bytes).boxed(),
-        Kind::Text => string().prop_map(Value::Bytes).boxed(),
-        Kind::Data => vec(any::<u8>(), 0..300).prop_map(Value::Bytes).boxed(),
-        Kind::List => vec(name(), 0..=16).prop_map(Value::List).boxed(),
-        Kind::Length => Just(Value::Length).boxed(),
+        FieldKind::Fixed(len) => vec(any::<u8>(), len).prop_map(Value::Bytes).boxed(),
+        FieldKind::Text => string().prop_map(Value::Bytes).boxed(),
+        FieldKind::Data => vec(any::<u8>(), 0..300).prop_map(Value::Bytes).boxed(),
+        FieldKind::List => vec(name(), 0..=16).prop_map(Value::List).boxed(),
+        FieldKind::Length => Just(Value::Length).boxed(),
     }
 }
 
@@ -86,12 +86,12 @@ pub fn values(layout: &'static str) -> impl Strategy<Value = Vec<Value>> {
 
 /// The body of these values.
 pub fn join(layout: &'static str, values: &[Value]) -> Vec<u8> {
-    let kinds: Vec<Kind> = fields(layout).map(|(_, kind)| kind).collect();
+    let kinds: Vec<FieldKind> = fields(layout).map(|(_, kind)| kind).collect();
     assert_eq!(kinds.len(), values.len());
     join_from(&kinds, values)
 }
 
-fn join_from(kinds: &[Kind], values: &[Value]) -> Vec<u8> {
+fn join_from(kinds: &[FieldKind], values: &[Value]) -> Vec<u8> {
     let (Some((kind, kinds)), Some((value, values))) = (kinds.split_first(), values.split_first())
     else {
         return Vec::new();
@@ -99,17 +99,17 @@ fn join_from(kinds: &[Kind], values: &[Value]) -> Vec<u8> {
     let rest = join_from(kinds, values);
     let counted = |bytes: &[u8]| [&(bytes.len() as u16).to_le_bytes(), bytes].concat();
     let field = match (kind, value) {
-        (Kind::Fixed(len), Value::Number(number)) => number.to_le_bytes()[..*len].to_vec(),
-        (Kind::Fixed(_), Value::Bytes(bytes)) => bytes.clone(),
-        (Kind::Text, Value::Bytes(bytes)) => counted(bytes),
-        (Kind::Data, Value::Bytes(bytes)) => {
+        (FieldKind::Fixed(len), Value::Number(number)) => number.to_le_bytes()[..*len].to_vec(),
+        (FieldKind::Fixed(_), Value::Bytes(bytes)) => bytes.clone(),
+        (FieldKind::Text, Value::Bytes(bytes)) => counted(bytes),
+        (FieldKind::Data, Value::Bytes(bytes)) => {
             [&(bytes.len() as u32).to_le_bytes(), &bytes[..]].concat()
         }
-        (Kind::List, Value::List(list)) => {
+        (FieldKind::List, Value::List(list)) => {
             let strings: Vec<u8> = list.iter().flat_map(|bytes| counted(bytes)).collect();
             [&(list.len() as u16).to_le_bytes(), &strings[..]].concat()
         }
-        (Kind::Length, Value::Length) => (rest.len() as u16).to_le_bytes().to_vec(),
+        (FieldKind::Length, Value::Length) => (rest.len() as u16).to_le_bytes().to_vec(),
         (kind, value) => panic!("{value:?} for {kind:?}"),
     };
     [field, rest].concat()
@@ -125,18 +125,18 @@ pub fn split(layout: &'static str, body: &[u8]) -> Vec<(&'static str, Value)> {
     let mut values = Vec::new();
     for (name, kind) in fields(layout) {
         let value = match kind {
-            Kind::Fixed(len) if is_number(len) => Value::Number(number(&mut take, len)),
-            Kind::Fixed(len) => Value::Bytes(take(len)),
-            Kind::Text => {
+            FieldKind::Fixed(len) if is_number(len) => Value::Number(number(&mut take, len)),
+            FieldKind::Fixed(len) => Value::Bytes(take(len)),
+            FieldKind::Text => {
                 let len = number(&mut take, 2);
                 Value::Bytes(take(len as usize))
             }
-            Kind::Data => {
+            FieldKind::Data => {
                 let len = number(&mut take, 4);
                 Value::Bytes(take(len as usize))
             }
-            Kind::List => panic!("no reply has a list of strings"),
-            Kind::Length => Value::Number(number(&mut take, 2)),
+            FieldKind::List => panic!("no reply has a list of strings"),
+            FieldKind::Length => Value::Number(number(&mut take, 2)),
         };
         values.push((name, value));
     }

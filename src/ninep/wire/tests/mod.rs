@@ -19,7 +19,7 @@ pub(crate) fn frame(message_type: MessageType, tag: u16, body: &[u8]) -> Vec<u8>
     [&size.to_le_bytes(), &[message_type.0][..], &tag.to_le_bytes(), body].concat()
 }
 
-/// Properties of the wire are cheap: many cases, and no files beside the source.
+/// Properties of the wire are cheap: many cases.
 fn config() -> ProptestConfig {
-    ProptestConfig { cases: 1_000, failure_persistence: None, ..ProptestConfig::default() }
+    ProptestConfig { cases: 1_000, ..ProptestConfig::default() }
 }

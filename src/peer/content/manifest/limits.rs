@@ -9,19 +9,19 @@
 /// [`digest`]: crate::content::digest
 pub const PIECE_LEN: u32 = 32 * 1024;
 /// Least bytes of one piece that a generation may say.
-pub const PIECE_LEN_MIN: u32 = 4 * 1024;
+pub(crate) const PIECE_LEN_MIN: u32 = 4 * 1024;
 /// Most bytes of one piece that a generation may say.
-pub const PIECE_LEN_MAX: u32 = 256 * 1024;
+pub(crate) const PIECE_LEN_MAX: u32 = 256 * 1024;
 /// A file of more pieces than this has longer ones ...
 const PIECES_MAX: u64 = 8192;
 /// ... by this factor, so that a list is a quarter of what it would be. How long
 /// one piece takes does not matter among so many.
 const STRETCH: u32 = 4;
 /// Bytes of the longest file name: NAME_MAX in Linux's limits.h.
-pub const NAME_LEN_MAX: usize = 255;
+pub(crate) const NAME_LEN_MAX: usize = 255;
 /// Bytes of the longest symlink target: PATH_MAX in Linux's limits.h, without
 /// the NUL at the end.
-pub const LINK_LEN_MAX: usize = 4095;
+pub(crate) const LINK_LEN_MAX: usize = 4095;
 /// Most entries of one generation.
 pub const ENTRIES_MAX: usize = 16_000_000;
 /// Deepest entry, where the root has depth 0; bounds recursion and path lengths.

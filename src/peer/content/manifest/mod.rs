@@ -15,10 +15,8 @@ mod selection;
 mod values;
 
 pub use encoding::Malformed;
-pub use limits::{
-    DEPTH_MAX, ENTRIES_MAX, LINK_LEN_MAX, NAME_LEN_MAX, PIECE_LEN, PIECE_LEN_MAX, PIECE_LEN_MIN,
-    name_is_sound, piece_len_of, stride,
-};
+pub use limits::{DEPTH_MAX, ENTRIES_MAX, PIECE_LEN, name_is_sound, piece_len_of, stride};
+pub(crate) use limits::{PIECE_LEN_MAX, PIECE_LEN_MIN};
 pub(crate) use selection::plain_sources;
 pub use selection::{SelectError, Selection};
 pub use values::{Entry, EntryKind, Manifest};

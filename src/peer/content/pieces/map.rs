@@ -11,7 +11,7 @@ use alloc::vec::Vec;
 use core::ops::Range;
 
 /// Most files of one pack: bounds what one reply has to open.
-pub const PACK_FILES_MAX: usize = 1024;
+const PACK_FILES_MAX: usize = 1024;
 
 /// A stretch of one file within a piece.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -10,4 +10,4 @@ mod first;
 mod map;
 
 pub use first::{ManifestPieces, WrongBytes};
-pub use map::{Extent, Extents, PACK_FILES_MAX, PieceMap};
+pub use map::{Extent, Extents, PieceMap};

@@ -4,7 +4,8 @@ use super::world::World;
 use super::{check, check_budgets, drain, forest, joined, log_ceil};
 use crate::control::Complaint;
 use crate::overlay::choice::COHORT_MS;
-use crate::overlay::{Change, Forest, Limits, NODES_MAX, NodeId, Parent, Verdict};
+use crate::overlay::limits::NODES_MAX;
+use crate::overlay::{Change, Forest, Limits, NodeId, Parent, Verdict};
 use alloc::collections::BTreeSet;
 use alloc::format;
 use alloc::vec::Vec;
@@ -73,8 +74,8 @@ fn a_new_inner_node_takes_the_place_of_the_highest_leaf_which_moves_below() {
     let (inner, leaf) = ([0, 2, 4].map(level), [1, 3].map(level));
     assert_eq!(inner.iter().max(), Some(&2), "{inner:?}");
     assert_eq!(leaf.iter().min(), Some(&3), "{leaf:?}");
-    let told: Vec<Change> = core::iter::from_fn(|| forest.poll_change()).collect();
-    let moved = told.iter().find(|c| c.node == NodeId(1) && c.stripe == 0).unwrap();
+    let announced: Vec<Change> = core::iter::from_fn(|| forest.poll_change()).collect();
+    let moved = announced.iter().find(|c| c.node == NodeId(1) && c.stripe == 0).unwrap();
     assert!(matches!(moved.parent, Parent::Node(NodeId(2 | 4))), "{moved:?}");
 }
 

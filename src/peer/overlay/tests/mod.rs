@@ -17,7 +17,7 @@ use proptest::test_runner::{Config, RngSeed};
 
 /// Random cases, the same ones each time unless the environment says otherwise.
 pub(super) fn cases(count: u32) -> Config {
-    let mut config = Config { failure_persistence: None, ..Config::default() };
+    let mut config = Config::default();
     if std::env::var_os("PROPTEST_CASES").is_none() {
         config.cases = count;
     }

@@ -2,7 +2,8 @@
 
 use super::world::World;
 use super::{check_budgets, forest};
-use crate::overlay::{NodeId, Parent, Rack};
+use crate::overlay::node::Rack;
+use crate::overlay::{NodeId, Parent};
 
 fn cross_rack_edges(world: &World, rack_of: impl Fn(u32) -> Option<Rack>) -> usize {
     let parents = |&id: &u32| world.forest.parents(NodeId(id)).map(move |p| (id, p));

@@ -3,7 +3,8 @@
 use super::world::World;
 use super::{cases, check};
 use crate::control::Complaint;
-use crate::overlay::{Forest, Limits, NodeId, Parent, Rack, Verdict};
+use crate::overlay::node::Rack;
+use crate::overlay::{Forest, Limits, NodeId, Parent, Verdict};
 use alloc::vec::Vec;
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -32,14 +33,9 @@ enum Event {
     },
 }
 
-const COMPLAINTS: [Complaint; 6] = [
-    Complaint::Lost,
-    Complaint::Frozen,
-    Complaint::Slow,
-    Complaint::SlowUplink,
-    Complaint::Corrupt,
-    Complaint::Refused,
-];
+fn complaint() -> impl Strategy<Value = Complaint> {
+    select(Complaint::all().to_vec())
+}
 
 fn rack() -> impl Strategy<Value = Option<Rack>> {
     (0u32..5).prop_map(Rack::new)
@@ -74,9 +70,9 @@ fn event() -> impl Strategy<Value = Event> {
     prop_oneof![
         20 => quiet_event(),
         4 => at().prop_map(Event::Trust),
-        8 => (at(), at(), select(&COMPLAINTS)).prop_map(|(a, s, c)| Event::Complain(a, s, c)),
-        6 => (at(), select(&COMPLAINTS)).prop_map(|(a, c)| Event::AllComplain(a, c)),
-        1 => (at(), at(), select(&COMPLAINTS)).prop_map(|(a, b, c)| Event::Slander(a, b, c)),
+        8 => (at(), at(), complaint()).prop_map(|(a, s, c)| Event::Complain(a, s, c)),
+        6 => (at(), complaint()).prop_map(|(a, c)| Event::AllComplain(a, c)),
+        1 => (at(), at(), complaint()).prop_map(|(a, b, c)| Event::Slander(a, b, c)),
         4 => (0u64..8_000).prop_map(|ms| Event::Pass { ms }),
     ]
 }
@@ -122,7 +118,7 @@ fn complain(world: &mut World, child: u32, stripe: &Index, why: Complaint) {
 
 fn tell(world: &mut World, count: usize) {
     for change in (0..count).map_while(|_| world.forest.poll_change()) {
-        world.told.insert((change.node.0, change.stripe), change.parent);
+        world.announced.insert((change.node.0, change.stripe), change.parent);
     }
 }
 
@@ -210,7 +206,7 @@ proptest! {
             let mut world = world(limits, 40);
             events.iter().for_each(|event| happen(&mut world, event));
             world.follow();
-            world.told
+            world.announced
         };
         prop_assert_eq!(run(), run());
     }
@@ -244,7 +240,7 @@ fn random_events_come_to_every_verdict() {
 /// Complaints of parents that are not there change nothing.
 #[test]
 fn who_is_alone_has_nobody_to_blame() {
-    for why in COMPLAINTS {
+    for why in Complaint::all() {
         let mut world = world(Limits { stripes: 4, slots: 4, head_copies: 1 }, 1);
         for stripe in 0..4 {
             world.forest.replace(NodeId(0), stripe, Parent::Master, why, world.now_ms);

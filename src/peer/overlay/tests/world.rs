@@ -1,15 +1,16 @@
 //! Plays a cluster: who is alive, and what each was told last.
 
 use crate::control::Complaint;
+use crate::overlay::node::Rack;
 use crate::overlay::tests::check;
-use crate::overlay::{Forest, NodeId, Parent, Rack, Verdict};
+use crate::overlay::{Forest, NodeId, Parent, Verdict};
 use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
 
 pub(super) struct World {
     pub forest: Forest,
-    pub told: BTreeMap<(u32, u8), Parent>,
+    pub announced: BTreeMap<(u32, u8), Parent>,
     /// Their numbers, in no particular order.
     pub alive: Vec<u32>,
     /// Number of the next to join.
@@ -22,8 +23,8 @@ pub(super) struct World {
 
 impl World {
     pub fn new(forest: Forest, note: impl Into<String>) -> World {
-        let (told, alive, note) = (BTreeMap::new(), Vec::new(), note.into());
-        World { forest, told, alive, next: 0, now_ms: 1_000_000, verdicts: Vec::new(), note }
+        let (announced, alive, note) = (BTreeMap::new(), Vec::new(), note.into());
+        World { forest, announced, alive, next: 0, now_ms: 1_000_000, verdicts: Vec::new(), note }
     }
 
     /// So many nodes have joined and been told.
@@ -44,27 +45,27 @@ impl World {
     pub fn leave(&mut self, id: u32) {
         self.forest.leave(NodeId(id));
         self.alive.retain(|&other| other != id);
-        self.told.retain(|key, _| key.0 != id);
+        self.announced.retain(|key, _| key.0 != id);
     }
 
     pub fn retire(&mut self, id: u32) {
         self.forest.retire(NodeId(id));
-        self.told.retain(|key, _| key.0 != id);
+        self.announced.retain(|key, _| key.0 != id);
     }
 
     /// All changes are told: then everybody has the parent that it should.
     pub fn follow(&mut self) -> usize {
         let mut count = 0;
         while let Some(change) = self.forest.poll_change() {
-            let before = self.told.insert((change.node.0, change.stripe), change.parent);
+            let before = self.announced.insert((change.node.0, change.stripe), change.parent);
             assert_ne!(before, Some(change.parent), "{}: told twice", self.note);
             count += 1;
         }
         for &id in &self.alive {
             for stripe in 0..self.forest.limits().stripes {
                 let parent = self.forest.parent(NodeId(id), stripe);
-                let told = self.told.get(&(id, stripe)).copied();
-                assert_eq!(told, parent, "{}: {id} was told another parent", self.note);
+                let announced = self.announced.get(&(id, stripe)).copied();
+                assert_eq!(announced, parent, "{}: {id} was told another parent", self.note);
             }
         }
         count

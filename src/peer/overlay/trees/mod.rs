@@ -236,8 +236,10 @@ impl Trees {
 
     /// Whether the node has this parent in some stripe, or was told so last.
     pub fn knows_as_parent(&self, ix: NodeIx, parent: Upstream) -> bool {
-        let told = Some(self.as_parent(parent));
-        let has = |s| self.link(ix, s).parent == Some(parent) || self.changes.told(ix, s) == told;
+        let announced = Some(self.as_parent(parent));
+        let has = |s| {
+            self.link(ix, s).parent == Some(parent) || self.changes.announced(ix, s) == announced
+        };
         self.stripes().any(has)
     }
 

@@ -115,8 +115,8 @@ fn a_parent_is_known_until_another_one_is_told() {
     trees.detach(ix(3), 0);
     trees.attach(ix(3), node(2), 0);
     assert!([node(1), node(2)].iter().all(|&at| trees.knows_as_parent(ix(3), at)));
-    let told = Change { node: NodeId(3), stripe: 0, parent: Parent::Node(NodeId(2)) };
-    assert_eq!(trees.poll_change(), Some(told));
+    let announced = Change { node: NodeId(3), stripe: 0, parent: Parent::Node(NodeId(2)) };
+    assert_eq!(trees.poll_change(), Some(announced));
     assert!(!trees.knows_as_parent(ix(3), node(1)));
 }
 

@@ -10,7 +10,7 @@ use peer::conn::{ConnEffect, ConnEvent};
 use peer::control::{Complaint, MasterMessage, ParentAddr};
 use peer::failure::Status;
 use peer::fetch::{FetchEffect, FetchInput};
-use peer::request::FetchRequest;
+use peer::request::{FetchRequest, Linger};
 
 /// A client of one stripe whose parent this is, and all that is before the
 /// manifest is over.
@@ -382,4 +382,16 @@ fn a_fetch_that_is_over_has_nothing_to_say_of_its_parents_and_ends_once() {
     let sent = std::iter::from_fn(|| fetcher.poll_conn_effect());
     assert_eq!(sent.filter(|e| matches!(e, ConnEffect::Send { .. })).count(), 0);
     assert_eq!(fetcher.poll_timeout(), None);
+}
+
+#[test]
+fn who_is_through_waits_2_s_for_the_master_to_hear_of_it() {
+    let request = FetchRequest { linger: Linger::Millis(0), ..all() };
+    let mut fed = fed(Tree::of_pieces(20), &[1], request);
+    fed.pair.settle();
+    fed.pair.befall(MASTER, Fault::Frozen);
+    fed.pair.run_to(33);
+    fed.give(1, 0..fed.tree.map.count());
+    fed.pair.run_to(5_000);
+    assert_eq!(fed.pair.client(fed.client).exit, Some((2_033, vec![])));
 }

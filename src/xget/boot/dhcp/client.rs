@@ -230,6 +230,8 @@ impl DhcpClient {
 mod tests {
     use super::*;
     use crate::boot::dhcp::testing::{identity, reply};
+    use proptest::collection::vec;
+    use proptest::prelude::*;
 
     impl DhcpClient {
         fn lease(&self) -> Option<&Lease> {
@@ -427,23 +429,22 @@ mod tests {
         assert!(matches!(client.tick(0), Some(DhcpEffect::Lost(_))));
     }
 
-    #[test]
-    fn a_wire_that_loses_half_of_everything() {
-        let mut random = 99u64;
-        let mut coin = || {
-            random = random.wrapping_mul(6364136223846793005).wrapping_add(1);
-            random >> 63 == 0
-        };
-        for seed in 0..50 {
+    proptest! {
+        #[test]
+        fn a_wire_that_loses_much_delays_the_lease_and_no_more(
+            seed in any::<u64>(),
+            losses in vec(any::<bool>(), 0..12),
+        ) {
+            let mut losses = losses.into_iter();
             let mut client = DhcpClient::new(identity(), seed, 0);
             let mut now_ms = 0;
             while client.lease().is_none() {
-                assert!(now_ms < 600_000, "seed {seed} is not bound after ten minutes");
+                prop_assert!(now_ms < 600_000, "not bound after ten minutes");
                 let mut effect = client.tick(now_ms);
                 while let Some(DhcpEffect::Broadcast(bytes)) = effect {
                     let kind = if message_type(&bytes) == 1 { 2 } else { 5 };
-                    let arrives = coin() && coin();
-                    effect = arrives
+                    let is_lost = losses.next().unwrap_or(false);
+                    effect = (!is_lost)
                         .then(|| client.receive(now_ms, &answer(&bytes, kind, [10, 0, 0, 9])))
                         .flatten();
                 }

@@ -15,7 +15,7 @@ fn addr(text: &str) -> Host {
 fn an_empty_line_is_a_boot_by_dhcp() {
     let asked = settings("");
     assert_eq!(asked.network.ip, [IpRule::of(Method::Dhcp)]);
-    assert!(asked.image.masters.is_empty() && asked.complaints.is_empty());
+    assert!(asked.image.masters.is_empty() && asked.warnings.is_empty());
     assert_eq!((asked.image.path.as_str(), asked.image.port), ("default", 20004));
     assert_eq!(asked.timeouts, Timeouts::DEFAULT);
     let end = EndSettings { shell: false, panic_s: None, action: EndAction::Reboot };
@@ -37,7 +37,7 @@ fn masters_by_address_name_and_port() {
 }
 
 #[test]
-fn wrong_masters_are_complained_about() {
+fn wrong_masters_are_warned_of() {
     for text in [
         "",
         ",",
@@ -56,7 +56,7 @@ fn wrong_masters_are_complained_about() {
     }
     let asked = settings("xget.master=a:b");
     assert!(asked.image.masters.is_empty());
-    assert!(asked.complaints[0].contains("a:b"), "{:?}", asked.complaints);
+    assert!(asked.warnings[0].contains("a:b"), "{:?}", asked.warnings);
 }
 
 #[test]
@@ -70,16 +70,16 @@ fn perceus_names_are_aliases() {
     assert_eq!(asked.network.mtu, Some(9000));
     assert_eq!(asked.modules_first, ["a_b", "c"]);
     assert_eq!(asked.modules_never, ["x"]);
-    assert_eq!(asked.complaints.len(), 1);
+    assert_eq!(asked.warnings.len(), 1);
 }
 
 #[test]
 fn unknown_names_of_ours_are_reported_and_others_left_alone() {
     let asked = settings("xget.mastr=1 foo=bar rd.break quiet xget.timeout.lunch=3");
-    assert_eq!(asked.complaints.len(), 2);
-    assert!(asked.complaints[0].contains("xget.mastr"));
+    assert_eq!(asked.warnings.len(), 2);
+    assert!(asked.warnings[0].contains("xget.mastr"));
     assert!(asked.refusal.is_none());
-    assert_eq!(settings("bond=b0 vlan=v").complaints.len(), 2);
+    assert_eq!(settings("bond=b0 vlan=v").warnings.len(), 2);
 }
 
 #[test]
@@ -99,7 +99,7 @@ fn timeouts_of_ours_and_others() {
     assert_eq!(asked.timeouts.dhcp_ms, None);
     assert_eq!(asked.timeouts.carrier_ms, Some(7000));
     assert_eq!(asked.timeouts.master_ms, Timeouts::DEFAULT.master_ms);
-    assert_eq!(asked.complaints.len(), 1);
+    assert_eq!(asked.warnings.len(), 1);
     let both = settings("rd.net.timeout.carrier=7 xget.timeout.carrier=8");
     assert_eq!(both.timeouts.carrier_ms, Some(8000));
 }
@@ -109,7 +109,7 @@ fn images_cannot_climb() {
     assert_eq!(settings("xget.image=/rocky/9/").image.path, "rocky/9");
     for text in ["../etc", "a//b", "a/./b", ""] {
         let asked = settings(&format!("xget.image={text}"));
-        assert_eq!((asked.image.path.as_str(), asked.complaints.len()), ("default", 1), "{text}");
+        assert_eq!((asked.image.path.as_str(), asked.warnings.len()), ("default", 1), "{text}");
     }
 }
 
@@ -133,7 +133,7 @@ fn sizes_ends_and_switches() {
     for text in ["", "0", "G", "1T", "1GG", "-1", "99999999999"] {
         assert_eq!(parse_size(text), None, "{text}");
     }
-    assert_eq!(settings("xget.tmpfs.size=G xget.fail=dance").complaints.len(), 2);
+    assert_eq!(settings("xget.tmpfs.size=G xget.fail=dance").warnings.len(), 2);
 }
 
 #[test]
@@ -141,7 +141,7 @@ fn names_servers_and_rules_that_are_wrong_leave_the_rest() {
     let asked = settings("ip=eth0:magic ip=10.0.0.2 nameserver=10.0.0.3 nameserver=no");
     assert_eq!(asked.network.ip.len(), 1);
     assert_eq!(asked.network.nameservers.len(), 1);
-    assert_eq!(asked.complaints.len(), 2);
+    assert_eq!(asked.warnings.len(), 2);
 }
 
 /// Names that mean something, with values of all sorts.

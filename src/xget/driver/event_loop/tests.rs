@@ -67,12 +67,12 @@ fn receive(peer: &mut TcpStream, bytes: &mut Vec<u8>) -> Vec<(u8, u16, usize)> {
         }
     }
     let (mut found, mut at) = (Vec::new(), 0);
-    while let Some(head) = bytes.get(at..at + 7) {
-        let len = u32::from_le_bytes(head[..4].try_into().unwrap()) as usize;
+    while let Some(header) = bytes.get(at..at + 7) {
+        let len = u32::from_le_bytes(header[..4].try_into().unwrap()) as usize;
         if bytes.len() < at + len {
             break;
         }
-        found.push((head[4], u16::from_le_bytes([head[5], head[6]]), len));
+        found.push((header[4], u16::from_le_bytes([header[5], header[6]]), len));
         at += len;
     }
     bytes.drain(..at);

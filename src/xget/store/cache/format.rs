@@ -5,6 +5,7 @@
 
 use super::super::served_root::Seen;
 use crate::os::file::Status;
+use peer::content::bytes::{ByteReader, TooShort};
 use peer::content::digest::{self, Digest};
 use peer::content::manifest::piece_len_of;
 use std::collections::HashMap;
@@ -68,18 +69,16 @@ impl FileKey {
         out.extend_from_slice(&self.ctime_ns.to_le_bytes());
     }
 
-    fn decode(bytes: &[u8]) -> Option<FileKey> {
-        let long =
-            |i: usize| Some(u64::from_le_bytes(bytes.get(i * 8..i * 8 + 8)?.try_into().ok()?));
-        let short = |i: usize| Some(u32::from_le_bytes(bytes.get(i..i + 4)?.try_into().ok()?));
-        Some(FileKey {
-            dev: long(0)?,
-            ino: long(1)?,
-            size: long(2)?,
-            mtime_s: long(3)? as i64,
-            ctime_s: long(4)? as i64,
-            mtime_ns: short(40)?,
-            ctime_ns: short(44)?,
+    /// The fields in the order of `encode`.
+    fn decode(from: &mut ByteReader) -> Result<FileKey, TooShort> {
+        Ok(FileKey {
+            dev: from.u64()?,
+            ino: from.u64()?,
+            size: from.u64()?,
+            mtime_s: from.u64()? as i64,
+            ctime_s: from.u64()? as i64,
+            mtime_ns: from.u32()?,
+            ctime_ns: from.u32()?,
         })
     }
 }
@@ -119,24 +118,23 @@ pub fn decode(bytes: &[u8], piece_len: u32) -> Option<KnownFiles> {
     if Digest::of(body).0 != *check {
         return None;
     }
-    let mut rest = body.strip_prefix(&*header(piece_len))?;
-    let mut known = HashMap::with_capacity(rest.len() / RECORD_LEN_MIN);
-    while !rest.is_empty() {
-        let (key, file, after) = decode_record(rest, piece_len)?;
+    let records = body.strip_prefix(&*header(piece_len))?;
+    let mut known = HashMap::with_capacity(records.len() / RECORD_LEN_MIN);
+    let mut from = ByteReader::new(records);
+    while !from.is_empty() {
+        let (key, file) = decode_record(&mut from, piece_len)?;
         known.insert(key, file);
-        rest = after;
     }
     Some(known)
 }
 
-/// The first record, and the bytes behind it.
-fn decode_record(bytes: &[u8], piece_len: u32) -> Option<(FileKey, KnownFile, &[u8])> {
-    let (record, after) = bytes.split_at_checked(RECORD_LEN_MIN)?;
-    let key = FileKey::decode(record)?;
-    let sparse = record[FileKey::LEN] == 1;
-    let digest = Digest(record[FileKey::LEN + 1..][..32].try_into().ok()?);
-    let list_len = u32::from_le_bytes(record[FileKey::LEN + 33..].try_into().ok()?) as usize;
-    let (raw, after) = after.split_at_checked(list_len.checked_mul(32)?)?;
+/// The next record.
+fn decode_record(from: &mut ByteReader, piece_len: u32) -> Option<(FileKey, KnownFile)> {
+    let key = FileKey::decode(from).ok()?;
+    let sparse = from.u8().ok()? == 1;
+    let digest = Digest(from.array().ok()?);
+    let list_len = from.u32().ok()? as usize;
+    let raw = from.take(list_len.checked_mul(32)?).ok()?;
     let mut list = Vec::new();
     digest::read_list(raw, &mut list);
     let is_right = match key.size > u64::from(piece_len) {
@@ -147,32 +145,15 @@ fn decode_record(bytes: &[u8], piece_len: u32) -> Option<(FileKey, KnownFile, &[
         false => list.is_empty(),
     };
     let file = KnownFile { digest, sparse, list: list.into(), used: false };
-    is_right.then_some((key, file, after))
+    is_right.then_some((key, file))
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::samples::{P, key, large, small};
     use super::*;
     use proptest::collection::vec;
     use proptest::prelude::*;
-
-    const P: u32 = 4096;
-
-    fn key(ino: u64, size: u64) -> FileKey {
-        let seen = Seen { dev: 1, ino, ctime_s: -5, ctime_ns: 7, type_bits: 0 };
-        FileKey::new(&seen, size, 100, 999_999_999)
-    }
-
-    fn large() -> KnownFile {
-        let data = vec![7; 10_000];
-        let piece = |(i, c)| digest::of_piece(i as u64 * u64::from(P), c);
-        let list = data.chunks(P as usize).enumerate().map(piece).collect();
-        KnownFile { digest: Digest::of(&data), sparse: true, list, used: true }
-    }
-
-    fn small() -> KnownFile {
-        KnownFile { digest: Digest::of(b"x"), sparse: false, list: Box::default(), used: true }
-    }
 
     #[test]
     fn damage_anywhere_makes_the_cache_empty() {

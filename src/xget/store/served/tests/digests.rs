@@ -125,8 +125,8 @@ fn served_pieces_are_what_the_manifest_says() {
     dir.write("a/large", &bytes(1, 700_001));
     (0..50).for_each(|i| drop(dir.write(&format!("b/{i}"), &bytes(i, 1000 * i as usize))));
     let served = scan(dir.path());
-    let head = ManifestPieces::of(&served.manifest.encode(), PIECE_LEN);
-    let map = PieceMap::new(head, &served.manifest);
+    let manifest_pieces = ManifestPieces::of(&served.manifest.encode(), PIECE_LEN);
+    let map = PieceMap::new(manifest_pieces, &served.manifest);
     for piece in map.manifest_pieces().count()..map.count() {
         let mut data = Vec::new();
         for extent in map.extents(&served.manifest, piece) {
