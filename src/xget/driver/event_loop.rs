@@ -333,7 +333,7 @@ impl Loop {
             };
             let input = c.take_input();
             let frame = &input[..len];
-            trace::frame(conn, machine.serves(conn), frame, len as u32);
+            trace::frame(conn, |conn| machine.serves(conn), frame, len as u32);
             let now_ms = self.now_ms();
             let frame = Frame { prefix: frame, len: len as u32 };
             machine.handle(now_ms, ConnEvent::Frame { conn, frame });

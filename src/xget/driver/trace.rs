@@ -5,11 +5,11 @@ use ninep::server::ConnId;
 use peer::conn::ConnEffect;
 
 /// A message: of the requests that we answer, or of those that we send.
-pub fn frame(conn: ConnId, is_served: bool, header: &[u8], len: u32) {
+pub fn frame(conn: ConnId, serves: impl Fn(ConnId) -> bool, header: &[u8], len: u32) {
     if log::max_level() == log::LevelFilter::Off {
         return;
     }
-    let target = if is_served { "9p-server" } else { "9p-client" };
+    let target = if serves(conn) { "9p-server" } else { "9p-client" };
     if let [_, _, _, _, message_type, low, high, ..] = *header {
         let (message_type, tag) = (MessageType(message_type), u16::from_le_bytes([low, high]));
         log::trace!(target: target, "{conn:?} {message_type} tag {tag}, {len} bytes");
@@ -26,12 +26,12 @@ pub fn effect(effect: &ConnEffect, serves: impl Fn(ConnId) -> bool) {
             let mut rest = bytes.as_slice();
             while let Some(len) = ninep::wire::frame_len(rest) {
                 let (message, after) = rest.split_at((len as usize).clamp(4, rest.len()));
-                frame(*conn, serves(*conn), message, len);
+                frame(*conn, &serves, message, len);
                 rest = after;
             }
         }
         ConnEffect::SendBulk { conn, header, len, .. } => {
-            frame(*conn, serves(*conn), header, *len + header.len() as u32);
+            frame(*conn, &serves, header, *len + header.len() as u32);
         }
         ConnEffect::Connect { conn, addr } => {
             log::debug!(target: "general", "{conn:?}: connecting to {addr}");
