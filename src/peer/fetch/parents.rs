@@ -45,8 +45,12 @@ impl Parents {
         &self.by_stripe
     }
 
+    fn find(&self, conn: ConnId) -> Option<usize> {
+        self.links.iter().position(|(known, _)| *known == conn)
+    }
+
     pub fn link(&mut self, conn: ConnId) -> Option<&mut ParentLink> {
-        self.links_mut().find(|(known, _)| *known == conn).map(|(_, link)| link)
+        self.find(conn).map(|at| &mut self.links[at].1)
     }
 
     pub fn links(&self) -> impl Iterator<Item = (ConnId, &ParentLink)> {
@@ -65,7 +69,7 @@ impl Parents {
 
     /// The parent that a link leads to.
     pub fn addr(&self, conn: ConnId) -> Option<ParentAddr> {
-        self.links().find(|(known, _)| *known == conn).map(|(_, link)| link.parent)
+        self.find(conn).map(|at| self.links[at].1.parent)
     }
 
     /// The link to a parent, if there is one.
@@ -75,8 +79,7 @@ impl Parents {
 
     /// The link to the parent of a stripe.
     pub fn link_of_stripe(&self, stripe: usize) -> Option<&ParentLink> {
-        let conn = self.by_stripe[stripe]?;
-        self.links().find(|(known, _)| *known == conn).map(|(_, link)| link)
+        self.find(self.by_stripe[stripe]?).map(|at| &self.links[at].1)
     }
 
     pub fn stripes_of(&self, conn: ConnId) -> Vec<usize> {
@@ -99,7 +102,7 @@ impl Parents {
 
     /// Takes a link out, and leaves its stripes without a parent.
     pub fn remove(&mut self, conn: ConnId) -> Option<ParentLink> {
-        let at = self.links.iter().position(|(known, _)| *known == conn)?;
+        let at = self.find(conn)?;
         let (_, link) = self.links.remove(at);
         for stripe in self.stripes_of(conn) {
             self.clear(stripe);
