@@ -8,10 +8,12 @@ pub mod fake;
 pub mod lab;
 pub mod proc;
 pub mod reader;
+mod skip;
 pub mod tree;
 
+pub use skip::skip;
+
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn, bind, getsockname, socket};
-use std::io::Write;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -63,18 +65,6 @@ impl Drop for Scratch {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(&self.path);
     }
-}
-
-/// What a test needs and is not here. In continuous integration (CI=true)
-/// everything has to be; elsewhere the test says why it does nothing, past the
-/// harness, which shows the words of failed tests only.
-#[track_caller]
-pub fn skip(why: &str) -> bool {
-    let is_ci = std::env::var("CI").is_ok_and(|value| !matches!(&*value, "" | "0" | "false"));
-    assert!(!is_ci, "needed here, and not to be had: {why}");
-    let thread = std::thread::current();
-    let _ = writeln!(std::io::stderr(), "skipped: {}: {why}", thread.name().unwrap_or("a test"));
-    true
 }
 
 pub fn is_root() -> bool {

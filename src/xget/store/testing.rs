@@ -106,7 +106,8 @@ pub fn on_file_system(kind: &str, options: &str, run: impl FnOnce(&Path) + Send)
             if !file::private_mounts_of_this_thread()
                 || nix::mount::mount(kind, dir.path(), kind, flags, options).is_err()
             {
-                return skip(&format!("no right to mount {kind:?}"));
+                skip(&format!("no right to mount {kind:?}"));
+                return;
             }
             run(dir.path());
         });
