@@ -71,6 +71,7 @@ pub fn main() -> ExitCode {
 fn run() -> Result<(), Failed> {
     let options = cli::parse(std::env::args_os().skip(1)).map_err(|why| Failed::new(why, USAGE))?;
     logger::init(options.debug);
+    signal::ignore_file_size();
     match options.command {
         Command::Help => answer(cli::HELP),
         Command::Version => answer(concat!("xget ", env!("CARGO_PKG_VERSION"), "\n")),

@@ -5,7 +5,7 @@
 //! must not decide about the work (`println!` would end the process).
 
 use crate::driver::{FetchObserver, MasterObserver, MasterState, Observer};
-use crate::os::{clock, signal};
+use crate::os::{clock, signal, terminal};
 use peer::control::printable;
 use peer::fetch::Progress;
 use std::fs::File;
@@ -60,6 +60,7 @@ impl StatusLine {
     fn draw(&mut self, line: &str) {
         self.shown = Instant::now();
         if self.terminal {
+            let line = cut(line, terminal::columns());
             print_error(&format!("\r{line}\x1b[K"));
             self.drawn = true;
         } else {
@@ -72,6 +73,14 @@ impl StatusLine {
             print_error("\r\x1b[K");
         }
     }
+}
+
+/// As much of a line of ASCII as a terminal shows on one: what is longer would
+/// be drawn anew on a line of its own each time. The last column stays free,
+/// as some terminals go on to the next line once it is written.
+fn cut(line: &str, columns: Option<usize>) -> &str {
+    let room = columns.map_or(line.len(), |columns| columns - 1);
+    line.get(..room).unwrap_or(line)
 }
 
 /// A client's console.
@@ -114,7 +123,7 @@ impl FetchObserver for FetchConsole {
             let elapsed = self.began.elapsed();
             self.status.draw(&progress_line(&self.last, elapsed, self.status.terminal));
         }
-        signal::take_end()
+        signal::take()
     }
 }
 
@@ -237,7 +246,7 @@ impl MasterObserver for MasterConsole {
                 }
             }
         }
-        signal::take_hangup()
+        signal::take()
     }
 }
 
@@ -256,6 +265,14 @@ mod tests {
         assert_eq!(seconds(59), "59 s");
         assert_eq!(seconds(61), "1:01 min");
         assert_eq!(seconds(3661), "1:01 h");
+    }
+
+    #[test]
+    fn a_line_is_cut_where_the_terminal_ends() {
+        assert_eq!(cut("12345", None), "12345");
+        assert_eq!(cut("12345", Some(6)), "12345");
+        assert_eq!(cut("12345", Some(5)), "1234");
+        assert_eq!(cut("12345", Some(1)), "");
     }
 
     #[test]

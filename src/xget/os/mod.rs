@@ -19,6 +19,7 @@ pub mod reboot;
 pub(crate) mod scratch;
 pub mod signal;
 pub mod socket;
+pub mod terminal;
 pub mod uevent;
 #[cfg(all(panic = "abort", target_env = "musl", target_arch = "x86_64"))]
 mod unwind;

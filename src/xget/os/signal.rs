@@ -1,43 +1,61 @@
-//! Signals as flags that the loop looks at; poll(2) is interrupted by them.
+//! Signals as a flag that the loop looks at; poll(2) is interrupted by them.
 //!
-//! Knows which signals are flags, signal(7). Refuses to know what follows from
-//! one.
+//! Knows which signals raise it, signal(7), and which do nothing. Refuses to know
+//! what follows from it.
 
 #![allow(unsafe_code)]
 
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-static HANGUP: AtomicBool = AtomicBool::new(false);
-static END: AtomicBool = AtomicBool::new(false);
+/// To a master all that raise it mean one thing, and to a client another.
+static RAISED: AtomicBool = AtomicBool::new(false);
 
-extern "C" fn note(signal: libc::c_int) {
-    let flag = if signal == libc::SIGHUP { &HANGUP } else { &END };
-    flag.store(true, Ordering::Relaxed);
+extern "C" fn note(_signal: libc::c_int) {
+    RAISED.store(true, Ordering::Relaxed);
+}
+
+/// Gives what was set before.
+fn set(signal: Signal, handler: SigHandler) -> Option<SigHandler> {
+    let action = SigAction::new(handler, SaFlags::empty(), SigSet::empty());
+    // SAFETY: the only handler stores to an atomic, which is
+    // async-signal-safe (signal-safety(7)).
+    let old = unsafe { sigaction(signal, &action) };
+    old.ok().map(|old| old.handler())
 }
 
 fn watch(signal: Signal) {
-    let action = SigAction::new(SigHandler::Handler(note), SaFlags::empty(), SigSet::empty());
-    // SAFETY: the handler only stores to an atomic, which is
-    // async-signal-safe (signal-safety(7)).
-    let _ = unsafe { sigaction(signal, &action) };
+    set(signal, SigHandler::Handler(note));
 }
 
-/// SIGHUP means "look at the tree again" from now on.
+/// One that whoever started us had ignored, as nohup(1) does, stays so.
+fn watch_unless_ignored(signal: Signal) {
+    if matches!(set(signal, SigHandler::Handler(note)), Some(SigHandler::SigIgn)) {
+        set(signal, SigHandler::SigIgn);
+    }
+}
+
+/// What grows beyond the file-size limit (ulimit -f) is an error of the write,
+/// EFBIG, which says which file, and not our end; setrlimit(2).
+pub fn ignore_file_size() {
+    set(Signal::SIGXFSZ, SigHandler::SigIgn);
+}
+
+/// Of a master: SIGHUP means "look at the tree again" from now on.
 pub fn watch_hangup() {
     watch(Signal::SIGHUP);
 }
 
-/// SIGINT and SIGTERM mean "come to an end" from now on.
+/// Of a client: SIGINT, SIGTERM, SIGHUP (the terminal is gone) and SIGQUIT mean
+/// "come to an end" from now on.
 pub fn watch_end() {
     watch(Signal::SIGINT);
     watch(Signal::SIGTERM);
+    watch_unless_ignored(Signal::SIGHUP);
+    watch_unless_ignored(Signal::SIGQUIT);
 }
 
-pub fn take_hangup() -> bool {
-    HANGUP.swap(false, Ordering::Relaxed)
-}
-
-pub fn take_end() -> bool {
-    END.swap(false, Ordering::Relaxed)
+/// Whether one has come since this was asked last.
+pub fn take() -> bool {
+    RAISED.swap(false, Ordering::Relaxed)
 }
