@@ -57,7 +57,8 @@ both
 exit status: 0 every file is verified and in place; 1 interrupted, or
 something unexpected;
 2 usage; 3 the master cannot be reached or was lost; 4 a source is missing,
-unreadable or changed; 5 wrong bytes or digest; 6 the destination
+unreadable or changed; 5 wrong bytes or digest; 6 the destination, or
+another limit of this machine
 ";
 
 /// A master's work.

@@ -1,6 +1,7 @@
 //! A client run for real: begun, watched, its effects carried out.
 
 use super::conn::Part;
+use super::descriptors;
 use super::dest_files::{DestFiles, failure};
 use super::event_loop::Loop;
 use super::machine::{FetchObserver, Machine};
@@ -107,7 +108,7 @@ fn begin<'w>(
     task: FetchTask,
     observer: Box<dyn FetchObserver + 'w>,
 ) -> Result<(FetchMachine<'w>, Loop), Failure> {
-    socket::raise_descriptor_limit();
+    descriptors::claim().map_err(|why| local("", why))?;
     let FetchTask { masters, request, dest, keep_attributes, space_bytes_max } = task;
     let sha256 = match request.pin {
         Some(Pin::Sha256(sum)) => Some(sum),

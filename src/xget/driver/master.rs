@@ -1,6 +1,7 @@
 //! A master run for real: begun, watched, its effects carried out.
 
 use super::conn::Part;
+use super::descriptors;
 use super::event_loop::Loop;
 use super::machine::{Machine, MasterObserver, MasterState};
 use super::parts::PartsError;
@@ -44,7 +45,7 @@ pub(super) fn begin<'w>(
     task: ServeTask,
     observer: Box<dyn MasterObserver + 'w>,
 ) -> Result<(MasterMachine<'w>, Loop), String> {
-    socket::raise_descriptor_limit();
+    descriptors::claim()?;
     let listener = socket::listen(task.port).map_err(|error| {
         format!("cannot listen on port {}: {error}; is another xget running?", task.port)
     })?;

@@ -11,6 +11,7 @@
 //! | `host`, `log_line`, `trace` | addresses as people write them; one line into a master's log; `-D` |
 
 mod conn;
+mod descriptors;
 mod dest_files;
 mod event_loop;
 mod fetch;
