@@ -487,6 +487,8 @@ impl Fetcher {
         if self.phase == FetchPhase::Over {
             return;
         }
+        // What the master says of us last is to be true.
+        self.report_progress();
         self.common.log(&format!("failed: {}", failure.text()));
         self.common.report.failures.push(failure);
         self.exit();

@@ -233,8 +233,12 @@ impl Members {
         let member = self.list.remove(&open_id)?;
         let generation = member.generation;
         let warning = (!member.done).then(|| {
-            let percent = member.stats.have_bytes * 100 / member.stats.total_bytes.max(1);
-            format!("{} left at {percent} %, not done", format_addr(member.addr))
+            let addr = format_addr(member.addr);
+            let percent = member.stats.have_bytes.saturating_mul(100);
+            match percent.checked_div(member.stats.total_bytes) {
+                Some(percent) => format!("{addr} left at {percent} %, not done"),
+                None => format!("{addr} left before its first report, not done"),
+            }
         });
         if self.departed.len() == DEPARTED_MAX {
             self.departed.pop_front();

@@ -9,6 +9,7 @@ use ninep::client::OpenMode;
 use peer::content::digest::Digest;
 use peer::control::{ClientMessage, MasterMessage, ParentAddr, TransferStats};
 use peer::failure::Status;
+use peer::fetch::FetchInput;
 use peer::master::MasterInput;
 use peer::request::{FetchRequest, Linger};
 use std::rc::Rc;
@@ -280,7 +281,7 @@ fn children_are_given_to_others_when_their_parent_leaves_clunks_or_is_lost() {
             _ => pair.cut(parent),
         }
         assert_eq!(pair.caller(child).lines.last(), Some(&(250, "parent 0 me".into())), "{how}");
-        let left = format!("{} left at 0 %, not done", name(parent));
+        let left = format!("{} left before its first report, not done", name(parent));
         let warned = if how == 0 { vec![] } else { vec![left] };
         assert_eq!(pair.master(master).warned, warned);
     }
@@ -331,6 +332,25 @@ fn a_client_says_what_it_wants_and_then_how_far_it_is() {
     ];
     assert_eq!(said[1..], expected.iter().collect::<Vec<_>>());
     assert_eq!(pair.client(client).exit, Some((4_100, Vec::new())));
+}
+
+#[test]
+fn who_is_ended_says_how_far_it_is_first() {
+    let (mut pair, tree) = (Pair::default(), Tree::of_pieces(2));
+    let master = pair.add_server(&tree, 1);
+    let client = pair.add_client(master, all());
+    pair.run_to(100);
+    pair.let_server(master, |s| {
+        s.tell(&MasterMessage::Parent { stripe: 0, parent: ParentAddr::Master })
+    });
+    pair.let_server(master, |s| s.give(0..2));
+    pair.run_to(200);
+    pair.input_client(client, FetchInput::Interrupted);
+    let Some((at_ms, ClientMessage::Progress(stats))) = pair.client(client).said.last() else {
+        panic!("{:?}", pair.client(client).said)
+    };
+    assert_eq!((*at_ms, stats.have_bytes, stats.total_bytes), (200, 4_096, 8_192));
+    assert_eq!(stats.elapsed_ms, 200);
 }
 
 #[test]
