@@ -8,9 +8,9 @@ use nix::sys::signal::Signal;
 use std::fs;
 use std::os::unix::fs::{FileExt, MetadataExt, symlink};
 use std::path::PathBuf;
-use support::proc::{Ended, Master, Proc, XGET, command, free_port, xget};
+use support::proc::{Master, Proc, XGET, command, free_port, xget};
 use support::reader::Reader;
-use support::tree::{self, assert_nothing_half, assert_same};
+use support::tree::{self, assert_same};
 use support::{Scratch, is_root, lacks, lacks_root, noise, until};
 
 #[test]
@@ -199,44 +199,6 @@ fn a_second_fetch_moves_only_what_differs() {
     let third = master.fetch(&scratch, args).expect(0);
     assert!((0.9e6..2e6).contains(&third.moved()), "{}", third.out);
     assert_same(&source, &copy);
-}
-
-/// A source that takes a while, as the link to the client is slow: the
-/// client is stopped for good when a part of it is there.
-fn interrupted(scratch: &Scratch, signal: Signal) -> (Ended, Ended) {
-    let source = scratch.dir("source");
-    fs::write(source.join("big"), noise(3, 64 << 20)).unwrap();
-    let master = Master::start(scratch, &source, &[]);
-    let copy = scratch.join("copy");
-    let slow = support::fake::Throttle::start(master.port, 12 << 20);
-    let mut fetching = xget();
-    fetching.args(["-n", &slow.addr(), "--linger", "0", "."]).arg(&copy);
-    let client = Proc::start(fetching, scratch);
-    until("a quarter has passed", 30, || slow.passed_bytes() > 16 << 20);
-    client.signal(signal);
-    let ended = client.wait();
-    assert_nothing_half(&source, &copy);
-    assert!(!copy.join("big").exists(), "it has its name already");
-    let args = [".".as_ref(), copy.as_os_str()];
-    let resumed = master.fetch(scratch, args).expect(0);
-    assert_same(&source, &copy);
-    (ended, resumed)
-}
-
-#[test]
-fn an_interrupted_fetch_goes_on() {
-    let scratch = Scratch::new();
-    let (ended, resumed) = interrupted(&scratch, Signal::SIGINT);
-    ended.expect(1).says("interrupted");
-    assert!(resumed.moved() < 56e6, "{}", resumed.out);
-}
-
-#[test]
-fn a_killed_fetch_goes_on() {
-    let scratch = Scratch::new();
-    let (ended, resumed) = interrupted(&scratch, Signal::SIGKILL);
-    ended.expect(128 + 9);
-    assert!(resumed.moved() < 56e6, "{}", resumed.out);
 }
 
 #[test]

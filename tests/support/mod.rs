@@ -6,6 +6,7 @@
 
 pub mod fake;
 pub mod lab;
+pub mod mounts;
 pub mod proc;
 pub mod reader;
 mod skip;
