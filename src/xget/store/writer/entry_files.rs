@@ -70,7 +70,8 @@ impl EntryFiles {
         reserved.map_err(|cause| target.failed("reserve the space for", entry, cause))
     }
 
-    /// Opens a temporary file that is there.
+    /// Opens a temporary file that is there. Where something else has taken its name
+    /// since it was closed, what was written is lost, and nothing is written there.
     pub fn reopen(
         &mut self,
         target: &Target,
@@ -78,7 +79,12 @@ impl EntryFiles {
         entry: u32,
     ) -> Result<Rc<File>, DestError> {
         let opened = file::open_file_rw_at(dir, &target.temporary_name(entry));
-        let file = Rc::new(opened.map_err(|cause| target.failed("reopen", entry, cause))?);
+        let looked = opened.and_then(|file| Ok((file::stat_file(&file)?, file)));
+        let (status, file) = looked.map_err(|cause| target.failed("reopen", entry, cause))?;
+        if !is_ours(&status) {
+            return Err(target.failed("use what took the temporary name of", entry, Errno::ESTALE));
+        }
+        let file = Rc::new(file);
         self.keep(entry, file.clone());
         Ok(file)
     }
@@ -194,6 +200,28 @@ mod tests {
         symlink(&victim, &name).unwrap();
         let new = files.create(&target, &root, 1, &target.temporary_name(1), 0o600).unwrap();
         assert!(new.metadata().unwrap().is_file() && new.metadata().unwrap().len() == 0);
+        assert_eq!(fs::read(&victim).unwrap(), b"untouched");
+    }
+
+    #[test]
+    fn what_took_the_name_of_a_temporary_file_is_not_written_to() {
+        let dir = Dir::new();
+        let (target, root, mut files) = begin(&dir);
+        let victim = dir.write("victim", b"untouched");
+        let name = temporary(&dir, &target);
+        fs::write(&name, b"fo").unwrap();
+        assert!(files.reopen(&target, &root, 1).is_ok());
+        fs::remove_file(&name).unwrap();
+        for is_link in [false, true] {
+            let take =
+                if is_link { symlink(&victim, &name) } else { fs::hard_link(&victim, &name) };
+            take.unwrap();
+            let error = files.reopen(&target, &root, 1).unwrap_err().to_string();
+            assert!(error.contains("reopen") || error.contains("took the temporary name"));
+            fs::remove_file(&name).unwrap();
+        }
+        nix::unistd::mkfifo(&name, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        assert!(files.reopen(&target, &root, 1).is_err());
         assert_eq!(fs::read(&victim).unwrap(), b"untouched");
     }
 
