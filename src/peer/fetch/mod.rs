@@ -8,6 +8,7 @@
 //! parent (`Transfer`) and how the master is reached (`MasterLink`). The driver
 //! verifies and stores bytes.
 
+mod callable;
 mod common;
 mod corrupt;
 mod download;
@@ -343,6 +344,7 @@ impl Fetcher {
                 Err(Failure::fatal(Status::Connection, "the master", why))
             }
             None => {
+                manifest::check_memory(pieces.manifest_len, self.options.memory_bytes)?;
                 let pin = self.options.request.pin;
                 self.download = Some(Download::new(&mut self.common, pieces, stripes, pin));
                 self.phase = FetchPhase::Manifest;

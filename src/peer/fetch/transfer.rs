@@ -3,6 +3,7 @@
 //! Ties together the links to parents, the scheduler and liveness. Refuses to
 //! know the phases of a fetch and what is done with a piece that arrived.
 
+use super::callable::{self, CallRate};
 use super::common::Common;
 use super::liveness::{DROUGHT_MS, Liveness, Observed};
 use super::parent_link::{Arrived, LinkTimeout, ParentLink};
@@ -58,6 +59,9 @@ pub(super) struct Transfer {
     parents: Parents,
     scheduler: Scheduler,
     liveness: Liveness,
+    calls: CallRate,
+    /// What was said of addresses that are not called: each reason once.
+    said: Vec<&'static str>,
     /// When all links were last asked for what could be asked for.
     filled_ms: u64,
 }
@@ -77,6 +81,8 @@ impl Transfer {
             parents: Parents::new(stripes),
             scheduler: Scheduler::new(stripes),
             liveness: Liveness::new(stripes, now_ms),
+            calls: CallRate::default(),
+            said: Vec::new(),
             filled_ms: now_ms,
         }
     }
@@ -121,16 +127,47 @@ impl Transfer {
         if at >= self.parents.by_stripe().len() || self.asking == Asking::Over {
             return;
         }
+        let parent = match parent {
+            ParentAddr::Peer(addr) => match callable::check(addr, common.master_link.addr()) {
+                Ok(addr) => ParentAddr::Peer(addr),
+                Err(why) => {
+                    self.say_once(common, parent, why);
+                    return Transfer::complain(common, stripe, parent, Complaint::Lost);
+                }
+            },
+            ParentAddr::Master => parent,
+        };
         if !self.parents.is_rejected(at, parent) {
+            let parent = self.unless_too_many(common, parent);
             self.set_parent(common, at, parent);
         } else if self.parents.by_stripe()[at].is_none() {
             self.set_parent(common, at, ParentAddr::Master);
         }
     }
 
+    /// The parent, or the master where to call it would be one call too many.
+    fn unless_too_many(&mut self, common: &mut Common, parent: ParentAddr) -> ParentAddr {
+        let is_new = parent != ParentAddr::Master
+            && self.parents.conn_of(parent).is_none()
+            && !self.parents.is_banned(parent);
+        if is_new && !self.calls.allows(common.now_ms) {
+            let why = "is one parent too many in so short a time: the master is asked itself";
+            self.say_once(common, parent, why);
+            return ParentAddr::Master;
+        }
+        parent
+    }
+
+    fn say_once(&mut self, common: &mut Common, parent: ParentAddr, why: &'static str) {
+        if !self.said.contains(&why) {
+            self.said.push(why);
+            Transfer::warn(common, parent, why);
+        }
+    }
+
     fn set_parent(&mut self, common: &mut Common, stripe: usize, parent: ParentAddr) {
         if self.parents.is_banned(parent) {
-            return Transfer::complain(common, stripe, parent, Complaint::Corrupt);
+            return Transfer::complain(common, stripe as u8, parent, Complaint::Corrupt);
         }
         self.liveness.forget_lag(stripe);
         let conn = match self.parents.conn_of(parent) {
@@ -175,8 +212,7 @@ impl Transfer {
         }
     }
 
-    fn complain(common: &mut Common, stripe: usize, parent: ParentAddr, complaint: Complaint) {
-        let stripe = stripe as u8;
+    fn complain(common: &mut Common, stripe: u8, parent: ParentAddr, complaint: Complaint) {
         common.tell(&ClientMessage::Replace { stripe, parent, complaint });
     }
 
@@ -211,7 +247,7 @@ impl Transfer {
     ) {
         self.parents.clear(stripe);
         self.liveness.forget_lag(stripe);
-        Transfer::complain(common, stripe, parent, complaint);
+        Transfer::complain(common, stripe as u8, parent, complaint);
         // A frozen parent is not rejected: it may only be busy, and the master
         // hears from its other children whether it is.
         if let (ParentAddr::Peer(addr), true) = (parent, complaint != Complaint::Frozen)
@@ -440,7 +476,7 @@ impl Transfer {
                 // It answers and brings nothing, and no other was named.
                 self.set_parent(common, stripe, ParentAddr::Master);
             } else if let Some(complaint) = complaint {
-                Transfer::complain(common, stripe, parent, complaint);
+                Transfer::complain(common, stripe as u8, parent, complaint);
             }
         }
     }

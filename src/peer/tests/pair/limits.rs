@@ -5,6 +5,7 @@ use crate::fixture::*;
 use crate::pair::*;
 use ninep::wire::{reply, request};
 use ninep::{Dialect, Reply};
+use peer::control::{Complaint, MasterMessage, ParentAddr};
 use peer::server::MSIZE;
 
 /// A frame of this length that means nothing.
@@ -131,4 +132,40 @@ fn a_conversation_has_1_mib_unread() {
     pair.send_raw(caller, frames);
     let last = pair.caller(caller).frames.last().expect("all are answered");
     assert_eq!(errno(last), Some(22));
+}
+
+/// A master at 10.0.0.1 names neighbours of another kind: the pair would not find them.
+#[test]
+fn addresses_of_another_kind_than_the_masters_are_not_called() {
+    let mut fed = fed_pieces(20, &[1]);
+    fed.pair.settle();
+    let named = ["127.0.0.1:5", "169.254.0.1:5", "224.0.0.1:5", "[::1]:5", "10.0.0.9:0"];
+    for (at, addr) in named.iter().enumerate() {
+        let parent = ParentAddr::Peer(addr.parse().unwrap());
+        let message = MasterMessage::Parent { stripe: 0, parent };
+        fed.pair.let_server(MASTER, |server| server.tell(&message));
+        fed.pair.settle();
+        assert_eq!(fed.complaints()[at], (0, 0, parent, Complaint::Lost));
+    }
+    assert_eq!(fed.asked(1).len(), 8, "its parent stays");
+    let warned = &fed.pair.client(fed.client).warned;
+    assert_eq!(warned.len(), 3, "each reason once: {warned:?}");
+}
+
+#[test]
+fn of_the_parents_that_a_master_names_32_are_called_at_once_and_4_a_second() {
+    let mut fed = fed_pieces(20, &[1]);
+    let hosts: Vec<usize> = (0..100).map(|_| fed.pair.add_server(&fed.tree, 1)).collect();
+    fed.pair.settle();
+    let name_all = |fed: &mut Fed| {
+        hosts.iter().for_each(|&host| fed.name(0, host));
+        fed.pair.settle();
+        let client = fed.client;
+        fed.pair.calls.iter().filter(|(_, from, to)| *from == client && *to > MASTER).count()
+    };
+    assert_eq!(name_all(&mut fed), 32, "the first parent is one of them");
+    assert!(fed.pair.client(fed.client).warned[0].1.contains("the master is asked itself"));
+    assert!(!fed.asked(MASTER).is_empty());
+    fed.pair.run_to(5_000);
+    assert_eq!(name_all(&mut fed), 32 + 4 * 5);
 }
