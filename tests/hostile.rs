@@ -14,7 +14,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use support::fake::{Act, Fake};
-use support::proc::{Ended, Master, Proc, xget};
+use support::proc::{Ended, Master, Proc, XGET, command, xget};
 use support::reader::Reader;
 use support::{Scratch, noise, until};
 
@@ -259,12 +259,55 @@ fn absurd_announcements_are_refused() {
     ] {
         refused(&format!("generation {digest} {numbers}\n"), 3, "out of all bounds");
     }
-    // As large as it may be, so that its list is asked for.
-    refused(&format!("generation {digest} 4294967296 4096 4\n"), 5, "not what its digest says");
+    // Within all bounds, so that its list is asked for.
+    refused(&format!("generation {digest} 67108864 4096 4\n"), 5, "not what its digest says");
     let long = "a".repeat(8000);
     for line in ["generation x y z\n", "no such word\n", "\0\0\0\n", &long, "error 2 %\n"] {
         refused(line, 3, "does not understand");
     }
+}
+
+/// As large as it may be, and more than there is.
+#[test]
+fn a_manifest_larger_than_memory_is_refused_with_figures() {
+    let scratch = Scratch::new();
+    let line = format!("generation {} 4294967296 4096 4\n", "0".repeat(64));
+    let fake = fake_master(b"manifest".to_vec(), Vec::new(), Some(line));
+    let mut fetching = command("/bin/sh");
+    fetching.args(["-c", "ulimit -v 400000 && exec \"$@\"", "sh", XGET]);
+    fetching.args(["-n", &fake.addr(), "-r", "0", "."]).arg(scratch.join("dest"));
+    let ended = Proc::start(fetching, &scratch).wait();
+    ended.expect(6).says("4096 MiB takes 12288 MiB of memory").says("fetch less").within(5);
+}
+
+/// It would turn its clients against a third.
+#[test]
+fn a_master_makes_nobody_call_many_others() {
+    let scratch = Scratch::new();
+    let listener = std::net::TcpListener::bind("0.0.0.0:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let called = Arc::new(AtomicU32::new(0));
+    let count = Arc::clone(&called);
+    std::thread::spawn(move || {
+        for _ in listener.incoming().flatten() {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    });
+    let manifest = manifest_of(&[(b"a", b"hello")]).encode();
+    let pieces = ManifestPieces::of(&manifest, PIECE_LEN);
+    let (digest, len) = (pieces.generation, pieces.manifest_len);
+    let mut said = format!("generation {digest} {len} {PIECE_LEN} 1\n");
+    said.push_str("parent 0 255.255.255.255!5\nparent 0 224.0.0.1!5\nparent 0 127.0.0.1!0\n");
+    (1..250).for_each(|host| said.push_str(&format!("parent 0 127.0.9.{host}!{port}\n")));
+    let fake = fake_master(manifest, b"hello".to_vec(), Some(said));
+    let (ended, dest) = fetch_from(&scratch, &fake.addr(), &[]);
+    let ended = ended.expect(0).within(5);
+    assert_eq!(fs::read(dest.join("a")).unwrap(), b"hello");
+    let lines = |words: &str| ended.err.matches(words).count();
+    assert_eq!((lines("is nobody's address"), lines("one parent too many")), (1, 1));
+    // Each at most twice, as a SYN may be lost.
+    let called = called.load(Ordering::Relaxed);
+    assert!((1..=64).contains(&called), "{called} calls");
 }
 
 /// A master whose conversation goes like this.

@@ -145,9 +145,9 @@ impl World {
         let is_corrupt = corrupt_every.is_some_and(|every| self.random(u64::from(every)) == 0);
         let generation = node.space().generation(generation).expect("what is sent is served");
         if piece < generation.manifest_pieces.count() {
-            let start = generation.manifest_pieces.range(piece).start + skip as usize;
+            let here = generation.manifest_piece(piece).expect("what is sent is here");
             let mut bytes = header.to_vec();
-            bytes.extend_from_slice(&generation.manifest_bytes[start..start + len as usize]);
+            bytes.extend_from_slice(&here[skip as usize..][..len as usize]);
             bytes[11] ^= u8::from(is_corrupt);
             return Item::Frames(bytes);
         }

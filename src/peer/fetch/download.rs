@@ -35,11 +35,8 @@ impl Download {
         stripes: u8,
         pin: Option<Pin>,
     ) -> Download {
-        let (digest, manifest_len) = (pieces.generation, pieces.manifest_len);
+        let digest = pieces.generation;
         let id = common.server.space.add_generation(Generation::empty(pieces, stripes));
-        let info = format!("generation blake3:{digest}\nindex_bytes {manifest_len}\n");
-        let tickets = common.server.space.show(id, info);
-        common.wake(tickets);
         let transfer = Transfer::new(id, digest, stripes, common.now_ms);
         Download { transfer, pin, corrupt: CorruptPieces::default() }
     }
@@ -143,19 +140,22 @@ impl Download {
         bytes: &[u8],
     ) -> Result<(), Failure> {
         self.transfer.piece_arrived(common, conn, piece);
-        let tickets = common.server.space.hold_manifest(self.transfer.generation, piece, bytes);
-        common.wake(tickets);
+        let held = common.server.space.hold_manifest(self.transfer.generation, piece, bytes);
+        common.wake(held.map_err(|_| manifest::no_memory(self.generation(common)))?);
         self.count(common, conn, bytes.len() as u32);
         self.transfer.piece_settled(common, piece);
         let is_whole = self.is_complete(common) && self.content(common).is_none();
         if is_whole { self.manifest_complete(common) } else { Ok(()) }
     }
 
-    /// The whole manifest is here and verified.
+    /// The whole manifest is here and verified. It is shown when it is what was
+    /// wanted as well.
     fn manifest_complete(&mut self, common: &mut Common) -> Result<(), Failure> {
         let Some(generation) = self.generation(common) else { return Ok(()) };
+        let Some(bytes) = generation.undecoded() else { return Ok(()) };
         let pieces = generation.manifest_pieces.clone();
-        let manifest = manifest::decode(&generation.manifest_bytes, pieces.piece_len)?;
+        let (digest, manifest_len) = (pieces.generation, pieces.manifest_len);
+        let manifest = manifest::decode(bytes, pieces.piece_len)?;
         manifest::check_pin(self.pin, pieces.generation, &manifest)?;
         let map = PieceMap::new(pieces, &manifest);
         common.report.files = manifest.files_count();
@@ -164,7 +164,11 @@ impl Download {
         unavailable.warnings.into_iter().for_each(|text| common.warn(text));
         common.report.failures.extend(unavailable.failures);
         let content = Rc::new(Content { manifest: Rc::new(manifest), map: Rc::new(map) });
-        common.server.space.set_content(self.transfer.generation, content.clone());
+        let (space, id) = (&mut common.server.space, self.transfer.generation);
+        space.set_content(id, content.clone());
+        let info = format!("generation blake3:{digest}\nindex_bytes {manifest_len}\n");
+        let tickets = space.show(id, info);
+        common.wake(tickets);
         self.transfer.pause();
         common.effects.push_back(FetchEffect::Prepare { content });
         Ok(())

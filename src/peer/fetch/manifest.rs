@@ -4,10 +4,10 @@
 //! came; they are verified already.
 
 use crate::content::digest::Digest;
-use crate::content::manifest::{EntryKind, Manifest, PIECE_LEN_MAX, PIECE_LEN_MIN};
+use crate::content::manifest::{EntryKind, Manifest, NO_MEMORY, PIECE_LEN_MAX, PIECE_LEN_MIN};
 use crate::control::printable;
 use crate::failure::{Failure, Status};
-use crate::namespace::Content;
+use crate::namespace::{Content, Generation};
 use crate::request::Pin;
 use alloc::format;
 use alloc::string::String;
@@ -15,6 +15,9 @@ use alloc::vec::Vec;
 
 /// Largest manifest that is fetched, in bytes: 16 million entries and their lists.
 const MANIFEST_LEN_MAX: u64 = 4 << 30;
+/// What a manifest takes in memory, as a multiple of its length: its bytes, its
+/// entries, and what is known of each piece.
+const MEMORY_FACTOR: u64 = 3;
 /// Most stripes.
 const STRIPES_MAX: u8 = 16;
 
@@ -26,12 +29,38 @@ pub(super) fn is_sound(manifest_len: u64, piece_len: u32, stripes: u8) -> bool {
         && (1..=STRIPES_MAX).contains(&stripes)
 }
 
+/// Whether a manifest of this length fits into so many bytes of memory.
+pub(super) fn check_memory(manifest_len: u64, memory_bytes: u64) -> Result<(), Failure> {
+    let needed_bytes = manifest_len.saturating_mul(MEMORY_FACTOR);
+    if needed_bytes <= memory_bytes {
+        return Ok(());
+    }
+    let free = format!("{} MiB are free", memory_bytes >> 20);
+    Err(too_large(manifest_len, &free))
+}
+
+/// An allocation failed, though there was said to be memory enough.
+pub(super) fn no_memory(generation: Option<&Generation>) -> Failure {
+    let manifest_len = generation.map_or(0, |known| known.manifest_pieces.manifest_len);
+    too_large(manifest_len, "it could not be had")
+}
+
+fn too_large(manifest_len: u64, why: &str) -> Failure {
+    let mib = |bytes: u64| bytes.div_ceil(1 << 20);
+    let (len, needed) = (mib(manifest_len), mib(manifest_len.saturating_mul(MEMORY_FACTOR)));
+    let why = format!(
+        "one of {len} MiB takes {needed} MiB of memory, and {why}; fetch less of the tree at a time"
+    );
+    Failure::fatal(Status::LocalIo, "the manifest", why)
+}
+
 /// Reads the manifest of a generation, whose pieces are so long.
 pub(super) fn decode(bytes: &[u8], piece_len: u32) -> Result<Manifest, Failure> {
     let wrong = |why: String| Failure::fatal(Status::Verification, "the manifest", why);
     match Manifest::decode(bytes) {
         Ok(manifest) if manifest.piece_len == piece_len => Ok(manifest),
         Ok(_) => Err(wrong("its pieces have not the length that was announced".into())),
+        Err(NO_MEMORY) => Err(too_large(bytes.len() as u64, "it could not be had")),
         Err(bad) => Err(wrong(format!("the master published a malformed one: {}", bad.0))),
     }
 }
@@ -121,6 +150,18 @@ mod tests {
         ] {
             assert!(!is_sound(manifest_len, piece_len, stripes), "{manifest_len} {piece_len}");
         }
+    }
+
+    #[test]
+    fn a_manifest_that_does_not_fit_into_memory_is_refused_with_figures() {
+        let mib = 1 << 20;
+        assert_eq!(check_memory(10 * mib, MEMORY_FACTOR * 10 * mib), Ok(()));
+        let failure = check_memory(10 * mib + 1, 31 * mib).err();
+        assert_eq!(failure, None);
+        let failure = check_memory(4096 * mib, 512 * mib).unwrap_err();
+        assert_eq!((failure.status, failure.fatal), (Status::LocalIo, true));
+        let text = failure.text();
+        assert!(text.contains("4096 MiB takes 12288 MiB") && text.contains("512 MiB"), "{text}");
     }
 
     #[test]

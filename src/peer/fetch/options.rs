@@ -17,6 +17,8 @@ pub struct FetchOptions {
     pub port: u16,
     /// What is to be fetched, and how patiently.
     pub request: FetchRequest,
+    /// Bytes of memory that may be used, as far as is known.
+    pub memory_bytes: u64,
 }
 
 /// How far a fetch is, for people.

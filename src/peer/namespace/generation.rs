@@ -7,9 +7,8 @@ use crate::content::digest::Digest;
 use crate::content::holdings::Holdings;
 use crate::content::manifest::{Entry, EntryKind, Manifest, piece_len_of};
 use crate::content::pieces::{ManifestPieces, PieceMap};
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, TryReserveError};
 use alloc::rc::Rc;
-use alloc::vec;
 use alloc::vec::Vec;
 
 /// A generation that a node serves, by number: from 1, never used again.
@@ -25,6 +24,16 @@ pub struct Content {
     pub map: Rc<PieceMap>,
 }
 
+/// The bytes of an encoded manifest. What is not whole and decoded can be had by
+/// the piece alone, each of which was verified: nobody can take what is not here
+/// for zeros.
+#[derive(Debug)]
+enum ManifestBytes {
+    /// As long as the last piece that came; which of them are here the holdings say.
+    InPieces(Vec<u8>),
+    Whole(Rc<Vec<u8>>),
+}
+
 /// One state of what is served, as far as this node knows and has it.
 ///
 /// How much of the manifest is known grows in three steps: announced (digest
@@ -33,8 +42,8 @@ pub struct Content {
 pub struct Generation {
     /// The first pieces, those of the manifest itself.
     pub manifest_pieces: ManifestPieces,
-    /// The encoded manifest; its pieces fill in as they arrive.
-    pub manifest_bytes: Vec<u8>,
+    /// The encoded manifest, as far as it is here.
+    manifest: ManifestBytes,
     /// Known once all of the manifest is here.
     pub content: Option<Rc<Content>>,
     /// Where a master has the files; a client has them in its destination.
@@ -68,22 +77,21 @@ impl Origin {
 impl Generation {
     /// What a master serves: everything is here.
     pub fn whole(manifest: Rc<Manifest>, origin: Option<Origin>) -> Generation {
-        let manifest_bytes = manifest.encode();
-        let manifest_pieces = ManifestPieces::of(&manifest_bytes, manifest.piece_len);
+        let bytes = manifest.encode();
+        let manifest_pieces = ManifestPieces::of(&bytes, manifest.piece_len);
         let map = PieceMap::new(manifest_pieces.clone(), &manifest);
         let holdings = Holdings::all(map.count());
         let content = Some(Rc::new(Content { manifest, map: Rc::new(map) }));
-        let checksums = BTreeMap::new();
-        Generation { manifest_pieces, manifest_bytes, content, origin, holdings, checksums }
+        let (manifest, checksums) = (ManifestBytes::Whole(Rc::new(bytes)), BTreeMap::new());
+        Generation { manifest_pieces, manifest, content, origin, holdings, checksums }
     }
 
     /// What a client begins with: nothing but what was announced. Its pieces
     /// are counted by so many stripes.
     pub(crate) fn empty(manifest_pieces: ManifestPieces, stripes: u8) -> Generation {
-        let manifest_bytes = vec![0; manifest_pieces.manifest_len as usize];
         let mut generation = Generation {
             manifest_pieces,
-            manifest_bytes,
+            manifest: ManifestBytes::InPieces(Vec::new()),
             content: None,
             origin: None,
             holdings: Holdings::none(stripes),
@@ -106,8 +114,54 @@ impl Generation {
         }
     }
 
-    /// The manifest is whole, and with it every other piece is known of.
+    /// Keeps a piece of the manifest that was verified: memory is taken as bytes
+    /// come, whatever length was announced.
+    ///
+    /// # Errors
+    /// There is none left.
+    pub(super) fn put_manifest(&mut self, piece: u32, bytes: &[u8]) -> Result<(), TryReserveError> {
+        let ManifestBytes::InPieces(known) = &mut self.manifest else { return Ok(()) };
+        let range = self.manifest_pieces.range(piece);
+        if known.len() < range.end {
+            known.try_reserve(range.end - known.len())?;
+            known.resize(range.end, 0);
+        }
+        known[range].copy_from_slice(bytes);
+        Ok(())
+    }
+
+    /// A piece of the manifest, if it is here.
+    pub fn manifest_piece(&self, piece: u32) -> Option<&[u8]> {
+        let known = match &self.manifest {
+            ManifestBytes::InPieces(known) => known,
+            ManifestBytes::Whole(whole) => &**whole,
+        };
+        known.get(self.manifest_pieces.range(piece)).filter(|_| self.holdings.holds(piece))
+    }
+
+    /// All of the manifest's pieces in a row, to be decoded.
+    pub(crate) fn undecoded(&self) -> Option<&[u8]> {
+        match &self.manifest {
+            ManifestBytes::InPieces(known) if self.list_known() && self.holdings.is_complete() => {
+                Some(known)
+            }
+            _ => None,
+        }
+    }
+
+    /// The encoded manifest; `None` before it is whole and decoded.
+    pub(crate) fn encoded(&self) -> Option<&Rc<Vec<u8>>> {
+        match &self.manifest {
+            ManifestBytes::Whole(whole) => Some(whole),
+            ManifestBytes::InPieces(_) => None,
+        }
+    }
+
+    /// The manifest is whole and decoded, and with it every other piece is known of.
     pub(super) fn set_content(&mut self, content: Rc<Content>) {
+        if let ManifestBytes::InPieces(known) = &mut self.manifest {
+            self.manifest = ManifestBytes::Whole(Rc::new(core::mem::take(known)));
+        }
         self.holdings.extend(content.map.count());
         self.content = Some(content);
     }
@@ -208,6 +262,28 @@ mod tests {
         generation.set_content(Rc::new(Content { manifest, map }));
         assert_eq!((generation.holdings.count(), generation.pieces_count()), (3, Some(3)));
         assert_eq!(generation.piece_len(2), Some(5), "b and a/x");
+    }
+
+    #[test]
+    fn pieces_of_a_manifest_are_kept_as_they_come_and_given_one_by_one() {
+        let bytes: Vec<u8> = (0..3 * PIECE_LEN + 9).map(|at| at as u8 ^ (at >> 8) as u8).collect();
+        let mut pieces = ManifestPieces::of(&bytes, PIECE_LEN);
+        let range =
+            |piece: u32| (piece * PIECE_LEN) as usize..bytes.len().min((piece as usize + 1) << 12);
+        let list = core::mem::take(&mut pieces.list);
+        let mut generation = Generation::empty(pieces, 4);
+        generation.set_list(list);
+        for piece in [1, 3, 0, 2] {
+            assert_eq!((generation.manifest_piece(piece), generation.undecoded()), (None, None));
+            generation.put_manifest(piece, &bytes[range(piece)]).unwrap();
+            generation.holdings.hold(piece);
+            assert_eq!(generation.manifest_piece(piece), Some(&bytes[range(piece)]));
+            assert!(generation.encoded().is_none());
+        }
+        assert_eq!(generation.undecoded(), Some(&bytes[..]));
+        let whole = Generation::whole(Rc::new(small()), None);
+        assert_eq!(whole.manifest_piece(0), Some(&small().encode()[..]));
+        assert_eq!(whole.encoded().map(|bytes| bytes.to_vec()), Some(small().encode()));
     }
 
     #[test]

@@ -13,7 +13,7 @@ use super::log_lines::LogLines;
 use super::parking::ParkedReads;
 use super::workers::Workers;
 use crate::content::digest::Digest;
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::{BTreeMap, TryReserveError, VecDeque};
 use alloc::rc::Rc;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -143,18 +143,20 @@ impl NameSpace {
     }
 
     /// Notes a piece of the manifest as here, with its bytes: as many as
-    /// [`Generation::piece_len`] says.
+    /// [`Generation::piece_len`] says, and verified.
+    ///
+    /// # Errors
+    /// There is no memory for them.
     pub(crate) fn hold_manifest(
         &mut self,
         id: GenerationId,
         piece: u32,
         bytes: &[u8],
-    ) -> Vec<Ticket> {
+    ) -> Result<Vec<Ticket>, TryReserveError> {
         if let Some(generation) = self.generations.get_mut(id) {
-            let range = generation.manifest_pieces.range(piece);
-            generation.manifest_bytes[range].copy_from_slice(bytes);
+            generation.put_manifest(piece, bytes)?;
         }
-        self.hold(id, piece)
+        Ok(self.hold(id, piece))
     }
 
     /// Notes a piece as here; gives the reads that waited for it.

@@ -45,12 +45,13 @@ pub fn client_of(manifest: Manifest) -> (NameSpace, GenerationId) {
     let pieces = ManifestPieces::of(&bytes, manifest.piece_len);
     let mut space = NameSpace::new(false, 0);
     let id = space.add_generation(Generation::empty(pieces.clone(), 4));
-    space.show(id, "info\n".into());
     for piece in 0..pieces.count() {
-        assert!(space.hold_manifest(id, piece, &bytes[pieces.range(piece)]).is_empty());
+        let woken = space.hold_manifest(id, piece, &bytes[pieces.range(piece)]);
+        assert!(woken.unwrap().is_empty());
     }
     let map = Rc::new(PieceMap::new(pieces, &manifest));
     space.set_content(id, Rc::new(Content { manifest: Rc::new(manifest), map }));
+    space.show(id, "info\n".into());
     (space, id)
 }
 

@@ -6,7 +6,7 @@ use super::dest_files::{DestFiles, failure};
 use super::event_loop::Loop;
 use super::machine::{FetchObserver, Machine};
 use super::parts::PartsError;
-use crate::os::{file, socket};
+use crate::os::{file, memory, socket};
 use crate::store::dest::Dest;
 use crate::store::writer::DestOptions;
 use ninep::server::ConnId;
@@ -120,10 +120,12 @@ fn begin<'w>(
     let listening = |error: io::Error| local("listening", error.to_string());
     let listener = socket::listen(0).map_err(listening)?;
     let port = listener.local_addr().map_err(listening)?.port();
+    let memory_bytes = memory::available();
+    let options = FetchOptions { masters, port, request, memory_bytes };
     let began = Instant::now();
     let machine = FetchMachine {
         began,
-        fetcher: Fetcher::new(FetchOptions { masters, port, request }, 0),
+        fetcher: Fetcher::new(options, 0),
         files: DestFiles::new(dest, space_bytes_max),
         observer,
         wishes: Vec::new(),

@@ -81,8 +81,8 @@ pub fn unfold(
         Bulk::Piece { generation, piece, skip } => {
             let generation = space.generation(generation).ok_or_else(gone)?;
             if piece < generation.manifest_pieces.count() {
-                let start = generation.manifest_pieces.range(piece).start + skip as usize;
-                let bytes = generation.manifest_bytes[start..start + len as usize].to_vec();
+                let here = generation.manifest_piece(piece).ok_or_else(gone)?;
+                let bytes = here[skip as usize..][..len as usize].to_vec();
                 return Ok(Part::Bytes { bytes: Rc::new(bytes), from: 0, to: len as usize });
             }
             if let Some(bytes) = packs.get(piece)

@@ -8,6 +8,7 @@ pub mod clock;
 pub mod daemon;
 pub mod file;
 pub mod kexec;
+pub mod memory;
 pub mod module;
 pub mod mount;
 pub mod netif;

@@ -35,6 +35,9 @@ pub struct Malformed(
     pub &'static str,
 );
 
+/// Not the fault of the bytes: there is no memory for what they say.
+pub(crate) const NO_MEMORY: Malformed = Malformed("no memory for its entries");
+
 impl fmt::Display for Malformed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.0)
@@ -81,8 +84,9 @@ impl Manifest {
         let (mut manifest, count) = decode_header(&mut from)?;
         // Capacity by what can be there, not by what is claimed.
         let capacity = count.min(bytes.len() / ENTRY_LEN_MIN);
-        manifest.entries.reserve_exact(capacity);
-        let mut depths: Vec<u32> = Vec::with_capacity(capacity);
+        manifest.entries.try_reserve_exact(capacity).map_err(|_| NO_MEMORY)?;
+        let mut depths: Vec<u32> = Vec::new();
+        depths.try_reserve_exact(capacity).map_err(|_| NO_MEMORY)?;
         for _ in 0..count {
             let entry = decode_entry(&mut from)?;
             depths.push(check_place(&entry, &manifest.entries, &depths)?);

@@ -15,6 +15,7 @@ mod selection;
 mod values;
 
 pub use encoding::Malformed;
+pub(crate) use encoding::NO_MEMORY;
 pub use limits::{DEPTH_MAX, ENTRIES_MAX, PIECE_LEN, name_is_sound, piece_len_of, stride};
 pub(crate) use limits::{PIECE_LEN_MAX, PIECE_LEN_MIN};
 pub(crate) use selection::plain_sources;

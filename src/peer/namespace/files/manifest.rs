@@ -1,5 +1,5 @@
 //! `/.xget/manifest`: the encoded manifest of what the root shows. Reads wait
-//! until something is shown; what a client has not got of it yet reads as zeros.
+//! until it is whole, verified and decoded.
 
 use crate::namespace::bulk::Bulk;
 use crate::namespace::control_file::{ControlFile, ReadRequest};
@@ -21,7 +21,8 @@ impl ControlFile for ManifestBytes {
     }
 
     fn len(&self, space: &NameSpace, _: EntryId) -> u64 {
-        space.generations.shown().map_or(0, |generation| generation.manifest_bytes.len() as u64)
+        let encoded = space.generations.shown().and_then(|generation| generation.encoded());
+        encoded.map_or(0, |bytes| bytes.len() as u64)
     }
 
     fn read(
@@ -30,8 +31,8 @@ impl ControlFile for ManifestBytes {
         _: EntryId,
         request: ReadRequest,
     ) -> Result<Answer<Bulk>, Error> {
-        match space.generations.shown() {
-            Some(generation) => Ok(request.part_of(&generation.manifest_bytes)),
+        match space.generations.shown().and_then(|generation| generation.encoded()) {
+            Some(bytes) => Ok(request.part_of(bytes)),
             None => Ok(space.park(Wait::Shown, request.ticket)),
         }
     }
@@ -39,6 +40,7 @@ impl ControlFile for ManifestBytes {
 
 #[cfg(test)]
 mod tests {
+    use crate::content::pieces::ManifestPieces;
     use crate::namespace::testing::*;
     use crate::testing::small;
     use ninep::server::{Answer, Tree};
@@ -60,13 +62,19 @@ mod tests {
     }
 
     #[test]
-    fn it_waits_until_something_is_shown() {
+    fn of_one_that_is_not_whole_nothing_is_shown() {
         let (mut space, id) = newcomer();
         let manifest = file(&mut space, ".xget/manifest");
-        assert_eq!(space.attr(&manifest).size, 0);
         assert_eq!(read(&mut space, &manifest, 0, 1), Ok(Answer::Park));
-        assert_eq!(space.show(id, String::new()), [ticket(1)]);
-        assert_eq!(space.attr(&manifest).size, 4097);
-        assert!(matches!(read(&mut space, &manifest, 0, 1), Ok(Answer::Bytes(_))));
+        let bytes = [7; 4097];
+        space.set_list(id, ManifestPieces::of(&bytes, 4096).list);
+        for piece in [bytes[4096..].to_vec(), bytes[..4096].to_vec()] {
+            let number = u32::from(piece.len() == 1);
+            assert_eq!(space.hold_manifest(id, number, &piece), Ok(vec![]));
+            // Whoever shows it too early shows nothing.
+            assert_eq!(space.show(id, String::new()), [ticket(1)]);
+            assert_eq!(space.attr(&manifest).size, 0);
+            assert_eq!(read(&mut space, &manifest, 0, 1), Ok(Answer::Park));
+        }
     }
 }

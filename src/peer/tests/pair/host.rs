@@ -104,7 +104,7 @@ impl MasterHost {
         let bytes = match at {
             At::File(entry, offset) => file(entry, offset, len as usize),
             At::Piece(piece) if piece < generation.manifest_pieces.count() => {
-                generation.manifest_bytes[generation.manifest_pieces.range(piece)].to_vec()
+                generation.manifest_piece(piece).expect("it is here").to_vec()
             }
             At::Piece(piece) => {
                 let extents = content.map.extents(&content.manifest, piece);
@@ -195,7 +195,7 @@ impl ClientHost {
         let bytes = match at {
             At::File(entry, offset) => file(entry, offset, len as usize),
             At::Piece(piece) if piece < generation.manifest_pieces.count() => {
-                generation.manifest_bytes[generation.manifest_pieces.range(piece)].to_vec()
+                generation.manifest_piece(piece).expect("it is here").to_vec()
             }
             At::Piece(piece) => {
                 assert!(self.stored_pieces().any(|stored| stored == piece), "it has not {piece}");
