@@ -17,9 +17,8 @@ pub const ERROR_TEXT_MAX: usize = 100;
 pub struct Error {
     /// A Linux errno, 1 to 4095. Anything else is sent as EIO.
     pub errno: u16,
-    /// What went wrong, in words; at most [`ERROR_TEXT_MAX`] bytes are sent.
-    /// Linux mounts of 9P2000 find the errno by this text (net/9p/error.c), so
-    /// the constants of this crate have the exact words.
+    /// What went wrong, in words; at most [`ERROR_TEXT_MAX`] bytes are sent, and
+    /// in plain 9P2000 only words that Linux knows.
     pub text: Cow<'static, str>,
 }
 
@@ -33,7 +32,48 @@ impl Error {
     pub const fn with(errno: u16, text: String) -> Error {
         Error { errno, text: Cow::Owned(text) }
     }
+
+    /// What a client of plain 9P2000 is told, which gets no errno: the error's
+    /// own words where Linux knows them, else those of its errno.
+    pub(crate) fn known_text(&self) -> &str {
+        if KNOWN.iter().any(|(_, text)| *text == self.text) {
+            return &self.text;
+        }
+        KNOWN.iter().find(|(errno, _)| *errno == self.errno).map_or(EIO_TEXT, |(_, text)| text)
+    }
 }
+
+const EIO_TEXT: &str = "Input/output error";
+
+/// Words by which a Linux mount of plain 9P2000 finds the errno: it compares the
+/// whole text, and what is not in its table (net/9p/error.c) becomes
+/// ESERVERFAULT, with a line in the kernel's log. Of several for one errno the
+/// first stands for whatever has none of its own. For ESTALE it has no words:
+/// the nearest are fossil's, EIDRM there.
+const KNOWN: [(u16, &str); 22] = [
+    (2, "No such file or directory"),
+    (5, EIO_TEXT),
+    (9, "Bad file descriptor"),
+    (9, "fid unknown or out of range"),
+    (9, "fid already in use"),
+    (9, "bad use of fid"),
+    (11, "Resource temporarily unavailable"),
+    (12, "Cannot allocate memory"),
+    (13, "Permission denied"),
+    (16, "Device or resource busy"),
+    (20, "Not a directory"),
+    (21, "Is a directory"),
+    (22, "Invalid argument"),
+    (23, "Too many open files in system"),
+    (24, "Too many open files"),
+    (29, "bad offset in directory read"),
+    (30, "Read-only file system"),
+    (71, "Protocol error"),
+    (90, "Message too long"),
+    (95, "Operation not supported"),
+    (105, "No buffer space available"),
+    (116, "file has been removed"),
+];
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -46,7 +86,7 @@ impl core::error::Error for Error {}
 /// No such file in this directory.
 pub const ENOENT: Error = Error::new(2, "No such file or directory");
 /// Reading or writing failed on the server.
-pub const EIO: Error = Error::new(5, "Input/output error");
+pub const EIO: Error = Error::new(5, EIO_TEXT);
 /// The file may not be opened so.
 pub const EACCES: Error = Error::new(13, "Permission denied");
 /// A walk from what is no directory.
@@ -71,6 +111,71 @@ pub const BAD_USE_OF_FID: Error = Error::new(9, "bad use of fid");
 /// The tag stands for a request that is not answered yet.
 pub const DUPLICATE_TAG: Error = Error::new(22, "duplicate tag");
 /// A directory is read on from where the last read ended, or from 0 (read(5)).
-pub const BAD_DIR_OFFSET: Error = Error::new(22, "bad offset in directory read");
+/// ESPIPE, as Linux takes these words.
+pub const BAD_DIR_OFFSET: Error = Error::new(29, "bad offset in directory read");
 /// A connection has as many fids as it may have.
 pub const TOO_MANY: Error = Error::new(24, "Too many open files");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::string::ToString;
+
+    /// What net/9p/error.c of Linux 6.12 has for the words that are ours, and
+    /// its errno for each.
+    const OF_LINUX: [(&str, u16); 22] = [
+        ("No such file or directory", 2),
+        ("Input/output error", 5),
+        ("Bad file descriptor", 9),
+        ("fid unknown or out of range", 9),
+        ("fid already in use", 9),
+        ("bad use of fid", 9),
+        ("Resource temporarily unavailable", 11),
+        ("Cannot allocate memory", 12),
+        ("Permission denied", 13),
+        ("Device or resource busy", 16),
+        ("Not a directory", 20),
+        ("Is a directory", 21),
+        ("Invalid argument", 22),
+        ("Too many open files in system", 23),
+        ("Too many open files", 24),
+        ("bad offset in directory read", 29),
+        ("Read-only file system", 30),
+        ("Protocol error", 71),
+        ("Message too long", 90),
+        ("Operation not supported", 95),
+        ("No buffer space available", 105),
+        ("file has been removed", 43), // EIDRM
+    ];
+
+    #[test]
+    fn plain_9p2000_is_told_what_linux_knows() {
+        for errno in 0..300 {
+            for text in ["our own words", "Is a directory ", ""] {
+                let error = Error::new(errno, text);
+                let found = OF_LINUX.iter().find(|(known, _)| *known == error.known_text());
+                let (_, of_linux) = found.expect("words that Linux knows");
+                let is_ours = KNOWN.iter().any(|(known, _)| *known == errno);
+                let wanted = if errno == 116 {
+                    43
+                } else if is_ours {
+                    errno
+                } else {
+                    5
+                };
+                assert_eq!(*of_linux, wanted, "errno {errno} as {}", error.known_text());
+            }
+        }
+    }
+
+    #[test]
+    fn words_that_linux_knows_are_kept_and_mean_the_same() {
+        for error in [BAD_FID, FID_IN_USE, BAD_USE_OF_FID, BAD_DIR_OFFSET, TOO_MANY, EISDIR] {
+            assert_eq!(error.known_text(), error.text);
+            let (_, of_linux) = OF_LINUX.iter().find(|(known, _)| *known == error.text).unwrap();
+            assert_eq!(*of_linux, error.errno);
+        }
+        assert_eq!(ESTALE.known_text(), "file has been removed");
+        assert_eq!(Error::with(13, "no".to_string()).known_text(), "Permission denied");
+    }
+}

@@ -4,6 +4,7 @@
 //! Knows how far a reply may go and where the next one starts; refuses to
 //! know fids and tags.
 
+use super::files::shows;
 use super::tree::Tree;
 use crate::error::{BAD_DIR_OFFSET, EINVAL, EIO, Error};
 use crate::message::{Dialect, Qid};
@@ -22,7 +23,21 @@ pub(super) struct Position {
     cursor: u64,
 }
 
+/// Which bytes of a directory are asked for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Stretch {
+    pub offset: u64,
+    pub count: u32,
+    /// The most that any reply of this session could carry.
+    pub count_max: u32,
+}
+
 /// At most `count` bytes of whole stat records, and the position after them.
+///
+/// Plain 9P2000 has no symbolic links: they are not there (see
+/// `files::shows`). A target that no reply could carry is left out of its
+/// record, so that the directory can be read on: stat shows it, or says that it
+/// is too long.
 ///
 /// read(5): "the directory offset must be zero or the value of offset in the
 /// previous read, plus the number of bytes returned". A next record that does
@@ -33,27 +48,33 @@ pub(super) fn read_stats<T: Tree>(
     dialect: Dialect,
     dir: &T::File,
     position: Position,
-    offset: u64,
-    count: u32,
+    asked: Stretch,
 ) -> Result<(Vec<u8>, Position), Error> {
-    let mut cursor = match offset {
+    let mut cursor = match asked.offset {
         0 => 0,
-        _ if offset == position.offset => position.cursor,
+        _ if asked.offset == position.offset => position.cursor,
         _ => return Err(BAD_DIR_OFFSET),
     };
     let mut data = Vec::new();
     while let Some(entry) = tree.entry(dir, cursor) {
-        let mut attr = tree.attr(&entry.file);
-        attr.name = entry.name;
-        let whole_len = data.len();
-        put_stat_record(&mut data, dialect, &attr);
-        if data.len() > count as usize {
-            data.truncate(whole_len);
-            break;
+        if shows(tree, dialect, &entry.file) {
+            let mut attr = tree.attr(&entry.file);
+            attr.name = entry.name;
+            let whole_len = data.len();
+            put_stat_record(&mut data, dialect, &attr);
+            if data.len() - whole_len > asked.count_max as usize {
+                data.truncate(whole_len);
+                attr.link.clear();
+                put_stat_record(&mut data, dialect, &attr);
+            }
+            if data.len() > asked.count as usize {
+                data.truncate(whole_len);
+                break;
+            }
         }
         cursor = entry.next;
     }
-    let offset = offset + data.len() as u64;
+    let offset = asked.offset + data.len() as u64;
     Ok((data, Position { offset, cursor }))
 }
 

@@ -4,10 +4,10 @@
 //! request leaves no trace. Knows section 5's rules and where Linux departs from
 //! them; refuses to know tags, parked reads, and how a reply is sent.
 
-use super::dirs::{self, Position};
+use super::dirs::{self, Position, Stretch};
 use super::fids::{Fid, Fids, Opened};
 use super::tree::{Access, Answer, ConnId, OpenId, Ticket, Totals, Tree};
-use crate::error::{BAD_USE_OF_FID, EINVAL, EISDIR, ENOTDIR, EROFS, Error};
+use crate::error::{BAD_USE_OF_FID, EINVAL, EISDIR, ENOENT, ENOTDIR, EROFS, Error};
 use crate::message::{Attr, AttrChange, Dialect, NOFID, Reply};
 use alloc::vec::Vec;
 
@@ -79,6 +79,7 @@ impl<T: Tree> Files<T> {
     pub fn walk(
         &mut self,
         tree: &mut T,
+        dialect: Dialect,
         fid: u32,
         newfid: u32,
         names: &[&[u8]],
@@ -92,7 +93,7 @@ impl<T: Tree> Files<T> {
         let mut file = from.file.clone();
         let mut qids = Vec::with_capacity(names.len());
         for name in names {
-            match step(tree, &file, name) {
+            match step(tree, dialect, &file, name) {
                 Ok(next) => file = next,
                 // "If the first element cannot be walked for any reason,
                 // Rerror is returned. Otherwise, the walk will return an
@@ -161,15 +162,14 @@ impl<T: Tree> Files<T> {
         tree: &T,
         dialect: Dialect,
         fid: u32,
-        offset: u64,
-        count: u32,
+        asked: Stretch,
     ) -> Result<Reply, Error> {
         if dialect == Dialect::Linux {
             return Err(EISDIR);
         }
         let fid = self.fids.get_mut(fid)?;
         let position = fid.opened_to_read()?.position;
-        let (data, position) = dirs::read_stats(tree, dialect, &fid.file, position, offset, count)?;
+        let (data, position) = dirs::read_stats(tree, dialect, &fid.file, position, asked)?;
         if let Some(opened) = &mut fid.opened {
             opened.position = position;
         }
@@ -264,14 +264,27 @@ fn close<T: Tree>(tree: &mut T, fid: Fid<T::File>) {
 }
 
 /// One element of a walk. Plan 9 never sends "."; diodls does, when listed.
-fn step<T: Tree>(tree: &mut T, from: &T::File, name: &[u8]) -> Result<T::File, Error> {
+fn step<T: Tree>(
+    tree: &mut T,
+    dialect: Dialect,
+    from: &T::File,
+    name: &[u8],
+) -> Result<T::File, Error> {
     if !tree.qid(from).is_dir() {
         return Err(ENOTDIR);
     }
     if name == b"." {
         return Ok(from.clone());
     }
-    tree.walk(from, name)
+    let file = tree.walk(from, name)?;
+    if shows(tree, dialect, &file) { Ok(file) } else { Err(ENOENT) }
+}
+
+/// Whether a dialect can say what this is. In plain 9P2000 a symbolic link would
+/// look like a file, and what is made of its bytes would not be what it stands
+/// for: its name is not there.
+pub(super) fn shows<T: Tree>(tree: &T, dialect: Dialect, file: &T::File) -> bool {
+    dialect != Dialect::Plan9 || !tree.qid(file).is_symlink()
 }
 
 /// The access that Topen asks for. OEXEC is a reading open; ORCLOSE would remove

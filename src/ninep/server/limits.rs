@@ -9,9 +9,9 @@
 /// itself is a few dozen bytes; Linux and lib9p start at 8 KiB as well.
 pub const FIRST_FRAME_LEN_MAX: u32 = 8 * 1024;
 
-/// Least msize that is accepted, in bytes: room for a stat of a usual name and
-/// for every error (lib9p refuses below 256 too, srv.c `sversion`).
-pub const MSIZE_MIN: u32 = 256;
+/// Least msize that is accepted, in bytes: room for every error, for a walk of 16
+/// names, and for the longest name in a directory, so that each can be listed.
+pub const MSIZE_MIN: u32 = 512;
 
 /// Fids of one connection; more are refused.
 pub const FIDS_MAX: usize = 65_536;

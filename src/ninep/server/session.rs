@@ -5,6 +5,7 @@
 //! turns it into a reply or an error of the session's dialect. Refuses to know
 //! sockets and what a file means.
 
+use super::dirs::Stretch;
 use super::files::{Files, NO_AUTH, linux_access, plan9_access};
 use super::limits::{FIRST_FRAME_LEN_MAX, MSIZE_MIN};
 use super::output::{Agreed, Output, Outputs};
@@ -150,7 +151,10 @@ impl<T: Tree> Session<T> {
             Request::Auth { .. } => Err(NO_AUTH),
             Request::Attach { fid, afid, aname, .. } => files.attach(tree, fid, afid, aname),
             Request::Flush { oldtag } => Ok(self.flush(tree, oldtag)),
-            Request::Walk { fid, newfid, names } => files.walk(tree, fid, newfid, &names),
+            Request::Walk { fid, newfid, names } => {
+                let dialect = self.terms().dialect;
+                self.files.walk(tree, dialect, fid, newfid, &names)
+            }
             Request::Open { fid, mode } => files.open(tree, fid, plan9_access(mode)?),
             Request::Lopen { fid, flags } => files.open(tree, fid, linux_access(flags)?),
             Request::Read { fid, offset, count } => {
@@ -229,7 +233,8 @@ impl<T: Tree> Session<T> {
         offset.checked_add(u64::from(count)).ok_or(EINVAL)?;
         if self.files.is_dir(tree, fid)? {
             let dialect = self.terms().dialect;
-            let reply = self.files.read_dir(tree, dialect, fid, offset, count)?;
+            let asked = Stretch { offset, count, count_max: self.data_len_max() };
+            let reply = self.files.read_dir(tree, dialect, fid, asked)?;
             return Ok(Outcome::Reply(reply));
         }
         self.ticket_last += 1;

@@ -5,6 +5,7 @@ use super::reader::{Reader, Skip};
 use super::writer::{put_counted, put_qid, put_string, put_u32, put_u64};
 use crate::error::Error;
 use crate::message::{Attr, AttrChange, Dialect, Qid};
+use alloc::format;
 use alloc::string::ToString;
 use alloc::vec::Vec;
 
@@ -31,12 +32,23 @@ pub(crate) fn put_stat_record(out: &mut Vec<u8>, dialect: Dialect, attr: &Attr) 
             put_string(out, uid_gid_muid.as_bytes(), NAME_LEN_MAX);
         }
         if dialect == Dialect::Unix {
-            put_string(out, &attr.link, LINK_LEN_MAX);
+            put_extension(out, attr);
             for uid_gid_muid in [attr.uid, attr.gid, attr.uid] {
                 put_u32(out, uid_gid_muid);
             }
         }
     });
+}
+
+/// What .u says beside 9P2000's stat: the target of a link, or how many names a
+/// file has, in the words that QEMU sends and Linux reads (fs/9p/vfs_inode.c).
+fn put_extension(out: &mut Vec<u8>, attr: &Attr) {
+    let is_file = attr.mode & S_IFMT == S_IFREG;
+    if is_file && attr.nlink > 1 {
+        let count = format!("HARDLINKCOUNT {}", attr.nlink);
+        return put_string(out, count.as_bytes(), LINK_LEN_MAX);
+    }
+    put_string(out, &attr.link, LINK_LEN_MAX);
 }
 
 /// The stat record of a Twstat, and what it asks for. All ones, or an empty
@@ -68,6 +80,7 @@ fn all_ones(bytes: &[u8]) -> bool {
 
 const S_IFMT: u32 = 0o170_000;
 const S_IFDIR: u32 = 0o040_000;
+const S_IFREG: u32 = 0o100_000;
 const S_IFLNK: u32 = 0o120_000;
 
 fn is_dir(mode: u32) -> bool {

@@ -113,12 +113,14 @@ fn put_body(out: &mut Vec<u8>, dialect: Dialect, reply: &Reply) {
 
 fn put_error(out: &mut Vec<u8>, dialect: Dialect, error: &Error) {
     if dialect != Dialect::Linux {
+        let plain = dialect == Dialect::Plan9;
+        let text = if plain { error.known_text() } else { &error.text };
         // Too long a string is cut rather than refused (intro(5)).
-        let mut len = error.text.len().min(ERROR_TEXT_MAX);
-        while !error.text.is_char_boundary(len) {
+        let mut len = text.len().min(ERROR_TEXT_MAX);
+        while !text.is_char_boundary(len) {
             len -= 1;
         }
-        put_string(out, &error.text.as_bytes()[..len], ERROR_TEXT_MAX);
+        put_string(out, &text.as_bytes()[..len], ERROR_TEXT_MAX);
     }
     if dialect != Dialect::Plan9 {
         put_u32(out, u32::from(valid_errno(error.errno.into())));

@@ -2,6 +2,8 @@
 
 use super::tree::MANY;
 use super::*;
+use crate::server::MSIZE_MIN;
+use crate::{HEADER_LEN, IO_HEADER_LEN};
 use alloc::borrow::ToOwned;
 use alloc::format;
 use alloc::string::String;
@@ -171,13 +173,13 @@ fn readdir_with_no_room_for_one_entry_is_an_error() {
 #[test]
 fn listings_fit_msize_with_room_for_headers() {
     for dialect in DIALECTS {
-        let mut peer = Peer::attached_with(dialect, 256);
+        let mut peer = Peer::attached_with(dialect, MSIZE_MIN);
         peer.opened(1, "many", 0);
         let got = match dialect {
             "9P2000.L" => peer.ask(treaddir(1, 1, 0, u32::MAX)),
             _ => peer.read(1, 0, u32::MAX),
         };
-        assert!((100..=232).contains(&got.data().len()), "{dialect}: {got:?}");
+        assert!((380..=488).contains(&got.data().len()), "{dialect}: {got:?}");
     }
 }
 
@@ -197,5 +199,83 @@ fn each_form_belongs_to_its_dialect_and_to_open_directories() {
         assert_eq!(peer.ask(treaddir(1, 1, 0, 100)).ename(), "Operation not supported");
         peer.walk(0, 2, "dir");
         assert_eq!(peer.read(2, 0, 100).ename(), "bad use of fid");
+    }
+}
+
+/// All of a directory, by whole replies: as many bytes asked for as may be.
+fn listing(peer: &mut Peer, dir: &str) -> Vec<String> {
+    peer.opened(1, dir, 0);
+    let (mut listed, mut cursor) = (Vec::new(), 0);
+    loop {
+        let linux = peer.dialect_is_linux();
+        let got = match linux {
+            true => peer.ask(treaddir(1, 1, cursor, u32::MAX)),
+            false => peer.read(1, cursor, u32::MAX),
+        };
+        assert!(HEADER_LEN + got.body.len() <= peer.session.frame_len_max() as usize);
+        if got.data().is_empty() {
+            assert!(!peer.clunk(1).is_error());
+            return listed;
+        }
+        if linux {
+            let found = entries(got.data());
+            cursor = found.last().unwrap().1;
+            listed.extend(found.into_iter().map(|(name, _, _)| name));
+        } else {
+            cursor += got.data().len() as u64;
+            listed.extend(stat_names(got.data()));
+        }
+    }
+}
+
+/// Names, owners, counts of links and targets, each as long as can be.
+#[test]
+fn every_directory_can_be_listed_at_every_msize_that_is_accepted() {
+    let near_a_record = (MSIZE_MIN..MSIZE_MIN + 300).chain(4400..4500);
+    for msize in near_a_record.chain([4096, 8192, MSIZE_MAX]) {
+        for dialect in DIALECTS {
+            let mut peer = Peer::attached_with(dialect, msize);
+            let mut listed = listing(&mut peer, "worst");
+            listed.retain(|name| name != "." && name != "..");
+            let wanted: &[u8] = if dialect == "9P2000" { b"ac" } else { b"abc" };
+            let wanted: Vec<_> =
+                wanted.iter().map(|first| String::from(*first as char).repeat(255)).collect();
+            assert_eq!(listed, wanted, "{dialect}, msize {msize}");
+        }
+    }
+}
+
+/// The target of the link among the worst, as its directory says it, or `None`.
+fn listed_target(msize: u32) -> usize {
+    let mut peer = Peer::attached_with("9P2000.u", msize);
+    peer.opened(1, "worst", 0);
+    let first = peer.read(1, 0, msize);
+    let skip = usize::from(u16_at(first.data(), 0)) + 2;
+    let second = match first.data().len() {
+        len if len == skip => peer.read(1, len as u64, msize).data().to_vec(),
+        _ => first.data()[skip..].to_vec(),
+    };
+    let owners = 43 + 255 + 3 * 12;
+    u16_at(&second, owners).into()
+}
+
+#[test]
+fn a_target_too_long_for_the_msize_is_left_out_of_its_directory_alone() {
+    let whole = IO_HEADER_LEN + 43 + 255 + 3 * 12 + 2 + 4095 + 12;
+    assert_eq!(listed_target(whole), 4095);
+    assert_eq!(listed_target(whole - 1), 0);
+}
+
+#[test]
+fn a_symbolic_link_is_not_there_in_plain_9p2000() {
+    let mut peer = Peer::attached("9P2000");
+    assert!(!listing(&mut peer, "").contains(&"link".to_owned()));
+    assert_eq!(peer.walk(0, 1, "link").ename(), "No such file or directory");
+    assert_eq!(peer.walk(0, 1, "link/x").ename(), "No such file or directory");
+    assert_eq!(peer.walk(0, 1, "dir/../link").walked(), 2);
+    for dialect in &DIALECTS[1..] {
+        let mut peer = Peer::attached(dialect);
+        assert!(listing(&mut peer, "").contains(&"link".to_owned()));
+        assert_eq!(peer.walk(0, 1, "link").walked(), 1);
     }
 }

@@ -6,6 +6,7 @@
 
 use alloc::collections::BTreeSet;
 use alloc::format;
+use alloc::vec;
 use alloc::vec::Vec;
 
 use crate::server::{Access, Answer, ConnId, DirEntry, OpenId, Ticket, Totals, Tree};
@@ -25,6 +26,9 @@ enum NodeKind {
     /// Stored bytes, named by their offset.
     Bulk,
     Link,
+    /// A link, and a file, of which all is as long as can be.
+    LongLink,
+    LongFile,
     /// Nobody may open it.
     Secret,
     /// Opens, but every read fails.
@@ -83,6 +87,10 @@ impl TestTree {
         }
         let named = tree.add(root, "names", NodeKind::Dir);
         tree.add(named, &"n".repeat(255), NodeKind::File);
+        let worst = tree.add(root, "worst", NodeKind::Dir);
+        tree.add(worst, &"a".repeat(255), NodeKind::LongFile);
+        tree.add(worst, &"b".repeat(255), NodeKind::LongLink);
+        tree.add(worst, &"c".repeat(255), NodeKind::LongFile);
         tree
     }
 
@@ -141,7 +149,7 @@ impl Tree for TestTree {
     fn qid(&self, file: &usize) -> Qid {
         let file_type = match self.nodes[*file].kind {
             NodeKind::Dir => QTDIR,
-            NodeKind::Link => QTSYMLINK,
+            NodeKind::Link | NodeKind::LongLink => QTSYMLINK,
             _ => QTFILE,
         };
         Qid { file_type, version: 1, path: *file as u64 + 100 }
@@ -151,15 +159,23 @@ impl Tree for TestTree {
         let node = &self.nodes[*file];
         let mode = match node.kind {
             NodeKind::Dir => 0o040_555,
-            NodeKind::Link => 0o120_777,
+            NodeKind::Link | NodeKind::LongLink => 0o120_777,
             NodeKind::Ctl => 0o100_644,
             _ => 0o100_444,
         };
-        let link = if node.kind == NodeKind::Link { b"file".to_vec() } else { Vec::new() };
+        let link = match node.kind {
+            NodeKind::Link => b"file".to_vec(),
+            NodeKind::LongLink => vec![b'l'; 4095],
+            _ => Vec::new(),
+        };
+        let is_long = matches!(node.kind, NodeKind::LongFile | NodeKind::LongLink);
+        let (owner, nlink) = if is_long { (u32::MAX, u32::MAX.into()) } else { (0, 1) };
         Attr {
             qid: self.qid(file),
             mode,
-            nlink: 1,
+            uid: owner,
+            gid: owner,
+            nlink,
             size: FILE_LEN as u64,
             mtime_s: 1_700_000_000,
             name: node.name.clone(),

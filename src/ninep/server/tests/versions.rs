@@ -37,8 +37,8 @@ fn msize_is_the_lesser_of_both() {
     assert_eq!(offer(u32::MAX, "9P2000.L").0, MSIZE_MAX);
     assert_eq!(offer(MSIZE_MAX, "9P2000.L").0, MSIZE_MAX);
     assert_eq!(offer(4096, "9P2000").0, 4096);
-    assert_eq!(offer(256, "9P2000").0, 256);
-    for tiny in [0, 1, 24, 255] {
+    assert_eq!(offer(512, "9P2000").0, 512);
+    for tiny in [0, 1, 24, 511] {
         let mut peer = Peer::new();
         assert!(peer.ask(tversion(0xffff, tiny, "9P2000.L")).is_error());
         assert_eq!(peer.session.dialect(), None);
