@@ -4,7 +4,6 @@
 //! Knows how far a reply may go and where the next one starts; refuses to
 //! know fids and tags.
 
-use super::files::shows;
 use super::tree::Tree;
 use crate::error::{BAD_DIR_OFFSET, EINVAL, EIO, Error};
 use crate::message::{Dialect, Qid};
@@ -14,6 +13,13 @@ use alloc::vec::Vec;
 /// Treaddir cursors of "." and ".." are 0 and 1; the tree's cursors follow,
 /// moved up by this.
 const DOTS: u64 = 2;
+
+/// Whether a dialect can say what this is. In plain 9P2000 a symbolic link would
+/// look like a file, and what is made of its bytes would not be what it stands
+/// for: its name is not there.
+pub(super) fn shows<T: Tree>(tree: &T, dialect: Dialect, file: &T::File) -> bool {
+    dialect != Dialect::Plan9 || !tree.qid(file).is_symlink()
+}
 
 /// How far a directory was read in stat records.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -34,8 +40,8 @@ pub(super) struct Stretch {
 
 /// At most `count` bytes of whole stat records, and the position after them.
 ///
-/// Plain 9P2000 has no symbolic links: they are not there (see
-/// `files::shows`). A target that no reply could carry is left out of its
+/// Plain 9P2000 has no symbolic links: they are not there
+/// ([`shows`]). A target that no reply could carry is left out of its
 /// record, so that the directory can be read on: stat shows it, or says that it
 /// is too long.
 ///

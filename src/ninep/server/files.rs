@@ -277,14 +277,7 @@ fn step<T: Tree>(
         return Ok(from.clone());
     }
     let file = tree.walk(from, name)?;
-    if shows(tree, dialect, &file) { Ok(file) } else { Err(ENOENT) }
-}
-
-/// Whether a dialect can say what this is. In plain 9P2000 a symbolic link would
-/// look like a file, and what is made of its bytes would not be what it stands
-/// for: its name is not there.
-pub(super) fn shows<T: Tree>(tree: &T, dialect: Dialect, file: &T::File) -> bool {
-    dialect != Dialect::Plan9 || !tree.qid(file).is_symlink()
+    if dirs::shows(tree, dialect, &file) { Ok(file) } else { Err(ENOENT) }
 }
 
 /// The access that Topen asks for. OEXEC is a reading open; ORCLOSE would remove

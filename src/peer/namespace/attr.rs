@@ -21,14 +21,18 @@ const FILE_PERM: u32 = 0o444;
 const LINK_PERM: u32 = 0o777;
 
 /// Files that are live have version 0, "never cache" to Linux; what belongs to
-/// a generation never changes.
-pub(super) fn qid(file: &FileId) -> Qid {
+/// a generation never changes. All names of a file are one file to who mounts us.
+pub(super) fn qid(generations: &Generations, file: &FileId) -> Qid {
     let version = match *file {
         FileId::Control(control, _) => files::get(control).version(),
         FileId::Plain(_) | FileId::Link(_) => 1,
         _ => 0,
     };
-    Qid { file_type: file.qid_type(), version, path: file.qid_path() }
+    let path = match *file {
+        FileId::Plain(id) => FileId::Plain(generations.file_of(id).unwrap_or(id)).qid_path(),
+        _ => file.qid_path(),
+    };
+    Qid { file_type: file.qid_type(), version, path }
 }
 
 /// Everything that stat says.
@@ -37,22 +41,19 @@ pub(super) fn attr(space: &NameSpace, file: &FileId) -> Attr {
     let attr = match *file {
         FileId::Root(_) => {
             let root = generations.shown_root().unwrap_or(EntryId::NONE);
-            Attr { name: b"/".to_vec(), ..dir(owned(generations, root)) }
+            Attr { name: b"/".to_vec(), ..served_dir(generations, root) }
         }
         FileId::ControlDir => dir(Attr { name: CONTROL_DIR.into(), ..Attr::default() }),
         FileId::GenerationDir(id) => {
             let name = generations.get(id).map(name_of).unwrap_or_default();
             dir(Attr { name, ..Attr::default() })
         }
-        FileId::Dir(_, id) => {
-            let perm = generations.entry(id).map_or(DIR_PERM, |entry| entry.mode);
-            Attr { mode: S_IFDIR | perm, ..owned(generations, id) }
-        }
+        FileId::Dir(_, id) => served_dir(generations, id),
         FileId::FileDir(id) => dir(owned(generations, id)),
         FileId::Plain(id) => {
             let perm = generations.entry(id).map_or(FILE_PERM, |entry| entry.mode);
-            let size = generations.file_len(id);
-            Attr { mode: S_IFREG | perm, size, ..owned(generations, id) }
+            let (size, nlink) = (generations.file_len(id), generations.nlink(id));
+            Attr { mode: S_IFREG | perm, size, nlink, ..owned(generations, id) }
         }
         FileId::Link(id) => {
             let link = generations.entry(id).map_or(Default::default(), |e| e.link.to_vec());
@@ -61,7 +62,7 @@ pub(super) fn attr(space: &NameSpace, file: &FileId) -> Attr {
         }
         FileId::Control(control, id) => of_control(space, control, id),
     };
-    Attr { qid: qid(file), nlink: 1, ..attr }
+    Attr { qid: qid(generations, file), nlink: attr.nlink.max(1), ..attr }
 }
 
 fn of_control(space: &NameSpace, control: ControlId, id: EntryId) -> Attr {
@@ -76,6 +77,13 @@ fn of_control(space: &NameSpace, control: ControlId, id: EntryId) -> Attr {
 
 fn dir(attr: Attr) -> Attr {
     Attr { mode: S_IFDIR | DIR_PERM, ..attr }
+}
+
+/// Mode and owner of a directory as its source has them. It has one link: how
+/// many directories are in it is not counted, which find(1) takes for unknown.
+fn served_dir(generations: &Generations, id: EntryId) -> Attr {
+    let perm = generations.entry(id).map_or(DIR_PERM, |entry| entry.mode);
+    Attr { mode: S_IFDIR | perm, ..owned(generations, id) }
 }
 
 /// The name of an entry, whose it is and when it was changed.

@@ -50,6 +50,8 @@ pub struct Generation {
     pub origin: Option<Origin>,
     /// Which pieces are here.
     pub(crate) holdings: Holdings,
+    /// How many names each entry's file has; empty where none has two.
+    names: Vec<u32>,
     /// SHA-256 of files that were asked for, or that it could not be had, by
     /// entry. A peer chooses which; to hash one costs more than its place here.
     pub(super) checksums: BTreeMap<u32, Result<[u8; 32], ()>>,
@@ -81,9 +83,10 @@ impl Generation {
         let manifest_pieces = ManifestPieces::of(&bytes, manifest.piece_len);
         let map = PieceMap::new(manifest_pieces.clone(), &manifest);
         let holdings = Holdings::all(map.count());
+        let names = names_of_files(&manifest);
         let content = Some(Rc::new(Content { manifest, map: Rc::new(map) }));
         let (manifest, checksums) = (ManifestBytes::Whole(Rc::new(bytes)), BTreeMap::new());
-        Generation { manifest_pieces, manifest, content, origin, holdings, checksums }
+        Generation { manifest_pieces, manifest, content, origin, holdings, names, checksums }
     }
 
     /// What a client begins with: nothing but what was announced. Its pieces
@@ -95,6 +98,7 @@ impl Generation {
             content: None,
             origin: None,
             holdings: Holdings::none(stripes),
+            names: Vec::new(),
             checksums: BTreeMap::new(),
         };
         generation.expect_manifest();
@@ -163,6 +167,7 @@ impl Generation {
             self.manifest = ManifestBytes::Whole(Rc::new(core::mem::take(known)));
         }
         self.holdings.extend(content.map.count());
+        self.names = names_of_files(&content.manifest);
         self.content = Some(content);
     }
 
@@ -215,6 +220,11 @@ impl Generation {
         }
     }
 
+    /// How many names the file of an entry has in this tree.
+    pub(super) fn nlink(&self, entry: u32) -> u32 {
+        self.names.get(self.file_of(entry) as usize).copied().unwrap_or(1)
+    }
+
     /// Bytes of the stream of all pieces, as far as it is known.
     pub(super) fn stream_len(&self) -> u64 {
         let count = self.pieces_count().unwrap_or(self.manifest_pieces.count());
@@ -229,6 +239,19 @@ impl Generation {
         let is_beyond = self.pieces_count().is_some_and(|count| piece >= count);
         (!is_beyond).then_some((piece, (offset % stride) as u32))
     }
+}
+
+fn names_of_files(manifest: &Manifest) -> Vec<u32> {
+    let mut names = Vec::new();
+    for entry in &manifest.entries {
+        if let EntryKind::Hardlink(file) = entry.kind {
+            if names.is_empty() {
+                names.resize(manifest.entries.len(), 1);
+            }
+            names[file as usize] += 1;
+        }
+    }
+    names
 }
 
 #[cfg(test)]
@@ -334,6 +357,7 @@ mod tests {
         let generation = Generation::whole(Rc::new(small()), None);
         assert_eq!((generation.file_of(7), generation.file_of(2)), (5, 2));
         assert_eq!(generation.file_of(99), 99, "there is no such entry");
+        assert_eq!([0, 2, 5, 7, 99].map(|entry| generation.nlink(entry)), [1, 1, 2, 2, 1]);
         let origin = Origin { scan: 1, entries: Some(vec![0, 9]) };
         assert_eq!((origin.entry(1), Origin { entries: None, ..origin }.entry(1)), (9, 1));
     }

@@ -83,6 +83,11 @@ impl Generations {
         Ok(EntryId { entry: generation.file_of(id.entry), ..id })
     }
 
+    /// Names of a served file.
+    pub fn nlink(&self, id: EntryId) -> u64 {
+        self.get(id.generation).map_or(1, |generation| generation.nlink(id.entry).into())
+    }
+
     /// Bytes of a served file.
     pub fn file_len(&self, id: EntryId) -> u64 {
         let file = self.file_of(id).ok().and_then(|file| self.entry(file));

@@ -110,8 +110,8 @@ fn served_files_show_their_entrys_attributes() {
     let mut space = master_of(described());
     // Path, view, entry, mode, size, kind of qid.
     for (path, aname, number, mode, size, kind) in [
-        ("", &b""[..], 0, 0o040555, 0, QTDIR),
-        ("", b"files", 0, 0o040555, 0, QTDIR),
+        ("", &b""[..], 0, 0o040700, 0, QTDIR),
+        ("", b"files", 0, 0o040700, 0, QTDIR),
         ("a", b"", 1, 0o040701, 0, QTDIR),
         ("a", b"files", 1, 0o040701, 0, QTDIR),
         ("b", b"", 2, 0o040555, 0, QTDIR),
@@ -126,7 +126,7 @@ fn served_files_show_their_entrys_attributes() {
         assert_eq!((attr.mode, attr.size), (mode, size), "{path}");
         assert_eq!((attr.uid, attr.gid), (1000 + number, 2000 + number), "{path}");
         assert_eq!((attr.mtime_s, attr.mtime_ns), (i64::from(number) - 4, 500 + number));
-        assert_eq!((attr.qid, attr.qid.file_type, attr.nlink), (space.qid(&file), kind, 1));
+        assert_eq!((attr.qid, attr.qid.file_type), (space.qid(&file), kind));
         let link = if kind == QTSYMLINK { &b"a"[..] } else { b"" };
         assert_eq!(attr.link, link);
         let name = path.rsplit('/').next().filter(|name| !name.is_empty()).unwrap_or("/");
@@ -136,6 +136,23 @@ fn served_files_show_their_entrys_attributes() {
         let file = walk(&mut space, b"", path).unwrap();
         assert_eq!((space.attr(&file).uid, space.attr(&file).mtime_s), (0, 0), "nobody's");
     }
+}
+
+#[test]
+fn the_names_of_a_file_are_one_file_with_so_many_links() {
+    let mut space = master_of(described());
+    let mut look = |path: &str, aname: &[u8]| {
+        let file = walk(&mut space, aname, path).unwrap();
+        let attr = space.attr(&file);
+        assert_eq!(attr.qid, space.qid(&file));
+        (attr.qid.path, attr.nlink, attr.name)
+    };
+    let (first, second) = (look("a/x", b"files"), look("a/z", b"files"));
+    assert_eq!((first.0, first.1, second.1), (second.0, 2, 2));
+    assert_eq!((&first.2[..], &second.2[..]), (&b"x"[..], &b"z"[..]));
+    assert_eq!(look("b", b"files").1, 1);
+    // Each is a directory of its own here.
+    assert_ne!(look("a/x", b"").0, look("a/z", b"").0);
 }
 
 #[test]
@@ -257,6 +274,10 @@ fn every_file_that_can_be_reached_has_a_qid_path_of_its_own() {
         }
         next += 1;
     }
+    // The second name of a file is not another file.
+    let second = FileId::Plain(EntryId { generation: first, entry: 7 });
+    assert!(found.contains(&second));
+    found.retain(|file| *file != second);
     let mut paths: Vec<u64> = found.iter().map(|file| space.qid(file).path).collect();
     paths.sort_unstable();
     paths.dedup();

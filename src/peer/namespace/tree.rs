@@ -37,7 +37,7 @@ impl Tree for NameSpace {
     }
 
     fn qid(&self, file: &FileId) -> Qid {
-        attr::qid(file)
+        attr::qid(&self.generations, file)
     }
 
     fn attr(&self, file: &FileId) -> Attr {
