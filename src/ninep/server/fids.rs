@@ -32,6 +32,12 @@ impl<F> Fids<F> {
         Fids { table: BTreeMap::new() }
     }
 
+    /// Bytes of memory that it takes, about: a node of the map is mostly more than
+    /// half full.
+    pub fn held_bytes(&self) -> usize {
+        self.table.len() * 3 / 2 * (size_of::<Fid<F>>() + size_of::<u32>())
+    }
+
     pub fn get(&self, number: u32) -> Result<&Fid<F>, Error> {
         self.table.get(&number).ok_or(BAD_FID)
     }

@@ -90,6 +90,11 @@ impl<B> Outputs<B> {
         Some(output)
     }
 
+    /// Bytes of memory that it takes, about.
+    pub fn held_bytes(&self) -> usize {
+        self.held_bytes + self.queue.capacity() * size_of::<Output<B>>()
+    }
+
     pub fn is_backlogged(&self) -> bool {
         self.queue.len() >= OUTPUTS_MAX || self.held_bytes >= OUTPUT_BYTES_MAX
     }

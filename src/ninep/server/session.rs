@@ -40,7 +40,7 @@ pub struct Session<T: Tree> {
     agreed: Option<Agreed>,
     pub(super) files: Files<T>,
     parked: ParkedReads,
-    /// Serial of the last [`Ticket`]; outlives a Tversion.
+    /// Number of the last [`Ticket`]; outlives a Tversion.
     ticket_last: u64,
     outputs: Outputs<T::Bulk>,
 }
@@ -89,7 +89,7 @@ impl<T: Tree> Session<T> {
         match self.files.read_file(tree, read.fid, read.offset, read.count, ticket) {
             Ok(Answer::Park) => (),
             result => {
-                self.parked.remove(ticket);
+                self.parked.remove_tag(read.tag);
                 self.answer(read.tag, result.map(Outcome::Read));
             }
         }
@@ -121,6 +121,17 @@ impl<T: Tree> Session<T> {
     /// [`OUTPUT_BYTES_MAX`](super::OUTPUT_BYTES_MAX) bytes.
     pub fn is_backlogged(&self) -> bool {
         self.outputs.is_backlogged()
+    }
+
+    /// How many reads wait for their bytes.
+    pub fn parked_count(&self) -> usize {
+        self.parked.len()
+    }
+
+    /// Bytes of memory that the peer makes us hold, about: fids, parked reads and
+    /// replies.
+    pub fn held_bytes(&self) -> usize {
+        self.files.fids.held_bytes() + self.parked.held_bytes() + self.outputs.held_bytes()
     }
 
     fn terms(&self) -> Agreed {
@@ -238,7 +249,7 @@ impl<T: Tree> Session<T> {
             return Ok(Outcome::Reply(reply));
         }
         self.ticket_last += 1;
-        let ticket = Ticket { conn: self.files.conn, serial: self.ticket_last };
+        let ticket = Ticket::new(self.files.conn, self.ticket_last, tag);
         let answer = self.files.read_file(tree, fid, offset, count, ticket)?;
         if let Answer::Park = answer {
             if self.parked.is_full() {
@@ -271,12 +282,6 @@ impl<T: Tree> Session<T> {
             Err(error) => Reply::Error(error),
         };
         self.outputs.push_reply(self.terms(), tag, &reply);
-    }
-
-    /// How many reads wait for their bytes.
-    #[cfg(test)]
-    pub(super) fn parked_count(&self) -> usize {
-        self.parked.len()
     }
 
     #[cfg(test)]

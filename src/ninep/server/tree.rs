@@ -26,8 +26,20 @@ pub struct OpenId {
 pub struct Ticket {
     /// On which connection.
     pub conn: ConnId,
-    /// Grows from read to read.
+    /// Grows from read to read; the tag of the read is its low 16 bits, so that a
+    /// session finds the read in one step.
     pub serial: u64,
+}
+
+impl Ticket {
+    /// Of a connection's read of this number and tag.
+    pub(super) fn new(conn: ConnId, number: u64, tag: u16) -> Ticket {
+        Ticket { conn, serial: number << 16 | u64::from(tag) }
+    }
+
+    pub(super) fn tag(self) -> u16 {
+        self.serial as u16
+    }
 }
 
 /// How a file is to be opened.
