@@ -237,7 +237,7 @@ impl Fetcher {
                 self.common.effects.push_back(FetchEffect::Checksum { generation, entry });
             }
             // Only a master lets them be written, and has a status.
-            Notice::RouteLine(..)
+            Notice::RouteText(..)
             | Notice::RouteClosed(_)
             | Notice::LogLine(..)
             | Notice::StatusWanted => {}

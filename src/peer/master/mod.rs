@@ -29,6 +29,9 @@ use ninep::server::{ConnId, OpenId};
 use rescan::Rescan;
 use selections::Selections;
 
+/// Most lines in one write of a conversation. A client of ours writes one.
+const ROUTE_LINES_MAX: usize = 64;
+
 /// How a master routes.
 #[derive(Clone, Copy, Debug)]
 pub struct MasterOptions {
@@ -281,10 +284,7 @@ impl Master {
 
     fn notice(&mut self, now_ms: u64, notice: Notice) {
         match notice {
-            Notice::RouteLine(open_id, line) => match ClientMessage::parse(&line) {
-                Some(message) => self.route_line(now_ms, open_id, message),
-                None => self.refuse(open_id, 22, "not understood: different versions of xget?"),
-            },
+            Notice::RouteText(open_id, text) => self.route_text(now_ms, open_id, &text),
             Notice::RouteClosed(open_id) => self.route_closed(open_id),
             Notice::LogLine(conn, line) => {
                 let peer = self.server.space.peer(conn);
@@ -310,6 +310,21 @@ impl Master {
 
     fn refuse(&mut self, open_id: OpenId, errno: u16, text: &str) {
         self.server.answer(open_id, &MasterMessage::Error { errno, text: text.into() });
+    }
+
+    /// What one write brought. The first line that is not understood is the last
+    /// that is looked at.
+    fn route_text(&mut self, now_ms: u64, open_id: OpenId, text: &[u8]) {
+        let lines = text.strip_suffix(b"\n").unwrap_or(text).split(|&byte| byte == b'\n');
+        for (number, line) in lines.enumerate() {
+            let message = ClientMessage::parse(line).filter(|_| number < ROUTE_LINES_MAX);
+            let Some(message) = message else {
+                self.refuse(open_id, 22, "not understood: different versions of xget?");
+                self.server.space.finish_conversation(open_id);
+                return self.route_closed(open_id);
+            };
+            self.route_line(now_ms, open_id, message);
+        }
     }
 
     fn route_line(&mut self, now_ms: u64, open_id: OpenId, message: ClientMessage) {

@@ -27,45 +27,69 @@ pub(super) enum Queued {
 /// stand together.
 #[derive(Debug, Default)]
 pub(super) struct Conversations {
-    unread: BTreeMap<OpenId, VecDeque<u8>>,
+    list: BTreeMap<OpenId, Conversation>,
+}
+
+#[derive(Debug, Default)]
+struct Conversation {
+    unread: VecDeque<u8>,
+    /// Nothing is said on it any more; what was can be read.
+    is_over: bool,
 }
 
 impl Conversations {
     /// Begins one; `false` when the connection has one already.
     pub fn begin(&mut self, opener: OpenId) -> bool {
         let of_conn = OpenId { serial: 0, ..opener }..=OpenId { serial: u64::MAX, ..opener };
-        let is_first = self.unread.range(of_conn).next().is_none();
+        let is_first = self.list.range(of_conn).next().is_none();
         if is_first {
-            self.unread.insert(opener, VecDeque::new());
+            self.list.insert(opener, Conversation::default());
         }
         is_first
     }
 
     /// Ends one, with what was not read.
     pub fn end(&mut self, opener: OpenId) {
-        self.unread.remove(&opener);
+        self.list.remove(&opener);
+    }
+
+    /// Neither side says anything from now on; what is unread can be read.
+    pub fn finish(&mut self, opener: OpenId) {
+        if let Some(conversation) = self.list.get_mut(&opener) {
+            conversation.is_over = true;
+        }
+    }
+
+    /// Whether something can be said on it.
+    pub fn is_open(&self, opener: OpenId) -> bool {
+        self.list.get(&opener).is_some_and(|conversation| !conversation.is_over)
     }
 
     /// Queues a line. One that does not fit ends the conversation: half of it
     /// would mislead.
     pub fn queue(&mut self, opener: OpenId, line: &str) -> Queued {
-        let Some(unread) = self.unread.get_mut(&opener) else { return Queued::Unknown };
+        let conversation = self.list.get_mut(&opener).filter(|known| !known.is_over);
+        let Some(Conversation { unread, .. }) = conversation else { return Queued::Unknown };
         if unread.len() + line.len() > QUEUE_LEN_MAX {
-            self.unread.remove(&opener);
+            self.list.remove(&opener);
             return Queued::CutOff;
         }
         unread.extend(line.as_bytes());
         Queued::Yes
     }
 
-    /// Bytes that can be read; `None` where there is no conversation.
+    /// Bytes that can be read; `None` where there is no conversation, or one that
+    /// is over and read.
     pub fn unread_len(&self, opener: OpenId) -> Option<usize> {
-        self.unread.get(&opener).map(VecDeque::len)
+        let Conversation { unread, is_over } = self.list.get(&opener)?;
+        (!is_over || !unread.is_empty()).then_some(unread.len())
     }
 
     /// Takes out at most `count` bytes.
     pub fn take(&mut self, opener: OpenId, count: u32) -> Vec<u8> {
-        let Some(unread) = self.unread.get_mut(&opener) else { return Vec::new() };
+        let Some(Conversation { unread, .. }) = self.list.get_mut(&opener) else {
+            return Vec::new();
+        };
         let len = unread.len().min(count as usize);
         unread.drain(..len).collect()
     }
@@ -105,6 +129,21 @@ mod tests {
         assert_eq!((conversations.unread_len(id), conversations.take(id, 99)), (Some(0), vec![]));
         conversations.end(id);
         assert_eq!(conversations.queue(id, "late"), Queued::Unknown);
+    }
+
+    #[test]
+    fn of_one_that_is_over_the_last_words_can_be_read() {
+        let mut conversations = Conversations::default();
+        let id = opener(1, 1);
+        conversations.begin(id);
+        conversations.queue(id, "error\n");
+        assert!(conversations.is_open(id));
+        conversations.finish(id);
+        assert!(!conversations.is_open(id) && !conversations.begin(opener(1, 2)));
+        assert_eq!(conversations.queue(id, "more"), Queued::Unknown);
+        assert_eq!(conversations.unread_len(id), Some(6));
+        assert_eq!(conversations.take(id, 99), b"error\n");
+        assert_eq!(conversations.unread_len(id), None);
     }
 
     #[test]

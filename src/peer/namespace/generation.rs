@@ -154,7 +154,7 @@ impl Generation {
     }
 
     /// The encoded manifest; `None` before it is whole and decoded.
-    pub(crate) fn encoded(&self) -> Option<&Rc<Vec<u8>>> {
+    pub fn encoded(&self) -> Option<&Rc<Vec<u8>>> {
         match &self.manifest {
             ManifestBytes::Whole(whole) => Some(whole),
             ManifestBytes::InPieces(_) => None,

@@ -116,6 +116,16 @@ impl Generations {
         Some(if is_lost { Stored::Lost } else { Stored::Missing(file.generation, piece) })
     }
 
+    /// At most `count` bytes of the encoded manifest, to the end of one of its pieces.
+    pub fn manifest(&self, id: GenerationId, offset: u64, count: u32) -> Result<Stored, Error> {
+        let pieces = &self.get(id).ok_or(ESTALE)?.manifest_pieces;
+        if offset >= pieces.manifest_len {
+            return Ok(Stored::End);
+        }
+        let (piece_len, stride) = (u64::from(pieces.piece_len), u64::from(pieces.stride()));
+        self.piece(id, offset / piece_len * stride + offset % piece_len, count)
+    }
+
     /// At most `count` bytes of the piece at this offset of the stream of all.
     pub fn piece(&self, id: GenerationId, offset: u64, count: u32) -> Result<Stored, Error> {
         let generation = self.get(id).ok_or(ESTALE)?;

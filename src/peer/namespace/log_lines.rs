@@ -28,9 +28,23 @@ impl LogLines {
         self.lines.iter().map(|line| line.len() as u64).sum()
     }
 
-    /// All lines, the oldest first.
-    pub fn text(&self) -> Vec<u8> {
-        self.lines.iter().flatten().copied().collect()
+    /// At most `count` bytes from `offset` on of all lines, the oldest first; looks
+    /// at no others.
+    pub fn part(&self, offset: u64, count: u32) -> Vec<u8> {
+        let (mut skip, mut room) = (offset, count as usize);
+        let mut part = Vec::new();
+        for line in &self.lines {
+            let rest = usize::try_from(skip).ok().and_then(|skip| line.get(skip..));
+            skip = skip.saturating_sub(line.len() as u64);
+            let rest = rest.unwrap_or_default();
+            let rest = &rest[..rest.len().min(room)];
+            part.extend_from_slice(rest);
+            room -= rest.len();
+            if room == 0 {
+                break;
+            }
+        }
+        part
     }
 }
 
@@ -42,10 +56,17 @@ mod tests {
     #[test]
     fn the_oldest_line_makes_room() {
         let mut log = LogLines::default();
-        assert_eq!((log.text().as_slice(), log.bytes_len()), (&b""[..], 0));
+        assert_eq!((log.part(0, 9).as_slice(), log.bytes_len()), (&b""[..], 0));
         (0..=LINES_MAX).for_each(|n| log.add(format!("line {n}").into_bytes()));
-        let text = log.text();
+        let text = log.part(0, u32::MAX);
         assert_eq!(text.len() as u64, log.bytes_len());
         assert!(text.starts_with(b"line 1\nline 2\n") && text.ends_with(b"line 200\n"));
+        for (offset, count) in [(0, 3), (3, 9), (7, 1), (100, 0), (1_000, 50)] {
+            let wanted = &text[offset..offset + count];
+            assert_eq!(log.part(offset as u64, count as u32), wanted, "{offset} {count}");
+        }
+        assert_eq!(log.part(text.len() as u64 - 2, 9), b"0\n");
+        assert_eq!(log.part(text.len() as u64, 9), b"");
+        assert_eq!(log.part(u64::MAX, 9), b"");
     }
 }

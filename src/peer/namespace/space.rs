@@ -42,8 +42,8 @@ pub(super) enum Wait {
 /// What happened in the name space that the node has to act upon.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Notice {
-    /// A line on `/.xget/route`, without its newline.
-    RouteLine(OpenId, Vec<u8>),
+    /// What one write brought on `/.xget/route`: whole lines.
+    RouteText(OpenId, Vec<u8>),
     /// A conversation ended: clunk, reset or lost connection.
     RouteClosed(OpenId),
     /// A line on `/log`, without its newline.
@@ -228,6 +228,11 @@ impl NameSpace {
             Queued::Yes => {}
         }
         self.parked.wake(Wait::Answer(opener))
+    }
+
+    /// A conversation is over but for what its client has not read yet.
+    pub(crate) fn finish_conversation(&mut self, opener: OpenId) {
+        self.conversations.finish(opener);
     }
 
     /// Takes the memory of a list of tickets back, for the next one.

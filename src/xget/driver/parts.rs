@@ -81,6 +81,11 @@ pub fn unfold(
         Bulk::Piece { generation, piece, skip } => {
             let generation = space.generation(generation).ok_or_else(gone)?;
             if piece < generation.manifest_pieces.count() {
+                if let Some(whole) = generation.encoded() {
+                    let from = generation.manifest_pieces.range(piece).start + skip as usize;
+                    let to = from + len as usize;
+                    return Ok(Part::Bytes { bytes: whole.clone(), from, to });
+                }
                 let here = generation.manifest_piece(piece).ok_or_else(gone)?;
                 let bytes = here[skip as usize..][..len as usize].to_vec();
                 return Ok(Part::Bytes { bytes: Rc::new(bytes), from: 0, to: len as usize });

@@ -5,7 +5,6 @@ use crate::namespace::bulk::Bulk;
 use crate::namespace::control_file::{ControlFile, ReadRequest};
 use crate::namespace::file_id::{Directory, EntryId};
 use crate::namespace::space::{NameSpace, Wait};
-use alloc::vec::Vec;
 use ninep::server::Answer;
 use ninep::{ESTALE, Error};
 
@@ -37,8 +36,11 @@ impl ControlFile for List {
             return Ok(space.park(Wait::List(id.generation), request.ticket));
         }
         let list = &generation.manifest_pieces.list;
-        let bytes: Vec<u8> = list.iter().flat_map(|digest| digest.0).collect();
-        Ok(request.part_of(&bytes))
+        // Of the bytes, only those that are asked for are looked at.
+        let first = usize::try_from(request.offset / 32).unwrap_or(usize::MAX);
+        let bytes = list.iter().skip(first).flat_map(|digest| digest.0);
+        let wanted = bytes.skip((request.offset % 32) as usize).take(request.count as usize);
+        Ok(Answer::Bytes(wanted.collect()))
     }
 }
 

@@ -1,5 +1,6 @@
 //! `/.xget/manifest`: the encoded manifest of what the root shows. Reads wait
-//! until it is whole, verified and decoded.
+//! until it is whole, verified and decoded. One ends with a piece of the manifest,
+//! so that it names stored bytes and copies none.
 
 use crate::namespace::bulk::Bulk;
 use crate::namespace::control_file::{ControlFile, ReadRequest};
@@ -31,31 +32,35 @@ impl ControlFile for ManifestBytes {
         _: EntryId,
         request: ReadRequest,
     ) -> Result<Answer<Bulk>, Error> {
-        match space.generations.shown().and_then(|generation| generation.encoded()) {
-            Some(bytes) => Ok(request.part_of(bytes)),
-            None => Ok(space.park(Wait::Shown, request.ticket)),
-        }
+        let shown = space.generations.shown_root().filter(|root| {
+            space.generations.get(root.generation).is_some_and(|known| known.encoded().is_some())
+        });
+        let Some(root) = shown else { return Ok(space.park(Wait::Shown, request.ticket)) };
+        let stored = space.generations.manifest(root.generation, request.offset, request.count)?;
+        space.answer_stored(stored, request.ticket)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use crate::content::pieces::ManifestPieces;
+    use crate::namespace::bulk::Bulk;
     use crate::namespace::testing::*;
     use crate::testing::small;
     use ninep::server::{Answer, Tree};
 
     #[test]
     fn it_is_the_encoded_manifest() {
-        let bytes = small().encode();
-        for (mut space, _) in [master(), client()] {
-            let len = bytes.len() as u64;
+        let len = small().encode().len() as u64;
+        for (mut space, generation) in [master(), client()] {
             assert_eq!(look(&mut space, ".xget/manifest"), read_only(&space, len));
             let manifest = file(&mut space, ".xget/manifest");
             let whole = space.read(opener(1), &manifest, 0, u32::MAX, ticket(1));
-            assert_eq!(whole, Ok(Answer::Bytes(bytes.clone())));
+            let what = |skip| Bulk::Piece { generation, piece: 0, skip };
+            assert_eq!(whole, Ok(Answer::Bulk { what: what(0), len: len as u32 }));
             let part = read(&mut space, &manifest, len - 3, 1);
-            assert_eq!(part, Ok(Answer::Bytes(bytes[bytes.len() - 3..].to_vec())));
+            let wanted = Answer::Bulk { what: what(len as u32 - 3), len: 3 };
+            assert_eq!(part, Ok(wanted));
             assert_eq!(text(read(&mut space, &manifest, len, 1)), "");
             assert_not_writable(&mut space, &manifest);
         }

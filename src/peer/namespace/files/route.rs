@@ -1,7 +1,7 @@
 //! `/.xget/route`: the conversation between a client and the master
 //! (docs/protocol.md). Only the master's can be opened.
 //!
-//! Knows lines and whose they are. Refuses to know what they say
+//! Knows what is written and whose it is. Refuses to know what it says
 //! ([`crate::control`]). The opening is the client's lease as a worker.
 
 use crate::control::LINE_LEN_MAX;
@@ -61,11 +61,11 @@ impl ControlFile for Route {
         opener: OpenId,
         data: &[u8],
     ) -> Result<(), Error> {
-        if data.len() > LINE_LEN_MAX {
+        if data.len() > LINE_LEN_MAX || !space.conversations.is_open(opener) {
             return Err(EINVAL);
         }
-        for line in data.split(|&byte| byte == b'\n').filter(|line| !line.is_empty()) {
-            space.notify(Notice::RouteLine(opener, line.to_vec()));
+        if !data.is_empty() {
+            space.notify(Notice::RouteText(opener, data.to_vec()));
         }
         Ok(())
     }
@@ -94,8 +94,9 @@ mod tests {
         let route = file(&mut space, ".xget/route");
         space.open(opener(1), &route, READ_WRITE).unwrap();
         assert_eq!(space.write(opener(1), &route, 0, b"join 1 5 .\nleave\n"), Ok(17));
-        let line = |text: &[u8]| Notice::RouteLine(opener(1), text.to_vec());
-        assert_eq!(notices(&mut space), [line(b"join 1 5 ."), line(b"leave")]);
+        assert_eq!(space.write(opener(1), &route, 0, b""), Ok(0));
+        let said = Notice::RouteText(opener(1), b"join 1 5 .\nleave\n".to_vec());
+        assert_eq!(notices(&mut space), [said]);
         assert_eq!(read(&mut space, &route, 0, 1), Ok(Answer::Park));
         assert_eq!(space.answer(opener(1), "parent 0 me\n"), [ticket(1)]);
         assert_eq!(text(space.read(opener(1), &route, 0, 0, ticket(1))), "");
@@ -139,6 +140,19 @@ mod tests {
             space.answer(opener(1), &line);
         }
         assert_eq!(notices(&mut space), [Notice::RouteClosed(opener(1))]);
+        assert_eq!(read(&mut space, &route, 0, 1), Err(EINVAL));
+    }
+
+    #[test]
+    fn one_that_is_over_takes_nothing_and_ends_with_what_was_said() {
+        let (mut space, _) = master();
+        let route = file(&mut space, ".xget/route");
+        space.open(opener(1), &route, READ_WRITE).unwrap();
+        space.answer(opener(1), "error 22 what\n");
+        space.finish_conversation(opener(1));
+        assert_eq!(space.write(opener(1), &route, 0, b"leave\n"), Err(EINVAL));
+        assert_eq!(notices(&mut space), []);
+        assert_eq!(text(read(&mut space, &route, 0, 1)), "error 22 what\n");
         assert_eq!(read(&mut space, &route, 0, 1), Err(EINVAL));
     }
 

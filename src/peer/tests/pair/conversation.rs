@@ -104,10 +104,39 @@ fn another_version_is_error_93() {
 #[test]
 fn what_is_not_understood_is_error_22() {
     let (mut pair, master) = chained();
-    let caller = pair.add_caller(master);
-    for line in ["hello", "replace 0 me sad", "join 2 7000 %4"] {
+    for line in ["hello", "replace 0 me sad", "join 2 7000 %4", "\nleave", "leave\n\n"] {
+        let caller = pair.add_caller(master);
         say(&mut pair, caller, line);
         assert!(last(&pair, caller).starts_with("error 22 not%20understood"), "{line}");
+    }
+}
+
+/// What a stranger can have looked at in one write ends with the first nonsense.
+#[test]
+fn the_first_line_that_is_not_understood_ends_the_conversation() {
+    let (mut pair, master) = chained();
+    let caller = joined(&mut pair, master);
+    let known = pair.lines(caller).len();
+    let nonsense = "\n".repeat(20_000) + "leave\n";
+    let written = pair.let_caller(caller, |c| c.say(&nonsense));
+    let answer = pair.caller(caller).answer(written);
+    assert!(matches!(answer, Some((_, Answered::Written(20_006)))), "{answer:?}");
+    assert_eq!(pair.lines(caller).len(), known + 1, "one error");
+    let late = pair.let_caller(caller, |c| c.say("leave\n"));
+    let refused = Answered::Failed(22, "Invalid argument".into());
+    assert_eq!(pair.caller(caller).answer(late).map(|(_, answered)| answered), Some(&refused));
+    let other = joined(&mut pair, master);
+    assert_eq!(last(&pair, other), "parent 0 me", "the member is gone");
+}
+
+#[test]
+fn one_write_has_at_most_64_lines() {
+    let (mut pair, master) = chained();
+    for (lines, understood) in [(64, true), (65, false)] {
+        let caller = joined(&mut pair, master);
+        say(&mut pair, caller, "progress 1 2 1 0 5\n".repeat(lines).trim_end());
+        let refused = last(&pair, caller).starts_with("error 22 ");
+        assert_eq!(refused, !understood, "{lines} lines");
     }
 }
 

@@ -126,7 +126,7 @@ fn a_conversation_has_1_mib_unread() {
     request::topen(1, 1, 2, &mut frames);
     // Each is answered by an error of some 40 bytes, and nobody reads it.
     for _ in 0..20_000 {
-        request::twrite(1, 1, 0, b"hello\n", &mut frames);
+        request::twrite(1, 1, 0, b"join 1 7000\n", &mut frames);
     }
     request::tread(2, 1, 0, 8_192, &mut frames);
     pair.send_raw(caller, frames);
