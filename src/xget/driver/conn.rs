@@ -197,7 +197,12 @@ impl Conn {
                     self.unfold(found);
                     continue;
                 }
-                item => item.send(&self.stream),
+                item => {
+                    let held_bytes = item.held_bytes();
+                    let done = item.send(&self.stream);
+                    self.output_bytes -= held_bytes - item.held_bytes();
+                    done
+                }
             };
             match done {
                 Ok(true) => {
@@ -241,7 +246,8 @@ impl Item {
     fn held_bytes(&self) -> usize {
         match self {
             Item::Frame { bytes, .. } => bytes.len(),
-            Item::Part(Part::Bytes { bytes, .. }) => bytes.len(),
+            // What is shared and not sent yet.
+            Item::Part(Part::Bytes { from, to, .. }) => to - from,
             _ => 0,
         }
     }
