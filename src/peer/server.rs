@@ -8,8 +8,8 @@ use crate::conn::{ConnEffect, ConnEvent, Outbox};
 use crate::content::manifest::{PIECE_LEN_MAX, stride};
 use crate::control::MasterMessage;
 use crate::namespace::{GenerationId, NameSpace, Notice};
+use crate::sorted::SortedMap;
 use alloc::boxed::Box;
-use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -21,14 +21,14 @@ pub const MSIZE: u32 = stride(PIECE_LEN_MAX) + ninep::IO_HEADER_LEN;
 pub(crate) struct Server {
     pub space: NameSpace,
     pub outbox: Outbox,
-    sessions: BTreeMap<ConnId, Box<Session<NameSpace>>>,
+    sessions: SortedMap<ConnId, Box<Session<NameSpace>>>,
     /// Parked reads that can be asked again.
     wakes: Vec<Ticket>,
 }
 
 impl Server {
     pub fn new(space: NameSpace) -> Server {
-        let (outbox, sessions, wakes) = (Outbox::default(), BTreeMap::new(), Vec::new());
+        let (outbox, sessions, wakes) = (Outbox::default(), SortedMap::new(), Vec::new());
         Server { space, outbox, sessions, wakes }
     }
 

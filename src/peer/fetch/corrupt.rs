@@ -4,7 +4,7 @@
 //! which came corrupt and have not come right since. Refuses to know who else
 //! sent corrupt pieces, and what becomes of these.
 
-use alloc::collections::BTreeSet;
+use crate::sorted::SortedSet;
 
 /// Most pieces that may have come corrupt and not have come right since.
 pub(super) const CORRUPT_MAX: usize = 64;
@@ -20,7 +20,7 @@ pub(super) enum Verdict {
 }
 
 #[derive(Debug, Default)]
-pub(super) struct CorruptPieces(BTreeSet<u32>);
+pub(super) struct CorruptPieces(SortedSet<u32>);
 
 impl CorruptPieces {
     /// The piece came corrupt.

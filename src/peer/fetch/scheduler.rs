@@ -19,7 +19,7 @@
 //! with the piece or that it does not hold it, and then is not asked for a while.
 
 use crate::content::holdings::Holdings;
-use alloc::collections::BTreeSet;
+use crate::sorted::SortedSet;
 use alloc::vec;
 use alloc::vec::Vec;
 use ninep::server::ConnId;
@@ -85,7 +85,7 @@ struct Requests {
     is_last_resort: bool,
     asked: Vec<Asked>,
     /// Pieces that it said it does not have.
-    refused: BTreeSet<u32>,
+    refused: SortedSet<u32>,
     /// For each stripe: not asked to help before, as it did not hold a piece.
     absent_until_ms: Vec<u64>,
 }
@@ -188,7 +188,7 @@ impl Scheduler {
 
     pub fn add_parent(&mut self, conn: ConnId, is_last_resort: bool) {
         if self.find(conn).is_none() {
-            let (asked, refused) = (Vec::new(), BTreeSet::new());
+            let (asked, refused) = (Vec::new(), SortedSet::new());
             let absent_until_ms = vec![0; self.cursors.len()];
             self.parents.push(Requests { conn, is_last_resort, asked, refused, absent_until_ms });
         }

@@ -8,8 +8,9 @@ use crate::control::{Complaint, MasterMessage, ParentAddr, TransferStats, format
 use crate::namespace::GenerationId;
 use crate::overlay::{Change, Forest, Limits, NodeId, Parent, Verdict};
 use crate::server::Server;
+use crate::sorted::SortedMap;
 use alloc::boxed::Box;
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::VecDeque;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -33,15 +34,15 @@ struct Member {
 /// The clients of one generation: they make one forest.
 struct Group {
     forest: Forest,
-    by_node: BTreeMap<NodeId, OpenId>,
+    by_node: SortedMap<NodeId, OpenId>,
     /// The last to join of each address: one that lost its connection may
     /// join again before the loss is seen here.
-    by_addr: BTreeMap<SocketAddr, NodeId>,
+    by_addr: SortedMap<SocketAddr, NodeId>,
 }
 
 impl Group {
     fn new(limits: Limits) -> Group {
-        let (by_node, by_addr) = (BTreeMap::new(), BTreeMap::new());
+        let (by_node, by_addr) = (SortedMap::new(), SortedMap::new());
         Group { forest: Forest::new(limits), by_node, by_addr }
     }
 
@@ -67,8 +68,8 @@ pub(super) struct Left {
 pub(super) struct Members {
     limits: Limits,
     /// By their conversation on `route`.
-    list: BTreeMap<OpenId, Box<Member>>,
-    groups: BTreeMap<GenerationId, Group>,
+    list: SortedMap<OpenId, Box<Member>>,
+    groups: SortedMap<GenerationId, Group>,
     nodes_used: u32,
     departed: VecDeque<String>,
 }
@@ -77,8 +78,8 @@ impl Members {
     pub fn new(limits: Limits) -> Members {
         Members {
             limits,
-            list: BTreeMap::new(),
-            groups: BTreeMap::new(),
+            list: SortedMap::new(),
+            groups: SortedMap::new(),
             nodes_used: 0,
             departed: VecDeque::new(),
         }
@@ -109,7 +110,7 @@ impl Members {
         self.nodes_used += 1;
         let node = NodeId(self.nodes_used);
         let limits = self.limits;
-        let group = self.groups.entry(generation).or_insert_with(|| Group::new(limits));
+        let group = self.groups.get_or_insert_with(generation, || Group::new(limits));
         if !group.forest.join(node, None, now_ms) {
             return Err(ForestFull);
         }

@@ -4,7 +4,8 @@
 //! Knows bytes in order and their limit. Refuses to know what is said, who
 //! waits for it, and what a client does about a conversation that was cut off.
 
-use alloc::collections::{BTreeMap, VecDeque};
+use crate::sorted::SortedMap;
+use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use ninep::server::OpenId;
 
@@ -27,7 +28,7 @@ pub(super) enum Queued {
 /// stand together.
 #[derive(Debug, Default)]
 pub(super) struct Conversations {
-    list: BTreeMap<OpenId, Conversation>,
+    list: SortedMap<OpenId, Conversation>,
 }
 
 #[derive(Debug, Default)]

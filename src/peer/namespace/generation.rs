@@ -7,7 +7,8 @@ use crate::content::digest::Digest;
 use crate::content::holdings::Holdings;
 use crate::content::manifest::{Entry, EntryKind, Manifest, piece_len_of};
 use crate::content::pieces::{ManifestPieces, PieceMap};
-use alloc::collections::{BTreeMap, TryReserveError};
+use crate::sorted::SortedMap;
+use alloc::collections::TryReserveError;
 use alloc::rc::Rc;
 use alloc::vec::Vec;
 
@@ -54,7 +55,7 @@ pub struct Generation {
     names: Vec<u32>,
     /// SHA-256 of files that were asked for, or that it could not be had, by
     /// entry. A peer chooses which; to hash one costs more than its place here.
-    pub(super) checksums: BTreeMap<u32, Result<[u8; 32], ()>>,
+    pub(super) checksums: SortedMap<u32, Result<[u8; 32], ()>>,
 }
 
 /// Where the bytes of a master's generation are.
@@ -85,7 +86,7 @@ impl Generation {
         let holdings = Holdings::all(map.count());
         let names = names_of_files(&manifest);
         let content = Some(Rc::new(Content { manifest, map: Rc::new(map) }));
-        let (manifest, checksums) = (ManifestBytes::Whole(Rc::new(bytes)), BTreeMap::new());
+        let (manifest, checksums) = (ManifestBytes::Whole(Rc::new(bytes)), SortedMap::new());
         Generation { manifest_pieces, manifest, content, origin, holdings, names, checksums }
     }
 
@@ -99,7 +100,7 @@ impl Generation {
             origin: None,
             holdings: Holdings::none(stripes),
             names: Vec::new(),
-            checksums: BTreeMap::new(),
+            checksums: SortedMap::new(),
         };
         generation.expect_manifest();
         generation

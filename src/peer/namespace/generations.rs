@@ -8,13 +8,13 @@ use super::file_id::EntryId;
 use super::generation::{Content, Generation, GenerationId};
 use crate::content::digest::Digest;
 use crate::content::manifest::Entry;
-use alloc::collections::BTreeMap;
+use crate::sorted::SortedMap;
 use ninep::{ESTALE, Error};
 
 /// A worker has one generation, a master one for each selection.
 #[derive(Debug, Default)]
 pub(super) struct Generations {
-    by_id: BTreeMap<GenerationId, Generation>,
+    by_id: SortedMap<GenerationId, Generation>,
     /// The last number that was given.
     last: u32,
     /// The generation that the root shows; it may be gone.
@@ -50,7 +50,10 @@ impl Generations {
 
     /// The first of this number or a higher one.
     pub fn at_or_after(&self, id: GenerationId) -> Option<(GenerationId, &Generation)> {
-        self.by_id.range(id..).next().map(|(id, generation)| (*id, generation))
+        self.by_id
+            .range(id..=GenerationId(u32::MAX))
+            .next()
+            .map(|(id, generation)| (*id, generation))
     }
 
     /// Shows this one at the root.

@@ -5,7 +5,7 @@
 //! order and no more. A peer decides how many reads it parks and in which order
 //! it gives them up, so each step costs the logarithm of what is parked.
 
-use alloc::collections::BTreeMap;
+use crate::sorted::SortedMap;
 use alloc::vec::Vec;
 
 /// Emptied lists of tickets whose memory is kept: as many as are woken between
@@ -16,9 +16,9 @@ const SPARE_MAX: usize = 16;
 #[derive(Debug)]
 pub(super) struct ParkedReads<W, T> {
     /// By what is waited for, then by arrival.
-    tickets: BTreeMap<(W, u64), T>,
+    tickets: SortedMap<(W, u64), T>,
     /// The other way round, so that a read that is given up leaves no trace.
-    waits: BTreeMap<T, (W, u64)>,
+    waits: SortedMap<T, (W, u64)>,
     /// Numbers arrivals.
     arrivals: u64,
     spare: Vec<Vec<T>>,
@@ -26,7 +26,7 @@ pub(super) struct ParkedReads<W, T> {
 
 impl<W: Ord + Copy, T: Ord + Copy> ParkedReads<W, T> {
     pub fn new() -> ParkedReads<W, T> {
-        let (tickets, waits) = (BTreeMap::new(), BTreeMap::new());
+        let (tickets, waits) = (SortedMap::new(), SortedMap::new());
         ParkedReads { tickets, waits, arrivals: 0, spare: Vec::new() }
     }
 
@@ -162,7 +162,7 @@ mod tests {
     #[test]
     fn giving_up_one_of_many_that_wait_for_the_same_costs_a_logarithm() {
         const READS: u32 = 50_000;
-        // A node of a BTreeMap has 5 to 11 keys, so that 50,000 lie at most seven
+        // A node of a SortedMap has 5 to 11 keys, so that 50,000 lie at most seven
         // levels deep; a key is searched for in each of two maps.
         const STEPS_MAX: u64 = 2 * 7 * 11;
         let mut parked = ParkedReads::new();

@@ -13,7 +13,8 @@ use super::log_lines::LogLines;
 use super::parking::ParkedReads;
 use super::workers::Workers;
 use crate::content::digest::Digest;
-use alloc::collections::{BTreeMap, TryReserveError, VecDeque};
+use crate::sorted::SortedMap;
+use alloc::collections::{TryReserveError, VecDeque};
 use alloc::rc::Rc;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -70,7 +71,7 @@ pub struct NameSpace {
     pub(super) conversations: Conversations,
     pub(super) workers: Workers,
     pub(super) parked: ParkedReads<Wait, Ticket>,
-    peers: BTreeMap<ConnId, SocketAddr>,
+    peers: SortedMap<ConnId, SocketAddr>,
     notices: VecDeque<Notice>,
     /// Only a master routes, takes log lines and registers workers.
     is_master: bool,
@@ -88,7 +89,7 @@ impl NameSpace {
             conversations: Conversations::default(),
             workers: Workers::new(worker_load_max),
             parked: ParkedReads::new(),
-            peers: BTreeMap::new(),
+            peers: SortedMap::new(),
             notices: VecDeque::new(),
             is_master,
         }

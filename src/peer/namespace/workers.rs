@@ -5,7 +5,7 @@
 //! 3.2: limited levels, even load, different levels over one client's files.
 
 use crate::control::{format_addr, parse_addr};
-use alloc::collections::BTreeMap;
+use crate::sorted::SortedMap;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::net::{IpAddr, SocketAddr};
@@ -31,9 +31,9 @@ struct Worker {
 pub(super) struct Workers {
     list: Vec<Worker>,
     /// How many each worker address feeds, over all files.
-    load: BTreeMap<SocketAddr, u32>,
+    load: SortedMap<SocketAddr, u32>,
     /// How often each client was sent to each level.
-    levels_used: BTreeMap<ConnId, [u32; LEVEL_MAX as usize]>,
+    levels_used: SortedMap<ConnId, [u32; LEVEL_MAX as usize]>,
     load_max: u32,
 }
 
@@ -53,7 +53,7 @@ pub(super) enum AvailError {
 impl Workers {
     /// None yet; each is to feed at most `load_max` others.
     pub fn new(load_max: u32) -> Workers {
-        let (load, levels_used) = (BTreeMap::new(), BTreeMap::new());
+        let (load, levels_used) = (SortedMap::new(), SortedMap::new());
         Workers { list: Vec::new(), load, levels_used, load_max }
     }
 
@@ -87,7 +87,7 @@ impl Workers {
             return Err(AvailError::Full);
         }
         if let Some(parent) = parent {
-            *self.load.entry(parent).or_default() += 1;
+            *self.load.get_or_insert_with(parent, || 0) += 1;
         }
         self.list.push(Worker { opener, entry, addr, level, parent });
         Ok(())
@@ -117,7 +117,7 @@ impl Workers {
     /// Who is to feed this client with this entry: `me` or `ip!port`, without a
     /// newline, as the original has it.
     pub fn redir(&mut self, conn: ConnId, entry: u32) -> String {
-        let used = self.levels_used.entry(conn).or_default();
+        let used = self.levels_used.get_or_insert_with(conn, Default::default);
         let load_of = |w: &Worker| self.load.get(&w.addr).copied().unwrap_or(0);
         let best = self
             .list

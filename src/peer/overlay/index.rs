@@ -9,7 +9,7 @@
 //! the node that lends it.
 
 use super::node::{NodeIx, Rack};
-use alloc::collections::BTreeSet;
+use crate::sorted::SortedSet;
 
 /// A node with a spare slot: those that need not lend it first, then by level.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -66,10 +66,10 @@ pub(super) struct Listing {
 /// Where there is a place in one stripe.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct StripeIndex {
-    free_slots: BTreeSet<FreeSlot>,
-    outer: BTreeSet<Outer>,
-    lenders: BTreeSet<Lender>,
-    foreign: BTreeSet<ForeignLeaf>,
+    free_slots: SortedSet<FreeSlot>,
+    outer: SortedSet<Outer>,
+    lenders: SortedSet<Lender>,
+    foreign: SortedSet<ForeignLeaf>,
 }
 
 impl StripeIndex {

@@ -7,7 +7,7 @@
 
 use super::node::{NodeId, NodeIx, Rack};
 use super::recent::Recent;
-use alloc::collections::BTreeMap;
+use crate::sorted::SortedMap;
 use alloc::vec::Vec;
 use core::ops::{Index, IndexMut};
 
@@ -97,7 +97,7 @@ impl Node {
 /// All nodes, by the master's number and by place.
 #[derive(Default)]
 pub(super) struct Roster {
-    ids: BTreeMap<NodeId, NodeIx>,
+    ids: SortedMap<NodeId, NodeIx>,
     nodes: Vec<Node>,
     /// Places of nodes that have left, to be used again.
     vacant: Vec<NodeIx>,

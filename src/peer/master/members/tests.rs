@@ -90,10 +90,12 @@ fn who_joins_again_from_the_same_address_is_the_one_that_is_meant_by_it() {
     assert_eq!(fixture.parent(2), "10.0.0.1!7000");
     fixture.leave(1);
     let members = &fixture.members;
-    let group = &members.groups[&fixture.generation];
+    let group = members.groups.get(&fixture.generation).unwrap();
     assert!(group.by_addr.contains_key(&addr(1)), "the second is still there");
     fixture.leave(3);
-    assert!(!fixture.members.groups[&fixture.generation].by_addr.contains_key(&addr(1)));
+    assert!(
+        !fixture.members.groups.get(&fixture.generation).unwrap().by_addr.contains_key(&addr(1))
+    );
 }
 
 #[test]

@@ -16,7 +16,7 @@ use super::index::{ForeignLeaf, FreeSlot, FullNode, Lender, Listing, Outer, Stri
 use super::limits::{Limits, STRIPES_MAX};
 use super::node::{Change, NodeId, NodeIx, Parent, Rack, Upstream};
 use super::roster::{Edge, Node, Roster, Standing};
-use alloc::collections::BTreeSet;
+use crate::sorted::SortedSet;
 use alloc::vec;
 use alloc::vec::Vec;
 use core::ops::Range;
@@ -73,7 +73,7 @@ pub(super) struct Trees {
     /// For each node, one for each stripe.
     links: Vec<Link>,
     trees: Vec<Tree>,
-    full: BTreeSet<FullNode>,
+    full: SortedSet<FullNode>,
     /// Serving nodes of each rack by primary stripe: rows in the order of the
     /// racks, none all zero.
     rack_primaries: Vec<(Option<Rack>, [u32; STRIPES_MAX as usize])>,
@@ -91,7 +91,7 @@ impl Trees {
             roster: Roster::default(),
             links: Vec::new(),
             trees: limits.stripes().map(|_| Tree::default()).collect(),
-            full: BTreeSet::new(),
+            full: SortedSet::new(),
             rack_primaries: Vec::new(),
             slow_uplink_count: 0,
             changes: Changes::new(limits.stripes),

@@ -1,0 +1,309 @@
+//! Maps and sets in the order of their keys.
+//!
+//! What `BTreeMap` is, in a fifth of its code: a program holds a copy of the code
+//! for each type of key and value, and every byte of it is in every node's
+//! initramfs (docs/architecture.md, Size). Knows an order. Refuses to know what is
+//! kept: entries are moved in memory, so large ones are to be boxed.
+//!
+//! Entries stand in chunks of at most [`CHUNK_LEN_MAX`], so that one that comes or
+//! goes moves those of its chunk alone, and the list of chunks now and then. Keys
+//! that only grow fill chunk after chunk.
+
+use alloc::vec;
+use alloc::vec::Vec;
+use core::ops::RangeInclusive;
+
+/// Most entries that one step moves: 128 of 32 bytes take a tenth of a microsecond.
+const CHUNK_LEN_MAX: usize = 128;
+
+/// A map in the order of its keys.
+#[derive(Clone, Debug)]
+pub(crate) struct SortedMap<K, V> {
+    /// None is empty, but for the first of an empty map, whose memory is kept.
+    chunks: Vec<Vec<(K, V)>>,
+    len: usize,
+}
+
+/// A set in order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct SortedSet<K>(SortedMap<K, ()>);
+
+impl<K, V> Default for SortedMap<K, V> {
+    fn default() -> SortedMap<K, V> {
+        SortedMap::new()
+    }
+}
+
+/// Where chunks begin does not matter.
+impl<K: PartialEq, V: PartialEq> PartialEq for SortedMap<K, V> {
+    fn eq(&self, other: &SortedMap<K, V>) -> bool {
+        self.iter().eq(other.iter())
+    }
+}
+
+impl<K: Eq, V: Eq> Eq for SortedMap<K, V> {}
+
+impl<K, V> SortedMap<K, V> {
+    pub const fn new() -> SortedMap<K, V> {
+        SortedMap { chunks: Vec::new(), len: 0 }
+    }
+
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = (&K, &V)> {
+        self.chunks.iter().flatten().map(|(key, value)| (key, value))
+    }
+
+    pub fn values(&self) -> impl DoubleEndedIterator<Item = &V> {
+        self.chunks.iter().flatten().map(|(_, value)| value)
+    }
+}
+
+impl<K: Ord, V> SortedMap<K, V> {
+    /// Where a key is: its chunk, and its place there, or that where it belongs.
+    fn locate(&self, key: &K) -> (usize, Result<usize, usize>) {
+        let begins_by = |chunk: &Vec<(K, V)>| chunk.first().is_some_and(|(first, _)| first <= key);
+        let chunk = self.chunks.partition_point(begins_by).saturating_sub(1);
+        let place = match self.chunks.get(chunk) {
+            Some(entries) => entries.binary_search_by(|(known, _)| known.cmp(key)),
+            None => Err(0),
+        };
+        (chunk, place)
+    }
+
+    pub fn get(&self, key: &K) -> Option<&V> {
+        let (chunk, place) = self.locate(key);
+        let place = place.ok()?;
+        Some(&self.chunks[chunk][place].1)
+    }
+
+    pub fn get_mut(&mut self, key: &K) -> Option<&mut V> {
+        let (chunk, place) = self.locate(key);
+        let place = place.ok()?;
+        Some(&mut self.chunks[chunk][place].1)
+    }
+
+    pub fn contains_key(&self, key: &K) -> bool {
+        self.locate(key).1.is_ok()
+    }
+
+    /// Sets the value of a key; gives the one that it had.
+    pub fn insert(&mut self, key: K, value: V) -> Option<V> {
+        match self.locate(&key) {
+            (chunk, Ok(place)) => Some(core::mem::replace(&mut self.chunks[chunk][place].1, value)),
+            (chunk, Err(place)) => {
+                self.insert_at(chunk, place, (key, value));
+                None
+            }
+        }
+    }
+
+    /// The value of a key, made now where it had none.
+    pub fn get_or_insert_with(&mut self, key: K, make: impl FnOnce() -> V) -> &mut V {
+        let (chunk, place) = match self.locate(&key) {
+            (chunk, Ok(place)) => (chunk, place),
+            (chunk, Err(place)) => self.insert_at(chunk, place, (key, make())),
+        };
+        &mut self.chunks[chunk][place].1
+    }
+
+    /// Gives where the entry came to stand.
+    fn insert_at(&mut self, chunk: usize, place: usize, entry: (K, V)) -> (usize, usize) {
+        self.len += 1;
+        let Some(entries) = self.chunks.get_mut(chunk) else {
+            self.chunks.push(vec![entry]);
+            return (chunk, 0);
+        };
+        if entries.len() < CHUNK_LEN_MAX {
+            entries.insert(place, entry);
+            return (chunk, place);
+        }
+        // At the end of a full chunk another begins; else it is halved.
+        let split = if place == CHUNK_LEN_MAX { CHUNK_LEN_MAX } else { CHUNK_LEN_MAX / 2 };
+        let mut upper = Vec::with_capacity(CHUNK_LEN_MAX);
+        upper.extend(entries.drain(split..));
+        let is_upper = place >= split && split > 0;
+        let (chunk_of, place_of) =
+            if is_upper { (chunk + 1, place - split) } else { (chunk, place) };
+        self.chunks.insert(chunk + 1, upper);
+        self.chunks[chunk_of].insert(place_of, entry);
+        (chunk_of, place_of)
+    }
+
+    /// Takes a key out, with its value.
+    pub fn remove(&mut self, key: &K) -> Option<V> {
+        let (chunk, place) = self.locate(key);
+        let (_, value) = self.chunks.get_mut(chunk)?.remove(place.ok()?);
+        self.len -= 1;
+        if self.chunks[chunk].is_empty() && self.chunks.len() > 1 {
+            self.chunks.remove(chunk);
+        }
+        Some(value)
+    }
+
+    /// The entries from one key to another, both included.
+    pub fn range(&self, keys: RangeInclusive<K>) -> impl Iterator<Item = (&K, &V)> {
+        let (first, last) = keys.into_inner();
+        let (chunk, place) = self.locate(&first);
+        let place = place.unwrap_or_else(|place| place);
+        let begun = self.chunks.get(chunk).map_or(&[][..], |entries| &entries[place..]);
+        let others = self.chunks.get(chunk + 1..).unwrap_or_default();
+        let entries = begun.iter().chain(others.iter().flatten());
+        entries.map(|(key, value)| (key, value)).take_while(move |(key, _)| **key <= last)
+    }
+}
+
+impl<K> Default for SortedSet<K> {
+    fn default() -> SortedSet<K> {
+        SortedSet::new()
+    }
+}
+
+impl<K> SortedSet<K> {
+    pub const fn new() -> SortedSet<K> {
+        SortedSet(SortedMap::new())
+    }
+
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = &K> {
+        self.0.iter().map(|(key, ())| key)
+    }
+
+    pub fn last(&self) -> Option<&K> {
+        self.0.chunks.last()?.last().map(|(key, ())| key)
+    }
+}
+
+impl<K: Ord> SortedSet<K> {
+    pub fn contains(&self, key: &K) -> bool {
+        self.0.contains_key(key)
+    }
+
+    /// Whether it was not there.
+    pub fn insert(&mut self, key: K) -> bool {
+        self.0.insert(key, ()).is_none()
+    }
+
+    /// Whether it was there.
+    pub fn remove(&mut self, key: &K) -> bool {
+        self.0.remove(key).is_some()
+    }
+
+    /// From one key to another, both included.
+    pub fn range(&self, keys: RangeInclusive<K>) -> impl Iterator<Item = &K> {
+        self.0.range(keys).map(|(key, ())| key)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeMap;
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Insert(u16, u8),
+        Make(u16),
+        Remove(u16),
+        Look(u16, u16),
+    }
+
+    fn steps() -> impl Strategy<Value = Vec<Step>> {
+        let key = || 0..600u16;
+        let step = prop_oneof![
+            4 => (key(), any::<u8>()).prop_map(|(key, value)| Step::Insert(key, value)),
+            1 => key().prop_map(Step::Make),
+            3 => key().prop_map(Step::Remove),
+            1 => (key(), key()).prop_map(|(low, high)| Step::Look(low, high)),
+        ];
+        proptest::collection::vec(step, 0..2000)
+    }
+
+    fn check(map: &SortedMap<u16, u8>, model: &BTreeMap<u16, u8>) {
+        assert!(map.iter().eq(model.iter()) && map.iter().rev().eq(model.iter().rev()));
+        assert!(map.values().eq(model.values()));
+        assert_eq!((map.len(), map.is_empty()), (model.len(), model.is_empty()));
+        let is_sound = |chunk: &Vec<_>| (1..=CHUNK_LEN_MAX).contains(&chunk.len());
+        assert!(map.is_empty() || map.chunks.iter().all(is_sound));
+        assert!(!map.is_empty() || map.chunks.len() <= 1);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+        #[test]
+        fn it_does_what_a_btree_does(steps in steps()) {
+            let (mut map, mut model) = (SortedMap::new(), BTreeMap::new());
+            for step in steps {
+                match step {
+                    Step::Insert(key, value) => {
+                        prop_assert_eq!(map.insert(key, value), model.insert(key, value));
+                    }
+                    Step::Make(key) => {
+                        let (made, known) =
+                            (map.get_or_insert_with(key, || 7), model.entry(key).or_insert(7));
+                        prop_assert_eq!(&*made, &*known);
+                        *made = made.wrapping_add(1);
+                        *known = known.wrapping_add(1);
+                    }
+                    Step::Remove(key) => prop_assert_eq!(map.remove(&key), model.remove(&key)),
+                    Step::Look(low, high) => {
+                        prop_assert_eq!(map.get(&low), model.get(&low));
+                        prop_assert_eq!(map.get_mut(&low), model.get_mut(&low));
+                        prop_assert_eq!(map.contains_key(&high), model.contains_key(&high));
+                        let high = high.max(low);
+                        prop_assert!(map.range(low..=high).eq(model.range(low..=high)));
+                    }
+                }
+            }
+            check(&map, &model);
+        }
+    }
+
+    #[test]
+    fn keys_that_only_grow_fill_their_chunks() {
+        let mut map = SortedMap::new();
+        (0..10 * CHUNK_LEN_MAX as u32).for_each(|key| {
+            map.insert(key, ());
+        });
+        assert_eq!(map.chunks.len(), 10);
+    }
+
+    #[test]
+    fn a_map_that_was_emptied_keeps_its_memory_and_no_more() {
+        let mut map = SortedMap::new();
+        (0..1000).for_each(|key| {
+            map.insert(key, ());
+        });
+        (0..1000).for_each(|key| assert_eq!(map.remove(&key), Some(())));
+        assert!(map.is_empty() && map.chunks.len() == 1);
+        assert!(map.iter().next().is_none() && map.range(0..=9).next().is_none());
+        assert_eq!((map.remove(&1), map.get(&1)), (None, None));
+    }
+
+    #[test]
+    fn a_set_has_each_once_and_knows_its_last() {
+        let mut set = SortedSet::new();
+        assert!(!set.remove(&1) && set.last().is_none());
+        assert_eq!(set.len(), 0);
+        assert!(set.insert(3) && set.insert(1) && !set.insert(3) && !set.is_empty());
+        assert!(set.contains(&1) && !set.contains(&2));
+        assert_eq!((set.last(), set.len()), (Some(&3), 2));
+        assert!(set.iter().eq(&[1, 3]) && set.range(2..=9).eq(&[3]));
+        assert!(set.remove(&3) && set.last() == Some(&1));
+    }
+}
