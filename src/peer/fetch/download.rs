@@ -72,7 +72,7 @@ impl Download {
                 self.piece_arrived(common, conn, (piece, len), data, range)?;
             }
             Arrival::Unavailable { piece, why } => {
-                self.give_up(common, piece, Status::Changed, &why)?;
+                self.unavailable(common, piece, &why)?;
             }
         }
         self.transfer.fill(common, conn);
@@ -143,7 +143,7 @@ impl Download {
         let held = common.server.space.hold_manifest(self.transfer.generation, piece, bytes);
         common.wake(held.map_err(|_| manifest::no_memory(self.generation(common)))?);
         self.count(common, conn, bytes.len() as u32);
-        self.transfer.piece_settled(common, piece);
+        self.transfer.piece_held(common, piece);
         let is_whole = self.is_complete(common) && self.content(common).is_none();
         if is_whole { self.manifest_complete(common) } else { Ok(()) }
     }
@@ -190,7 +190,7 @@ impl Download {
         common.report.stats.have_bytes += u64::from(len);
         let tickets = common.server.space.hold(self.transfer.generation, piece);
         common.wake(tickets);
-        self.transfer.piece_settled(common, piece);
+        self.transfer.piece_held(common, piece);
         len
     }
 
@@ -253,6 +253,8 @@ impl Download {
             Verdict::GiveUp => {
                 let why = format!("the master {addr} sent wrong bytes twice; {advice}");
                 self.give_up(common, piece, Status::Verification, &why)?;
+                // Damaged on the way to us: others may have it, and not from us.
+                common.leave_once();
             }
             Verdict::Fail => {
                 let why =
@@ -272,6 +274,25 @@ impl Download {
         self.transfer.piece_settled(common, piece);
     }
 
+    /// The master says that it has not got a piece any more: so it is with everybody, and
+    /// our children hear the same of us and ask it. Nothing else of that file is asked for.
+    fn unavailable(&mut self, common: &mut Common, piece: u32, why: &str) -> Result<(), Failure> {
+        if !self.generation(common).is_some_and(|known| known.holdings.misses(piece)) {
+            return Ok(());
+        }
+        let why = format!("the master says: {why}; fetch it again");
+        self.give_up(common, piece, Status::Changed, &why)?;
+        let Some(content) = self.content(common).cloned() else { return Ok(()) };
+        for extent in content.map.extents(&content.manifest, piece) {
+            for piece in content.map.of_entry(&content.manifest, extent.entry) {
+                if self.generation(common).is_some_and(|known| known.holdings.misses(piece)) {
+                    self.lose(common, piece);
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Nobody can give a piece: its files fail, and the others go on.
     fn give_up(
         &mut self,
@@ -284,7 +305,6 @@ impl Download {
             return Err(Failure::fatal(status, "the manifest", why));
         };
         self.lose(common, piece);
-        common.leave_once();
         // A pack is the only piece of each of its files. A file of several pieces
         // may have failed already, for another of them.
         let is_pack = content.map.extents(&content.manifest, piece).count() > 1;

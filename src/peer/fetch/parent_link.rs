@@ -16,6 +16,7 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use ninep::client::{Client, Event, Fid, Frame, OpenMode, Token};
 use ninep::server::ConnId;
+use ninep::{ESTALE, Error};
 
 /// A parent that has not answered by then is connected to anew: TCP repeats a
 /// SYN that was lost only after a second (RFC 6298, section 2.1).
@@ -363,19 +364,25 @@ impl ParentLink {
             Some(Event::Failed { token: LIST | LIST_READ, error }) => {
                 return Err(format!("has no list of the manifest: {}", error.text));
             }
-            // Also when it has no such file.
-            Some(Event::Failed { token, .. }) if token.0 < HELD.0 && token.0 & UNAWAITED != 0 => {
-                return Ok(Arrived::Absent { piece: token.0 as u32 });
-            }
-            Some(Event::Failed { token, error }) if token.0 <= u64::from(u32::MAX) => {
-                return Ok(Arrived::Refused {
-                    piece: token.0 as u32,
-                    why: error.text.into_owned(),
-                });
+            Some(Event::Failed { token, error }) if token.0 < 2 * UNAWAITED => {
+                return self.failed(token, error);
             }
             _ => {}
         }
         Ok(Arrived::Nothing)
+    }
+
+    /// A read of a piece failed.
+    fn failed<'a>(&self, token: Token, error: Error) -> Result<Arrived<'a>, String> {
+        let piece = token.0 as u32;
+        if error.errno == ESTALE.errno {
+            return Err("does not serve this generation any more".into());
+        }
+        // Also when a peer has no such file as `held`.
+        if token.0 & UNAWAITED != 0 && self.parent != ParentAddr::Master {
+            return Ok(Arrived::Absent { piece });
+        }
+        Ok(Arrived::Refused { piece, why: error.text.into_owned() })
     }
 
     fn list_part<'a>(&mut self, data: Option<&[u8]>) -> Arrived<'a> {

@@ -19,7 +19,6 @@
 //! with the piece or that it does not hold it, and then is not asked for a while.
 
 use crate::content::holdings::Holdings;
-use crate::sorted::SortedSet;
 use alloc::vec;
 use alloc::vec::Vec;
 use ninep::server::ConnId;
@@ -53,6 +52,9 @@ const TWICE_MIN: u32 = 4;
 const ASKED_MAX: usize = 3;
 /// A helper that did not hold a piece is not asked for its stripe within this time.
 const ABSENT_MS: u64 = 100;
+/// Pieces that others say they lost asked of the master at a time: one answer settles
+/// a whole file.
+const DISPUTED_MAX: usize = 4;
 
 /// What the scheduler decides by and does not own.
 #[derive(Clone, Copy)]
@@ -84,8 +86,9 @@ struct Requests {
     /// The master: asked beyond its own stripes only where one has no parent.
     is_last_resort: bool,
     asked: Vec<Asked>,
-    /// Pieces that it said it does not have.
-    refused: SortedSet<u32>,
+    /// Missing pieces that it said are lost. The master is asked whether they are; until
+    /// it has answered they take room in the window, so that they stay few.
+    refused: Vec<u32>,
     /// For each stripe: not asked to help before, as it did not hold a piece.
     absent_until_ms: Vec<u64>,
 }
@@ -148,6 +151,11 @@ impl Requests {
         self.asked.iter().any(|asked| asked.piece == piece)
     }
 
+    /// Requests that can be answered yet, and those that the master has to.
+    fn open_count(&self) -> usize {
+        self.asked.len() + self.refused.len()
+    }
+
     /// Takes a request back: since when it was there.
     fn take(&mut self, piece: u32) -> Option<u64> {
         let at = self.asked.iter().position(|asked| asked.piece == piece)?;
@@ -188,7 +196,7 @@ impl Scheduler {
 
     pub fn add_parent(&mut self, conn: ConnId, is_last_resort: bool) {
         if self.find(conn).is_none() {
-            let (asked, refused) = (Vec::new(), SortedSet::new());
+            let (asked, refused) = (Vec::new(), Vec::new());
             let absent_until_ms = vec![0; self.cursors.len()];
             self.parents.push(Requests { conn, is_last_resort, asked, refused, absent_until_ms });
         }
@@ -206,8 +214,25 @@ impl Scheduler {
     /// so that the requests can be flushed.
     pub fn settle(&mut self, piece: u32) -> Vec<ConnId> {
         self.is_freed |= core::mem::take(&mut self.is_held_back);
+        for parent in &mut self.parents {
+            if let Some(at) = parent.refused.iter().position(|refused| *refused == piece) {
+                parent.refused.swap_remove(at);
+                self.is_freed = true;
+            }
+        }
         let had_it = |parent: &mut Requests| parent.take(piece).map(|_| parent.conn);
         self.parents.iter_mut().filter_map(had_it).collect()
+    }
+
+    /// Who says of a missing piece that it is lost.
+    pub fn refused_by(&self, piece: u32) -> Option<ConnId> {
+        let refused = |parent: &&Requests| parent.refused.contains(&piece);
+        self.parents.iter().find(refused).map(|parent| parent.conn)
+    }
+
+    /// Some parent says of a missing piece that it is lost.
+    pub fn has_disputed(&self) -> bool {
+        self.parents.iter().any(|parent| !parent.refused.is_empty())
     }
 
     fn lower_cursor(&mut self, piece: u32) {
@@ -274,11 +299,12 @@ impl Scheduler {
         true
     }
 
-    /// The parent says that it does not have the piece: it is not asked again.
+    /// The parent says that the piece is lost: it is not asked for it again.
     pub fn refused(&mut self, conn: ConnId, piece: u32) {
-        if let Some(requests) = self.requests(conn) {
-            requests.take(piece);
-            requests.refused.insert(piece);
+        if let Some(requests) = self.requests(conn)
+            && requests.take(piece).is_some()
+        {
+            requests.refused.push(piece);
             self.free(piece);
         }
     }
@@ -297,9 +323,9 @@ impl Scheduler {
     pub fn next_request(&mut self, view: View, conn: ConnId, now_ms: u64) -> Option<PieceRequest> {
         let at = self.find(conn)?;
         self.note_orphans(view, now_ms);
-        let room = WINDOW.saturating_sub(self.parents[at].asked.len());
-        let helps = self.parents[at].asked.len() < WINDOW + HELP_WINDOW;
-        let mut own = self.first_of_all(view, at);
+        let open = self.parents[at].open_count();
+        let (room, helps) = (WINDOW.saturating_sub(open), open < WINDOW + HELP_WINDOW);
+        let mut own = self.first_of_all(view, at).or_else(|| self.next_disputed(at));
         if own.is_none() && room > 0 {
             own = self.next_own(view, at, now_ms);
         }
@@ -324,9 +350,22 @@ impl Scheduler {
         (is_all && asked.is_empty() && refused.is_empty()).then_some(0)
     }
 
+    /// Of the master alone: what a parent says is lost. Its word ends a piece; a peer's
+    /// is a reason to ask it.
+    fn next_disputed(&self, at: usize) -> Option<u32> {
+        let master = &self.parents[at];
+        if !master.is_last_resort {
+            return None;
+        }
+        let disputed = || self.parents.iter().flat_map(|parent| &parent.refused).copied();
+        let is_asked = |piece: &u32| master.was_asked(*piece);
+        let is_full = disputed().filter(is_asked).count() >= DISPUTED_MAX;
+        disputed().find(|piece| !is_full && !is_asked(piece))
+    }
+
     /// Of the parent's own stripes, or its share of what is left of others.
     fn next_own(&mut self, view: View, at: usize, now_ms: u64) -> Option<u32> {
-        let (conn, asked) = (self.parents[at].conn, self.parents[at].asked.len());
+        let (conn, asked) = (self.parents[at].conn, self.parents[at].open_count());
         if let Some(piece) = self.overdue(view, at, now_ms, true) {
             return Some(piece);
         }

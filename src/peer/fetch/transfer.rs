@@ -24,6 +24,9 @@ use ninep::server::ConnId;
 /// A parent that answers and owes a piece for this long is replaced by the master
 /// in that stripe: the piece may never come, and must not hold up the rest.
 const STARVED_MS: u64 = 15_000;
+/// How long after a link to the master that was made to ask about lost pieces another
+/// one may be.
+const DISPUTE_PAUSE_MS: u64 = 1_000;
 
 /// What arrived, for the download to verify.
 pub(super) enum Arrival<'a> {
@@ -64,6 +67,8 @@ pub(super) struct Transfer {
     said: Vec<&'static str>,
     /// When all links were last asked for what could be asked for.
     filled_ms: u64,
+    /// When the master may next be connected to because of disputed pieces alone.
+    dispute_ms: u64,
 }
 
 /// What the scheduler decides by and does not own.
@@ -84,6 +89,7 @@ impl Transfer {
             calls: CallRate::default(),
             said: Vec::new(),
             filled_ms: now_ms,
+            dispute_ms: now_ms,
         }
     }
 
@@ -175,10 +181,31 @@ impl Transfer {
             None => self.connect(common, parent),
         };
         self.parents.set(stripe, conn);
-        for idle in self.parents.idle() {
-            self.close(common, idle);
-        }
+        self.close_idle(common);
         self.fill(common, conn);
+    }
+
+    /// Closes links that are for no stripe any more; that to the master stays while it is
+    /// asked what is lost.
+    fn close_idle(&mut self, common: &mut Common) {
+        let disputed = self.scheduler.has_disputed();
+        for idle in self.parents.idle() {
+            if !disputed || self.parents.addr(idle) != Some(ParentAddr::Master) {
+                self.close(common, idle);
+            }
+        }
+    }
+
+    /// Sees to it that the master can be asked about pieces that a parent says are lost.
+    fn settle_disputed(&mut self, common: &mut Common) {
+        let is_asking = self.asking == Asking::Yes && self.scheduler.has_disputed();
+        if !is_asking || !common.master_link.is_up() || common.now_ms < self.dispute_ms {
+            return;
+        }
+        if self.parents.conn_of(ParentAddr::Master).is_none() {
+            self.dispute_ms = common.now_ms + DISPUTE_PAUSE_MS;
+            self.connect(common, ParentAddr::Master);
+        }
     }
 
     fn connect(&mut self, common: &mut Common, parent: ParentAddr) -> ConnId {
@@ -309,7 +336,9 @@ impl Transfer {
         None
     }
 
-    /// A parent says that it does not have a piece.
+    /// A parent says that it does not have a piece. The master's word ends it; a peer
+    /// may have lost it on its own, or lie, so the master is asked, and the peer stays a
+    /// parent until the piece comes from somebody else.
     fn refused<'a>(
         &mut self,
         common: &mut Common,
@@ -317,16 +346,11 @@ impl Transfer {
         piece: u32,
         why: String,
     ) -> Option<Arrival<'a>> {
-        let parent = self.parents.addr(conn)?;
-        self.scheduler.refused(conn, piece);
-        if parent == ParentAddr::Master {
+        if self.parents.addr(conn)? == ParentAddr::Master {
             return Some(Arrival::Unavailable { piece, why });
         }
-        let stripe = piece as usize % self.parents.by_stripe().len();
-        if self.parents.by_stripe()[stripe] == Some(conn) {
-            Transfer::warn(common, parent, &format!("has not got a piece: {why}"));
-            self.replace(common, stripe, parent, Complaint::Refused);
-        }
+        self.scheduler.refused(conn, piece);
+        self.settle_disputed(common);
         self.fill(common, conn);
         None
     }
@@ -334,6 +358,15 @@ impl Transfer {
     /// A piece that a parent was asked for has arrived, corrupt or not.
     pub fn piece_arrived(&mut self, common: &Common, conn: ConnId, piece: u32) {
         self.scheduler.arrived(conn, piece, common.now_ms);
+    }
+
+    /// The piece is held: who said that it is lost is of no use.
+    pub fn piece_held(&mut self, common: &mut Common, piece: u32) {
+        let refused_by = self.scheduler.refused_by(piece);
+        self.piece_settled(common, piece);
+        if let Some(conn) = refused_by {
+            self.lose(common, conn, Complaint::Refused, "has lost a piece that is to be had");
+        }
     }
 
     /// The piece is held or lost: takes back what other parents were asked.
@@ -443,6 +476,8 @@ impl Transfer {
         }
         if is_sampled {
             self.look_for_slow(common);
+            self.settle_disputed(common);
+            self.close_idle(common);
         }
         self.fill_all(common);
         self.liveness.silent_ms(common.now_ms) > DROUGHT_MS

@@ -71,6 +71,10 @@ pub enum MasterInput<'a> {
     },
     /// A served file is not what was hashed.
     Changed {
+        /// Whose manifest has the entry.
+        generation: GenerationId,
+        /// The file.
+        entry: u32,
         /// Which, for the operator.
         path: String,
     },
@@ -161,11 +165,17 @@ impl Master {
             }
             MasterInput::Unchanged => {
                 self.rescan.ended_unchanged(now_ms);
+                if let Some(whole) = self.whole {
+                    // A file that was found changed is back.
+                    self.selections.adopt_scan(&mut self.server.space, whole);
+                }
                 self.admit_all(now_ms);
             }
             MasterInput::LookAgain => self.look_again(now_ms),
             MasterInput::ScanFailed { why } => self.scan_failed(now_ms, &why),
-            MasterInput::Changed { path } => self.changed(now_ms, &path),
+            MasterInput::Changed { generation, entry, path } => {
+                self.changed(now_ms, generation, entry, &path);
+            }
             MasterInput::Checksum { generation, entry, sum } => {
                 self.server.set_checksum(generation, entry, sum);
             }
@@ -227,13 +237,17 @@ impl Master {
         }
     }
 
-    fn changed(&mut self, now_ms: u64, path: &str) {
-        // Every read of it is refused and reports it; one warning is enough.
-        if !self.rescan.is_under_way() {
-            let text = format!("{path} changed since it was hashed: looking at the tree again");
-            self.effects.push_back(MasterEffect::Warn(text));
+    /// The file cannot be had in this generation any more: said once.
+    fn changed(&mut self, now_ms: u64, generation: GenerationId, entry: u32, path: &str) {
+        if !self.server.space.lose_file(generation, entry) {
+            return;
         }
-        self.look_again(now_ms);
+        let text = format!("{path} changed since it was hashed: who fetches it gets the others");
+        self.effects.push_back(MasterEffect::Warn(text));
+        // Of a generation that is not served to newcomers any more it is no news.
+        if self.whole == Some(generation) || self.selections.has(generation) {
+            self.look_again(now_ms);
+        }
     }
 
     fn scan_failed(&mut self, now_ms: u64, why: &str) {

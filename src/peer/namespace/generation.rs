@@ -53,6 +53,8 @@ pub struct Generation {
     pub(crate) holdings: Holdings,
     /// How many names each entry's file has; empty where none has two.
     names: Vec<u32>,
+    /// Files of a master that are not what was hashed any more, by entry, in order.
+    changed: Vec<u32>,
     /// SHA-256 of files that were asked for, or that it could not be had, by
     /// entry. A peer chooses which; to hash one costs more than its place here.
     pub(super) checksums: SortedMap<u32, Result<[u8; 32], ()>>,
@@ -87,7 +89,16 @@ impl Generation {
         let names = names_of_files(&manifest);
         let content = Some(Rc::new(Content { manifest, map: Rc::new(map) }));
         let (manifest, checksums) = (ManifestBytes::Whole(Rc::new(bytes)), SortedMap::new());
-        Generation { manifest_pieces, manifest, content, origin, holdings, names, checksums }
+        Generation {
+            manifest_pieces,
+            manifest,
+            content,
+            origin,
+            holdings,
+            names,
+            changed: Vec::new(),
+            checksums,
+        }
     }
 
     /// What a client begins with: nothing but what was announced. Its pieces
@@ -100,6 +111,7 @@ impl Generation {
             origin: None,
             holdings: Holdings::none(stripes),
             names: Vec::new(),
+            changed: Vec::new(),
             checksums: SortedMap::new(),
         };
         generation.expect_manifest();
@@ -206,6 +218,35 @@ impl Generation {
         let end = offset.saturating_add(len).div_ceil(piece_len).min(pieces.len() as u64);
         pieces.end = pieces.start + end as u32;
         pieces.skip((offset / piece_len) as usize).find(|&piece| !self.holdings.holds(piece))
+    }
+
+    /// Notes that a file is not what was hashed any more; whether that is news.
+    pub(super) fn lose_file(&mut self, entry: u32) -> bool {
+        let place = self.changed.binary_search(&entry);
+        if let Err(place) = place {
+            self.changed.insert(place, entry);
+        }
+        place.is_err()
+    }
+
+    /// The files are those of this scan from now on, and as it found them.
+    pub(super) fn set_origin(&mut self, origin: Origin) {
+        self.origin = Some(origin);
+        self.changed.clear();
+    }
+
+    pub(super) fn has_changed(&self, entry: u32) -> bool {
+        self.changed.binary_search(&entry).is_ok()
+    }
+
+    /// The piece will never be here, or not as a whole.
+    pub(super) fn has_lost(&self, piece: u32) -> bool {
+        let is_of_changed = |content: &Rc<Content>| {
+            let mut extents = content.map.extents(&content.manifest, piece);
+            extents.any(|extent| self.has_changed(extent.entry))
+        };
+        self.holdings.has_lost(piece)
+            || (!self.changed.is_empty() && self.content.as_ref().is_some_and(is_of_changed))
     }
 
     /// The entry of this number; `None` also while the manifest is not known.

@@ -101,6 +101,9 @@ impl Generations {
     pub fn file(&self, id: EntryId, offset: u64, count: u32) -> Result<Stored, Error> {
         let file = self.file_of(id)?;
         let size = self.entry(file).ok_or(ESTALE)?.size;
+        if self.get(file.generation).is_some_and(|known| known.has_changed(file.entry)) {
+            return Err(ESTALE);
+        }
         let len = size.saturating_sub(offset).min(u64::from(count)) as u32;
         if len == 0 {
             return Ok(Stored::End);
@@ -133,7 +136,7 @@ impl Generations {
     pub fn piece(&self, id: GenerationId, offset: u64, count: u32) -> Result<Stored, Error> {
         let generation = self.get(id).ok_or(ESTALE)?;
         let Some((piece, skip)) = generation.piece_at(offset) else { return Ok(Stored::End) };
-        if generation.holdings.has_lost(piece) {
+        if generation.has_lost(piece) {
             return Ok(Stored::Lost);
         }
         if !generation.holdings.holds(piece) {

@@ -24,6 +24,8 @@ use ninep::server::{Answer, ConnId, OpenId, Ticket};
 
 /// The answer for a piece whose file could not be written here.
 const LOST: Error = Error::new(5, "lost on this node: it cannot be had, or not be written");
+/// The master's, for a piece of a file that is another now.
+const CHANGED: Error = Error::new(5, "file changed on this server since it was hashed");
 
 /// What a parked read waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -177,8 +179,13 @@ impl NameSpace {
     /// The files of a generation are those of this scan from now on.
     pub(crate) fn set_origin(&mut self, id: GenerationId, origin: Origin) {
         if let Some(generation) = self.generations.get_mut(id) {
-            generation.origin = Some(origin);
+            generation.set_origin(origin);
         }
+    }
+
+    /// A file of a generation is not what was hashed any more; whether that is news.
+    pub(crate) fn lose_file(&mut self, id: GenerationId, entry: u32) -> bool {
+        self.generations.get_mut(id).is_some_and(|generation| generation.lose_file(entry))
     }
 
     /// The list of the manifest's pieces is here and verified.
@@ -265,7 +272,7 @@ impl NameSpace {
             Stored::Here { what, len } => Ok(Answer::Bulk { what, len }),
             Stored::End => Ok(Answer::Bytes(Vec::new())),
             Stored::Missing(id, piece) => Ok(self.park(Wait::Piece(id, piece), ticket)),
-            Stored::Lost => Err(LOST),
+            Stored::Lost => Err(if self.is_master { CHANGED } else { LOST }),
         }
     }
 }

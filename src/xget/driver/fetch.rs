@@ -268,7 +268,7 @@ fn each_once(mut failures: Vec<Failure>) -> Vec<Failure> {
 /// What to say of stored bytes that cannot be sent on.
 fn cannot_serve(error: PartsError) -> String {
     match error {
-        PartsError::Changed(path) => format!("{path} is not what was put in place: not served"),
+        PartsError::Changed(_, path) => format!("{path} is not what was put in place: not served"),
         PartsError::Failed(text) => text,
     }
 }
@@ -279,7 +279,7 @@ mod tests {
 
     #[test]
     fn of_a_file_that_somebody_cut_it_is_said_what_is_wrong() {
-        let said = cannot_serve(PartsError::Changed("sub/f".into()));
+        let said = cannot_serve(PartsError::Changed(1, "sub/f".into()));
         assert_eq!(said, "sub/f is not what was put in place: not served");
         assert_eq!(cannot_serve(PartsError::Failed("cannot read b".into())), "cannot read b");
     }

@@ -171,8 +171,11 @@ impl Machine for MasterMachine<'_> {
 
     fn part(&mut self, what: Bulk, len: u32) -> Result<Part, ()> {
         let part = self.files.part(self.master.space(), what, len);
+        let (Bulk::Piece { generation, .. } | Bulk::File { generation, .. }) = what;
         part.map_err(|error| match error {
-            PartsError::Changed(path) => self.inputs.push_back(MasterInput::Changed { path }),
+            PartsError::Changed(entry, path) => {
+                self.inputs.push_back(MasterInput::Changed { generation, entry, path });
+            }
             PartsError::Failed(text) => self.observer.warn(&text),
         })
     }

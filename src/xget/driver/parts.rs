@@ -16,8 +16,8 @@ const PACKS_MAX: usize = 4;
 /// Why stored bytes cannot be sent.
 #[derive(Debug)]
 pub enum PartsError {
-    /// They are not what was hashed.
-    Changed(String),
+    /// They are not what was hashed: an entry of the generation, and its path.
+    Changed(u32, String),
     Failed(String),
 }
 
@@ -139,7 +139,7 @@ fn piece_part(
                     String::from_utf8_lossy(&content.manifest.path(extent.entry)).into_owned();
                 match error.kind() {
                     // Shorter than it was.
-                    ErrorKind::UnexpectedEof => PartsError::Changed(path),
+                    ErrorKind::UnexpectedEof => PartsError::Changed(extent.entry, path),
                     _ => PartsError::Failed(format!("cannot read {path}: {error}")),
                 }
             })?;
@@ -213,7 +213,7 @@ mod tests {
             Ok(Rc::new(File::open(dir.join(&name)).unwrap()))
         };
         match piece_part(&generation, piece, 0, 1000, &mut Packs::new(), &mut open) {
-            Err(PartsError::Changed(path)) => assert_eq!(path, "0007"),
+            Err(PartsError::Changed(entry, path)) => assert_eq!((entry, &path[..]), (8, "0007")),
             other => panic!("{other:?}"),
         }
     }

@@ -189,6 +189,7 @@ impl ServedFiles {
 
     fn sum_step(&mut self) {
         let Some(mut job) = self.sum.take() else { return };
+        let (generation, entry) = (job.generation, job.entry);
         let sum = match job.checksum.step(&job.tree, SUM_SLICE_BYTES) {
             Ok(None) => {
                 self.sum = Some(job);
@@ -198,12 +199,11 @@ impl ServedFiles {
             Err(error) => {
                 if let ServeError::Changed(path) = &error {
                     let path = String::from_utf8_lossy(path).into_owned();
-                    self.push(MasterInput::Changed { path });
+                    self.push(MasterInput::Changed { generation, entry, path });
                 }
                 Err(())
             }
         };
-        let SumJob { generation, entry, .. } = job;
         self.push(MasterInput::Checksum { generation, entry, sum });
     }
 
@@ -212,10 +212,10 @@ impl ServedFiles {
     pub fn part(&mut self, space: &NameSpace, what: Bulk, len: u32) -> Result<Part, PartsError> {
         let (trees, files) = (&self.trees, &mut self.files);
         unfold(space, what, len, &mut self.packs, |generation, entry| {
-            let gone = || PartsError::Changed("an old version of the tree".into());
+            let gone = || PartsError::Failed("the files of a generation are not known".into());
             let origin = generation.origin.as_ref().ok_or_else(gone)?;
             let tree = find(trees, origin.scan).ok_or_else(gone)?;
-            let entry = origin.entry(entry);
+            let (number, entry) = (entry, origin.entry(entry));
             let key = (origin.scan, entry);
             if let Some(file) = files.get(&key) {
                 if tree.unchanged(entry, &file) {
@@ -225,7 +225,7 @@ impl ServedFiles {
             }
             let opened = tree.open(entry).map_err(|error| match error {
                 ServeError::Changed(path) => {
-                    PartsError::Changed(String::from_utf8_lossy(&path).into_owned())
+                    PartsError::Changed(number, String::from_utf8_lossy(&path).into_owned())
                 }
                 error => PartsError::Failed(error.to_string()),
             })?;

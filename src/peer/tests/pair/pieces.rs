@@ -6,9 +6,12 @@ use crate::host::Fault;
 use crate::pair::*;
 use crate::scripted_client::Answered;
 use crate::scripted_server::Asked;
-use peer::control::{Complaint, MasterMessage};
+use peer::control::{ClientMessage, Complaint, MasterMessage};
 use peer::failure::Status;
+use peer::master::MasterInput;
+use peer::namespace::GenerationId;
 use peer::request::{FetchRequest, Linger};
+use std::collections::BTreeSet;
 
 #[test]
 fn a_read_is_parked_and_answered_the_moment_the_piece_is_stored() {
@@ -190,15 +193,63 @@ fn who_had_nothing_of_a_stripe_is_left_alone_with_it_for_100_ms() {
 }
 
 #[test]
-fn a_parent_that_has_not_what_it_should_have_is_replaced() {
+fn what_a_parent_says_is_lost_is_asked_of_the_master_and_when_it_comes_the_parent_is_replaced() {
     let mut fed = fed_pieces(20, &[1]);
     fed.pair.let_server(1, |server| server.faults.refused = [5].into());
     fed.pair.settle();
+    assert_eq!((fed.complaints(), fed.asked(MASTER)), (vec![], vec![5]));
+    fed.give(MASTER, [5]);
     assert_eq!(fed.complaints(), [(0, 0, parent_addr(1), Complaint::Refused)]);
     fed.name(0, MASTER);
     fed.give(MASTER, 1..=20);
     fed.pair.drive_bounded();
     assert_eq!(fed.pair.client(fed.client).exit, Some((0, Vec::new())));
+}
+
+#[test]
+fn of_a_parent_that_says_everything_is_lost_4_pieces_at_a_time_are_asked_of_the_master() {
+    let mut fed = fed_pieces(40, &[1, 2]);
+    fed.pair.let_server(1, |server| server.faults.refused = (1..=40).collect());
+    fed.give(2, 1..=40);
+    fed.pair.settle();
+    assert_eq!(fed.asked(MASTER), [2, 4, 6, 8]);
+    assert_eq!(fed.asked(1).len(), 8, "no more before the master has spoken");
+    fed.give(MASTER, 1..=40);
+    assert_eq!(fed.complaints(), [(0, 0, parent_addr(1), Complaint::Refused)]);
+    fed.pair.drive_bounded();
+    assert_eq!(fed.pair.client(fed.client).exit.as_ref().map(|(_, f)| f.len()), Some(0));
+    assert!(fed.asked(MASTER).len() <= 8, "{:?}", fed.asked(MASTER));
+}
+
+#[test]
+fn the_masters_word_ends_the_file_at_once_here_and_below_and_nobody_is_blamed() {
+    let mut fed = fed(Tree::of(&[("a", 100_000), ("b", 5_000)]), &[1, 1], all());
+    let (a, count) = (fed.tree.map.of_entry(&fed.tree.manifest, 1), fed.tree.map.count());
+    let lost: BTreeSet<u32> = a.clone().skip(3).collect();
+    for host in [MASTER, 1] {
+        fed.pair.let_server(host, |server| server.faults.refused = lost.clone());
+    }
+    let child = fed.pair.add_caller(fed.client);
+    let path = format!(".xget/{}/pieces", fed.tree.digest());
+    let token = fed.pair.read_file_at(child, &path, u64::from(a.end - 1) * STRIDE);
+    fed.give(1, (0..count).filter(|piece| !lost.contains(piece)));
+    fed.pair.run_to(400);
+    let answer = fed.pair.caller(child).answer(token);
+    assert!(
+        matches!(answer, Some((_, Answered::Failed(5, _)))),
+        "a child that waits is told: {answer:?}"
+    );
+    assert!(fed.asked(MASTER).len() <= 4, "{:?}", fed.asked(MASTER));
+    fed.pair.drive_bounded();
+    let host = fed.pair.client(fed.client);
+    let (_, failures) = host.exit.as_ref().expect("it is over");
+    let [failure] = &failures[..] else { panic!("{failures:?}") };
+    assert_eq!((failure.status, failure.what.as_str()), (Status::Changed, "a"));
+    assert_eq!(host.file("b"), fed.tree.file("b"));
+    assert_eq!(fed.complaints(), []);
+    let left = |(_, said): &(u64, ClientMessage)| matches!(said, ClientMessage::Leave);
+    let end_ms = host.said.iter().position(left);
+    assert!(end_ms.is_none_or(|at| at + 1 == host.said.len()), "it goes on serving");
 }
 
 #[test]
@@ -212,6 +263,42 @@ fn what_the_master_has_not_any_more_fails_and_the_others_go_on() {
     let [failure] = &failures[..] else { panic!("{failures:?}") };
     assert_eq!((failure.status, failure.what.as_str()), (Status::Changed, "a"));
     assert_eq!(host.file("b"), fed.tree.file("b"));
+}
+
+/// As the driver says it of each reply that it cannot give.
+fn changed(generation: u32, entry: u32) -> MasterInput<'static> {
+    MasterInput::Changed { generation: GenerationId(generation), entry, path: "a".into() }
+}
+
+#[test]
+fn the_master_says_once_that_a_file_changed_and_refuses_it_until_it_is_as_it_was() {
+    let (mut pair, tree) = (Pair::default(), Tree::of(&[("a", 5_000), ("b", 5_000)]));
+    let master = pair.add_master(&tree, 1);
+    pair.master(master).is_looked_at_once = false;
+    for _ in 0..3 {
+        pair.input_master(master, changed(1, 1));
+    }
+    let words = "a changed since it was hashed: who fetches it gets the others";
+    assert_eq!(pair.master(master).warned, [words]);
+    assert_eq!(pair.master(master).rescans.len(), 1);
+    let caller = pair.add_caller(master);
+    let path = format!(".xget/{}/pieces", tree.digest());
+    let failed = |pair: &mut Pair, path: &str, offset: u64| {
+        let token = pair.read_file_at(caller, path, offset);
+        match pair.caller(caller).answer(token) {
+            Some((_, Answered::Failed(errno, _))) => Some(*errno),
+            Some(_) => None,
+            None => panic!("it waits"),
+        }
+    };
+    assert_eq!(failed(&mut pair, &path, STRIDE), Some(5));
+    assert_eq!(failed(&mut pair, "a/data", 0), Some(116));
+    assert_eq!(failed(&mut pair, &path, 3 * STRIDE), None, "b");
+    assert_eq!(failed(&mut pair, "b/data", 0), None);
+    pair.input_master(master, MasterInput::Unchanged);
+    assert_eq!(failed(&mut pair, &path, STRIDE), None, "it is as it was");
+    pair.input_master(master, changed(9, 1));
+    assert_eq!(pair.master(master).warned.len(), 1, "there is no such generation");
 }
 
 /// Gone by the connection, it may be named again: the master itself is asked.
