@@ -72,6 +72,7 @@ fn begin(master: &Master, dest: &Path) -> Fetching {
         ..FetchRequest::of(vec![b".".to_vec()])
     };
     let task = FetchTask {
+        sync: false,
         masters: vec![SocketAddr::from(([127, 0, 0, 1], master.port))],
         request,
         dest: dest.into(),

@@ -44,6 +44,8 @@ fetching
   --digest D         what must come: blake3:HEX of everything fetched (see
                      --print-digest) or of the one file, or sha256:HEX of the
                      one file
+  --fsync            end with status 0 when all is on the disk, and not when it
+                     is written alone: for what must survive a crash
   --linger SECONDS   serve others at most this long after the fetch; without
                      it, until twice the time of the fetch has passed. 0 leaves
                      at once
@@ -141,6 +143,7 @@ struct ClientOptions {
     /// `-s`, `-o`
     plain_attributes: bool,
     quiet: bool,
+    sync: bool,
 }
 
 impl ClientOptions {
@@ -152,6 +155,7 @@ impl ClientOptions {
             (self.pin.is_some(), "--digest"),
             (self.plain_attributes, "-s and -o"),
             (self.quiet, "-q"),
+            (self.sync, "--fsync"),
         ])
     }
 }
@@ -260,6 +264,7 @@ impl Typed {
             "head" => {
                 self.of_masters.head_copies = Some(number(parser, "--head", 1..=1000)?);
             }
+            "fsync" => self.of_clients.sync = true,
             "daemon" => self.of_masters.daemon = true,
             "print-digest" => self.print_digest = true,
             "digest" => self.of_clients.pin = Some(parse_pin(&text(parser)?)?),
@@ -339,6 +344,7 @@ impl Typed {
             dest: dest.into(),
             keep_attributes: !options.plain_attributes,
             space_bytes_max: None,
+            sync: options.sync,
         };
         Ok(Command::Fetch(Fetch { master, task, quiet: options.quiet }))
     }
@@ -415,6 +421,7 @@ mod tests {
             "-q /srv",
             "-s /srv",
             "-o /srv",
+            "--fsync /srv",
             "--print-digest -p 1 /srv",
             "--print-digest -q /srv",
             "--print-digest --no-cache /srv",
@@ -449,6 +456,7 @@ mod tests {
             "-q",
             "--digest",
             "--linger",
+            "--fsync",
             "-D",
             "--help",
             "--version",

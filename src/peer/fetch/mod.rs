@@ -316,6 +316,7 @@ impl Fetcher {
         log::debug!(target: "client", "the master says: {}", message.line().trim_end());
         match message {
             MasterMessage::Wait { .. } => {}
+            MasterMessage::Generation { .. } if self.phase == FetchPhase::Finishing => {}
             // The master came back when all was in place: it needs the report alone.
             MasterMessage::Generation { .. } if self.phase.is_settled() => self.report_end(),
             _ if self.phase.is_settled() => {}
@@ -382,7 +383,8 @@ impl Fetcher {
     }
 
     fn report_progress(&mut self) {
-        if !self.phase.is_settled() {
+        // Finishing may take long: a disk is waited for.
+        if !self.phase.is_settled() || self.phase == FetchPhase::Finishing {
             self.timers.set(FetchTimer::Progress, self.common.now_ms + PROGRESS_MS);
             self.common.report.note_time(self.common.now_ms);
             self.common.tell(&ClientMessage::Progress(self.common.report.stats));

@@ -213,6 +213,8 @@ impl ImageFetch<'_> {
             greeting: Some(self.identity.clone()),
         };
         FetchTask {
+            // Into memory, and for this boot alone.
+            sync: false,
             masters: self.masters.clone(),
             request,
             dest: setup::IMAGE.into(),

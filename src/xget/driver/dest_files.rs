@@ -4,10 +4,12 @@
 
 use super::conn::Part;
 use super::parts::{Packs, PartsError, unfold};
+use crate::os::sync::{self, Syncing};
 use crate::store::dest::Dest;
 use crate::store::error::DestError;
 use crate::store::sha256::Sum;
 use crate::store::writer::{CheckStep, DestWriter, FinishStep};
+use nix::errno::Errno;
 use peer::content::manifest::EntryKind;
 use peer::content::pieces::Extent;
 use peer::failure::{Failure, Status};
@@ -28,6 +30,8 @@ enum DestState {
     Checking(DestJob),
     Storing(DestJob),
     Finishing(DestJob),
+    /// All is in place, and on its way onto the medium.
+    Syncing(DestJob, Syncing),
     Done(DestJob),
     Failed,
 }
@@ -48,6 +52,8 @@ pub(super) struct DestFiles {
     dest: Dest,
     /// So much fits, whatever the file system says.
     space_bytes_max: Option<u64>,
+    /// Whether it is to be on the medium, too.
+    sync: bool,
     state: DestState,
     sums: VecDeque<SumJob>,
     packs: Packs,
@@ -61,6 +67,7 @@ impl DestState {
             DestState::Checking(job)
             | DestState::Storing(job)
             | DestState::Finishing(job)
+            | DestState::Syncing(job, _)
             | DestState::Done(job) => Some(job),
             DestState::Waiting | DestState::Failed => None,
         }
@@ -83,10 +90,11 @@ fn fatal(error: &DestError) -> FetchInput<'static> {
 }
 
 impl DestFiles {
-    pub fn new(dest: Dest, space_bytes_max: Option<u64>) -> DestFiles {
+    pub fn new(dest: Dest, space_bytes_max: Option<u64>, sync: bool) -> DestFiles {
         DestFiles {
             dest,
             space_bytes_max,
+            sync,
             state: DestState::Waiting,
             sums: VecDeque::new(),
             packs: Packs::new(),
@@ -153,8 +161,19 @@ impl DestFiles {
     }
 
     pub fn has_work(&self) -> bool {
-        let is_busy = matches!(self.state, DestState::Checking(_) | DestState::Finishing(_));
+        let is_busy = match &self.state {
+            DestState::Checking(_) | DestState::Finishing(_) => true,
+            DestState::Syncing(_, syncing) => syncing.has_ended(),
+            DestState::Waiting | DestState::Storing(_) | DestState::Done(_) | DestState::Failed => {
+                false
+            }
+        };
         is_busy || !self.sums.is_empty()
+    }
+
+    /// Whether the medium is waited for, of which nothing tells but a look.
+    pub fn is_syncing(&self) -> bool {
+        matches!(self.state, DestState::Syncing(..))
     }
 
     /// A slice of it: what came of the destination, and of a SHA-256.
@@ -162,6 +181,9 @@ impl DestFiles {
         let done = match std::mem::replace(&mut self.state, DestState::Failed) {
             DestState::Checking(job) => self.check_step(job),
             DestState::Finishing(job) => self.finish_step(job),
+            DestState::Syncing(job, syncing) if syncing.has_ended() => {
+                self.finished(job, syncing.end())
+            }
             state => {
                 self.state = state;
                 None
@@ -189,7 +211,22 @@ impl DestFiles {
             self.state = DestState::Finishing(job);
             return None;
         }
-        let failures = job.writer.failures().iter().map(|f| failure(&f.error)).collect();
+        if !self.sync {
+            return self.finished(job, Ok(()));
+        }
+        match sync::begin(&job.writer.file_systems()) {
+            Ok(syncing) => {
+                self.state = DestState::Syncing(job, syncing);
+                None
+            }
+            Err(cause) => self.finished(job, Err(cause)),
+        }
+    }
+
+    fn finished(&mut self, job: DestJob, synced: Result<(), Errno>) -> Option<FetchInput<'static>> {
+        let unsynced = synced.err().map(|cause| job.writer.failed("sync to the disk", cause));
+        let failed = job.writer.failures().iter().map(|failed| &failed.error);
+        let failures = failed.chain(&unsynced).map(failure).collect();
         self.state = DestState::Done(job);
         Some(FetchInput::Finished { failures })
     }
@@ -249,7 +286,7 @@ mod tests {
 
     fn files(dir: &Dir) -> DestFiles {
         let options = DestOptions { keep_modes: true, keep_owners: false, sha256: None };
-        DestFiles::new(Dest::open(&dir.join("dest"), options).unwrap(), None)
+        DestFiles::new(Dest::open(&dir.join("dest"), options).unwrap(), None, false)
     }
 
     /// Works until there is no more of it.

@@ -6,6 +6,7 @@ use super::dest_files::{DestFiles, failure};
 use super::event_loop::Loop;
 use super::machine::{FetchObserver, Machine};
 use super::parts::PartsError;
+use crate::os::sync::tells_errors;
 use crate::os::{file, memory, socket};
 use crate::store::dest::Dest;
 use crate::store::writer::DestOptions;
@@ -21,6 +22,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Instant;
 
+/// How often is looked whether all is on the medium.
+const SYNC_LOOK_MS: u64 = 20;
+
 /// What is to be fetched, from whom, and where it goes.
 #[derive(Clone, Debug)]
 pub struct FetchTask {
@@ -34,6 +38,8 @@ pub struct FetchTask {
     /// So much fits, whatever the file system says; more is refused before
     /// its first byte.
     pub space_bytes_max: Option<u64>,
+    /// It is in place when it is on the medium.
+    pub sync: bool,
 }
 
 /// Fetches, serves others meanwhile, lingers. Gives what failed: nothing
@@ -109,7 +115,12 @@ fn begin<'w>(
     observer: Box<dyn FetchObserver + 'w>,
 ) -> Result<(FetchMachine<'w>, Loop), Failure> {
     descriptors::claim().map_err(|why| local("", why))?;
-    let FetchTask { masters, request, dest, keep_attributes, space_bytes_max } = task;
+    let FetchTask { masters, request, dest, keep_attributes, space_bytes_max, sync } = task;
+    if sync && !tells_errors() {
+        let why =
+            "needs Linux 5.8 or later: before it nobody is told of data that could not be written";
+        return Err(local("--fsync", why.into()));
+    }
     let sha256 = match request.pin {
         Some(Pin::Sha256(sum)) => Some(sum),
         Some(Pin::Blake3(_)) | None => None,
@@ -126,7 +137,7 @@ fn begin<'w>(
     let machine = FetchMachine {
         began,
         fetcher: Fetcher::new(options, 0),
-        files: DestFiles::new(dest, space_bytes_max),
+        files: DestFiles::new(dest, space_bytes_max, sync),
         observer,
         wishes: Vec::new(),
         result: None,
@@ -210,7 +221,8 @@ impl Machine for FetchMachine<'_> {
     }
 
     fn poll_timeout(&self) -> Option<u64> {
-        self.fetcher.poll_timeout()
+        let look_ms = self.files.is_syncing().then(|| self.now_ms() + SYNC_LOOK_MS);
+        self.fetcher.poll_timeout().into_iter().chain(look_ms).min()
     }
 
     fn poll_conn_effect(&mut self) -> Option<ConnEffect> {

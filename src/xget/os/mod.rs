@@ -20,6 +20,7 @@ pub mod reboot;
 pub(crate) mod scratch;
 pub mod signal;
 pub mod socket;
+pub mod sync;
 pub mod terminal;
 pub mod uevent;
 #[cfg(all(panic = "abort", target_env = "musl", target_arch = "x86_64"))]

@@ -9,7 +9,7 @@
 //! of the generation know it from then on. What fails concerns one entry and is
 //! kept as a failure; the rest goes on. A temporary file stays after a failure
 //! so that a later run resumes it, unless it holds no whole piece. Nothing is
-//! synced to the medium.
+//! synced to the medium; `file_systems` says what would have to be.
 
 use super::attributes::Attributes;
 use super::error::DestError;
@@ -141,6 +141,17 @@ impl DestWriter {
     /// What failed so far, in order of time.
     pub fn failures(&self) -> &[EntryFailure] {
         self.tree.progress.failures()
+    }
+
+    /// A directory on each of the file systems that entries are put on, once the
+    /// check is done. Each was opened before anything was written there.
+    pub fn file_systems(&self) -> Vec<Rc<OwnedFd>> {
+        self.tree.file_systems.iter().map(|(_, dir)| dir.clone()).collect()
+    }
+
+    /// An error that names the destination.
+    pub fn failed(&self, doing: &'static str, cause: Errno) -> DestError {
+        self.tree.target.failed(doing, 0, cause)
     }
 
     /// The open file that holds an entry now; of a file that is not whole,

@@ -352,7 +352,9 @@ fn enter_dir(tree: &mut DestTree, entry: u32) -> Result<(), DestError> {
         tree.original_modes.push((entry, status.permissions()));
     }
     // Opened once here, so that what is wrong with it shows on it alone.
-    tree.enter(entry).map(drop)
+    let dir = tree.enter(entry)?;
+    tree.note_file_system(status.dev, dir);
+    Ok(())
 }
 
 fn look_for_holes(tree: &mut DestTree, entry: u32) -> CheckPhase {

@@ -32,6 +32,8 @@ pub struct DestTree {
     /// until everything is in them; by entry, in order.
     pub original_modes: Vec<(u32, u32)>,
     pub files: EntryFiles,
+    /// The root, and a directory on each other file system below it, by device.
+    pub file_systems: Vec<(u64, Rc<OwnedFd>)>,
     dirs: Dirs,
 }
 
@@ -42,15 +44,25 @@ impl DestTree {
         root: Rc<OwnedFd>,
         root_made: bool,
     ) -> DestTree {
+        let device = file::stat_dir(&root).map_or(0, |status| status.dev);
+        let file_systems = vec![(device, root.clone())];
         let root_state = if root_made { EntryState::Made } else { EntryState::Found };
         DestTree {
             progress: Progress::new(&target, root_state),
             attributes,
             original_modes: Vec::new(),
             files: EntryFiles::new(&root),
+            file_systems,
             dirs: Dirs::new(root.clone()),
             root,
             target,
+        }
+    }
+
+    /// Remembers a directory that may be on another file system than those before.
+    pub fn note_file_system(&mut self, device: u64, dir: Rc<OwnedFd>) {
+        if self.file_systems.iter().all(|(known, _)| *known != device) {
+            self.file_systems.push((device, dir));
         }
     }
 
