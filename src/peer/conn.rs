@@ -86,6 +86,13 @@ pub enum ConnEffect {
         /// The bytes; their memory comes back by `recycle`.
         bytes: Vec<u8>,
     },
+    /// There are replies for who is at the other end: to be taken, one by one
+    /// (`poll_reply`), as long as there is room for what is queued there. After that
+    /// the machine says so again when there are more.
+    Replies {
+        /// The connection.
+        conn: ConnId,
+    },
     /// Send `header`, then `len` stored bytes; or `failure` when they are not
     /// there any more.
     SendBulk {

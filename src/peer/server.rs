@@ -2,14 +2,17 @@
 //!
 //! Knows the sessions of those who connected, the name space that they see,
 //! and which parked reads can be asked again. Refuses to know what follows
-//! from what is written there: a master and a client take the notices.
+//! from what is written there: a master and a client take the notices. Replies
+//! wait in their session until the driver has room for them: a parked read that
+//! can be answered is asked again only then, so that its bytes are nowhere before.
 
 use crate::conn::{ConnEffect, ConnEvent, Outbox};
 use crate::content::manifest::{PIECE_LEN_MAX, stride};
 use crate::control::MasterMessage;
-use crate::namespace::{GenerationId, NameSpace, Notice};
+use crate::namespace::{Bulk, GenerationId, NameSpace, Notice};
 use crate::sorted::SortedMap;
 use alloc::boxed::Box;
+use alloc::collections::VecDeque;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -21,15 +24,37 @@ pub const MSIZE: u32 = stride(PIECE_LEN_MAX) + ninep::IO_HEADER_LEN;
 pub(crate) struct Server {
     pub space: NameSpace,
     pub outbox: Outbox,
-    sessions: SortedMap<ConnId, Box<Session<NameSpace>>>,
-    /// Parked reads that can be asked again.
-    wakes: Vec<Ticket>,
+    sessions: SortedMap<ConnId, Box<Served>>,
+}
+
+/// A session, and what of it waits until there is room for replies.
+struct Served {
+    session: Session<NameSpace>,
+    /// Parked reads that can be asked again, in the order in which they were woken.
+    woken: VecDeque<Ticket>,
+    /// The driver was told that there are replies, and has not taken all yet.
+    is_announced: bool,
+}
+
+impl Served {
+    /// Whether there is something to be told of that was not.
+    fn is_news(&self) -> bool {
+        !self.is_announced && (self.session.has_output() || !self.woken.is_empty())
+    }
+}
+
+fn effect(conn: ConnId, output: Output<Bulk>) -> ConnEffect {
+    match output {
+        Output::Frame(bytes) => ConnEffect::Send { conn, bytes },
+        Output::Bulk { header, what, len, failure } => {
+            ConnEffect::SendBulk { conn, header, what, len, failure }
+        }
+    }
 }
 
 impl Server {
     pub fn new(space: NameSpace) -> Server {
-        let (outbox, sessions, wakes) = (Outbox::default(), SortedMap::new(), Vec::new());
-        Server { space, outbox, sessions, wakes }
+        Server { space, outbox: Outbox::default(), sessions: SortedMap::new() }
     }
 
     /// Whether we answer requests on this connection, and do not send them.
@@ -44,7 +69,26 @@ impl Server {
 
     /// Longest frame that this connection may send now.
     pub fn frame_len_max(&self, conn: ConnId) -> u32 {
-        self.sessions.get(&conn).map_or(MSIZE, |session| session.frame_len_max())
+        self.sessions.get(&conn).map_or(MSIZE, |served| served.session.frame_len_max())
+    }
+
+    /// Whether somebody is owed an answer who has said all that it will: one that
+    /// converses is not, for its conversation ends with what it says.
+    pub fn owes(&self, conn: ConnId) -> bool {
+        self.sessions.get(&conn).is_some_and(|served| {
+            let session = &served.session;
+            session.has_output() || session.parked_count() > 0 && !self.space.has_conversation(conn)
+        })
+    }
+
+    /// Bytes of memory that the other end makes us hold, about, and whether it
+    /// converses with us.
+    pub fn held(&self, conn: ConnId) -> (usize, bool) {
+        let session = self.sessions.get(&conn).map_or(0, |served| {
+            served.session.held_bytes() + served.woken.capacity() * size_of::<Ticket>()
+        });
+        let unread = self.space.unread_bytes(conn);
+        (session + unread.unwrap_or(0), unread.is_some())
     }
 
     /// Takes what happened on a connection that we serve; a warning for the
@@ -53,7 +97,9 @@ impl Server {
         match event {
             ConnEvent::Accepted { conn, peer } => {
                 self.space.add_peer(conn, peer);
-                self.sessions.insert(conn, Box::new(Session::new(conn, MSIZE)));
+                let session = Session::new(conn, MSIZE);
+                let served = Served { session, woken: VecDeque::new(), is_announced: false };
+                self.sessions.insert(conn, Box::new(served));
             }
             ConnEvent::Frame { conn, frame } => return self.handle_frame(conn, frame.prefix),
             ConnEvent::Closed { conn, .. } => self.end_session(conn),
@@ -65,10 +111,14 @@ impl Server {
     }
 
     fn handle_frame(&mut self, conn: ConnId, frame: &[u8]) -> Option<String> {
-        let session = self.sessions.get_mut(&conn)?;
-        let handled = session.handle_frame(&mut self.space, frame);
-        self.flush_session(conn);
-        let fatal = handled.err()?;
+        let served = self.sessions.get_mut(&conn)?;
+        let Err(fatal) = served.session.handle_frame(&mut self.space, frame) else {
+            self.announce(conn);
+            return None;
+        };
+        while let Some(output) = served.session.poll_output() {
+            self.outbox.push(effect(conn, output));
+        }
         let peer = self.space.peer(conn).map_or(String::new(), |addr| addr.to_string());
         self.end_session(conn);
         self.outbox.close(conn);
@@ -76,27 +126,44 @@ impl Server {
     }
 
     fn end_session(&mut self, conn: ConnId) {
-        if let Some(mut session) = self.sessions.remove(&conn) {
-            session.close(&mut self.space);
+        if let Some(mut served) = self.sessions.remove(&conn) {
+            served.session.close(&mut self.space);
         }
         self.space.drop_peer(conn);
     }
 
-    fn flush_session(&mut self, conn: ConnId) {
-        let Some(session) = self.sessions.get_mut(&conn) else { return };
-        while let Some(output) = session.poll_output() {
-            self.outbox.push(match output {
-                Output::Frame(bytes) => ConnEffect::Send { conn, bytes },
-                Output::Bulk { header, what, len, failure } => {
-                    ConnEffect::SendBulk { conn, header, what, len, failure }
-                }
-            });
+    /// Tells the driver of replies, once until it has taken all.
+    fn announce(&mut self, conn: ConnId) {
+        if let Some(served) = self.sessions.get_mut(&conn).filter(|served| served.is_news()) {
+            served.is_announced = true;
+            self.outbox.push(ConnEffect::Replies { conn });
+        }
+    }
+
+    /// The next reply of a connection on which there is room for one. Notices may
+    /// follow.
+    pub fn poll_reply(&mut self, conn: ConnId) -> Option<ConnEffect> {
+        let served = self.sessions.get_mut(&conn)?;
+        loop {
+            if let Some(output) = served.session.poll_output() {
+                return Some(effect(conn, output));
+            }
+            let Some(ticket) = served.woken.pop_front() else {
+                served.is_announced = false;
+                return None;
+            };
+            served.session.resume(&mut self.space, ticket);
         }
     }
 
     /// Parked reads can be asked again.
     pub fn wake(&mut self, mut tickets: Vec<Ticket>) {
-        self.wakes.append(&mut tickets);
+        for ticket in tickets.drain(..) {
+            if let Some(served) = self.sessions.get_mut(&ticket.conn) {
+                served.woken.push_back(ticket);
+            }
+            self.announce(ticket.conn);
+        }
         self.space.recycle(tickets);
     }
 
@@ -117,30 +184,99 @@ impl Server {
         self.wake(tickets);
     }
 
-    /// What happened in the name space; when nothing did, parked reads that can
-    /// be are answered, which may bring more.
+    /// What happened in the name space.
     pub fn poll_notice(&mut self) -> Option<Notice> {
-        loop {
-            if let Some(notice) = self.space.poll_notice() {
-                return Some(notice);
-            }
-            if self.wakes.is_empty() {
-                return None;
-            }
-            self.answer_parked();
+        self.space.poll_notice()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::namespace::Generation;
+    use crate::testing::small;
+    use alloc::rc::Rc;
+    use core::net::SocketAddr;
+    use ninep::client::Frame;
+    use ninep::wire::request;
+
+    const CONN: ConnId = ConnId(1);
+    const PARKED: u16 = 4_000;
+
+    /// A master that shows nothing yet, on which somebody opened the manifest.
+    fn asked() -> Server {
+        let mut server = Server::new(NameSpace::new(true, 1));
+        let peer = SocketAddr::from(([10, 0, 0, 1], 5));
+        server.handle(ConnEvent::Accepted { conn: CONN, peer });
+        let mut frames = Vec::new();
+        request::tversion(MSIZE, ninep::Dialect::Unix, &mut frames);
+        request::tattach(1, 0, b"anybody", b"", &mut frames);
+        request::twalk(1, 0, 1, &[b".xget", b"manifest"], &mut frames);
+        request::topen(1, 1, 0, &mut frames);
+        tell(&mut server, &frames);
+        let got = replies(&mut server);
+        assert_eq!(got.len(), 4, "{got:?}");
+        server
+    }
+
+    fn tell(server: &mut Server, mut frames: &[u8]) {
+        while let Some(len) = ninep::wire::frame_len(frames) {
+            let (frame, rest) = frames.split_at(len as usize);
+            server.handle(ConnEvent::Frame { conn: CONN, frame: Frame::whole(frame) });
+            frames = rest;
         }
     }
 
-    fn answer_parked(&mut self) {
-        let mut wakes = core::mem::take(&mut self.wakes);
-        for ticket in wakes.drain(..) {
-            if let Some(session) = self.sessions.get_mut(&ticket.conn) {
-                session.resume(&mut self.space, ticket);
-            }
-            self.flush_session(ticket.conn);
+    fn replies(server: &mut Server) -> Vec<ConnEffect> {
+        core::iter::from_fn(|| server.poll_reply(CONN)).collect()
+    }
+
+    fn announced(server: &mut Server) -> usize {
+        core::iter::from_fn(|| server.outbox.pop())
+            .filter(|effect| matches!(effect, ConnEffect::Replies { conn: CONN }))
+            .count()
+    }
+
+    #[test]
+    fn reads_that_were_woken_are_answered_one_by_one_as_there_is_room() {
+        let mut server = asked();
+        announced(&mut server);
+        let mut frames = Vec::new();
+        (0..PARKED).for_each(|tag| request::tread(tag, 1, 0, MSIZE, &mut frames));
+        tell(&mut server, &frames);
+        assert!(server.owes(CONN) && replies(&mut server).is_empty());
+        let (before, _) = server.held(CONN);
+        let id = server.space.add_generation(Generation::whole(Rc::new(small()), None));
+        let tickets = server.space.show(id, String::new());
+        assert_eq!(tickets.len(), usize::from(PARKED));
+        server.wake(tickets);
+        assert_eq!(announced(&mut server), 1, "once, however many there are");
+        let (after, _) = server.held(CONN);
+        assert!(after < before + usize::from(PARKED) * 64, "{before} {after}: nothing is answered");
+        for tag in 0..3 {
+            let Some(ConnEffect::SendBulk { header, .. }) = server.poll_reply(CONN) else {
+                panic!()
+            };
+            assert_eq!(header[5..7], u16::to_le_bytes(tag), "first come, first served");
         }
-        // The memory is used again.
-        wakes.append(&mut self.wakes);
-        self.wakes = wakes;
+        // What is flushed meanwhile is not answered.
+        let mut flush = Vec::new();
+        request::tflush(PARKED, 5, &mut flush);
+        tell(&mut server, &flush);
+        assert_eq!(replies(&mut server).len(), usize::from(PARKED) - 3, "Rflush for one Rread");
+        assert_eq!(announced(&mut server), 0);
+        assert!(!server.owes(CONN));
+    }
+
+    #[test]
+    fn who_converses_is_owed_nothing_once_it_says_no_more() {
+        let mut server = asked();
+        let mut frames = Vec::new();
+        request::twalk(1, 0, 2, &[b".xget", b"route"], &mut frames);
+        request::topen(1, 2, 2, &mut frames);
+        request::tread(2, 2, 0, 99, &mut frames);
+        tell(&mut server, &frames);
+        assert_eq!((replies(&mut server).len(), server.owes(CONN)), (2, false));
+        assert!(server.held(CONN).1);
     }
 }

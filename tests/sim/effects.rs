@@ -46,8 +46,13 @@ impl World {
         }
     }
 
-    fn carry_out_conn(&mut self, host: u32, node: &Node, effect: ConnEffect) {
+    fn carry_out_conn(&mut self, host: u32, node: &mut Node, effect: ConnEffect) {
         match effect {
+            ConnEffect::Replies { conn } => {
+                while let Some(reply) = node.poll_reply(conn) {
+                    self.carry_out_conn(host, node, reply);
+                }
+            }
             ConnEffect::Connect { conn, addr } => self.connect(host, conn, addr),
             ConnEffect::Close { conn } => {
                 if let Some(at) = self.hosts[host as usize].conn(conn) {

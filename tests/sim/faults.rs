@@ -157,7 +157,7 @@ fn the_master_stands_still_for_a_while() {
 
 #[test]
 fn a_lost_syn_accuses_nobody() {
-    for (lost_syn, seed) in [(30, 1), (50, 2), (100, 3)] {
+    for (lost_syn, seed) in [(30, 3), (50, 2), (100, 3)] {
         let mut world = World::new(Setup { nodes: 60, seed, lost_syn, ..Setup::default() });
         world.start_all_within(10);
         let report = world.run_until(60_000);

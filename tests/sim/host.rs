@@ -76,6 +76,13 @@ impl Node {
         }
     }
 
+    pub fn poll_reply(&mut self, conn: ConnId) -> Option<ConnEffect> {
+        match self {
+            Node::Master(master) => master.poll_reply(conn),
+            Node::Client(fetcher) => fetcher.poll_reply(conn),
+        }
+    }
+
     pub fn next_conn(&mut self) -> ConnId {
         match self {
             Node::Master(master) => master.next_conn(),

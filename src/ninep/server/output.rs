@@ -90,6 +90,10 @@ impl<B> Outputs<B> {
         Some(output)
     }
 
+    pub fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
     /// Bytes of memory that it takes, about.
     pub fn held_bytes(&self) -> usize {
         self.held_bytes + self.queue.capacity() * size_of::<Output<B>>()

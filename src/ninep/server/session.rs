@@ -105,6 +105,11 @@ impl<T: Tree> Session<T> {
         self.agreed = None;
     }
 
+    /// Whether there is a reply to send.
+    pub fn has_output(&self) -> bool {
+        !self.outputs.is_empty()
+    }
+
     /// The next reply to send, in order.
     pub fn poll_output(&mut self) -> Option<Output<T::Bulk>> {
         self.outputs.pop()

@@ -121,9 +121,7 @@ impl Fetcher {
         if let Some(download) = &mut self.download {
             download.transfer.fill_freed(&mut self.common);
         }
-        while let Some(notice) = self.common.server.poll_notice() {
-            self.notice(notice);
-        }
+        self.take_notices();
         self.advance();
     }
 
@@ -160,6 +158,31 @@ impl Fetcher {
     /// What to do next with a connection, in this order.
     pub fn poll_conn_effect(&mut self) -> Option<ConnEffect> {
         self.common.server.outbox.pop()
+    }
+
+    /// The next reply on a connection of which [`ConnEffect::Replies`] spoke, and
+    /// which has room for it; other effects may follow from it.
+    pub fn poll_reply(&mut self, conn: ConnId) -> Option<ConnEffect> {
+        let reply = self.common.server.poll_reply(conn);
+        self.take_notices();
+        reply
+    }
+
+    /// Whether somebody who says no more is still owed an answer.
+    pub fn owes(&self, conn: ConnId) -> bool {
+        self.common.server.owes(conn)
+    }
+
+    /// Bytes of memory that the other end of a connection makes us hold, about, and
+    /// whether it converses with us.
+    pub fn held(&self, conn: ConnId) -> (usize, bool) {
+        self.common.server.held(conn)
+    }
+
+    fn take_notices(&mut self) {
+        while let Some(notice) = self.common.server.poll_notice() {
+            self.notice(notice);
+        }
     }
 
     /// What else to do next.

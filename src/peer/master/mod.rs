@@ -118,6 +118,8 @@ pub enum MasterEffect {
 /// A master.
 pub struct Master {
     options: MasterOptions,
+    /// When something happened last.
+    now_ms: u64,
     /// What is served and where, for the line that says so.
     label: String,
     server: Server,
@@ -138,6 +140,7 @@ impl Master {
             Limits { stripes, slots: u16::from(stripes), head_copies: options.head_copies };
         Master {
             options,
+            now_ms: 0,
             label,
             server: Server::new(NameSpace::new(true, u32::from(stripes))),
             effects: VecDeque::new(),
@@ -181,14 +184,38 @@ impl Master {
             }
             MasterInput::Timeout => self.joins.announce_hashing(now_ms, &mut self.server),
         }
+        self.now_ms = now_ms;
+        self.take_notices();
+    }
+
+    fn take_notices(&mut self) {
         while let Some(notice) = self.server.poll_notice() {
-            self.notice(now_ms, notice);
+            self.notice(self.now_ms, notice);
         }
     }
 
     /// What to do next with a connection, in this order.
     pub fn poll_conn_effect(&mut self) -> Option<ConnEffect> {
         self.server.outbox.pop()
+    }
+
+    /// The next reply on a connection of which [`ConnEffect::Replies`] spoke, and
+    /// which has room for it; other effects may follow from it.
+    pub fn poll_reply(&mut self, conn: ConnId) -> Option<ConnEffect> {
+        let reply = self.server.poll_reply(conn);
+        self.take_notices();
+        reply
+    }
+
+    /// Whether somebody who says no more is still owed an answer.
+    pub fn owes(&self, conn: ConnId) -> bool {
+        self.server.owes(conn)
+    }
+
+    /// Bytes of memory that the other end of a connection makes us hold, about, and
+    /// whether it converses with us.
+    pub fn held(&self, conn: ConnId) -> (usize, bool) {
+        self.server.held(conn)
     }
 
     /// What else to do next.

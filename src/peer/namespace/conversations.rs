@@ -7,7 +7,7 @@
 use crate::sorted::SortedMap;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
-use ninep::server::OpenId;
+use ninep::server::{ConnId, OpenId};
 
 /// Bytes that may queue on one conversation; a client that does not read them
 /// is cut off.
@@ -41,12 +41,19 @@ struct Conversation {
 impl Conversations {
     /// Begins one; `false` when the connection has one already.
     pub fn begin(&mut self, opener: OpenId) -> bool {
-        let of_conn = OpenId { serial: 0, ..opener }..=OpenId { serial: u64::MAX, ..opener };
-        let is_first = self.list.range(of_conn).next().is_none();
+        let is_first = self.of(opener.conn).is_none();
         if is_first {
             self.list.insert(opener, Conversation::default());
         }
         is_first
+    }
+
+    /// Bytes of memory for what is unread on a connection, where there is a
+    /// conversation.
+    pub fn of(&self, conn: ConnId) -> Option<usize> {
+        let of_conn = OpenId { conn, serial: 0 }..=OpenId { conn, serial: u64::MAX };
+        let found = self.list.range(of_conn).next();
+        found.map(|(_, conversation)| conversation.unread.capacity())
     }
 
     /// Ends one, with what was not read.
@@ -99,7 +106,6 @@ impl Conversations {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ninep::server::ConnId;
 
     fn opener(conn: u32, serial: u64) -> OpenId {
         OpenId { conn: ConnId(conn), serial }

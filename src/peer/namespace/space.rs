@@ -238,6 +238,16 @@ impl NameSpace {
         self.parked.wake(Wait::Answer(opener))
     }
 
+    /// Bytes that wait for the client of a connection, if it converses with us.
+    pub(crate) fn unread_bytes(&self, conn: ConnId) -> Option<usize> {
+        self.conversations.of(conn)
+    }
+
+    /// Whether somebody converses with us.
+    pub(crate) fn has_conversation(&self, conn: ConnId) -> bool {
+        self.conversations.of(conn).is_some()
+    }
+
     /// A conversation is over but for what its client has not read yet.
     pub(crate) fn finish_conversation(&mut self, opener: OpenId) {
         self.conversations.finish(opener);

@@ -12,17 +12,22 @@ use std::io::{self, Read};
 use std::net::TcpStream;
 use std::rc::Rc;
 
-/// A connection begins with room for requests; a frame of data makes it grow.
-const INPUT_LEN_MIN: usize = 1024;
+/// A connection begins with room for requests; the bytes of a longer frame make it
+/// grow, and its announced size alone does not.
+pub const INPUT_LEN_MIN: usize = 1024;
+/// Room that one whose requests we answer keeps between them.
+const INPUT_KEPT_MAX: usize = 8 * 1024;
+/// Bytes sent on one connection in one turn, about, before others get theirs.
+const TURN_BYTES_MAX: usize = 1024 * 1024;
 /// Read beyond the frame at hand, so that the next header comes along.
 const READ_AHEAD: usize = 4096;
 /// Replies queued before we stop reading the peer's requests.
 pub const OUTPUT_ITEMS_MAX: usize = 256;
 /// Messages up to this length are gathered.
 const GATHERED_LEN_MAX: usize = 1024;
-/// Bytes held in memory for replies before we stop so: a few of the longest.
-/// What one request brings comes on top of it.
-pub const OUTPUT_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Bytes held in memory for replies before we stop so: the longest, or many of the
+/// others. What one request brings comes on top of it.
+pub const OUTPUT_BYTES_MAX: usize = 1024 * 1024;
 
 /// A stretch of stored bytes, ready to be sent.
 #[derive(Debug)]
@@ -51,9 +56,23 @@ enum Item {
     Part(Part),
 }
 
+/// What is to be known of a connection whose other end asks, and we answer.
+#[derive(Debug, Default)]
+pub struct Asker {
+    /// It was accepted.
+    pub accepted: bool,
+    /// The machine may have more replies for it.
+    pub has_replies: bool,
+    /// The other end says no more since then, and waits for what it is owed.
+    pub ended_ms: Option<u64>,
+    /// It is noted for the next turn, with frames that are left.
+    pub held: bool,
+}
+
 pub struct Conn {
     pub stream: TcpStream,
     pub connecting: bool,
+    pub asker: Asker,
     /// Nothing more is queued: close when the queue is empty.
     pub closing: bool,
     input: Vec<u8>,
@@ -81,6 +100,7 @@ impl Conn {
         Conn {
             stream,
             connecting,
+            asker: Asker { accepted: !connecting, ..Asker::default() },
             closing: false,
             input: Vec::new(),
             filled: 0,
@@ -125,13 +145,19 @@ impl Conn {
     }
 
     #[cfg(test)]
+    pub fn input_bytes(&self) -> usize {
+        self.input.capacity()
+    }
+
+    #[cfg(test)]
     pub fn output_bytes(&self) -> usize {
         self.output_bytes
     }
 
     /// The size field of the frame at hand, once four bytes are here.
     fn frame_len(&self) -> Option<usize> {
-        let prefix = self.input[..self.filled].first_chunk::<4>()?;
+        // While its frames are handled, the buffer is elsewhere.
+        let prefix = self.input.get(..self.filled)?.first_chunk::<4>()?;
         Some(u32::from_le_bytes(*prefix) as usize)
     }
 
@@ -157,6 +183,9 @@ impl Conn {
             input.copy_within(used..self.filled, 0);
             self.filled -= used;
         }
+        if self.asker.accepted && self.filled == 0 && input.len() > INPUT_KEPT_MAX {
+            input = Vec::new();
+        }
         self.input = input;
     }
 
@@ -171,7 +200,11 @@ impl Conn {
             None => 0,
         };
         let want = self.filled + rest + if rest > 0 { READ_AHEAD } else { INPUT_LEN_MIN };
+        // Each read may double what is here.
+        let room = self.filled + self.filled.max(INPUT_LEN_MIN);
+        let want = want.min(room.max(self.input.len()));
         if self.input.len() < want {
+            self.input.reserve_exact(want - self.input.len());
             self.input.resize(want, 0);
         }
         match self.stream.read(&mut self.input[self.filled..want]) {
@@ -190,7 +223,8 @@ impl Conn {
     /// when its turn has come, or fails when they are not there any more.
     pub fn write(&mut self, mut part: impl FnMut(Bulk, u32) -> Result<Part, ()>) -> io::Result<()> {
         self.blocked = false;
-        while let Some(item) = self.output.front_mut() {
+        let mut turn_bytes = 0;
+        while let Some(item) = self.output.front_mut().filter(|_| turn_bytes < TURN_BYTES_MAX) {
             let done = match item {
                 Item::Bulk { what, len, .. } => {
                     let found = part(*what, *len);
@@ -198,9 +232,10 @@ impl Conn {
                     continue;
                 }
                 item => {
-                    let held_bytes = item.held_bytes();
+                    let (held_bytes, left_bytes) = (item.held_bytes(), item.left_bytes());
                     let done = item.send(&self.stream);
                     self.output_bytes -= held_bytes - item.held_bytes();
+                    turn_bytes += left_bytes - item.left_bytes();
                     done
                 }
             };
@@ -249,6 +284,16 @@ impl Item {
             // What is shared and not sent yet.
             Item::Part(Part::Bytes { from, to, .. }) => to - from,
             _ => 0,
+        }
+    }
+
+    fn left_bytes(&self) -> usize {
+        match self {
+            Item::Frame { bytes, sent } => bytes.len() - sent,
+            Item::Header { header, sent } => header.len() - sent,
+            Item::Part(Part::Bytes { from, to, .. }) => to - from,
+            Item::Part(Part::File { len, .. }) => *len as usize,
+            Item::Bulk { .. } => 0,
         }
     }
 

@@ -21,8 +21,14 @@ use std::time::Instant;
 
 /// Longest sleep, so that the observer's turn comes now and then.
 const SLEEP_MS_MAX: u64 = 500;
-/// Reads of one connection in one turn: nobody starves the others.
+/// Reads of one connection in one turn, and frames that are handled: nobody starves
+/// the others. Frames that are left are gone on with in the next turn.
 const READS_MAX: usize = 8;
+const FRAMES_MAX: usize = 64;
+/// Who shuts its sending side down gets so long for what it is owed.
+const HALF_CLOSED_MS: u64 = 5_000;
+/// How often it is looked whether that is over.
+const HALF_CLOSED_LOOK_MS: u64 = 250;
 /// Connections accepted in one turn.
 const ACCEPTS_MAX: usize = 256;
 /// When the process ends, replies under way get this long to leave.
@@ -38,6 +44,12 @@ pub(super) struct Loop {
     began: Instant,
     /// Connections with something queued since the last `flush`.
     unsent: VecDeque<ConnId>,
+    /// Connections with frames that were left in the last turn.
+    held: Vec<ConnId>,
+    /// Connections whose other end says no more.
+    half_closed: Vec<ConnId>,
+    /// When to look at those next.
+    look_ms: u64,
     poll: Poll,
     /// Whom the places of `poll` stand for, the listener not counted.
     polled: Vec<ConnId>,
@@ -53,6 +65,9 @@ impl Loop {
             events: VecDeque::new(),
             began,
             unsent: VecDeque::new(),
+            held: Vec::new(),
+            half_closed: Vec::new(),
+            look_ms: 0,
             poll: Poll::default(),
             polled: Vec::new(),
             accept_again_ms: 0,
@@ -84,6 +99,7 @@ impl Loop {
             return Ok(Some(failures));
         }
         self.flush(machine);
+        self.look_at_half_closed(machine);
         let deadline_ms = machine.poll_timeout();
         self.wait(machine, deadline_ms)?;
         let now_ms = self.now_ms();
@@ -135,11 +151,30 @@ impl Loop {
                     self.unsent.push_back(conn);
                 }
             }
+            ConnEffect::Replies { conn } => {
+                if let Some(c) = self.conns.get_mut(&conn) {
+                    c.asker.has_replies = true;
+                    self.take_replies(machine, conn);
+                }
+            }
             ConnEffect::SendBulk { conn, header, what, len, failure } => {
                 if let Some(c) = self.conns.get_mut(&conn) {
                     c.queue_bulk(header, what, len, failure);
                     self.unsent.push_back(conn);
                 }
+            }
+        }
+    }
+
+    /// Takes replies as long as there is room for them.
+    fn take_replies(&mut self, machine: &mut dyn Machine, conn: ConnId) {
+        while let Some(c) = self.conns.get_mut(&conn) {
+            if !c.asker.has_replies || c.is_backlogged() {
+                return;
+            }
+            match machine.poll_reply(conn) {
+                Some(reply) => self.carry_out(machine, reply),
+                None => c.asker.has_replies = false,
             }
         }
     }
@@ -152,11 +187,7 @@ impl Loop {
             if c.blocked || c.connecting || !c.has_output() {
                 continue;
             }
-            let was_backlogged = c.is_backlogged();
             self.write(machine, conn);
-            if was_backlogged {
-                self.take_held_frames(machine, conn);
-            }
             self.settle(machine);
         }
     }
@@ -171,7 +202,66 @@ impl Loop {
             Ok(()) if c.closing && (c.connecting || !c.has_output()) => {
                 self.conns.remove(&conn);
             }
-            Ok(()) => {}
+            Ok(()) => {
+                // There may be room again: for replies, and for more requests.
+                self.take_replies(machine, conn);
+                self.hold_frames(machine, conn);
+                self.end_half_closed(machine, conn);
+            }
+        }
+    }
+
+    /// Notes a connection with a whole frame that can be handled for the next turn:
+    /// no further input has to announce it.
+    fn hold_frames(&mut self, machine: &mut dyn Machine, conn: ConnId) {
+        let len_max = machine.frame_len_max(conn);
+        let Some(c) = self.conns.get_mut(&conn) else { return };
+        if !c.asker.held
+            && !c.closing
+            && !c.is_backlogged()
+            && !matches!(c.frame(len_max), Ok(None))
+        {
+            c.asker.held = true;
+            self.held.push(conn);
+        }
+    }
+
+    /// The other end says no more. Who asks us gets what it is owed first.
+    fn half_close(&mut self, machine: &mut dyn Machine, conn: ConnId) {
+        let now_ms = self.now_ms();
+        if let Some(c) = self.conns.get_mut(&conn).filter(|c| c.asker.ended_ms.is_none()) {
+            c.asker.ended_ms = Some(now_ms);
+            self.half_closed.push(conn);
+        }
+        self.end_half_closed(machine, conn);
+    }
+
+    /// Drops a connection whose other end says no more and is owed nothing, or was
+    /// for too long.
+    fn end_half_closed(&mut self, machine: &mut dyn Machine, conn: ConnId) {
+        let now_ms = self.now_ms();
+        let Some(c) = self.conns.get(&conn) else { return };
+        let Some(ended_ms) = c.asker.ended_ms else { return };
+        let waits = c.asker.held || c.has_output() || c.asker.has_replies || machine.owes(conn);
+        if !waits || now_ms >= ended_ms + HALF_CLOSED_MS {
+            let broken_off = c.filled() > 0 && !c.asker.held;
+            let why = if broken_off { "closed in the middle of a message" } else { "closed" };
+            self.drop_conn(conn, why.into());
+        }
+    }
+
+    /// Looks now and then at those whose other end says no more.
+    fn look_at_half_closed(&mut self, machine: &mut dyn Machine) {
+        let now_ms = self.now_ms();
+        if self.half_closed.is_empty() || now_ms < self.look_ms {
+            return;
+        }
+        self.look_ms = now_ms + HALF_CLOSED_LOOK_MS;
+        for conn in std::mem::take(&mut self.half_closed) {
+            self.end_half_closed(machine, conn);
+            if self.conns.contains_key(&conn) {
+                self.half_closed.push(conn);
+            }
         }
     }
 
@@ -186,7 +276,7 @@ impl Loop {
 
     /// How long to sleep at the longest.
     fn sleep_ms(&self, machine: &dyn Machine, deadline_ms: Option<u64>) -> u64 {
-        if machine.has_work() || !self.events.is_empty() {
+        if machine.has_work() || !self.events.is_empty() || !self.held.is_empty() {
             return 0;
         }
         let now_ms = self.now_ms();
@@ -200,13 +290,19 @@ impl Loop {
         self.polled.clear();
         self.poll.add(&self.listener, if accepts { READABLE } else { 0 });
         for (&id, c) in &self.conns {
-            let reads = !c.connecting && !c.closing && !c.is_backlogged();
+            let reads = !c.connecting && !c.closing && c.asker.ended_ms.is_none();
+            let reads = reads && !c.asker.held && !c.is_backlogged();
             let writes = c.connecting || c.has_output();
             let events = if reads { READABLE } else { 0 } | if writes { WRITABLE } else { 0 };
             self.poll.add(&c.stream, events);
             self.polled.push(id);
         }
-        if !self.poll.wait(self.sleep_ms(machine, deadline_ms))? {
+        let is_any_ready = self.poll.wait(self.sleep_ms(machine, deadline_ms))?;
+        // In the order in which they were left, each as much as in any turn.
+        for conn in std::mem::take(&mut self.held) {
+            self.go_on(machine, conn);
+        }
+        if !is_any_ready {
             return Ok(());
         }
         if self.poll.ready(0) != 0 {
@@ -253,13 +349,24 @@ impl Loop {
         }
         if ready & (WRITABLE | BROKEN) != 0 && c.has_output() {
             self.write(machine, conn);
-            self.take_held_frames(machine, conn);
         }
         if ready & (READABLE | BROKEN) != 0 {
             self.read(machine, conn);
         }
         self.settle(machine);
         self.flush(machine);
+    }
+
+    /// Goes on with the frames that a turn left.
+    fn go_on(&mut self, machine: &mut dyn Machine, conn: ConnId) {
+        let Some(c) = self.conns.get_mut(&conn) else { return };
+        c.asker.held = false;
+        if !c.closing {
+            self.take_frames_or_drop(machine, conn, &mut { FRAMES_MAX });
+        }
+        self.settle(machine);
+        self.flush(machine);
+        self.end_half_closed(machine, conn);
     }
 
     fn connect_ended(&mut self, machine: &mut dyn Machine, conn: ConnId) {
@@ -277,15 +384,19 @@ impl Loop {
     }
 
     fn read(&mut self, machine: &mut dyn Machine, conn: ConnId) {
+        let mut frames_left = FRAMES_MAX;
         for _ in 0..READS_MAX {
             let len_max = machine.frame_len_max(conn);
             let Some(c) = self.conns.get_mut(&conn) else { return };
-            if c.closing || c.is_backlogged() {
+            if c.closing || c.asker.held || c.is_backlogged() {
                 return;
             }
             match c.read(len_max) {
                 Ok(Arrival::Some) => {}
                 Ok(Arrival::Nothing) => return,
+                Ok(Arrival::Closed) if machine.serves(conn) => {
+                    return self.half_close(machine, conn);
+                }
                 Ok(Arrival::Closed) => {
                     let why =
                         if c.filled() > 0 { "closed in the middle of a message" } else { "closed" };
@@ -293,30 +404,30 @@ impl Loop {
                 }
                 Err(error) => return self.drop_conn(conn, error.to_string()),
             }
-            self.take_frames_or_drop(machine, conn);
+            self.take_frames_or_drop(machine, conn, &mut frames_left);
         }
     }
 
-    fn take_frames_or_drop(&mut self, machine: &mut dyn Machine, conn: ConnId) {
-        if let Err(error) = self.take_frames(machine, conn) {
+    fn take_frames_or_drop(
+        &mut self,
+        machine: &mut dyn Machine,
+        conn: ConnId,
+        frames_left: &mut usize,
+    ) {
+        if let Err(error) = self.take_frames(machine, conn, frames_left) {
             machine.warn(&format!("{conn:?}: {error}"));
             self.drop_conn(conn, error.to_string());
         }
     }
 
-    /// Goes on with the frames that were left while too many replies waited.
-    /// They are in our buffer: no further input has to announce them.
-    fn take_held_frames(&mut self, machine: &mut dyn Machine, conn: ConnId) {
-        let len_max = machine.frame_len_max(conn);
-        let Some(c) = self.conns.get(&conn) else { return };
-        if !c.closing && !matches!(c.frame(len_max), Ok(None)) {
-            self.take_frames_or_drop(machine, conn);
-        }
-    }
-
-    /// Hands every whole frame to the machine, without copying it, until too many
-    /// replies wait to be read by the peer.
-    fn take_frames(&mut self, machine: &mut dyn Machine, conn: ConnId) -> io::Result<()> {
+    /// Hands whole frames to the machine, without copying them, until the turn is
+    /// over or too many replies wait to be read by the peer.
+    fn take_frames(
+        &mut self,
+        machine: &mut dyn Machine,
+        conn: ConnId,
+        frames_left: &mut usize,
+    ) -> io::Result<()> {
         loop {
             let len_max = machine.frame_len_max(conn);
             let Some(c) = self.conns.get_mut(&conn) else { return Ok(()) };
@@ -331,6 +442,11 @@ impl Loop {
                 }
                 return Ok(());
             };
+            if *frames_left == 0 {
+                self.hold_frames(machine, conn);
+                return Ok(());
+            }
+            *frames_left -= 1;
             let input = c.take_input();
             let frame = &input[..len];
             trace::frame(conn, |conn| machine.serves(conn), frame, len as u32);

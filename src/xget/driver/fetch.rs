@@ -162,6 +162,10 @@ impl FetchMachine<'_> {
     /// one that the input is about, if any.
     fn take(&mut self, now_ms: u64, input: FetchInput, frame: &[u8]) {
         self.fetcher.handle(now_ms, input);
+        self.carry_out_all(frame);
+    }
+
+    fn carry_out_all(&mut self, frame: &[u8]) {
         while let Some(effect) = self.fetcher.poll_effect() {
             if let Some(input) = self.carry_out(effect, frame) {
                 // A disk may have held us up: that is no parent's fault.
@@ -227,6 +231,16 @@ impl Machine for FetchMachine<'_> {
 
     fn poll_conn_effect(&mut self) -> Option<ConnEffect> {
         self.fetcher.poll_conn_effect()
+    }
+
+    fn poll_reply(&mut self, conn: ConnId) -> Option<ConnEffect> {
+        let reply = self.fetcher.poll_reply(conn);
+        self.carry_out_all(&[]);
+        reply
+    }
+
+    fn owes(&self, conn: ConnId) -> bool {
+        self.fetcher.owes(conn)
     }
 
     fn next_conn(&mut self) -> ConnId {

@@ -23,6 +23,11 @@ pub(super) trait Machine {
     fn poll_timeout(&self) -> Option<u64>;
     /// What to do next with a connection.
     fn poll_conn_effect(&mut self) -> Option<ConnEffect>;
+    /// The next reply on a connection that has room for it, and of which there was
+    /// said that there are some.
+    fn poll_reply(&mut self, conn: ConnId) -> Option<ConnEffect>;
+    /// Whether somebody who says no more is still owed an answer.
+    fn owes(&self, conn: ConnId) -> bool;
     /// The name for a connection that was accepted.
     fn next_conn(&mut self) -> ConnId;
     /// Takes the memory of a message that has left back.

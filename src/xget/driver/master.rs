@@ -99,6 +99,10 @@ impl MasterMachine<'_> {
     /// Hands an input over, and carries out what follows from it.
     fn take(&mut self, now_ms: u64, input: MasterInput) {
         self.master.handle(now_ms, input);
+        self.carry_out();
+    }
+
+    fn carry_out(&mut self) {
         while let Some(effect) = self.master.poll_effect() {
             match effect {
                 MasterEffect::Checksum { generation, entry } => {
@@ -150,6 +154,16 @@ impl Machine for MasterMachine<'_> {
 
     fn poll_conn_effect(&mut self) -> Option<ConnEffect> {
         self.master.poll_conn_effect()
+    }
+
+    fn poll_reply(&mut self, conn: ConnId) -> Option<ConnEffect> {
+        let reply = self.master.poll_reply(conn);
+        self.carry_out();
+        reply
+    }
+
+    fn owes(&self, conn: ConnId) -> bool {
+        self.master.owes(conn)
     }
 
     fn next_conn(&mut self) -> ConnId {

@@ -36,6 +36,8 @@ pub fn effect(effect: &ConnEffect, serves: impl Fn(ConnId) -> bool) {
         ConnEffect::Connect { conn, addr } => {
             log::debug!(target: "general", "{conn:?}: connecting to {addr}");
         }
+        // Each is seen when it is taken.
+        ConnEffect::Replies { .. } => {}
         ConnEffect::Close { conn } => log::debug!(target: "general", "{conn:?}: closing"),
     }
 }

@@ -309,6 +309,15 @@ impl Node {
         }
     }
 
+    /// The next reply on a connection: here there is always room.
+    pub fn poll_reply(&mut self, conn: ConnId) -> Option<ConnEffect> {
+        match self {
+            Node::Master(host) => host.master.poll_reply(conn),
+            Node::Client(host) => host.fetcher.poll_reply(conn),
+            Node::Server(_) | Node::Caller(_) => None,
+        }
+    }
+
     /// The bytes that [`ConnEffect::SendBulk`] names.
     pub fn bytes(&self, what: Bulk, len: u32) -> Vec<u8> {
         match self {

@@ -383,23 +383,32 @@ impl Pair {
         self.send_all(host);
     }
 
+    fn carry_out(&mut self, host: usize, effect: ConnEffect) {
+        match effect {
+            ConnEffect::Connect { conn, addr } => self.connect(host, conn, addr),
+            ConnEffect::Close { conn } => self.close(host, conn),
+            ConnEffect::Send { conn, bytes } => self.send(host, conn, bytes, None),
+            ConnEffect::Replies { conn } => {
+                while let Some(reply) = self.hosts[host].node.poll_reply(conn) {
+                    self.carry_out(host, reply);
+                }
+            }
+            ConnEffect::SendBulk { conn, header, what, len, .. } => {
+                let mut bytes = header.to_vec();
+                bytes.extend(self.hosts[host].node.bytes(what, len));
+                let piece = match what {
+                    Bulk::Piece { piece, .. } => Some(piece),
+                    Bulk::File { .. } => None,
+                };
+                self.send(host, conn, bytes, piece);
+            }
+        }
+    }
+
     /// Carries out what a machine wants of its connections.
     pub fn send_all(&mut self, host: usize) {
         while let Some(effect) = self.hosts[host].node.poll_conn_effect() {
-            match effect {
-                ConnEffect::Connect { conn, addr } => self.connect(host, conn, addr),
-                ConnEffect::Close { conn } => self.close(host, conn),
-                ConnEffect::Send { conn, bytes } => self.send(host, conn, bytes, None),
-                ConnEffect::SendBulk { conn, header, what, len, .. } => {
-                    let mut bytes = header.to_vec();
-                    bytes.extend(self.hosts[host].node.bytes(what, len));
-                    let piece = match what {
-                        Bulk::Piece { piece, .. } => Some(piece),
-                        Bulk::File { .. } => None,
-                    };
-                    self.send(host, conn, bytes, piece);
-                }
-            }
+            self.carry_out(host, effect);
         }
         match &mut self.hosts[host].node {
             Node::Server(server) => {

@@ -1,5 +1,6 @@
 //! A real master and a real socket, turn by turn.
 
+use super::super::conn::INPUT_LEN_MIN;
 use super::super::machine::{MasterObserver, MasterState, Observer};
 use super::super::master::{self, ServeTask};
 use super::*;
@@ -132,4 +133,92 @@ fn who_reads_nothing_fills_no_memory_and_is_answered_later() {
     }
     assert_eq!(tags, (0..READS).collect::<Vec<_>>());
     assert_eq!(master.conns.values().map(|c| c.output_bytes()).sum::<usize>(), 0);
+}
+
+/// A master of nothing but an empty directory, and somebody who called it.
+fn called(dir: &Dir) -> (master::MasterMachine<'static>, Loop, TcpStream) {
+    let task = ServeTask {
+        path: dir.path().into(),
+        port: 0,
+        fan_out: 4,
+        head_copies: 1,
+        one_file_system: false,
+        cache: None,
+    };
+    let (mut machine, mut master) = master::begin(task, Box::new(Silent)).unwrap();
+    while !machine.is_serving() {
+        master.turn(&mut machine).unwrap();
+    }
+    let port = master.listener.local_addr().unwrap().port();
+    let peer = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    (machine, master, peer)
+}
+
+#[test]
+fn a_client_that_says_no_more_gets_all_replies_and_then_the_end() {
+    let dir = Dir::new();
+    let (mut machine, mut master, mut peer) = called(&dir);
+    // More than one turn takes.
+    let reads: Vec<u8> = (0..300).flat_map(read_at_start).collect();
+    peer.write_all(&[opening([".xget", "info"]), reads].concat()).unwrap();
+    peer.shutdown(std::net::Shutdown::Write).unwrap();
+    peer.set_nonblocking(true).unwrap();
+    let (mut bytes, mut buffer) = (Vec::new(), vec![0; 1 << 16]);
+    let began = Instant::now();
+    loop {
+        master.turn(&mut machine).unwrap();
+        match peer.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(len) => bytes.extend_from_slice(&buffer[..len]),
+            Err(error) => assert_eq!(error.kind(), ErrorKind::WouldBlock),
+        }
+        assert!(began.elapsed() < Duration::from_secs(20));
+    }
+    let (mut replies, mut at) = (0, 0);
+    while at < bytes.len() {
+        at += u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap()) as usize;
+        replies += 1;
+    }
+    assert_eq!((at, replies), (bytes.len(), 4 + 300));
+    assert!(master.conns.is_empty());
+}
+
+#[test]
+fn one_turn_takes_so_many_frames_and_the_next_goes_on_without_sleep() {
+    let dir = Dir::new();
+    let (mut machine, mut master, mut peer) = called(&dir);
+    let flushes: Vec<u8> = (0..1_000).flat_map(|tag| message(108, tag, &[&[9, 9]])).collect();
+    peer.write_all(&[opening([".xget", "info"]), flushes].concat()).unwrap();
+    peer.set_nonblocking(true).unwrap();
+    let (mut bytes, mut got, mut turns) = (Vec::new(), 0, 0);
+    while got < 1_004 {
+        master.turn(&mut machine).unwrap();
+        let now = receive(&mut peer, &mut bytes).len();
+        assert!(now <= 2 * FRAMES_MAX, "{now} in one turn");
+        (got, turns) = (got + now, turns + 1);
+        assert!(turns < 1_000);
+    }
+}
+
+#[test]
+fn a_buffer_grows_with_what_arrives_and_is_given_back() {
+    let dir = Dir::new();
+    let (mut machine, mut master, mut peer) = called(&dir);
+    peer.write_all(&opening([".xget", "info"])).unwrap();
+    // A frame of half a megabyte, of which 5,000 bytes come.
+    let huge = message(118, 3, &[&vec![0; 1 << 19]]);
+    peer.write_all(&huge[..5_000]).unwrap();
+    let held = |master: &Loop| master.conns.values().map(|c| c.input_bytes()).sum::<usize>();
+    let began = Instant::now();
+    while master.conns.values().all(|c| c.filled() < 5_000) {
+        master.turn(&mut machine).unwrap();
+        assert!(began.elapsed() < Duration::from_secs(20));
+    }
+    assert!(held(&master) <= 2 * 5_000 + INPUT_LEN_MIN, "{}", held(&master));
+    peer.write_all(&huge[5_000..]).unwrap();
+    while master.conns.values().any(|c| c.filled() > 0) {
+        master.turn(&mut machine).unwrap();
+        assert!(began.elapsed() < Duration::from_secs(20));
+    }
+    assert!(held(&master) <= INPUT_LEN_MIN, "{}", held(&master));
 }
