@@ -10,10 +10,10 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use support::mounts::{have_own_mounts, mount_image, mount_memory, run};
+use support::mounts::{have_own_mounts, mount_memory, mount_new, run};
 use support::proc::{Ended, Master, Proc, XGET, command, free_port, xget};
 use support::tree::{assert_nothing_half, assert_same, chmod};
-use support::{Scratch, fake::Throttle, lacks, lacks_root, noise, until};
+use support::{Scratch, fake::Throttle, lacks, lacks_root, noise, skip, until};
 
 const MIB: u64 = 1 << 20;
 
@@ -153,7 +153,7 @@ fn beyond_the_file_size_limit_is_an_error_of_that_file() {
     let source = source_of(&scratch, 3 * MIB);
     let master = Master::start(&scratch, &source, &[]);
     let in_memory = scratch.dir("memory");
-    mount_memory(&in_memory, "size=20m");
+    let _memory = mount_memory(&in_memory, "size=20m");
     for dest in [scratch.join("dest"), in_memory.join("dest")] {
         let program = under(&["prlimit", "--fsize=1000000", "--"]);
         let ended = Proc::start(fetching(program, &master.addr(), &dest), &scratch).wait();
@@ -238,7 +238,7 @@ fn a_disk_that_fills_up_is_status_6_and_gone_on_with_when_there_is_room() {
     let master = Master::start(&scratch, &source, &[]);
     let slow = Throttle::start(master.port, 8 * MIB);
     let disk = scratch.dir("disk");
-    mount_memory(&disk, "size=20m");
+    let _disk = mount_memory(&disk, "size=20m");
     let dest = disk.join("dest");
     let client = Proc::start(fetching(xget(), &slow.addr(), &dest), &scratch);
     until("a third has passed", 30, || slow.passed_bytes() > 6 * MIB);
@@ -264,7 +264,8 @@ fn a_quota_is_a_full_disk() {
     let source = source_of(&scratch, 24 * MIB);
     let master = Master::start(&scratch, &source, &[]);
     let (image, disk) = (scratch.join("image"), scratch.dir("disk"));
-    if !mount_image(&image, &["mkfs.btrfs", "-q"], 256 * MIB, "loop", &disk) {
+    let mounted = mount_new(&image, &["mkfs.btrfs", "-q"], 256 * MIB, "loop", &disk);
+    if mounted.is_none() {
         return;
     }
     let volume = disk.join("volume");
@@ -357,4 +358,44 @@ fn on_a_narrow_terminal_the_status_line_does_not_wrap() {
         ended.out.split('\r').filter_map(|line| line.strip_suffix("\x1b[K")).collect();
     assert!(drawn.iter().any(|line| line.starts_with('[')), "{:?}", ended.out);
     drawn.iter().for_each(|line| assert!(line.len() < 30, "{line:?}"));
+}
+
+/// The time of day leaps by ten years, and back by more: nothing that waits looks
+/// at it. (The program as it is tested is not static, so that its clock can be
+/// another's; that it is another's shows in the master's log.)
+#[test]
+fn leaps_of_the_clock_change_nothing() {
+    let library = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1";
+    if !Path::new(library).exists() {
+        skip("libfaketime is not installed");
+        return;
+    }
+    let scratch = Scratch::new();
+    let source = source_of(&scratch, 24 * MIB);
+    let clock = scratch.join("clock");
+    let leap_to = |time: &str| fs::write(&clock, time).unwrap();
+    leap_to("+0");
+    let at_its_mercy = || {
+        let mut command = xget();
+        command.env("LD_PRELOAD", library).env("FAKETIME_TIMESTAMP_FILE", &clock);
+        command.env("FAKETIME_DONT_FAKE_MONOTONIC", "1").env("DONT_FAKE_MONOTONIC", "1");
+        command.env("NO_FAKE_STAT", "1").env("FAKETIME_NO_CACHE", "1").env("TZ", "UTC");
+        command
+    };
+    let port = free_port();
+    let mut serving = at_its_mercy();
+    serving.args(["--no-cache", "-p", &port.to_string()]).arg(&source);
+    let master = Master { proc: Proc::start(serving, &scratch), port };
+    master.await_ready();
+    let slow = Throttle::start(port, 12 * MIB);
+    let dest = scratch.join("dest");
+    let client = Proc::start(fetching(at_its_mercy(), &slow.addr(), &dest), &scratch);
+    until("a third has passed", 30, || slow.passed_bytes() > 8 * MIB);
+    leap_to("+87600h");
+    until("two thirds have passed", 30, || slow.passed_bytes() > 16 * MIB);
+    // A time of day that no test runs at by chance: the date is fixed.
+    leap_to("1999-12-31 23:59:01");
+    client.wait().expect(0).within(20);
+    assert_same(&source, &dest);
+    until("the clock was seen to leap", 10, || master.proc.out().contains("23:59:01 127.0.0.1"));
 }

@@ -9,7 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
-use support::mounts::{have_own_mounts, mount_image, mount_memory, run};
+use support::mounts::{Mounted, have_own_mounts, mount_image, mount_memory, mount_new, run};
 use support::proc::{Master, Proc, XGET, command, xget};
 use support::reader::read_text;
 use support::tree::{assert_same, look, make_odd_tree};
@@ -24,9 +24,9 @@ fn source(scratch: &Scratch) -> PathBuf {
     source
 }
 
-fn ext4(image: &Path, at: &Path) -> bool {
+fn ext4(image: &Path, at: &Path) -> Mounted {
     // Nothing is written by itself before the test is over.
-    mount_image(image, &["mkfs.ext4", "-q"], 128 << 20, "loop,commit=300", at)
+    mount_new(image, &["mkfs.ext4", "-q"], 128 << 20, "loop,commit=300", at).unwrap()
 }
 
 /// Fetches onto a file system with another one mounted below it; the power goes
@@ -37,11 +37,11 @@ fn survives(options: &[&str]) -> bool {
     let master = Master::start(&scratch, &source, &[]);
     let images = ["root", "boot"].map(|name| scratch.join(name));
     let mut disk = scratch.dir("disk");
-    let begun = ext4(&images[0], &disk);
+    let _root = ext4(&images[0], &disk);
     let boot = disk.join("dest/boot");
     fs::create_dir_all(&boot).unwrap();
     run(&mut Command::new("sync"));
-    assert!(begun && ext4(&images[1], &boot));
+    let _boot = ext4(&images[1], &boot);
     fs::remove_dir(boot.join("lost+found")).unwrap();
     let dest = disk.join("dest");
     let mut args: Vec<&str> = options.to_vec();
@@ -54,9 +54,9 @@ fn survives(options: &[&str]) -> bool {
     }
     assert_same(&source, &dest);
     disk = scratch.dir("disk again");
-    for (image, at) in after.iter().zip(["", "dest/boot"]) {
-        run(Command::new("mount").args(["-o", "loop"]).arg(image).arg(disk.join(at)));
-    }
+    let again = |image: &Path, at: &str| mount_image(image, "loop", &disk.join(at)).unwrap();
+    let _root_again = again(&after[0], "");
+    let _boot_again = again(&after[1], "dest/boot");
     let (mut got, mut wanted) = (look(&disk.join("dest")), look(&source));
     // Of the file system that is mounted there, not of the tree.
     [&mut got, &mut wanted].into_iter().for_each(|tree| drop(tree.remove(Path::new("boot"))));
@@ -82,8 +82,8 @@ fn what_the_medium_does_not_take_is_status_6() {
     let master = Master::start(&scratch, &source, &[]);
     // A disk of 128 MiB that in truth takes 12.
     let (memory, disk) = (scratch.dir("memory"), scratch.dir("disk"));
-    mount_memory(&memory, "size=12m");
-    assert!(ext4(&memory.join("image"), &disk));
+    let _memory = mount_memory(&memory, "size=12m");
+    let _disk = ext4(&memory.join("image"), &disk);
     let dest = disk.join("dest");
     let ended = master.fetch(&scratch, ["--fsync", ".", dest.to_str().unwrap()]);
     ended.expect(6).says("cannot sync to the disk").says("dest").says("error");

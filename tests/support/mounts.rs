@@ -2,9 +2,9 @@
 //! and what it starts alone see them, and gone with it.
 
 use super::{lacks, lacks_root, skip};
-use nix::mount::{MsFlags, mount};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// From now on this thread's own. False, with a word why, where that cannot be.
@@ -18,22 +18,46 @@ pub fn have_own_mounts() -> bool {
     true
 }
 
-/// A file system in memory.
-pub fn mount_memory(at: &Path, options: &str) {
-    mount(Some("none"), at, Some("tmpfs"), MsFlags::empty(), Some(options)).unwrap();
+/// What is mounted, until this is dropped: before the directory is removed that
+/// it is in.
+#[must_use]
+pub struct Mounted(PathBuf);
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        let _ = umount2(&self.0, MntFlags::MNT_DETACH);
+    }
 }
 
-/// A file system in a file; false, with a word why, where the kernel has none
-/// of this type. The tool that makes it is named as mkfs(8) wants it.
-pub fn mount_image(image: &Path, mkfs: &[&str], bytes: u64, options: &str, at: &Path) -> bool {
+/// A file system in memory.
+pub fn mount_memory(at: &Path, options: &str) -> Mounted {
+    mount(Some("none"), at, Some("tmpfs"), MsFlags::empty(), Some(options)).unwrap();
+    Mounted(at.into())
+}
+
+/// A file system in a new file; `None`, with a word why, where the kernel has none
+/// of this type. The tool that makes it comes first.
+pub fn mount_new(
+    image: &Path,
+    mkfs: &[&str],
+    bytes: u64,
+    options: &str,
+    at: &Path,
+) -> Option<Mounted> {
     if lacks(&mkfs[..1]) {
-        return false;
+        return None;
     }
     std::fs::File::create(image).unwrap().set_len(bytes).unwrap();
     run(Command::new(mkfs[0]).args(&mkfs[1..]).arg(image));
+    mount_image(image, options, at)
+}
+
+/// The file system that is in a file.
+pub fn mount_image(image: &Path, options: &str, at: &Path) -> Option<Mounted> {
     let mut mounting = Command::new("mount");
     let said = mounting.args(["-o", options]).arg(image).arg(at).output().unwrap();
-    said.status.success() || !skip(&String::from_utf8_lossy(&said.stderr))
+    let mounted = said.status.success() || !skip(&String::from_utf8_lossy(&said.stderr));
+    mounted.then(|| Mounted(at.into()))
 }
 
 /// Runs a tool, which has to succeed.
