@@ -1,13 +1,13 @@
 //! Arguments to options to exit status.
 
 use crate::cli::{self, Cache, Command};
-use crate::console::{FetchConsole, MasterConsole, print, report, summary};
+use crate::console::{self, FetchConsole, MasterConsole, print, report, summary};
 use crate::driver::{self, ServeTask};
+use crate::os::output::Output;
 use crate::os::{daemon, file, signal};
 use crate::{boot, logger};
 use peer::content::digest::Digest;
 use peer::failure::{Failure, Status};
-use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -59,13 +59,15 @@ pub fn main() -> ExitCode {
     if std::process::id() == 1 && name.as_encoded_bytes().ends_with(b"init") {
         boot::run();
     }
-    match run() {
+    let status = match run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(failed) => {
             failed.reasons.iter().for_each(|why| report(why));
             ExitCode::from(failed.status)
         }
-    }
+    };
+    console::finish();
+    status
 }
 
 fn run() -> Result<(), Failed> {
@@ -129,9 +131,8 @@ fn absolute(path: &Path) -> Result<PathBuf, Failed> {
         .map_err(|error| Failed::unexpected(format!("{}: {error}", path.display())))
 }
 
-fn open_log(path: &Path) -> Result<File, Failed> {
-    let opened = File::options().append(true).create(true).open(path);
-    opened.map_err(|error| {
+fn open_log(path: &Path) -> Result<Output, Failed> {
+    Output::appended(path).map_err(|error| {
         Failed::unexpected(format!("cannot write the log {}: {error}", path.display()))
     })
 }
@@ -168,7 +169,7 @@ fn run_fetch(fetch: cli::Fetch) -> Result<(), Failed> {
     }
     if !fetch.quiet {
         // The files are in place, whoever reads this.
-        let _ = print(&format!("xget: {}\n", summary(&last)));
+        console::conclude(&format!("xget: {}\n", summary(&last)));
     }
     Ok(())
 }

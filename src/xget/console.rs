@@ -2,14 +2,17 @@
 //!
 //! Knows terminals from files; decides nothing. All output of the process goes
 //! through here: whether somebody reads it, and whether there is room for it,
-//! must not decide about the work (`println!` would end the process).
+//! must not decide about the work (`println!` would end the process), nor when it
+//! goes on: what is not taken at once waits its turn ([`Output`]).
 
 use crate::driver::{FetchObserver, MasterObserver, MasterState, Observer};
+use crate::os::output::Output;
 use crate::os::{clock, signal, terminal};
 use peer::control::printable;
 use peer::fetch::Progress;
-use std::fs::File;
+use std::cell::RefCell;
 use std::io::{self, IsTerminal, Write};
+use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 /// Between two redraws on a terminal, and two plain lines elsewhere.
@@ -17,16 +20,64 @@ const REDRAW: Duration = Duration::from_millis(200);
 const LINE: Duration = Duration::from_secs(5);
 const BAR_WIDTH: usize = 24;
 
-/// Writes to standard output, for who wants to know whether it arrived.
+thread_local! {
+    /// Standard output and standard error, once something is said.
+    static OUTPUTS: RefCell<[Option<Output>; 2]> = const { RefCell::new([None, None]) };
+}
+
+/// Says something on standard output or standard error, without waiting.
+fn tell(place: usize, text: &str) {
+    OUTPUTS.with_borrow_mut(|outputs| {
+        if outputs[place].is_none() {
+            let opened = match place {
+                0 => Output::shared(io::stdout().as_fd(), "standard output"),
+                _ => Output::shared(io::stderr().as_fd(), "standard error"),
+            };
+            // One that was closed before we began is no place to say it.
+            outputs[place] = opened.ok();
+        }
+        if let Some(output) = &mut outputs[place] {
+            output.push(text.as_bytes());
+        }
+    });
+}
+
+fn each_output(act: impl FnMut(&mut Output)) {
+    OUTPUTS.with_borrow_mut(|outputs| outputs.iter_mut().flatten().for_each(act));
+}
+
+/// Whether something that was said waits for who reads it.
+fn is_behind() -> bool {
+    OUTPUTS.with_borrow(|outputs| outputs.iter().flatten().any(Output::is_behind))
+}
+
+/// The process ends: who reads what we say gets a bounded time for the rest.
+pub fn finish() {
+    each_output(Output::finish);
+}
+
+/// Standard output and error are others from now on.
+fn reopen() {
+    finish();
+    OUTPUTS.set([None, None]);
+}
+
+/// Writes to standard output, for who wants to know whether it arrived, however
+/// long that takes: not while anything else is done.
 pub fn print(text: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();
     out.write_all(text.as_bytes())?;
     out.flush()
 }
 
-/// Writes to standard error, in one piece; nobody may be there to read it.
+/// The line at the end, on standard output.
+pub fn conclude(text: &str) {
+    tell(0, text);
+}
+
+/// Says something on standard error; nobody may be there to read it.
 fn print_error(text: &str) {
-    let _ = io::stderr().write_all(text.as_bytes());
+    tell(1, text);
 }
 
 /// A line on standard error.
@@ -53,8 +104,9 @@ impl StatusLine {
         StatusLine { terminal, shown: Instant::now(), drawn: false }
     }
 
+    /// It is not drawn over and over where nobody looks.
     fn is_due(&self) -> bool {
-        self.shown.elapsed() >= if self.terminal { REDRAW } else { LINE }
+        !is_behind() && self.shown.elapsed() >= if self.terminal { REDRAW } else { LINE }
     }
 
     fn draw(&mut self, line: &str) {
@@ -114,10 +166,14 @@ impl Observer for FetchConsole {
     fn warn(&mut self, text: &str) {
         self.say(text);
     }
+    fn is_behind(&self) -> bool {
+        is_behind()
+    }
 }
 
 impl FetchObserver for FetchConsole {
     fn turn(&mut self, progress: &Progress) -> bool {
+        each_output(Output::flush);
         self.last = *progress;
         if !self.quiet && self.status.is_due() {
             let elapsed = self.began.elapsed();
@@ -201,12 +257,12 @@ pub struct MasterConsole {
     status: StatusLine,
     ready: Option<Box<dyn FnOnce()>>,
     /// Where the lines go besides the console, which a daemon has none of.
-    log: Option<File>,
+    log: Option<Output>,
 }
 
 impl MasterConsole {
     /// `ready` is called when the first generation is served.
-    pub fn new(ready: Option<Box<dyn FnOnce()>>, log: Option<File>) -> MasterConsole {
+    pub fn new(ready: Option<Box<dyn FnOnce()>>, log: Option<Output>) -> MasterConsole {
         MasterConsole { status: StatusLine::new(), ready, log }
     }
 
@@ -214,7 +270,7 @@ impl MasterConsole {
     fn stamp(&mut self, text: &str) -> String {
         let line = format!("{} {}\n", clock::time_of_day(), printable(text));
         if let Some(log) = &mut self.log {
-            let _ = log.write_all(line.as_bytes());
+            log.push(line.as_bytes());
         }
         line
     }
@@ -223,16 +279,23 @@ impl MasterConsole {
 impl Observer for MasterConsole {
     fn say(&mut self, text: &str) {
         self.status.clear();
-        let _ = print(&self.stamp(text));
+        tell(0, &self.stamp(text));
     }
     fn warn(&mut self, text: &str) {
         self.status.clear();
         print_error(&self.stamp(&format!("warning: {text}")));
     }
+    fn is_behind(&self) -> bool {
+        is_behind() || self.log.as_ref().is_some_and(Output::is_behind)
+    }
 }
 
 impl MasterObserver for MasterConsole {
     fn turn(&mut self, state: MasterState) -> bool {
+        each_output(Output::flush);
+        if let Some(log) = &mut self.log {
+            log.flush();
+        }
         match state {
             MasterState::Hashing { done_bytes, total_bytes } => {
                 if total_bytes > 0 && self.status.is_due() {
@@ -243,6 +306,7 @@ impl MasterObserver for MasterConsole {
             MasterState::Serving => {
                 if let Some(ready) = self.ready.take() {
                     ready();
+                    reopen();
                 }
             }
         }

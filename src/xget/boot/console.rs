@@ -4,17 +4,16 @@
 //! is said to people are lines of the same consoles. Refuses to wait for a
 //! console that does not take its bytes: a dead serial line stops no boot.
 
-use crate::os::poll::{Poll, WRITABLE};
+use crate::os::output::Output;
 use log::{Level, LevelFilter, Log, Metadata, Record};
 use peer::control::printable;
 use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
+use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
-use std::sync::{Mutex, OnceLock, TryLockError};
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard, OnceLock, TryLockError};
 use std::time::Instant;
 
-/// How long one console may keep us at one line.
-const STALL_MS: u64 = 200;
 const CONSOLES_MAX: usize = 8;
 
 struct Console {
@@ -24,7 +23,7 @@ struct Console {
 
 #[derive(Default)]
 struct Outs {
-    consoles: Vec<File>,
+    consoles: Vec<Output>,
     kernel_log: Option<File>,
 }
 
@@ -36,22 +35,18 @@ fn names(text: &str) -> Vec<&str> {
         .collect()
 }
 
-fn open(path: &str) -> io::Result<File> {
-    let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
-    OpenOptions::new().write(true).custom_flags(flags).open(path)
-}
-
 impl Outs {
     fn open() -> Outs {
         let text = std::fs::read_to_string("/proc/consoles").unwrap_or_default();
         let mut outs = Outs::default();
         for name in names(&text) {
-            outs.consoles.extend(open(&format!("/dev/{name}")).ok());
+            outs.consoles.extend(Output::terminal(&Path::new("/dev").join(name)).ok());
         }
         if outs.consoles.is_empty() {
-            outs.consoles.extend(open("/dev/console").ok());
+            outs.consoles.extend(Output::terminal(Path::new("/dev/console")).ok());
         }
-        outs.kernel_log = open("/dev/kmsg").ok();
+        let flags = libc::O_NONBLOCK;
+        outs.kernel_log = OpenOptions::new().write(true).custom_flags(flags).open("/dev/kmsg").ok();
         outs
     }
 }
@@ -77,9 +72,28 @@ pub fn reopen() {
     }
 }
 
+/// What comes next ends this program: the consoles get a bounded time for the rest.
+pub fn finish() {
+    if let Some(mut outs) = CONSOLE.get().and_then(Console::outs) {
+        outs.consoles.iter_mut().for_each(Output::finish);
+    }
+}
+
 /// Debug messages too, or not.
 pub fn set_debug(debug: bool) {
     log::set_max_level(if debug { LevelFilter::Debug } else { LevelFilter::Info });
+}
+
+impl Console {
+    /// There is one thread: the lock is held only when a line fails in the middle,
+    /// and then its words are lost.
+    fn outs(&self) -> Option<MutexGuard<'_, Outs>> {
+        match self.outs.try_lock() {
+            Ok(outs) => Some(outs),
+            Err(TryLockError::Poisoned(outs)) => Some(outs.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
+    }
 }
 
 impl Log for Console {
@@ -94,19 +108,13 @@ impl Log for Console {
         let text = record.args().to_string();
         // A line that begins with '!' is trouble (docs/boot.md).
         let mark = if record.level() <= Level::Warn { "! " } else { "" };
-        // There is one thread: the lock is held only when a line fails in the
-        // middle, and then its words are lost.
-        let mut outs = match self.outs.try_lock() {
-            Ok(outs) => outs,
-            Err(TryLockError::Poisoned(outs)) => outs.into_inner(),
-            Err(TryLockError::WouldBlock) => return,
-        };
+        let Some(mut outs) = self.outs() else { return };
         let since = self.began.elapsed();
         let (seconds, tenths) = (since.as_secs(), since.subsec_millis() / 100);
         for line in text.lines().map(printable) {
             let said = format!("xget {seconds:4}.{tenths} {mark}{line}\n");
             for console in &mut outs.consoles {
-                write_within(console, said.as_bytes());
+                console.push(said.as_bytes());
             }
             if let Some(kernel_log) = &mut outs.kernel_log {
                 // As debug, so that the kernel does not print it once more.
@@ -115,24 +123,10 @@ impl Log for Console {
         }
     }
 
-    fn flush(&self) {}
-}
-
-/// Writes it all, or as much as goes in before the console stalls.
-fn write_within(console: &mut File, mut bytes: &[u8]) {
-    while !bytes.is_empty() {
-        match console.write(bytes) {
-            Ok(0) => return,
-            Ok(len) => bytes = &bytes[len..],
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                let mut poll = Poll::default();
-                poll.add(console, WRITABLE);
-                if !poll.wait(STALL_MS).unwrap_or(false) {
-                    return;
-                }
-            }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(_) => return,
+    /// Writes what the consoles take now: called at least once a second.
+    fn flush(&self) {
+        if let Some(mut outs) = self.outs() {
+            outs.consoles.iter_mut().for_each(Output::flush);
         }
     }
 }
@@ -140,23 +134,11 @@ fn write_within(console: &mut File, mut bytes: &[u8]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io::Read;
 
     #[test]
     fn names_of_consoles() {
         let text = "tty0                 -WU (EC  p  )    4:7\nttyS0                -W- (E   p a)    4:64\n";
         assert_eq!(names(text), ["tty0", "ttyS0"]);
         assert!(names("").is_empty());
-    }
-
-    #[test]
-    fn a_console_that_stalls_is_left() {
-        let (read, write) = nix::unistd::pipe2(nix::fcntl::OFlag::O_NONBLOCK).unwrap();
-        let mut console = File::from(write);
-        write_within(&mut console, &[b'x'; 1 << 20]);
-        let mut taken = Vec::new();
-        drop(console);
-        File::from(read).read_to_end(&mut taken).unwrap();
-        assert!(!taken.is_empty() && taken.len() < 1 << 20);
     }
 }

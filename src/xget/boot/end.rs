@@ -50,6 +50,7 @@ fn finish(countdown: Countdown, action: EndAction) -> ! {
         }
     }
     log::warn!("{} now", action.verb());
+    console::finish();
     let error = match action {
         EndAction::Reboot => reboot::restart(),
         EndAction::PowerOff => reboot::power_off(),
@@ -66,6 +67,7 @@ fn finish(countdown: Countdown, action: EndAction) -> ! {
 fn wait(seconds: u32) {
     for _ in 0..seconds {
         child::reap();
+        log::logger().flush();
         thread::sleep(Duration::from_secs(1));
     }
 }

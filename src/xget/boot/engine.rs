@@ -53,6 +53,7 @@ impl Observer for LogLines {
 impl FetchObserver for LogLines {
     /// It is ended by [`Fetching::leave`].
     fn turn(&mut self, _progress: &Progress) -> bool {
+        log::logger().flush();
         false
     }
 }

@@ -227,6 +227,7 @@ fn seal(name: &std::ffi::CStr, directory: &Path, names: &[String]) -> io::Result
 /// Leaves nothing running: no interface that writes into memory while the
 /// next kernel starts, no armed watchdog that it does not know.
 fn leave(system: &mut System) {
+    super::console::finish();
     if let Some(watchdog) = system.watchdog.take() {
         watchdog.disarm();
     }

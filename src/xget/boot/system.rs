@@ -59,6 +59,7 @@ impl System {
     /// What has to be done at least once a second, in every phase.
     pub fn chores(&mut self) {
         child::reap();
+        log::logger().flush();
         if let Some(watchdog) = &mut self.watchdog {
             watchdog.pet();
         }

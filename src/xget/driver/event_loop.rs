@@ -21,6 +21,8 @@ use std::time::Instant;
 
 /// Longest sleep, so that the observer's turn comes now and then.
 const SLEEP_MS_MAX: u64 = 500;
+/// The same while something that was said waits for who reads it.
+const BEHIND_MS: u64 = 20;
 /// Reads of one connection in one turn, and frames that are handled: nobody starves
 /// the others. Frames that are left are gone on with in the next turn.
 const READS_MAX: usize = 8;
@@ -281,7 +283,7 @@ impl Loop {
         }
         let now_ms = self.now_ms();
         let until_ms = deadline_ms.map_or(SLEEP_MS_MAX, |at_ms| at_ms.saturating_sub(now_ms));
-        until_ms.min(SLEEP_MS_MAX)
+        until_ms.min(if machine.is_behind() { BEHIND_MS } else { SLEEP_MS_MAX })
     }
 
     fn wait(&mut self, machine: &mut dyn Machine, deadline_ms: Option<u64>) -> io::Result<()> {

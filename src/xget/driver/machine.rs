@@ -45,6 +45,8 @@ pub(super) trait Machine {
     fn work(&mut self, now_ms: u64);
     /// Something odd that does not stop us.
     fn warn(&mut self, text: &str);
+    /// Whether something that was said waits for who reads it: a turn soon, then.
+    fn is_behind(&self) -> bool;
     /// What failed, once all is over.
     fn take_result(&mut self) -> Option<Vec<Failure>>;
 }
@@ -55,6 +57,10 @@ pub trait Observer {
     fn say(&mut self, text: &str);
     /// Something odd.
     fn warn(&mut self, text: &str);
+    /// Whether something that was said waits for who reads it.
+    fn is_behind(&self) -> bool {
+        false
+    }
 }
 
 /// Who looks after a fetch: the command line, PID 1, a test.
@@ -86,6 +92,9 @@ impl<O: Observer + ?Sized> Observer for &mut O {
     }
     fn warn(&mut self, text: &str) {
         (**self).warn(text);
+    }
+    fn is_behind(&self) -> bool {
+        (**self).is_behind()
     }
 }
 

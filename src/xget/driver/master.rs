@@ -213,6 +213,10 @@ impl Machine for MasterMachine<'_> {
         self.observer.warn(text);
     }
 
+    fn is_behind(&self) -> bool {
+        self.observer.is_behind()
+    }
+
     fn take_result(&mut self) -> Option<Vec<Failure>> {
         self.result.take()
     }

@@ -12,6 +12,7 @@ pub mod memory;
 pub mod module;
 pub mod mount;
 pub mod netif;
+pub mod output;
 pub mod packet;
 pub mod poll;
 pub mod random;

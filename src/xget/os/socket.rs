@@ -79,7 +79,7 @@ pub fn tune(stream: &TcpStream) {
 }
 
 /// Sends what fits; `more` says that bulk data follow at once.
-pub fn send(stream: &TcpStream, bytes: &[u8], more: bool) -> io::Result<usize> {
+pub fn send(stream: &impl AsRawFd, bytes: &[u8], more: bool) -> io::Result<usize> {
     let more = if more { libc::MSG_MORE } else { 0 };
     let flags = MsgFlags::from_bits_retain(libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT | more);
     Ok(socket::send(stream.as_raw_fd(), bytes, flags)?)
