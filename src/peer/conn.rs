@@ -41,6 +41,8 @@ pub enum ConnEvent<'a> {
     Partial {
         /// Where they arrived.
         conn: ConnId,
+        /// How many of it are here.
+        len: u32,
     },
     /// Refused, broken, closed by the other side, or timed out.
     Closed {
@@ -58,7 +60,7 @@ impl ConnEvent<'_> {
             ConnEvent::Accepted { conn, .. }
             | ConnEvent::Connected { conn }
             | ConnEvent::Frame { conn, .. }
-            | ConnEvent::Partial { conn }
+            | ConnEvent::Partial { conn, .. }
             | ConnEvent::Closed { conn, .. } => conn,
         }
     }

@@ -35,6 +35,8 @@ struct Conn {
     syns_again: u32,
     /// When each end was last told of a part of a frame.
     partial_ms: [u64; 2],
+    /// Bytes of the frame that is on its way to each end.
+    partial_len: [u32; 2],
 }
 
 impl Conn {
@@ -88,7 +90,14 @@ impl Connections {
         let conn = self.conns.len() as u32;
         let nobody = End { host: called, life: 0, id: ConnId(0), is_open: false };
         let ends = [caller, nobody];
-        self.conns.push(Conn { ends, is_up: false, port, syns_again: 0, partial_ms: [0; 2] });
+        self.conns.push(Conn {
+            ends,
+            is_up: false,
+            port,
+            syns_again: 0,
+            partial_ms: [0; 2],
+            partial_len: [0; 2],
+        });
         let way = self.network.add_ways(caller.host, called);
         debug_assert_eq!(way, conn * 2);
         clock.after(self.network.latency_ns(caller.host, called), Event::Syn { conn });
@@ -187,18 +196,21 @@ impl Connections {
         self.conns[conn as usize].ends[end].is_open = true;
     }
 
-    /// Whether an end is to be told of a part of a frame, or was a moment ago.
-    pub fn take_partial(&mut self, now_ms: u64, conn: u32, end: usize) -> bool {
+    /// More of a frame has come to an end: how much is there, if it is to be told and
+    /// was not a moment ago.
+    pub fn take_partial(&mut self, now_ms: u64, conn: u32, end: usize, len: u32) -> Option<u32> {
         let at = &mut self.conns[conn as usize];
+        at.partial_len[end] += len;
         let is_due = at.ends[end].is_open && now_ms >= at.partial_ms[end] + PARTIAL_MS;
-        if is_due {
+        is_due.then(|| {
             at.partial_ms[end] = now_ms;
-        }
-        is_due
+            at.partial_len[end]
+        })
     }
 
     /// A frame is whole: the first part of the next is a sign of life of its own.
     pub fn forget_partial(&mut self, conn: u32, end: usize) {
-        self.conns[conn as usize].partial_ms[end] = 0;
+        let at = &mut self.conns[conn as usize];
+        (at.partial_ms[end], at.partial_len[end]) = (0, 0);
     }
 }

@@ -177,9 +177,10 @@ impl World {
             return;
         }
         let now_ms = self.clock.now_ms();
-        if state == HostState::Up && self.connections.take_partial(now_ms, conn, end) {
+        let here = self.connections.take_partial(now_ms, conn, end, segment.len);
+        if let (HostState::Up, Some(len)) = (state, here) {
             let id = self.connections.end(conn, end).id;
-            self.feed_conn(host, ConnEvent::Partial { conn: id }, false);
+            self.feed_conn(host, ConnEvent::Partial { conn: id, len }, false);
         }
     }
 
@@ -272,7 +273,7 @@ fn digest_of(event: &ConnEvent) -> (u64, u32) {
                 .fold(frame.len, |sum, &byte| sum.wrapping_mul(31).wrapping_add(u32::from(byte)));
             (3, conn.0 ^ mixed)
         }
-        ConnEvent::Partial { conn } => (4, conn.0),
+        ConnEvent::Partial { conn, .. } => (4, conn.0),
         ConnEvent::Closed { conn, .. } => (5, conn.0),
     }
 }

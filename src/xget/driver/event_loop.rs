@@ -437,9 +437,10 @@ impl Loop {
                 return Ok(());
             }
             let Some(len) = c.frame(len_max)? else {
-                if c.filled() > 0 {
+                let len = c.filled() as u32;
+                if len > 0 {
                     let now_ms = self.now_ms();
-                    machine.handle(now_ms, ConnEvent::Partial { conn });
+                    machine.handle(now_ms, ConnEvent::Partial { conn, len });
                     self.settle(machine);
                 }
                 return Ok(());

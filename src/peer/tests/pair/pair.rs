@@ -63,6 +63,7 @@ enum Event {
     Partial {
         conn: usize,
         end: usize,
+        len: u32,
     },
     Frame {
         conn: usize,
@@ -328,7 +329,7 @@ impl Pair {
             }
             Event::Refused { conn } => self.feed(conn, 0, Event::Closed { conn, end: 0 }),
             Event::Accepted { conn } => self.feed(conn, 1, event),
-            Event::Partial { conn, end }
+            Event::Partial { conn, end, .. }
             | Event::Frame { conn, end, .. }
             | Event::Closed { conn, end } => self.feed(conn, end, event),
         }
@@ -368,7 +369,9 @@ impl Pair {
         match &event {
             Event::Accepted { .. } => node.handle(now_ms, ConnEvent::Accepted { conn: id, peer }),
             Event::Connected { .. } => node.handle(now_ms, ConnEvent::Connected { conn: id }),
-            Event::Partial { .. } => node.handle(now_ms, ConnEvent::Partial { conn: id }),
+            Event::Partial { len, .. } => {
+                node.handle(now_ms, ConnEvent::Partial { conn: id, len: *len });
+            }
             Event::Frame { bytes, .. } => {
                 let frame = Frame::whole(bytes);
                 node.handle(now_ms, ConnEvent::Frame { conn: id, frame });
@@ -490,7 +493,8 @@ impl Pair {
         let takes_ms = if piece.is_some() { self.hosts[host].piece_ms } else { 0 };
         let to = 1 - end;
         for part_ms in (0..takes_ms).step_by(PART_MS as usize) {
-            self.at(begins_ms + part_ms, Event::Partial { conn, end: to });
+            let len = (bytes.len() as u64 * part_ms / takes_ms) as u32;
+            self.at(begins_ms + part_ms, Event::Partial { conn, end: to, len });
         }
         self.at(begins_ms + takes_ms, Event::Frame { conn, end: to, bytes });
         let free_ms = begins_ms + takes_ms - self.hosts[host].latency_ms;
@@ -512,6 +516,7 @@ impl Pair {
                 Request::Flush { oldtag } if oldtag == NOTAG - 1 => {
                     client.probed.push((now_ms, to));
                 }
+                Request::Read { count: 1, .. } => client.probed.push((now_ms, to)),
                 Request::Write { data, .. } => {
                     let message = ClientMessage::parse(data);
                     client.said.extend(message.map(|message| (now_ms, message)));
