@@ -94,6 +94,7 @@ impl Download {
             Ok(pieces) => {
                 let tickets = common.server.space.set_list(self.transfer.generation, pieces.list);
                 common.wake(tickets);
+                self.transfer.right_came(common);
                 self.transfer.fill_all(common);
                 Ok(())
             }

@@ -13,7 +13,7 @@ use alloc::vec::Vec;
 const SAMPLE_MS: u64 = 100;
 /// With every sample a local stall counts for less: by one part in so many.
 const LOCAL_STALL_FADES: u64 = 64;
-/// When no data came from any parent for this long, the fetch fails.
+/// When nothing that is right came from any parent for this long, the fetch fails.
 pub(super) const DROUGHT_MS: u64 = 60_000;
 /// Of a stripe that lags, or whose parent owes a piece for long, what it brings is
 /// counted over this time; then, if it is too little, its parent is complained of.
@@ -21,8 +21,14 @@ const SLOW_MS: u64 = 300;
 /// An uplink is slow that sends all the time and brings less than one in so many
 /// of what is usual: one that is only loaded, where others are idle, brings more.
 const SLOW_UPLINK: u32 = 4;
-/// A parent that answers and owes a piece for this long is slow.
+/// A parent that answers and owes a piece for this long is slow ...
 const OWED_MS: u64 = 5_000;
+/// ... and for this long where meanwhile another stripe brings so many, or nothing is
+/// missing of any other.
+const OWED_ALONE_MS: u64 = 1_000;
+const OTHERS_BRING: u32 = 8;
+/// So it is left, where the master names no other meanwhile.
+pub(super) const LEFT_ALONE_MS: u64 = 3_000;
 
 /// A stripe that lags: since when its pieces are counted, how many were missing
 /// of each stripe then, and how long its parent's link had been busy.
@@ -50,6 +56,8 @@ pub(super) struct Liveness {
     local_stall_ms: u64,
     /// When a piece, or a part of one, last came from anybody.
     last_data_ms: u64,
+    /// When something that is right last came: of the content, or of the manifest.
+    last_right_ms: u64,
     /// For each stripe that lags.
     lags: Vec<Option<Lag>>,
 }
@@ -60,6 +68,7 @@ impl Liveness {
             sample_ms: now_ms + SAMPLE_MS,
             local_stall_ms: 0,
             last_data_ms: now_ms,
+            last_right_ms: now_ms,
             lags: vec![None; usize::from(stripes)],
         }
     }
@@ -75,6 +84,15 @@ impl Liveness {
     /// How long nothing has come from anybody.
     pub fn silent_ms(&self, now_ms: u64) -> u64 {
         now_ms.saturating_sub(self.last_data_ms)
+    }
+
+    pub fn right_came(&mut self, now_ms: u64) {
+        self.last_right_ms = now_ms;
+    }
+
+    /// How long nothing that is right has come from anybody.
+    pub fn barren_ms(&self, now_ms: u64) -> u64 {
+        now_ms.saturating_sub(self.last_right_ms)
     }
 
     /// When to call `sample`.
@@ -107,7 +125,7 @@ impl Liveness {
         now_ms: u64,
     ) -> Option<Complaint> {
         let Observed { owed_ms, busy_ms } = observed;
-        if !view.lags(stripe) && owed_ms < OWED_MS {
+        if !view.lags(stripe) && owed_ms < OWED_ALONE_MS {
             self.lags[stripe] = None;
             return None;
         }
@@ -126,7 +144,14 @@ impl Liveness {
         if is_busy && SLOW_UPLINK * came(stripe) < usual {
             return Some(Complaint::SlowUplink);
         }
-        (owed_ms >= OWED_MS && came(stripe) == 0).then_some(Complaint::Slow)
+        let is_alone = others.iter().any(|&came| came >= OTHERS_BRING)
+            || missing.len() > 1 && missing.iter().sum::<u32>() == missing[stripe];
+        let allowed_ms = if is_alone { OWED_ALONE_MS } else { OWED_MS };
+        if owed_ms < allowed_ms || came(stripe) > 0 {
+            return None;
+        }
+        let is_left = is_alone && owed_ms >= LEFT_ALONE_MS;
+        Some(if is_left { Complaint::Refused } else { Complaint::Slow })
     }
 }
 
@@ -169,6 +194,11 @@ mod tests {
     /// What is said of stripe 0, which brings `came` of 12 while its link is
     /// busy for so long of 300 ms.
     fn said_of(came: u32, busy_ms: u64, owed_ms: u64) -> Option<Complaint> {
+        said_beside(12, came, busy_ms, owed_ms)
+    }
+
+    /// The same where each other stripe brings so many.
+    fn said_beside(others: u32, came: u32, busy_ms: u64, owed_ms: u64) -> Option<Complaint> {
         let (mut liveness, mut held) = (Liveness::new(STRIPES as u8, 0), holdings());
         let parents = [None; STRIPES as usize];
         bring(&mut held, [0, 20, 20, 20]);
@@ -178,7 +208,7 @@ mod tests {
         };
         assert_eq!(look(&held, 0, 1_000), None, "it has just been seen");
         assert_eq!(look(&held, 0, 1_000 + SLOW_MS - 1), None, "not yet");
-        bring(&mut held, [came, 12, 12, 12]);
+        bring(&mut held, [came, others, others, others]);
         look(&held, busy_ms, 1_000 + SLOW_MS)
     }
 
@@ -191,9 +221,18 @@ mod tests {
 
     #[test]
     fn a_parent_that_owes_a_piece_for_five_seconds_and_brings_none_is_slow() {
-        assert_eq!(said_of(0, 0, OWED_MS), Some(Complaint::Slow));
-        assert_eq!(said_of(1, 0, OWED_MS), None);
-        assert_eq!(said_of(0, 0, OWED_MS - 1), None);
+        assert_eq!(said_beside(0, 0, 0, OWED_MS), Some(Complaint::Slow));
+        assert_eq!(said_beside(1, 1, 0, OWED_MS), None);
+        assert_eq!(said_beside(OTHERS_BRING - 1, 0, 0, OWED_MS - 1), None);
+    }
+
+    #[test]
+    fn and_after_one_second_where_others_bring_theirs() {
+        assert_eq!(said_beside(OTHERS_BRING, 0, 0, OWED_ALONE_MS), Some(Complaint::Slow));
+        assert_eq!(said_beside(OTHERS_BRING, 0, 0, LEFT_ALONE_MS), Some(Complaint::Refused));
+        assert_eq!(said_beside(OTHERS_BRING - 1, 0, 0, LEFT_ALONE_MS), None);
+        assert_eq!(said_beside(OTHERS_BRING, 1, 0, OWED_ALONE_MS), None);
+        assert_eq!(said_beside(OTHERS_BRING, 0, 0, OWED_ALONE_MS - 1), None);
     }
 
     #[test]

@@ -22,6 +22,7 @@ mod parents;
 mod phase;
 mod report;
 mod scheduler;
+mod signs;
 mod transfer;
 
 pub use io::{FetchEffect, FetchInput, StoreResult};
@@ -398,7 +399,8 @@ impl Fetcher {
         }
         let Some(download) = &mut self.download else { return Ok(()) };
         if download.transfer.timeout(&mut self.common) {
-            let why = format!("no data from anybody for {} s", DROUGHT_MS / 1000);
+            let owed = download.transfer.owed(&self.common);
+            let why = format!("no data from anybody for {} s{owed}", DROUGHT_MS / 1000);
             let what = format!("the master {}", self.common.master_link.addr());
             return Err(Failure::fatal(Status::Connection, what, why));
         }

@@ -1,11 +1,13 @@
 //! A link to one parent: its 9P session, its requests, signs of life.
 //!
-//! Knows one connection. A silent parent is probed: one that answers only waits
-//! itself, one that does not is frozen. So complaints name the node that froze,
-//! and not all those below it. Refuses to know which stripes it is the parent of
-//! and which pieces to ask for.
+//! Knows one connection. A parent that brings nothing is probed by a read that may not
+//! wait: one that answers only waits itself, one that does not is frozen, or answers
+//! all but reads. So complaints name the node that is at fault, and not all those
+//! below it. Who sends a frame byte by byte is found out as well. Refuses to know
+//! which stripes it is the parent of and which pieces to ask for.
 
 use super::scheduler::PieceRequest;
+use super::signs::{Busy, Signs};
 use crate::conn::Outbox;
 use crate::content::digest::Digest;
 use crate::control::{Complaint, ParentAddr};
@@ -29,6 +31,12 @@ const MASTER_PATIENCE: u64 = 6;
 const PROBE_AFTER_MS: u64 = 150;
 /// ... and is frozen when it does not answer within that.
 const PROBE_WAIT_MS: u64 = 250;
+/// An open is answered within that: nobody may park it.
+const OPEN_MS: u64 = 500;
+/// Of a frame that has begun, at least so many bytes come in so much time: a tenth
+/// of what an uplink of 1 Mbit/s gives one of four.
+const FRAME_LOOK_MS: u64 = 1_000;
+const FRAME_LEN_MIN: u32 = 4_096;
 /// A parent that just joined may not know its generation yet. Mostly it does
 /// within milliseconds, so the wait begins with `MIN` and doubles up to `MAX`.
 const REOPEN_MS_MIN: u64 = 5;
@@ -79,6 +87,10 @@ enum LinkTimer {
     GiveUp,
     /// Open the pieces again.
     Reopen,
+    /// The open is not answered.
+    Unopened,
+    /// Look how much has come of a frame.
+    Frame,
     /// It is silent: probe it.
     Probe,
     /// The probe is not answered.
@@ -90,6 +102,8 @@ impl Timer for LinkTimer {
         LinkTimer::Reconnect,
         LinkTimer::GiveUp,
         LinkTimer::Reopen,
+        LinkTimer::Unopened,
+        LinkTimer::Frame,
         LinkTimer::Probe,
         LinkTimer::Frozen,
     ];
@@ -123,35 +137,13 @@ pub(super) struct ParentLink {
     generation: Digest,
     client: Client,
     state: LinkState,
-    timers: Timers<5>,
-    heard_ms: u64,
-    /// See `take_answer_ms`.
-    answer_ms: u64,
+    timers: Timers<7>,
+    signs: Signs,
     busy: Busy,
     pieces: Fid,
     /// The file of pieces that are held now, opened when help is first wanted.
     held: Option<Fid>,
     list: ListRead,
-}
-
-/// How long frames were under way in all, from their first part to the last. A
-/// parent that waits for its own sends each frame in one go, and then nothing; one
-/// with a slow uplink is busy all the time.
-#[derive(Debug, Default)]
-struct Busy {
-    total_ms: u64,
-    /// When the first part of the frame that is under way came.
-    since_ms: Option<u64>,
-}
-
-impl Busy {
-    fn total_ms(&self, now_ms: u64) -> u64 {
-        self.total_ms + self.since_ms.map_or(0, |since_ms| now_ms - since_ms)
-    }
-
-    fn end(&mut self, now_ms: u64) {
-        *self = Busy { total_ms: self.total_ms(now_ms), since_ms: None };
-    }
 }
 
 impl ParentLink {
@@ -166,8 +158,7 @@ impl ParentLink {
             client,
             state: LinkState::Connecting,
             timers: Timers::new(),
-            heard_ms: now_ms,
-            answer_ms: 0,
+            signs: Signs::new(now_ms),
             busy: Busy::default(),
             pieces,
             held: None,
@@ -185,6 +176,7 @@ impl ParentLink {
         self.timers.stop(LinkTimer::Reconnect);
         self.timers.stop(LinkTimer::GiveUp);
         self.state = LinkState::Opening { tries: 1 };
+        self.timers.set(LinkTimer::Unopened, now_ms + self.patience() * OPEN_MS);
         self.heard(now_ms);
         self.flush(outbox);
     }
@@ -209,17 +201,19 @@ impl ParentLink {
         if let Some(at_ms) = self.timers.get(LinkTimer::Frozen) {
             let answer_ms = (now_ms + wait_ms).saturating_sub(at_ms);
             // Bounded: else late answers would let us wait longer and longer.
-            self.answer_ms = self.answer_ms.max(answer_ms.min(2 * PROBE_WAIT_MS));
+            self.signs.answer_ms = self.signs.answer_ms.max(answer_ms.min(2 * PROBE_WAIT_MS));
             self.timers.stop(LinkTimer::Frozen);
         }
-        self.heard_ms = now_ms;
+        self.signs.heard_ms = now_ms;
         self.timers.set(LinkTimer::Probe, now_ms + PROBE_AFTER_MS);
     }
 
-    /// A part of a frame came.
-    pub fn heard_part(&mut self, now_ms: u64) {
+    /// A part of a frame came: so many bytes of it are here.
+    pub fn heard_part(&mut self, now_ms: u64, len: u32) {
         self.heard(now_ms);
-        self.busy.since_ms.get_or_insert(now_ms);
+        if self.busy.part(now_ms, len) {
+            self.timers.set(LinkTimer::Frame, now_ms + self.patience() * FRAME_LOOK_MS);
+        }
     }
 
     pub fn busy_ms(&self, now_ms: u64) -> u64 {
@@ -228,7 +222,7 @@ impl ParentLink {
 
     /// The longest that a probe took to be answered since this was last asked.
     pub fn take_answer_ms(&mut self) -> u64 {
-        core::mem::take(&mut self.answer_ms)
+        core::mem::take(&mut self.signs.answer_ms)
     }
 
     /// It owes an answer: to an open, or the list, or a piece.
@@ -244,7 +238,9 @@ impl ParentLink {
         let at_ms = self.timers.get(timer)?;
         match timer {
             LinkTimer::Reconnect => Some(at_ms + local_stall_ms),
-            LinkTimer::GiveUp | LinkTimer::Frozen => Some(at_ms + 2 * local_stall_ms),
+            LinkTimer::GiveUp | LinkTimer::Unopened | LinkTimer::Frame | LinkTimer::Frozen => {
+                Some(at_ms + 2 * local_stall_ms)
+            }
             LinkTimer::Reopen => Some(at_ms),
             // One that owes nothing may be silent.
             LinkTimer::Probe => is_awaited.then_some(at_ms),
@@ -275,10 +271,26 @@ impl ParentLink {
             match timer {
                 LinkTimer::Reconnect => return Some(LinkTimeout::Unanswered),
                 LinkTimer::GiveUp => return Some(lost("no answer to the connection".into())),
-                LinkTimer::Reopen => self.reopen(outbox),
+                LinkTimer::Reopen => self.reopen(outbox, now_ms),
+                LinkTimer::Unopened => return Some(unhelpful("does not answer an open".into())),
+                LinkTimer::Frame => {
+                    let came = self.busy.look();
+                    if came < FRAME_LEN_MIN {
+                        return Some(unhelpful(format!(
+                            "sends {came} bytes of a frame in {} ms",
+                            self.patience() * FRAME_LOOK_MS
+                        )));
+                    }
+                    self.timers.set(LinkTimer::Frame, now_ms + self.patience() * FRAME_LOOK_MS);
+                }
                 LinkTimer::Probe => self.probe(outbox, now_ms),
                 LinkTimer::Frozen => {
-                    let silent_ms = now_ms - self.heard_ms;
+                    let silent_ms = now_ms - self.signs.heard_ms;
+                    if self.signs.answers_others {
+                        return Some(unhelpful(format!(
+                            "answers, and not what is read of it, for {silent_ms} ms"
+                        )));
+                    }
                     return Some(lost(format!(
                         "frozen: silent for {silent_ms} ms, and does not answer a probe"
                     )));
@@ -288,8 +300,9 @@ impl ParentLink {
         None
     }
 
-    fn reopen(&mut self, outbox: &mut Outbox) {
+    fn reopen(&mut self, outbox: &mut Outbox, now_ms: u64) {
         self.timers.stop(LinkTimer::Reopen);
+        self.timers.set(LinkTimer::Unopened, now_ms + self.patience() * OPEN_MS);
         if let LinkState::Opening { tries } = self.state {
             self.pieces = open(&mut self.client, self.generation, b"pieces", PIECES);
             self.state = LinkState::Opening { tries: tries + 1 };
@@ -300,8 +313,21 @@ impl ParentLink {
     fn probe(&mut self, outbox: &mut Outbox, now_ms: u64) {
         self.timers.stop(LinkTimer::Probe);
         self.timers.set(LinkTimer::Frozen, now_ms + self.patience() * PROBE_WAIT_MS);
-        self.client.ping(PROBE);
+        self.signs.answers_others = false;
+        if self.state == LinkState::Open {
+            // One byte, or that it is not here: whoever reads can say either at once.
+            let held = self.held();
+            self.client.read(held, 0, 1, PROBE);
+        } else {
+            self.client.ping(PROBE);
+        }
         self.flush(outbox);
+    }
+
+    /// The file of pieces that are held now.
+    fn held(&mut self) -> Fid {
+        let (client, generation) = (&mut self.client, self.generation);
+        *self.held.get_or_insert_with(|| open(client, generation, b"held", HELD))
     }
 
     /// Asks for the digests of the manifest's pieces, once.
@@ -325,18 +351,25 @@ impl ParentLink {
         if request.waits {
             return self.client.read(self.pieces, offset, stride, Token(piece));
         }
-        let fid = match self.held {
-            Some(fid) => fid,
-            None => open(&mut self.client, self.generation, b"held", HELD),
-        };
-        self.held = Some(fid);
-        self.client.read(fid, offset, stride, Token(UNAWAITED | piece));
+        let held = self.held();
+        self.client.read(held, offset, stride, Token(UNAWAITED | piece));
     }
 
     pub fn forget(&mut self, outbox: &mut Outbox, piece: u32) {
         self.client.flush(Token(u64::from(piece)));
         self.client.flush(Token(UNAWAITED | u64::from(piece)));
         self.flush(outbox);
+    }
+
+    /// What it owes beside pieces, and since when.
+    pub fn owes(&self) -> Option<(&'static str, u64)> {
+        match self.state {
+            LinkState::Connecting => Some(("an answer to the call", self.signs.began_ms)),
+            LinkState::Opening { .. } => Some(("an open", self.signs.began_ms)),
+            LinkState::Open => {
+                (self.list.len > 0).then_some(("the list of the manifest", self.signs.began_ms))
+            }
+        }
     }
 
     /// Whether pieces can be asked for.
@@ -346,11 +379,19 @@ impl ParentLink {
 
     /// Takes a frame: what it brought. An error is why the link is of no more use.
     pub fn frame<'a>(&mut self, now_ms: u64, frame: Frame<'a>) -> Result<Arrived<'a>, String> {
-        self.heard(now_ms);
-        self.busy.end(now_ms);
+        self.frame_ended(now_ms);
         let event = self.client.handle_frame(frame).map_err(|broken| broken.to_string())?;
+        // Who answers all but reads is of no use, and lives only as long as nothing is
+        // to be read.
         match event {
-            Some(Event::Opened { token: PIECES, .. }) => self.state = LinkState::Open,
+            None | Some(Event::Opened { .. }) if self.state == LinkState::Open => {
+                self.signs.answers_others = true;
+            }
+            _ => self.heard(now_ms),
+        }
+        match event {
+            Some(Event::Opened { token: PIECES, .. }) => self.opened(),
+            Some(Event::Read { token: PROBE, .. }) => {}
             Some(Event::Read { token: LIST_READ, data, .. }) => return Ok(self.list_part(data)),
             Some(Event::Read { token, len: 0, .. }) if token.0 & UNAWAITED != 0 => {
                 return Ok(Arrived::Absent { piece: token.0 as u32 });
@@ -370,6 +411,16 @@ impl ParentLink {
             _ => {}
         }
         Ok(Arrived::Nothing)
+    }
+
+    fn frame_ended(&mut self, now_ms: u64) {
+        self.busy.end(now_ms);
+        self.timers.stop(LinkTimer::Frame);
+    }
+
+    fn opened(&mut self) {
+        self.timers.stop(LinkTimer::Unopened);
+        self.state = LinkState::Open;
     }
 
     /// A read of a piece failed.
@@ -400,6 +451,7 @@ impl ParentLink {
     }
 
     fn open_failed<'a>(&mut self, now_ms: u64, why: &str) -> Result<Arrived<'a>, String> {
+        self.timers.stop(LinkTimer::Unopened);
         match self.state {
             LinkState::Opening { tries } if tries < OPEN_TRIES_MAX => {
                 let wait_ms = (REOPEN_MS_MIN << tries.min(8)).min(REOPEN_MS_MAX);
@@ -413,6 +465,11 @@ impl ParentLink {
 
 fn lost(why: String) -> LinkTimeout {
     LinkTimeout::Lost(why, Complaint::Frozen)
+}
+
+/// It lives, and is not to be gone back to.
+fn unhelpful(why: String) -> LinkTimeout {
+    LinkTimeout::Lost(why, Complaint::Refused)
 }
 
 fn open(client: &mut Client, generation: Digest, name: &[u8], token: Token) -> Fid {
@@ -490,10 +547,12 @@ mod tests {
         let mut outbox = Outbox::default();
         let mut link = ParentLink::new(ConnId(1), peer(), Digest::default(), 0);
         link.connected(&mut outbox, 0);
+        link.opened();
         for (late_ms, remembered_ms) in [(100, 100), (4_000, 2 * PROBE_WAIT_MS)] {
             let probed_ms = link.deadline_ms(true, 0).unwrap();
             assert!(link.timeout(&mut outbox, probed_ms, true, 5_000).is_none());
-            link.heard_part(probed_ms + late_ms);
+            link.heard_part(probed_ms + late_ms, 1);
+            link.frame_ended(probed_ms + late_ms);
             assert_eq!(link.take_answer_ms(), remembered_ms);
             assert_eq!(link.deadline_ms(true, 0), Some(probed_ms + late_ms + PROBE_AFTER_MS));
         }

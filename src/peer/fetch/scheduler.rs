@@ -106,6 +106,8 @@ pub(super) struct Scheduler {
     is_freed: bool,
     /// A parent is asked for less because its stripe is ahead.
     is_held_back: bool,
+    /// Nobody gives the manifest: the master is asked for all that is missing of it.
+    pub is_stuck: bool,
 }
 
 impl View<'_> {
@@ -174,6 +176,7 @@ impl Scheduler {
             latency_ms: 0,
             is_freed: false,
             is_held_back: false,
+            is_stuck: false,
         }
     }
 
@@ -326,6 +329,11 @@ impl Scheduler {
         let open = self.parents[at].open_count();
         let (room, helps) = (WINDOW.saturating_sub(open), open < WINDOW + HELP_WINDOW);
         let mut own = self.first_of_all(view, at).or_else(|| self.next_disputed(at));
+        if own.is_none() && self.is_stuck && self.parents[at].is_last_resort && room > 0 {
+            let wanted =
+                |&piece: &u32| view.holdings.misses(piece) && !self.parents[at].was_asked(piece);
+            own = (0..view.holdings.count()).find(wanted);
+        }
         if own.is_none() && room > 0 {
             own = self.next_own(view, at, now_ms);
         }
@@ -429,7 +437,18 @@ impl Scheduler {
         })
     }
 
-    fn note_orphans(&mut self, view: View, now_ms: u64) {
+    /// How long a stripe has had no parent.
+    pub fn orphan_ms(&self, stripe: usize, now_ms: u64) -> u64 {
+        self.orphan_since_ms[stripe].map_or(0, |since_ms| now_ms - since_ms)
+    }
+
+    /// What this parent owes for longest, and since when.
+    pub fn oldest(&self, conn: ConnId) -> Option<(u32, u64)> {
+        let asked = &self.parents[self.find(conn)?].asked;
+        asked.iter().map(|asked| (asked.since_ms, asked.piece)).min().map(|(ms, piece)| (piece, ms))
+    }
+
+    pub fn note_orphans(&mut self, view: View, now_ms: u64) {
         for (since_ms, parent) in self.orphan_since_ms.iter_mut().zip(view.parents) {
             *since_ms = parent.is_none().then_some(since_ms.unwrap_or(now_ms));
         }

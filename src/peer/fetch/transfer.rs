@@ -5,7 +5,7 @@
 
 use super::callable::{self, CallRate};
 use super::common::Common;
-use super::liveness::{DROUGHT_MS, Liveness, Observed};
+use super::liveness::{DROUGHT_MS, LEFT_ALONE_MS, Liveness, Observed};
 use super::parent_link::{Arrived, LinkTimeout, ParentLink};
 use super::parents::Parents;
 use super::scheduler::{Scheduler, View};
@@ -27,6 +27,12 @@ const STARVED_MS: u64 = 15_000;
 /// How long after a link to the master that was made to ask about lost pieces another
 /// one may be.
 const DISPUTE_PAUSE_MS: u64 = 1_000;
+
+/// A stripe without a parent is asked of the master when it has named nobody for so
+/// long: mostly that takes a round trip.
+const ORPHAN_MS: u64 = 1_000;
+/// The manifest is asked of the master as well when nothing of it came for so long.
+const MANIFEST_MS: u64 = 1_000;
 
 /// What arrived, for the download to verify.
 pub(super) enum Arrival<'a> {
@@ -67,7 +73,7 @@ pub(super) struct Transfer {
     said: Vec<&'static str>,
     /// When all links were last asked for what could be asked for.
     filled_ms: u64,
-    /// When the master may next be connected to because of disputed pieces alone.
+    /// When the master may next be connected to though it is no stripe's parent.
     dispute_ms: u64,
 }
 
@@ -103,12 +109,14 @@ impl Transfer {
     }
 
     pub fn pause(&mut self) {
+        self.scheduler.is_stuck = false;
         self.asking = Asking::Paused;
     }
 
     pub fn go_on(&mut self, common: &mut Common) {
         self.asking = Asking::Yes;
         self.liveness.data_came(common.now_ms);
+        self.liveness.right_came(common.now_ms);
         self.fill_all(common);
     }
 
@@ -188,17 +196,23 @@ impl Transfer {
     /// Closes links that are for no stripe any more; that to the master stays while it is
     /// asked what is lost.
     fn close_idle(&mut self, common: &mut Common) {
-        let disputed = self.scheduler.has_disputed();
+        let needed = self.needs_master();
         for idle in self.parents.idle() {
-            if !disputed || self.parents.addr(idle) != Some(ParentAddr::Master) {
+            if !needed || self.parents.addr(idle) != Some(ParentAddr::Master) {
                 self.close(common, idle);
             }
         }
     }
 
-    /// Sees to it that the master can be asked about pieces that a parent says are lost.
-    fn settle_disputed(&mut self, common: &mut Common) {
-        let is_asking = self.asking == Asking::Yes && self.scheduler.has_disputed();
+    /// Whether the master has to be asked, though it is no stripe's parent: about pieces
+    /// that a parent says are lost, and for the manifest where nobody gives it.
+    fn needs_master(&self) -> bool {
+        self.scheduler.has_disputed() || self.scheduler.is_stuck
+    }
+
+    /// Sees to it that it can be.
+    fn call_master(&mut self, common: &mut Common) {
+        let is_asking = self.asking == Asking::Yes && self.needs_master();
         if !is_asking || !common.master_link.is_up() || common.now_ms < self.dispute_ms {
             return;
         }
@@ -244,10 +258,14 @@ impl Transfer {
     }
 
     fn warn(common: &mut Common, parent: ParentAddr, why: &str) {
-        common.warn(match parent {
-            ParentAddr::Master => format!("the master {}: {why}", common.master_link.addr()),
-            ParentAddr::Peer(addr) => format!("peer {addr}: {why}"),
-        });
+        common.warn(format!("{}: {why}", Transfer::name(common, parent)));
+    }
+
+    fn name(common: &Common, parent: ParentAddr) -> String {
+        match parent {
+            ParentAddr::Master => format!("the master {}", common.master_link.addr()),
+            ParentAddr::Peer(addr) => format!("peer {addr}"),
+        }
     }
 
     /// A parent failed: closes its link, and complains of it in all its stripes.
@@ -296,8 +314,8 @@ impl Transfer {
                 let link = self.parents.link(conn)?;
                 link.connected(&mut common.server.outbox, common.now_ms);
             }
-            ConnEvent::Partial { conn } => {
-                self.parents.link(conn)?.heard_part(common.now_ms);
+            ConnEvent::Partial { conn, len } => {
+                self.parents.link(conn)?.heard_part(common.now_ms, len);
                 self.liveness.data_came(common.now_ms);
             }
             ConnEvent::Closed { conn, reason } => {
@@ -350,7 +368,7 @@ impl Transfer {
             return Some(Arrival::Unavailable { piece, why });
         }
         self.scheduler.refused(conn, piece);
-        self.settle_disputed(common);
+        self.call_master(common);
         self.fill(common, conn);
         None
     }
@@ -360,8 +378,14 @@ impl Transfer {
         self.scheduler.arrived(conn, piece, common.now_ms);
     }
 
+    /// Something that is right has come.
+    pub fn right_came(&mut self, common: &Common) {
+        self.liveness.right_came(common.now_ms);
+    }
+
     /// The piece is held: who said that it is lost is of no use.
     pub fn piece_held(&mut self, common: &mut Common, piece: u32) {
+        self.right_came(common);
         let refused_by = self.scheduler.refused_by(piece);
         self.piece_settled(common, piece);
         if let Some(conn) = refused_by {
@@ -454,7 +478,7 @@ impl Transfer {
         times.chain(refill).chain([self.liveness.sample_ms()]).min()
     }
 
-    /// Does what is due. True after [`DROUGHT_MS`] without data from any parent.
+    /// Does what is due. True after [`DROUGHT_MS`] in which nobody sent what is right.
     pub fn timeout(&mut self, common: &mut Common) -> bool {
         if self.asking == Asking::Over {
             return false;
@@ -472,15 +496,16 @@ impl Transfer {
         }
         if self.asking == Asking::Paused {
             self.liveness.data_came(common.now_ms);
+            self.liveness.right_came(common.now_ms);
             return false;
         }
         if is_sampled {
             self.look_for_slow(common);
-            self.settle_disputed(common);
+            self.call_master(common);
             self.close_idle(common);
         }
         self.fill_all(common);
-        self.liveness.silent_ms(common.now_ms) > DROUGHT_MS
+        self.liveness.barren_ms(common.now_ms) > DROUGHT_MS
     }
 
     fn link_timeouts(&mut self, common: &mut Common) -> Vec<(ConnId, LinkTimeout)> {
@@ -498,6 +523,13 @@ impl Transfer {
     /// what follows: it hears all children, and so knows where a delay begins. The
     /// parent goes on sending until the master names another.
     fn look_for_slow(&mut self, common: &mut Common) {
+        let generation = common.generation(self.generation);
+        let is_barren = self.liveness.barren_ms(common.now_ms) >= MANIFEST_MS;
+        self.scheduler.is_stuck = (self.scheduler.is_stuck || is_barren)
+            && generation.is_some_and(|known| known.content.is_none());
+        if let Some(view) = view(&self.parents, common, self.generation) {
+            self.scheduler.note_orphans(view, common.now_ms);
+        }
         for stripe in 0..self.parents.by_stripe().len() {
             let Some(view) = view(&self.parents, common, self.generation) else { return };
             let owed_ms = self.scheduler.owed_ms(view, stripe, common.now_ms);
@@ -506,14 +538,52 @@ impl Transfer {
             let parent = link.map(|link| link.parent);
             let observed = Observed { owed_ms, busy_ms };
             let complaint = self.liveness.complaint(view, stripe, observed, common.now_ms);
-            let Some(parent) = parent else { continue };
+            let Some(parent) = parent else {
+                self.adopt_orphan(common, stripe);
+                continue;
+            };
             if owed_ms >= STARVED_MS && parent != ParentAddr::Master && common.master_link.is_up() {
                 // It answers and brings nothing, and no other was named.
                 self.set_parent(common, stripe, ParentAddr::Master);
+            } else if complaint == Some(Complaint::Refused) && parent != ParentAddr::Master {
+                let s = LEFT_ALONE_MS / 1_000;
+                let why = format!("gives nothing of what it owes for {s} s, and others do");
+                Transfer::warn(common, parent, &why);
+                self.replace(common, stripe, parent, Complaint::Refused);
             } else if let Some(complaint) = complaint {
                 Transfer::complain(common, stripe as u8, parent, complaint);
             }
         }
+    }
+
+    /// The master names no other parent: it is asked itself.
+    fn adopt_orphan(&mut self, common: &mut Common, stripe: usize) {
+        let Some(generation) = common.generation(self.generation) else { return };
+        let is_wanted = !generation.list_known() || generation.holdings.missing_of(stripe) > 0;
+        let orphan_ms = self.scheduler.orphan_ms(stripe, common.now_ms);
+        if is_wanted && orphan_ms >= ORPHAN_MS && common.master_link.is_up() {
+            self.set_parent(common, stripe, ParentAddr::Master);
+        }
+    }
+
+    /// Who owes what, and for how long: for the last message.
+    pub fn owed(&self, common: &Common) -> String {
+        let mut said = String::new();
+        for (conn, link) in self.parents.links() {
+            let seconds = |since_ms: u64| common.now_ms.saturating_sub(since_ms) / 1_000;
+            let (piece, owes) = (self.scheduler.oldest(conn), link.owes());
+            let who = Transfer::name(common, link.parent);
+            said += &match (piece, owes) {
+                (Some((piece, since_ms)), _) => {
+                    format!("; {who} owes piece {piece} for {} s", seconds(since_ms))
+                }
+                (None, Some((what, since_ms))) => {
+                    format!("; {who} owes {what} for {} s", seconds(since_ms))
+                }
+                (None, None) => continue,
+            };
+        }
+        if said.is_empty() { "; nobody was asked".into() } else { said }
     }
 }
 

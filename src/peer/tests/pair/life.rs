@@ -1,10 +1,10 @@
 //! docs/protocol.md, "Signs of life": every line of the table, with its time.
 
-use crate::content::Tree;
+use crate::content::{PIECE_LEN, Tree};
 use crate::fixture::*;
 use crate::host::{Fault, Node};
 use crate::pair::*;
-use crate::scripted_server::Asked;
+use crate::scripted_server::{Answers, Asked};
 use ninep::server::ConnId;
 use peer::conn::{ConnEffect, ConnEvent};
 use peer::control::{Complaint, MasterMessage, ParentAddr};
@@ -75,7 +75,9 @@ fn and_24_times_in_all() {
     fed.pair.run_to(10_000);
     let opened_ms = fed.pair.asked_ms(1, &Asked::Open("pieces".into()));
     assert_eq!(opened_ms.len(), 24);
-    assert_eq!(fed.complaints(), [(opened_ms[23], 0, parent_addr(1), Complaint::Refused)]);
+    assert_eq!(fed.complaints()[0], (opened_ms[23], 0, parent_addr(1), Complaint::Refused));
+    let asked = fed.pair.asked_ms(MASTER, &Asked::Open("pieces".into()));
+    assert_eq!(asked, [1_000, 4_200], "for the manifest, and a second after it is gone");
 }
 
 #[test]
@@ -331,8 +333,91 @@ fn a_parent_that_answers_and_gives_nothing_is_slow_after_5_s() {
     let mut fed = waiting_for(1);
     fed.pair.run_to(6_000);
     let slow = |at_ms| (at_ms, 0, parent_addr(1), Complaint::Slow);
-    // Seen to owe for 5 s at 5000, and still 300 ms later.
-    assert_eq!(fed.complaints(), [slow(5_300), slow(5_600), slow(5_900)]);
+    // It is looked at every 300 ms from when it owes for 1 s.
+    assert_eq!(fed.complaints(), [slow(5_200), slow(5_500), slow(5_800)]);
+}
+
+#[test]
+fn and_after_1_s_where_another_stripe_flows_and_is_left_after_3_s() {
+    let mut fed = fed(Tree::of(&[("file", 400 * 4096)]), &[1, 2], all());
+    fed.pair.settle();
+    for turn in 0..90 {
+        fed.pair.run_for(50);
+        fed.give(2, [4 * turn + 1, 4 * turn + 3]);
+    }
+    let said = |why| {
+        let complaints = fed.complaints().into_iter();
+        complaints.filter(|(.., it)| *it == why).map(|(at_ms, ..)| at_ms).collect::<Vec<u64>>()
+    };
+    let (slow, left) = (said(Complaint::Slow), said(Complaint::Refused));
+    assert!((1_000..=1_400).contains(&slow[0]) && slow.len() >= 5, "{slow:?}");
+    assert!(left.len() == 1 && (3_000..=3_400).contains(&left[0]), "{left:?}");
+    assert!(slow.iter().all(|slow_ms| *slow_ms < left[0]));
+    assert!(fed.complaints().iter().all(|(_, stripe, ..)| *stripe == 0));
+}
+
+/// A client of a parent that answers that much, of a manifest of so many pieces.
+fn answered(answers: Answers, files: u64) -> Fed {
+    let names: Vec<&'static str> = vec!["a", "b", "c", "d", "e", "f", "g", "h"];
+    let of = |name: &&'static str| (*name, files * u64::from(PIECE_LEN));
+    let tree = Tree::of(&names.iter().map(of).collect::<Vec<_>>());
+    let mut fed = fed(tree, &[1], all());
+    fed.pair.let_server(1, |server| server.faults.answers = answers);
+    fed.pair.run_to(999);
+    fed
+}
+
+#[test]
+fn a_parent_that_answers_all_but_reads_is_left_as_soon_as_one_that_is_frozen() {
+    for files in [2, 100] {
+        let fed = answered(Answers::NoRead, files);
+        assert_eq!(fed.complaints(), [(400, 0, parent_addr(1), Complaint::Refused)]);
+        let said = &fed.pair.client(fed.client).warned[0].1;
+        assert!(said.contains("answers, and not what is read of it, for 400 ms"), "{said}");
+    }
+}
+
+#[test]
+fn a_parent_that_does_not_answer_an_open_is_left_after_half_a_second() {
+    let fed = answered(Answers::NoOpen, 2);
+    assert_eq!(fed.complaints(), [(500, 0, parent_addr(1), Complaint::Refused)]);
+}
+
+#[test]
+fn a_manifest_that_nobody_gives_is_asked_of_the_master_after_1_s() {
+    for files in [2, 100] {
+        let mut fed = answered(Answers::NothingParked, files);
+        assert!(fed.tree.map.manifest_pieces().count() > u32::from(files > 2));
+        assert_eq!(fed.pair.asked_ms(MASTER, &Asked::Open("pieces".into())), []);
+        let whole_ms = fed.pair.until(|pair| pair.client(fed.client).content.is_some());
+        assert!((1_000..=1_600).contains(&whole_ms), "{whole_ms}");
+        assert_eq!(fed.complaints(), [], "it may wait itself");
+    }
+}
+
+#[test]
+fn a_stripe_for_which_nobody_is_named_is_asked_of_the_master_after_1_s() {
+    let mut fed = waiting_for(1);
+    fed.give(MASTER, 1..=20);
+    fed.pair.cut(1);
+    fed.pair.befall(1, Fault::Refuses);
+    fed.pair.drive_bounded();
+    let (at_ms, failures) = fed.pair.client(fed.client).exit.clone().expect("it is through");
+    assert!((1_000..=1_200).contains(&at_ms) && failures.is_empty(), "{at_ms}");
+}
+
+#[test]
+fn a_frame_that_comes_at_less_than_4_kib_a_second_is_not_waited_for() {
+    for (piece_ms, is_left) in [(990, false), (8_000, true)] {
+        let mut fed = fed_pieces(20, &[1]);
+        fed.pair.settle();
+        fed.pair.hosts[1].piece_ms = piece_ms;
+        fed.give(1, [1]);
+        fed.pair.run_to(1_200);
+        let left = [(1_000, 0, parent_addr(1), Complaint::Refused)];
+        assert_eq!(fed.complaints(), left[..usize::from(is_left)]);
+        assert_eq!(fed.stored().is_empty(), is_left);
+    }
 }
 
 #[test]
@@ -359,7 +444,8 @@ fn a_fetch_to_which_nothing_comes_for_60_s_fails() {
     let (at_ms, failures) = fed.pair.client(fed.client).exit.clone().expect("it gave up");
     assert!((67_001..=67_100).contains(&at_ms), "{at_ms}");
     assert_eq!(failures[0].status, Status::Connection);
-    assert_eq!(failures[0].why, "no data from anybody for 60 s");
+    let owed = format!("the master {} owes piece 2 for 46 s", addr(MASTER));
+    assert_eq!(failures[0].why, format!("no data from anybody for 60 s; {owed}"));
 }
 
 #[test]

@@ -24,7 +24,7 @@ pub enum Asked {
         waits: bool,
     },
     List,
-    /// A flush of an unused tag.
+    /// A flush of an unused tag, or a read of one byte that may not wait.
     Probe,
     /// A read of this piece is given up.
     Flush {
@@ -50,6 +50,17 @@ pub struct Answer {
     pub piece: Option<u32>,
 }
 
+/// What it answers at all, pings always.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Answers {
+    #[default]
+    All,
+    NoOpen,
+    NoRead,
+    /// Nothing that it may park: neither a piece nor the list.
+    NothingParked,
+}
+
 /// What it does wrong.
 #[derive(Default)]
 pub struct Faults {
@@ -59,6 +70,7 @@ pub struct Faults {
     pub is_list_wrong: bool,
     /// Of each piece of the content it sends all but the last byte.
     pub is_cut_short: bool,
+    pub answers: Answers,
     /// How many opens of `pieces` it refuses yet.
     pub opens_refused: u32,
     /// Pieces that it says it has not.
@@ -164,7 +176,10 @@ impl ScriptedServer {
                 self.fids.insert((conn, newfid), last.into());
                 Reply::Walk { qids: vec![dir; names.len()] }
             }
-            Request::Open { fid, .. } => return Some(self.open(now_ms, conn, fid)),
+            Request::Open { fid, .. } => {
+                let reply = self.open(now_ms, conn, fid);
+                return (self.faults.answers != Answers::NoOpen).then_some(reply);
+            }
             Request::Read { fid, offset, count } => {
                 return self.read(
                     now_ms,
@@ -205,7 +220,10 @@ impl ScriptedServer {
 
     fn read(&mut self, now_ms: u64, read: Parked, fid: u32) -> Option<Reply> {
         let Parked { conn, tag, piece, count } = read;
+        let answers = self.faults.answers;
         match self.name(conn, fid).as_str() {
+            name if name != "route" && answers == Answers::NoRead => {}
+            name if name != "route" && name != "held" && answers == Answers::NothingParked => {}
             "route" => {
                 self.route = Some((conn, Some(tag)));
                 self.answer_route();
@@ -219,6 +237,10 @@ impl ScriptedServer {
             }
             name => {
                 let waits = name == "pieces";
+                if count == 1 {
+                    self.asked.push((now_ms, Asked::Probe));
+                    return Some(Reply::Read { data: Vec::new() });
+                }
                 self.asked.push((now_ms, Asked::Piece { piece, waits }));
                 assert_eq!(u64::from(count), STRIDE, "4 x the piece size");
                 if self.faults.refused.contains(&piece) {
