@@ -69,6 +69,14 @@ pub enum Act {
     Freeze,
     /// Half of an answer, then the end of the connection.
     HalfAndClose(Vec<u8>),
+    /// Half of an answer, and never the rest.
+    Half(Vec<u8>),
+    /// An answer, a byte of it now and then.
+    Trickle(Vec<u8>),
+    /// An answer to what was never asked.
+    Unasked,
+    /// Frames without an end, each as long as may be.
+    Endless,
 }
 
 type Script = dyn Fn(&str, u64, u32) -> Act + Send + Sync;
@@ -99,9 +107,18 @@ fn u16_at(bytes: &[u8], at: usize) -> usize {
 
 const QID: [u8; 13] = [0; 13];
 
+fn rread(tag: u16, bytes: &[u8]) -> Vec<u8> {
+    let mut frame = (bytes.len() as u32 + 11).to_le_bytes().to_vec();
+    frame.push(117);
+    frame.extend(tag.to_le_bytes());
+    frame.extend((bytes.len() as u32).to_le_bytes());
+    frame.extend(bytes);
+    frame
+}
+
 impl Fake {
     pub fn start(script: impl Fn(&str, u64, u32) -> Act + Send + Sync + 'static) -> Fake {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let listener = TcpListener::bind("0.0.0.0:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let (script, written): (Arc<Script>, _) = (Arc::new(script), Arc::default());
         let reads = Arc::new(AtomicU64::new(0));
@@ -197,16 +214,32 @@ impl Session {
                 self.stream.write_all(&frame)
             }
             Act::HalfAndClose(bytes) => {
-                let mut frame = (bytes.len() as u32 + 11).to_le_bytes().to_vec();
-                frame.push(117);
-                frame.extend(tag.to_le_bytes());
-                frame.extend((bytes.len() as u32).to_le_bytes());
-                frame.extend(&bytes[..bytes.len() / 2]);
-                self.stream.write_all(&frame)?;
+                self.stream.write_all(&rread(tag, &bytes)[..11 + bytes.len() / 2])?;
                 self.stream.shutdown(Shutdown::Both)?;
                 Err(io::ErrorKind::ConnectionAborted.into())
             }
+            Act::Half(bytes) => {
+                self.stream.write_all(&rread(tag, &bytes)[..11 + bytes.len() / 2])?;
+                self.swallow()
+            }
+            Act::Trickle(bytes) => {
+                for byte in rread(tag, &bytes) {
+                    self.stream.write_all(&[byte])?;
+                    thread::sleep(Duration::from_millis(50));
+                }
+                Ok(())
+            }
+            Act::Unasked => self.stream.write_all(&rread(40_000, b"unasked")),
+            Act::Endless => loop {
+                self.stream.write_all(&rread(tag, &vec![0x55; 1 << 20]))?;
+            },
         }
+    }
+
+    /// Reads what comes and does nothing about it.
+    fn swallow(&mut self) -> io::Result<()> {
+        io::copy(&mut self.stream, &mut io::sink())?;
+        Err(io::ErrorKind::ConnectionAborted.into())
     }
 
     fn answer(&mut self, kind: u8, tag: u16, body: &[u8]) -> io::Result<()> {
