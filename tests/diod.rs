@@ -5,6 +5,7 @@
 mod support;
 
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::process::{Command, Stdio};
 use support::proc::Master;
 use support::reader::Reader;
@@ -62,6 +63,44 @@ fn diod_lists_and_reads_the_master() {
     let info = String::from_utf8_lossy(&cat(&master, ".xget/info")).into_owned();
     assert!(info.contains("generation blake3:"), "{info}");
     assert!(String::from_utf8_lossy(&cat(&master, ".xget/status")).starts_with("# address"));
+}
+
+#[test]
+fn diod_sees_the_attributes_of_the_source_at_any_msize() {
+    if lacks(&["diodls", "diodcat"]) {
+        return;
+    }
+    let scratch = Scratch::new();
+    let source = scratch.dir("source");
+    let long = "n".repeat(255);
+    fs::write(source.join(&long), noise(1, 100_000)).unwrap();
+    fs::hard_link(source.join(&long), source.join("two")).unwrap();
+    symlink("two", source.join("to")).unwrap();
+    tree::chmod(&source.join("two"), 0o750);
+    tree::chmod(&source, 0o751);
+    let master = Master::start(&scratch, &source, &[]);
+    // 4096 is the least that Linux takes, 512 the least that we do.
+    for msize in ["512", "4096", "65536", "1048576"] {
+        let args = ["-a", "files", "-m", msize];
+        let listing = diod("diodls", &master, &[&args[..], &["-l"]].concat());
+        let listing = String::from_utf8(listing).unwrap();
+        // Mode, links, size, name; owners are names here, and times local.
+        let seen: Vec<_> = listing
+            .lines()
+            .map(|line| line.split_whitespace().collect::<Vec<_>>())
+            .map(|words| (words[0].trim_end_matches('.'), words[1], words[4], words[8]))
+            .collect();
+        let wanted = [
+            ("drwxr-x--x", "1", "0", "."),
+            ("drwxr-x--x", "1", "0", ".."),
+            ("-rwxr-x---", "2", "100000", &long),
+            ("-rwxrwxrwx", "1", "3", "to"), // diodls has no letter for links
+            ("-rwxr-x---", "2", "100000", "two"),
+        ];
+        assert_eq!(seen, wanted, "msize {msize}");
+        let bytes = diod("diodcat", &master, &[&args[..], &["two"]].concat());
+        assert_eq!(bytes, noise(1, 100_000), "msize {msize}");
+    }
 }
 
 #[test]
