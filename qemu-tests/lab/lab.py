@@ -89,8 +89,19 @@ class Lab:
         parameters = f"{CONSOLE} ip={ip} xget.image={image}"
         if master is not None:
             parameters += f" xget.master={master}"
+        return self._machine(memory_mb, rate, f"{parameters} {append}".strip())
+
+    def mounter(self, kernel, initrd, append="", memory_mb=512):
+        """Start the machine that mounts (lab.mounter); it gets an address like a node."""
+        address = f"{network.PLAN.node(len(self.machines) + 1)}/{network.PLAN.subnet.prefixlen}"
+        parameters = f"{CONSOLE} lab.address={address} lab.master={network.MASTER} {append}"
+        return self._machine(memory_mb, None, parameters, (kernel, initrd))
+
+    def _machine(self, memory_mb, rate, parameters, boots=None):
+        """Make the next machine, and start it when memory allows."""
+        index = len(self.machines) + 1
         port = self.network.port(index, rate)
-        node = Machine(self, index, memory_mb, port, f"{parameters} {append}".strip())
+        node = Machine(self, index, memory_mb, port, parameters, boots)
         if memory_mb + OVERHEAD_MB > self._budget_mb:
             raise Failed(f"{node.name} needs {memory_mb} MB, of which there are {self._budget_mb}")
         self.machines.append(node)

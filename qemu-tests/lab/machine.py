@@ -18,7 +18,7 @@ OVERHEAD_MB = TRANSLATION_MB + 64
 class Machine:
     """A node of the lab. It starts when there is memory for it."""
 
-    def __init__(self, lab, index, memory_mb, port, parameters):
+    def __init__(self, lab, index, memory_mb, port, parameters, boots=None):
         self.lab = lab
         self.index = index
         self.name = f"node{index}"
@@ -26,6 +26,8 @@ class Machine:
         self.memory_mb = memory_mb
         self.port = port
         self.parameters = parameters
+        # Kernel and initramfs.
+        self.boots = boots or (kernel(), initramfs())
         self.console = Console(lab.directory / f"{self.name}.log")
         self.process = None
         self.started = None
@@ -41,7 +43,7 @@ class Machine:
         line = ["qemu-system-x86_64", "-name", self.name, "-accel", accel, "-M", "q35"]
         line += ["-cpu", cpu, "-m", str(self.memory_mb), "-smp", "1"]
         line += ["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]
-        line += ["-kernel", str(kernel()), "-initrd", str(initramfs())]
+        line += ["-kernel", str(self.boots[0]), "-initrd", str(self.boots[1])]
         line += ["-append", self.parameters]
         line += ["-chardev", f"file,id=console,path={self.console.path},append=on"]
         line += ["-serial", "chardev:console"]

@@ -52,12 +52,14 @@ class Service:
 
 
 def listening():
-    """Whether a TCP socket listens in this network namespace."""
+    """The ports at which TCP sockets listen in this network namespace."""
+    ports = set()
     for table in ("/proc/net/tcp", "/proc/net/tcp6"):
         for line in Path(table).read_text().splitlines()[1:]:
-            if line.split()[3] == TCP_LISTEN:
-                return True
-    return False
+            words = line.split()
+            if words[3] == TCP_LISTEN:
+                ports.add(int(words[1].rpartition(":")[2], 16))
+    return ports
 
 
 class Master(Service):
@@ -77,6 +79,27 @@ class Master(Service):
             return listening()
 
         lab.wait(ready, within_s, "the master to listen")
+
+
+class Client(Service):
+    """The xget under test as a client beside the master, with a link of its own: lo."""
+
+    def __init__(self, lab, sources, dest, rate):
+        self.before = listening()
+        network.shape("lo", rate)
+        command = [str(binary()), "-q", "-n", str(network.MASTER), *sources, str(dest)]
+        super().__init__(lab.directory, "client", command)
+        lab.services.append(self)
+
+    def await_port(self, lab, within_s=30):
+        """Wait until it listens; the port at which it serves others."""
+        lab.wait(lambda: listening() - self.before, within_s, "the client to listen")
+        return (listening() - self.before).pop()
+
+    @staticmethod
+    def shape(rate):
+        """Its link has this rate from now on."""
+        network.shape("lo", rate)
 
 
 class Dhcp(Service):
