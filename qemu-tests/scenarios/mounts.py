@@ -20,8 +20,8 @@ FILES = """
     mount root find digests links tar df direct mapped read-only absent umount
 """.split()
 SMALL = "mount find digests directory umount".split()
-CONTROL = "mount data log info parked alive umount".split()
-CACHED_CONTROL = "mount data log umount".split()
+CONTROL = "mount data log info follow parked alive umount".split()
+CACHED_CONTROL = "mount data log info umount".split()
 NODE = "mount parked cached arrives ends uncached umount".split()
 BUSY = "mount info remount refused detach ends again alive umount".split()
 GONE = "mount fails umount".split()
