@@ -14,7 +14,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 use support::proc::{Master, Proc};
 use support::{Scratch, noise};
-use xget::{FetchObserver, FetchTask, Fetching, Observer, Turn};
+use xget::{FetchObserver, FetchTask, Fetching, Limits, Observer, Turn};
 
 mod counting {
     //! An allocator that counts what each thread asks of the system's.
@@ -73,6 +73,7 @@ fn begin(master: &Master, dest: &Path) -> Fetching {
     };
     let task = FetchTask {
         sync: false,
+        limits: Limits::of_client(None, None),
         masters: vec![SocketAddr::from(([127, 0, 0, 1], master.port))],
         request,
         dest: dest.into(),

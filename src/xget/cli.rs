@@ -1,7 +1,7 @@
 //! What was typed, as options. Checks what can be checked without looking at
 //! anything; acts on nothing.
 
-use crate::driver::{FetchTask, Host, MASTER_PORT, parse_host};
+use crate::driver::{FetchTask, Host, Limits, MASTER_PORT, parse_host};
 use lexopt::{Arg, Parser, ValueExt};
 use peer::request::{FetchRequest, Linger, Pin, RETRIES, source_is_below};
 use std::ffi::OsString;
@@ -51,6 +51,9 @@ fetching
                      at once
 
 both
+  --max-clients N    connections of others at a time, as far as the limit of open
+                     files allows (16384)
+  --max-memory MIB   memory that they may make us hold (256; fetching: 64)
   -D BITS            debug: 1 general, 2 client, 4 server, 8 9P server, 16 9P
                      client messages
   -h, --help         this text
@@ -75,6 +78,7 @@ pub struct Serve {
     pub daemon: bool,
     pub log: Option<PathBuf>,
     pub cache: Cache,
+    pub limits: Limits,
 }
 
 /// Where digests are kept between starts.
@@ -171,6 +175,9 @@ struct Typed {
     port: Option<u16>,
     of_masters: MasterOptions,
     of_clients: ClientOptions,
+    /// `--max-clients` and `--max-memory`, of both.
+    clients_max: Option<usize>,
+    memory_mib: Option<usize>,
     one_file_system: bool,
     print_digest: bool,
     debug: u32,
@@ -264,6 +271,12 @@ impl Typed {
             "head" => {
                 self.of_masters.head_copies = Some(number(parser, "--head", 1..=1000)?);
             }
+            "max-clients" => {
+                self.clients_max = Some(number(parser, "--max-clients", 1..=1_000_000)?);
+            }
+            "max-memory" => {
+                self.memory_mib = Some(number(parser, "--max-memory", 8..=1_000_000)?);
+            }
             "fsync" => self.of_clients.sync = true,
             "daemon" => self.of_masters.daemon = true,
             "print-digest" => self.print_digest = true,
@@ -345,6 +358,7 @@ impl Typed {
             keep_attributes: !options.plain_attributes,
             space_bytes_max: None,
             sync: options.sync,
+            limits: Limits::of_client(self.clients_max, self.memory_mib),
         };
         Ok(Command::Fetch(Fetch { master, task, quiet: options.quiet }))
     }
@@ -367,6 +381,7 @@ impl Typed {
             daemon: options.daemon,
             log: options.log,
             cache: options.cache.unwrap_or(Cache::Default),
+            limits: Limits::of_master(self.clients_max, self.memory_mib),
         }))
     }
 }
@@ -457,6 +472,8 @@ mod tests {
             "--digest",
             "--linger",
             "--fsync",
+            "--max-clients",
+            "--max-memory",
             "-D",
             "--help",
             "--version",

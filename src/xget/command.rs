@@ -122,6 +122,7 @@ fn run_master(serve: cli::Serve) -> Result<(), Failed> {
         head_copies: serve.head_copies,
         one_file_system: serve.one_file_system,
         cache,
+        limits: serve.limits,
     };
     driver::serve(task, MasterConsole::new(ready, log)).map_err(Failed::unexpected)
 }

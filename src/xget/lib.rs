@@ -12,7 +12,7 @@ mod store;
 
 pub use command::main;
 // For tests that fetch within their own process.
-pub use driver::{FetchObserver, FetchTask, Fetching, Observer, Turn};
+pub use driver::{FetchObserver, FetchTask, Fetching, Limits, Observer, Turn};
 
 /// Decoders of what comes from outside, as plain functions for fuzz targets.
 #[cfg(feature = "fuzzing")]

@@ -95,7 +95,7 @@ impl World {
             setup,
         };
         let Setup { fan_out, head_copies, .. } = world.setup;
-        world.add(Role::Master(MasterOptions { fan_out, head_copies }));
+        world.add(Role::Master(MasterOptions { fan_out, head_copies, selection_bytes: 64 << 20 }));
         world.clock.at(0, Event::Start { host: 0 });
         for _ in 0..world.setup.nodes {
             world.add_client();

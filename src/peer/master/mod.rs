@@ -39,6 +39,8 @@ pub struct MasterOptions {
     pub fan_out: u8,
     /// `--head`: copies that the head node's uplink carries in the time of one.
     pub head_copies: u16,
+    /// Memory for parts of the tree that are served as generations of their own.
+    pub selection_bytes: usize,
 }
 
 /// What happened outside.
@@ -146,7 +148,7 @@ impl Master {
             effects: VecDeque::new(),
             whole: None,
             rescan: Rescan::default(),
-            selections: Selections::default(),
+            selections: Selections::new(options.selection_bytes),
             joins: Joins::default(),
             members: Members::new(limits),
         }
@@ -439,7 +441,7 @@ impl Master {
         let members = &self.members;
         let is_used = |id| members.has_any_of(id);
         let selected = self.selections.select(&mut self.server.space, whole, sources, is_used)?;
-        if let Some(dropped) = selected.dropped {
+        for dropped in selected.dropped {
             self.drop_unused(dropped);
         }
         Ok(selected.id)

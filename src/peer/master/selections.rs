@@ -2,7 +2,7 @@
 //!
 //! Knows which sources gave which generation. Refuses to know who fetches them.
 
-use crate::content::manifest::{Selection, plain_sources};
+use crate::content::manifest::{Entry, Manifest, Selection, plain_sources};
 use crate::control::printable;
 use crate::namespace::{Generation, GenerationId, NameSpace, Origin};
 use alloc::rc::Rc;
@@ -12,37 +12,71 @@ use alloc::vec::Vec;
 /// Selections kept ready, beside the whole tree.
 const SELECTIONS_MAX: usize = 256;
 
-#[derive(Debug, Default)]
+/// Memory of an entry beside its names: itself, encoded, and where its names are.
+const ENTRY_BYTES: usize = size_of::<Entry>() + 128;
+/// Of a digest in a piece list: itself, encoded, and what a piece takes.
+const LISTED_BYTES: usize = 80;
+
+#[derive(Debug)]
 pub(super) struct Selections {
     /// The scan of the served tree that they were made of.
     scan: u32,
-    /// By their sources in one spelling; the oldest first.
-    list: Vec<(Vec<Vec<u8>>, GenerationId)>,
+    /// The least recently used first.
+    list: Vec<Kept>,
+    /// Memory for them, but for one that is larger alone.
+    bytes_max: usize,
 }
 
-/// A generation that was asked for, and one that was dropped for it.
+#[derive(Debug)]
+struct Kept {
+    /// In one spelling.
+    sources: Vec<Vec<u8>>,
+    id: GenerationId,
+    /// Memory that it takes, about.
+    bytes: usize,
+}
+
+/// A generation that was asked for, and those that were dropped for it.
 #[derive(Debug)]
 pub(super) struct Selected {
     pub id: GenerationId,
-    pub dropped: Option<GenerationId>,
+    pub dropped: Vec<GenerationId>,
+}
+
+impl Selected {
+    fn known(id: GenerationId) -> Selected {
+        Selected { id, dropped: Vec::new() }
+    }
+}
+
+/// Memory that a generation of this manifest takes, about.
+fn memory_bytes(manifest: &Manifest) -> usize {
+    let names = manifest.entries.iter().map(|entry| entry.name.len() + entry.link.len());
+    let entries = manifest.entries.len() * ENTRY_BYTES + 2 * names.sum::<usize>();
+    entries + manifest.lists.len() * LISTED_BYTES
 }
 
 impl Selections {
+    /// None yet; they may take so much memory.
+    pub fn new(bytes_max: usize) -> Selections {
+        Selections { scan: 0, list: Vec::new(), bytes_max }
+    }
+
     pub fn set_scan(&mut self, scan: u32) {
         self.scan = scan;
     }
 
     pub fn has(&self, id: GenerationId) -> bool {
-        self.list.iter().any(|(_, known)| *known == id)
+        self.list.iter().any(|kept| kept.id == id)
     }
 
     pub fn take_all(&mut self) -> Vec<GenerationId> {
-        core::mem::take(&mut self.list).into_iter().map(|(_, id)| id).collect()
+        core::mem::take(&mut self.list).into_iter().map(|kept| kept.id).collect()
     }
 
     /// The files of the whole tree and its selections are those of the last scan.
     pub fn adopt_scan(&self, space: &mut NameSpace, whole: GenerationId) {
-        for id in self.list.iter().map(|(_, id)| *id).chain([whole]) {
+        for id in self.list.iter().map(|kept| kept.id).chain([whole]) {
             let origin = space.generation(id).and_then(|g| g.origin.clone());
             if let Some(origin) = origin {
                 space.set_origin(id, Origin { scan: self.scan, ..origin });
@@ -64,19 +98,22 @@ impl Selections {
     ) -> Result<Selected, String> {
         let sources = plain_sources(sources);
         if sources.is_empty() || sources == [b".".to_vec()] {
-            return Ok(Selected { id: whole, dropped: None });
+            return Ok(Selected::known(whole));
         }
-        if let Some((_, id)) = self.list.iter().find(|(known, _)| *known == sources) {
-            return Ok(Selected { id: *id, dropped: None });
+        if let Some(at) = self.list.iter().position(|kept| kept.sources == sources) {
+            // Now the most recently used.
+            self.list[at..].rotate_left(1);
+            return Ok(Selected::known(self.list[self.list.len() - 1].id));
         }
         let content = space.generation(whole).and_then(|g| g.content.clone());
         let content = content.ok_or("nothing is served yet")?;
         let refs: Vec<&[u8]> = sources.iter().map(Vec::as_slice).collect();
         let selection = content.manifest.select(&refs);
         let selection = selection.map_err(|error| printable(error.to_string()))?;
-        let dropped = self.drop_idle(is_used)?;
+        let bytes = memory_bytes(&selection.manifest);
+        let dropped = self.make_room(bytes, is_used)?;
         let id = self.add(space, whole, selection);
-        self.list.push((sources, id));
+        self.list.push(Kept { sources, id, bytes });
         Ok(Selected { id, dropped })
     }
 
@@ -98,25 +135,35 @@ impl Selections {
         }
     }
 
-    /// Makes room for another, if there is none.
-    fn drop_idle(
+    /// Makes room for another of so many bytes: nobody fetches what goes for it, the
+    /// least recently used first. One alone may be as large as it is.
+    fn make_room(
         &mut self,
+        bytes: usize,
         is_used: impl Fn(GenerationId) -> bool,
-    ) -> Result<Option<GenerationId>, &'static str> {
-        if self.list.len() < SELECTIONS_MAX {
-            return Ok(None);
+    ) -> Result<Vec<GenerationId>, &'static str> {
+        let used = self.list.iter().filter(|kept| is_used(kept.id));
+        let (count, used_bytes) = used.fold((0, 0), |(n, sum), kept| (n + 1, sum + kept.bytes));
+        if count > 0 && (count >= SELECTIONS_MAX || used_bytes + bytes > self.bytes_max) {
+            return Err(
+                "the master serves too many different parts of the tree already; try later",
+            );
         }
-        let idle = self.list.iter().position(|(_, id)| !is_used(*id));
-        let idle = idle
-            .ok_or("the master serves too many different parts of the tree already; try later")?;
-        Ok(Some(self.list.remove(idle).1))
+        let mut held: usize = self.list.iter().map(|kept| kept.bytes).sum();
+        let mut dropped = Vec::new();
+        while self.list.len() >= SELECTIONS_MAX || held + bytes > self.bytes_max {
+            let Some(idle) = self.list.iter().position(|kept| !is_used(kept.id)) else { break };
+            let kept = self.list.remove(idle);
+            held -= kept.bytes;
+            dropped.push(kept.id);
+        }
+        Ok(dropped)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::content::manifest::{Entry, Manifest};
     use crate::testing::file;
     use std::collections::BTreeSet;
 
@@ -136,7 +183,7 @@ mod tests {
         let mut space = NameSpace::new(true, 1);
         let origin = Origin { scan: 1, entries: None };
         let whole = space.add_generation(Generation::whole(Rc::new(manifest), Some(origin)));
-        let mut selections = Selections::default();
+        let mut selections = Selections::new(64 << 20);
         selections.set_scan(1);
         Fixture { space, selections, whole }
     }
@@ -183,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_that_nobody_uses_makes_room() {
+    fn the_least_recently_used_that_nobody_fetches_makes_room() {
         let mut fixture = fixture();
         let name = |number: usize| format!("{number:04}");
         let ids: Vec<GenerationId> =
@@ -193,11 +240,11 @@ mod tests {
         let words = "the master serves too many different parts of the tree already; try later";
         assert_eq!(why, words);
         let known = fixture.select(&[&name(9)], &used).unwrap();
-        assert_eq!((known.id, known.dropped), (ids[9], None), "it takes no room");
+        assert_eq!((known.id, known.dropped), (ids[9], vec![]), "it takes no room");
         used.remove(&ids[3]);
-        used.remove(&ids[5]);
+        used.remove(&ids[9]);
         let selected = fixture.select(&[&name(SELECTIONS_MAX)], &used).unwrap();
-        assert_eq!(selected.dropped, Some(ids[3]));
+        assert_eq!(selected.dropped, [ids[3]]);
         assert!(!fixture.selections.has(ids[3]) && fixture.selections.has(selected.id));
     }
 
@@ -216,5 +263,25 @@ mod tests {
             let origin = fixture.space.generation(id).and_then(|known| known.origin.clone());
             assert_eq!(origin.map(|origin| origin.scan), Some(3));
         }
+    }
+
+    #[test]
+    fn memory_bounds_them_too_and_one_alone_may_be_large() {
+        let mut fixture = fixture();
+        let (one, two) = (fixture.id(&["0001"]), fixture.id(&["0002"]));
+        let bytes: usize = fixture.selections.list.iter().map(|kept| kept.bytes).sum();
+        assert!(bytes > 2 * 2 * ENTRY_BYTES, "a root and a file each");
+        fixture.selections.bytes_max = bytes;
+        assert_eq!(fixture.id(&["0001"]), one, "used again");
+        let selected = fixture.select(&["0003"], &BTreeSet::new()).unwrap();
+        assert_eq!(selected.dropped, [two]);
+        let used = BTreeSet::from([one, selected.id]);
+        assert!(fixture.select(&["0004"], &used).is_err(), "both are fetched");
+        let all: Vec<String> = (0..300).map(|number| format!("{number:04}")).collect();
+        let all: Vec<&str> = all.iter().map(String::as_str).collect();
+        let large = fixture.select(&all, &BTreeSet::new()).unwrap();
+        assert_eq!(large.dropped.len(), 2, "all others go");
+        assert!(fixture.select(&["0004"], &BTreeSet::from([large.id])).is_err());
+        assert_eq!(fixture.select(&["0004"], &BTreeSet::new()).unwrap().dropped, [large.id]);
     }
 }

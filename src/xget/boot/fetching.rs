@@ -8,7 +8,7 @@ use super::settings::Settings;
 use super::system::System;
 use super::uplink::Uplink;
 use super::{image, links, network, setup, start};
-use crate::driver::{self, FetchTask, Host};
+use crate::driver::{self, FetchTask, Host, Limits};
 use peer::failure::Status;
 use peer::request::{FetchRequest, Linger, Pin};
 use std::net::{SocketAddr, SocketAddrV6};
@@ -215,6 +215,7 @@ impl ImageFetch<'_> {
         FetchTask {
             // Into memory, and for this boot alone.
             sync: false,
+            limits: Limits::of_client(None, None),
             masters: self.masters.clone(),
             request,
             dest: setup::IMAGE.into(),

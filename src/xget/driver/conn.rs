@@ -3,6 +3,7 @@
 //! Knows framing and partial writes. Refuses to know what frames mean and
 //! where bulk data come from: `Part`s are given to it when their turn comes.
 
+use super::budget::Account;
 use crate::os::socket;
 use ninep::server::BulkLost;
 use peer::namespace::Bulk;
@@ -67,6 +68,8 @@ pub struct Asker {
     pub ended_ms: Option<u64>,
     /// It is noted for the next turn, with frames that are left.
     pub held: bool,
+    /// What it costs.
+    pub account: Account,
 }
 
 pub struct Conn {
@@ -144,6 +147,11 @@ impl Conn {
         self.output.len() >= OUTPUT_ITEMS_MAX || self.output_bytes >= OUTPUT_BYTES_MAX
     }
 
+    /// Bytes of memory for what arrives and leaves, about.
+    pub fn held_bytes(&self) -> usize {
+        self.input.capacity() + self.output_bytes + self.output.capacity() * size_of::<Item>()
+    }
+
     #[cfg(test)]
     pub fn input_bytes(&self) -> usize {
         self.input.capacity()
@@ -211,6 +219,7 @@ impl Conn {
             Ok(0) => Ok(Arrival::Closed),
             Ok(len) => {
                 self.filled += len;
+                self.asker.account.moved_bytes += len as u64;
                 Ok(Arrival::Some)
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(Arrival::Nothing),
@@ -255,6 +264,7 @@ impl Conn {
                 Err(error) => return Err(error),
             }
         }
+        self.asker.account.moved_bytes += turn_bytes as u64;
         self.blocked = self.has_output();
         Ok(())
     }

@@ -11,12 +11,13 @@ use crate::os::socket;
 /// come on top: without room for one it is not taken.
 pub(super) const DESCRIPTORS_MIN: u64 = 128;
 
-/// Takes as many as the system allows.
+/// Takes as many as the system allows, and says how many that are.
 ///
 /// # Errors
 /// They are too few; for the operator.
-pub(super) fn claim() -> Result<(), String> {
-    enough(socket::raise_descriptor_limit())
+pub(super) fn claim() -> Result<u64, String> {
+    let limit = socket::raise_descriptor_limit();
+    enough(limit).map(|()| limit)
 }
 
 fn enough(limit: u64) -> Result<(), String> {

@@ -5,6 +5,7 @@
 //! [`Machine`], whose files are its own. The interest set is rebuilt from state in
 //! every turn; nothing is registered anywhere.
 
+use super::budget::{Account, Budget, Limits, Why};
 use super::conn::{Arrival, Conn};
 use super::machine::Machine;
 use super::trace;
@@ -55,12 +56,13 @@ pub(super) struct Loop {
     poll: Poll,
     /// Whom the places of `poll` stand for, the listener not counted.
     polled: Vec<ConnId>,
+    budget: Budget,
     /// Accepting failed for want of descriptors: try again in a while.
     accept_again_ms: u64,
 }
 
 impl Loop {
-    pub fn new(listener: TcpListener, began: Instant) -> Loop {
+    pub fn new(listener: TcpListener, began: Instant, limits: Limits) -> Loop {
         Loop {
             listener,
             conns: BTreeMap::new(),
@@ -72,6 +74,7 @@ impl Loop {
             look_ms: 0,
             poll: Poll::default(),
             polled: Vec::new(),
+            budget: Budget::new(limits),
             accept_again_ms: 0,
         }
     }
@@ -102,6 +105,7 @@ impl Loop {
         }
         self.flush(machine);
         self.look_at_half_closed(machine);
+        self.look_at_budget(machine);
         let deadline_ms = machine.poll_timeout();
         self.wait(machine, deadline_ms)?;
         let now_ms = self.now_ms();
@@ -202,7 +206,7 @@ impl Loop {
             Err(error) => self.drop_conn(conn, error.to_string()),
             // A connection that is not up has nothing of ours to deliver.
             Ok(()) if c.closing && (c.connecting || !c.has_output()) => {
-                self.conns.remove(&conn);
+                self.remove(conn);
             }
             Ok(()) => {
                 // There may be room again: for replies, and for more requests.
@@ -267,8 +271,63 @@ impl Loop {
         }
     }
 
+    fn remove(&mut self, conn: ConnId) -> Option<Box<Conn>> {
+        let c = self.conns.remove(&conn)?;
+        if c.asker.accepted {
+            self.budget.leave(&c.asker.account);
+        }
+        Some(c)
+    }
+
+    /// Notes what a connection costs now; who costs most goes when it is too much.
+    fn account(&mut self, machine: &mut dyn Machine, conn: ConnId) {
+        let Some(c) = self.conns.get_mut(&conn).filter(|c| c.asker.accepted) else { return };
+        let buffers = c.held_bytes();
+        self.budget.note(&mut c.asker.account, buffers, machine.held(conn));
+        while self.budget.is_exceeded() {
+            let costly = self.budget.costly(self.accounts());
+            if costly.is_empty() {
+                return;
+            }
+            for conn in costly {
+                self.end(conn, Why::Memory);
+            }
+        }
+    }
+
+    /// Those of connections that others made, the oldest first.
+    fn accounts(&self) -> impl Iterator<Item = (ConnId, Account)> + Clone {
+        let accepted = self.conns.iter().filter(|(_, c)| c.asker.accepted);
+        accepted.map(|(conn, c)| (*conn, c.asker.account))
+    }
+
+    /// Ends a connection that is too much.
+    fn end(&mut self, conn: ConnId, why: Why) {
+        self.budget.count(why);
+        self.drop_conn(conn, "it is too much here".into());
+    }
+
+    /// Once a second: what each connection costs and moved, and what the operator is
+    /// to know of those that were ended.
+    fn look_at_budget(&mut self, machine: &mut dyn Machine) {
+        let now_ms = self.now_ms();
+        if !self.budget.is_look_due(now_ms) {
+            return;
+        }
+        let conns: Vec<ConnId> = self.conns.keys().copied().collect();
+        for conn in conns {
+            if let Some(c) = self.conns.get_mut(&conn) {
+                c.asker.account.look();
+            }
+            self.account(machine, conn);
+        }
+        while let Some(line) = self.budget.poll_line(now_ms) {
+            machine.warn(&line);
+        }
+    }
+
     fn drop_conn(&mut self, conn: ConnId, why: String) {
-        if let Some(c) = self.conns.remove(&conn)
+        if let Some(c) = self.remove(conn)
             && !c.closing
         {
             log::debug!(target: "general", "{conn:?}: gone: {why}");
@@ -322,10 +381,13 @@ impl Loop {
     fn accept(&mut self, machine: &mut dyn Machine) {
         for _ in 0..ACCEPTS_MAX {
             match self.listener.accept() {
+                Ok(_) if !self.has_place() => self.budget.count(Why::Refused),
                 Ok((stream, peer)) => {
                     let conn = machine.next_conn();
                     log::debug!(target: "general", "{conn:?}: accepted from {peer}");
-                    self.conns.insert(conn, Box::new(Conn::new(stream, false)));
+                    let mut c = Box::new(Conn::new(stream, false));
+                    self.budget.enter(&mut c.asker.account);
+                    self.conns.insert(conn, c);
                     let now_ms = self.now_ms();
                     machine.handle(now_ms, ConnEvent::Accepted { conn, peer });
                 }
@@ -344,6 +406,20 @@ impl Loop {
         }
     }
 
+    /// Whether one more can connect, once idle ones have gone for it.
+    fn has_place(&mut self) -> bool {
+        if !self.budget.has_place() {
+            let idle = self.budget.idle(self.accounts());
+            if idle.is_empty() {
+                self.budget.note_busy();
+            }
+            for conn in idle {
+                self.end(conn, Why::Idle);
+            }
+        }
+        self.budget.has_place()
+    }
+
     fn ready(&mut self, machine: &mut dyn Machine, conn: ConnId, ready: i16) {
         let Some(c) = self.conns.get_mut(&conn) else { return };
         if c.connecting {
@@ -357,6 +433,7 @@ impl Loop {
         }
         self.settle(machine);
         self.flush(machine);
+        self.account(machine, conn);
     }
 
     /// Goes on with the frames that a turn left.
@@ -369,6 +446,7 @@ impl Loop {
         self.settle(machine);
         self.flush(machine);
         self.end_half_closed(machine, conn);
+        self.account(machine, conn);
     }
 
     fn connect_ended(&mut self, machine: &mut dyn Machine, conn: ConnId) {
@@ -417,7 +495,8 @@ impl Loop {
         frames_left: &mut usize,
     ) {
         if let Err(error) = self.take_frames(machine, conn, frames_left) {
-            machine.warn(&format!("{conn:?}: {error}"));
+            log::debug!(target: "general", "{conn:?}: {error}");
+            self.budget.count(Why::Nonsense);
             self.drop_conn(conn, error.to_string());
         }
     }

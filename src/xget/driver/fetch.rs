@@ -1,5 +1,6 @@
 //! A client run for real: begun, watched, its effects carried out.
 
+use super::budget::Limits;
 use super::conn::Part;
 use super::descriptors;
 use super::dest_files::{DestFiles, failure};
@@ -40,6 +41,8 @@ pub struct FetchTask {
     pub space_bytes_max: Option<u64>,
     /// It is in place when it is on the medium.
     pub sync: bool,
+    /// Of those whom it serves.
+    pub limits: Limits,
 }
 
 /// Fetches, serves others meanwhile, lingers. Gives what failed: nothing
@@ -114,8 +117,9 @@ fn begin<'w>(
     task: FetchTask,
     observer: Box<dyn FetchObserver + 'w>,
 ) -> Result<(FetchMachine<'w>, Loop), Failure> {
-    descriptors::claim().map_err(|why| local("", why))?;
-    let FetchTask { masters, request, dest, keep_attributes, space_bytes_max, sync } = task;
+    let descriptors = descriptors::claim().map_err(|why| local("", why))?;
+    let limits = task.limits.within(descriptors);
+    let FetchTask { masters, request, dest, keep_attributes, space_bytes_max, sync, .. } = task;
     if sync && !tells_errors() {
         let why =
             "needs Linux 5.8 or later: before it nobody is told of data that could not be written";
@@ -142,7 +146,7 @@ fn begin<'w>(
         wishes: Vec::new(),
         result: None,
     };
-    Ok((machine, Loop::new(listener, began)))
+    Ok((machine, Loop::new(listener, began, limits)))
 }
 
 /// A client with its files and who looks after it.
@@ -241,6 +245,10 @@ impl Machine for FetchMachine<'_> {
 
     fn owes(&self, conn: ConnId) -> bool {
         self.fetcher.owes(conn)
+    }
+
+    fn held(&self, conn: ConnId) -> (usize, bool) {
+        self.fetcher.held(conn)
     }
 
     fn next_conn(&mut self) -> ConnId {

@@ -28,6 +28,9 @@ pub(super) trait Machine {
     fn poll_reply(&mut self, conn: ConnId) -> Option<ConnEffect>;
     /// Whether somebody who says no more is still owed an answer.
     fn owes(&self, conn: ConnId) -> bool;
+    /// Bytes of memory that the other end of a connection makes the machine hold,
+    /// about, and whether it converses with it.
+    fn held(&self, conn: ConnId) -> (usize, bool);
     /// The name for a connection that was accepted.
     fn next_conn(&mut self) -> ConnId;
     /// Takes the memory of a message that has left back.

@@ -1,5 +1,6 @@
 //! A master run for real: begun, watched, its effects carried out.
 
+use super::budget::Limits;
 use super::conn::Part;
 use super::descriptors;
 use super::event_loop::Loop;
@@ -31,6 +32,8 @@ pub struct ServeTask {
     pub one_file_system: bool,
     /// Where digests are kept between starts.
     pub cache: Option<PathBuf>,
+    /// Of those who connect.
+    pub limits: Limits,
 }
 
 /// Serves until the process is ended.
@@ -45,7 +48,7 @@ pub(super) fn begin<'w>(
     task: ServeTask,
     observer: Box<dyn MasterObserver + 'w>,
 ) -> Result<(MasterMachine<'w>, Loop), String> {
-    descriptors::claim()?;
+    let limits = task.limits.within(descriptors::claim()?);
     let listener = socket::listen(task.port).map_err(|error| {
         format!("cannot listen on port {}: {error}; is another xget running?", task.port)
     })?;
@@ -53,7 +56,11 @@ pub(super) fn begin<'w>(
     let options = ScanOptions { one_file_system: task.one_file_system, cache: task.cache };
     let scan = Scan::new(&task.path, options.clone()).map_err(|error| error.to_string())?;
     let label = format!("{} on {addr}", task.path.display());
-    let routing = MasterOptions { fan_out: task.fan_out, head_copies: task.head_copies };
+    let routing = MasterOptions {
+        fan_out: task.fan_out,
+        head_copies: task.head_copies,
+        selection_bytes: limits.selection_bytes,
+    };
     let machine = MasterMachine {
         master: Master::new(routing, label),
         files: ServedFiles::new(task.path, options, scan),
@@ -61,7 +68,7 @@ pub(super) fn begin<'w>(
         inputs: VecDeque::new(),
         result: None,
     };
-    Ok((machine, Loop::new(listener, Instant::now())))
+    Ok((machine, Loop::new(listener, Instant::now(), limits)))
 }
 
 /// The digest that a fetch of these sources would have, and what was odd.
@@ -164,6 +171,10 @@ impl Machine for MasterMachine<'_> {
 
     fn owes(&self, conn: ConnId) -> bool {
         self.master.owes(conn)
+    }
+
+    fn held(&self, conn: ConnId) -> (usize, bool) {
+        self.master.held(conn)
     }
 
     fn next_conn(&mut self) -> ConnId {

@@ -3,6 +3,7 @@
 //! | module | knows |
 //! |---|---|
 //! | `event_loop` | poll(2), connections, time |
+//! | `budget` | what all who connect may take together, and who goes first |
 //! | `conn` | one connection: frames in, replies out |
 //! | `machine` | what the loop asks of a state machine, and who looks after one |
 //! | `fetch`, `master` | the two machines: their effects carried out |
@@ -10,6 +11,7 @@
 //! | `parts` | what a bulk reply consists of |
 //! | `host`, `log_line`, `trace` | addresses as people write them; one line into a master's log; `-D` |
 
+mod budget;
 mod conn;
 mod descriptors;
 mod dest_files;
@@ -23,6 +25,7 @@ mod parts;
 mod served_files;
 mod trace;
 
+pub use budget::Limits;
 pub use fetch::{FetchTask, Fetching, Turn, fetch};
 pub use host::{Host, MASTER_PORT, parse_host, resolve};
 pub use log_line::write_log;

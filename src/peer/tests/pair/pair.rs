@@ -138,7 +138,7 @@ impl Pair {
 
     /// A master that is still hashing.
     pub fn add_hashing_master(&mut self, fan_out: u8) -> usize {
-        let options = MasterOptions { fan_out, head_copies: 1 };
+        let options = MasterOptions { fan_out, head_copies: 1, selection_bytes: 64 << 20 };
         let master = Master::new(options, "a tree".into());
         self.add(Node::Master(MasterHost::new(master)))
     }

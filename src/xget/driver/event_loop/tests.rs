@@ -1,5 +1,6 @@
 //! A real master and a real socket, turn by turn.
 
+use super::super::budget::Limits;
 use super::super::conn::INPUT_LEN_MIN;
 use super::super::machine::{MasterObserver, MasterState, Observer};
 use super::super::master::{self, ServeTask};
@@ -84,6 +85,7 @@ fn who_reads_nothing_fills_no_memory_and_is_answered_later() {
     let dir = Dir::new();
     // Their targets make a manifest of many pieces.
     (0..300).for_each(|i| symlink("t".repeat(4000), dir.join(&format!("{i}"))).unwrap());
+    let limits = Limits::of_master(None, None);
     let task = ServeTask {
         path: dir.path().into(),
         port: 0,
@@ -91,6 +93,7 @@ fn who_reads_nothing_fills_no_memory_and_is_answered_later() {
         head_copies: 1,
         one_file_system: false,
         cache: None,
+        limits,
     };
     let (mut machine, mut master) = master::begin(task, Box::new(Silent)).unwrap();
     while !machine.is_serving() {
@@ -137,6 +140,7 @@ fn who_reads_nothing_fills_no_memory_and_is_answered_later() {
 
 /// A master of nothing but an empty directory, and somebody who called it.
 fn called(dir: &Dir) -> (master::MasterMachine<'static>, Loop, TcpStream) {
+    let limits = Limits::of_master(None, None);
     let task = ServeTask {
         path: dir.path().into(),
         port: 0,
@@ -144,6 +148,7 @@ fn called(dir: &Dir) -> (master::MasterMachine<'static>, Loop, TcpStream) {
         head_copies: 1,
         one_file_system: false,
         cache: None,
+        limits,
     };
     let (mut machine, mut master) = master::begin(task, Box::new(Silent)).unwrap();
     while !machine.is_serving() {

@@ -1,0 +1,402 @@
+//! What those who connect may take of this process together: connections, and the
+//! memory that they make it hold.
+//!
+//! Knows each limit by its name, what a connection costs and moves, and who goes
+//! first when a limit is reached. Refuses to know sockets and messages.
+
+use super::descriptors::DESCRIPTORS_MIN;
+
+/// Connections at a time (`--max-clients`), as far as descriptors allow.
+pub const CLIENTS_MAX: usize = 16_384;
+/// Memory in MiB that they may make a master hold, and a client that serves others
+/// (`--max-memory`).
+pub const MASTER_MEMORY_MIB: usize = 256;
+pub const CLIENT_MEMORY_MIB: usize = 64;
+/// Of a master's, as a part of it: for selections, whoever fetches them.
+const SELECTIONS_PART: usize = 4;
+/// Descriptors for all else: what we cannot do without, but for a few.
+const DESCRIPTORS_KEPT: u64 = DESCRIPTORS_MIN - 16;
+
+/// What a connection costs before anything arrives on it.
+const CONN_BYTES: usize = 2_048;
+/// Who holds no more than this is left in peace as long as others hold more.
+const SMALL_BYTES: usize = 64 * 1024;
+/// Room that is made when a limit is reached, as a part of it: so that not each
+/// newcomer has everybody looked at.
+const ROOM_PART: usize = 32;
+/// Who has no fid is idle after so many seconds without a byte, and who has some but
+/// no conversation after so many.
+const IDLE_S: u32 = 1;
+const IDLE_WITH_FIDS_S: u32 = 60;
+/// How often all are looked at, and how often the operator hears of one matter.
+const LOOK_MS: u64 = 1_000;
+const SAY_MS: u64 = 10_000;
+
+/// The limits, as they were typed or by default.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    pub clients: usize,
+    pub memory_bytes: usize,
+    /// Of this memory, what is for selections.
+    pub selection_bytes: usize,
+}
+
+impl Limits {
+    pub fn of_master(clients: Option<usize>, memory_mib: Option<usize>) -> Limits {
+        let memory_bytes = memory_mib.unwrap_or(MASTER_MEMORY_MIB) << 20;
+        let selection_bytes = memory_bytes / SELECTIONS_PART;
+        Limits { clients: clients.unwrap_or(CLIENTS_MAX), memory_bytes, selection_bytes }
+    }
+
+    /// Of a client: whoever it serves asks for what it fetches itself.
+    pub fn of_client(clients: Option<usize>, memory_mib: Option<usize>) -> Limits {
+        let memory_bytes = memory_mib.unwrap_or(CLIENT_MEMORY_MIB) << 20;
+        Limits { clients: clients.unwrap_or(CLIENTS_MAX), memory_bytes, selection_bytes: 0 }
+    }
+
+    /// No more connections than so many descriptors allow.
+    pub fn within(self, descriptors: u64) -> Limits {
+        let places = usize::try_from(descriptors.saturating_sub(DESCRIPTORS_KEPT).max(1));
+        Limits { clients: self.clients.min(places.unwrap_or(usize::MAX)), ..self }
+    }
+
+    /// What connections may make us hold.
+    fn conn_bytes(&self) -> usize {
+        self.memory_bytes - self.selection_bytes
+    }
+}
+
+/// What one connection costs and does.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Account {
+    /// Memory that it makes us hold, about.
+    held_bytes: usize,
+    has_fids: bool,
+    converses: bool,
+    /// Bytes that moved on it so far, and had at the last look.
+    pub moved_bytes: u64,
+    seen_bytes: u64,
+    /// Of those, what moved lately: half of it is forgotten every five seconds.
+    recent_bytes: u64,
+    idle_s: u32,
+}
+
+impl Account {
+    /// Called once a second.
+    pub fn look(&mut self) {
+        let news = self.moved_bytes - self.seen_bytes;
+        self.seen_bytes = self.moved_bytes;
+        self.recent_bytes = self.recent_bytes * 7 / 8 + news;
+        self.idle_s = if news > 0 { 0 } else { self.idle_s.saturating_add(1) };
+    }
+
+    /// Who goes first when memory is short: those who hold much, then those without
+    /// a conversation, then the others; among them who costs most for what it
+    /// moves. Larger goes first.
+    fn cost(&self) -> (u8, u64) {
+        let class = match self {
+            _ if self.held_bytes > SMALL_BYTES => 2,
+            Account { converses: false, .. } => 1,
+            _ => 0,
+        };
+        let moved = self.recent_bytes + (self.moved_bytes - self.seen_bytes);
+        (class, self.held_bytes as u64 * 1024 / (1024 + moved))
+    }
+
+    fn is_idle(&self, with_fids: bool) -> bool {
+        !self.converses
+            && self.held_bytes <= SMALL_BYTES
+            && match with_fids {
+                false => !self.has_fids && self.idle_s >= IDLE_S,
+                true => self.idle_s >= IDLE_WITH_FIDS_S,
+            }
+    }
+}
+
+/// Why a connection was ended, or not begun.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// There are as many as may be, and none of them is idle.
+    Refused,
+    /// It was idle, and another came.
+    Idle,
+    /// What it made us hold was too much.
+    Memory,
+    /// What it sent is not 9P.
+    Nonsense,
+}
+
+/// How often something happened that was not said yet.
+#[derive(Default)]
+struct Tally {
+    count: u64,
+    said_ms: Option<u64>,
+}
+
+impl Tally {
+    fn take_due(&mut self, now_ms: u64) -> Option<u64> {
+        let is_due = self.said_ms.is_none_or(|said_ms| now_ms >= said_ms + SAY_MS);
+        if self.count == 0 || !is_due {
+            return None;
+        }
+        self.said_ms = Some(now_ms);
+        Some(std::mem::take(&mut self.count))
+    }
+}
+
+/// All accounts together.
+pub struct Budget {
+    limits: Limits,
+    /// Memory that all connections make us hold, about.
+    held_bytes: usize,
+    /// Connections that others made.
+    clients: usize,
+    look_ms: u64,
+    /// Somebody may be idle: not so once nobody was, until the next look.
+    may_be_idle: bool,
+    tallies: [Tally; 4],
+}
+
+impl Budget {
+    pub fn new(limits: Limits) -> Budget {
+        let tallies = Default::default();
+        Budget { limits, held_bytes: 0, clients: 0, look_ms: 0, may_be_idle: true, tallies }
+    }
+
+    /// Somebody connected.
+    pub fn enter(&mut self, account: &mut Account) {
+        self.clients += 1;
+        self.note(account, 0, (0, false));
+    }
+
+    /// It is gone.
+    pub fn leave(&mut self, account: &Account) {
+        self.clients -= 1;
+        self.held_bytes -= account.held_bytes;
+    }
+
+    /// What a connection costs now: bytes of buffers and of its session, and whether
+    /// it converses.
+    pub fn note(&mut self, account: &mut Account, buffers: usize, session: (usize, bool)) {
+        let held_bytes = CONN_BYTES + buffers + session.0;
+        self.held_bytes = self.held_bytes - account.held_bytes + held_bytes;
+        (account.held_bytes, account.has_fids) = (held_bytes, session.0 > 0);
+        account.converses = session.1;
+    }
+
+    /// Whether everybody is to be looked at: once a second.
+    pub fn is_look_due(&mut self, now_ms: u64) -> bool {
+        let is_due = now_ms >= self.look_ms;
+        if is_due {
+            (self.look_ms, self.may_be_idle) = (now_ms + LOOK_MS, true);
+        }
+        is_due
+    }
+
+    /// Whether one more may connect.
+    pub fn has_place(&self) -> bool {
+        self.clients < self.limits.clients
+    }
+
+    /// Whom to end so that others may connect, the oldest first; `accounts` are in
+    /// the order in which they came.
+    pub fn idle<Id: Copy>(&self, accounts: impl Iterator<Item = (Id, Account)> + Clone) -> Vec<Id> {
+        if !self.may_be_idle {
+            return Vec::new();
+        }
+        let room = (self.limits.clients / ROOM_PART).max(1);
+        let idle = |with_fids| {
+            let found = accounts.clone().filter(move |(_, account)| account.is_idle(with_fids));
+            found.map(|(id, _)| id).take(room).collect::<Vec<Id>>()
+        };
+        let found = idle(false);
+        if found.is_empty() { idle(true) } else { found }
+    }
+
+    /// Nobody was idle.
+    pub fn note_busy(&mut self) {
+        self.may_be_idle = false;
+    }
+
+    /// Whether those who connect hold more than they may.
+    pub fn is_exceeded(&self) -> bool {
+        self.held_bytes > self.limits.conn_bytes()
+    }
+
+    /// Whom to end so that memory is free again: of those who cost most for what
+    /// they move, who cost at least half as much as the worst, until there is room.
+    pub fn costly<Id: Copy>(
+        &self,
+        accounts: impl Iterator<Item = (Id, Account)> + Clone,
+    ) -> Vec<Id> {
+        let allowed = self.limits.conn_bytes() - self.limits.conn_bytes() / ROOM_PART;
+        let mut excess = self.held_bytes.saturating_sub(allowed);
+        let worst = accounts.clone().map(|(_, account)| account.cost()).max();
+        let Some((class, cost)) = worst else { return Vec::new() };
+        let mut found = Vec::new();
+        for (id, account) in accounts {
+            if excess > 0 && account.cost() >= (class, cost / 2) {
+                excess = excess.saturating_sub(account.held_bytes);
+                found.push(id);
+            }
+        }
+        found
+    }
+
+    /// One more was ended, or not begun.
+    pub fn count(&mut self, why: Why) {
+        self.tallies[why as usize].count += 1;
+    }
+
+    /// What the operator is to hear: one line for each matter every ten seconds.
+    pub fn poll_line(&mut self, now_ms: u64) -> Option<String> {
+        let due = |tally: &mut Tally| tally.take_due(now_ms);
+        let (why, count) =
+            self.tallies.iter_mut().map(due).enumerate().find_map(|(why, n)| Some((why, n?)))?;
+        let Limits { clients, memory_bytes, .. } = self.limits;
+        Some(match why {
+            0 => format!("refused {count} connections: there are {clients} (--max-clients)"),
+            1 => format!(
+                "closed {count} idle connections for others: there are {clients} (--max-clients)"
+            ),
+            2 => format!(
+                "closed {count} connections that held much and moved little: memory for those who connect is {} MiB (--max-memory)",
+                memory_bytes >> 20
+            ),
+            _ => format!("closed {count} connections that sent no 9P"),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KIB: usize = 1024;
+
+    fn budget(clients: usize, memory_kib: usize) -> Budget {
+        Budget::new(Limits { clients, memory_bytes: memory_kib * KIB, selection_bytes: 0 })
+    }
+
+    fn numbered(accounts: &[Account]) -> impl Iterator<Item = (usize, Account)> + Clone {
+        accounts.iter().copied().enumerate()
+    }
+
+    /// One that holds so many KiB, moved so many lately, and may converse.
+    fn one(budget: &mut Budget, held_kib: usize, moved_kib: usize, converses: bool) -> Account {
+        let mut account = Account::default();
+        budget.enter(&mut account);
+        budget.note(&mut account, held_kib * KIB, (100, converses));
+        account.moved_bytes = (moved_kib * KIB) as u64;
+        account.look();
+        account
+    }
+
+    #[test]
+    fn who_holds_much_and_moves_little_goes_first() {
+        let mut budget = budget(99, 3_000);
+        let worker = one(&mut budget, 300, 50_000, true);
+        let reader = one(&mut budget, 1_500, 9_000, false);
+        let deaf = one(&mut budget, 1_500, 64, false);
+        let idle = one(&mut budget, 4, 0, false);
+        let accounts = [worker, reader, deaf, idle];
+        assert!(budget.is_exceeded());
+        assert_eq!(budget.costly(numbered(&accounts)), [2]);
+        budget.leave(&deaf);
+        assert!(!budget.is_exceeded());
+        budget.limits.memory_bytes = 1_000 * KIB;
+        let accounts = [worker, reader, idle];
+        assert_eq!(budget.costly(numbered(&accounts)), [1]);
+    }
+
+    #[test]
+    fn where_nobody_holds_much_who_converses_is_spared_for_strangers() {
+        let mut budget = budget(99, 400);
+        let mut accounts = vec![one(&mut budget, 40, 0, true), one(&mut budget, 60, 5, true)];
+        accounts.extend((0..10).map(|_| one(&mut budget, 30, 0, false)));
+        assert!(budget.is_exceeded());
+        let found = budget.costly(numbered(&accounts));
+        assert!(!found.is_empty() && found.iter().all(|id| *id >= 2), "{found:?}");
+        let members = &accounts[..2];
+        budget.limits.memory_bytes = 390 * KIB;
+        assert_eq!(budget.costly(numbered(members)), [0], "it moves nothing");
+    }
+
+    #[test]
+    fn a_worker_that_fetches_is_never_ended_for_strangers() {
+        let mut budget = budget(99_999, 8_000);
+        let mut accounts = vec![one(&mut budget, 500, 100_000, true)];
+        for (held_kib, moved_kib) in [(1, 0), (63, 0), (65, 0), (200, 30), (2_000, 900)] {
+            accounts.extend((0..20).map(|_| one(&mut budget, held_kib, moved_kib, false)));
+        }
+        while budget.is_exceeded() {
+            let found = budget.costly(numbered(&accounts));
+            assert!(!found.is_empty() && !found.contains(&0), "{found:?}");
+            for id in found.into_iter().rev() {
+                budget.leave(&accounts.remove(id));
+            }
+        }
+    }
+
+    #[test]
+    fn for_newcomers_the_oldest_idle_go_and_those_with_fids_much_later() {
+        let mut budget = budget(5, 9_999);
+        let silent = one(&mut budget, 1, 0, false);
+        let mut fresh = one(&mut budget, 1, 0, false);
+        let mut member = one(&mut budget, 1, 0, true);
+        let (mut mounted, mut nothing) = (silent, silent);
+        (mounted.has_fids, nothing.has_fids, fresh.idle_s) = (true, false, 0);
+        (nothing.idle_s, member.idle_s) = (1, 999);
+        budget.enter(&mut Account::default());
+        budget.enter(&mut Account::default());
+        assert!(!budget.has_place());
+        let accounts = [fresh, member, mounted, nothing, nothing];
+        assert_eq!(budget.idle(numbered(&accounts)), [3], "one in 32, and one at least");
+        let accounts = [fresh, member, mounted, fresh, fresh];
+        assert_eq!(budget.idle(numbered(&accounts)), [], "so who comes is refused");
+        mounted.idle_s = 60;
+        let accounts = [fresh, member, mounted, fresh, fresh];
+        assert_eq!(budget.idle(numbered(&accounts)), [2]);
+    }
+
+    #[test]
+    fn what_moved_counts_less_and_less() {
+        let mut budget = budget(9, 9_999);
+        let mut account = one(&mut budget, 100, 1_000, false);
+        let before = account.cost();
+        (0..40).for_each(|_| account.look());
+        assert!(account.cost() > before && account.idle_s == 40);
+        account.moved_bytes += 1;
+        account.look();
+        assert_eq!(account.idle_s, 0);
+    }
+
+    #[test]
+    fn descriptors_bound_the_connections_and_selections_have_a_quarter() {
+        let limits = Limits::of_master(None, None);
+        assert_eq!((limits.clients, limits.memory_bytes), (16_384, 256 << 20));
+        assert_eq!((limits.selection_bytes, limits.conn_bytes()), (64 << 20, 192 << 20));
+        assert_eq!(limits.within(1_024).clients, 1_024 - 112);
+        assert_eq!(limits.within(128).clients, 16);
+        assert_eq!(limits.within(u64::MAX).clients, 16_384);
+        let limits = Limits::of_client(Some(9), None);
+        assert_eq!((limits.clients, limits.conn_bytes()), (9, 64 << 20));
+    }
+
+    #[test]
+    fn the_operator_hears_one_line_with_a_count() {
+        let mut budget = budget(7, 2_048);
+        assert_eq!(budget.poll_line(0), None);
+        budget.count(Why::Refused);
+        assert_eq!(
+            budget.poll_line(5).unwrap(),
+            "refused 1 connections: there are 7 (--max-clients)"
+        );
+        (0..500).for_each(|_| budget.count(Why::Refused));
+        (0..30).for_each(|_| budget.count(Why::Memory));
+        let line = budget.poll_line(10).unwrap();
+        assert!(line.contains("closed 30 ") && line.contains("is 2 MiB (--max-memory)"), "{line}");
+        assert_eq!(budget.poll_line(10_004), None);
+        assert!(budget.poll_line(10_005).unwrap().starts_with("refused 500 "));
+    }
+}
