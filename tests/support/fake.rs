@@ -12,17 +12,32 @@ use std::time::Duration;
 pub struct Throttle {
     port: u16,
     passed: Arc<AtomicU64>,
+    rate: Arc<AtomicU64>,
 }
 
-fn copy(mut from: TcpStream, mut to: TcpStream, rate: Option<u64>, passed: Arc<AtomicU64>) {
+fn copy(
+    mut from: TcpStream,
+    mut to: TcpStream,
+    rate: Option<Arc<AtomicU64>>,
+    passed: Arc<AtomicU64>,
+) {
     let mut buffer = vec![0; 64 << 10];
     while let Ok(len @ 1..) = from.read(&mut buffer) {
+        let mut slept = Duration::ZERO;
+        let is_early = |slept: Duration, rate: &AtomicU64| {
+            let rate = rate.load(Ordering::Relaxed);
+            slept < Duration::from_nanos(len as u64 * 1_000_000_000 / rate)
+        };
+        while rate.as_ref().is_some_and(|rate| is_early(slept, rate)) {
+            let step = Duration::from_millis(2);
+            thread::sleep(step);
+            slept += step;
+        }
         if to.write_all(&buffer[..len]).is_err() {
             break;
         }
-        if let Some(rate) = rate {
+        if rate.is_some() {
             passed.fetch_add(len as u64, Ordering::Relaxed);
-            thread::sleep(Duration::from_nanos(len as u64 * 1_000_000_000 / rate));
         }
     }
     let _ = to.shutdown(Shutdown::Write);
@@ -34,17 +49,24 @@ impl Throttle {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let passed = Arc::new(AtomicU64::new(0));
-        let counter = passed.clone();
+        let rate = Arc::new(AtomicU64::new(bytes_per_second));
+        let (counter, shared) = (passed.clone(), rate.clone());
         thread::spawn(move || {
             for near in listener.incoming().flatten() {
                 let Ok(far) = TcpStream::connect(("127.0.0.1", to)) else { return };
                 let (near2, far2) = (near.try_clone().unwrap(), far.try_clone().unwrap());
                 let (up, down) = (counter.clone(), counter.clone());
                 thread::spawn(move || copy(near, far, None, up));
-                thread::spawn(move || copy(far2, near2, Some(bytes_per_second), down));
+                let rate = Some(shared.clone());
+                thread::spawn(move || copy(far2, near2, rate, down));
             }
         });
-        Throttle { port, passed }
+        Throttle { port, passed, rate }
+    }
+
+    /// From the next bytes on it is as fast as it can.
+    pub fn open(&self) {
+        self.rate.store(u64::MAX / 1_000_000_000, Ordering::Relaxed);
     }
 
     pub fn addr(&self) -> String {

@@ -23,12 +23,17 @@ fn string(text: &[u8]) -> Vec<u8> {
 
 impl Reader {
     pub fn connect(addr: impl ToSocketAddrs) -> io::Result<Reader> {
+        Reader::attach(addr, "")
+    }
+
+    /// Attaches to the tree of this name.
+    pub fn attach(addr: impl ToSocketAddrs, name: &str) -> io::Result<Reader> {
         let stream = TcpStream::connect(addr)?;
         stream.set_read_timeout(Some(Duration::from_secs(20)))?;
         let mut reader = Reader { stream, fids: 0 };
         reader.ask(100, &body(&[&MSIZE.to_le_bytes(), &string(b"9P2000")]))?;
         let (fid, afid) = (0u32.to_le_bytes(), NOFID.to_le_bytes());
-        reader.ask(104, &body(&[&fid, &afid, &string(b"tester"), &string(b"")]))?;
+        reader.ask(104, &body(&[&fid, &afid, &string(b"tester"), &string(name.as_bytes())]))?;
         Ok(reader)
     }
 

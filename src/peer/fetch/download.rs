@@ -21,6 +21,18 @@ use alloc::rc::Rc;
 use core::ops::Range;
 use ninep::server::ConnId;
 
+/// Why a file that the master lost is not here.
+const CHANGED: &str = "changed on the master during the fetch, or cannot be read there; \
+                       fetch it again";
+
+/// What came of a piece.
+enum Brought<'a> {
+    /// All of it; the bytes, if the frame was there whole.
+    Whole(Option<&'a [u8]>),
+    /// What did not change.
+    Rest,
+}
+
 pub(super) struct Download {
     pub transfer: Transfer,
     pin: Option<Pin>,
@@ -69,11 +81,15 @@ impl Download {
         match arrival {
             Arrival::List(bytes) => self.list_arrived(common, conn, &bytes)?,
             Arrival::Piece { piece, len, data, range } => {
-                self.piece_arrived(common, conn, (piece, len), data, range)?;
+                self.piece_arrived(common, conn, (piece, len), Brought::Whole(data), range)?;
             }
-            Arrival::Unavailable { piece, why } => {
-                self.unavailable(common, piece, &why)?;
+            Arrival::Rest { piece, len, range } => {
+                self.piece_arrived(common, conn, (piece, len), Brought::Rest, range)?;
             }
+            Arrival::Unavailable { piece, is_whole: true, .. } if self.is_pack(common, piece) => {
+                self.transfer.ask_rest(common, conn, piece);
+            }
+            Arrival::Unavailable { piece, why, .. } => self.unavailable(common, piece, &why)?,
         }
         self.transfer.fill(common, conn);
         Ok(())
@@ -110,7 +126,7 @@ impl Download {
         common: &mut Common,
         conn: ConnId,
         (piece, len): (u32, u32),
-        data: Option<&[u8]>,
+        brought: Brought,
         range: Range<usize>,
     ) -> Result<(), Failure> {
         let Some(generation) = self.generation(common) else { return Ok(()) };
@@ -122,10 +138,12 @@ impl Download {
             return self.stored(common, conn, piece, StoreResult::Corrupt);
         }
         if piece >= generation.manifest_pieces.count() {
-            common.effects.push_back(FetchEffect::Store { conn, piece, range });
+            let is_rest = matches!(brought, Brought::Rest);
+            common.effects.push_back(FetchEffect::Store { conn, piece, range, is_rest });
             return Ok(());
         }
-        // Manifest pieces stay in memory.
+        // Manifest pieces stay in memory, and there is no rest of them.
+        let Brought::Whole(data) = brought else { return Ok(()) };
         let right = data.filter(|bytes| generation.manifest_pieces.verify(piece, bytes).is_ok());
         match right {
             Some(bytes) => self.manifest_piece(common, conn, piece, bytes),
@@ -218,6 +236,14 @@ impl Download {
                 self.count(common, conn, len);
                 self.corrupt.forget(piece);
             }
+            StoreResult::Rest { changed } => {
+                let len = self.generation(common).and_then(|known| known.piece_len(piece));
+                self.count(common, conn, len.unwrap_or(0));
+                self.lose(common, piece);
+                for entry in changed {
+                    self.fail(common, entry, Status::Changed, CHANGED);
+                }
+            }
             StoreResult::Corrupt => {
                 let name = manifest::piece_name(self.content(common).map(Rc::as_ref), piece);
                 let why = format!("sent bytes of {name} that are not what the digest says");
@@ -281,8 +307,8 @@ impl Download {
         if !self.generation(common).is_some_and(|known| known.holdings.misses(piece)) {
             return Ok(());
         }
-        let why = format!("the master says: {why}; fetch it again");
-        self.give_up(common, piece, Status::Changed, &why)?;
+        log::debug!(target: "client", "piece {piece} is lost: {why}");
+        self.give_up(common, piece, Status::Changed, CHANGED)?;
         let Some(content) = self.content(common).cloned() else { return Ok(()) };
         for extent in content.map.extents(&content.manifest, piece) {
             for piece in content.map.of_entry(&content.manifest, extent.entry) {
@@ -308,14 +334,27 @@ impl Download {
         self.lose(common, piece);
         // A pack is the only piece of each of its files. A file of several pieces
         // may have failed already, for another of them.
-        let is_pack = content.map.extents(&content.manifest, piece).count() > 1;
+        let is_pack = self.is_pack(common, piece);
         for extent in content.map.extents(&content.manifest, piece) {
             let what = printable(content.manifest.path(extent.entry));
-            let failures = &mut common.report.failures;
-            if is_pack || !failures.iter().any(|failure| failure.what == what) {
-                failures.push(Failure::single(status, what, why));
+            let mut known = common.report.failures.iter();
+            if is_pack || !known.any(|failure| failure.what == what) {
+                self.fail(common, extent.entry, status, why);
             }
         }
         Ok(())
+    }
+
+    fn fail(&self, common: &mut Common, entry: u32, status: Status, why: &str) {
+        if let Some(content) = self.content(common) {
+            let what = printable(content.manifest.path(entry));
+            common.report.failures.push(Failure::single(status, what, why));
+        }
+    }
+
+    /// The piece holds several files.
+    fn is_pack(&self, common: &Common, piece: u32) -> bool {
+        let content = self.content(common);
+        content.is_some_and(|known| known.map.extents(&known.manifest, piece).nth(1).is_some())
     }
 }

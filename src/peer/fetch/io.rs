@@ -68,6 +68,11 @@ pub enum StoreResult {
     Stored,
     /// Not what the digest says.
     Corrupt,
+    /// Of a rest: verified and stored but for these files, by entry, which have changed.
+    Rest {
+        /// In rising order.
+        changed: Vec<u32>,
+    },
     /// Verified, but one of its files could not be written.
     Failed {
         /// Why.
@@ -94,6 +99,8 @@ pub enum FetchEffect {
         piece: u32,
         /// Where its bytes are in the frame that was handed in last, in bytes.
         range: Range<usize>,
+        /// Files in it may have changed: the others are stored.
+        is_rest: bool,
     },
     /// All pieces are held or lost: make links and empty files, set directories'
     /// attributes. [`FetchInput::Finished`] follows.

@@ -49,8 +49,11 @@ const LIST: Token = Token(2 << 40);
 const LIST_READ: Token = Token(3 << 40);
 const PROBE: Token = Token(4 << 40);
 const HELD: Token = Token(5 << 40);
+const REST_FILE: Token = Token(6 << 40);
 /// Added to the number of a piece that the parent is not to wait for.
 const UNAWAITED: u64 = 1 << 32;
+/// Added to the number of a piece of which what did not change is wanted.
+const REST: u64 = 1 << 33;
 
 /// What a frame brought.
 pub(super) enum Arrived<'a> {
@@ -65,9 +68,16 @@ pub(super) enum Arrived<'a> {
     Absent {
         piece: u32,
     },
+    /// What is left of a piece: files in it may have changed.
+    Rest {
+        piece: u32,
+        len: u32,
+    },
     Refused {
         piece: u32,
         why: String,
+        /// There may be a rest of it.
+        is_whole: bool,
     },
 }
 
@@ -140,10 +150,17 @@ pub(super) struct ParentLink {
     timers: Timers<7>,
     signs: Signs,
     busy: Busy,
-    pieces: Fid,
-    /// The file of pieces that are held now, opened when help is first wanted.
-    held: Option<Fid>,
+    files: Files,
     list: ListRead,
+}
+
+/// What is open of the generation, the list aside.
+struct Files {
+    pieces: Fid,
+    /// Pieces that are held now; opened when help is first wanted.
+    held: Option<Fid>,
+    /// Pieces without what changed of them; opened when that is first wanted.
+    rest: Option<Fid>,
 }
 
 impl ParentLink {
@@ -160,8 +177,7 @@ impl ParentLink {
             timers: Timers::new(),
             signs: Signs::new(now_ms),
             busy: Busy::default(),
-            pieces,
-            held: None,
+            files: Files { pieces, held: None, rest: None },
             list: ListRead::default(),
         };
         link.timers.set(LinkTimer::Reconnect, now_ms + link.patience() * RECONNECT_MS);
@@ -304,7 +320,7 @@ impl ParentLink {
         self.timers.stop(LinkTimer::Reopen);
         self.timers.set(LinkTimer::Unopened, now_ms + self.patience() * OPEN_MS);
         if let LinkState::Opening { tries } = self.state {
-            self.pieces = open(&mut self.client, self.generation, b"pieces", PIECES);
+            self.files.pieces = open(&mut self.client, self.generation, b"pieces", PIECES);
             self.state = LinkState::Opening { tries: tries + 1 };
             self.flush(outbox);
         }
@@ -327,7 +343,7 @@ impl ParentLink {
     /// The file of pieces that are held now.
     fn held(&mut self) -> Fid {
         let (client, generation) = (&mut self.client, self.generation);
-        *self.held.get_or_insert_with(|| open(client, generation, b"held", HELD))
+        *self.files.held.get_or_insert_with(|| open(client, generation, b"held", HELD))
     }
 
     /// Asks for the digests of the manifest's pieces, once.
@@ -349,15 +365,28 @@ impl ParentLink {
         let piece = u64::from(request.piece);
         let offset = piece * u64::from(stride);
         if request.waits {
-            return self.client.read(self.pieces, offset, stride, Token(piece));
+            return self.client.read(self.files.pieces, offset, stride, Token(piece));
         }
         let held = self.held();
         self.client.read(held, offset, stride, Token(UNAWAITED | piece));
     }
 
+    /// Asks for what did not change of a piece.
+    pub fn ask_rest(&mut self, outbox: &mut Outbox, piece: u32, stride: u32) {
+        let fid = match self.files.rest {
+            Some(fid) => fid,
+            None => open(&mut self.client, self.generation, b"rest", REST_FILE),
+        };
+        self.files.rest = Some(fid);
+        let piece = u64::from(piece);
+        self.client.read(fid, piece * u64::from(stride), stride, Token(REST | piece));
+        self.flush(outbox);
+    }
+
     pub fn forget(&mut self, outbox: &mut Outbox, piece: u32) {
         self.client.flush(Token(u64::from(piece)));
         self.client.flush(Token(UNAWAITED | u64::from(piece)));
+        self.client.flush(Token(REST | u64::from(piece)));
         self.flush(outbox);
     }
 
@@ -396,6 +425,9 @@ impl ParentLink {
             Some(Event::Read { token, len: 0, .. }) if token.0 & UNAWAITED != 0 => {
                 return Ok(Arrived::Absent { piece: token.0 as u32 });
             }
+            Some(Event::Read { token, len, .. }) if token.0 & REST != 0 => {
+                return Ok(Arrived::Rest { piece: token.0 as u32, len });
+            }
             Some(Event::Read { token, len, data }) => {
                 return Ok(Arrived::Piece { piece: token.0 as u32, len, data });
             }
@@ -405,7 +437,7 @@ impl ParentLink {
             Some(Event::Failed { token: LIST | LIST_READ, error }) => {
                 return Err(format!("has no list of the manifest: {}", error.text));
             }
-            Some(Event::Failed { token, error }) if token.0 < 2 * UNAWAITED => {
+            Some(Event::Failed { token, error }) if token.0 < 2 * REST => {
                 return self.failed(token, error);
             }
             _ => {}
@@ -433,7 +465,8 @@ impl ParentLink {
         if token.0 & UNAWAITED != 0 && self.parent != ParentAddr::Master {
             return Ok(Arrived::Absent { piece });
         }
-        Ok(Arrived::Refused { piece, why: error.text.into_owned() })
+        let is_whole = token.0 & REST == 0;
+        Ok(Arrived::Refused { piece, why: error.text.into_owned(), is_whole })
     }
 
     fn list_part<'a>(&mut self, data: Option<&[u8]>) -> Arrived<'a> {

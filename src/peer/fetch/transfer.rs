@@ -47,8 +47,10 @@ pub(super) enum Arrival<'a> {
         /// Where its bytes are in the frame.
         range: Range<usize>,
     },
-    /// The master itself does not have a piece.
-    Unavailable { piece: u32, why: String },
+    /// What is left of a piece, not verified yet.
+    Rest { piece: u32, len: u32, range: Range<usize> },
+    /// The master itself does not have a piece, or, `is_whole`, not all of it.
+    Unavailable { piece: u32, why: String, is_whole: bool },
 }
 
 /// Whether pieces are asked for.
@@ -347,30 +349,37 @@ impl Transfer {
                 return Some(Arrival::Piece { piece, len, data, range });
             }
             Ok(Arrived::Absent { piece }) => self.scheduler.absent(conn, piece, common.now_ms),
-            Ok(Arrived::Refused { piece, why }) => return self.refused(common, conn, piece, why),
+            Ok(Arrived::Rest { piece, len }) => {
+                let range = ninep::RREAD_HEADER_LEN..ninep::RREAD_HEADER_LEN + len as usize;
+                return Some(Arrival::Rest { piece, len, range });
+            }
+            Ok(Arrived::Refused { piece, why, is_whole }) => {
+                if self.parents.addr(conn)? == ParentAddr::Master {
+                    return Some(Arrival::Unavailable { piece, why, is_whole });
+                }
+                self.refused(common, conn, piece);
+            }
             Err(why) => self.lose(common, conn, Complaint::Refused, &why),
         }
         self.fill(common, conn);
         None
     }
 
-    /// A parent says that it does not have a piece. The master's word ends it; a peer
-    /// may have lost it on its own, or lie, so the master is asked, and the peer stays a
-    /// parent until the piece comes from somebody else.
-    fn refused<'a>(
-        &mut self,
-        common: &mut Common,
-        conn: ConnId,
-        piece: u32,
-        why: String,
-    ) -> Option<Arrival<'a>> {
-        if self.parents.addr(conn)? == ParentAddr::Master {
-            return Some(Arrival::Unavailable { piece, why });
-        }
+    /// A peer says that it does not have a piece. It may have lost it on its own, or lie,
+    /// so the master is asked, and the peer stays a parent until the piece comes from
+    /// somebody else.
+    fn refused(&mut self, common: &mut Common, conn: ConnId, piece: u32) {
         self.scheduler.refused(conn, piece);
         self.call_master(common);
-        self.fill(common, conn);
-        None
+    }
+
+    /// Asks for what is left of a piece that the master has not got whole any more.
+    pub fn ask_rest(&mut self, common: &mut Common, conn: ConnId, piece: u32) {
+        let Some(generation) = common.server.space.generation(self.generation) else { return };
+        let stride = generation.manifest_pieces.stride();
+        if let Some(link) = self.parents.link(conn) {
+            link.ask_rest(&mut common.server.outbox, piece, stride);
+        }
     }
 
     /// A piece that a parent was asked for has arrived, corrupt or not.

@@ -14,6 +14,15 @@ pub enum Bulk {
         /// Bytes of it that are passed over.
         skip: u32,
     },
+    /// A piece of several files some of which have changed: their bytes are zeros.
+    Rest {
+        /// The generation that it belongs to.
+        generation: GenerationId,
+        /// Its number, counted over all pieces of the generation.
+        piece: u32,
+        /// Bytes of it that are passed over.
+        skip: u32,
+    },
     /// A served file.
     File {
         /// The generation that it belongs to.

@@ -129,24 +129,36 @@ impl Generations {
             return Ok(Stored::End);
         }
         let (piece_len, stride) = (u64::from(pieces.piece_len), u64::from(pieces.stride()));
-        self.piece(id, offset / piece_len * stride + offset % piece_len, count)
+        self.piece(id, offset / piece_len * stride + offset % piece_len, count, false)
     }
 
-    /// At most `count` bytes of the piece at this offset of the stream of all.
-    pub fn piece(&self, id: GenerationId, offset: u64, count: u32) -> Result<Stored, Error> {
+    /// At most `count` bytes of the piece at this offset of the stream of all; with
+    /// `or_rest` also of one that is not whole any more, because files in it changed.
+    pub fn piece(
+        &self,
+        id: GenerationId,
+        offset: u64,
+        count: u32,
+        or_rest: bool,
+    ) -> Result<Stored, Error> {
         let generation = self.get(id).ok_or(ESTALE)?;
         let Some((piece, skip)) = generation.piece_at(offset) else { return Ok(Stored::End) };
-        if generation.has_lost(piece) {
+        let (is_lost, is_held) = (generation.has_lost(piece), generation.holdings.holds(piece));
+        if is_lost && !(or_rest && is_held) {
             return Ok(Stored::Lost);
         }
-        if !generation.holdings.holds(piece) {
+        if !is_held {
             return Ok(Stored::Missing(id, piece));
         }
         let len = generation.piece_len(piece).unwrap_or(0).saturating_sub(skip).min(count);
         if len == 0 {
             return Ok(Stored::End);
         }
-        Ok(Stored::Here { what: Bulk::Piece { generation: id, piece, skip }, len })
+        let what = match is_lost {
+            true => Bulk::Rest { generation: id, piece, skip },
+            false => Bulk::Piece { generation: id, piece, skip },
+        };
+        Ok(Stored::Here { what, len })
     }
 }
 
@@ -187,7 +199,7 @@ mod tests {
         assert!(generations.shown().is_none());
         assert_eq!(generations.shown_root(), Some(EntryId::root(id)));
         assert_eq!(generations.content(id).err(), Some(ESTALE));
-        assert_eq!(generations.piece(id, 0, 9), Err(ESTALE));
+        assert_eq!(generations.piece(id, 0, 9, false), Err(ESTALE));
         let file = EntryId { generation: id, entry: 2 };
         assert_eq!(generations.file(file, 0, 9), Err(ESTALE));
         assert_eq!((generations.entry(file), generations.file_len(file)), (None, 0));

@@ -3,7 +3,7 @@
 //! Knows one destination and how far it is. Refuses to know who sends what.
 
 use super::conn::Part;
-use super::parts::{Packs, PartsError, unfold};
+use super::parts::{Opened, Packs, PartsError, unfold};
 use crate::os::sync::{self, Syncing};
 use crate::store::dest::Dest;
 use crate::store::error::DestError;
@@ -89,6 +89,29 @@ fn fatal(error: &DestError) -> FetchInput<'static> {
     FetchInput::Fatal { failure: Failure { fatal: true, ..failure(error) } }
 }
 
+/// Stores those files of a pack that are what the manifest says. What cannot be written
+/// the writer knows, and says at the end.
+fn store_rest(job: &mut DestJob, piece: u32, extents: &[Extent], bytes: &[u8]) -> StoreResult {
+    let (map, manifest) = (&job.content.map, &job.content.manifest);
+    let mut changed = Vec::new();
+    let mut rest = bytes;
+    for &extent in extents {
+        let Some((part, after)) = rest.split_at_checked(extent.len as usize) else {
+            return StoreResult::Corrupt;
+        };
+        rest = after;
+        if map.verify_extent(manifest, piece, extent, part).is_err() {
+            changed.push(extent.entry);
+        } else if let Err(failed) = job.writer.store(&[extent], part) {
+            let failure = failure(&failed.error);
+            if failure.fatal {
+                return StoreResult::Failed { failure, lost: Vec::new() };
+            }
+        }
+    }
+    StoreResult::Rest { changed }
+}
+
 impl DestFiles {
     pub fn new(dest: Dest, space_bytes_max: Option<u64>, sync: bool) -> DestFiles {
         DestFiles {
@@ -123,13 +146,16 @@ impl DestFiles {
 
     /// Verifies and stores a piece that is missing. Its extents are looked up
     /// once for both.
-    pub fn store(&mut self, piece: u32, bytes: &[u8]) -> StoreResult {
+    pub fn store(&mut self, piece: u32, bytes: &[u8], is_rest: bool) -> StoreResult {
         let Some(job) = self.state.job() else { return StoreResult::Corrupt };
         let content = &job.content;
         self.extents.clear();
         self.extents.extend(content.map.extents(&content.manifest, piece));
         if content.map.verify_extents(&content.manifest, piece, &self.extents, bytes).is_err() {
-            return StoreResult::Corrupt;
+            return match is_rest {
+                true => store_rest(job, piece, &self.extents, bytes),
+                false => StoreResult::Corrupt,
+            };
         }
         if let Err(failed) = job.writer.store(&self.extents, bytes) {
             // Their bytes are not here to be served: whoever asks for one of
@@ -266,10 +292,12 @@ impl DestFiles {
     /// The stored bytes that a bulk reply consists of.
     pub fn part(&mut self, space: &NameSpace, what: Bulk, len: u32) -> Result<Part, PartsError> {
         let (state, packs) = (&mut self.state, &mut self.packs);
-        unfold(space, what, len, packs, |_, entry| {
+        unfold(space, what, len, packs, &mut |_, entry| {
             let job =
                 state.job().ok_or_else(|| PartsError::Failed("nothing is here yet".into()))?;
-            job.writer.file(entry).map_err(|error| PartsError::Failed(error.to_string()))
+            let file = job.writer.file(entry);
+            let file = file.map_err(|error| PartsError::Failed(error.to_string()))?;
+            Ok(Opened { file, is_sure: true })
         })
     }
 }
@@ -324,8 +352,8 @@ mod tests {
         assert!(matches!(&prepared[..], [FetchInput::Prepared { found }] if found.is_empty()));
         assert_eq!(sums(&mut files), [false, false], "nothing is here yet");
         let piece = content.map.manifest_pieces().count();
-        assert_eq!(files.store(piece, b"aybea"), StoreResult::Corrupt);
-        let StoreResult::Failed { failure, lost } = files.store(piece, b"aybee") else {
+        assert_eq!(files.store(piece, b"aybea", false), StoreResult::Corrupt);
+        let StoreResult::Failed { failure, lost } = files.store(piece, b"aybee", false) else {
             panic!("stored, and not here")
         };
         assert!(failure.why.contains("dest/a"), "{}", failure.why);

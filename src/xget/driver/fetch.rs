@@ -188,10 +188,10 @@ impl FetchMachine<'_> {
                 log::debug!(target: "client", "the manifest is here");
                 return self.files.prepare(content);
             }
-            FetchEffect::Store { conn, piece, range } => {
+            FetchEffect::Store { conn, piece, range, is_rest } => {
                 log::trace!(target: "client", "piece {piece} from {conn:?}");
                 let bytes = frame.get(range).unwrap_or_default();
-                let result = self.files.store(piece, bytes);
+                let result = self.files.store(piece, bytes, is_rest);
                 return Some(FetchInput::Stored { conn, piece, result });
             }
             FetchEffect::Finish => {

@@ -196,7 +196,12 @@ impl Machine for MasterMachine<'_> {
 
     fn part(&mut self, what: Bulk, len: u32) -> Result<Part, ()> {
         let part = self.files.part(self.master.space(), what, len);
-        let (Bulk::Piece { generation, .. } | Bulk::File { generation, .. }) = what;
+        if self.files.take_doubt() {
+            self.inputs.push_back(MasterInput::LookAgain);
+        }
+        let (Bulk::Piece { generation, .. }
+        | Bulk::Rest { generation, .. }
+        | Bulk::File { generation, .. }) = what;
         part.map_err(|error| match error {
             PartsError::Changed(entry, path) => {
                 self.inputs.push_back(MasterInput::Changed { generation, entry, path });

@@ -2,7 +2,9 @@
 //! or the bytes of several small files.
 
 use super::conn::Part;
-use peer::namespace::{Bulk, Generation, NameSpace};
+use peer::content::manifest::piece_len_of;
+use peer::content::pieces::Extent;
+use peer::namespace::{Bulk, Content, Generation, NameSpace};
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::ErrorKind;
@@ -20,6 +22,18 @@ pub enum PartsError {
     Changed(u32, String),
     Failed(String),
 }
+
+/// An open file of an entry.
+#[derive(Clone)]
+pub struct Opened {
+    pub file: Rc<File>,
+    /// Nothing says that it is not what the manifest says. Else its bytes are compared
+    /// with that before each reply.
+    pub is_sure: bool,
+}
+
+/// Gives the file of an entry.
+pub type Open<'a> = &'a mut dyn FnMut(&Generation, u32) -> Result<Opened, PartsError>;
 
 /// The bytes of the last packs. To read one takes four system calls for each
 /// of its files, and several children want it. Memory is used again and again.
@@ -69,14 +83,22 @@ pub fn unfold(
     what: Bulk,
     len: u32,
     packs: &mut Packs,
-    mut open: impl FnMut(&Generation, u32) -> Result<Rc<File>, PartsError>,
+    open: Open,
 ) -> Result<Part, PartsError> {
     let gone = || PartsError::Failed("a generation that is not served any more was read".into());
     match what {
         Bulk::File { generation, entry, offset } => {
             let generation = space.generation(generation).ok_or_else(gone)?;
-            let file = open(generation, entry)?;
-            Ok(Part::File { file, offset, len: u64::from(len) })
+            let opened = open(generation, entry)?;
+            if opened.is_sure {
+                return Ok(Part::File { file: opened.file, offset, len: u64::from(len) });
+            }
+            let content = generation.content.as_deref().ok_or_else(gone)?;
+            proven_stretch(content, entry, offset, len, &opened)
+        }
+        Bulk::Rest { generation, piece, skip } => {
+            let generation = space.generation(generation).ok_or_else(gone)?;
+            pack_part(generation, (piece, skip, len), true, packs, open)
         }
         Bulk::Piece { generation, piece, skip } => {
             let generation = space.generation(generation).ok_or_else(gone)?;
@@ -96,30 +118,100 @@ pub fn unfold(
             {
                 return Ok(Part::Bytes { bytes, from: skip as usize, to });
             }
-            piece_part(generation, piece, skip, len, packs, &mut open)
+            piece_part(generation, (piece, skip, len), packs, open)
         }
     }
 }
 
-/// A piece, or a part of it: one large file is sent from its file. The files
-/// of a pack, up to a thousand of them, would hold as many descriptors until
-/// the peer has read it all, so their bytes are read here, with one file open
-/// at a time.
+/// Bytes of a file that may have changed, as the manifest has them.
+fn proven_stretch(
+    content: &Content,
+    entry: u32,
+    offset: u64,
+    len: u32,
+    opened: &Opened,
+) -> Result<Part, PartsError> {
+    let (manifest, map) = (&content.manifest, &content.map);
+    let size = manifest.entries[entry as usize].size;
+    let first = offset / u64::from(piece_len_of(size, map.piece_len()));
+    let mut bytes = vec![0; len as usize];
+    let mut done = 0;
+    for piece in map.of_entry(manifest, entry).skip(first as usize) {
+        if done == bytes.len() {
+            break;
+        }
+        if let Some(extent) = map.extents(manifest, piece).find(|extent| extent.entry == entry) {
+            let from = (offset + done as u64 - extent.offset) as usize;
+            let end = (done + extent.len as usize - from).min(bytes.len());
+            read(content, piece, extent, from, &mut bytes[done..end], opened)?;
+            done = end;
+        }
+    }
+    Ok(Part::Bytes { bytes: Rc::new(bytes), from: 0, to: len as usize })
+}
+
+/// Reads a part of a stretch of a file, from so many bytes into it: the whole of it,
+/// where it has to be compared with what was hashed.
+fn read(
+    content: &Content,
+    piece: u32,
+    extent: Extent,
+    from: usize,
+    place: &mut [u8],
+    opened: &Opened,
+) -> Result<(), PartsError> {
+    let path = || String::from_utf8_lossy(&content.manifest.path(extent.entry)).into_owned();
+    let changed = || PartsError::Changed(extent.entry, path());
+    let failed = |error: std::io::Error| match error.kind() {
+        // Shorter than it was.
+        ErrorKind::UnexpectedEof => changed(),
+        _ => PartsError::Failed(format!("cannot read {}: {error}", path())),
+    };
+    if opened.is_sure {
+        return opened.file.read_exact_at(place, extent.offset + from as u64).map_err(failed);
+    }
+    let mut whole = vec![0; extent.len as usize];
+    opened.file.read_exact_at(&mut whole, extent.offset).map_err(failed)?;
+    let verified = content.map.verify_extent(&content.manifest, piece, extent, &whole);
+    verified.map_err(|_| changed())?;
+    place.copy_from_slice(&whole[from..][..place.len()]);
+    Ok(())
+}
+
+fn unknown() -> PartsError {
+    PartsError::Failed("a piece that is not known here was read".into())
+}
+
+/// A piece, or a part of it: one large file is sent from its file.
 fn piece_part(
     generation: &Generation,
-    piece: u32,
-    skip: u32,
-    len: u32,
+    (piece, skip, len): (u32, u32, u32),
     packs: &mut Packs,
-    open: &mut impl FnMut(&Generation, u32) -> Result<Rc<File>, PartsError>,
+    open: Open,
 ) -> Result<Part, PartsError> {
-    let gone = || PartsError::Failed("a piece that is not known here was read".into());
-    let content = generation.content.as_ref().ok_or_else(gone)?;
+    let content = generation.content.as_ref().ok_or_else(unknown)?;
     let mut extents = content.map.extents(&content.manifest, piece);
     if let (Some(only), None) = (extents.next(), extents.next()) {
-        let (file, offset) = (open(generation, only.entry)?, only.offset + u64::from(skip));
-        return Ok(Part::File { file, offset, len: u64::from(len) });
+        let (opened, offset) = (open(generation, only.entry)?, only.offset + u64::from(skip));
+        if opened.is_sure {
+            return Ok(Part::File { file: opened.file, offset, len: u64::from(len) });
+        }
+        return proven_stretch(content, only.entry, offset, len, &opened);
     }
+    pack_part(generation, (piece, skip, len), false, packs, open)
+}
+
+/// The files of a pack, up to a thousand of them, would hold as many descriptors until
+/// the peer has read it all, so their bytes are read here, with one file open at a time.
+/// With `is_rest` those that have changed are zeros; else it is an error.
+fn pack_part(
+    generation: &Generation,
+    (piece, skip, len): (u32, u32, u32),
+    is_rest: bool,
+    packs: &mut Packs,
+    open: Open,
+) -> Result<Part, PartsError> {
+    let content = generation.content.as_ref().ok_or_else(unknown)?;
     let mut shared = packs.buffer();
     let bytes = Rc::make_mut(&mut shared);
     let (skip, end) = (skip as usize, skip as usize + len as usize);
@@ -131,18 +223,14 @@ fn piece_part(
     for extent in content.map.extents(&content.manifest, piece) {
         let (from, to) = (at.max(skip), (at + extent.len as usize).min(end));
         if from < to {
-            let offset = extent.offset + (from - at) as u64;
             let place = &mut bytes[from - skip..to - skip];
-            let read = open(generation, extent.entry)?.read_exact_at(place, offset);
-            read.map_err(|error| {
-                let path =
-                    String::from_utf8_lossy(&content.manifest.path(extent.entry)).into_owned();
-                match error.kind() {
-                    // Shorter than it was.
-                    ErrorKind::UnexpectedEof => PartsError::Changed(extent.entry, path),
-                    _ => PartsError::Failed(format!("cannot read {path}: {error}")),
-                }
-            })?;
+            let opened = open(generation, extent.entry);
+            let done =
+                opened.and_then(|opened| read(content, piece, extent, from - at, place, &opened));
+            match done {
+                Err(PartsError::Changed(..)) if is_rest => bytes[from - skip..to - skip].fill(0),
+                done => done?,
+            }
         }
         at += extent.len as usize;
     }
@@ -155,6 +243,7 @@ fn piece_part(
 mod tests {
     use super::*;
     use crate::os::scratch::Dir;
+    use peer::content::digest;
     use peer::content::manifest::{EntryKind, Manifest};
     use peer::namespace::Content;
     use peer::testing::{entry, file};
@@ -192,10 +281,10 @@ mod tests {
             let name = String::from_utf8_lossy(&manifest.entries[entry as usize].name).into_owned();
             let file = Rc::new(File::open(dir.join(&name)).unwrap());
             opened.push(Rc::downgrade(&file));
-            Ok(file)
+            Ok(Opened { file, is_sure: true })
         };
         let mut packs = Packs::new();
-        let part = piece_part(&generation, piece, 3, 1000, &mut packs, &mut open).unwrap();
+        let part = piece_part(&generation, (piece, 3, 1000), &mut packs, &mut open).unwrap();
         let Part::Bytes { bytes, from, to } = part else { panic!("{part:?}") };
         let whole: Vec<u8> = (0..SMALL as u16).flat_map(u16::to_le_bytes).collect();
         assert_eq!(bytes[from..to], whole[3..1003]);
@@ -210,12 +299,88 @@ mod tests {
         let piece = generation.content.as_ref().unwrap().map.manifest_pieces().count();
         let mut open = |_: &Generation, entry: u32| {
             let name = String::from_utf8_lossy(&manifest.entries[entry as usize].name).into_owned();
-            Ok(Rc::new(File::open(dir.join(&name)).unwrap()))
+            let file = Rc::new(File::open(dir.join(&name)).unwrap());
+            Ok(Opened { file, is_sure: true })
         };
-        match piece_part(&generation, piece, 0, 1000, &mut Packs::new(), &mut open) {
+        match piece_part(&generation, (piece, 0, 1000), &mut Packs::new(), &mut open) {
             Err(PartsError::Changed(entry, path)) => assert_eq!((entry, &path[..]), (8, "0007")),
             other => panic!("{other:?}"),
         }
+    }
+
+    /// Gives the files of a directory, of which nothing is sure.
+    fn doubtful(dir: &Dir, entry: u32, name: &str) -> Result<Opened, PartsError> {
+        match File::open(dir.join(name)) {
+            Ok(file) => Ok(Opened { file: Rc::new(file), is_sure: false }),
+            Err(_) => Err(PartsError::Changed(entry, name.into())),
+        }
+    }
+
+    fn bytes_of(part: Part) -> Vec<u8> {
+        let Part::Bytes { bytes, from, to } = part else { panic!("{part:?}") };
+        bytes[from..to].to_vec()
+    }
+
+    #[test]
+    fn of_a_file_in_doubt_each_byte_is_compared_with_what_was_hashed() {
+        let dir = Dir::new();
+        let contents: Vec<u8> = (0..10_000u32).flat_map(|i| (i * 7).to_le_bytes()).collect();
+        let mut entries = vec![entry(0, "", EntryKind::Dir), file(0, "f", &contents)];
+        entries[0].name = Box::default();
+        let lists = digest::list_of(&contents, 4096);
+        let manifest = Manifest { piece_len: 4096, root_described: true, entries, lists };
+        let generation = Generation::whole(Rc::new(manifest), None);
+        let content: &Content = generation.content.as_ref().unwrap();
+        let mut open = |_: &Generation, entry: u32| doubtful(&dir, entry, "f");
+        let stretch = |offset: u64, len: u32| {
+            let opened = doubtful(&dir, 1, "f").unwrap();
+            proven_stretch(content, 1, offset, len, &opened).map(bytes_of)
+        };
+        // It grew, and its first bytes are what they were.
+        fs::write(dir.join("f"), [&contents[..], b"more"].concat()).unwrap();
+        for (offset, len) in [(0, 40_000), (1, 1), (4095, 2), (4096, 4096), (39_999, 1)] {
+            let wanted = &contents[offset as usize..][..len as usize];
+            assert_eq!(stretch(offset, len).unwrap(), wanted, "{offset}");
+        }
+        let first = content.map.of_entry(&content.manifest, 1).start;
+        let part = piece_part(&generation, (first + 1, 5, 10), &mut Packs::new(), &mut open);
+        assert_eq!(bytes_of(part.unwrap()), contents[4101..4111]);
+        // One byte in its second piece is another.
+        let mut wrong = contents.clone();
+        wrong[5_000] ^= 1;
+        fs::write(dir.join("f"), &wrong).unwrap();
+        assert!(stretch(0, 4096).is_ok() && stretch(8192, 4096).is_ok());
+        for (offset, len) in [(0, 4097), (4096, 1), (8191, 2)] {
+            assert!(matches!(stretch(offset, len), Err(PartsError::Changed(1, _))), "{offset}");
+        }
+        let part = piece_part(&generation, (first + 1, 0, 10), &mut Packs::new(), &mut open);
+        assert!(matches!(part, Err(PartsError::Changed(1, _))));
+        fs::write(dir.join("f"), &contents[..8191]).unwrap();
+        assert!(stretch(0, 4096).is_ok());
+        assert!(matches!(stretch(8000, 1), Err(PartsError::Changed(1, _))), "it is shorter");
+    }
+
+    #[test]
+    fn of_the_rest_of_a_pack_what_changed_is_zeros() {
+        let dir = Dir::new();
+        let manifest = pack(&dir, Some(7));
+        fs::remove_file(dir.join("0009")).unwrap();
+        fs::write(dir.join("0011"), b"!!").unwrap();
+        let generation = Generation::whole(manifest.clone(), None);
+        let piece = generation.content.as_ref().unwrap().map.manifest_pieces().count();
+        let mut open = |_: &Generation, entry: u32| {
+            let name = String::from_utf8_lossy(&manifest.entries[entry as usize].name).into_owned();
+            doubtful(&dir, entry, &name)
+        };
+        let mut packs = Packs::new();
+        // Memory that was used before is not what is sent.
+        (0..9).for_each(|piece| packs.put(piece, &[0xff; 4096]));
+        let part = pack_part(&generation, (piece, 3, 1000), true, &mut packs, &mut open);
+        let mut wanted: Vec<u8> = (0..SMALL as u16).flat_map(u16::to_le_bytes).collect();
+        for changed in [7, 9, 11] {
+            wanted[2 * changed..2 * changed + 2].fill(0);
+        }
+        assert_eq!(bytes_of(part.unwrap()), wanted[3..1003]);
     }
 
     #[test]

@@ -4,12 +4,12 @@
 
 use super::conn::Part;
 use super::dest_files::SUM_SLICE_BYTES;
-use super::parts::{Packs, PartsError, unfold};
+use super::parts::{Opened, Packs, PartsError, unfold};
 use crate::store::comparison::{Comparison, Verdict};
 use crate::store::error::{Note, ServeError};
 use crate::store::files::OpenFiles;
 use crate::store::scan::{Scan, ScanOptions, ScanStep};
-use crate::store::served::{Checksum, ServedTree};
+use crate::store::served::{Checksum, Likeness, ServedTree};
 use peer::master::MasterInput;
 use peer::namespace::{Bulk, GenerationId, NameSpace};
 use std::collections::VecDeque;
@@ -43,6 +43,7 @@ enum TreeJob {
 struct SumJob {
     generation: GenerationId,
     entry: u32,
+    is_late: bool,
     checksum: Checksum,
     tree: Rc<ServedTree>,
 }
@@ -54,10 +55,15 @@ pub(super) struct ServedFiles {
     trees: VecDeque<(u32, Rc<ServedTree>)>,
     scans_used: u32,
     job: Option<TreeJob>,
-    sums_wanted: VecDeque<(GenerationId, u32)>,
+    /// With whether it is the second try.
+    sums_wanted: VecDeque<(GenerationId, u32, bool)>,
+    /// To be tried again after the look that is under way.
+    sums_late: Vec<(GenerationId, u32)>,
     sum: Option<SumJob>,
     files: OpenFiles<(u32, u32)>,
     packs: Packs,
+    /// See `take_doubt`.
+    has_doubt: bool,
     events: VecDeque<ServedEvent>,
 }
 
@@ -86,9 +92,11 @@ impl ServedFiles {
             scans_used: 0,
             job: Some(TreeJob::Scan(Box::new(scan))),
             sums_wanted: VecDeque::new(),
+            sums_late: Vec::new(),
             sum: None,
             files: OpenFiles::default(),
             packs: Packs::new(),
+            has_doubt: false,
             events: VecDeque::new(),
         }
     }
@@ -110,11 +118,12 @@ impl ServedFiles {
 
     /// Computes the SHA-256 of a file, slice by slice.
     pub fn begin_sum(&mut self, generation: GenerationId, entry: u32) {
-        self.sums_wanted.push_back((generation, entry));
+        self.sums_wanted.push_back((generation, entry, false));
     }
 
     pub fn has_work(&self) -> bool {
-        self.job.is_some() || self.sum.is_some() || !self.sums_wanted.is_empty()
+        let has_sums = !self.sums_wanted.is_empty() || !self.sums_late.is_empty();
+        self.job.is_some() || self.sum.is_some() || has_sums
     }
 
     /// A slice of it; what became of it is polled.
@@ -124,12 +133,16 @@ impl ServedFiles {
             Some(TreeJob::Compare(comparison)) => self.compare_step(comparison),
             None => {}
         }
+        if self.job.is_none() {
+            let late = self.sums_late.drain(..);
+            self.sums_wanted.extend(late.map(|(generation, entry)| (generation, entry, true)));
+        }
         if self.sum.is_none()
-            && let Some((generation, entry)) = self.sums_wanted.pop_front()
+            && let Some((generation, entry, is_late)) = self.sums_wanted.pop_front()
         {
-            self.sum = self.sum_of(space, generation, entry);
+            self.sum = self.sum_of(space, generation, entry, is_late);
             if self.sum.is_none() {
-                self.push(MasterInput::Checksum { generation, entry, sum: Err(()) });
+                self.sum_failed(generation, entry, is_late);
             }
         }
         self.sum_step();
@@ -180,58 +193,80 @@ impl ServedFiles {
         }
     }
 
-    fn sum_of(&self, space: &NameSpace, generation: GenerationId, entry: u32) -> Option<SumJob> {
+    fn sum_of(
+        &self,
+        space: &NameSpace,
+        generation: GenerationId,
+        entry: u32,
+        is_late: bool,
+    ) -> Option<SumJob> {
         let origin = space.generation(generation)?.origin.as_ref()?;
         let tree = find(&self.trees, origin.scan)?.clone();
         let checksum = tree.checksum(origin.entry(entry)).ok()?;
-        Some(SumJob { generation, entry, checksum, tree })
+        Some(SumJob { generation, entry, is_late, checksum, tree })
+    }
+
+    /// The file is not as it was hashed. If that is its ctime alone, another look makes it
+    /// so: it is tried once more after that.
+    fn sum_failed(&mut self, generation: GenerationId, entry: u32, is_late: bool) {
+        if is_late {
+            return self.push(MasterInput::Checksum { generation, entry, sum: Err(()) });
+        }
+        self.sums_late.push((generation, entry));
+        self.push(MasterInput::LookAgain);
     }
 
     fn sum_step(&mut self) {
         let Some(mut job) = self.sum.take() else { return };
         let (generation, entry) = (job.generation, job.entry);
-        let sum = match job.checksum.step(&job.tree, SUM_SLICE_BYTES) {
-            Ok(None) => {
-                self.sum = Some(job);
-                return;
+        match job.checksum.step(&job.tree, SUM_SLICE_BYTES) {
+            Ok(None) => self.sum = Some(job),
+            Ok(Some(digest)) => {
+                self.push(MasterInput::Checksum { generation, entry, sum: Ok(digest) });
             }
-            Ok(Some(digest)) => Ok(digest),
-            Err(error) => {
-                if let ServeError::Changed(path) = &error {
-                    let path = String::from_utf8_lossy(path).into_owned();
-                    self.push(MasterInput::Changed { generation, entry, path });
-                }
-                Err(())
-            }
-        };
-        self.push(MasterInput::Checksum { generation, entry, sum });
+            Err(_) => self.sum_failed(generation, entry, job.is_late),
+        }
     }
 
-    /// The stored bytes that a bulk reply consists of. What it reads is compared
-    /// with what was hashed, each time anew.
+    /// A file of the latest scan was sent that is not as it was then, though its bytes are:
+    /// the tree is to be looked at again.
+    pub fn take_doubt(&mut self) -> bool {
+        std::mem::take(&mut self.has_doubt)
+    }
+
+    /// The stored bytes that a bulk reply consists of. Each file is compared with what it
+    /// was when it was hashed, each time anew; where it is not the same, its bytes are.
     pub fn part(&mut self, space: &NameSpace, what: Bulk, len: u32) -> Result<Part, PartsError> {
-        let (trees, files) = (&self.trees, &mut self.files);
-        unfold(space, what, len, &mut self.packs, |generation, entry| {
+        let (trees, files, has_doubt) = (&self.trees, &mut self.files, &mut self.has_doubt);
+        unfold(space, what, len, &mut self.packs, &mut |generation, entry| {
             let gone = || PartsError::Failed("the files of a generation are not known".into());
             let origin = generation.origin.as_ref().ok_or_else(gone)?;
             let tree = find(trees, origin.scan).ok_or_else(gone)?;
             let (number, entry) = (entry, origin.entry(entry));
             let key = (origin.scan, entry);
+            let mut found = None;
             if let Some(file) = files.get(&key) {
-                if tree.unchanged(entry, &file) {
-                    return Ok(file);
-                }
-                files.forget(&key);
+                // It may have lost its name, and be what it was.
+                found = tree.likeness(entry, &file).map(|likeness| (file, likeness));
             }
-            let opened = tree.open(entry).map_err(|error| match error {
-                ServeError::Changed(path) => {
-                    PartsError::Changed(number, String::from_utf8_lossy(&path).into_owned())
+            let (file, likeness) = match found {
+                Some((file, likeness)) if likeness != Likeness::Rewritten => (file, likeness),
+                _ => {
+                    files.forget(&key);
+                    let (file, likeness) = tree.open_like(entry).map_err(|error| match error {
+                        ServeError::Changed(path) => {
+                            PartsError::Changed(number, String::from_utf8_lossy(&path).into_owned())
+                        }
+                        error => PartsError::Failed(error.to_string()),
+                    })?;
+                    let file = Rc::new(file);
+                    files.put(key, file.clone());
+                    (file, likeness)
                 }
-                error => PartsError::Failed(error.to_string()),
-            })?;
-            let file = Rc::new(opened);
-            files.put(key, file.clone());
-            Ok(file)
+            };
+            let is_sure = likeness == Likeness::Same;
+            *has_doubt |= !is_sure && trees.back().is_some_and(|last| last.0 == origin.scan);
+            Ok(Opened { file, is_sure })
         })
     }
 }

@@ -9,7 +9,7 @@ use super::dirs::Dirs;
 use super::error::{Note, ServeError};
 use super::served_root::{Seen, ServedRoot};
 use super::sha256::Sum;
-use crate::os::file::{self, Status};
+use crate::os::file;
 use nix::errno::Errno;
 use peer::content::manifest::{EntryKind, Manifest};
 use std::cell::RefCell;
@@ -25,6 +25,17 @@ pub struct ServedTree {
     pub(super) root: Rc<ServedRoot>,
     pub(super) seen: Vec<Seen>,
     dirs: RefCell<Dirs>,
+}
+
+/// How an open file compares with what was hashed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Likeness {
+    Same,
+    /// The same inode, length and mtime, but for the ctime: it got another mode, name or
+    /// owner, or none of its names is left. It may have been written and set back.
+    Touched,
+    /// Written since, or another file, and long enough to hold what was hashed.
+    Rewritten,
 }
 
 /// The SHA-256 of a served file on its way.
@@ -45,8 +56,16 @@ impl ServedTree {
         ServedTree { manifest, notes, notes_left_out, root, seen, dirs }
     }
 
-    /// Opens a file for serving.
+    /// Opens a file that is as it was when it was hashed.
     pub fn open(&self, entry: u32) -> Result<File, ServeError> {
+        match self.open_like(entry)? {
+            (file, Likeness::Same) => Ok(file),
+            _ => Err(ServeError::Changed(self.manifest.path(self.file_entry(entry)))),
+        }
+    }
+
+    /// Opens a file that may hold what was hashed.
+    pub fn open_like(&self, entry: u32) -> Result<(File, Likeness), ServeError> {
         let entry = self.file_entry(entry);
         let found = &self.manifest.entries[entry as usize];
         let dir = self.dirs.borrow_mut().get(&self.manifest.entries, found.parent);
@@ -54,29 +73,44 @@ impl ServedTree {
             Ok(dir) => file::open_file_at(&dir, self.root.name(found)),
             Err(error) => Err(error.cause),
         };
+        let opened = opened.map(|file| (self.likeness(entry, &file), file));
         match opened {
-            Ok(file) if self.unchanged(entry, &file) => Ok(file),
-            Ok(_) | Err(Errno::ENOENT | Errno::ELOOP | Errno::ENOTDIR) => {
-                Err(ServeError::Changed(self.manifest.path(entry)))
-            }
+            Ok((Some(likeness), file)) => Ok((file, likeness)),
+            // It was hashed, so it could be read.
+            Ok(_)
+            | Err(
+                Errno::ENOENT
+                | Errno::ELOOP
+                | Errno::ENOTDIR
+                | Errno::EACCES
+                | Errno::EPERM
+                | Errno::ENXIO,
+            ) => Err(ServeError::Changed(self.manifest.path(entry))),
             Err(cause) => Err(ServeError::Io(self.manifest.path(entry), cause)),
         }
     }
 
     /// Whether an open file still is what was hashed.
     pub fn unchanged(&self, entry: u32, file: &File) -> bool {
-        let entry = self.file_entry(entry);
-        file::stat_file(file).is_ok_and(|status| self.is_as_hashed(entry, &status))
+        self.likeness(entry, file) == Some(Likeness::Same)
     }
 
-    /// The ctime tells of contents whose mtime was set back. It tells of other
-    /// changes too, a new mode or link: they only cost another look.
-    fn is_as_hashed(&self, entry: u32, status: &Status) -> bool {
+    /// `None` of what cannot hold what was hashed.
+    pub fn likeness(&self, entry: u32, file: &File) -> Option<Likeness> {
+        let entry = self.file_entry(entry);
+        let status = file::stat_file(file).ok()?;
         let (was, seen) = (&self.manifest.entries[entry as usize], &self.seen[entry as usize]);
-        was.kind == EntryKind::File
-            && (seen.dev, seen.ino, was.size) == (status.dev, status.ino, status.size)
-            && (was.mtime_s, was.mtime_ns) == (status.mtime_s, status.mtime_ns)
-            && (seen.ctime_s, seen.ctime_ns) == (status.ctime_s, status.ctime_ns)
+        let is_same = (seen.dev, seen.ino, was.size) == (status.dev, status.ino, status.size)
+            && (was.mtime_s, was.mtime_ns) == (status.mtime_s, status.mtime_ns);
+        if was.kind != EntryKind::File || !status.is_file() || status.size < was.size {
+            return None;
+        }
+        // The ctime tells of contents whose mtime was set back.
+        Some(match (is_same, (seen.ctime_s, seen.ctime_ns) == (status.ctime_s, status.ctime_ns)) {
+            (true, true) => Likeness::Same,
+            (true, false) => Likeness::Touched,
+            (false, _) => Likeness::Rewritten,
+        })
     }
 
     /// The entry that has the contents of this one.

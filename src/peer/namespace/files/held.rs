@@ -30,7 +30,8 @@ impl ControlFile for Held {
         id: EntryId,
         request: ReadRequest,
     ) -> Result<Answer<Bulk>, Error> {
-        let stored = match space.generations.piece(id.generation, request.offset, request.count)? {
+        let ReadRequest { offset, count, .. } = request;
+        let stored = match space.generations.piece(id.generation, offset, count, false)? {
             Stored::Missing(..) => Stored::End,
             stored => stored,
         };

@@ -13,6 +13,7 @@ mod log;
 mod manifest;
 mod pieces;
 mod redir;
+mod rest;
 mod route;
 mod status;
 
@@ -31,6 +32,7 @@ static CONTROL_FILES: &[&dyn ControlFile] = &[
     &list::List,
     &pieces::Pieces,
     &held::Held,
+    &rest::Rest,
     // /<path>/<file>
     &data::Data,
     &redir::Redir,

@@ -30,7 +30,8 @@ impl ControlFile for Pieces {
         id: EntryId,
         request: ReadRequest,
     ) -> Result<Answer<Bulk>, Error> {
-        let stored = space.generations.piece(id.generation, request.offset, request.count)?;
+        let ReadRequest { offset, count, .. } = request;
+        let stored = space.generations.piece(id.generation, offset, count, false)?;
         space.answer_stored(stored, request.ticket)
     }
 }

@@ -141,7 +141,7 @@ impl ClientHost {
                     self.fetcher.handle(now_ms, FetchInput::Prepared { found });
                 }
             }
-            FetchEffect::Store { conn, piece, range } => {
+            FetchEffect::Store { conn, piece, range, .. } => {
                 let result = self.store(now_ms, piece, &frame[range]);
                 self.fetcher.handle(now_ms, FetchInput::Stored { conn, piece, result });
             }
@@ -215,7 +215,9 @@ enum At {
 
 fn named(what: Bulk) -> (GenerationId, At) {
     match what {
-        Bulk::Piece { generation, piece, .. } => (generation, At::Piece(piece)),
+        Bulk::Piece { generation, piece, .. } | Bulk::Rest { generation, piece, .. } => {
+            (generation, At::Piece(piece))
+        }
         Bulk::File { generation, entry, offset } => (generation, At::File(entry, offset)),
     }
 }
@@ -223,7 +225,7 @@ fn named(what: Bulk) -> (GenerationId, At) {
 /// What is meant of the bytes of a whole piece, or of a file from there on.
 fn part(bytes: Vec<u8>, what: Bulk, len: u32) -> Vec<u8> {
     let skip = match what {
-        Bulk::Piece { skip, .. } => skip as usize,
+        Bulk::Piece { skip, .. } | Bulk::Rest { skip, .. } => skip as usize,
         Bulk::File { .. } => 0,
     };
     bytes[skip..][..len as usize].to_vec()

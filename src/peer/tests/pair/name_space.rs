@@ -248,7 +248,7 @@ fn a_line_on_log_is_the_operators_and_can_be_read_back() {
 #[test]
 fn nothing_else_can_be_written() {
     let (mut pair, _, caller, tree) = served();
-    let generation = ["list", "pieces", "held"].map(|name| in_generation(&tree, name));
+    let generation = ["list", "pieces", "held", "rest"].map(|name| in_generation(&tree, name));
     let control =
         [".xget/info", ".xget/manifest", ".xget/status", "a/data", "a/redir", "a/checksum"];
     for path in control.into_iter().chain(generation.iter().map(String::as_str)) {

@@ -400,7 +400,7 @@ impl Pair {
                 let mut bytes = header.to_vec();
                 bytes.extend(self.hosts[host].node.bytes(what, len));
                 let piece = match what {
-                    Bulk::Piece { piece, .. } => Some(piece),
+                    Bulk::Piece { piece, .. } | Bulk::Rest { piece, .. } => Some(piece),
                     Bulk::File { .. } => None,
                 };
                 self.send(host, conn, bytes, piece);

@@ -69,6 +69,31 @@ fn many_files_vanish_and_each_has_another_name() {
 }
 
 #[test]
+fn a_file_that_may_be_what_it_was_is_told_from_one_that_cannot_be() {
+    let dir = Dir::new();
+    let path = dir.write("f", b"before");
+    set_mtime(&path, 1_000, 1);
+    let served = scan(dir.path());
+    let file = served.open(1).unwrap();
+    let likeness = || served.likeness(1, &file);
+    assert_eq!(likeness(), Some(Likeness::Same));
+    fs::hard_link(&path, dir.join("backup")).unwrap();
+    assert_eq!(likeness(), Some(Likeness::Touched));
+    assert!(served.open(1).is_err(), "not as it was");
+    assert_eq!(served.open_like(1).map(|(_, likeness)| likeness), Ok(Likeness::Touched));
+    set_mtime(&path, 1_000, 2);
+    assert_eq!(likeness(), Some(Likeness::Rewritten));
+    fs::write(&path, b"before and more").unwrap();
+    assert_eq!(likeness(), Some(Likeness::Rewritten), "its first bytes may be right");
+    fs::write(&path, b"short").unwrap();
+    assert_eq!(likeness(), None);
+    fs::remove_file(&path).unwrap();
+    assert_eq!(served.open_like(1).err(), Some(ServeError::Changed(b"f".to_vec())));
+    fs::create_dir(&path).unwrap();
+    assert_eq!(served.open_like(1).err(), Some(ServeError::Changed(b"f".to_vec())));
+}
+
+#[test]
 fn a_swapped_directory_does_not_lead_outside() {
     let dir = Dir::new();
     let file = dir.write("served/d/secret", b"right");
