@@ -357,20 +357,15 @@ impl Transfer {
                 if self.parents.addr(conn)? == ParentAddr::Master {
                     return Some(Arrival::Unavailable { piece, why, is_whole });
                 }
-                self.refused(common, conn, piece);
+                // It may have lost it on its own, or lie: it stays a parent until the piece
+                // comes from somebody else.
+                self.scheduler.refused(conn, piece);
+                self.call_master(common);
             }
             Err(why) => self.lose(common, conn, Complaint::Refused, &why),
         }
         self.fill(common, conn);
         None
-    }
-
-    /// A peer says that it does not have a piece. It may have lost it on its own, or lie,
-    /// so the master is asked, and the peer stays a parent until the piece comes from
-    /// somebody else.
-    fn refused(&mut self, common: &mut Common, conn: ConnId, piece: u32) {
-        self.scheduler.refused(conn, piece);
-        self.call_master(common);
     }
 
     /// Asks for what is left of a piece that the master has not got whole any more.

@@ -308,11 +308,12 @@ impl Master {
         }
         let info = info_text(&generation, self.options.fan_out, files, bytes);
         let id = space.add_generation(generation);
+        // Before the old one goes: what is open of it is found in this one.
+        let tickets = space.show(id, info);
         let old = self.whole.replace(id);
         for stale in self.selections.take_all().into_iter().chain(old) {
             self.drop_unused(stale);
         }
-        let tickets = self.server.space.show(id, info);
         self.server.wake(tickets);
     }
 

@@ -29,7 +29,10 @@ pub(super) fn qid(generations: &Generations, file: &FileId) -> Qid {
         _ => 0,
     };
     let path = match *file {
-        FileId::Plain(id) => FileId::Plain(generations.file_of(id).unwrap_or(id)).qid_path(),
+        FileId::Plain(id) => {
+            let file = generations.file_of(id).map_or(id, |file| generations.lasting(file));
+            FileId::Plain(file).qid_path()
+        }
         _ => file.qid_path(),
     };
     Qid { file_type: file.qid_type(), version, path }

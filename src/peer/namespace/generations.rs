@@ -6,9 +6,11 @@
 use super::bulk::{Bulk, Stored};
 use super::file_id::EntryId;
 use super::generation::{Content, Generation, GenerationId};
+use super::lineage::Lineage;
 use crate::content::digest::Digest;
 use crate::content::manifest::Entry;
 use crate::sorted::SortedMap;
+use alloc::vec::Vec;
 use ninep::{ESTALE, Error};
 
 /// A worker has one generation, a master one for each selection.
@@ -19,6 +21,8 @@ pub(super) struct Generations {
     last: u32,
     /// The generation that the root shows; it may be gone.
     shown: Option<GenerationId>,
+    /// Of those that were shown after another.
+    lineages: Vec<(GenerationId, Lineage)>,
 }
 
 impl Generations {
@@ -32,6 +36,7 @@ impl Generations {
 
     pub fn remove(&mut self, id: GenerationId) {
         self.by_id.remove(&id);
+        self.lineages.retain(|(known, _)| *known != id);
     }
 
     pub fn get(&self, id: GenerationId) -> Option<&Generation> {
@@ -56,9 +61,36 @@ impl Generations {
             .map(|(id, generation)| (*id, generation))
     }
 
-    /// Shows this one at the root.
+    /// Shows this one at the root. What is open of the one before stays open, as far as it
+    /// is the same.
     pub fn show(&mut self, id: GenerationId) {
-        self.shown = Some(id);
+        let before = self.shown.replace(id);
+        if let Some(before) = before.filter(|before| *before != id)
+            && let (Ok(old), Ok(new)) = (self.content(before), self.content(id))
+        {
+            let lasting = |entry| self.lasting(EntryId { generation: before, entry });
+            let lineage = Lineage::new(&old.manifest, lasting, &new.manifest, id);
+            self.lineages.push((id, lineage));
+        }
+    }
+
+    fn lineage(&self, id: GenerationId) -> Option<&Lineage> {
+        self.lineages.iter().find(|(known, _)| *known == id).map(|(_, lineage)| lineage)
+    }
+
+    /// The id that an entry of a generation that was shown keeps in those that follow.
+    pub fn lasting(&self, id: EntryId) -> EntryId {
+        self.lineage(id.generation).and_then(|lineage| lineage.id(id.entry)).unwrap_or(id)
+    }
+
+    /// The generation and entry that a lasting id stands for now: of what is shown, if it is
+    /// there, else where it was first, if that is served yet.
+    pub fn current(&self, id: EntryId) -> Option<EntryId> {
+        let here = |generation: GenerationId| {
+            Some(EntryId { generation, entry: self.lineage(generation)?.entry(id)? })
+        };
+        let shown = self.shown.filter(|shown| *shown != id.generation);
+        shown.and_then(here).or_else(|| self.get(id.generation).map(|_| id))
     }
 
     /// The root of the one that is shown, or was when it is gone.
@@ -77,17 +109,20 @@ impl Generations {
 
     /// An entry of a generation, where its manifest is known.
     pub fn entry(&self, id: EntryId) -> Option<&Entry> {
+        let id = self.current(id)?;
         self.get(id.generation)?.entry(id.entry)
     }
 
     /// The entry that has the bytes of this one: another of a hard link.
     pub fn file_of(&self, id: EntryId) -> Result<EntryId, Error> {
+        let id = self.current(id).ok_or(ESTALE)?;
         let generation = self.get(id.generation).ok_or(ESTALE)?;
         Ok(EntryId { entry: generation.file_of(id.entry), ..id })
     }
 
     /// Names of a served file.
     pub fn nlink(&self, id: EntryId) -> u64 {
+        let id = self.current(id).unwrap_or(id);
         self.get(id.generation).map_or(1, |generation| generation.nlink(id.entry).into())
     }
 

@@ -7,7 +7,7 @@ use super::file_id::{EntryId, FileId, View};
 use super::generations::Generations;
 use crate::content::manifest::EntryKind;
 use ninep::server::DirEntry;
-use ninep::{EACCES, ENOENT, Error};
+use ninep::{EACCES, ENOENT, ESTALE, Error};
 
 /// What an entry of this kind is in this view; `None` for what has no bytes to
 /// serve.
@@ -34,10 +34,11 @@ pub(super) fn child(
     dir: EntryId,
     name: &[u8],
 ) -> Result<FileId, Error> {
+    let dir = generations.current(dir).ok_or(ESTALE)?;
     let manifest = &generations.content(dir.generation)?.manifest;
     let entry = manifest.child(dir.entry, name).ok_or(ENOENT)?;
     let kind = manifest.entries[entry as usize].kind;
-    file_id(kind, view, EntryId { entry, ..dir }).ok_or(EACCES)
+    file_id(kind, view, generations.lasting(EntryId { entry, ..dir })).ok_or(EACCES)
 }
 
 /// The first child from `cursor` on that has bytes to serve and whose name
@@ -49,12 +50,13 @@ pub(super) fn child_at(
     cursor: u64,
     is_shown: impl Fn(&[u8]) -> bool,
 ) -> Option<DirEntry<FileId>> {
+    let dir = generations.current(dir)?;
     let manifest = &generations.content(dir.generation).ok()?.manifest;
     let children = manifest.children(dir.entry);
     let first = children.start;
     children.skip(usize::try_from(cursor).ok()?).find_map(|entry| {
         let known = &manifest.entries[entry as usize];
-        let place = file_id(known.kind, view, EntryId { entry, ..dir })?;
+        let place = file_id(known.kind, view, generations.lasting(EntryId { entry, ..dir }))?;
         let next = u64::from(entry - first) + 1;
         is_shown(&known.name).then(|| DirEntry { name: known.name.to_vec(), file: place, next })
     })
@@ -65,9 +67,10 @@ pub(super) fn child_at(
 /// # Errors
 /// `ESTALE` when the generation is gone.
 pub(super) fn parent(generations: &Generations, view: View, id: EntryId) -> Result<FileId, Error> {
+    let id = generations.current(id).ok_or(ESTALE)?;
     let manifest = &generations.content(id.generation)?.manifest;
     Ok(match manifest.entries[id.entry as usize].parent {
         0 => FileId::Root(view),
-        entry => FileId::Dir(view, EntryId { entry, ..id }),
+        entry => FileId::Dir(view, generations.lasting(EntryId { entry, ..id })),
     })
 }

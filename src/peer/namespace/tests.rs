@@ -11,7 +11,7 @@ use crate::content::digest::{self, Digest};
 use crate::content::manifest::{Entry, EntryKind, Manifest};
 use crate::testing::small;
 use alloc::rc::Rc;
-use ninep::server::{Answer, Totals, Tree};
+use ninep::server::{Answer, ConnId, OpenId, Totals, Tree};
 use ninep::{EACCES, EISDIR, ENOENT, ENOTDIR, EROFS, ESTALE, QTDIR, QTFILE, QTSYMLINK};
 
 /// The small tree with attributes that tell its entries apart.
@@ -287,4 +287,81 @@ fn every_file_that_can_be_reached_has_a_qid_path_of_its_own() {
     let unseen = EntryId { generation: first, entry: 4 };
     let log = served::child(&space.generations, View::Plain, EntryId::root(first), b"log");
     assert_eq!(log, Ok(FileId::Plain(unseen)));
+}
+
+/// The second generation: `b` is another, `a/x` has another mode, `c` is new.
+fn changed() -> Generation {
+    let mut manifest = small();
+    manifest.entries[2] = crate::testing::file(0, "b", b"fly");
+    manifest.entries[5].mode = 0o600;
+    manifest.entries.insert(3, crate::testing::file(0, "c", b"new"));
+    manifest.entries[8].kind = EntryKind::Hardlink(6);
+    Generation::whole(Rc::new(manifest), None)
+}
+
+#[test]
+fn what_is_open_and_the_same_in_a_new_generation_stays_what_it_is() {
+    let (mut space, old) = master();
+    let unchanged = ["a", "current", "log", "a/x", "a/y", "a/z"];
+    let plain = |space: &mut NameSpace, path: &str| walk(space, b"files", path).unwrap();
+    let opened = unchanged.map(|path| plain(&mut space, path));
+    let qids = opened.map(|file| space.qid(&file));
+    let (dir, b) = (plain(&mut space, "a"), plain(&mut space, "b"));
+    let data = file(&mut space, "a/x/data");
+    let new = space.add_generation(changed());
+    space.show(new, String::new());
+    // As long as the old one is served, for those who fetch it, and after that.
+    for is_served in [true, false] {
+        if !is_served {
+            space.drop_generation(old);
+        }
+        for (path, (known, qid)) in unchanged.iter().zip(opened.iter().zip(qids)) {
+            assert_eq!((plain(&mut space, path), space.qid(known)), (*known, qid), "{path}");
+        }
+        let what = |entry| Bulk::File { generation: new, entry, offset: 0 };
+        for file in [opened[3], opened[5], data] {
+            let read = space.read(opener(1), &file, 0, 9, ticket(1));
+            assert_eq!(read, Ok(Answer::Bulk { what: what(6), len: 2 }));
+        }
+        assert_eq!(space.attr(&opened[3]).mode, 0o100600, "with the attributes that it has now");
+        assert_eq!(space.attr(&opened[5]).nlink, 2);
+        let names: Vec<Vec<u8>> = entries(&space, &dir);
+        assert_eq!(names, [b"x", b"y", b"z"]);
+        assert_eq!(space.walk(&dir, b"x"), Ok(opened[3]));
+        assert_eq!(space.walk(&dir, b".."), Ok(FileId::Root(View::Plain)));
+        let read = space.read(opener(1), &b, 0, 9, ticket(1));
+        let old_b = Bulk::File { generation: old, entry: 2, offset: 0 };
+        let wanted = if is_served { Ok(Answer::Bulk { what: old_b, len: 3 }) } else { Err(ESTALE) };
+        assert_eq!(read, wanted, "what it was, or nothing");
+        let new_b = plain(&mut space, "b");
+        assert_ne!(space.qid(&new_b).path, space.qid(&b).path);
+    }
+}
+
+/// The names in a directory.
+fn entries(space: &NameSpace, dir: &FileId) -> Vec<Vec<u8>> {
+    let (mut names, mut cursor) = (Vec::new(), 0);
+    while let Some(entry) = space.entry(dir, cursor) {
+        names.push(entry.name);
+        cursor = entry.next;
+    }
+    names
+}
+
+#[test]
+fn a_worker_of_a_file_is_one_in_the_generations_that_follow_and_of_no_other_file() {
+    let (mut space, old) = master();
+    let avail = file(&mut space, "a/x/avail");
+    space.open(opener(1), &avail, WRITE).unwrap();
+    space.write(opener(1), &avail, 0, b"4000 me").unwrap();
+    let new = space.add_generation(changed());
+    space.show(new, String::new());
+    space.drop_generation(old);
+    let redir = |space: &mut NameSpace, path: &str| {
+        let redir = file(space, path);
+        let other = OpenId { conn: ConnId(8), serial: 1 };
+        text(space.read(other, &redir, 0, 99, ticket(1)))
+    };
+    assert_eq!(redir(&mut space, "a/x/redir"), "10.0.0.9!4000");
+    assert_eq!(redir(&mut space, "c/redir"), "me");
 }

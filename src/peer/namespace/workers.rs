@@ -19,7 +19,8 @@ const WORKERS_MAX: usize = 65_536;
 #[derive(Clone, Debug)]
 struct Worker {
     opener: OpenId,
-    entry: u32,
+    /// By its qid path.
+    file: u64,
     addr: SocketAddr,
     level: u32,
     /// Who feeds it, if not the master: its load falls when this one goes.
@@ -57,12 +58,12 @@ impl Workers {
         Workers { list: Vec::new(), load, levels_used, load_max }
     }
 
-    /// Notes a worker for this entry, for as long as `opener` lasts. The text is
+    /// Notes a worker for this file, for as long as `opener` lasts. The text is
     /// `<port> <what redir said>`; the IP is the connection's, never the text's.
     pub fn avail(
         &mut self,
         opener: OpenId,
-        entry: u32,
+        file: u64,
         ip: IpAddr,
         text: &[u8],
     ) -> Result<(), AvailError> {
@@ -78,9 +79,9 @@ impl Workers {
         };
         let level = match parent {
             None => 1,
-            Some(p) => 1 + self.level(entry, p).ok_or(AvailError::UnknownParent)?,
+            Some(p) => 1 + self.level(file, p).ok_or(AvailError::UnknownParent)?,
         };
-        if self.list.iter().any(|w| w.addr == addr && w.entry == entry) {
+        if self.list.iter().any(|w| w.addr == addr && w.file == file) {
             return Err(AvailError::Duplicate);
         }
         if self.list.len() >= WORKERS_MAX {
@@ -89,12 +90,12 @@ impl Workers {
         if let Some(parent) = parent {
             *self.load.get_or_insert_with(parent, || 0) += 1;
         }
-        self.list.push(Worker { opener, entry, addr, level, parent });
+        self.list.push(Worker { opener, file, addr, level, parent });
         Ok(())
     }
 
-    fn level(&self, entry: u32, addr: SocketAddr) -> Option<u32> {
-        self.list.iter().find(|w| w.addr == addr && w.entry == entry).map(|w| w.level)
+    fn level(&self, file: u64, addr: SocketAddr) -> Option<u32> {
+        self.list.iter().find(|w| w.addr == addr && w.file == file).map(|w| w.level)
     }
 
     /// The lease ends with the opening of `avail`.
@@ -114,15 +115,15 @@ impl Workers {
         self.levels_used.remove(&conn);
     }
 
-    /// Who is to feed this client with this entry: `me` or `ip!port`, without a
+    /// Who is to feed this client with this file: `me` or `ip!port`, without a
     /// newline, as the original has it.
-    pub fn redir(&mut self, conn: ConnId, entry: u32) -> String {
+    pub fn redir(&mut self, conn: ConnId, file: u64) -> String {
         let used = self.levels_used.get_or_insert_with(conn, Default::default);
         let load_of = |w: &Worker| self.load.get(&w.addr).copied().unwrap_or(0);
         let best = self
             .list
             .iter()
-            .filter(|w| w.entry == entry && w.level < LEVEL_MAX && w.opener.conn != conn)
+            .filter(|w| w.file == file && w.level < LEVEL_MAX && w.opener.conn != conn)
             .filter(|w| load_of(w) < self.load_max)
             .min_by_key(|w| (load_of(w), used[w.level as usize], w.level));
         match best {

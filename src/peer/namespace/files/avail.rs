@@ -4,7 +4,7 @@
 
 use crate::namespace::bulk::Bulk;
 use crate::namespace::control_file::{ControlFile, ReadRequest};
-use crate::namespace::file_id::{Directory, EntryId};
+use crate::namespace::file_id::{Directory, EntryId, FileId};
 use crate::namespace::space::NameSpace;
 use alloc::format;
 use alloc::vec::Vec;
@@ -42,7 +42,7 @@ impl ControlFile for Avail {
             return Ok(());
         }
         let ip = space.peer(opener.conn).ok_or(EIO)?.ip().to_canonical();
-        let noted = space.workers.avail(opener, id.entry, ip, data);
+        let noted = space.workers.avail(opener, FileId::FileDir(id).qid_path(), ip, data);
         noted.map_err(|why| Error::with(EINVAL.errno, format!("avail: {why:?}")))
     }
 

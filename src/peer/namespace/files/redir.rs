@@ -3,7 +3,7 @@
 
 use crate::namespace::bulk::Bulk;
 use crate::namespace::control_file::{ControlFile, ReadRequest};
-use crate::namespace::file_id::{Directory, EntryId};
+use crate::namespace::file_id::{Directory, EntryId, FileId};
 use crate::namespace::space::NameSpace;
 use alloc::vec::Vec;
 use ninep::Error;
@@ -40,7 +40,7 @@ impl ControlFile for Redir {
         if !space.is_master() {
             return Ok(request.part_of(b"me"));
         }
-        let addr = space.workers.redir(request.opener.conn, id.entry);
+        let addr = space.workers.redir(request.opener.conn, FileId::FileDir(id).qid_path());
         Ok(request.part_of(addr.as_bytes()))
     }
 }
