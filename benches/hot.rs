@@ -13,7 +13,7 @@ use peer::content::manifest::{Entry, EntryKind, Manifest, PIECE_LEN};
 use peer::content::pieces::{ManifestPieces, PieceMap};
 use peer::control::Complaint;
 use peer::fetch::SchedulerBench;
-use peer::overlay::{Forest, Limits, NodeId, Parent};
+use peer::overlay::{Forest, Limits, Newcomer, NodeId, Parent, Voice};
 use std::hint::black_box;
 
 const NODES: u32 = 10_000;
@@ -71,11 +71,15 @@ fn schedule(c: &mut Criterion) {
     });
 }
 
+fn newcomer(id: u32) -> Newcomer {
+    Newcomer { node: NodeId(id), rack: None, voice: Voice(id.into()), is_reached: true }
+}
+
 fn forest() -> Forest {
     let limits = Limits { stripes: STRIPES, slots: u16::from(STRIPES), head_copies: 1 };
     let mut forest = Forest::new(limits);
     for id in 1..=NODES {
-        forest.join(NodeId(id), None, 0);
+        forest.join(newcomer(id), 0);
     }
     while forest.poll_change().is_some() {}
     forest
@@ -87,7 +91,7 @@ fn routes(c: &mut Criterion) {
     let mut crowd = forest();
     group.bench_function("one joins and leaves", |b| {
         b.iter(|| {
-            crowd.join(NodeId(NODES + 1), None, 0);
+            crowd.join(newcomer(NODES + 1), 0);
             while crowd.poll_change().is_some() {}
             crowd.leave(NodeId(NODES + 1));
             while let Some(change) = crowd.poll_change() {

@@ -256,7 +256,7 @@ fn lines(seeds: &Seeds) -> io::Result<()> {
     let error = MasterMessage::Error { errno: 2, text: "no such source: a b".into() };
     let list = [
         ("join", ClientMessage::Join { version: 2, port: 20004, sources }.line()),
-        ("replace", ClientMessage::Replace { stripe: 3, parent, complaint }.line()),
+        ("replace", ClientMessage::Replace { stripe: 3, parent, complaint, piece: Some(9) }.line()),
         ("done", ClientMessage::Done(stats).line()),
         ("leave", ClientMessage::Leave.line()),
         ("wait", MasterMessage::Wait { done_bytes: 1, total_bytes: 2 }.line()),

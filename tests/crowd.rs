@@ -22,6 +22,7 @@ use std::net::TcpStream;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 use support::proc::{Ended, Master, Proc};
+use support::stranger::{Porter, connect_from, ip_of, number_of};
 use support::{Scratch, noise, tree, until};
 
 const STRIPES: usize = 4;
@@ -53,13 +54,12 @@ struct Member {
 }
 
 impl Member {
-    fn join(master: u16, number: usize, source: &str) -> Member {
-        let mut stream = TcpStream::connect(("127.0.0.1", master)).unwrap();
+    fn join(master: u16, number: usize, port: u16, source: &str) -> Member {
+        let mut stream = connect_from(ip_of(number), master);
         let mut client = Client::new(MSIZE);
         let route = client.open(&[b".xget", b"route"], OpenMode::ReadWrite, ROUTE);
         let sources = vec![source.as_bytes().to_vec()];
-        // Nobody connects to it: any port that no other has will do.
-        let join = ClientMessage::Join { version: VERSION, port: 1 + number as u16, sources };
+        let join = ClientMessage::Join { version: VERSION, port, sources };
         client.write(route, 0, join.line().as_bytes(), WRITE);
         client.read(route, 0, 8192, READ);
         stream.write_all(&client.take_output()).unwrap();
@@ -137,10 +137,16 @@ impl Member {
     }
 }
 
-/// All that has joined.
-#[derive(Default)]
+/// All that has joined, and who answers for them that they are there.
 struct Crowd {
     members: Vec<Member>,
+    porter: Porter,
+}
+
+impl Default for Crowd {
+    fn default() -> Crowd {
+        Crowd { members: Vec::new(), porter: Porter::start() }
+    }
 }
 
 impl Crowd {
@@ -169,7 +175,7 @@ impl Crowd {
     fn grow(&mut self, master: u16, to: usize, source: &str) -> Duration {
         let began = Instant::now();
         for number in self.members.len()..to {
-            self.members.push(Member::join(master, number, source));
+            self.members.push(Member::join(master, number, self.porter.port, source));
         }
         let joined = began.elapsed();
         joined + self.hear_until(Member::is_routed)
@@ -206,7 +212,7 @@ impl Crowd {
         for stripe in 0..STRIPES {
             let parent = |member: &Member| match member.parents[stripe].unwrap() {
                 ParentAddr::Master => None,
-                ParentAddr::Peer(addr) => Some(usize::from(addr.port()) - 1),
+                ParentAddr::Peer(addr) => Some(number_of(addr)),
             };
             let parents: Vec<Option<usize>> = self.members.iter().map(parent).collect();
             assert_eq!(

@@ -21,7 +21,7 @@ fn equal_links_at_once() {
         let report = at_once(Setup { nodes, seed: u64::from(nodes), ..Setup::default() });
         println!("{}", report.summary());
         report.assert_sound().assert_within(times, 1.2);
-        assert!(report.received < 1.02, "pieces came twice: {}", report.summary());
+        assert!(report.received < 1.03, "pieces came twice: {}", report.summary());
     }
 }
 

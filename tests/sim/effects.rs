@@ -31,7 +31,7 @@ impl World {
             match node {
                 Node::Master(master) => {
                     let Some(effect) = master.poll_effect() else { return is_over };
-                    if let Some(input) = self.carry_out_master(host, effect) {
+                    if let Some(input) = self.carry_out_master(host, effect, is_corrupt) {
                         master.handle(now_ms, input);
                     }
                 }
@@ -81,8 +81,12 @@ impl World {
         &mut self,
         host: u32,
         effect: MasterEffect,
+        is_corrupt: bool,
     ) -> Option<MasterInput<'static>> {
         match effect {
+            MasterEffect::Verify { conn, .. } => {
+                Some(MasterInput::Verified { conn, is_right: !is_corrupt })
+            }
             MasterEffect::Rescan => Some(MasterInput::Unchanged),
             MasterEffect::Checksum { generation, entry } => {
                 Some(MasterInput::Checksum { generation, entry, sum: Err(()) })
@@ -146,8 +150,9 @@ impl World {
         let Bulk::Piece { generation, piece, skip } = what else {
             panic!("nobody reads files here")
         };
-        let corrupt_every = self.hosts[host as usize].corrupt_every;
-        let is_corrupt = corrupt_every.is_some_and(|every| self.random(u64::from(every)) == 0);
+        let at = &self.hosts[host as usize];
+        // It is there as it is sent: whoever asks for that piece gets it wrong.
+        let is_corrupt = at.corrupt_every.is_some_and(|every| (piece + host).is_multiple_of(every));
         let generation = node.space().generation(generation).expect("what is sent is served");
         if piece < generation.manifest_pieces.count() {
             let here = generation.manifest_piece(piece).expect("what is sent is here");

@@ -110,7 +110,7 @@ pub struct Host {
     pub timeout_ns: Option<u64>,
     /// What came while it was frozen.
     pub stash: VecDeque<(u32, usize, Item)>,
-    /// Of so many pieces sent one is corrupt.
+    /// Of so many pieces one is corrupt, as it would be in its page cache.
     pub corrupt_every: Option<u32>,
     /// Pieces on its disk: they outlive a crash.
     pub disk: BTreeSet<u32>,

@@ -10,6 +10,7 @@ pub mod mounts;
 pub mod proc;
 pub mod reader;
 mod skip;
+pub mod stranger;
 pub mod tree;
 
 pub use skip::skip;

@@ -4,12 +4,15 @@ use super::addr::ParentAddr;
 use super::complaint::Complaint;
 use super::words::{Words, escape};
 use alloc::format;
-use alloc::string::String;
+use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 /// Version of the conversation and of what follows from it, the stride of `pieces`
 /// for one; the first word after `join`.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
+/// The oldest version that is spoken with; it has no number of the piece in
+/// `replace`, and else nothing differs.
+pub const VERSION_MIN: u32 = 2;
 
 /// What a client has to tell of its fetch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -66,6 +69,8 @@ pub enum ClientMessage {
         parent: ParentAddr,
         /// What it did.
         complaint: Complaint,
+        /// The piece that it sent corrupt, from [`VERSION`] 3 on.
+        piece: Option<u32>,
     },
     /// How far the fetch is.
     Progress(TransferStats),
@@ -94,8 +99,13 @@ impl ClientMessage {
                 }
                 line + "\n"
             }
-            ClientMessage::Replace { stripe, parent, complaint } => {
-                format!("{REPLACE} {stripe} {} {}\n", parent.word(), complaint.word())
+            ClientMessage::Replace { stripe, parent, complaint, piece } => {
+                let mut line = format!("{REPLACE} {stripe} {} {}", parent.word(), complaint.word());
+                if let Some(piece) = piece {
+                    line.push(' ');
+                    line.push_str(&piece.to_string());
+                }
+                line + "\n"
             }
             ClientMessage::Progress(stats) => format!("{PROGRESS} {}\n", stats.words()),
             ClientMessage::Done(stats) => format!("{DONE} {}\n", stats.words()),
@@ -117,6 +127,7 @@ impl ClientMessage {
                 stripe: words.number()?,
                 parent: ParentAddr::parse(words.word()?)?,
                 complaint: Complaint::parse(words.word()?)?,
+                piece: words.optional_number()?,
             },
             PROGRESS => ClientMessage::Progress(TransferStats::parse(&mut words)?),
             DONE => ClientMessage::Done(TransferStats::parse(&mut words)?),
@@ -155,9 +166,11 @@ mod tests {
             (any::<u32>(), any::<u16>(), vec(source, 1..5)).prop_map(|(version, port, sources)| {
                 ClientMessage::Join { version, port, sources }
             }),
-            (any::<u8>(), parents(), complaint).prop_map(|(stripe, parent, complaint)| {
-                ClientMessage::Replace { stripe, parent, complaint }
-            }),
+            (any::<u8>(), parents(), complaint, any::<Option<u32>>()).prop_map(
+                |(stripe, parent, complaint, piece)| {
+                    ClientMessage::Replace { stripe, parent, complaint, piece }
+                }
+            ),
             stats().prop_map(ClientMessage::Progress),
             stats().prop_map(ClientMessage::Done),
             Just(ClientMessage::Leave),
@@ -199,7 +212,13 @@ mod tests {
         };
         let sources = [&b"."[..], b"a b/.", b"/-_+,:=@~.%\xff\0\n"].map(<[u8]>::to_vec);
         let peer = |text: &str| ParentAddr::Peer(text.parse().unwrap());
-        let replace = |parent, complaint| ClientMessage::Replace { stripe: 3, parent, complaint };
+        let of_piece = |parent, complaint, piece| ClientMessage::Replace {
+            stripe: 3,
+            parent,
+            complaint,
+            piece,
+        };
+        let replace = |parent, complaint| of_piece(parent, complaint, None);
         for (message, line) in [
             (
                 ClientMessage::Join { version: 2, port: 20004, sources: sources.into() },
@@ -210,6 +229,10 @@ mod tests {
             (replace(peer(ADDR_6), Complaint::Slow), "replace 3 2001:db8::5!9 slow\n"),
             (replace(peer(ADDR_4), Complaint::SlowUplink), "replace 3 10.0.0.1!20004 narrow\n"),
             (replace(peer(ADDR_4), Complaint::Corrupt), "replace 3 10.0.0.1!20004 wrong\n"),
+            (
+                of_piece(peer(ADDR_4), Complaint::Corrupt, Some(77)),
+                "replace 3 10.0.0.1!20004 wrong 77\n",
+            ),
             (replace(peer(ADDR_4), Complaint::Refused), "replace 3 10.0.0.1!20004 refused\n"),
             (ClientMessage::Progress(stats), "progress 1 22 333 4444 55555\n"),
             (ClientMessage::Done(stats), "done 1 22 333 4444 55555\n"),
@@ -237,6 +260,8 @@ mod tests {
             "replace 1 me",
             "replace 256 me lost",
             "replace 1 me sad",
+            "replace 1 me wrong 4294967296",
+            "replace 1 me wrong 5 6",
             "progress 1 2 3 4 x",
         ] {
             assert_eq!(ClientMessage::parse(line.as_bytes()), None, "{line:?}");

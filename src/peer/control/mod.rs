@@ -6,7 +6,7 @@
 //! | from a client | value |
 //! |---|---|
 //! | `join <version> <port> <source>...` | [`ClientMessage::Join`] |
-//! | `replace <stripe> <parent> <complaint>` | [`ClientMessage::Replace`] |
+//! | `replace <stripe> <parent> <complaint> [<piece>]` | [`ClientMessage::Replace`] |
 //! | `progress <have> <total> <from master> <from peers> <ms>` | [`ClientMessage::Progress`] |
 //! | `done`, with the same five numbers | [`ClientMessage::Done`] |
 //! | `leave` | [`ClientMessage::Leave`] |
@@ -33,7 +33,7 @@ mod words;
 
 pub use addr::ParentAddr;
 pub(crate) use addr::{format_addr, parse_addr};
-pub use client::{ClientMessage, TransferStats, VERSION};
+pub use client::{ClientMessage, TransferStats, VERSION, VERSION_MIN};
 pub use complaint::Complaint;
 pub use master::MasterMessage;
 pub use text::printable;

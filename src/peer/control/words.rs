@@ -31,6 +31,11 @@ impl<'a> Words<'a> {
         self.word()?.parse().ok()
     }
 
+    /// The next word as such a number, if there is one.
+    pub(super) fn optional_number<T: FromStr>(&mut self) -> Option<Option<T>> {
+        self.word().map_or(Some(None), |word| word.parse().ok().map(Some))
+    }
+
     /// All that is left, each word unescaped.
     pub(super) fn unescaped(&mut self) -> Option<Vec<Vec<u8>>> {
         self.0.by_ref().map(unescape).collect()

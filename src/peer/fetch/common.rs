@@ -20,6 +20,8 @@ pub(super) struct Common {
     pub now_ms: u64,
     pub server: Server,
     pub master_link: MasterLink,
+    /// Of the conversation: ours, or the oldest where the master is older.
+    pub version: u32,
     pub effects: VecDeque<FetchEffect>,
     pub report: FetchReport,
 }

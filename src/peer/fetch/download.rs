@@ -272,7 +272,9 @@ impl Download {
         piece: u32,
         why: &str,
     ) -> Result<(), Failure> {
-        let Some(stripes) = self.transfer.sent_corrupt(common, conn, why) else { return Ok(()) };
+        let Some(stripes) = self.transfer.sent_corrupt(common, conn, piece, why) else {
+            return Ok(());
+        };
         let addr = common.master_link.addr();
         let advice = "look at its memory, its disk and the network";
         match self.corrupt.note(piece) {

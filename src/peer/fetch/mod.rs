@@ -32,7 +32,7 @@ pub use scheduler::bench::SchedulerBench;
 
 use crate::conn::{ConnEffect, ConnEvent};
 use crate::content::pieces::ManifestPieces;
-use crate::control::{ClientMessage, LINE_LEN_MAX, MasterMessage, VERSION};
+use crate::control::{ClientMessage, LINE_LEN_MAX, MasterMessage, VERSION, VERSION_MIN};
 use crate::failure::{Failure, Status};
 use crate::namespace::{NameSpace, Notice};
 use crate::request::Linger;
@@ -86,6 +86,7 @@ impl Fetcher {
             now_ms,
             server: Server::new(NameSpace::new(false, 0)),
             master_link: MasterLink::new(options.masters.clone(), options.request.retries),
+            version: VERSION,
             effects: VecDeque::new(),
             report: FetchReport::new(now_ms),
         };
@@ -110,7 +111,7 @@ impl Fetcher {
 
     fn join_message(&self) -> ClientMessage {
         let (port, sources) = (self.options.port, self.options.request.sources.clone());
-        ClientMessage::Join { version: VERSION, port, sources }
+        ClientMessage::Join { version: self.common.version, port, sources }
     }
 
     /// Takes what happened; effects and another timeout follow from it.
@@ -341,6 +342,12 @@ impl Fetcher {
         match message {
             MasterMessage::Wait { .. } => {}
             MasterMessage::Generation { .. } if self.phase == FetchPhase::Finishing => {}
+            // EPROTONOSUPPORT: it is older than we are.
+            MasterMessage::Error { errno: 93, .. } if self.common.version > VERSION_MIN => {
+                self.common.version = VERSION_MIN;
+                let join = self.join_message();
+                self.common.tell(&join);
+            }
             // The master came back when all was in place: it needs the report alone.
             MasterMessage::Generation { .. } if self.phase.is_settled() => self.report_end(),
             _ if self.phase.is_settled() => {}

@@ -22,8 +22,8 @@ pub(super) struct Parents {
     links: Vec<(ConnId, ParentLink)>,
     /// The parent of each stripe.
     by_stripe: Vec<Option<ConnId>>,
-    /// Who sent corrupt bytes: not connected to any more.
-    banned: Vec<SocketAddr>,
+    /// Who sent corrupt bytes, and which piece: not connected to any more.
+    banned: Vec<(SocketAddr, u32)>,
     /// Who was rejected in which stripe, the last at the end.
     rejected: VecDeque<(usize, SocketAddr)>,
     /// For each stripe, rejections since the master itself was its parent.
@@ -116,14 +116,20 @@ impl Parents {
         self.links().map(|(conn, _)| conn).filter(is_idle).collect()
     }
 
-    pub fn ban(&mut self, parent: ParentAddr) {
+    pub fn ban(&mut self, parent: ParentAddr, piece: u32) {
         if let ParentAddr::Peer(addr) = parent {
-            self.banned.push(addr);
+            self.banned.push((addr, piece));
         }
     }
 
     pub fn is_banned(&self, parent: ParentAddr) -> bool {
-        matches!(parent, ParentAddr::Peer(addr) if self.banned.contains(&addr))
+        self.corrupt_piece(parent).is_some()
+    }
+
+    /// The piece that a parent is banned for.
+    pub fn corrupt_piece(&self, parent: ParentAddr) -> Option<u32> {
+        let is_it = |&(addr, _): &(SocketAddr, u32)| parent == ParentAddr::Peer(addr);
+        self.banned.iter().copied().find(is_it).map(|(_, piece)| piece)
     }
 
     /// Rejects a parent in a stripe. True when so many were rejected there that
@@ -192,9 +198,9 @@ mod tests {
     #[test]
     fn the_master_is_never_banned() {
         let mut parents = parents();
-        parents.ban(ParentAddr::Master);
-        parents.ban(ParentAddr::Peer(addr(3)));
+        parents.ban(ParentAddr::Master, 7);
+        parents.ban(ParentAddr::Peer(addr(3)), 7);
         assert!(!parents.is_banned(ParentAddr::Master));
-        assert!(parents.is_banned(ParentAddr::Peer(addr(3))));
+        assert_eq!(parents.corrupt_piece(ParentAddr::Peer(addr(3))), Some(7));
     }
 }

@@ -11,7 +11,7 @@ use super::parents::Parents;
 use super::scheduler::{Scheduler, View};
 use crate::conn::ConnEvent;
 use crate::content::digest::Digest;
-use crate::control::{ClientMessage, Complaint, ParentAddr};
+use crate::control::{ClientMessage, Complaint, ParentAddr, VERSION_MIN};
 use crate::namespace::GenerationId;
 use alloc::format;
 use alloc::string::String;
@@ -148,7 +148,7 @@ impl Transfer {
                 Ok(addr) => ParentAddr::Peer(addr),
                 Err(why) => {
                     self.say_once(common, parent, why);
-                    return Transfer::complain(common, stripe, parent, Complaint::Lost);
+                    return self.complain(common, stripe, parent, Complaint::Lost);
                 }
             },
             ParentAddr::Master => parent,
@@ -183,7 +183,7 @@ impl Transfer {
 
     fn set_parent(&mut self, common: &mut Common, stripe: usize, parent: ParentAddr) {
         if self.parents.is_banned(parent) {
-            return Transfer::complain(common, stripe as u8, parent, Complaint::Corrupt);
+            return self.complain(common, stripe as u8, parent, Complaint::Corrupt);
         }
         self.liveness.forget_lag(stripe);
         let conn = match self.parents.conn_of(parent) {
@@ -255,8 +255,10 @@ impl Transfer {
         }
     }
 
-    fn complain(common: &mut Common, stripe: u8, parent: ParentAddr, complaint: Complaint) {
-        common.tell(&ClientMessage::Replace { stripe, parent, complaint });
+    fn complain(&self, common: &mut Common, stripe: u8, parent: ParentAddr, complaint: Complaint) {
+        let says_piece = complaint == Complaint::Corrupt && common.version > VERSION_MIN;
+        let piece = if says_piece { self.parents.corrupt_piece(parent) } else { None };
+        common.tell(&ClientMessage::Replace { stripe, parent, complaint, piece });
     }
 
     fn warn(common: &mut Common, parent: ParentAddr, why: &str) {
@@ -274,9 +276,6 @@ impl Transfer {
     fn lose(&mut self, common: &mut Common, conn: ConnId, complaint: Complaint, why: &str) {
         let Some(parent) = self.parents.addr(conn) else { return };
         Transfer::warn(common, parent, why);
-        if complaint == Complaint::Corrupt {
-            self.parents.ban(parent);
-        }
         let stripes = self.parents.stripes_of(conn);
         self.close(common, conn);
         for stripe in stripes {
@@ -294,7 +293,7 @@ impl Transfer {
     ) {
         self.parents.clear(stripe);
         self.liveness.forget_lag(stripe);
-        Transfer::complain(common, stripe as u8, parent, complaint);
+        self.complain(common, stripe as u8, parent, complaint);
         // A frozen parent is not rejected: it may only be busy, and the master
         // hears from its other children whether it is.
         if let (ParentAddr::Peer(addr), true) = (parent, complaint != Complaint::Frozen)
@@ -412,12 +411,14 @@ impl Transfer {
         &mut self,
         common: &mut Common,
         conn: ConnId,
+        piece: u32,
         why: &str,
     ) -> Option<Vec<usize>> {
         let stripes = self.parents.stripes_of(conn);
-        let from_master = self.parents.addr(conn) == Some(ParentAddr::Master);
+        let parent = self.parents.addr(conn)?;
+        self.parents.ban(parent, piece);
         self.lose(common, conn, Complaint::Corrupt, why);
-        from_master.then_some(stripes)
+        (parent == ParentAddr::Master).then_some(stripes)
     }
 
     /// Nobody can replace the master: it is asked again, on a new connection.
@@ -555,7 +556,7 @@ impl Transfer {
                 Transfer::warn(common, parent, &why);
                 self.replace(common, stripe, parent, Complaint::Refused);
             } else if let Some(complaint) = complaint {
-                Transfer::complain(common, stripe as u8, parent, complaint);
+                self.complain(common, stripe as u8, parent, complaint);
             }
         }
     }

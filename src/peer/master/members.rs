@@ -1,12 +1,15 @@
 //! The clients that joined: what they fetch, their parents, how far they are.
 //!
 //! Knows one forest for each generation and announces its changes to the clients
-//! whose parents change. Refuses to know the policy of the forest (the overlay)
-//! and what a generation holds.
+//! whose parents change. A client that joined is given its place when the master
+//! has reached it (`Inspections`), or some time later as one who serves nobody.
+//! Refuses to know the policy of the forest (the overlay) and what a generation
+//! holds.
 
+use super::inspections::{Doubt, Finding, Reason};
 use crate::control::{Complaint, MasterMessage, ParentAddr, TransferStats, format_addr};
 use crate::namespace::GenerationId;
-use crate::overlay::{Change, Forest, Limits, NodeId, Parent, Verdict};
+use crate::overlay::{Change, Forest, Limits, NODES_MAX, Newcomer, NodeId, Parent, Verdict, Voice};
 use crate::server::Server;
 use crate::sorted::SortedMap;
 use alloc::boxed::Box;
@@ -15,11 +18,21 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::fmt::Write;
-use core::net::SocketAddr;
+use core::net::{IpAddr, Ipv6Addr, SocketAddr};
 use ninep::server::OpenId;
 
 /// Members that left and are kept for `status`.
 const DEPARTED_MAX: usize = 16_384;
+/// A client that joined is told its parents when its port has answered, or that
+/// much later: it serves nobody then until its port answers.
+const GREETING_MS: u64 = 200;
+/// Members of one IP address whose ports do not answer.
+const UNREACHED_MAX: u32 = 1_024;
+/// How long who sent corrupt pieces serves nobody; twice as long each time.
+const BAN_MS: u64 = 600_000;
+const BAN_DOUBLINGS_MAX: u32 = 6;
+/// Bans that are remembered; the oldest is forgotten.
+const BANS_MAX: usize = 64;
 
 struct Member {
     node: NodeId,
@@ -27,6 +40,10 @@ struct Member {
     addr: SocketAddr,
     stats: TransferStats,
     done: bool,
+    /// It has a place in the forest.
+    is_placed: bool,
+    /// Its port answered the master when it was last called.
+    is_reached: bool,
     /// Its parents when it left the forest, for `status`.
     last_parents: String,
 }
@@ -55,15 +72,29 @@ impl Group {
     }
 }
 
-/// The forest is full.
-#[derive(Debug)]
-pub(super) struct ForestFull;
+/// Why a client cannot be taken in: words for it.
+pub(super) type Refused = &'static str;
+
+/// Who is to be called, and why.
+pub(super) type Inspection = (SocketAddr, Reason);
+
+/// Who sent corrupt pieces.
+struct Ban {
+    addr: SocketAddr,
+    until_ms: u64,
+    times: u32,
+    is_over: bool,
+}
 
 /// What is to be said of a member that left, and what it fetched.
 pub(super) struct Left {
     pub warning: Option<String>,
     pub generation: GenerationId,
+    pub addr: SocketAddr,
 }
+
+/// A stripe, its parent, what is wrong with it, and with which piece.
+pub(super) type Accusation = (u8, ParentAddr, Complaint, Option<u32>);
 
 pub(super) struct Members {
     limits: Limits,
@@ -72,6 +103,12 @@ pub(super) struct Members {
     groups: SortedMap<GenerationId, Group>,
     nodes_used: u32,
     departed: VecDeque<String>,
+    /// Who has no place yet, and until when it is waited for an answer.
+    unplaced: VecDeque<(u64, OpenId)>,
+    /// How many members of each IP address are not reached.
+    unreached: Vec<(IpAddr, u32)>,
+    /// The oldest first.
+    bans: Vec<Ban>,
 }
 
 impl Members {
@@ -82,6 +119,9 @@ impl Members {
             groups: SortedMap::new(),
             nodes_used: 0,
             departed: VecDeque::new(),
+            unplaced: VecDeque::new(),
+            unreached: Vec::new(),
+            bans: Vec::new(),
         }
     }
 
@@ -98,7 +138,8 @@ impl Members {
         self.groups.remove(&id);
     }
 
-    /// Takes a client into the forest and announces its parents to it.
+    /// Takes a client in. It gets its place when it is found that its port
+    /// answers, or by `timeout`.
     pub fn join(
         &mut self,
         server: &mut Server,
@@ -106,21 +147,183 @@ impl Members {
         open_id: OpenId,
         addr: SocketAddr,
         generation: GenerationId,
-    ) -> Result<(), ForestFull> {
-        self.nodes_used += 1;
-        let node = NodeId(self.nodes_used);
+    ) -> Result<(), Refused> {
+        if self.count_unreached(addr.ip()) >= UNREACHED_MAX {
+            return Err("too many clients of your address cannot be reached on their ports");
+        }
         let limits = self.limits;
         let group = self.groups.get_or_insert_with(generation, || Group::new(limits));
-        if !group.forest.join(node, None, now_ms) {
-            return Err(ForestFull);
+        if group.by_node.len() >= NODES_MAX {
+            return Err("the master has too many clients; try later");
         }
+        self.nodes_used += 1;
+        let node = NodeId(self.nodes_used);
         group.by_node.insert(node, open_id);
-        group.by_addr.insert(addr, node);
+        let before = group.by_addr.insert(addr, node);
         let (stats, last_parents) = (TransferStats::default(), String::new());
-        let member = Member { node, generation, addr, stats, done: false, last_parents };
+        let (done, is_placed, is_reached) = (false, false, false);
+        let member =
+            Member { node, generation, addr, stats, done, is_placed, is_reached, last_parents };
         self.list.insert(open_id, Box::new(member));
-        self.announce_changes(server, generation);
+        self.change_unreached(addr.ip(), true);
+        self.unplaced.push_back((now_ms + GREETING_MS, open_id));
+        // One address and port is one server: the last to join from there.
+        if let Some(before) = before {
+            self.set_reached(generation, before, false, now_ms);
+            self.announce_changes(server, generation);
+        }
         Ok(())
+    }
+
+    fn count_unreached(&self, ip: IpAddr) -> u32 {
+        self.unreached.iter().find(|(known, _)| *known == ip).map_or(0, |(_, count)| *count)
+    }
+
+    fn change_unreached(&mut self, ip: IpAddr, is_more: bool) {
+        match self.unreached.iter().position(|(known, _)| *known == ip) {
+            Some(at) if is_more => self.unreached[at].1 += 1,
+            Some(at) if self.unreached[at].1 > 1 => self.unreached[at].1 -= 1,
+            Some(at) => drop(self.unreached.swap_remove(at)),
+            None => self.unreached.extend(is_more.then_some((ip, 1))),
+        }
+    }
+
+    /// Whether the master reached a node, just now.
+    fn set_reached(&mut self, id: GenerationId, node: NodeId, is_reached: bool, now_ms: u64) {
+        let Some(group) = self.groups.get_mut(&id) else { return };
+        let Some(open_id) = group.by_node.get(&node) else { return };
+        if !is_reached {
+            group.forest.find_silent(node, now_ms);
+        }
+        let Some(member) = self.list.get_mut(open_id) else { return };
+        if core::mem::replace(&mut member.is_reached, is_reached) != is_reached {
+            let ip = member.addr.ip();
+            self.change_unreached(ip, !is_reached);
+        }
+    }
+
+    /// Gives a client its place in the forest and announces its parents to it.
+    fn place(&mut self, server: &mut Server, now_ms: u64, open_id: OpenId) {
+        let is_banned = |bans: &[Ban], addr| bans.iter().any(|b| b.addr == addr && !b.is_over);
+        let Some(member) = self.list.get_mut(&open_id).filter(|m| !m.is_placed) else { return };
+        let Some(group) = self.groups.get_mut(&member.generation) else { return };
+        member.is_placed = true;
+        let (node, generation, is_banned) =
+            (member.node, member.generation, is_banned(&self.bans, member.addr));
+        let is_reached = member.is_reached && !is_banned;
+        group
+            .forest
+            .join(Newcomer { node, rack: None, voice: voice(member.addr), is_reached }, now_ms);
+        if is_banned {
+            group.forest.find_corrupt(node, now_ms);
+        }
+        if member.done {
+            group.forest.retire(node);
+        }
+        self.announce_changes(server, generation);
+    }
+
+    /// When to call `timeout`.
+    pub fn deadline_ms(&self) -> Option<u64> {
+        let bans = self.bans.iter().filter(|ban| !ban.is_over).map(|ban| ban.until_ms);
+        bans.chain(self.unplaced.front().map(|(at_ms, _)| *at_ms)).min()
+    }
+
+    /// Who was waited for long enough has its place, and bans end. Gives who is
+    /// to be called.
+    pub fn timeout(&mut self, server: &mut Server, now_ms: u64) -> Vec<Inspection> {
+        while let Some(&(_, open_id)) = self.unplaced.front().filter(|(at_ms, _)| *at_ms <= now_ms)
+        {
+            self.unplaced.pop_front();
+            self.place(server, now_ms, open_id);
+        }
+        let mut calls = Vec::new();
+        for at in 0..self.bans.len() {
+            let ban = &mut self.bans[at];
+            if !ban.is_over && ban.until_ms <= now_ms {
+                ban.is_over = true;
+                calls.push((ban.addr, Reason::Greeting));
+                let addr = ban.addr;
+                self.each_of(addr, |members, generation, node| {
+                    if let Some(group) = members.groups.get_mut(&generation) {
+                        group.forest.forgive(node);
+                    }
+                    members.announce_changes(server, generation);
+                });
+            }
+        }
+        calls
+    }
+
+    /// Does something for each generation that somebody at this address fetches.
+    fn each_of(
+        &mut self,
+        addr: SocketAddr,
+        mut each: impl FnMut(&mut Members, GenerationId, NodeId),
+    ) {
+        let of_group =
+            |(id, group): (&GenerationId, &Group)| Some((*id, *group.by_addr.get(&addr)?));
+        let found: Vec<(GenerationId, NodeId)> = self.groups.iter().filter_map(of_group).collect();
+        found.into_iter().for_each(|(generation, node)| each(self, generation, node));
+    }
+
+    /// Whether a client is at this address.
+    pub fn has_any_at(&self, addr: SocketAddr) -> bool {
+        self.groups.values().any(|group| group.by_addr.contains_key(&addr))
+    }
+
+    /// The master has called who is at this address. Gives warnings for the
+    /// operator.
+    pub fn found(
+        &mut self,
+        server: &mut Server,
+        now_ms: u64,
+        addr: SocketAddr,
+        finding: &Finding,
+    ) -> Vec<String> {
+        let mut warnings = Vec::new();
+        let name = format_addr(addr);
+        if let Finding::Corrupt { piece } = finding {
+            let minutes = self.ban(addr, now_ms);
+            warnings.push(format!("{name} sends corrupt bytes for piece {piece}, as this machine has seen itself: it serves nobody for {minutes} min"));
+        }
+        self.each_of(addr, |members, generation, node| {
+            let Some(group) = members.groups.get_mut(&generation) else { return };
+            let open_id = group.by_node.get(&node).copied();
+            match finding {
+                Finding::Well | Finding::Right => {
+                    let is_right = *finding == Finding::Right;
+                    let matter = if is_right { Complaint::Corrupt } else { Complaint::Lost };
+                    let liars = group.forest.find_well(node, matter, now_ms);
+                    warnings.extend(liars.into_iter().map(disbelief_text));
+                    members.set_reached(generation, node, true, now_ms);
+                }
+                Finding::Silent { calls, why } => {
+                    members.set_reached(generation, node, false, now_ms);
+                    if *calls == 1 {
+                        warnings.push(format!("{name} cannot be reached from here ({why}): it serves nobody until it can"));
+                    }
+                }
+                Finding::Corrupt { .. } => group.forest.find_corrupt(node, now_ms),
+            }
+            if let Some(open_id) = open_id {
+                members.place(server, now_ms, open_id);
+            }
+            members.announce_changes(server, generation);
+        });
+        warnings
+    }
+
+    /// Who is at this address serves nobody for so many minutes.
+    fn ban(&mut self, addr: SocketAddr, now_ms: u64) -> u64 {
+        let known = self.bans.iter().position(|ban| ban.addr == addr);
+        let times = known.map_or(0, |at| self.bans.remove(at).times + 1);
+        if self.bans.len() >= BANS_MAX {
+            self.bans.remove(0);
+        }
+        let ban_ms = BAN_MS << times.min(BAN_DOUBLINGS_MAX);
+        self.bans.push(Ban { addr, until_ms: now_ms + ban_ms, times, is_over: false });
+        ban_ms / 60_000
     }
 
     /// Announces to each member the parents that the forest changed.
@@ -149,14 +352,18 @@ impl Members {
         self.list.get(open_id).map(Box::as_ref)
     }
 
-    /// What a member says of its own fetch.
-    pub fn note(&mut self, open_id: OpenId, stats: TransferStats, done: bool) {
-        let Some(member) = self.list.get_mut(&open_id) else { return };
+    /// What a member says of its own fetch, which is its word alone. Gives its
+    /// address if it was not reached when it was last called.
+    pub fn note(
+        &mut self,
+        open_id: OpenId,
+        stats: TransferStats,
+        done: bool,
+    ) -> Option<SocketAddr> {
+        let member = self.list.get_mut(&open_id)?;
         member.stats = stats;
         member.done |= done;
-        if let Some(group) = self.groups.get_mut(&member.generation) {
-            group.forest.trust(member.node);
-        }
+        (!member.is_reached).then_some(member.addr)
     }
 
     /// A member has everything: it needs no parents any more. Gives the line
@@ -195,38 +402,80 @@ impl Members {
     }
 
     /// A member complains of its parent in a stripe. Gives warnings for the
-    /// operator.
+    /// operator, and who is to be called for it.
     pub fn replace(
         &mut self,
         server: &mut Server,
         now_ms: u64,
         open_id: OpenId,
-        (stripe, parent, complaint): (u8, ParentAddr, Complaint),
-    ) -> Vec<String> {
+        (stripe, parent, complaint, piece): Accusation,
+    ) -> (Vec<String>, Option<Inspection>) {
         let mut warnings = Vec::new();
-        let Some(member) = self.list.get(&open_id) else { return warnings };
+        let Some(member) = self.list.get(&open_id) else { return (warnings, None) };
         let (generation, node, child) = (member.generation, member.node, member.addr);
-        let Some(group) = self.groups.get_mut(&generation) else { return warnings };
+        let Some(group) = self.groups.get_mut(&generation) else { return (warnings, None) };
         let accused = match parent {
             ParentAddr::Master => Parent::Master,
             ParentAddr::Peer(addr) => match group.by_addr.get(&addr) {
                 Some(&node) => Parent::Node(node),
                 // It left already: its children have been told.
-                None => return warnings,
+                None => return (warnings, None),
             },
         };
-        warnings.extend(accusation_text(child, parent, complaint));
         let verdict = group.forest.replace(node, stripe, accused, complaint, now_ms);
-        if let (Verdict::SlowUplink, ParentAddr::Peer(addr)) = (verdict, parent) {
-            warnings.push(format!("{} is too slow to feed others", format_addr(addr)));
+        let mut inspection = None;
+        if let (ParentAddr::Peer(addr), true) = (parent, verdict != Verdict::Dismissed) {
+            warnings.extend(accusation_text(child, parent, complaint));
+            let name = format_addr(addr);
+            match verdict {
+                Verdict::SlowUplink => {
+                    warnings.push(format!("{name} is too slow to feed others"));
+                }
+                Verdict::Banned => {
+                    let minutes = self.ban(addr, now_ms);
+                    warnings.push(format!(
+                        "{name} is wrong to most whom it feeds: it serves nobody for {minutes} min"
+                    ));
+                }
+                _ => {}
+            }
+            let is_corrupt = complaint == Complaint::Corrupt;
+            let doubt = is_corrupt.then(|| self.doubt(server, generation, stripe, piece)).flatten();
+            let reason = doubt.map_or(Reason::Accused, Reason::Doubted);
+            inspection = (!complaint.is_about_speed()).then_some((addr, reason));
         }
-        let stays = matches!(verdict, Verdict::Dismissed | Verdict::Waits);
-        if stays && let Some(parent) = group.forest.parent(node, stripe) {
+        let parent = self.groups.get(&generation).and_then(|g| g.forest.parent(node, stripe));
+        if matches!(verdict, Verdict::Dismissed | Verdict::Waits)
+            && let Some(parent) = parent
+        {
             // The client has dropped that parent already, and needs one.
             self.announce_parent(server, generation, Change { node, stripe, parent });
         }
         self.announce_changes(server, generation);
-        warnings
+        (warnings, inspection)
+    }
+
+    /// The piece that somebody complains of, or one of the stripe if that is not
+    /// said.
+    fn doubt(
+        &self,
+        server: &Server,
+        id: GenerationId,
+        stripe: u8,
+        said: Option<u32>,
+    ) -> Option<Doubt> {
+        let generation = server.space.generation(id)?;
+        let stripes = u32::from(self.limits.stripes);
+        let first = generation.manifest_pieces.count();
+        let usual = first + (u32::from(stripe) + stripes - first % stripes) % stripes;
+        let piece = said.unwrap_or(usual);
+        (piece < generation.content.as_ref()?.map.count()).then_some(Doubt {
+            generation: id,
+            digest: generation.digest(),
+            piece,
+            stride: generation.manifest_pieces.stride(),
+            is_said: said.is_some(),
+        })
     }
 
     /// A member's conversation ended.
@@ -249,8 +498,11 @@ impl Members {
         if let Some(group) = self.groups.get_mut(&generation) {
             group.forget(&member);
         }
+        if !member.is_reached {
+            self.change_unreached(member.addr.ip(), false);
+        }
         self.announce_changes(server, generation);
-        Some(Left { warning, generation })
+        Some(Left { warning, generation, addr: member.addr })
     }
 
     /// One record a line: address, state, bytes held and in all, from the
@@ -285,6 +537,20 @@ impl Members {
         }
         if text.is_empty() { member.last_parents.clone() } else { text }
     }
+}
+
+/// All who come from one IP address speak with one voice.
+fn voice(addr: SocketAddr) -> Voice {
+    Voice(match addr.ip() {
+        IpAddr::V4(ip) => ip.to_ipv6_mapped().to_bits(),
+        IpAddr::V6(ip) => ip.to_bits(),
+    })
+}
+
+/// Whom nobody believes any more, in words for the operator.
+fn disbelief_text(Voice(bits): Voice) -> String {
+    let ip = Ipv6Addr::from_bits(bits).to_canonical();
+    format!("{ip} accused several that this machine found well: it is not believed any more")
 }
 
 /// A complaint in words, for the operator. Complaints of speed are said only when

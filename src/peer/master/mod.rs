@@ -5,6 +5,7 @@
 //! when to call again. Knows conversations on `route`. Refuses to know who becomes
 //! whose parent (the `overlay`), sockets, files and clocks.
 
+mod inspections;
 mod joins;
 mod members;
 mod rescan;
@@ -23,8 +24,10 @@ use alloc::rc::Rc;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::net::SocketAddr;
+use core::ops::Range;
+use inspections::{Doubt, Evidence, Inspections, Reason};
 use joins::{Join, Joins};
-use members::Members;
+use members::{Accusation, Members};
 use ninep::server::{ConnId, OpenId};
 use rescan::Rescan;
 use selections::Selections;
@@ -89,6 +92,13 @@ pub enum MasterInput<'a> {
         /// The SHA-256, if it could be had.
         sum: Result<[u8; 32], ()>,
     },
+    /// What became of [`MasterEffect::Verify`].
+    Verified {
+        /// As it was asked.
+        conn: ConnId,
+        /// The bytes are what the digest says.
+        is_right: bool,
+    },
     /// The time of [`Master::poll_timeout`] has come.
     Timeout,
 }
@@ -102,6 +112,17 @@ pub enum MasterEffect {
         generation: GenerationId,
         /// The file.
         entry: u32,
+    },
+    /// Verify a piece of the frame at hand; [`MasterInput::Verified`] follows.
+    Verify {
+        /// Where the frame arrived.
+        conn: ConnId,
+        /// Whose manifest has the digest.
+        generation: GenerationId,
+        /// The piece.
+        piece: u32,
+        /// Where in the frame its bytes are.
+        range: Range<usize>,
     },
     /// Look whether the served tree has changed: [`MasterInput::Scanned`],
     /// [`MasterInput::Unchanged`] or [`MasterInput::ScanFailed`] follows.
@@ -132,6 +153,7 @@ pub struct Master {
     selections: Selections,
     joins: Joins,
     members: Members,
+    inspections: Inspections,
 }
 
 impl Master {
@@ -151,12 +173,16 @@ impl Master {
             selections: Selections::new(options.selection_bytes),
             joins: Joins::default(),
             members: Members::new(limits),
+            inspections: Inspections::default(),
         }
     }
 
     /// Takes what happened; effects and another timeout follow from it.
     pub fn handle(&mut self, now_ms: u64, input: MasterInput) {
         match input {
+            MasterInput::Conn(event) if self.inspections.has(event.conn()) => {
+                self.inspect(now_ms, event);
+            }
             MasterInput::Conn(event) => {
                 let warning = self.server.handle(event);
                 self.effects.extend(warning.map(MasterEffect::Warn));
@@ -184,15 +210,33 @@ impl Master {
             MasterInput::Checksum { generation, entry, sum } => {
                 self.server.set_checksum(generation, entry, sum);
             }
-            MasterInput::Timeout => self.joins.announce_hashing(now_ms, &mut self.server),
+            MasterInput::Verified { conn, is_right } => {
+                self.inspections.verified(&mut self.server.outbox, now_ms, conn, is_right);
+            }
+            MasterInput::Timeout => {
+                self.joins.announce_hashing(now_ms, &mut self.server);
+                self.inspections.timeout(&mut self.server.outbox, now_ms);
+                for (addr, reason) in self.members.timeout(&mut self.server, now_ms) {
+                    self.call(now_ms, addr, reason);
+                }
+            }
         }
         self.now_ms = now_ms;
         self.take_notices();
     }
 
     fn take_notices(&mut self) {
-        while let Some(notice) = self.server.poll_notice() {
-            self.notice(self.now_ms, notice);
+        let now_ms = self.now_ms;
+        loop {
+            while let Some((addr, finding)) = self.inspections.poll_finding() {
+                let warnings = self.members.found(&mut self.server, now_ms, addr, &finding);
+                warnings.into_iter().for_each(|text| self.announce(MasterEffect::Warn, text));
+                if !self.members.has_any_at(addr) {
+                    self.inspections.forget(addr);
+                }
+            }
+            let Some(notice) = self.server.poll_notice() else { break };
+            self.notice(now_ms, notice);
         }
     }
 
@@ -227,7 +271,28 @@ impl Master {
 
     /// When [`MasterInput::Timeout`] is due, in milliseconds on the caller's clock.
     pub fn poll_timeout(&self) -> Option<u64> {
-        self.joins.deadline_ms()
+        let parts =
+            [self.joins.deadline_ms(), self.members.deadline_ms(), self.inspections.deadline_ms()];
+        parts.into_iter().flatten().min()
+    }
+
+    /// Whether we answer requests on this connection, and do not send them.
+    pub fn serves(&self, conn: ConnId) -> bool {
+        !self.inspections.has(conn)
+    }
+
+    /// Somebody is called as soon as may be.
+    fn call(&mut self, now_ms: u64, addr: SocketAddr, reason: Reason) {
+        self.inspections.want(addr, now_ms, reason);
+        self.inspections.call_due(&mut self.server.outbox, now_ms);
+    }
+
+    /// Something happened on a connection that we made.
+    fn inspect(&mut self, now_ms: u64, event: ConnEvent) {
+        let evidence = self.inspections.handle(&mut self.server.outbox, now_ms, event);
+        let Some(Evidence { conn, doubt, range }) = evidence else { return };
+        let Doubt { generation, piece, .. } = doubt;
+        self.effects.push_back(MasterEffect::Verify { conn, generation, piece, range });
     }
 
     /// The name for a connection that was accepted.
@@ -374,7 +439,9 @@ impl Master {
     fn route_line(&mut self, now_ms: u64, open_id: OpenId, message: ClientMessage) {
         log::debug!(target: "server", "{:?} asks: {}", open_id.conn, message.line().trim_end());
         match message {
-            ClientMessage::Join { version, .. } if version != control::VERSION => {
+            ClientMessage::Join { version, .. }
+                if !(control::VERSION_MIN..=control::VERSION).contains(&version) =>
+            {
                 let own = control::VERSION;
                 let text = format!("this master speaks version {own} of the protocol");
                 self.refuse(open_id, 93, &text);
@@ -382,14 +449,27 @@ impl Master {
             ClientMessage::Join { port, sources, .. } => {
                 self.join(now_ms, Join { open_id, port, sources });
             }
-            ClientMessage::Replace { stripe, parent, complaint } => {
-                let accusation = (stripe, parent, complaint);
-                let warnings = self.members.replace(&mut self.server, now_ms, open_id, accusation);
-                warnings.into_iter().for_each(|text| self.announce(MasterEffect::Warn, text));
+            ClientMessage::Replace { stripe, parent, complaint, piece } => {
+                self.replace(now_ms, open_id, (stripe, parent, complaint, piece));
             }
-            ClientMessage::Progress(stats) => self.members.note(open_id, stats, false),
-            ClientMessage::Done(stats) => self.done(open_id, stats),
+            ClientMessage::Progress(stats) => self.note(now_ms, open_id, stats, false),
+            ClientMessage::Done(stats) => self.done(now_ms, open_id, stats),
             ClientMessage::Leave => self.members.withdraw(&mut self.server, open_id),
+        }
+    }
+
+    fn replace(&mut self, now_ms: u64, open_id: OpenId, accusation: Accusation) {
+        let (warnings, inspection) =
+            self.members.replace(&mut self.server, now_ms, open_id, accusation);
+        warnings.into_iter().for_each(|text| self.announce(MasterEffect::Warn, text));
+        if let Some((addr, reason)) = inspection {
+            self.call(now_ms, addr, reason);
+        }
+    }
+
+    fn note(&mut self, now_ms: u64, open_id: OpenId, stats: TransferStats, done: bool) {
+        if let Some(unreached) = self.members.note(open_id, stats, done) {
+            self.inspections.want_some_time(unreached, now_ms);
         }
     }
 
@@ -431,8 +511,9 @@ impl Master {
         };
         self.server.answer(open_id, &message);
         let addr = SocketAddr::new(peer.ip().to_canonical(), port);
-        if self.members.join(&mut self.server, now_ms, open_id, addr, id).is_err() {
-            self.refuse(open_id, 11, "the master has too many clients; try later");
+        match self.members.join(&mut self.server, now_ms, open_id, addr, id) {
+            Ok(()) => self.call(now_ms, addr, Reason::Greeting),
+            Err(why) => self.refuse(open_id, 11, why),
         }
     }
 
@@ -448,8 +529,8 @@ impl Master {
         Ok(selected.id)
     }
 
-    fn done(&mut self, open_id: OpenId, stats: TransferStats) {
-        self.members.note(open_id, stats, true);
+    fn done(&mut self, now_ms: u64, open_id: OpenId, stats: TransferStats) {
+        self.note(now_ms, open_id, stats, true);
         if let Some(text) = self.members.done(&mut self.server, open_id) {
             self.announce(MasterEffect::Say, text);
         }
@@ -460,6 +541,9 @@ impl Master {
         let Some(left) = self.members.leave(&mut self.server, open_id) else { return };
         if let Some(text) = left.warning {
             self.announce(MasterEffect::Warn, text);
+        }
+        if !self.members.has_any_at(left.addr) {
+            self.inspections.forget(left.addr);
         }
         self.drop_unused(left.generation);
     }

@@ -1,10 +1,13 @@
 //! Carries out what the ledger rules about a complaint: who is moved, and who
 //! does not serve any more.
+//!
+//! A complaint that convicts nobody moves its accuser alone: nobody else is put
+//! elsewhere to make room, or because there is room now.
 
 use super::blame::{Charge, Ledger, Ruling, SlownessRuling};
 use super::choice::Search;
-use super::node::{NodeId, NodeIx, Upstream};
-use super::placement::{dissolve, place_anew};
+use super::node::{NodeId, NodeIx, Upstream, Voice};
+use super::placement::{dissolve, place_aside};
 use super::relief::{lift, relieve};
 use super::trees::Trees;
 use crate::control::Complaint;
@@ -27,10 +30,8 @@ pub enum Verdict {
     Suspect,
     /// The accused has too slow an uplink to serve, and fetches only.
     SlowUplink,
-    /// The accused serves nobody any more.
+    /// The accused serves nobody until [`super::Forest::forgive`].
     Banned,
-    /// The accuser is not believed any more, and serves nobody itself.
-    Discredited,
 }
 
 /// A complaint of the master: it is never convicted, and left only for a place
@@ -53,24 +54,43 @@ pub(super) fn hear(trees: &mut Trees, ledger: &mut Ledger, charge: &Charge) -> V
     match charge.why {
         Complaint::Slow | Complaint::SlowUplink => hear_of_slowness(trees, ledger, charge),
         Complaint::Frozen if is_fault_above(trees, ledger, charge) => Verdict::Waits,
-        Complaint::Frozen | Complaint::Lost | Complaint::Refused => {
+        Complaint::Frozen | Complaint::Lost | Complaint::Refused | Complaint::Corrupt => {
             // Before the accused is convicted, which moves this child as well.
-            trees.reject(charge.accuser, charge.accused_id);
-            let ruling = ledger.hear_of_failure(charge, child_ids(trees, charge.accused));
-            convict(trees, charge, ruling)
-        }
-        Complaint::Corrupt => {
-            trees.reject(charge.accuser, charge.accused_id);
-            let is_banned = trees.node(charge.accused).standing.banned;
-            let ruling = ledger.hear_of_corruption(charge, is_banned);
-            convict(trees, charge, ruling)
+            trees.reject(charge.accuser, trees.node(charge.accused).id);
+            let verdict = match ledger.hear(charge, child_voices(trees, charge.accused)) {
+                Ruling::Move => Verdict::Moved,
+                Ruling::Convict { .. } if charge.why == Complaint::Corrupt => {
+                    ban(trees, charge.accused)
+                }
+                Ruling::Convict { accusers } => suspect(trees, charge.accused, &accusers),
+            };
+            let accused = Upstream::Node(charge.accused);
+            let moved = move_off(trees, charge.accuser, charge.stripe, accused, false);
+            if verdict == Verdict::Moved { moved } else { verdict }
         }
     }
 }
 
-/// A suspect makes progress again: it may serve again, some times.
-pub(super) fn trust(trees: &mut Trees, ledger: &mut Ledger, ix: NodeIx) {
-    if ledger.pardon(ix, trees.node(ix).standing.suspect) {
+/// The master cannot reach the node itself.
+pub(super) fn find_silent(trees: &mut Trees, ledger: &mut Ledger, ix: NodeIx) {
+    ledger.confirm(trees.node(ix).id);
+    if !trees.node(ix).standing.suspect {
+        let accusers = ledger.accusers(ix);
+        suspect(trees, ix, &accusers);
+    }
+}
+
+/// The master was sent a corrupt piece itself.
+pub(super) fn find_corrupt(trees: &mut Trees, ledger: &mut Ledger, ix: NodeIx) {
+    ledger.confirm(trees.node(ix).id);
+    if !trees.node(ix).standing.banned {
+        ban(trees, ix);
+    }
+}
+
+/// The master reached the node: a suspect may serve again, some times.
+pub(super) fn find_well(trees: &mut Trees, ledger: &mut Ledger, ix: NodeIx) {
+    if trees.node(ix).standing.suspect && ledger.pardon(ix) {
         trees.set_standing(ix, |s| s.suspect = false);
         lift(trees, ix);
         relieve(trees);
@@ -81,28 +101,8 @@ fn is_fault_above(trees: &Trees, ledger: &Ledger, charge: &Charge) -> bool {
     ledger.is_fault_above(trees.lineage(charge.accused, charge.stripe), charge.at_ms)
 }
 
-fn child_ids(trees: &Trees, ix: NodeIx) -> impl Iterator<Item = NodeId> + '_ {
-    trees.node(ix).children.iter().map(|edge| trees.node(edge.child).id)
-}
-
-/// Takes who is to blame out of service, and the accuser to another parent.
-fn convict(trees: &mut Trees, charge: &Charge, ruling: Ruling) -> Verdict {
-    let verdict = match ruling {
-        Ruling::Suspect { accusers } => suspect(trees, charge.accused, &accusers),
-        Ruling::Ban => ban(trees, charge.accused, Verdict::Banned),
-        Ruling::Discredit { acquitted } => {
-            for node in acquitted {
-                trees.set_standing(node, |s| s.banned = false);
-                lift(trees, node);
-            }
-            ban(trees, charge.accuser, Verdict::Discredited)
-        }
-        Ruling::Move => Verdict::Moved,
-    };
-    let accused = Upstream::Node(charge.accused);
-    let moved = move_off(trees, charge.accuser, charge.stripe, accused, false);
-    relieve(trees);
-    if verdict == Verdict::Moved { moved } else { verdict }
+fn child_voices(trees: &Trees, ix: NodeIx) -> impl Iterator<Item = Voice> + '_ {
+    trees.node(ix).children.iter().map(|edge| trees.node(edge.child).voice)
 }
 
 fn suspect(trees: &mut Trees, accused: NodeIx, accusers: &[NodeId]) -> Verdict {
@@ -114,30 +114,31 @@ fn suspect(trees: &mut Trees, accused: NodeIx, accusers: &[NodeId]) -> Verdict {
             lift(trees, accuser);
         }
     }
+    relieve(trees);
     Verdict::Suspect
 }
 
-fn ban(trees: &mut Trees, ix: NodeIx, verdict: Verdict) -> Verdict {
+fn ban(trees: &mut Trees, ix: NodeIx) -> Verdict {
     trees.set_standing(ix, |s| s.banned = true);
     dissolve(trees, ix);
-    verdict
+    relieve(trees);
+    Verdict::Banned
 }
 
 fn hear_of_slowness(trees: &mut Trees, ledger: &mut Ledger, charge: &Charge) -> Verdict {
     let &Charge { accuser, accused, stripe, .. } = charge;
     ledger.note_starved(accuser, stripe, charge.at_ms);
     let lineage = trees.lineage(accused, stripe);
-    match ledger.hear_of_slowness(charge, child_ids(trees, accused), lineage) {
+    match ledger.hear_of_slowness(charge, child_voices(trees, accused), lineage) {
         SlownessRuling::SlowUplink => note_slow_uplink(trees, accused),
         SlownessRuling::Move => {
-            trees.reject(accuser, charge.accused_id);
+            trees.reject(accuser, trees.node(accused).id);
             let accused = Upstream::Node(accused);
             let verdict = move_off(trees, accuser, stripe, accused, true);
             if trees.stripes().any(|s| trees.link(accuser, s).parent == Some(accused)) {
                 // There was nothing better: it may complain again.
                 trees.unreject(accuser);
             }
-            relieve(trees);
             verdict
         }
         SlownessRuling::Wait => Verdict::Waits,
@@ -164,7 +165,7 @@ fn move_off(trees: &mut Trees, ix: NodeIx, stripe: u8, bad: Upstream, needs_room
         let has_it = trees.link(ix, at).parent == Some(bad);
         let has_room = || Search { trees, node: ix, stripe: at }.has_spare_outside();
         if has_it && (!needs_room || has_room()) {
-            place_anew(trees, ix, at);
+            place_aside(trees, ix, at);
         }
     }
     let stays = trees.link(ix, stripe).parent == Some(bad);

@@ -7,12 +7,13 @@
 use super::blame::{Charge, Ledger};
 use super::complaints::{self, Verdict};
 use super::limits::{Limits, NODES_MAX};
-use super::node::{Change, NodeId, NodeIx, Parent, Rack, Upstream};
-use super::placement::{detach_leaf, dissolve, place};
-use super::relief::relieve;
+use super::node::{Change, Newcomer, NodeId, NodeIx, Parent, Rack, Upstream, Voice};
+use super::placement::{attach_aside, detach_leaf, dissolve, place};
+use super::relief::{lift, relieve};
 use super::roster::Node;
 use super::trees::Trees;
 use crate::control::Complaint;
+use alloc::vec::Vec;
 
 /// Who fetches which stripe from whom, for the nodes that fetch the same.
 pub struct Forest {
@@ -30,13 +31,18 @@ impl Forest {
     /// time by the master's clock, in milliseconds: a node that joins much
     /// later than another is not put above it. False when the node is in
     /// already or the forest has [`NODES_MAX`] nodes.
-    pub fn join(&mut self, node: NodeId, rack: Option<Rack>, now_ms: u64) -> bool {
-        if self.trees.roster().len() >= NODES_MAX || self.contains(node) {
+    pub fn join(&mut self, newcomer: Newcomer, now_ms: u64) -> bool {
+        if self.trees.roster().len() >= NODES_MAX || self.contains(newcomer.node) {
             return false;
         }
-        let primary = self.primary_for(rack);
+        let primary = self.primary_for(newcomer.rack);
         let trees = &mut self.trees;
-        let ix = trees.enter(Node::new(node, rack, primary, now_ms));
+        let ix = trees.enter(Node::new(newcomer, primary, now_ms));
+        if !newcomer.is_reached {
+            // It has nothing to give, so nobody is moved for it.
+            trees.stripes().for_each(|stripe| attach_aside(trees, ix, stripe));
+            return true;
+        }
         // The primary stripe first: the slots of the new node are then there for
         // the leaf that it displaces, and the others need one each of the rest.
         place(trees, ix, primary);
@@ -113,22 +119,47 @@ impl Forest {
         if !trees.stripes().contains(&stripe) || !trees.knows_as_parent(accuser, accused) {
             return Verdict::Dismissed;
         }
-        if ledger.is_refuted_by_speaking(accuser) {
-            complaints::trust(trees, ledger, accuser);
-        }
         let Upstream::Node(accused) = accused else {
             return complaints::hear_of_master(trees, ledger, (accuser, stripe), why);
         };
-        let (accuser_id, accused_id) = (child, trees.node(accused).id);
-        let charge =
-            Charge { accuser, accuser_id, accused, accused_id, stripe, why, at_ms: now_ms };
+        let (accuser_id, voice) = (child, trees.node(accuser).voice);
+        let charge = Charge { accuser, accuser_id, voice, accused, stripe, why, at_ms: now_ms };
         complaints::hear(trees, ledger, &charge)
     }
 
-    /// A suspect makes progress again: it may serve again, some times.
-    pub fn trust(&mut self, node: NodeId) {
+    /// The master could not reach the node: it serves nobody until it can.
+    pub fn find_silent(&mut self, node: NodeId, now_ms: u64) {
+        self.trees.set_now(now_ms);
         if let Some(ix) = self.find(node) {
-            complaints::trust(&mut self.trees, &mut self.ledger, ix);
+            complaints::find_silent(&mut self.trees, &mut self.ledger, ix);
+        }
+    }
+
+    /// The master was sent a corrupt piece: the node serves nobody.
+    pub fn find_corrupt(&mut self, node: NodeId, now_ms: u64) {
+        self.trees.set_now(now_ms);
+        if let Some(ix) = self.find(node) {
+            complaints::find_corrupt(&mut self.trees, &mut self.ledger, ix);
+        }
+    }
+
+    /// The master found the node well, in the matter of that complaint: a suspect
+    /// may serve again, some times, and who accused it did so falsely. Gives the
+    /// voices that are not believed any more from now on.
+    pub fn find_well(&mut self, node: NodeId, why: Complaint, now_ms: u64) -> Vec<Voice> {
+        let Some(ix) = self.find(node) else { return Vec::new() };
+        self.trees.set_now(now_ms);
+        let liars = self.ledger.refute(ix, node, why, now_ms);
+        complaints::find_well(&mut self.trees, &mut self.ledger, ix);
+        liars
+    }
+
+    /// The node's ban is over.
+    pub fn forgive(&mut self, node: NodeId) {
+        if let Some(ix) = self.find(node).filter(|&ix| self.trees.node(ix).standing.banned) {
+            self.trees.set_standing(ix, |s| s.banned = false);
+            lift(&mut self.trees, ix);
+            relieve(&mut self.trees);
         }
     }
 

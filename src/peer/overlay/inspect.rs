@@ -2,7 +2,7 @@
 
 use super::forest::Forest;
 use super::limits::Limits;
-use super::node::{NodeId, NodeIx};
+use super::node::{Newcomer, NodeId, NodeIx, Rack, Voice};
 
 /// The forest in numbers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -28,6 +28,12 @@ pub struct Stats {
 }
 
 impl Forest {
+    /// A node joins that can be reached and has a voice of its own.
+    pub fn join_one(&mut self, node: NodeId, rack: Option<Rack>, now_ms: u64) -> bool {
+        let voice = Voice(node.0.into());
+        self.join(Newcomer { node, rack, voice, is_reached: true }, now_ms)
+    }
+
     /// The limits in use.
     pub fn limits(&self) -> Limits {
         self.trees().limits()

@@ -43,5 +43,5 @@ mod trees;
 
 pub use complaints::Verdict;
 pub use forest::Forest;
-pub use limits::Limits;
-pub use node::{Change, NodeId, Parent};
+pub use limits::{Limits, NODES_MAX};
+pub use node::{Change, Newcomer, NodeId, Parent, Voice};

@@ -27,6 +27,24 @@ impl Rack {
     }
 }
 
+/// Nodes of one voice are believed as if they were one: those of one address,
+/// which the master writes as a number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Voice(pub u128);
+
+/// A node that comes into the forest.
+#[derive(Clone, Copy, Debug)]
+pub struct Newcomer {
+    /// Its number, a new one.
+    pub node: NodeId,
+    /// Where it stands.
+    pub rack: Option<Rack>,
+    /// With whom it speaks.
+    pub voice: Voice,
+    /// Others can reach it. Who is not reached begins as a suspect.
+    pub is_reached: bool,
+}
+
 /// Whom a node fetches a stripe from, as the master says it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Parent {

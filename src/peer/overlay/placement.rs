@@ -20,6 +20,22 @@ pub(super) fn place_anew(trees: &mut Trees, ix: NodeIx, stripe: u8) {
     place(trees, ix, stripe);
 }
 
+/// The same, and nobody else is moved for it.
+pub(super) fn place_aside(trees: &mut Trees, ix: NodeIx, stripe: u8) {
+    trees.detach(ix, stripe);
+    attach_aside(trees, ix, stripe);
+}
+
+/// Gives a detached node a parent that has room, or the least loaded.
+pub(super) fn attach_aside(trees: &mut Trees, ix: NodeIx, stripe: u8) {
+    let search = Search { trees, node: ix, stripe };
+    let parent = match search.choose(Effort::Last) {
+        Some(Placement::Under(parent)) => parent,
+        Some(Placement::InPlaceOf(_)) | None => search.choose_overloaded(),
+    };
+    trees.attach(ix, parent, stripe);
+}
+
 /// Others may be moved for it, and others for those, `moves` deep.
 fn place_within(trees: &mut Trees, ix: NodeIx, stripe: u8, moves: u8) {
     let effort = match moves {

@@ -45,8 +45,12 @@ impl<T, const MAX: usize> Recent<T, MAX> {
         self.items.iter()
     }
 
-    pub fn len(&self) -> usize {
-        self.items.len()
+    pub fn iter_mut(&mut self) -> core::slice::IterMut<'_, T> {
+        self.items.iter_mut()
+    }
+
+    pub fn remove(&mut self, at: usize) -> T {
+        self.items.remove(at)
     }
 
     pub fn is_empty(&self) -> bool {

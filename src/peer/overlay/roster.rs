@@ -5,7 +5,7 @@
 //! but its own numbering: changing children, load or standing is left to
 //! [`super::trees::Trees`], which keeps the indices to match.
 
-use super::node::{NodeId, NodeIx, Rack};
+use super::node::{Newcomer, NodeId, NodeIx, Rack, Voice};
 use super::recent::Recent;
 use crate::sorted::SortedMap;
 use alloc::vec::Vec;
@@ -28,9 +28,9 @@ pub(super) struct Standing {
     pub retired: bool,
     /// It has said that it leaves soon.
     pub withdrawn: bool,
-    /// Its children could not reach it, and it made no progress since.
+    /// Its children could not reach it, or the master: until the master does.
     pub suspect: bool,
-    /// It sent corrupt pieces, or says so of too many others.
+    /// It sent corrupt pieces.
     pub banned: bool,
     /// Its uplink is too slow to feed others; it fetches like all.
     pub slow_uplink: bool,
@@ -54,6 +54,7 @@ impl Standing {
 pub(super) struct Node {
     pub id: NodeId,
     pub rack: Option<Rack>,
+    pub voice: Voice,
     pub joined_ms: u64,
     /// The stripe in which it is an inner node.
     pub primary: u8,
@@ -67,13 +68,15 @@ pub(super) struct Node {
 }
 
 impl Node {
-    pub fn new(id: NodeId, rack: Option<Rack>, primary: u8, joined_ms: u64) -> Node {
+    pub fn new(newcomer: Newcomer, primary: u8, joined_ms: u64) -> Node {
+        let Newcomer { node: id, rack, voice, is_reached } = newcomer;
         Node {
             id,
             rack,
+            voice,
             joined_ms,
             primary,
-            standing: Standing::default(),
+            standing: Standing { suspect: !is_reached, ..Standing::default() },
             slots_used: 0,
             children: Vec::new(),
             rejected: Recent::default(),
@@ -165,7 +168,10 @@ mod tests {
     #[test]
     fn a_place_is_used_again_and_a_number_is_not_found_any_more() {
         let mut roster = Roster::default();
-        let node = |id| Node::new(NodeId(id), None, 0, 0);
+        let node = |id| {
+            let (node, voice) = (NodeId(id), Voice(id.into()));
+            Node::new(Newcomer { node, rack: None, voice, is_reached: true }, 0, 0)
+        };
         let (first, second) = (roster.enter(node(10)), roster.enter(node(5)));
         assert_eq!(roster.iter().collect::<Vec<_>>(), [second, first], "by number");
         roster.vacate(first);

@@ -105,15 +105,34 @@ pub(super) struct MasterMachine<'w> {
 impl MasterMachine<'_> {
     /// Hands an input over, and carries out what follows from it.
     fn take(&mut self, now_ms: u64, input: MasterInput) {
+        // Of a frame there may be bytes to verify, where they lie.
+        let frame = match &input {
+            MasterInput::Conn(ConnEvent::Frame { frame, .. }) => frame.prefix,
+            _ => &[],
+        };
         self.master.handle(now_ms, input);
-        self.carry_out();
+        if let Some(verified) = self.carry_out(frame) {
+            self.master.handle(now_ms, verified);
+            self.carry_out(&[]);
+        }
     }
 
-    fn carry_out(&mut self) {
+    /// Carries out what the master wants done; gives what became of a piece in the
+    /// frame at hand.
+    fn carry_out(&mut self, frame: &[u8]) -> Option<MasterInput<'static>> {
+        let mut found = None;
         while let Some(effect) = self.master.poll_effect() {
             match effect {
                 MasterEffect::Checksum { generation, entry } => {
                     self.files.begin_sum(generation, entry);
+                }
+                MasterEffect::Verify { conn, generation, piece, range } => {
+                    let content = self.master.space().generation(generation);
+                    let content = content.and_then(|known| known.content.as_ref());
+                    let is_wrong = content.zip(frame.get(range)).is_some_and(|(content, bytes)| {
+                        content.map.verify(&content.manifest, piece, bytes).is_err()
+                    });
+                    found = Some(MasterInput::Verified { conn, is_right: !is_wrong });
                 }
                 MasterEffect::Rescan => self.files.rescan(),
                 MasterEffect::Say(text) => self.observer.say(&text),
@@ -121,6 +140,7 @@ impl MasterMachine<'_> {
                 MasterEffect::Exit { failure } => self.result = Some(vec![failure]),
             }
         }
+        found
     }
 
     #[cfg(test)]
@@ -165,7 +185,7 @@ impl Machine for MasterMachine<'_> {
 
     fn poll_reply(&mut self, conn: ConnId) -> Option<ConnEffect> {
         let reply = self.master.poll_reply(conn);
-        self.carry_out();
+        self.carry_out(&[]);
         reply
     }
 
@@ -189,9 +209,8 @@ impl Machine for MasterMachine<'_> {
         self.master.frame_len_max(conn)
     }
 
-    fn serves(&self, _conn: ConnId) -> bool {
-        // A master calls nobody.
-        true
+    fn serves(&self, conn: ConnId) -> bool {
+        self.master.serves(conn)
     }
 
     fn part(&mut self, what: Bulk, len: u32) -> Result<Part, ()> {

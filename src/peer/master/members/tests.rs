@@ -26,11 +26,15 @@ fn addr(number: u32) -> SocketAddr {
 }
 
 impl Fixture {
-    fn join_from(&mut self, number: u32, from: SocketAddr) -> Result<(), ForestFull> {
-        self.members.join(&mut self.server, 0, id(number), from, self.generation)
+    /// Joins and is reached.
+    fn join_from(&mut self, number: u32, from: SocketAddr) -> Result<(), Refused> {
+        self.members.join(&mut self.server, 0, id(number), from, self.generation)?;
+        let said = self.members.found(&mut self.server, 0, from, &Finding::Well);
+        assert!(said.is_empty());
+        Ok(())
     }
 
-    fn join(&mut self, number: u32) -> Result<(), ForestFull> {
+    fn join(&mut self, number: u32) -> Result<(), Refused> {
         self.join_from(number, addr(number))
     }
 
@@ -86,8 +90,11 @@ fn who_leaves_before_it_is_done_is_said_to_and_how_far_it_was() {
 fn who_joins_again_from_the_same_address_is_the_one_that_is_meant_by_it() {
     let mut fixture = fixture();
     (1..=2).for_each(|number| fixture.join(number).unwrap());
-    fixture.join_from(3, addr(1)).unwrap();
     assert_eq!(fixture.parent(2), "10.0.0.1!7000");
+    fixture.join_from(3, addr(1)).unwrap();
+    assert_eq!(fixture.parent(2), "me", "the first serves nobody any more");
+    let is_reached = |number| fixture.members.list.get(&id(number)).map(|m| m.is_reached);
+    assert_eq!([1, 3].map(is_reached), [Some(false), Some(true)]);
     fixture.leave(1);
     let members = &fixture.members;
     let group = members.groups.get(&fixture.generation).unwrap();
@@ -103,9 +110,9 @@ fn who_is_accused_and_gone_already_costs_no_words() {
     let mut fixture = fixture();
     (1..=2).for_each(|number| fixture.join(number).unwrap());
     fixture.leave(1);
-    let accusation = (0, ParentAddr::Peer(addr(1)), Complaint::Lost);
+    let accusation = (0, ParentAddr::Peer(addr(1)), Complaint::Lost, None);
     let said = fixture.members.replace(&mut fixture.server, 9, id(2), accusation);
-    assert!(said.is_empty());
+    assert_eq!(said, (Vec::new(), None));
     assert_eq!(fixture.parent(2), "me");
 }
 

@@ -35,7 +35,7 @@ fn check_joined(stripes: u8, head: u16, n: u32) {
     let mut slow = forest(stripes, head);
     let mut changes = 0;
     for id in 0..n {
-        slow.join(NodeId(id), None, 0);
+        slow.join_one(NodeId(id), None, 0);
         changes += drain(&mut slow);
     }
     let coalesced = drain(&mut burst);
@@ -61,15 +61,15 @@ fn check_joined(stripes: u8, head: u16, n: u32) {
 fn a_new_inner_node_takes_the_place_of_the_highest_leaf_which_moves_below() {
     let mut forest = forest(2, 1);
     for id in 0..2 {
-        forest.join(NodeId(id), None, 0);
+        forest.join_one(NodeId(id), None, 0);
     }
     drain(&mut forest);
     // Node 0 is inner in stripe 0, node 1 in stripe 1; each feeds the other.
     assert_eq!(forest.parent(NodeId(1), 0), Some(Parent::Node(NodeId(0))));
     assert_eq!(forest.parent(NodeId(0), 1), Some(Parent::Node(NodeId(1))));
-    forest.join(NodeId(2), None, 0);
-    forest.join(NodeId(3), None, 0);
-    forest.join(NodeId(4), None, 0);
+    forest.join_one(NodeId(2), None, 0);
+    forest.join_one(NodeId(3), None, 0);
+    forest.join_one(NodeId(4), None, 0);
     let level = |id| forest.level(NodeId(id), 0);
     let (inner, leaf) = ([0, 2, 4].map(level), [1, 3].map(level));
     assert_eq!(inner.iter().max(), Some(&2), "{inner:?}");
@@ -95,11 +95,14 @@ fn a_change_that_is_overtaken_is_told_once_and_in_order() {
 fn unknown_nodes_and_stripes_are_answered_and_not_believed() {
     let mut forest = joined(4, 1, 10);
     let stranger = NodeId(77);
-    assert!(!forest.join(NodeId(3), None, 0), "in already");
+    assert!(!forest.join_one(NodeId(3), None, 0), "in already");
     forest.leave(stranger);
     forest.retire(stranger);
     forest.withdraw(stranger);
-    forest.trust(stranger);
+    assert_eq!(forest.find_well(stranger, Complaint::Lost, 1), []);
+    forest.find_silent(stranger, 1);
+    forest.find_corrupt(stranger, 1);
+    forest.forgive(stranger);
     assert_eq!(forest.parents(stranger).count(), 0);
     assert_eq!((forest.level(stranger, 0), forest.level(NodeId(1), 4)), (0, 0));
     let wrong = Complaint::Corrupt;
@@ -116,9 +119,9 @@ fn unknown_nodes_and_stripes_are_answered_and_not_believed() {
 fn who_comes_late_is_put_below_those_who_have_more() {
     for (late_ms, is_above) in [(COHORT_MS, true), (COHORT_MS + 1, false)] {
         let mut forest = forest(4, 1);
-        (0..20).for_each(|id| assert!(forest.join(NodeId(id), None, 5)));
+        (0..20).for_each(|id| assert!(forest.join_one(NodeId(id), None, 5)));
         for id in 20..32 {
-            assert!(forest.join(NodeId(id), None, 5 + late_ms));
+            assert!(forest.join_one(NodeId(id), None, 5 + late_ms));
         }
         let above = (0..20).flat_map(|id| forest.parents(NodeId(id)).collect::<Vec<_>>());
         let late = above.filter(|parent| matches!(parent, Parent::Node(NodeId(20..))));
@@ -134,7 +137,7 @@ fn who_come_one_by_one_make_no_chain() {
             let note = format!("k {stripes} head {head} n {n}");
             let mut forest = forest(stripes, head);
             for id in 0..n {
-                assert!(forest.join(NodeId(id), None, u64::from(id) * (COHORT_MS + 1)));
+                assert!(forest.join_one(NodeId(id), None, u64::from(id) * (COHORT_MS + 1)));
             }
             check(&forest);
             check_budgets(&forest, &note);
@@ -152,7 +155,7 @@ fn who_come_one_by_one_make_no_chain() {
 fn any_number_is_a_name() {
     let mut world = World::new(forest(2, 1), "numbers");
     for id in [u32::MAX, u32::MAX - 1, 0] {
-        assert!(world.forest.join(NodeId(id), None, 0));
+        assert!(world.forest.join_one(NodeId(id), None, 0));
         check(&world.forest);
     }
     world.alive = [u32::MAX, u32::MAX - 1, 0].into();
@@ -164,8 +167,8 @@ fn a_full_forest_takes_nobody_in() {
     // Of several slots each, or it would be one chain of all.
     let mut forest = Forest::new(Limits { stripes: 1, slots: 16, head_copies: 1 });
     let nodes_max = NODES_MAX as u32;
-    assert!((0..nodes_max).all(|id| forest.join(NodeId(id), None, 0)));
-    assert!(!forest.join(NodeId(nodes_max), None, 0));
+    assert!((0..nodes_max).all(|id| forest.join_one(NodeId(id), None, 0)));
+    assert!(!forest.join_one(NodeId(nodes_max), None, 0));
     forest.leave(NodeId(7));
-    assert!(forest.join(NodeId(nodes_max), None, 0));
+    assert!(forest.join_one(NodeId(nodes_max), None, 0));
 }

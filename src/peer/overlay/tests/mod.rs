@@ -34,7 +34,7 @@ fn forest(stripes: u8, head_copies: u16) -> Forest {
 
 fn joined(stripes: u8, head_copies: u16, count: u32) -> Forest {
     let mut forest = forest(stripes, head_copies);
-    (0..count).for_each(|id| assert!(forest.join(NodeId(id), None, 0)));
+    (0..count).for_each(|id| assert!(forest.join_one(NodeId(id), None, 0)));
     forest
 }
 

@@ -19,7 +19,13 @@ enum Event {
     Leave(Index),
     Retire(Index),
     Withdraw(Index),
-    Trust(Index),
+    /// The master finds out how a node is.
+    FindWell(Index, Complaint),
+    FindSilent(Index),
+    FindCorrupt(Index),
+    Forgive(Index),
+    /// A node that nobody reaches.
+    JoinUnreached(Option<Rack>),
     /// One child complains of its parent in a stripe.
     Complain(Index, Index, Complaint),
     /// All children of a node complain of it.
@@ -33,7 +39,7 @@ enum Event {
     },
 }
 
-fn complaint() -> impl Strategy<Value = Complaint> {
+pub(super) fn complaint() -> impl Strategy<Value = Complaint> {
     select(Complaint::all().to_vec())
 }
 
@@ -69,7 +75,11 @@ fn event() -> impl Strategy<Value = Event> {
     let at = any::<Index>;
     prop_oneof![
         20 => quiet_event(),
-        4 => at().prop_map(Event::Trust),
+        4 => (at(), complaint()).prop_map(|(a, c)| Event::FindWell(a, c)),
+        2 => at().prop_map(Event::FindSilent),
+        1 => at().prop_map(Event::FindCorrupt),
+        1 => at().prop_map(Event::Forgive),
+        2 => rack().prop_map(Event::JoinUnreached),
         8 => (at(), at(), complaint()).prop_map(|(a, s, c)| Event::Complain(a, s, c)),
         6 => (at(), complaint()).prop_map(|(a, c)| Event::AllComplain(a, c)),
         1 => (at(), at(), complaint()).prop_map(|(a, b, c)| Event::Slander(a, b, c)),
@@ -89,7 +99,7 @@ fn world(limits: Limits, count: usize) -> World {
 }
 
 fn happen(world: &mut World, event: &Event) {
-    if world.alive.is_empty() && !matches!(event, Event::Join(_)) {
+    if world.alive.is_empty() && !matches!(event, Event::Join(_) | Event::JoinUnreached(_)) {
         return;
     }
     let pick = |at: &Index| *at.get(&world.alive);
@@ -98,7 +108,13 @@ fn happen(world: &mut World, event: &Event) {
         Event::Leave(at) => world.leave(pick(at)),
         Event::Retire(at) => world.retire(pick(at)),
         Event::Withdraw(at) => world.forest.withdraw(NodeId(pick(at))),
-        Event::Trust(at) => world.forest.trust(NodeId(pick(at))),
+        Event::FindWell(at, why) => {
+            world.forest.find_well(NodeId(pick(at)), *why, world.now_ms);
+        }
+        Event::FindSilent(at) => world.forest.find_silent(NodeId(pick(at)), world.now_ms),
+        Event::FindCorrupt(at) => world.forest.find_corrupt(NodeId(pick(at)), world.now_ms),
+        Event::Forgive(at) => world.forest.forgive(NodeId(pick(at))),
+        Event::JoinUnreached(rack) => world.join_unreached(*rack),
         Event::Complain(at, stripe, why) => complain(world, pick(at), stripe, *why),
         Event::AllComplain(at, why) => world.all_complain(pick(at), *why),
         Event::Slander(at, bad, why) => {
@@ -231,7 +247,6 @@ fn random_events_come_to_every_verdict() {
         Verdict::Suspect,
         Verdict::SlowUplink,
         Verdict::Banned,
-        Verdict::Discredited,
     ] {
         assert!(verdicts.contains(&verdict), "{verdict:?} never came up");
     }

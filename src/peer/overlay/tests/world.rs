@@ -3,7 +3,7 @@
 use crate::control::Complaint;
 use crate::overlay::node::Rack;
 use crate::overlay::tests::check;
-use crate::overlay::{Forest, NodeId, Parent, Verdict};
+use crate::overlay::{Forest, Newcomer, NodeId, Parent, Verdict, Voice};
 use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -37,7 +37,17 @@ impl World {
 
     /// Joins at one and the same time, so that nobody is ahead.
     pub fn join(&mut self, rack: Option<Rack>) {
-        assert!(self.forest.join(NodeId(self.next), rack, 0));
+        self.join_as(rack, Voice(self.next.into()), true);
+    }
+
+    /// The same of a node whose port does not answer.
+    pub fn join_unreached(&mut self, rack: Option<Rack>) {
+        self.join_as(rack, Voice(self.next.into()), false);
+    }
+
+    pub fn join_as(&mut self, rack: Option<Rack>, voice: Voice, is_reached: bool) {
+        let newcomer = Newcomer { node: NodeId(self.next), rack, voice, is_reached };
+        assert!(self.forest.join(newcomer, 0));
         self.alive.push(self.next);
         self.next += 1;
     }
@@ -95,6 +105,11 @@ impl World {
             self.now_ms += 100;
             self.complain(child, stripe, bad, why);
         }
+    }
+
+    /// The master finds the node well.
+    pub fn find_well(&mut self, id: u32) {
+        self.forest.find_well(NodeId(id), Complaint::Lost, self.now_ms);
     }
 
     /// Those of which this holds, by number.

@@ -280,7 +280,9 @@ impl Trees {
         }
         self.links[begin..end].fill(Link::default());
         self.changes.enter(ix);
-        self.count_primary(ix, true);
+        if self.node(ix).standing.serves() {
+            self.count_primary(ix, true);
+        }
         ix
     }
 

@@ -1,6 +1,7 @@
 //! The structure alone, moved about without a policy.
 
 use super::*;
+use crate::overlay::{Newcomer, Voice};
 use proptest::prelude::*;
 use proptest::sample::Index;
 
@@ -10,7 +11,9 @@ const MASTER: Upstream = Upstream::Master;
 fn trees(count: u32) -> Trees {
     let mut trees = Trees::new(Limits { stripes: 2, slots: 3, head_copies: 1 });
     for id in 0..count {
-        trees.enter(Node::new(NodeId(id), None, (id % 2) as u8, 0));
+        let (node, voice) = (NodeId(id), Voice(id.into()));
+        let newcomer = Newcomer { node, rack: None, voice, is_reached: true };
+        trees.enter(Node::new(newcomer, (id % 2) as u8, 0));
     }
     trees
 }

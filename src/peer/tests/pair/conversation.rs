@@ -95,8 +95,10 @@ fn another_version_is_error_93() {
     let (mut pair, master) = chained();
     let caller = pair.add_caller(master);
     say(&mut pair, caller, "join 1 7000 .");
-    let words = "this%20master%20speaks%20version%202%20of%20the%20protocol";
+    let words = "this%20master%20speaks%20version%203%20of%20the%20protocol";
     assert_eq!(pair.lines(caller), [format!("error 93 {words}")]);
+    say(&mut pair, caller, "join 4 7000 .");
+    assert_eq!(last(&pair, caller), format!("error 93 {words}"));
     say(&mut pair, caller, "join 2 7000 .");
     assert_eq!(last(&pair, caller), "parent 0 me", "another try is welcome");
 }
@@ -265,18 +267,6 @@ fn who_cannot_have_another_parent_is_told_the_same_again() {
 }
 
 #[test]
-fn a_peer_that_sent_wrong_bytes_is_named_to_nobody_any_more() {
-    let (mut pair, master) = chained();
-    let bad = joined(&mut pair, master);
-    let child = joined(&mut pair, master);
-    say(&mut pair, child, &format!("replace 0 {} wrong", name(bad)));
-    let others = [0; 3].map(|_| joined(&mut pair, master));
-    for other in others {
-        assert!(!pair.lines(other).iter().any(|line| line.contains(&name(bad))));
-    }
-}
-
-#[test]
 fn progress_tells_the_bytes_and_done_the_operator() {
     let (mut pair, master) = chained();
     let caller = joined(&mut pair, master);
@@ -337,7 +327,7 @@ fn a_client_says_what_it_wants_and_then_how_far_it_is() {
     let client = pair.add_client(master, request);
     pair.run_to(100);
     let sources = vec![b".".to_vec()];
-    let join = ClientMessage::Join { version: 2, port: 20_004, sources };
+    let join = ClientMessage::Join { version: 3, port: 20_004, sources };
     assert_eq!(pair.asked_ms(master, &Asked::Said(join)), [0]);
     pair.let_server(master, |s| {
         s.tell(&MasterMessage::Parent { stripe: 0, parent: ParentAddr::Master })
@@ -384,12 +374,26 @@ fn who_is_ended_says_how_far_it_is_first() {
 
 #[test]
 fn an_error_ends_the_fetch_and_errno_2_is_one_of_the_parent_addr() {
-    for (errno, status) in [(2, Status::Source), (11, Status::Connection), (93, Status::Connection)]
-    {
-        let (pair, _, client) = fetching(&format!("error {errno} so%20it%20is\n"));
+    for (said, status) in [
+        ("error 2 so%20it%20is\n", Status::Source),
+        ("error 11 so%20it%20is\n", Status::Connection),
+        ("error 93 new\nerror 93 so%20it%20is\n", Status::Connection),
+    ] {
+        let (pair, _, client) = fetching(said);
         let (at_ms, failures) = pair.client(client).exit.clone().expect("it is over");
         assert_eq!((at_ms, failures[0].status, failures[0].why.as_str()), (0, status, "so it is"));
     }
+}
+
+#[test]
+fn with_an_older_master_its_version_is_spoken() {
+    let (pair, master, client) = fetching("error 93 this%20master%20speaks%20version%202\n");
+    let sources = || vec![b".".to_vec()];
+    for version in [3, 2] {
+        let join = ClientMessage::Join { version, port: 20_004, sources: sources() };
+        assert_eq!(pair.asked_ms(master, &Asked::Said(join)), [0], "{version}");
+    }
+    assert!(pair.client(client).exit.is_none() && pair.client(client).warned.is_empty());
 }
 
 #[test]

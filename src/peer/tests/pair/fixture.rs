@@ -56,7 +56,7 @@ impl Fed {
     /// What the client complained of, and when.
     pub fn complaints(&self) -> Vec<(u64, u8, ParentAddr, Complaint)> {
         let complaint = |(at_ms, said): &(u64, ClientMessage)| match *said {
-            ClientMessage::Replace { stripe, parent, complaint } => {
+            ClientMessage::Replace { stripe, parent, complaint, .. } => {
                 Some((*at_ms, stripe, parent, complaint))
             }
             _ => None,

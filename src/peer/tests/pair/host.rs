@@ -77,8 +77,15 @@ impl MasterHost {
         }
     }
 
-    fn carry_out(&mut self, now_ms: u64, effect: MasterEffect) {
+    fn carry_out(&mut self, now_ms: u64, effect: MasterEffect, frame: &[u8]) {
         match effect {
+            MasterEffect::Verify { conn, generation, piece, range } => {
+                let generation = self.master.space().generation(generation).expect("it is there");
+                let content = generation.content.as_ref().expect("a master has all");
+                let verified = content.map.verify(&content.manifest, piece, &frame[range]);
+                let verified = MasterInput::Verified { conn, is_right: verified.is_ok() };
+                self.master.handle(now_ms, verified);
+            }
             MasterEffect::Say(text) => self.said.push(text),
             MasterEffect::Warn(text) => self.warned.push(text),
             MasterEffect::Rescan => {
@@ -261,8 +268,13 @@ impl Node {
                 _ => {}
             },
             Node::Caller(caller) => match event {
+                ConnEvent::Frame { conn, frame } if conn != caller.conn => {
+                    caller.greeted(conn, frame.prefix);
+                }
                 ConnEvent::Frame { frame, .. } => caller.frame(now_ms, frame.prefix),
-                ConnEvent::Closed { .. } => caller.closed_ms = Some(now_ms),
+                ConnEvent::Closed { conn, .. } if conn == caller.conn => {
+                    caller.closed_ms = Some(now_ms);
+                }
                 _ => {}
             },
         }
@@ -291,7 +303,7 @@ impl Node {
         match self {
             Node::Master(host) => {
                 while let Some(effect) = host.master.poll_effect() {
-                    host.carry_out(now_ms, effect);
+                    host.carry_out(now_ms, effect, frame);
                 }
             }
             Node::Client(host) => {

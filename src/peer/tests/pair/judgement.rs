@@ -144,45 +144,76 @@ fn one_in_four_can_be_too_slow_to_have_children() {
     assert!(!judged.is_found_slow(third), "more of them carry the rest");
 }
 
+/// Newcomers, who take what place there is.
+fn four_more(judged: &mut Judged) {
+    for _ in 0..4 {
+        let newcomer = judged.pair.add_caller(judged.master);
+        judged.members.push(newcomer);
+        judged.say(newcomer, "join 2 7000 .");
+    }
+}
+
 #[test]
-fn a_parent_that_two_lost_serves_nobody_until_it_tells_how_far_it_is() {
+fn a_parent_that_most_lost_serves_nobody_until_the_master_reaches_it_again() {
     let mut judged = judged();
     let (parent, [one, two]) = judged.parent_of_two();
     judged.complain(one, parent, "lost");
     assert!(!judged.children(parent).contains(&one) && judged.children(parent).contains(&two));
     judged.complain(two, parent, "lost");
     assert_eq!(judged.children(parent), []);
-    let newcomers = [0; 4].map(|_| judged.pair.add_caller(judged.master));
-    for newcomer in newcomers {
-        judged.members.push(newcomer);
-        judged.say(newcomer, "join 2 7000 .");
-    }
-    assert_eq!(judged.children(parent), []);
+    judged.pair.run_to(20_999);
+    four_more(&mut judged);
     judged.say(parent, "progress 1 2 1 0 5");
-    for _ in 0..4 {
-        let newcomer = judged.pair.add_caller(judged.master);
-        judged.members.push(newcomer);
-        judged.say(newcomer, "join 2 7000 .");
-    }
-    assert_ne!(judged.children(parent), [], "it lives");
+    assert_eq!(judged.children(parent), [], "its own word does not help it");
+    judged.pair.run_to(21_000);
+    four_more(&mut judged);
+    assert_ne!(judged.children(parent), [], "it answers");
 }
 
 #[test]
-fn who_accuses_three_of_wrong_bytes_is_the_one_that_garbles_them() {
+fn what_one_of_several_says_of_a_parent_that_answers_moves_that_one_alone() {
+    for word in ["lost", "frozen", "refused", "wrong"] {
+        let mut judged = judged();
+        let (parent, [one, two]) = judged.parent_of_two();
+        judged.complain(one, parent, word);
+        judged.complain(one, parent, word);
+        judged.pair.run_to(30_000);
+        assert_eq!(judged.children(parent), [two], "{word}");
+        assert_eq!(judged.pair.called_ms(judged.master, parent), [0, 20_000], "{word}");
+    }
+}
+
+#[test]
+fn a_parent_that_does_not_answer_the_master_loses_all_on_one_word() {
     let mut judged = judged();
-    let accuser = judged.members[7];
-    for _ in 0..3 {
-        let accused = [0, 1].map(|stripe| (stripe, judged.parent(accuser, stripe)));
-        let Some((stripe, parent)) = accused.iter().find(|(_, parent)| parent != "me") else {
-            panic!("it has no parents left: {accused:?}");
-        };
-        judged.say(accuser, &format!("replace {stripe} {parent} wrong"));
+    let (parent, [one, _]) = judged.parent_of_two();
+    judged.pair.let_caller(parent, |c| c.is_mute = true);
+    judged.complain(one, parent, "frozen");
+    judged.pair.run_to(20_249);
+    assert_eq!(judged.children(parent).len(), 1);
+    judged.pair.run_to(20_250);
+    assert_eq!(judged.children(parent), []);
+    let said = format!(
+        "{} cannot be reached from here (no answer): it serves nobody until it can",
+        name(parent)
+    );
+    assert!(judged.pair.master(judged.master).warned.contains(&said));
+}
+
+#[test]
+fn who_accuses_three_falsely_is_named_once_and_not_believed() {
+    let mut judged = judged_of(24, 4);
+    let accuser = judged.members[20];
+    let mut accused = Vec::new();
+    while accused.len() < 4 {
+        let stripes = (0..4).map(|stripe| (stripe, judged.parent(accuser, stripe)));
+        let next = stripes.into_iter().find(|(_, p)| p != "me" && !accused.contains(p));
+        let Some((stripe, parent)) = next else { break };
+        judged.say(accuser, &format!("replace {stripe} {parent} lost"));
+        accused.push(parent);
     }
-    assert_eq!(judged.children(accuser), [], "nobody is given it as a parent");
-    for _ in 0..8 {
-        let newcomer = judged.pair.add_caller(judged.master);
-        judged.members.push(newcomer);
-        judged.say(newcomer, "join 2 7000 .");
-    }
-    assert_eq!(judged.children(accuser), []);
+    assert!(accused.len() >= 3, "{accused:?}");
+    let start = addr(accuser).ip().to_string() + " accused several";
+    let warned = &judged.pair.master(judged.master).warned;
+    assert_eq!(warned.iter().filter(|text| text.starts_with(&start)).count(), 1, "{warned:?}");
 }

@@ -10,6 +10,7 @@ mod conversation;
 mod corrupt;
 mod fixture;
 mod host;
+mod inspections;
 mod judgement;
 mod life;
 mod limits;

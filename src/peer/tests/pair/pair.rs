@@ -87,6 +87,8 @@ pub struct Host {
     pub piece_ms: u64,
     /// So many of the next SYNs to it are lost.
     pub syns_lost: u32,
+    /// Another process on the machine of that host.
+    pub beside: Option<usize>,
     /// Pieces that leave it with a wrong byte, so many times yet.
     pub wrong: BTreeMap<u32, u32>,
 }
@@ -129,6 +131,7 @@ impl Pair {
             latency_ms: 0,
             piece_ms: 0,
             syns_lost: 0,
+            beside: None,
             wrong: BTreeMap::new(),
         });
         let host = self.hosts.len() - 1;
@@ -171,6 +174,16 @@ impl Pair {
     /// One that sends what frames a test likes.
     pub fn add_raw_caller(&mut self, to: usize) -> usize {
         self.add_caller_of(to, true)
+    }
+
+    /// One on the machine of another host.
+    pub fn add_caller_beside(&mut self, to: usize, machine: usize) -> usize {
+        let id = ConnId(self.conns.len() as u32);
+        let host = self.add(Node::Caller(ScriptedClient::new(id, false)));
+        self.hosts[host].beside = Some(machine);
+        self.connect(host, id, addr(to));
+        self.settle();
+        host
     }
 
     fn add_caller_of(&mut self, to: usize, is_raw: bool) -> usize {
@@ -363,7 +376,9 @@ impl Pair {
         if self.hosts[host].fault == Fault::Frozen {
             return self.hosts[host].stash.push_back(event);
         }
-        let peer = SocketAddr::new(addr(self.conns[conn].ends[0].host).ip(), 40_000);
+        let caller = self.conns[conn].ends[0].host;
+        let machine = self.hosts[caller].beside.unwrap_or(caller);
+        let peer = SocketAddr::new(addr(machine).ip(), 40_000);
         let now_ms = self.now_ms;
         let node = &mut self.hosts[host].node;
         match &event {
@@ -417,6 +432,11 @@ impl Pair {
             Node::Server(server) => {
                 for answer in server.take_answers() {
                     self.send(host, answer.conn, answer.bytes, answer.piece);
+                }
+            }
+            Node::Caller(caller) if !caller.replies.is_empty() => {
+                for (id, bytes) in std::mem::take(&mut caller.replies) {
+                    self.send(host, id, bytes, None);
                 }
             }
             Node::Caller(caller)

@@ -5,6 +5,8 @@
 
 use ninep::client::{Client, Event, Fid, Frame, OpenMode, Token};
 use ninep::server::ConnId;
+use ninep::wire::{reply, request};
+use ninep::{Dialect, ENOENT, QTDIR, Qid, Reply, Request};
 
 /// Of the conversation's read.
 const ROUTE: Token = Token(u64::MAX);
@@ -35,6 +37,10 @@ pub struct ScriptedClient {
     pub lines: Vec<(u64, String)>,
     /// The other side ended the connection.
     pub closed_ms: Option<u64>,
+    /// It does not answer who calls it.
+    pub is_mute: bool,
+    /// What it answers those who call it.
+    pub replies: Vec<(ConnId, Vec<u8>)>,
 }
 
 impl ScriptedClient {
@@ -50,6 +56,8 @@ impl ScriptedClient {
             unread: Vec::new(),
             lines: Vec::new(),
             closed_ms: None,
+            is_mute: false,
+            replies: Vec::new(),
         }
     }
 
@@ -123,6 +131,28 @@ impl ScriptedClient {
             }
         };
         self.answered.push((now_ms, token.0, answered));
+    }
+
+    /// Answers who calls to see whether it is there, and serves nothing.
+    pub fn greeted(&mut self, conn: ConnId, frame: &[u8]) {
+        if self.is_mute {
+            return;
+        }
+        let Ok((tag, Ok(request))) = request::decode(Some(Dialect::Unix), frame) else {
+            panic!("a master sends what can be read")
+        };
+        let qid = Qid { file_type: QTDIR, version: 1, path: 1 };
+        let reply = match request {
+            Request::Version { msize, .. } => {
+                Reply::Version { msize, dialect: Some(Dialect::Unix) }
+            }
+            Request::Attach { .. } => Reply::Attach { qid },
+            Request::Flush { .. } => Reply::Flush,
+            _ => Reply::Error(ENOENT),
+        };
+        let mut bytes = Vec::new();
+        reply::encode(Dialect::Unix, tag, &reply, &mut bytes);
+        self.replies.push((conn, bytes));
     }
 
     fn take_lines(&mut self, now_ms: u64) {
