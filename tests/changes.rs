@@ -5,14 +5,16 @@
 
 mod support;
 
+use nix::sys::signal::Signal;
 use std::fs;
+use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use support::lab::{Lab, PORT};
-use support::proc::{Ended, Master, Proc, xget};
+use support::proc::{Ended, Master, Proc, XGET, command, free_port, xget};
 use support::reader::{self, Reader};
-use support::{Scratch, fake, noise, until};
+use support::{Scratch, fake, lacks, lacks_root, noise, tree, until};
 
 const CLIENTS: usize = 15;
 const FILES: u64 = 12;
@@ -183,4 +185,220 @@ fn of_a_pack_one_file_of_which_changed_the_others_come() {
     }
     assert_eq!(fs::read(copy.join("image")).unwrap(), noise(1, 16 << 20));
     assert!(ended.err.lines().count() <= changed.len(), "{}", ended.err);
+}
+
+/// A fetch of `source` through a link on which it takes seconds. When a part has come,
+/// `change` is done; then the link is as fast as it can.
+fn change_in_the_middle(master: &Master, scratch: &Scratch, change: &mut dyn FnMut()) -> Ended {
+    let gate = fake::Throttle::start(master.port, 8_000_000);
+    let mut command = xget();
+    command.args(["-n", &gate.addr(), "--linger", "0", "."]).arg(scratch.join("copy"));
+    let client = Proc::start(command, scratch);
+    until("a part has passed", 20, || gate.passed_bytes() > 4_000_000);
+    change();
+    gate.open();
+    client.wait().within(30)
+}
+
+/// `small`, `image` of 24 MB, and `last`, which comes after it.
+fn image_and_others(scratch: &Scratch) -> PathBuf {
+    let source = scratch.dir("source");
+    fs::write(source.join("image"), noise(1, 24_000_000)).unwrap();
+    fs::write(source.join("last"), noise(2, 3_000_000)).unwrap();
+    fs::write(source.join("small"), b"small").unwrap();
+    source
+}
+
+fn got(scratch: &Scratch, name: &str) -> Option<Vec<u8>> {
+    fs::read(scratch.join("copy").join(name)).ok()
+}
+
+#[test]
+fn a_file_that_is_deleted_or_replaced_while_it_is_fetched_comes_as_it_was() {
+    for is_replaced in [false, true] {
+        let scratch = Scratch::new();
+        let source = image_and_others(&scratch);
+        let master = Master::start(&scratch, &source, &[]);
+        let ended = change_in_the_middle(&master, &scratch, &mut || {
+            if is_replaced {
+                fs::write(source.join("new"), noise(3, 24_000_000)).unwrap();
+                fs::rename(source.join("new"), source.join("image")).unwrap();
+            } else {
+                fs::remove_file(source.join("image")).unwrap();
+            }
+        });
+        ended.expect(0);
+        assert!(got(&scratch, "image") == Some(noise(1, 24_000_000)));
+        assert!(got(&scratch, "last") == Some(noise(2, 3_000_000)));
+    }
+}
+
+#[test]
+fn a_file_that_was_deleted_before_it_was_asked_for_fails_and_the_others_come() {
+    let scratch = Scratch::new();
+    let source = image_and_others(&scratch);
+    let master = Master::start(&scratch, &source, &[]);
+    let ended = change_in_the_middle(&master, &scratch, &mut || {
+        fs::remove_file(source.join("last")).unwrap();
+    });
+    ended.expect(4).says("last: changed on the master");
+    assert!(got(&scratch, "image") == Some(noise(1, 24_000_000)));
+    assert!(got(&scratch, "last").is_none() && got(&scratch, "small").is_some());
+}
+
+#[test]
+fn what_is_appended_to_a_file_or_added_to_the_tree_changes_nothing_for_a_fetch_that_runs() {
+    let scratch = Scratch::new();
+    let source = image_and_others(&scratch);
+    let master = Master::start(&scratch, &source, &[]);
+    let ended = change_in_the_middle(&master, &scratch, &mut || {
+        for name in ["image", "last", "small", "added"] {
+            let file = fs::File::options().append(true).create(true).open(source.join(name));
+            file.unwrap().write_all(b"more").unwrap();
+        }
+        master.proc.signal(Signal::SIGHUP);
+    });
+    ended.expect(0);
+    assert!(got(&scratch, "image") == Some(noise(1, 24_000_000)));
+    assert!(got(&scratch, "last") == Some(noise(2, 3_000_000)));
+    assert_eq!((got(&scratch, "small"), got(&scratch, "added")), (Some(b"small".to_vec()), None));
+    until("what is there now is served", 15, || {
+        let copy = scratch.join("copy");
+        master.fetch(&scratch, [".".as_ref(), copy.as_os_str()]).expect(0);
+        tree::look(&copy) == tree::look(&source)
+    });
+}
+
+#[test]
+fn a_file_that_was_made_unreadable_fails_and_the_others_come() {
+    if lacks_root() || lacks(&["setpriv"]) {
+        return;
+    }
+    let scratch = Scratch::new();
+    let source = image_and_others(&scratch);
+    // A master to whom modes apply.
+    let port = free_port();
+    let mut command = command("setpriv");
+    command.args(["--reuid", "65534", "--regid", "65534", "--clear-groups", "--", XGET]);
+    command.args(["-p", &port.to_string(), "--no-cache"]).arg(&source);
+    let master = Master { proc: Proc::start(command, &scratch), port };
+    master.await_ready();
+    let ended = change_in_the_middle(&master, &scratch, &mut || {
+        for name in ["image", "last"] {
+            let none = fs::Permissions::from_mode(0o000);
+            fs::set_permissions(source.join(name), none).unwrap();
+        }
+    });
+    ended.expect(4).says("last: changed on the master");
+    assert!(got(&scratch, "image") == Some(noise(1, 24_000_000)), "it is open, and what it was");
+    assert_eq!((got(&scratch, "small"), got(&scratch, "last")), (Some(b"small".to_vec()), None));
+    let said = master.proc.err();
+    assert!(said.lines().filter(|line| line.contains("last")).count() <= 2, "{said}");
+}
+
+#[test]
+fn a_log_that_grows_in_the_served_tree_and_forty_new_generations_disturb_nobody() {
+    let scratch = Scratch::new();
+    let source = image_and_others(&scratch);
+    fs::write(source.join("a log"), noise(7, 100_000)).unwrap();
+    let master = Master::start(&scratch, &source, &[]);
+    let mut made = 0;
+    let ended = change_in_the_middle(&master, &scratch, &mut || {
+        for number in 1..=40 {
+            let log = fs::File::options().append(true).open(source.join("a log"));
+            log.unwrap().write_all(format!("line {number}\n").as_bytes()).unwrap();
+            master.proc.signal(Signal::SIGHUP);
+            until("it is hashed again", 10, || {
+                made = master.proc.out().matches(" serving ").count();
+                made > number
+            });
+        }
+    });
+    assert_eq!(made, 41);
+    ended.expect(0);
+    assert!(got(&scratch, "image") == Some(noise(1, 24_000_000)));
+    assert!(got(&scratch, "last") == Some(noise(2, 3_000_000)));
+    assert!(got(&scratch, "a log") == Some(noise(7, 100_000)), "as it was at the join");
+    let said = master.proc.err();
+    assert!(!said.contains("changed"), "{said}");
+}
+
+#[test]
+fn what_is_open_stays_open_when_another_file_changes() {
+    let scratch = Scratch::new();
+    let source = image_and_others(&scratch);
+    fs::create_dir(source.join("dir")).unwrap();
+    fs::write(source.join("dir/file"), b"in a directory").unwrap();
+    fs::hard_link(source.join("dir/file"), source.join("other name")).unwrap();
+    let master = Master::start(&scratch, &source, &[]);
+    let mut same = both_views(&master, &["image"]);
+    let mut linked = both_views(&master, &["other name"]);
+    let mut below = both_views(&master, &["dir", "file"]);
+    let mut changed = both_views(&master, &["last"]);
+    for (reader, fid) in &mut changed {
+        assert!(!reader.read(*fid, 0).unwrap().is_empty());
+    }
+    for round in 0..3 {
+        fs::write(source.join("last"), noise(10 + round, 3_000_000)).unwrap();
+        fs::write(source.join(format!("dir/added {round}")), b"new").unwrap();
+        master.proc.signal(Signal::SIGHUP);
+        until("it is hashed again", 10, || {
+            master.proc.out().matches(" serving ").count() == 2 + round as usize
+        });
+        for (reader, fid) in &mut same {
+            let at = 1_000_000 * round;
+            let read = reader.read(*fid, at).unwrap();
+            assert!(noise(1, 24_000_000)[at as usize..].starts_with(&read), "{round}");
+        }
+        for (reader, fid) in linked.iter_mut().chain(&mut below) {
+            assert_eq!(reader.read(*fid, 3).unwrap(), b"a directory", "{round}");
+        }
+        for (reader, fid) in &mut changed {
+            assert!(reader.read(*fid, 0).is_err(), "neither the old nor the new one");
+        }
+    }
+    let new = both_views(&master, &["last"]);
+    for (mut reader, fid) in new {
+        assert!(noise(12, 3_000_000).starts_with(&reader.read(fid, 0).unwrap()));
+    }
+}
+
+#[test]
+fn a_master_that_comes_back_with_other_content_ends_the_fetch_and_nothing_is_mixed() {
+    let scratch = Scratch::new();
+    let source = image_and_others(&scratch);
+    let master = Master::start(&scratch, &source, &[]);
+    let port = master.port;
+    let mut masters = vec![master];
+    let gate = fake::Throttle::start(port, 8_000_000);
+    let mut command = xget();
+    command.args(["-n", &gate.addr(), "--linger", "0", "."]).arg(scratch.join("copy"));
+    let client = Proc::start(command, &scratch);
+    until("a part has passed", 20, || gate.passed_bytes() > 4_000_000);
+    drop(masters.pop());
+    fs::write(source.join("image"), noise(5, 24_000_000)).unwrap();
+    let master = Master::on(port, &scratch, &source, &[]);
+    master.await_ready();
+    gate.open();
+    let ended = client.wait().within(40).expect(4);
+    let ended = ended.says("the served tree: changed on the master during the fetch; fetch again");
+    assert!(got(&scratch, "image").is_none(), "{}", ended.err);
+    let copy = scratch.join("copy");
+    master.fetch(&scratch, [".".as_ref(), copy.as_os_str()]).expect(0);
+    tree::assert_same(&source, &copy);
+}
+
+#[test]
+fn a_master_that_freezes_and_goes_on_is_gone_on_with() {
+    let scratch = Scratch::new();
+    let source = image_and_others(&scratch);
+    let master = Master::start(&scratch, &source, &[]);
+    let ended = change_in_the_middle(&master, &scratch, &mut || {
+        master.proc.signal(Signal::SIGSTOP);
+        // It is given up after eight.
+        std::thread::sleep(Duration::from_secs(10));
+        master.proc.signal(Signal::SIGCONT);
+    });
+    ended.expect(0).says("silent for 8 s");
+    tree::assert_same(&source, &scratch.join("copy"));
 }

@@ -53,6 +53,12 @@ impl Generations {
         newest_first.find(|(_, generation)| generation.digest() == digest).map(|(id, _)| *id)
     }
 
+    /// Whether the files of one are those of this scan.
+    pub fn any_of_scan(&self, scan: u32) -> bool {
+        let is_it = |known: &Generation| known.origin.as_ref().is_some_and(|o| o.scan == scan);
+        self.by_id.values().any(is_it)
+    }
+
     /// The first of this number or a higher one.
     pub fn at_or_after(&self, id: GenerationId) -> Option<(GenerationId, &Generation)> {
         self.by_id

@@ -133,6 +133,11 @@ impl NameSpace {
         self.generations.get(id)
     }
 
+    /// Whether the files of a generation are those of this scan.
+    pub fn uses_scan(&self, scan: u32) -> bool {
+        self.generations.any_of_scan(scan)
+    }
+
     /// The newest generation of this name.
     pub(crate) fn generation_of(&self, digest: Digest) -> Option<GenerationId> {
         self.generations.of_digest(digest)

@@ -164,6 +164,7 @@ impl Machine for MasterMachine<'_> {
         while let Some(input) = self.inputs.pop_front() {
             self.take(now_ms, input);
         }
+        self.files.drop_unused(self.master.space());
     }
 
     fn handle(&mut self, now_ms: u64, event: ConnEvent) {

@@ -20,9 +20,10 @@ use std::rc::Rc;
 const SLICE_BYTES: u64 = 8 << 20;
 /// Names compared in one turn.
 const SLICE_NAMES: u32 = 2_000;
-/// Scans whose files are still sent: the current one and those before it
-/// that somebody may be fetching.
-const SCANS_MAX: usize = 4;
+/// Scans whose files are still sent: the current one and those before it that somebody
+/// fetches. Each holds a manifest; beyond that the oldest goes, and those who fetch it
+/// lose what they have not got.
+const SCANS_MAX: usize = 32;
 
 /// What became of a slice of work.
 pub(super) enum ServedEvent {
@@ -175,6 +176,17 @@ impl ServedFiles {
         self.push(MasterInput::Scanned { manifest, scan });
     }
 
+    /// Drops the scans before the last that no generation is of any more, and what is open
+    /// of them: a file that was deleted holds its space no longer.
+    pub fn drop_unused(&mut self, space: &NameSpace) {
+        let Some(last) = self.trees.back().map(|(scan, _)| *scan) else { return };
+        let is_used = |scan: u32| scan == last || space.uses_scan(scan);
+        if self.trees.iter().any(|(scan, _)| !is_used(*scan)) {
+            self.trees.retain(|(scan, _)| is_used(*scan));
+            self.files.retain(|(scan, _)| is_used(*scan));
+        }
+    }
+
     fn compare_step(&mut self, mut comparison: Comparison) {
         let Some((_, tree)) = self.trees.back() else { return };
         match comparison.step(tree, SLICE_NAMES) {
@@ -239,7 +251,7 @@ impl ServedFiles {
     pub fn part(&mut self, space: &NameSpace, what: Bulk, len: u32) -> Result<Part, PartsError> {
         let (trees, files, has_doubt) = (&self.trees, &mut self.files, &mut self.has_doubt);
         unfold(space, what, len, &mut self.packs, &mut |generation, entry| {
-            let gone = || PartsError::Failed("the files of a generation are not known".into());
+            let gone = || PartsError::Changed(entry, "what is not served any more".into());
             let origin = generation.origin.as_ref().ok_or_else(gone)?;
             let tree = find(trees, origin.scan).ok_or_else(gone)?;
             let (number, entry) = (entry, origin.entry(entry));

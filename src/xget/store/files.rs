@@ -55,6 +55,11 @@ impl<K: PartialEq, T, const MAX: usize> LastUsed<K, T, MAX> {
         self.list.retain(|(k, _)| k != key);
     }
 
+    /// Keeps those of these keys alone.
+    pub fn retain(&mut self, is_wanted: impl Fn(&K) -> bool) {
+        self.list.retain(|(key, _)| is_wanted(key));
+    }
+
     #[cfg(test)]
     pub fn len(&self) -> usize {
         self.list.len()
