@@ -14,14 +14,15 @@ from repository import BUILD, REPO
 
 from .errors import Failed
 
-# The kernel of the other machines, the cloud one, has no 9P.
-KERNEL = "linux-image-amd64"
+# The kernel of the other machines, the cloud one, has no 9P. Another one is
+# named as initramfs/build has it: a package, or a directory.
+KERNEL = os.environ.get("XGET_MOUNTS_KERNEL", "linux-image-amd64")
 BASE = BUILD / "mounts"
 GUEST = REPO / "qemu-tests" / "guest"
 BUILD_LIMIT_S = 900
 PACK_LIMIT_S = 60
 PROGRAMS = """
-    bash cat cmp cp dd df diff dmesg find grep head insmod ip ln mkdir mount rm sed
+    bash cat chroot cmp cp dd df diff dmesg find grep head insmod ip ln mkdir mount mv rm sed
     sha256sum sleep sort stat tail tar tee timeout touch tr umount uname wc xargs
 """.split()
 
@@ -49,13 +50,14 @@ def kernel():
 def prepare():
     """Fetch the kernel, and pack its modules; needs a network the first time."""
     image, init, modules = BASE / "initramfs.img", GUEST / "mounts", GUEST / "mounts-modules"
-    sources = (init, modules, REPO / "initramfs" / "build")
-    made = image.stat().st_mtime if image.exists() else 0
-    if all(source.stat().st_mtime < made for source in sources) and kernel().exists():
+    sources, mark = (init, modules, REPO / "initramfs" / "build"), BASE / "kernel"
+    made = mark.stat().st_mtime if mark.exists() and mark.read_text() == KERNEL else 0
+    if all(source.stat().st_mtime < made for source in sources):
         return
     command = [str(REPO / "initramfs" / "build"), "--kernel", KERNEL, "--init", str(init)]
     command += ["--modules", str(modules), "--output", str(image)]
     _run(command, BUILD_LIMIT_S, {"COMPRESS": "gzip"})
+    mark.write_text(KERNEL)
 
 
 def _programs():

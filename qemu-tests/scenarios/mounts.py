@@ -24,6 +24,7 @@ CONTROL = "mount data log info follow parked alive umount".split()
 CACHED_CONTROL = "mount data log info umount".split()
 NODE = "mount parked cached arrives ends uncached umount".split()
 BUSY = "mount info remount refused detach ends again alive umount".split()
+LAYERED = "mount overlay digests run write detach umount".split()
 GONE = "mount fails umount".split()
 LOG_WORDS = (">", ">>", "tee", "dd")
 ODD_NAMES = [b"with space", b"new\nline", b"tab\there", b"-n", b"...", b".hidden", b"log", b"data"]
@@ -167,6 +168,8 @@ def free(root):
 def wanted():
     """Every check there has to be, as guest/mounts says it."""
     checks = [f"node {name}" for name in NODE] + [f"busy {name}" for name in BUSY]
+    for cache in ("none", "loose"):
+        checks += [f"layered,{cache} {name}" for name in LAYERED]
     checks += [f"gone {name}" for name in GONE]
     for dialect in DIALECTS:
         checks += [f"{dialect},small {name}" for name in SMALL]
