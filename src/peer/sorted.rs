@@ -56,12 +56,13 @@ impl<K, V> SortedMap<K, V> {
         self.len == 0
     }
 
-    pub fn iter(&self) -> impl DoubleEndedIterator<Item = (&K, &V)> {
-        self.chunks.iter().flatten().map(|(key, value)| (key, value))
+    pub fn iter(&self) -> Iter<'_, K, V> {
+        let end = self.chunks.last().map_or(0, Vec::len);
+        Iter { chunks: &self.chunks, begin: 0, end }
     }
 
     pub fn values(&self) -> impl DoubleEndedIterator<Item = &V> {
-        self.chunks.iter().flatten().map(|(_, value)| value)
+        self.iter().map(|(_, value)| value)
     }
 }
 
@@ -151,11 +152,57 @@ impl<K: Ord, V> SortedMap<K, V> {
     pub fn range(&self, keys: RangeInclusive<K>) -> impl Iterator<Item = (&K, &V)> {
         let (first, last) = keys.into_inner();
         let (chunk, place) = self.locate(&first);
-        let place = place.unwrap_or_else(|place| place);
-        let begun = self.chunks.get(chunk).map_or(&[][..], |entries| &entries[place..]);
-        let others = self.chunks.get(chunk + 1..).unwrap_or_default();
-        let entries = begun.iter().chain(others.iter().flatten());
-        entries.map(|(key, value)| (key, value)).take_while(move |(key, _)| **key <= last)
+        let begin = place.unwrap_or_else(|place| place);
+        let entries = Iter { chunks: &self.chunks[chunk..], begin, ..self.iter() };
+        entries.take_while(move |(key, _)| **key <= last)
+    }
+}
+
+/// The entries of a map, in order: a `Flatten` over the chunks, which would be larger.
+#[derive(Debug)]
+pub(crate) struct Iter<'a, K, V> {
+    chunks: &'a [Vec<(K, V)>],
+    /// Where what is left begins in the first of them, and where it ends in the last.
+    begin: usize,
+    end: usize,
+}
+
+impl<'a, K, V> Iterator for Iter<'a, K, V> {
+    type Item = (&'a K, &'a V);
+
+    fn next(&mut self) -> Option<(&'a K, &'a V)> {
+        loop {
+            let (first, others) = self.chunks.split_first()?;
+            let end = if others.is_empty() { self.end } else { first.len() };
+            if self.begin < end {
+                let (key, value) = &first[self.begin];
+                self.begin += 1;
+                return Some((key, value));
+            }
+            // What is left of the last chunk is none of it.
+            if others.is_empty() {
+                return None;
+            }
+            (self.chunks, self.begin) = (others, 0);
+        }
+    }
+}
+
+impl<'a, K, V> DoubleEndedIterator for Iter<'a, K, V> {
+    fn next_back(&mut self) -> Option<(&'a K, &'a V)> {
+        loop {
+            let (last, others) = self.chunks.split_last()?;
+            let begin = if others.is_empty() { self.begin } else { 0 };
+            if begin < self.end {
+                self.end -= 1;
+                let (key, value) = &last[self.end];
+                return Some((key, value));
+            }
+            if others.is_empty() {
+                return None;
+            }
+            (self.chunks, self.end) = (others, others.last().map_or(0, Vec::len));
+        }
     }
 }
 
@@ -293,6 +340,18 @@ mod tests {
         assert!(map.is_empty() && map.chunks.len() == 1);
         assert!(map.iter().next().is_none() && map.range(0..=9).next().is_none());
         assert_eq!((map.remove(&1), map.get(&1)), (None, None));
+    }
+
+    #[test]
+    fn an_iterator_that_is_taken_from_at_both_ends_ends_in_the_middle() {
+        let mut set = SortedSet::new();
+        let count = 3 * CHUNK_LEN_MAX as u32;
+        (0..count).for_each(|key| assert!(set.insert(key)));
+        let mut left = set.iter();
+        for nth in 0..count / 2 {
+            assert_eq!((left.next(), left.next_back()), (Some(&nth), Some(&(count - 1 - nth))));
+        }
+        assert_eq!((left.next(), left.next_back(), left.next()), (None, None, None));
     }
 
     #[test]

@@ -41,9 +41,14 @@ fn relieve_master(trees: &mut Trees, stripe: u8) -> bool {
         return false;
     }
     let draws = |child: &NodeIx| !trees.node(*child).standing.suspect;
-    let children = trees.master_children(stripe).iter().copied().filter(draws);
-    let mut children: Vec<NodeIx> = children.take(LOOK_MAX).collect();
-    children.sort_by_key(|&child| trees.children_count(child, stripe));
+    let drawn = trees.master_children(stripe).iter().copied().filter(draws);
+    let count = |child: NodeIx| trees.children_count(child, stripe);
+    // Few: put where they belong one by one, since a sort is 4 KB of code.
+    let mut children: Vec<NodeIx> = Vec::new();
+    for child in drawn.take(LOOK_MAX) {
+        let at = children.partition_point(|&known| count(known) <= count(child));
+        children.insert(at, child);
+    }
     let least = children.first().copied();
     if move_one(trees, children.into_iter().map(|child| (child, stripe)).collect()) {
         return true;

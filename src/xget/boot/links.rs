@@ -67,9 +67,12 @@ pub fn list() -> Vec<Link> {
 
 fn list_in(class: &Path) -> Vec<Link> {
     let entries = fs::read_dir(class).into_iter().flatten().flatten();
-    let mut links: Vec<Link> = entries.filter_map(|entry| link(&entry.path())).collect();
-    links.sort_unstable_by_key(|link| link.index);
-    links.truncate(LINKS_MAX);
+    let mut links: Vec<Link> = Vec::new();
+    for link in entries.filter_map(|entry| link(&entry.path())) {
+        let at = links.partition_point(|known| known.index < link.index);
+        links.insert(at, link);
+        links.truncate(LINKS_MAX);
+    }
     links
 }
 

@@ -36,8 +36,10 @@ pub struct Syncing(Pid);
 /// Begins to sync the file systems that these directories are on. An error is
 /// told of if it has come since the directory was opened.
 pub fn begin(dirs: &[Rc<OwnedFd>]) -> Result<Syncing, Errno> {
-    let mut fds: Vec<RawFd> = dirs.iter().map(|dir| dir.as_raw_fd()).collect();
-    fds.sort_unstable();
+    let mut fds: Vec<RawFd> = Vec::new();
+    for fd in dirs.iter().map(|dir| dir.as_raw_fd()) {
+        fds.insert(fds.partition_point(|known| *known < fd), fd);
+    }
     // SAFETY: what the child calls is async-signal-safe and allocates nothing.
     match unsafe { fork() }? {
         ForkResult::Child => sync_all(&fds),
