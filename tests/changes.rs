@@ -10,6 +10,7 @@ use std::fs;
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 use support::lab::{Lab, PORT};
 use support::proc::{Ended, Master, Proc, XGET, command, free_port, xget};
@@ -19,6 +20,9 @@ use support::{Scratch, fake, lacks, lacks_root, noise, tree, until};
 const CLIENTS: usize = 15;
 const FILES: u64 = 12;
 const FILE_LEN: usize = 2_000_000;
+
+/// Their times are compared.
+static ONE_LAB: Mutex<()> = Mutex::new(());
 
 /// Node 0 is the master's.
 fn start_master(lab: &Lab, scratch: &Scratch, source: &Path) -> Master {
@@ -37,12 +41,11 @@ fn name(number: u64) -> String {
 fn fetch_all(
     lab: &Lab,
     scratch: &Scratch,
-    source: &Path,
+    (source, total): (&Path, u64),
     copy: &dyn Fn(usize) -> PathBuf,
     change: &mut dyn FnMut(),
 ) -> (Vec<Ended>, Duration, f64, Master) {
     let master = start_master(lab, scratch, source);
-    let total = FILES * FILE_LEN as u64;
     let sent = lab.sent_bytes(0);
     let began = Instant::now();
     let clients: Vec<Proc> = (1..=CLIENTS)
@@ -68,6 +71,7 @@ fn fetch_all(
 
 #[test]
 fn a_served_file_that_changes_costs_the_swarm_nothing_but_that_file() {
+    let _alone = ONE_LAB.lock();
     let Some(lab) = Lab::new(CLIENTS + 1) else { return };
     lab.shape(40);
     let scratch = Scratch::in_memory();
@@ -75,15 +79,17 @@ fn a_served_file_that_changes_costs_the_swarm_nothing_but_that_file() {
     for number in 0..FILES {
         fs::write(source.join(name(number)), noise(number, FILE_LEN)).unwrap();
     }
+    let total = FILES * FILE_LEN as u64;
     let copy = |node: usize| scratch.join(format!("calm{node}"));
-    let (ended, calm, _, master) = fetch_all(&lab, &scratch, &source, &copy, &mut || ());
+    let (ended, calm, _, master) = fetch_all(&lab, &scratch, (&source, total), &copy, &mut || ());
     ended.into_iter().for_each(|ended| drop(ended.expect(0)));
     drop(master);
     let changed = name(FILES - 2);
     let copy = |node: usize| scratch.join(format!("copy{node}"));
-    let (ended, took, copies, master) = fetch_all(&lab, &scratch, &source, &copy, &mut || {
-        fs::write(source.join(&changed), noise(99, FILE_LEN)).unwrap();
-    });
+    let (ended, took, copies, master) =
+        fetch_all(&lab, &scratch, (&source, total), &copy, &mut || {
+            fs::write(source.join(&changed), noise(99, FILE_LEN)).unwrap();
+        });
     let said = format!("{}{}", master.proc.out(), master.proc.err());
     for (number, ended) in ended.into_iter().enumerate() {
         let ended = ended.expect(4).says(&changed);
@@ -98,6 +104,42 @@ fn a_served_file_that_changes_costs_the_swarm_nothing_but_that_file() {
     assert!(copies < 2.0, "{copies} copies left the master");
     let lines = |text: &str| said.lines().filter(|line| line.contains(text)).count();
     assert_eq!(lines("changed since it was hashed"), 1, "{said}");
+}
+
+#[test]
+fn small_files_that_change_cost_the_swarm_their_packs_from_the_master() {
+    const COUNT: u64 = 4_000;
+    const LEN: usize = 5_000;
+    let _alone = ONE_LAB.lock();
+    let Some(lab) = Lab::new(CLIENTS + 1) else { return };
+    lab.shape(40);
+    let scratch = Scratch::in_memory();
+    let source = scratch.dir("source");
+    let name = |number: u64| format!("small{number:04}");
+    for number in 0..COUNT {
+        fs::write(source.join(name(number)), noise(number, LEN)).unwrap();
+    }
+    let changed = [1_990, 2_500, 3_000, 3_500, 3_999];
+    let copy = |node: usize| scratch.join(format!("copy{node}"));
+    let total = COUNT * LEN as u64;
+    let (ended, took, copies, master) =
+        fetch_all(&lab, &scratch, (&source, total), &copy, &mut || {
+            for number in changed {
+                fs::write(source.join(name(number)), noise(9_999, LEN)).unwrap();
+            }
+        });
+    for (number, ended) in ended.into_iter().enumerate() {
+        assert!(matches!(ended.status, 0 | 4), "{}", ended.err);
+        assert!(ended.err.lines().count() <= changed.len(), "{}", ended.err);
+        for file in (0..COUNT).filter(|file| !changed.contains(file)) {
+            let got = fs::read(copy(number + 1).join(name(file))).unwrap();
+            assert!(got == noise(file, LEN), "{number}: {}", name(file));
+        }
+    }
+    let said = format!("{}{}", master.proc.out(), master.proc.err());
+    // 4 s on such links; an eighth of a copy for the packs that each got from the master.
+    assert!(took < Duration::from_secs(20), "{took:?}: {said}");
+    assert!(copies < 2.0, "{copies} copies left the master: {said}");
 }
 
 /// `path` as bytes that are there, through the plain tree and through the paper's.

@@ -7,7 +7,7 @@
 use super::dirs::{self, Position, Stretch};
 use super::fids::{Fid, Fids, Opened};
 use super::tree::{Access, Answer, ConnId, OpenId, Ticket, Totals, Tree};
-use crate::error::{BAD_USE_OF_FID, EINVAL, EISDIR, ENOENT, ENOTDIR, EROFS, Error};
+use crate::error::{BAD_USE_OF_FID, EINVAL, EISDIR, ENOENT, ENOTDIR, EROFS, ESTALE, Error};
 use crate::message::{Attr, AttrChange, Dialect, NOFID, Reply};
 use alloc::vec::Vec;
 
@@ -169,6 +169,7 @@ impl<T: Tree> Files<T> {
         }
         let fid = self.fids.get_mut(fid)?;
         let position = fid.opened_to_read()?.position;
+        not_gone(tree, &fid.file)?;
         let (data, position) = dirs::read_stats(tree, dialect, &fid.file, position, asked)?;
         if let Some(opened) = &mut fid.opened {
             opened.position = position;
@@ -188,6 +189,7 @@ impl<T: Tree> Files<T> {
             return Err(ENOTDIR);
         }
         fid.opened_to_read()?;
+        not_gone(tree, &fid.file)?;
         let data = dirs::read_entries(tree, &fid.file, cursor, count)?;
         Ok(Reply::Readdir { data })
     }
@@ -221,8 +223,11 @@ impl<T: Tree> Files<T> {
         self.fids.take_all().for_each(|fid| close(tree, fid));
     }
 
+    /// ENOENT of what is gone, and not ESTALE as everything else has it: Linux forgets the
+    /// name then and looks it up anew (fs/9p/vfs_dentry.c, `v9fs_lookup_revalidate`).
     pub fn attr(&self, tree: &T, fid: u32) -> Result<Attr, Error> {
-        Ok(tree.attr(&self.fids.get(fid)?.file))
+        let file = &self.fids.get(fid)?.file;
+        if tree.is_gone(file) { Err(ENOENT) } else { Ok(tree.attr(file)) }
     }
 
     /// Twstat and Tsetattr. To change nothing is fsync in 9P2000 and .u. To
@@ -255,6 +260,10 @@ impl<T: Tree> Files<T> {
         }
         Ok(Reply::Readlink { target: tree.attr(file).link })
     }
+}
+
+fn not_gone<T: Tree>(tree: &T, file: &T::File) -> Result<(), Error> {
+    if tree.is_gone(file) { Err(ESTALE) } else { Ok(()) }
 }
 
 fn close<T: Tree>(tree: &mut T, fid: Fid<T::File>) {

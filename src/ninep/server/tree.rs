@@ -127,6 +127,12 @@ pub trait Tree {
     /// The same for the same file, always.
     fn qid(&self, file: &Self::File) -> Qid;
 
+    /// Whether what the file stood for is not there any more: then there is nothing to say
+    /// of it.
+    fn is_gone(&self, _file: &Self::File) -> bool {
+        false
+    }
+
     /// For stat and getattr.
     fn attr(&self, file: &Self::File) -> Attr;
 

@@ -333,6 +333,9 @@ fn what_is_open_and_the_same_in_a_new_generation_stays_what_it_is() {
         let old_b = Bulk::File { generation: old, entry: 2, offset: 0 };
         let wanted = if is_served { Ok(Answer::Bulk { what: old_b, len: 3 }) } else { Err(ESTALE) };
         assert_eq!(read, wanted, "what it was, or nothing");
+        assert_eq!(space.is_gone(&b), !is_served);
+        assert_eq!(space.open(opener(2), &b, READ).is_ok(), is_served);
+        assert!(!space.is_gone(&dir) && !space.is_gone(&data));
         let new_b = plain(&mut space, "b");
         assert_ne!(space.qid(&new_b).path, space.qid(&b).path);
     }

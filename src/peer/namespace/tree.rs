@@ -3,11 +3,11 @@
 
 use super::bulk::Bulk;
 use super::control_file::{ControlFile, ReadRequest};
-use super::file_id::{EntryId, FileId, View};
+use super::file_id::{Directory, EntryId, FileId, View};
 use super::space::NameSpace;
 use super::{attr, directory, files};
 use ninep::server::{Access, Answer, ConnId, DirEntry, OpenId, Ticket, Totals, Tree};
-use ninep::{Attr, EACCES, EISDIR, ENOENT, EROFS, Error, Qid};
+use ninep::{Attr, EACCES, EISDIR, ENOENT, EROFS, ESTALE, Error, Qid};
 
 /// What answers for a file, where it is a control file.
 fn control(file: &FileId) -> Option<(&'static dyn ControlFile, EntryId)> {
@@ -40,6 +40,23 @@ impl Tree for NameSpace {
         attr::qid(&self.generations, file)
     }
 
+    fn is_gone(&self, file: &FileId) -> bool {
+        let generations = &self.generations;
+        let of_entry = |id| generations.current(id).is_none();
+        match *file {
+            FileId::Root(_) | FileId::ControlDir => false,
+            FileId::GenerationDir(id) => generations.get(id).is_none(),
+            FileId::Dir(_, id) | FileId::FileDir(id) | FileId::Plain(id) | FileId::Link(id) => {
+                of_entry(id)
+            }
+            FileId::Control(control, id) => match files::get(control).directory() {
+                Directory::File => of_entry(id),
+                Directory::Generation => generations.get(id.generation).is_none(),
+                Directory::Root | Directory::Control => false,
+            },
+        }
+    }
+
     fn attr(&self, file: &FileId) -> Attr {
         attr::attr(self, file)
     }
@@ -50,6 +67,9 @@ impl Tree for NameSpace {
 
     fn open(&mut self, opener: OpenId, file: &FileId, access: Access) -> Result<(), Error> {
         let control = control(file);
+        if self.is_gone(file) {
+            return Err(ESTALE);
+        }
         if access.write && !self.is_master() {
             return Err(EACCES);
         }

@@ -202,6 +202,27 @@ fn stat_agrees_with_the_qid() {
     assert_eq!((root.body[8], u32_at(&root.body, 21)), (0x80, 0o040_555));
 }
 
+#[test]
+fn of_what_is_gone_there_is_no_stat_and_no_listing() {
+    for dialect in DIALECTS {
+        let mut peer = Peer::attached(dialect);
+        peer.opened(1, "dir", 0);
+        peer.tree.gone.insert(2);
+        let linux = dialect == "9P2000.L";
+        let stat = match linux {
+            true => peer.ask(tfid(M::TGETATTR, 1, 1).u64(0x3fff)),
+            false => peer.ask(tfid(M::TSTAT, 1, 1)),
+        };
+        assert!(stat.errno() == 2 || stat.ename() == "No such file or directory", "{stat:?}");
+        let list = match linux {
+            true => peer.ask(tfid(M::TREADDIR, 1, 1).u64(0).u32(8192)),
+            false => peer.read(1, 0, 8192),
+        };
+        assert!(list.is_error(), "{list:?}");
+        assert!(!peer.clunk(1).is_error());
+    }
+}
+
 /// Twstat's record with every field at "don't touch" but length and mode.
 fn twstat(dialect: &str, fid: u32, length: u64, mode: u32) -> Frame {
     let unix = dialect == "9P2000.u";

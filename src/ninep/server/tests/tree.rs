@@ -52,6 +52,7 @@ pub(super) struct TestTree {
     pub arrived: bool,
     pub written: Vec<u8>,
     pub truncated: bool,
+    pub gone: BTreeSet<usize>,
 }
 
 pub(super) fn file_bytes(offset: usize, count: usize) -> Vec<u8> {
@@ -69,6 +70,7 @@ impl TestTree {
             arrived: false,
             written: Vec::new(),
             truncated: false,
+            gone: BTreeSet::new(),
         };
         let root = tree.add(0, "/", NodeKind::Dir);
         tree.add(root, "file", NodeKind::File);
@@ -128,6 +130,10 @@ impl TestTree {
 impl Tree for TestTree {
     type File = usize;
     type Bulk = u64;
+
+    fn is_gone(&self, file: &usize) -> bool {
+        self.gone.contains(file)
+    }
 
     fn attach(&mut self, _conn: ConnId, aname: &[u8]) -> Result<usize, Error> {
         match aname {
