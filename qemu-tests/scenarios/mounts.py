@@ -3,6 +3,7 @@
 import hashlib
 import os
 import shutil
+import signal
 import stat
 import tempfile
 from pathlib import Path
@@ -25,6 +26,7 @@ CACHED_CONTROL = "mount data log info umount".split()
 NODE = "mount parked cached arrives ends uncached umount".split()
 BUSY = "mount info remount refused detach ends again alive umount".split()
 LAYERED = "mount overlay digests run write detach umount".split()
+CHANGED = "mount before seen open place others replaced umount".split()
 GONE = "mount fails umount".split()
 LOG_WORDS = (">", ">>", "tee", "dd")
 ODD_NAMES = [b"with space", b"new\nline", b"tab\there", b"-n", b"...", b".hidden", b"log", b"data"]
@@ -91,6 +93,7 @@ def make_tree(root):
         os.chown(top + b"/empty", 1000, 1001)
         os.lchown(top + b"/links/self", 1002, 1003)
     write(root / "big", noise("big", BIG_BYTES))
+    write(root / "change", b"before\n")
     (root / "many").mkdir()
     for number in range(MANY):
         (root / "many" / f"{number:05}").touch()
@@ -148,6 +151,8 @@ def expectations(root):
     expected["root"] = b"751\n"
     expected["many"] = b"%d\n" % MANY
     big = hashlib.sha256((root / "big").read_bytes()).hexdigest()
+    program = hashlib.sha256((tree / "program").read_bytes()).hexdigest()
+    expected["program"] = program.encode() + b"  -\n"
     expected["big"] = big.encode() + b"  -\n"
     expected["df"] = free(root)
     return expected
@@ -170,6 +175,8 @@ def wanted():
     checks = [f"node {name}" for name in NODE] + [f"busy {name}" for name in BUSY]
     for cache in ("none", "loose"):
         checks += [f"layered,{cache} {name}" for name in LAYERED]
+    for dialect in DIALECTS:
+        checks += [f"changed,{dialect} {name}" for name in CHANGED]
     checks += [f"gone {name}" for name in GONE]
     for dialect in DIALECTS:
         checks += [f"{dialect},small {name}" for name in SMALL]
@@ -216,7 +223,12 @@ def mounted(lab, work):
     machine = lab.mounter(mounter.kernel(), initrd, f"lab.port={port}")
     machine.expect(r"^mounts: go on", within_s=120)
     client.shape("1gbit")
-    machine.expect(r"^mounts: end the master", within_s=400)
+    for dialect in DIALECTS:
+        machine.expect(rf"^mounts: change {dialect}$", within_s=400)
+        (root / "change").write_text(f"{dialect}\n")
+        (root / f"new.{dialect}").touch()
+        lab.masters[0].process.send_signal(signal.SIGHUP)
+    machine.expect(r"^mounts: end the master", within_s=100)
     lab.masters[0].kill()
     machine.expect(r"^mounts: over", within_s=60)
     lab.poll()
