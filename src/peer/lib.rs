@@ -26,3 +26,4 @@ mod sorted;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 mod timers;
+mod voices;

@@ -11,6 +11,7 @@ use crate::content::manifest::{PIECE_LEN_MAX, stride};
 use crate::control::MasterMessage;
 use crate::namespace::{Bulk, GenerationId, NameSpace, Notice};
 use crate::sorted::SortedMap;
+use crate::voices::Voices;
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::format;
@@ -24,6 +25,8 @@ pub const MSIZE: u32 = stride(PIECE_LEN_MAX) + ninep::IO_HEADER_LEN;
 pub(crate) struct Server {
     pub space: NameSpace,
     pub outbox: Outbox,
+    /// Whose lines the operator hears.
+    pub voices: Voices,
     sessions: SortedMap<ConnId, Box<Served>>,
 }
 
@@ -54,7 +57,12 @@ fn effect(conn: ConnId, output: Output<Bulk>) -> ConnEffect {
 
 impl Server {
     pub fn new(space: NameSpace) -> Server {
-        Server { space, outbox: Outbox::default(), sessions: SortedMap::new() }
+        Server {
+            space,
+            outbox: Outbox::default(),
+            voices: Voices::default(),
+            sessions: SortedMap::new(),
+        }
     }
 
     /// Whether we answer requests on this connection, and do not send them.
@@ -93,7 +101,7 @@ impl Server {
 
     /// Takes what happened on a connection that we serve; a warning for the
     /// operator may follow from it.
-    pub fn handle(&mut self, event: ConnEvent) -> Option<String> {
+    pub fn handle(&mut self, now_ms: u64, event: ConnEvent) -> Option<String> {
         match event {
             ConnEvent::Accepted { conn, peer } => {
                 self.space.add_peer(conn, peer);
@@ -101,7 +109,9 @@ impl Server {
                 let served = Served { session, woken: VecDeque::new(), is_announced: false };
                 self.sessions.insert(conn, Box::new(served));
             }
-            ConnEvent::Frame { conn, frame } => return self.handle_frame(conn, frame.prefix),
+            ConnEvent::Frame { conn, frame } => {
+                return self.handle_frame(now_ms, conn, frame.prefix);
+            }
             ConnEvent::Closed { conn, .. } => self.end_session(conn),
             // Those whom we serve connected to us; and part of a request cannot
             // be answered.
@@ -110,7 +120,7 @@ impl Server {
         None
     }
 
-    fn handle_frame(&mut self, conn: ConnId, frame: &[u8]) -> Option<String> {
+    fn handle_frame(&mut self, now_ms: u64, conn: ConnId, frame: &[u8]) -> Option<String> {
         let served = self.sessions.get_mut(&conn)?;
         let Err(fatal) = served.session.handle_frame(&mut self.space, frame) else {
             self.announce(conn);
@@ -119,10 +129,11 @@ impl Server {
         while let Some(output) = served.session.poll_output() {
             self.outbox.push(effect(conn, output));
         }
-        let peer = self.space.peer(conn).map_or(String::new(), |addr| addr.to_string());
+        let peer = self.space.peer(conn)?;
         self.end_session(conn);
         self.outbox.close(conn);
-        Some(format!("{peer}: closing the connection: {fatal}"))
+        let is_said = self.voices.may_say(now_ms, peer.ip().to_canonical());
+        is_said.then(|| format!("{peer}: closing the connection: {fatal}"))
     }
 
     fn end_session(&mut self, conn: ConnId) {
@@ -184,6 +195,13 @@ impl Server {
         self.wake(tickets);
     }
 
+    /// Who caused lines for the operator that were not said, in words.
+    pub fn poll_unsaid(&mut self, now_ms: u64) -> Option<String> {
+        let (ip, count) = self.voices.poll_unsaid(now_ms)?;
+        let who = ip.map_or("others".into(), |ip| ip.to_string());
+        Some(format!("{who}: {count} lines of theirs were not shown: they come too fast"))
+    }
+
     /// What happened in the name space.
     pub fn poll_notice(&mut self) -> Option<Notice> {
         self.space.poll_notice()
@@ -207,7 +225,7 @@ mod tests {
     fn asked() -> Server {
         let mut server = Server::new(NameSpace::new(true, 1));
         let peer = SocketAddr::from(([10, 0, 0, 1], 5));
-        server.handle(ConnEvent::Accepted { conn: CONN, peer });
+        server.handle(0, ConnEvent::Accepted { conn: CONN, peer });
         let mut frames = Vec::new();
         request::tversion(MSIZE, ninep::Dialect::Unix, &mut frames);
         request::tattach(1, 0, b"anybody", b"", &mut frames);
@@ -222,7 +240,7 @@ mod tests {
     fn tell(server: &mut Server, mut frames: &[u8]) {
         while let Some(len) = ninep::wire::frame_len(frames) {
             let (frame, rest) = frames.split_at(len as usize);
-            server.handle(ConnEvent::Frame { conn: CONN, frame: Frame::whole(frame) });
+            server.handle(0, ConnEvent::Frame { conn: CONN, frame: Frame::whole(frame) });
             frames = rest;
         }
     }

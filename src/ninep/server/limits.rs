@@ -25,3 +25,7 @@ pub const OUTPUTS_MAX: usize = 256;
 
 /// The same in bytes held (stored bytes are named, not held).
 pub const OUTPUT_BYTES_MAX: usize = 1024 * 1024;
+
+/// Bytes of a directory in one reply: some hundred entries, each of which is looked
+/// up and written, where a file's bytes are only named.
+pub const DIR_BYTES_MAX: u32 = 32 * 1024;

@@ -65,7 +65,8 @@ mod tree;
 mod tests;
 
 pub use limits::{
-    FIDS_MAX, FIRST_FRAME_LEN_MAX, MSIZE_MIN, OUTPUT_BYTES_MAX, OUTPUTS_MAX, PARKED_MAX,
+    DIR_BYTES_MAX, FIDS_MAX, FIRST_FRAME_LEN_MAX, MSIZE_MIN, OUTPUT_BYTES_MAX, OUTPUTS_MAX,
+    PARKED_MAX,
 };
 pub use output::{BulkLost, Output};
 pub use session::Session;

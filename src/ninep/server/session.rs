@@ -7,7 +7,7 @@
 
 use super::dirs::Stretch;
 use super::files::{Files, NO_AUTH, linux_access, plan9_access};
-use super::limits::{FIRST_FRAME_LEN_MAX, MSIZE_MIN};
+use super::limits::{DIR_BYTES_MAX, FIRST_FRAME_LEN_MAX, MSIZE_MIN};
 use super::output::{Agreed, Output, Outputs};
 use super::parked::{ParkedRead, ParkedReads};
 use super::tree::{Answer, ConnId, Ticket, Tree};
@@ -198,7 +198,7 @@ impl<T: Tree> Session<T> {
             Request::Statfs { fid } => files.statfs(tree, fid),
             Request::Readlink { fid } => files.readlink(tree, fid),
             Request::Readdir { fid, offset, count } => {
-                let count = count.min(self.data_len_max());
+                let count = count.min(self.data_len_max()).min(DIR_BYTES_MAX);
                 self.files.readdir(tree, fid, offset, count)
             }
             Request::Fsync { fid } => files.known(fid, Reply::Fsync),

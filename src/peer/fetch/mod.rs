@@ -200,7 +200,9 @@ impl Fetcher {
         }
         let download = self.download.as_ref();
         let transfer = download.and_then(|d| d.transfer.deadline_ms(&self.common));
-        let times = [transfer, self.common.master_link.deadline_ms(), self.timers.next_ms()];
+        let unsaid = self.common.server.voices.deadline_ms();
+        let link = self.common.master_link.deadline_ms();
+        let times = [transfer, link, self.timers.next_ms(), unsaid];
         times.into_iter().flatten().min()
     }
 
@@ -272,7 +274,7 @@ impl Fetcher {
     fn handle_conn(&mut self, event: ConnEvent) -> Result<(), Failure> {
         let (conn, common) = (event.conn(), &mut self.common);
         if matches!(event, ConnEvent::Accepted { .. }) || common.server.serves(conn) {
-            if let Some(warning) = common.server.handle(event) {
+            if let Some(warning) = common.server.handle(common.now_ms, event) {
                 common.warn(warning);
             }
         } else if common.master_link.is(conn) {
@@ -392,6 +394,9 @@ impl Fetcher {
     }
 
     fn timeout(&mut self) -> Result<(), Failure> {
+        while let Some(text) = self.common.server.poll_unsaid(self.common.now_ms) {
+            self.common.warn(text);
+        }
         let Common { now_ms, server, master_link, .. } = &mut self.common;
         let now_ms = *now_ms;
         if let Some(why) = master_link.timeout(&mut server.outbox, now_ms) {

@@ -506,8 +506,8 @@ impl Members {
     }
 
     /// One record a line: address, state, bytes held and in all, from the
-    /// master, from peers, milliseconds, parents by stripe.
-    pub fn status_text(&self) -> String {
+    /// master, from peers, milliseconds, parents by stripe. And how many there are.
+    pub fn status_text(&self) -> (String, u64) {
         let mut text = String::from(
             "# address state have_bytes total_bytes from_master_bytes from_peers_bytes elapsed_ms parents\n",
         );
@@ -516,7 +516,7 @@ impl Members {
             text.push_str(&status_line(member, state, &self.parents_text(member)));
         }
         text.extend(self.departed.iter().map(String::as_str));
-        text
+        (text, (self.list.len() + self.departed.len()) as u64)
     }
 
     /// The parents of a member, by stripe.

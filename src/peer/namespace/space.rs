@@ -13,7 +13,7 @@ use super::log_lines::LogLines;
 use super::parking::ParkedReads;
 use super::workers::Workers;
 use crate::content::digest::Digest;
-use crate::sorted::SortedMap;
+use crate::sorted::{SortedMap, SortedSet};
 use alloc::collections::{TryReserveError, VecDeque};
 use alloc::rc::Rc;
 use alloc::string::String;
@@ -73,6 +73,8 @@ pub struct NameSpace {
     pub(super) conversations: Conversations,
     pub(super) workers: Workers,
     pub(super) parked: ParkedReads<Wait, Ticket>,
+    /// Files whose SHA-256 the node was asked for and has not given.
+    pub(super) sums_wanted: SortedSet<(GenerationId, u32)>,
     peers: SortedMap<ConnId, SocketAddr>,
     notices: VecDeque<Notice>,
     /// Only a master routes, takes log lines and registers workers.
@@ -91,6 +93,7 @@ impl NameSpace {
             conversations: Conversations::default(),
             workers: Workers::new(worker_load_max),
             parked: ParkedReads::new(),
+            sums_wanted: SortedSet::default(),
             peers: SortedMap::new(),
             notices: VecDeque::new(),
             is_master,
@@ -215,6 +218,7 @@ impl NameSpace {
         entry: u32,
         sum: Result<[u8; 32], ()>,
     ) -> Vec<Ticket> {
+        self.sums_wanted.remove(&(id, entry));
         if let Some(generation) = self.generations.get_mut(id) {
             generation.checksums.insert(entry, sum);
         }

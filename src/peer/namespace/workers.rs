@@ -3,25 +3,30 @@
 //! For clients that speak the paper's interface by hand or by script; xget's
 //! own clients use `/.xget/route`. The three heuristics of the paper, section
 //! 3.2: limited levels, even load, different levels over one client's files.
+//! Anybody may say that it is a worker: a look-up costs a logarithm, and of those of
+//! one file so many are looked at for each answer, others the next time.
 
 use crate::control::{format_addr, parse_addr};
 use crate::sorted::SortedMap;
 use alloc::string::String;
 use alloc::vec::Vec;
-use core::net::{IpAddr, SocketAddr};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use core::ops::RangeInclusive;
 use ninep::server::{ConnId, OpenId};
 
 /// The master is level 0; a worker may stand at 1 to 3, leaves below it.
 const LEVEL_MAX: u32 = 4;
 /// Most workers noted in all.
 const WORKERS_MAX: usize = 65_536;
+/// Workers that are looked at for one answer.
+const LOOKS_MAX: usize = 64;
+
+/// A worker for a file: its qid path, and where it serves.
+type Key = (u64, SocketAddr);
 
 #[derive(Clone, Debug)]
 struct Worker {
-    opener: OpenId,
-    /// By its qid path.
-    file: u64,
-    addr: SocketAddr,
+    conn: ConnId,
     level: u32,
     /// Who feeds it, if not the master: its load falls when this one goes.
     parent: Option<SocketAddr>,
@@ -30,12 +35,16 @@ struct Worker {
 /// The workers of all files.
 #[derive(Debug)]
 pub(super) struct Workers {
-    list: Vec<Worker>,
-    /// How many each worker address feeds, over all files.
+    list: SortedMap<Key, Worker>,
+    /// Which worker lasts as long as an opening.
+    leases: SortedMap<OpenId, Key>,
+    /// How many each address feeds, over all files.
     load: SortedMap<SocketAddr, u32>,
     /// How often each client was sent to each level.
     levels_used: SortedMap<ConnId, [u32; LEVEL_MAX as usize]>,
     load_max: u32,
+    /// Who was looked at last: the next look begins behind it.
+    looked_at: SocketAddr,
 }
 
 /// Why an `avail` write is not understood or not taken.
@@ -45,17 +54,32 @@ pub(super) enum AvailError {
     Malformed,
     /// The parent that it names is no worker for this file.
     UnknownParent,
-    /// This address is a worker for this file already.
+    /// This address is a worker for this file already, or this opening a lease.
     Duplicate,
     /// There are as many workers as are noted.
     Full,
 }
 
+const FIRST: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
+const LAST: SocketAddr = SocketAddr::new(IpAddr::V6(Ipv6Addr::from_bits(u128::MAX)), u16::MAX);
+
+/// All of a file's, from an address on or up to it.
+fn of(file: u64, addrs: RangeInclusive<SocketAddr>) -> RangeInclusive<Key> {
+    let (first, last) = addrs.into_inner();
+    (file, first)..=(file, last)
+}
+
 impl Workers {
     /// None yet; each is to feed at most `load_max` others.
     pub fn new(load_max: u32) -> Workers {
-        let (load, levels_used) = (SortedMap::new(), SortedMap::new());
-        Workers { list: Vec::new(), load, levels_used, load_max }
+        Workers {
+            list: SortedMap::new(),
+            leases: SortedMap::new(),
+            load: SortedMap::new(),
+            levels_used: SortedMap::new(),
+            load_max,
+            looked_at: FIRST,
+        }
     }
 
     /// Notes a worker for this file, for as long as `opener` lasts. The text is
@@ -72,41 +96,37 @@ impl Workers {
         let text = text.trim_end_matches(['\0', '\n', ' ']);
         let (port, from) = text.split_once(' ').ok_or(AvailError::Malformed)?;
         let port: u16 = port.parse().map_err(|_| AvailError::Malformed)?;
-        let addr = SocketAddr::new(ip, port);
         let parent = match from {
             "me" => None,
             text => Some(parse_addr(text).ok_or(AvailError::Malformed)?),
         };
         let level = match parent {
             None => 1,
-            Some(p) => 1 + self.level(file, p).ok_or(AvailError::UnknownParent)?,
+            Some(p) => 1 + self.list.get(&(file, p)).ok_or(AvailError::UnknownParent)?.level,
         };
-        if self.list.iter().any(|w| w.addr == addr && w.file == file) {
+        let key = (file, SocketAddr::new(ip, port));
+        if self.list.contains_key(&key) || self.leases.contains_key(&opener) {
             return Err(AvailError::Duplicate);
         }
         if self.list.len() >= WORKERS_MAX {
             return Err(AvailError::Full);
         }
         if let Some(parent) = parent {
-            *self.load.get_or_insert_with(parent, || 0) += 1;
+            let load = self.load.get(&parent).copied().unwrap_or(0);
+            self.load.insert(parent, load + 1);
         }
-        self.list.push(Worker { opener, file, addr, level, parent });
+        self.leases.insert(opener, key);
+        self.list.insert(key, Worker { conn: opener.conn, level, parent });
         Ok(())
-    }
-
-    fn level(&self, file: u64, addr: SocketAddr) -> Option<u32> {
-        self.list.iter().find(|w| w.addr == addr && w.file == file).map(|w| w.level)
     }
 
     /// The lease ends with the opening of `avail`.
     pub fn close(&mut self, opener: OpenId) {
-        let Some(at) = self.list.iter().position(|w| w.opener == opener) else { return };
-        let worker = self.list.swap_remove(at);
-        if let Some(load) = worker.parent.and_then(|p| self.load.get_mut(&p)) {
-            *load = load.saturating_sub(1);
-        }
-        if !self.list.iter().any(|w| w.addr == worker.addr) {
-            self.load.remove(&worker.addr);
+        let Some(key) = self.leases.remove(&opener) else { return };
+        let Some(parent) = self.list.remove(&key).and_then(|worker| worker.parent) else { return };
+        match self.load.get_mut(&parent) {
+            Some(load) if *load > 1 => *load -= 1,
+            _ => drop(self.load.remove(&parent)),
         }
     }
 
@@ -118,21 +138,25 @@ impl Workers {
     /// Who is to feed this client with this file: `me` or `ip!port`, without a
     /// newline, as the original has it.
     pub fn redir(&mut self, conn: ConnId, file: u64) -> String {
-        let used = self.levels_used.get_or_insert_with(conn, Default::default);
-        let load_of = |w: &Worker| self.load.get(&w.addr).copied().unwrap_or(0);
-        let best = self
-            .list
-            .iter()
-            .filter(|w| w.file == file && w.level < LEVEL_MAX && w.opener.conn != conn)
-            .filter(|w| load_of(w) < self.load_max)
-            .min_by_key(|w| (load_of(w), used[w.level as usize], w.level));
-        match best {
-            Some(worker) => {
-                used[worker.level as usize] += 1;
-                format_addr(worker.addr)
-            }
-            None => "me".into(),
+        let mut used = self.levels_used.get(&conn).copied().unwrap_or_default();
+        let load_of = |addr| self.load.get(addr).copied().unwrap_or(0);
+        let behind = self.list.range(of(file, self.looked_at..=LAST));
+        let before = self.list.range(of(file, FIRST..=self.looked_at));
+        let looks: Vec<(&Key, &Worker)> = behind.chain(before).take(LOOKS_MAX).collect();
+        let fits = looks.iter().filter(|((_, addr), worker)| {
+            worker.level < LEVEL_MAX && worker.conn != conn && load_of(addr) < self.load_max
+        });
+        let best = fits.min_by_key(|((_, addr), worker)| {
+            (load_of(addr), used[worker.level as usize], worker.level)
+        });
+        let best = best.map(|((_, addr), worker)| (*addr, worker.level as usize));
+        if let Some(((_, addr), _)) = looks.last() {
+            self.looked_at = *addr;
         }
+        let Some((addr, level)) = best else { return "me".into() };
+        used[level] += 1;
+        self.levels_used.insert(conn, used);
+        format_addr(addr)
     }
 }
 
@@ -194,5 +218,32 @@ mod tests {
         }
         assert_eq!(workers.avail(opener(1), 7, ip(1), b"4000 me"), Ok(()));
         assert_eq!(workers.avail(opener(2), 7, ip(1), b"4000 me"), Err(AvailError::Duplicate));
+    }
+
+    #[test]
+    fn an_opening_is_one_lease_and_nothing_is_left_of_it() {
+        let mut workers = Workers::new(10);
+        assert_eq!(workers.avail(opener(1), 7, ip(1), b"4000 me"), Ok(()));
+        let second = workers.avail(opener(1), 7, ip(1), b"4001 me");
+        assert_eq!(second, Err(AvailError::Duplicate));
+        assert_eq!(workers.avail(opener(2), 7, ip(2), b"4000 10.0.0.1!4000"), Ok(()));
+        workers.close(opener(1));
+        workers.close(opener(2));
+        assert!(workers.list.is_empty() && workers.leases.is_empty() && workers.load.is_empty());
+    }
+
+    #[test]
+    fn of_very_many_workers_some_are_looked_at_and_each_has_its_turn() {
+        let mut workers = Workers::new(1);
+        for n in 0..1_000u32 {
+            let ip = IpAddr::from((0x0a00_0000 + n).to_be_bytes());
+            assert_eq!(workers.avail(opener(n), 7, ip, b"4000 me"), Ok(()));
+        }
+        let told: Vec<String> = (0..30).map(|n| workers.redir(ConnId(5_000 + n), 7)).collect();
+        let mut different = told.clone();
+        different.sort();
+        different.dedup();
+        assert!(different.len() > 10 && !told.contains(&"me".to_string()), "{told:?}");
+        assert_eq!(workers.redir(ConnId(1), 8), "me");
     }
 }

@@ -49,7 +49,7 @@ impl Fixture {
 
     /// Its line in the status, the first of several.
     fn line(&self, addr: SocketAddr) -> Option<String> {
-        let (text, start) = (self.members.status_text(), format_addr(addr) + " ");
+        let (text, start) = (self.members.status_text().0, format_addr(addr) + " ");
         text.lines().find(|line| line.starts_with(&start)).map(Into::into)
     }
 }
@@ -146,5 +146,5 @@ fn so_many_who_left_are_kept_for_the_status() {
         fixture.leave(number);
     }
     assert!(fixture.line(addr(0)).is_none() && fixture.line(addr(1)).is_some());
-    assert_eq!(fixture.members.status_text().lines().count(), 1 + DEPARTED_MAX);
+    assert_eq!(fixture.members.status_text().0.lines().count(), 1 + DEPARTED_MAX);
 }

@@ -13,6 +13,11 @@ use ninep::{EIO, ESTALE, Error};
 /// `sha256:` and 64 digits and a newline.
 const LEN: u64 = 7 + 64 + 1;
 
+/// Files whose sums are wanted at a time: hashing one takes long, asking does not.
+const SUMS_MAX: usize = 1_024;
+/// EAGAIN.
+const TOO_MANY_SUMS: Error = Error::new(11, "Resource temporarily unavailable");
+
 /// `<file>/checksum`
 pub(super) struct Checksum;
 
@@ -42,7 +47,7 @@ impl ControlFile for Checksum {
         }
         let generation = space.generations.get_mut(file.generation).ok_or(ESTALE)?;
         match generation.checksums.get(&file.entry) {
-            None => Ok(ask(space, file, request.ticket)),
+            None => ask(space, file, request.ticket),
             Some(Err(())) => {
                 // The next who asks tries again.
                 generation.checksums.remove(&file.entry);
@@ -53,18 +58,23 @@ impl ControlFile for Checksum {
     }
 }
 
-/// Waits for the sum of a file; the first who waits has it computed.
-fn ask(space: &mut NameSpace, file: EntryId, ticket: Ticket) -> Answer<Bulk> {
-    let wait = Wait::Checksum(file.generation, file.entry);
-    if !space.parked.is_awaited(wait) {
-        space.notify(Notice::ChecksumWanted(file.generation, file.entry));
+/// Waits for the sum of a file; the first who waits has it computed, once.
+fn ask(space: &mut NameSpace, file: EntryId, ticket: Ticket) -> Result<Answer<Bulk>, Error> {
+    let EntryId { generation, entry } = file;
+    if !space.sums_wanted.contains(&(generation, entry)) {
+        if space.sums_wanted.len() >= SUMS_MAX {
+            return Err(TOO_MANY_SUMS);
+        }
+        space.sums_wanted.insert((generation, entry));
+        space.notify(Notice::ChecksumWanted(generation, entry));
     }
-    space.park(wait, ticket)
+    Ok(space.park(Wait::Checksum(generation, entry), ticket))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::namespace::generation::GenerationId;
     use crate::namespace::testing::*;
 
     #[test]
@@ -99,14 +109,30 @@ mod tests {
     }
 
     #[test]
-    fn one_that_nobody_waits_for_any_more_is_asked_for_again() {
+    fn one_is_computed_once_however_often_it_is_asked_for_and_given_up() {
         let (mut space, id) = master();
         let checksum = file(&mut space, "b/checksum");
-        for serial in [1, 2] {
+        for serial in 1..9 {
             assert_eq!(read(&mut space, &checksum, 0, serial), Ok(Answer::Park));
-            assert_eq!(notices(&mut space), [Notice::ChecksumWanted(id, 2)]);
             ninep::server::Tree::forget(&mut space, ticket(serial));
         }
+        assert_eq!(notices(&mut space), [Notice::ChecksumWanted(id, 2)]);
+        space.set_checksum(id, 2, Err(()));
+        assert_eq!(read(&mut space, &checksum, 0, 9), Err(EIO));
+        assert_eq!(read(&mut space, &checksum, 0, 9), Ok(Answer::Park));
+        assert_eq!(notices(&mut space).len(), 1, "the next who asks tries again");
+    }
+
+    #[test]
+    fn so_many_sums_are_wanted_at_a_time() {
+        let (mut space, _) = master();
+        for entry in 0..SUMS_MAX as u32 {
+            assert!(space.sums_wanted.insert((GenerationId(99), entry)));
+        }
+        let checksum = file(&mut space, "b/checksum");
+        assert_eq!(read(&mut space, &checksum, 0, 1), Err(TOO_MANY_SUMS));
+        space.set_checksum(GenerationId(99), 7, Err(()));
+        assert_eq!(read(&mut space, &checksum, 0, 1), Ok(Answer::Park));
     }
 
     #[test]

@@ -246,6 +246,25 @@ fn a_line_on_log_is_the_operators_and_can_be_read_back() {
 }
 
 #[test]
+fn a_log_is_taken_at_a_rate_and_the_rest_is_counted() {
+    let mut pair = Pair::default();
+    let master = pair.add_master(&Tree::of_pieces(2), 1);
+    let caller = pair.add_caller(master);
+    let fid = pair.let_caller(caller, |c| c.open("log", OpenMode::Write).0);
+    let said = pair.master(master).said.len();
+    for _ in 0..50 {
+        pair.let_caller(caller, |c| c.write(fid, "hello\n".repeat(100).as_bytes()));
+    }
+    assert_eq!(pair.master(master).said.len() - said, 200);
+    let start_ms = pair.now_ms;
+    pair.run_to(start_ms + 6_000);
+    let last = pair.master(master).warned.last().cloned();
+    let words =
+        format!("{}: 4800 lines of theirs were not shown: they come too fast", addr(caller).ip());
+    assert_eq!(last, Some(words));
+}
+
+#[test]
 fn nothing_else_can_be_written() {
     let (mut pair, _, caller, tree) = served();
     let generation = ["list", "pieces", "held", "rest"].map(|name| in_generation(&tree, name));
