@@ -71,8 +71,10 @@ pub enum MasterInput<'a> {
     },
     /// The served tree was looked at again and is as it was.
     Unchanged,
-    /// The operator wants the served tree looked at again.
+    /// The served tree is to be looked at again: the operator wants it, or a checksum.
     LookAgain,
+    /// A file of the latest scan is not as it was, though its bytes are: with each reply.
+    Touched,
     /// The served tree cannot be read any more; what is hashed stays.
     ScanFailed {
         /// The reason.
@@ -210,6 +212,8 @@ impl Master {
                 self.admit_all(now_ms);
             }
             MasterInput::LookAgain => self.look_again(now_ms),
+            MasterInput::Touched if self.rescan.is_recent(now_ms) => {}
+            MasterInput::Touched => self.look_again(now_ms),
             MasterInput::ScanFailed { why } => self.scan_failed(now_ms, &why),
             MasterInput::Changed { generation, entry, path } => {
                 self.changed(now_ms, generation, entry, &path);

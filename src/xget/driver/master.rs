@@ -217,7 +217,7 @@ impl Machine for MasterMachine<'_> {
     fn part(&mut self, what: Bulk, len: u32) -> Result<Part, ()> {
         let part = self.files.part(self.master.space(), what, len);
         if self.files.take_doubt() {
-            self.inputs.push_back(MasterInput::LookAgain);
+            self.inputs.push_back(MasterInput::Touched);
         }
         let (Bulk::Piece { generation, .. }
         | Bulk::Rest { generation, .. }

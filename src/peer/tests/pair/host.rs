@@ -148,8 +148,11 @@ impl ClientHost {
                     self.fetcher.handle(now_ms, FetchInput::Prepared { found });
                 }
             }
-            FetchEffect::Store { conn, piece, range, .. } => {
-                let result = self.store(now_ms, piece, &frame[range]);
+            FetchEffect::Store { conn, piece, range, is_rest } => {
+                let result = match is_rest {
+                    true => self.store_rest(piece, &frame[range]),
+                    false => self.store(now_ms, piece, &frame[range]),
+                };
                 self.fetcher.handle(now_ms, FetchInput::Stored { conn, piece, result });
             }
             FetchEffect::Finish => {
@@ -180,6 +183,21 @@ impl ClientHost {
         assert!(!self.stored_pieces().any(|stored| stored == piece), "{piece} is stored twice");
         self.stored.push((now_ms, piece));
         StoreResult::Stored
+    }
+
+    /// Stores the files of a pack that are right.
+    fn store_rest(&mut self, piece: u32, bytes: &[u8]) -> StoreResult {
+        let content = self.content.clone().expect("the manifest is here first");
+        let (mut rest, mut changed) = (bytes, Vec::new());
+        for extent in content.map.extents(&content.manifest, piece) {
+            let (part, after) = rest.split_at(extent.len as usize);
+            rest = after;
+            match content.map.verify_extent(&content.manifest, piece, extent, part) {
+                Ok(()) => drop(self.files.insert(extent.entry, part.to_vec())),
+                Err(_) => changed.push(extent.entry),
+            }
+        }
+        StoreResult::Rest { changed }
     }
 
     pub fn stored_pieces(&self) -> impl Iterator<Item = u32> + '_ {

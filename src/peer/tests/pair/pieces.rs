@@ -301,6 +301,47 @@ fn the_master_says_once_that_a_file_changed_and_refuses_it_until_it_is_as_it_was
     assert_eq!(pair.master(master).warned.len(), 1, "there is no such generation");
 }
 
+#[test]
+fn a_file_that_was_only_touched_is_a_reason_to_look_once_a_second() {
+    let (mut pair, tree) = (Pair::default(), Tree::of(&[("a", 5_000)]));
+    let master = pair.add_master(&tree, 1);
+    for _ in 0..20 {
+        for _ in 0..10 {
+            pair.input_master(master, MasterInput::Touched);
+        }
+        pair.run_for(150);
+    }
+    let looks = pair.master(master).rescans.clone();
+    assert!(looks.windows(2).all(|two| two[1] - two[0] >= 1_000), "{looks:?}");
+    assert!((2..=3).contains(&looks.len()), "{looks:?}");
+}
+
+#[test]
+fn of_a_pack_that_the_master_has_not_whole_any_more_the_rest_is_asked_once() {
+    let tree = Tree::of(&[("a", 1_000), ("b", 1_000), ("c", 1_000), ("large", 9_000)]);
+    let pack = tree.map.manifest_pieces().count();
+    for (has_rest, lost) in [(true, &["b"][..]), (false, &["a", "b", "c"])] {
+        let mut fed = fed(tree.clone(), &[MASTER], all());
+        fed.pair.let_server(MASTER, |server| {
+            server.faults.refused = [pack].into();
+            server.faults.changed = has_rest.then_some(1_000..2_000);
+        });
+        let count = fed.tree.map.count();
+        fed.give(MASTER, 1..count);
+        fed.pair.drive_bounded();
+        let host = fed.pair.client(fed.client);
+        let (_, failures) = host.exit.as_ref().expect("it is over");
+        let names: Vec<&str> = failures.iter().map(|failure| failure.what.as_str()).collect();
+        assert_eq!(names, lost);
+        assert!(failures.iter().all(|failure| failure.status == Status::Changed));
+        for path in ["a", "b", "c", "large"].into_iter().filter(|path| !lost.contains(path)) {
+            assert_eq!(host.file(path), fed.tree.file(path));
+        }
+        assert_eq!(fed.asked_ms(MASTER, pack).len(), 1);
+        assert_eq!(fed.pair.asked_ms(MASTER, &Asked::Rest { piece: pack }).len(), 1);
+    }
+}
+
 /// Gone by the connection, it may be named again: the master itself is asked.
 #[test]
 fn a_parent_that_failed_in_a_stripe_is_not_gone_back_to() {

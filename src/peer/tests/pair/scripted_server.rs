@@ -4,6 +4,7 @@
 //! have, parks reads of all others, answers whatever else there is at once.
 
 use crate::content::{STRIDE, Tree};
+use core::ops::Range;
 use ninep::server::ConnId;
 use ninep::wire::{reply, request};
 use ninep::{Dialect, ENOENT, Error, NOTAG, QTDIR, QTFILE, Qid, Reply, Request};
@@ -22,6 +23,10 @@ pub enum Asked {
     Piece {
         piece: u32,
         waits: bool,
+    },
+    /// Through `rest`.
+    Rest {
+        piece: u32,
     },
     List,
     /// A flush of an unused tag, or a read of one byte that may not wait.
@@ -75,6 +80,8 @@ pub struct Faults {
     pub opens_refused: u32,
     /// Pieces that it says it has not.
     pub refused: BTreeSet<u32>,
+    /// It has a `rest`, and these bytes of a piece are zeros there.
+    pub changed: Option<Range<usize>>,
 }
 
 pub struct ScriptedServer {
@@ -233,6 +240,15 @@ impl ScriptedServer {
                 let list = &self.tree.map.manifest_pieces().list;
                 let mut data: Vec<u8> = list.iter().flat_map(|digest| digest.0).collect();
                 data[0] ^= u8::from(self.faults.is_list_wrong);
+                return Some(Reply::Read { data });
+            }
+            "rest" => {
+                self.asked.push((now_ms, Asked::Rest { piece }));
+                let Some(changed) = self.faults.changed.clone() else {
+                    return Some(Reply::Error(ENOENT));
+                };
+                let mut data = self.tree.piece(piece);
+                data[changed].fill(0);
                 return Some(Reply::Read { data });
             }
             name => {
