@@ -20,6 +20,10 @@ const CONNECT_MS: u64 = 3_000;
 /// A silent master is probed after this long, and lost after that much more.
 const PROBE_AFTER_MS: u64 = 3_000;
 const PROBE_WAIT_MS: u64 = 5_000;
+/// A master that says for so long that it is hashing, and comes no further, is lost.
+const WAIT_STILL_MS: u64 = 600_000;
+/// Lines in one second: more than anybody has to say, and they take our time.
+const LINES_MAX: u32 = 1_000;
 /// To lose a silent master counts as one in so many of all tries, because it
 /// takes as long to find out.
 const SILENT_SHARE: u32 = 6;
@@ -98,6 +102,10 @@ pub(super) struct MasterLink {
     timers: Timers<5>,
     tries: Tries,
     hashing: Option<(u64, u64)>,
+    /// When the hashing came further.
+    hashed_ms: u64,
+    /// The second that lines are counted in, and how many there are.
+    lines: (u64, u32),
 }
 
 impl MasterLink {
@@ -112,6 +120,8 @@ impl MasterLink {
             timers: Timers::new(),
             tries: Tries { max: retries_max, counted: 0, all: 0 },
             hashing: None,
+            hashed_ms: 0,
+            lines: (0, 0),
         }
     }
 
@@ -176,19 +186,41 @@ impl MasterLink {
     fn take_lines(&mut self) -> Result<Vec<MasterMessage>, String> {
         let mut messages = Vec::new();
         while let Some(message) = self.conversation.as_mut().map_or(Ok(None), |c| c.line())? {
-            self.note(&message);
+            self.count_line()?;
+            self.note(&message)?;
             messages.push(message);
         }
         Ok(messages)
     }
 
-    fn note(&mut self, message: &MasterMessage) {
+    fn count_line(&mut self) -> Result<(), String> {
+        let second = self.conversation.as_ref().map_or(0, |c| c.heard_ms / 1_000);
+        let (counted, count) = self.lines;
+        self.lines = (second, if counted == second { count + 1 } else { 1 });
+        if self.lines.1 > LINES_MAX {
+            return Err(format!("it said more than {LINES_MAX} lines in a second"));
+        }
+        Ok(())
+    }
+
+    fn note(&mut self, message: &MasterMessage) -> Result<(), String> {
         let heard_ms = self.conversation.as_ref().map_or(0, |c| c.heard_ms);
         match *message {
             MasterMessage::Wait { done_bytes, total_bytes } => {
                 self.timers.set(MasterTimer::Answer, heard_ms + JOIN_MS);
-                self.hashing = Some((done_bytes, total_bytes));
-                return;
+                let now = Some((done_bytes, total_bytes));
+                if core::mem::replace(&mut self.hashing, now) != now {
+                    self.hashed_ms = heard_ms;
+                }
+                if heard_ms >= self.hashed_ms + WAIT_STILL_MS {
+                    self.hashing = None;
+                    self.timers.set(MasterTimer::Silent, heard_ms);
+                    let minutes = WAIT_STILL_MS / 60_000;
+                    return Err(format!(
+                        "it says that it is hashing, and comes no further for {minutes} min"
+                    ));
+                }
+                return Ok(());
             }
             MasterMessage::Generation { .. } => {
                 // The conversation works: tries count anew.
@@ -197,6 +229,7 @@ impl MasterLink {
             MasterMessage::Parent { .. } | MasterMessage::Error { .. } => {}
         }
         self.timers.stop(MasterTimer::Answer);
+        Ok(())
     }
 
     pub fn tell(&mut self, outbox: &mut Outbox, message: &ClientMessage) {
@@ -238,12 +271,14 @@ impl MasterLink {
             match timer {
                 MasterTimer::Connect => return Some("no answer to the connection".into()),
                 MasterTimer::Answer => {
+                    // As long as a silence, and counts like one.
+                    self.timers.set(MasterTimer::Silent, now_ms);
                     return Some(format!("it did not answer for {} s", JOIN_MS / 1000));
                 }
                 MasterTimer::Probe => self.probe(outbox, now_ms),
                 MasterTimer::Silent => {
                     let heard_ms = self.conversation.as_ref().map_or(now_ms, |c| c.heard_ms);
-                    // Stays set: `lost` sees by it that the master was silent.
+                    // Stays set: `lost` sees by it that this took long.
                     self.timers.set(MasterTimer::Silent, now_ms);
                     let silent_s = (now_ms - heard_ms) / 1000;
                     return Some(format!("silent for {silent_s} s, and does not answer a probe"));
@@ -402,7 +437,7 @@ mod tests {
     #[test]
     fn a_silent_master_is_probed_and_its_loss_costs_several_tries() {
         let (mut link, mut outbox) = connected(SILENT_SHARE);
-        link.note(&MasterMessage::Error { errno: 1, text: String::new() });
+        assert_eq!(link.note(&MasterMessage::Error { errno: 1, text: String::new() }), Ok(()));
         assert_eq!(link.deadline_ms(), Some(PROBE_AFTER_MS));
         assert!(link.timeout(&mut outbox, PROBE_AFTER_MS).is_none());
         assert!(matches!(outbox.pop(), Some(ConnEffect::Send { .. })), "a probe left");
@@ -423,7 +458,7 @@ mod tests {
     fn a_master_that_does_not_answer_the_join_is_lost_unless_it_says_that_it_hashes() {
         let (mut link, mut outbox) = connected(1);
         link.heard(14_000);
-        link.note(&MasterMessage::Wait { done_bytes: 1, total_bytes: 2 });
+        assert_eq!(link.note(&MasterMessage::Wait { done_bytes: 1, total_bytes: 2 }), Ok(()));
         assert_eq!(link.hashing(), Some((1, 2)));
         for now_ms in [17_000, 20_000, 23_000, 26_000, 28_999] {
             assert_eq!(link.timeout(&mut outbox, now_ms), None);
@@ -431,6 +466,32 @@ mod tests {
         }
         let why = link.timeout(&mut outbox, 14_000 + JOIN_MS);
         assert_eq!(why.as_deref(), Some("it did not answer for 15 s"));
+    }
+
+    #[test]
+    fn a_master_that_hashes_for_ever_and_comes_no_further_is_lost() {
+        let (mut link, _) = connected(1);
+        let mut wait = |now_ms, done_bytes| {
+            link.heard(now_ms);
+            link.note(&MasterMessage::Wait { done_bytes, total_bytes: 9 })
+        };
+        assert_eq!(wait(1_000, 0), Ok(()));
+        assert_eq!(wait(WAIT_STILL_MS, 0), Ok(()));
+        assert_eq!(wait(WAIT_STILL_MS + 999, 1), Ok(()), "it came further");
+        assert_eq!(wait(2 * WAIT_STILL_MS + 998, 1), Ok(()));
+        let why = wait(2 * WAIT_STILL_MS + 999, 1).unwrap_err();
+        assert_eq!(why, "it says that it is hashing, and comes no further for 10 min");
+    }
+
+    #[test]
+    fn a_master_says_at_most_so_many_lines_in_a_second() {
+        let (mut link, _) = connected(1);
+        let said = |link: &mut MasterLink, now_ms| {
+            link.heard(now_ms);
+            (0..2_000).take_while(|_| link.count_line().is_ok()).count()
+        };
+        assert_eq!(said(&mut link, 999), LINES_MAX as usize);
+        assert_eq!(said(&mut link, 1_000), LINES_MAX as usize);
     }
 
     #[test]
