@@ -28,7 +28,7 @@ const OWED_MS: u64 = 5_000;
 const OWED_ALONE_MS: u64 = 1_000;
 const OTHERS_BRING: u32 = 8;
 /// So it is left, where the master names no other meanwhile.
-pub(super) const LEFT_ALONE_MS: u64 = 3_000;
+const LEFT_ALONE_MS: u64 = 3_000;
 
 /// A stripe that lags: since when its pieces are counted, how many were missing
 /// of each stripe then, and how long its parent's link had been busy.
@@ -46,6 +46,8 @@ pub(super) struct Observed {
     pub owed_ms: u64,
     /// How long frames from it were under way in all.
     pub busy_ms: u64,
+    /// It says that it has not what we have had for long, of other stripes.
+    pub denies: bool,
 }
 
 #[derive(Debug)]
@@ -124,7 +126,7 @@ impl Liveness {
         observed: Observed,
         now_ms: u64,
     ) -> Option<Complaint> {
-        let Observed { owed_ms, busy_ms } = observed;
+        let Observed { owed_ms, busy_ms, denies } = observed;
         if !view.lags(stripe) && owed_ms < OWED_ALONE_MS {
             self.lags[stripe] = None;
             return None;
@@ -146,12 +148,14 @@ impl Liveness {
         }
         let is_alone = others.iter().any(|&came| came >= OTHERS_BRING)
             || missing.len() > 1 && missing.iter().sum::<u32>() == missing[stripe];
-        let allowed_ms = if is_alone { OWED_ALONE_MS } else { OWED_MS };
-        if owed_ms < allowed_ms || came(stripe) > 0 {
+        if owed_ms < OWED_ALONE_MS || came(stripe) > 0 {
             return None;
         }
-        let is_left = is_alone && owed_ms >= LEFT_ALONE_MS;
-        Some(if is_left { Complaint::Refused } else { Complaint::Slow })
+        // Who waits itself has what others have of the other stripes.
+        if is_alone && (denies || owed_ms >= LEFT_ALONE_MS) {
+            return Some(Complaint::Refused);
+        }
+        (is_alone || owed_ms >= OWED_MS).then_some(Complaint::Slow)
     }
 }
 
@@ -199,12 +203,23 @@ mod tests {
 
     /// The same where each other stripe brings so many.
     fn said_beside(others: u32, came: u32, busy_ms: u64, owed_ms: u64) -> Option<Complaint> {
+        said_where(others, came, [busy_ms, owed_ms], false)
+    }
+
+    /// The same of a parent that denies what it must have.
+    fn said_where(
+        others: u32,
+        came: u32,
+        [busy_ms, owed_ms]: [u64; 2],
+        denies: bool,
+    ) -> Option<Complaint> {
         let (mut liveness, mut held) = (Liveness::new(STRIPES as u8, 0), holdings());
         let parents = [None; STRIPES as usize];
         bring(&mut held, [0, 20, 20, 20]);
         let mut look = |held: &Holdings, busy_ms, now_ms| {
             let view = View { holdings: held, parents: &parents };
-            liveness.complaint(view, 0, Observed { owed_ms, busy_ms }, now_ms)
+            let observed = Observed { owed_ms, busy_ms, denies };
+            liveness.complaint(view, 0, observed, now_ms)
         };
         assert_eq!(look(&held, 0, 1_000), None, "it has just been seen");
         assert_eq!(look(&held, 0, 1_000 + SLOW_MS - 1), None, "not yet");
@@ -233,6 +248,15 @@ mod tests {
         assert_eq!(said_beside(OTHERS_BRING - 1, 0, 0, LEFT_ALONE_MS), None);
         assert_eq!(said_beside(OTHERS_BRING, 1, 0, OWED_ALONE_MS), None);
         assert_eq!(said_beside(OTHERS_BRING, 0, 0, OWED_ALONE_MS - 1), None);
+    }
+
+    #[test]
+    fn who_has_not_what_it_must_have_is_left_after_one_second() {
+        let said = |others, came, owed_ms| said_where(others, came, [0, owed_ms], true);
+        assert_eq!(said(OTHERS_BRING, 0, OWED_ALONE_MS), Some(Complaint::Refused));
+        assert_eq!(said(OTHERS_BRING, 0, OWED_ALONE_MS - 1), None);
+        assert_eq!(said(OTHERS_BRING, 1, OWED_ALONE_MS), None, "it gives something");
+        assert_eq!(said(OTHERS_BRING - 1, 0, OWED_ALONE_MS), None, "nobody gives");
     }
 
     #[test]

@@ -7,7 +7,7 @@
 //! which stripes it is the parent of and which pieces to ask for.
 
 use super::scheduler::PieceRequest;
-use super::signs::{Busy, Signs};
+use super::signs::{Busy, Sample, Signs};
 use crate::conn::Outbox;
 use crate::content::digest::Digest;
 use crate::control::{Complaint, ParentAddr};
@@ -28,7 +28,7 @@ const CONNECT_MS: u64 = 500;
 /// The master is given so many times as long as a peer: nobody can replace it.
 const MASTER_PATIENCE: u64 = 6;
 /// A parent that owes us something and is silent this long is probed.
-const PROBE_AFTER_MS: u64 = 150;
+pub(super) const PROBE_AFTER_MS: u64 = 150;
 /// ... and is frozen when it does not answer within that.
 const PROBE_WAIT_MS: u64 = 250;
 /// An open is answered within that: nobody may park it.
@@ -37,6 +37,9 @@ const OPEN_MS: u64 = 500;
 /// of what an uplink of 1 Mbit/s gives one of four.
 const FRAME_LOOK_MS: u64 = 1_000;
 const FRAME_LEN_MIN: u32 = 4_096;
+/// So many probes are answered by that there is nothing before that is believed to
+/// last: a parent may just have begun.
+const DENIALS: u32 = 3;
 /// A parent that just joined may not know its generation yet. Mostly it does
 /// within milliseconds, so the wait begins with `MIN` and doubles up to `MAX`.
 const REOPEN_MS_MIN: u64 = 5;
@@ -50,6 +53,8 @@ const LIST_READ: Token = Token(3 << 40);
 const PROBE: Token = Token(4 << 40);
 const HELD: Token = Token(5 << 40);
 const REST_FILE: Token = Token(6 << 40);
+/// A probe that asks for another piece than the manifest's first.
+const PROBE_KNOWN: Token = Token(7 << 40);
 /// Added to the number of a piece that the parent is not to wait for.
 const UNAWAITED: u64 = 1 << 32;
 /// Added to the number of a piece of which what did not change is wanted.
@@ -277,6 +282,7 @@ impl ParentLink {
         now_ms: u64,
         awaits_pieces: bool,
         local_stall_ms: u64,
+        sample: Sample,
     ) -> Option<LinkTimeout> {
         let is_awaited = self.is_awaited(awaits_pieces);
         for &timer in LinkTimer::ALL {
@@ -299,7 +305,7 @@ impl ParentLink {
                     }
                     self.timers.set(LinkTimer::Frame, now_ms + self.patience() * FRAME_LOOK_MS);
                 }
-                LinkTimer::Probe => self.probe(outbox, now_ms),
+                LinkTimer::Probe => self.probe(outbox, now_ms, sample),
                 LinkTimer::Frozen => {
                     let silent_ms = now_ms - self.signs.heard_ms;
                     if self.signs.answers_others {
@@ -326,14 +332,16 @@ impl ParentLink {
         }
     }
 
-    fn probe(&mut self, outbox: &mut Outbox, now_ms: u64) {
+    fn probe(&mut self, outbox: &mut Outbox, now_ms: u64, sample: Sample) {
         self.timers.stop(LinkTimer::Probe);
         self.timers.set(LinkTimer::Frozen, now_ms + self.patience() * PROBE_WAIT_MS);
         self.signs.answers_others = false;
         if self.state == LinkState::Open {
             // One byte, or that it is not here: whoever reads can say either at once.
             let held = self.held();
-            self.client.read(held, 0, 1, PROBE);
+            let token = if sample.piece > 0 { PROBE_KNOWN } else { PROBE };
+            let offset = u64::from(sample.piece) * u64::from(sample.stride);
+            self.client.read(held, offset, 1, token);
         } else {
             self.client.ping(PROBE);
         }
@@ -390,6 +398,12 @@ impl ParentLink {
         self.flush(outbox);
     }
 
+    /// It says that it has not what it must have, `DENIALS` times in a row: not even the
+    /// manifest; or none of what we have had for long.
+    pub fn denies(&self) -> [bool; 2] {
+        self.signs.denials.map(|count| count >= DENIALS)
+    }
+
     /// What it owes beside pieces, and since when.
     pub fn owes(&self) -> Option<(&'static str, u64)> {
         match self.state {
@@ -420,7 +434,10 @@ impl ParentLink {
         }
         match event {
             Some(Event::Opened { token: PIECES, .. }) => self.opened(),
-            Some(Event::Read { token: PROBE, .. }) => {}
+            Some(Event::Read { token: token @ (PROBE | PROBE_KNOWN), len, .. }) => {
+                let denials = &mut self.signs.denials[usize::from(token == PROBE_KNOWN)];
+                *denials = if len == 0 { *denials + 1 } else { 0 };
+            }
             Some(Event::Read { token: LIST_READ, data, .. }) => return Ok(self.list_part(data)),
             Some(Event::Read { token, len: 0, .. }) if token.0 & UNAWAITED != 0 => {
                 return Ok(Arrived::Absent { piece: token.0 as u32 });
@@ -429,6 +446,7 @@ impl ParentLink {
                 return Ok(Arrived::Rest { piece: token.0 as u32, len });
             }
             Some(Event::Read { token, len, data }) => {
+                self.signs.denials = [0; 2];
                 return Ok(Arrived::Piece { piece: token.0 as u32, len, data });
             }
             Some(Event::Failed { token: PIECES, error }) => {
@@ -511,84 +529,4 @@ fn open(client: &mut Client, generation: Digest, name: &[u8], token: Token) -> F
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::conn::ConnEffect;
-    use core::net::SocketAddr;
-
-    fn peer() -> ParentAddr {
-        ParentAddr::Peer(SocketAddr::from(([10, 0, 0, 2], 5)))
-    }
-
-    /// Lets time pass to the next deadline: what became of it and when.
-    fn next(
-        link: &mut ParentLink,
-        outbox: &mut Outbox,
-        local_stall_ms: u64,
-    ) -> (u64, Option<LinkTimeout>) {
-        let at_ms = link.deadline_ms(true, local_stall_ms).expect("something is awaited");
-        assert!(link.timeout(outbox, at_ms - 1, true, local_stall_ms).is_none(), "too early");
-        (at_ms, link.timeout(outbox, at_ms, true, local_stall_ms))
-    }
-
-    #[test]
-    fn who_does_not_answer_is_called_twice() {
-        for (parent, patience) in [(peer(), 1), (ParentAddr::Master, MASTER_PATIENCE)] {
-            for local_stall_ms in [0, 300] {
-                let mut link = ParentLink::new(ConnId(1), parent, Digest::default(), 0);
-                let mut outbox = Outbox::default();
-                let again_ms = patience * RECONNECT_MS + local_stall_ms;
-                let first = next(&mut link, &mut outbox, local_stall_ms);
-                assert!(
-                    matches!(first, (at_ms, Some(LinkTimeout::Unanswered)) if at_ms == again_ms)
-                );
-                link.reconnect(ConnId(2), again_ms);
-                let end_ms = again_ms + patience * CONNECT_MS + 2 * local_stall_ms;
-                let second = next(&mut link, &mut outbox, local_stall_ms);
-                assert!(matches!(second, (at_ms, Some(LinkTimeout::Lost(..))) if at_ms == end_ms));
-                assert!(outbox.pop().is_none(), "nothing leaves before it is up");
-            }
-        }
-    }
-
-    /// When a parent that says nothing counts as frozen.
-    fn frozen_at_ms(parent: ParentAddr, local_stall_ms: u64) -> u64 {
-        let mut outbox = Outbox::default();
-        let mut link = ParentLink::new(ConnId(1), parent, Digest::default(), 0);
-        link.connected(&mut outbox, 0);
-        let Some(ConnEffect::Send { .. }) = outbox.pop() else { panic!("the open did not leave") };
-        let (probed_ms, nothing) = next(&mut link, &mut outbox, local_stall_ms);
-        assert!(probed_ms == PROBE_AFTER_MS && nothing.is_none());
-        let Some(ConnEffect::Send { .. }) = outbox.pop() else { panic!("no probe left") };
-        match next(&mut link, &mut outbox, local_stall_ms) {
-            (at_ms, Some(LinkTimeout::Lost(_, Complaint::Frozen))) => at_ms,
-            _ => panic!("it is not found out"),
-        }
-    }
-
-    #[test]
-    fn silence_is_believed_after_a_probe_and_later_where_we_are_slow_ourselves() {
-        let usual_ms = PROBE_AFTER_MS + PROBE_WAIT_MS;
-        assert_eq!(frozen_at_ms(peer(), 0), usual_ms);
-        assert_eq!(frozen_at_ms(peer(), 2_000), usual_ms + 4_000);
-        let master_ms = PROBE_AFTER_MS + MASTER_PATIENCE * PROBE_WAIT_MS;
-        assert_eq!(frozen_at_ms(ParentAddr::Master, 0), master_ms);
-    }
-
-    #[test]
-    fn a_late_answer_is_remembered_up_to_a_bound_and_ends_the_suspicion() {
-        let mut outbox = Outbox::default();
-        let mut link = ParentLink::new(ConnId(1), peer(), Digest::default(), 0);
-        link.connected(&mut outbox, 0);
-        link.opened();
-        for (late_ms, remembered_ms) in [(100, 100), (4_000, 2 * PROBE_WAIT_MS)] {
-            let probed_ms = link.deadline_ms(true, 0).unwrap();
-            assert!(link.timeout(&mut outbox, probed_ms, true, 5_000).is_none());
-            link.heard_part(probed_ms + late_ms, 1);
-            link.frame_ended(probed_ms + late_ms);
-            assert_eq!(link.take_answer_ms(), remembered_ms);
-            assert_eq!(link.deadline_ms(true, 0), Some(probed_ms + late_ms + PROBE_AFTER_MS));
-        }
-        assert_eq!(link.take_answer_ms(), 0, "taken");
-    }
-}
+mod tests;

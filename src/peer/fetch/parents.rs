@@ -14,8 +14,10 @@ use ninep::server::ConnId;
 /// After more than so many parents of one stripe were rejected, the master itself becomes
 /// the parent, whomever it names: XGet's last resort, too.
 const REJECTED_IN_A_ROW_MAX: u32 = 4;
-/// Rejections that are remembered, of all stripes together.
+/// Rejections that are remembered, of all stripes together; and as many of who is shunned.
 const REJECTED_MAX: usize = 64;
+/// Who gave nothing in one stripe is not asked in any other for so long.
+const SHUNNED_MS: u64 = 30_000;
 
 pub(super) struct Parents {
     /// In the order of their connections; there are hardly more than stripes.
@@ -24,6 +26,8 @@ pub(super) struct Parents {
     by_stripe: Vec<Option<ConnId>>,
     /// Who sent corrupt bytes, and which piece: not connected to any more.
     banned: Vec<(SocketAddr, u32)>,
+    /// Who lives and is of no use, and until when that is believed; the last at the end.
+    shunned: VecDeque<(SocketAddr, u64)>,
     /// Who was rejected in which stripe, the last at the end.
     rejected: VecDeque<(usize, SocketAddr)>,
     /// For each stripe, rejections since the master itself was its parent.
@@ -36,6 +40,7 @@ impl Parents {
             links: Vec::new(),
             by_stripe: vec![None; usize::from(stripes)],
             banned: Vec::new(),
+            shunned: VecDeque::new(),
             rejected: VecDeque::new(),
             rejected_count: vec![0; usize::from(stripes)],
         }
@@ -132,6 +137,21 @@ impl Parents {
         self.banned.iter().copied().find(is_it).map(|(_, piece)| piece)
     }
 
+    pub fn shun(&mut self, addr: SocketAddr, now_ms: u64) {
+        self.shunned.retain(|(known, _)| *known != addr);
+        self.shunned.push_back((addr, now_ms + SHUNNED_MS));
+        if self.shunned.len() > REJECTED_MAX {
+            self.shunned.pop_front();
+        }
+    }
+
+    pub fn is_shunned(&self, parent: ParentAddr, now_ms: u64) -> bool {
+        let is_it = |&(known, until_ms): &(SocketAddr, u64)| {
+            until_ms > now_ms && parent == ParentAddr::Peer(known)
+        };
+        self.shunned.iter().any(is_it)
+    }
+
     /// Rejects a parent in a stripe. True when so many were rejected there that
     /// the master itself is to be the parent.
     pub fn reject(&mut self, stripe: usize, addr: SocketAddr) -> bool {
@@ -193,6 +213,17 @@ mod tests {
             parents.reject(1, addr(port));
         });
         assert!(!parents.is_rejected(0, ParentAddr::Peer(addr(1))), "so many are remembered");
+    }
+
+    #[test]
+    fn who_is_of_no_use_is_shunned_for_a_while() {
+        let mut parents = parents();
+        parents.shun(addr(1), 5);
+        assert!(parents.is_shunned(ParentAddr::Peer(addr(1)), SHUNNED_MS + 4));
+        assert!(!parents.is_shunned(ParentAddr::Peer(addr(1)), SHUNNED_MS + 5));
+        assert!(!parents.is_shunned(ParentAddr::Peer(addr(2)), 6));
+        (10..10 + REJECTED_MAX as u16).for_each(|port| parents.shun(addr(port), 6));
+        assert!(!parents.is_shunned(ParentAddr::Peer(addr(1)), 6), "so many are remembered");
     }
 
     #[test]

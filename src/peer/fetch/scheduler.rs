@@ -437,6 +437,19 @@ impl Scheduler {
         })
     }
 
+    /// A piece that we have had for a while, of a stripe that another gives: who fetches
+    /// as we do has it too.
+    pub fn known(&self, view: View, conn: ConnId, salt: u64) -> Option<u32> {
+        let count = view.stripe_count();
+        let of = |stripe: usize| {
+            let rows = self.cursors[stripe] / count / 2;
+            let row = salt.checked_rem(u64::from(rows))? as u32;
+            let piece = row * count + stripe as u32;
+            (view.parents[stripe] != Some(conn) && view.holdings.holds(piece)).then_some(piece)
+        };
+        view.stripes().find_map(|at| of((at + salt as usize) % count as usize))
+    }
+
     /// How long a stripe has had no parent.
     pub fn orphan_ms(&self, stripe: usize, now_ms: u64) -> u64 {
         self.orphan_since_ms[stripe].map_or(0, |since_ms| now_ms - since_ms)

@@ -10,12 +10,29 @@ pub(super) struct Signs {
     pub answer_ms: u64,
     /// Since the last probe something came, and no answer to a read.
     pub answers_others: bool,
+    /// So many probes in a row were answered by that the piece is not here: of the
+    /// manifest's first piece, and of others.
+    pub denials: [u32; 2],
 }
 
 impl Signs {
     pub fn new(now_ms: u64) -> Signs {
-        Signs { began_ms: now_ms, heard_ms: now_ms, answer_ms: 0, answers_others: false }
+        Signs {
+            began_ms: now_ms,
+            heard_ms: now_ms,
+            answer_ms: 0,
+            answers_others: false,
+            denials: [0; 2],
+        }
     }
+}
+
+/// What is asked of a parent to see that it lives: a byte of a piece.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sample {
+    pub piece: u32,
+    /// Bytes from one piece to the next.
+    pub stride: u32,
 }
 
 /// How long frames were under way in all, from their first part to the last. A

@@ -5,7 +5,7 @@
 
 use super::callable::{self, CallRate};
 use super::common::Common;
-use super::liveness::{DROUGHT_MS, LEFT_ALONE_MS, Liveness, Observed};
+use super::liveness::{DROUGHT_MS, Liveness};
 use super::parent_link::{Arrived, LinkTimeout, ParentLink};
 use super::parents::Parents;
 use super::scheduler::{Scheduler, View};
@@ -21,18 +21,11 @@ use core::ops::Range;
 use ninep::client::Frame;
 use ninep::server::ConnId;
 
-/// A parent that answers and owes a piece for this long is replaced by the master
-/// in that stripe: the piece may never come, and must not hold up the rest.
-const STARVED_MS: u64 = 15_000;
 /// How long after a link to the master that was made to ask about lost pieces another
 /// one may be.
 const DISPUTE_PAUSE_MS: u64 = 1_000;
 
-/// A stripe without a parent is asked of the master when it has named nobody for so
-/// long: mostly that takes a round trip.
-const ORPHAN_MS: u64 = 1_000;
-/// The manifest is asked of the master as well when nothing of it came for so long.
-const MANIFEST_MS: u64 = 1_000;
+mod watch;
 
 /// What arrived, for the download to verify.
 pub(super) enum Arrival<'a> {
@@ -153,7 +146,11 @@ impl Transfer {
             },
             ParentAddr::Master => parent,
         };
-        if !self.parents.is_rejected(at, parent) {
+        if self.parents.is_shunned(parent, common.now_ms) {
+            if self.parents.by_stripe()[at].is_none() {
+                self.replace(common, at, parent, Complaint::Refused);
+            }
+        } else if !self.parents.is_rejected(at, parent) {
             let parent = self.unless_too_many(common, parent);
             self.set_parent(common, at, parent);
         } else if self.parents.by_stripe()[at].is_none() {
@@ -294,6 +291,9 @@ impl Transfer {
         self.parents.clear(stripe);
         self.liveness.forget_lag(stripe);
         self.complain(common, stripe as u8, parent, complaint);
+        if let (ParentAddr::Peer(addr), Complaint::Refused) = (parent, complaint) {
+            self.parents.shun(addr, common.now_ms);
+        }
         // A frozen parent is not rejected: it may only be busy, and the master
         // hears from its other children whether it is.
         if let (ParentAddr::Peer(addr), true) = (parent, complaint != Complaint::Frozen)
@@ -515,80 +515,17 @@ impl Transfer {
 
     fn link_timeouts(&mut self, common: &mut Common) -> Vec<(ConnId, LinkTimeout)> {
         let stall_ms = self.liveness.local_stall_ms();
-        let scheduler = &self.scheduler;
-        let of_link = |(conn, link): (ConnId, &mut ParentLink)| {
-            let awaits = scheduler.awaits(conn);
-            let timeout = link.timeout(&mut common.server.outbox, common.now_ms, awaits, stall_ms);
-            timeout.map(|timeout| (conn, timeout))
-        };
-        self.parents.links_mut().filter_map(of_link).collect()
-    }
-
-    /// Complains of parents that answer and whose stripe lags. The master decides
-    /// what follows: it hears all children, and so knows where a delay begins. The
-    /// parent goes on sending until the master names another.
-    fn look_for_slow(&mut self, common: &mut Common) {
-        let generation = common.generation(self.generation);
-        let is_barren = self.liveness.barren_ms(common.now_ms) >= MANIFEST_MS;
-        self.scheduler.is_stuck = (self.scheduler.is_stuck || is_barren)
-            && generation.is_some_and(|known| known.content.is_none());
-        if let Some(view) = view(&self.parents, common, self.generation) {
-            self.scheduler.note_orphans(view, common.now_ms);
+        let mut passed = Vec::new();
+        let mut last = None;
+        while let Some(conn) = self.parents.next_conn(last) {
+            last = Some(conn);
+            let (awaits, sample) = (self.scheduler.awaits(conn), self.sample(common, conn));
+            let (outbox, now_ms) = (&mut common.server.outbox, common.now_ms);
+            let Some(link) = self.parents.link(conn) else { continue };
+            let timeout = link.timeout(outbox, now_ms, awaits, stall_ms, sample);
+            passed.extend(timeout.map(|timeout| (conn, timeout)));
         }
-        for stripe in 0..self.parents.by_stripe().len() {
-            let Some(view) = view(&self.parents, common, self.generation) else { return };
-            let owed_ms = self.scheduler.owed_ms(view, stripe, common.now_ms);
-            let link = self.parents.link_of_stripe(stripe);
-            let busy_ms = link.map_or(0, |link| link.busy_ms(common.now_ms));
-            let parent = link.map(|link| link.parent);
-            let observed = Observed { owed_ms, busy_ms };
-            let complaint = self.liveness.complaint(view, stripe, observed, common.now_ms);
-            let Some(parent) = parent else {
-                self.adopt_orphan(common, stripe);
-                continue;
-            };
-            if owed_ms >= STARVED_MS && parent != ParentAddr::Master && common.master_link.is_up() {
-                // It answers and brings nothing, and no other was named.
-                self.set_parent(common, stripe, ParentAddr::Master);
-            } else if complaint == Some(Complaint::Refused) && parent != ParentAddr::Master {
-                let s = LEFT_ALONE_MS / 1_000;
-                let why = format!("gives nothing of what it owes for {s} s, and others do");
-                Transfer::warn(common, parent, &why);
-                self.replace(common, stripe, parent, Complaint::Refused);
-            } else if let Some(complaint) = complaint {
-                self.complain(common, stripe as u8, parent, complaint);
-            }
-        }
-    }
-
-    /// The master names no other parent: it is asked itself.
-    fn adopt_orphan(&mut self, common: &mut Common, stripe: usize) {
-        let Some(generation) = common.generation(self.generation) else { return };
-        let is_wanted = !generation.list_known() || generation.holdings.missing_of(stripe) > 0;
-        let orphan_ms = self.scheduler.orphan_ms(stripe, common.now_ms);
-        if is_wanted && orphan_ms >= ORPHAN_MS && common.master_link.is_up() {
-            self.set_parent(common, stripe, ParentAddr::Master);
-        }
-    }
-
-    /// Who owes what, and for how long: for the last message.
-    pub fn owed(&self, common: &Common) -> String {
-        let mut said = String::new();
-        for (conn, link) in self.parents.links() {
-            let seconds = |since_ms: u64| common.now_ms.saturating_sub(since_ms) / 1_000;
-            let (piece, owes) = (self.scheduler.oldest(conn), link.owes());
-            let who = Transfer::name(common, link.parent);
-            said += &match (piece, owes) {
-                (Some((piece, since_ms)), _) => {
-                    format!("; {who} owes piece {piece} for {} s", seconds(since_ms))
-                }
-                (None, Some((what, since_ms))) => {
-                    format!("; {who} owes {what} for {} s", seconds(since_ms))
-                }
-                (None, None) => continue,
-            };
-        }
-        if said.is_empty() { "; nobody was asked".into() } else { said }
+        passed
     }
 }
 

@@ -343,7 +343,8 @@ fn and_after_1_s_where_another_stripe_flows_and_is_left_after_3_s() {
     fed.pair.settle();
     for turn in 0..90 {
         fed.pair.run_for(50);
-        fed.give(2, [4 * turn + 1, 4 * turn + 3]);
+        // It has what others have of the other stripe, and so waits itself.
+        (1..=2).for_each(|host| fed.give(host, [4 * turn + 1, 4 * turn + 3]));
     }
     let said = |why| {
         let complaints = fed.complaints().into_iter();
@@ -354,6 +355,48 @@ fn and_after_1_s_where_another_stripe_flows_and_is_left_after_3_s() {
     assert!(left.len() == 1 && (3_000..=3_400).contains(&left[0]), "{left:?}");
     assert!(slow.iter().all(|slow_ms| *slow_ms < left[0]));
     assert!(fed.complaints().iter().all(|(_, stripe, ..)| *stripe == 0));
+}
+
+#[test]
+fn one_that_has_not_even_the_manifest_is_left_after_half_a_second() {
+    let mut fed = waiting_for(1);
+    fed.pair.let_server(1, |server| server.faults.denies = true);
+    fed.pair.run_to(499);
+    assert_eq!(fed.complaints(), []);
+    // Probed three times until then, and looked at every 100 ms.
+    fed.pair.run_to(1_000);
+    assert_eq!(fed.complaints(), [(500, 0, parent_addr(1), Complaint::Refused)]);
+}
+
+#[test]
+fn and_one_that_has_not_what_others_have_after_1_s_where_another_stripe_flows() {
+    let mut fed = fed(Tree::of(&[("file", 400 * 4096)]), &[1, 2], all());
+    fed.pair.settle();
+    let left_ms = |fed: &Fed| {
+        let complaints = fed.complaints().into_iter();
+        complaints.filter(|(.., why)| *why == Complaint::Refused).map(|(at_ms, ..)| at_ms).next()
+    };
+    for turn in 0..40 {
+        fed.pair.run_for(50);
+        // It gives nothing; the manifest it has, as all do.
+        fed.give(2, [4 * turn + 1, 4 * turn + 3]);
+    }
+    let left_ms = left_ms(&fed).expect("it is left");
+    assert!((1_000..=1_700).contains(&left_ms), "{left_ms}");
+}
+
+#[test]
+fn who_is_of_no_use_in_one_stripe_is_asked_in_no_other_for_30_s() {
+    let mut fed = fed_pieces(20, &[1, 2]);
+    fed.pair.let_server(1, |server| server.faults.answers = Answers::NoRead);
+    fed.give(2, 0..=20);
+    fed.pair.run_to(500);
+    assert_eq!(fed.complaints(), [(400, 0, parent_addr(1), Complaint::Refused)]);
+    let refused = |fed: &Fed| fed.complaints().len();
+    fed.name(0, 1);
+    fed.pair.settle();
+    assert_eq!(refused(&fed), 2, "it is not called again");
+    assert_eq!(fed.pair.called_ms(fed.client, 1), [0]);
 }
 
 /// A client of a parent that answers that much, of a manifest of so many pieces.

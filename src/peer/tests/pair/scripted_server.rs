@@ -76,6 +76,8 @@ pub struct Faults {
     /// Of each piece of the content it sends all but the last byte.
     pub is_cut_short: bool,
     pub answers: Answers,
+    /// It says of all pieces, when it is probed, that they are not here.
+    pub denies: bool,
     /// How many opens of `pieces` it refuses yet.
     pub opens_refused: u32,
     /// Pieces that it says it has not.
@@ -255,7 +257,9 @@ impl ScriptedServer {
                 let waits = name == "pieces";
                 if count == 1 {
                     self.asked.push((now_ms, Asked::Probe));
-                    return Some(Reply::Read { data: Vec::new() });
+                    let data = self.tree.piece(piece)[..1].to_vec();
+                    let is_here = self.has.contains(&piece) && !self.faults.denies;
+                    return Some(Reply::Read { data: if is_here { data } else { Vec::new() } });
                 }
                 self.asked.push((now_ms, Asked::Piece { piece, waits }));
                 assert_eq!(u64::from(count), STRIDE, "4 x the piece size");
