@@ -6,7 +6,7 @@
 
 use crate::connections::End;
 use crate::event::Event;
-use crate::host::{Node, host_of};
+use crate::host::{Lie, Node, host_of};
 use crate::network::{Item, frames};
 use crate::world::World;
 use ninep::server::ConnId;
@@ -17,6 +17,33 @@ use peer::fetch::{FetchEffect, FetchInput, StoreResult};
 use peer::master::{MasterEffect, MasterInput};
 use peer::namespace::Bulk;
 use std::net::SocketAddr;
+
+/// What becomes of an effect at a host that lies. It accuses nobody.
+fn bend(lie: Lie, node: &Node, effect: ConnEffect) -> Option<ConnEffect> {
+    let is_accusation = |frame: &&[u8]| frame.windows(8).any(|words| words == b"replace ");
+    let is_read = |frame: &&[u8]| frame[4] == 117;
+    match effect {
+        ConnEffect::Send { conn, bytes } => {
+            let is_left_out = |frame: &&[u8]| match node.serves(conn) {
+                true => lie == Lie::Mute && is_read(frame),
+                false => is_accusation(frame),
+            };
+            let bytes: Vec<u8> =
+                frames(&bytes).filter(|f| !is_left_out(f)).flatten().copied().collect();
+            (!bytes.is_empty()).then_some(ConnEffect::Send { conn, bytes })
+        }
+        ConnEffect::SendBulk { .. } if lie == Lie::Mute => None,
+        ConnEffect::SendBulk { conn, mut header, what, len, failure } if lie == Lie::Short => {
+            let short = len - 1;
+            header[..4].copy_from_slice(&(11 + short).to_le_bytes());
+            header[7..].copy_from_slice(&short.to_le_bytes());
+            (short > 0).then_some(ConnEffect::SendBulk { conn, header, what, len: short, failure })
+        }
+        // The first is its conversation with the master.
+        ConnEffect::Connect { conn, .. } if lie.is_idle() && conn.0 > 1 => None,
+        effect => Some(effect),
+    }
+}
 
 impl World {
     /// Carries out all that a node wants done. The data of the frame at hand
@@ -47,6 +74,12 @@ impl World {
     }
 
     fn carry_out_conn(&mut self, host: u32, node: &mut Node, effect: ConnEffect) {
+        let lie = self.hosts[host as usize].lie;
+        let bent = match lie {
+            Some(lie) => bend(lie, node, effect),
+            None => Some(effect),
+        };
+        let Some(effect) = bent else { return };
         match effect {
             ConnEffect::Replies { conn } => {
                 while let Some(reply) = node.poll_reply(conn) {
@@ -152,7 +185,8 @@ impl World {
         };
         let at = &self.hosts[host as usize];
         // It is there as it is sent: whoever asks for that piece gets it wrong.
-        let is_corrupt = at.corrupt_every.is_some_and(|every| (piece + host).is_multiple_of(every));
+        let is_corrupt = at.lie == Some(Lie::Wrong)
+            || at.corrupt_every.is_some_and(|every| (piece + host).is_multiple_of(every));
         let generation = node.space().generation(generation).expect("what is sent is served");
         if piece < generation.manifest_pieces.count() {
             let here = generation.manifest_piece(piece).expect("what is sent is here");

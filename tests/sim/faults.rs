@@ -1,6 +1,7 @@
 //! Runs in which nodes, links and the master fail.
 
 use crate::event::Fault;
+use crate::host::Lie;
 use crate::report::Report;
 use crate::world::{Setup, World};
 
@@ -127,6 +128,44 @@ fn who_sends_corrupt_pieces_is_banned() {
             corrupt_of_all += corrupt;
         }
         assert!(corrupt_of_all > 0, "nothing was corrupt");
+    }
+}
+
+/// How long the last of the others takes, in wire times, where three in ten lie like
+/// this and were there before; from its own start.
+fn beside_liars(nodes: u32, seed: u64, lie: Option<Lie>) -> f64 {
+    let files = vec![600 * 128 * 1024];
+    let mut world = World::new(Setup { nodes, seed, files, ..Setup::default() });
+    let liars = if lie.is_some() { nodes * 3 / 10 } else { 0 };
+    for host in 1..=nodes {
+        world.hosts[host as usize].lie = lie.filter(|_| host <= liars);
+        let at_ms = if host <= liars { 0 } else { 20 + world.random(10) };
+        world.start_at(host, at_ms);
+        if host <= liars {
+            // So that the run comes to an end.
+            world.fault_at(host, 60_000, Fault::Crash);
+        }
+    }
+    let report = world.run_until(90_000);
+    let honest = liars + 1..=nodes;
+    let worst = honest.clone().map(|host| report.multiple_of(host)).fold(0.0, f64::max);
+    let failed = |&host: &u32| !report.clients[host as usize - 1].failures.is_empty();
+    assert_eq!(honest.filter(failed).count(), 0, "{lie:?}: {}", report.summary());
+    println!("{liars} of {nodes} {lie:?} seed {seed}: {worst:.3}, copies {:.2}", report.copies);
+    worst
+}
+
+#[test]
+fn three_liars_in_ten_cost_the_others_little() {
+    for seed in 1..5 {
+        let alone = beside_liars(10, seed, None);
+        for lie in Lie::ALL {
+            let times = beside_liars(10, seed, Some(lie)) / alone;
+            // Those that take no part take no bytes either; the others do, and seven that
+            // serve have no room for ten.
+            let bound = if lie.is_idle() { 1.6 } else { 2.1 };
+            assert!(times <= bound, "seed {seed}, {lie:?}: {times} times as long");
+        }
     }
 }
 

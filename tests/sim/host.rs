@@ -26,6 +26,28 @@ pub enum HostState {
     Over,
 }
 
+/// What a host does wrong to those who fetch from it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lie {
+    /// Answers everything but reads.
+    Mute,
+    /// Fetches nothing, so that it truly has nothing to give.
+    Idle,
+    /// Sends a byte less of each piece.
+    Short,
+    /// Sends wrong bytes.
+    Wrong,
+}
+
+impl Lie {
+    pub const ALL: [Lie; 4] = [Lie::Mute, Lie::Idle, Lie::Short, Lie::Wrong];
+
+    /// It takes no part: what it says is made up.
+    pub fn is_idle(self) -> bool {
+        matches!(self, Lie::Mute | Lie::Idle)
+    }
+}
+
 pub enum Role {
     Master(MasterOptions),
     Client(FetchOptions),
@@ -83,6 +105,14 @@ impl Node {
         }
     }
 
+    /// Whether it answers requests on this connection, and does not send them.
+    pub fn serves(&self, conn: ConnId) -> bool {
+        match self {
+            Node::Master(_) => true,
+            Node::Client(fetcher) => fetcher.serves(conn),
+        }
+    }
+
     pub fn next_conn(&mut self) -> ConnId {
         match self {
             Node::Master(master) => master.next_conn(),
@@ -110,6 +140,7 @@ pub struct Host {
     pub timeout_ns: Option<u64>,
     /// What came while it was frozen.
     pub stash: VecDeque<(u32, usize, Item)>,
+    pub lie: Option<Lie>,
     /// Of so many pieces one is corrupt, as it would be in its page cache.
     pub corrupt_every: Option<u32>,
     /// Pieces on its disk: they outlive a crash.
@@ -147,6 +178,7 @@ impl Host {
             conns: Vec::new(),
             timeout_ns: None,
             stash: VecDeque::new(),
+            lie: None,
             corrupt_every: None,
             disk: BTreeSet::new(),
             parents: Vec::new(),
