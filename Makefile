@@ -19,6 +19,8 @@ SEED ?= 1
 PIECES ?= 2048
 ONLY ?=
 FIGURES ?=
+# How long `make soak` takes.
+MINUTES ?= 60
 # What `make fuzz` runs, and for how long each; empty means all targets.
 TARGETS ?=
 SECONDS ?= 60
@@ -27,7 +29,7 @@ SCENARIOS ?=
 # rustup installs here; a shell opened before it did not know.
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
-.PHONY: build setup initramfs demo fleet test fuzz sim bench vm-tests size clean install help
+.PHONY: build setup initramfs demo fleet test fuzz sim bench soak vm-tests size clean install help
 
 build: ## the static binary (the default goal)
 	@scripts/setup --build
@@ -65,6 +67,9 @@ vm-tests: initramfs ## scenarios of virtual machines (SCENARIOS="one-node ...")
 bench: build ## race against other tools in network namespaces (RACE="--nodes 31 1x50M")
 	@scripts/setup --bench
 	@benches/race/run $(RACE)
+
+soak: build ## an hour of kills, freezes, cuts and changes over 31 clients (MINUTES=60)
+	@scripts/soak $(MINUTES)
 
 size: ## how large the binary is, against its budget
 	@scripts/check-size $(BINARY)
