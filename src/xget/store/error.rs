@@ -124,6 +124,11 @@ pub enum DestError {
     NoLinkTarget(PathBuf),
     /// The name is one of our temporary files'.
     ReservedName(PathBuf),
+    /// The file system takes its name for that of another entry.
+    SameName {
+        path: PathBuf,
+        other: PathBuf,
+    },
     WrongSha256 {
         path: PathBuf,
         wanted: [u8; 32],
@@ -149,7 +154,8 @@ impl DestError {
             | DestError::NotDirInTheWay(_)
             | DestError::NoDirAbove(_)
             | DestError::NoLinkTarget(_)
-            | DestError::ReservedName(_) => false,
+            | DestError::ReservedName(_)
+            | DestError::SameName { .. } => false,
         }
     }
 }
@@ -252,6 +258,10 @@ impl fmt::Display for DestError {
             DestError::ReservedName(path) => {
                 write!(f, "will not make {path:?}: the name is one of xget's temporary files'")
             }
+            DestError::SameName { path, other } => write!(
+                f,
+                "{path:?} and {other:?} are one here: this file system takes their names for the same"
+            ),
             DestError::WrongSha256 { path, wanted, found } => {
                 let (found, wanted) = (Hex(found), Hex(wanted));
                 write!(

@@ -33,6 +33,7 @@ pub use progress::EntryFailure;
 mod check;
 mod entry_files;
 mod finish;
+mod folded;
 mod found;
 mod holes;
 mod old_versions;

@@ -10,6 +10,7 @@ use super::super::cost::FILE_COST_BYTES;
 use super::super::error::DestError;
 use super::super::name;
 use super::super::sha256::{self, Sum};
+use super::folded::fail_folded;
 use super::progress::EntryState;
 use super::rest::make_rest;
 use super::tree::DestTree;
@@ -180,6 +181,7 @@ fn finish_dir(tree: &mut DestTree, dir: u32) {
     if tree.target.entry(dir).kind != EntryKind::Dir || !tree.progress.is_in_part(dir) {
         return;
     }
+    fail_folded(tree, dir);
     let done = match dir {
         0 => finish_root(tree),
         _ => set_dir(tree, dir, tree.progress.state(dir) == EntryState::Made),

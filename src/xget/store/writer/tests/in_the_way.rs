@@ -133,3 +133,28 @@ fn names_of_our_temporary_files_are_refused() {
     let failed = writer.store(&[Extent { entry: 1, offset: 0, len: 1 }], b"x").unwrap_err();
     assert_eq!((failed.entries, &failed.error), (vec![1], &writer.failures()[0].error));
 }
+
+/// As it looks on a file system that takes both names for one: what was put in
+/// place last is there under both.
+#[test]
+fn files_that_the_file_system_takes_for_one_are_an_error() {
+    let from = Dir::new();
+    for (name, contents) in [("a", "one"), ("A", "two"), ("b", "three"), ("B", "four")] {
+        from.write(name, contents.as_bytes());
+    }
+    // One file in the source, too.
+    from.write("c", b"five");
+    fs::hard_link(from.join("c"), from.join("C")).unwrap();
+    let to = Dir::new();
+    let dest = to.join("d");
+    let mut fetch = Fetch::begin(scan(from.path()), &dest, faithful());
+    fetch.check().store(usize::MAX);
+    fs::remove_file(dest.join("A")).unwrap();
+    fs::hard_link(dest.join("a"), dest.join("A")).unwrap();
+    fetch.finish();
+    let (one, other) = (dest.join("a"), dest.join("A"));
+    let why = "are one here: this file system takes their names for the same";
+    assert_eq!(fetch.errors(), [format!("{one:?} and {other:?} {why}")]);
+    assert_eq!(fs::read(dest.join("b")).unwrap(), b"three");
+    assert_eq!(fs::read(dest.join("C")).unwrap(), b"five");
+}
