@@ -9,6 +9,8 @@ from .head import contents
 # From the end of all that was done to it: 60 s without data from anybody, tries to
 # reach the master, and what lingering takes.
 STUCK_S = 150.0
+# Before its first instructions it is the kernel that a signal ends.
+BEGIN_S = 0.5
 
 
 class Client:
@@ -72,7 +74,8 @@ class Client:
     def kind(self):
         """How it ended, in a word."""
         status = self.process.returncode
-        words = {0: "whole", 1: "interrupted", 3: "without master", 4: "changed"}
+        words = {-signal.SIGTERM: "interrupted", -signal.SIGHUP: "interrupted"}
+        words |= {0: "whole", 1: "interrupted", 3: "without master", 4: "changed"}
         return "killed" if status == -signal.SIGKILL else words.get(status, f"status {status}")
 
     def wrong(self, head):
@@ -87,6 +90,8 @@ class Client:
             return None
         if status == -signal.SIGKILL:
             return None if "SIGKILL" in self.done_to else "killed, and not by us"
+        if status in (-signal.SIGTERM, -signal.SIGHUP) and self.touched < self.began + BEGIN_S:
+            return None
         if not any(line.startswith("xget: ") for line in said.splitlines()):
             return f"status {status} without a word"
         allowed = {1: "SIGTERM" in self.done_to or "SIGHUP" in self.done_to}

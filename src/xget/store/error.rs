@@ -91,6 +91,9 @@ pub enum ServeError {
     Io(Vec<u8>, Errno),
 }
 
+/// What is done in an `Io` that attributes are the matter of.
+pub const SET_ATTRIBUTES: &str = "set owner, mode or time of";
+
 /// What went wrong, and with what.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DestError {
@@ -240,7 +243,12 @@ impl fmt::Display for DestError {
                 write!(f, "the file system of {path:?} can hold {free} more files, not {needed}")
             }
             DestError::Io { doing, path, cause } => {
-                write!(f, "cannot {doing} {path:?}: {}", io::Error::from(*cause))
+                write!(f, "cannot {doing} {path:?}: {}", io::Error::from(*cause))?;
+                // What a file system like vfat has none of.
+                if (*doing, *cause) == (SET_ATTRIBUTES, Errno::EPERM) {
+                    f.write_str("; -s does without owners and modes")?;
+                }
+                Ok(())
             }
             DestError::DirInTheWay(path) => {
                 write!(f, "cannot put {path:?} in place: a directory is in the way")

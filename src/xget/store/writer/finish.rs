@@ -7,7 +7,7 @@
 
 use super::super::attributes::has_mtime;
 use super::super::cost::FILE_COST_BYTES;
-use super::super::error::DestError;
+use super::super::error::{DestError, SET_ATTRIBUTES};
 use super::super::name;
 use super::super::sha256::{self, Sum};
 use super::folded::fail_folded;
@@ -189,7 +189,7 @@ fn finish_dir(tree: &mut DestTree, dir: u32) {
     match done {
         Ok(()) => tree.progress.set(dir, EntryState::Whole),
         Err(cause) => {
-            tree.fail(dir, tree.target.failed("set owner, mode or time of", dir, cause));
+            tree.fail(dir, tree.target.failed(SET_ATTRIBUTES, dir, cause));
         }
     }
 }

@@ -7,7 +7,7 @@
 
 use super::super::attributes::{Attributes, MODE_IN_PART};
 use super::super::dirs::{DirError, Dirs};
-use super::super::error::DestError;
+use super::super::error::{DestError, SET_ATTRIBUTES};
 use super::super::name;
 use super::entry_files::EntryFiles;
 use super::holes::write_around_holes;
@@ -261,7 +261,7 @@ impl DestTree {
     ) -> Result<(), DestError> {
         let status = status.map_err(|cause| self.target.failed("look at", entry, cause))?;
         let set = self.attributes.set(file.as_fd(), self.target.entry(entry), &status, true);
-        set.map_err(|cause| self.target.failed("set owner, mode or time of", entry, cause))
+        set.map_err(|cause| self.target.failed(SET_ATTRIBUTES, entry, cause))
     }
 
     /// Gives a temporary file, symlink or link its final name.
