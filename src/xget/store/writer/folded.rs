@@ -9,54 +9,69 @@ use super::super::error::DestError;
 use super::tree::DestTree;
 use crate::os::file;
 use peer::content::manifest::EntryKind;
+use std::collections::HashSet;
 
-/// A number, the same for names that may be one, and mostly for no others:
-/// FNV-1a of them without case, and without what is beyond ASCII.
-fn likeness(name: &[u8]) -> u64 {
+/// The same for names that may be one, and mostly for no others: the name
+/// without case, and without what letters beyond ASCII are.
+fn likeness(name: &[u8]) -> Vec<u8> {
     // vfat leaves these out at the end.
     let end = name.iter().rposition(|byte| !b". ".contains(byte)).map_or(0, |last| last + 1);
     let is_first_byte = |byte: &&u8| **byte & 0xc0 != 0x80;
-    name[..end].iter().filter(is_first_byte).fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        let byte = if byte.is_ascii() { byte.to_ascii_lowercase() } else { 0x80 };
-        (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3)
-    })
+    let folded = |byte: &u8| if byte.is_ascii() { byte.to_ascii_lowercase() } else { 0x80 };
+    name[..end].iter().filter(is_first_byte).map(folded).collect()
 }
 
-/// Those that have the same number as another.
-fn alike(mut numbered: Vec<(u64, u32)>) -> Vec<(u64, u32)> {
-    numbered.sort_unstable();
-    let same = |at: usize, other: usize| numbered.get(other).is_some_and(|n| n.0 == numbered[at].0);
-    let has_twin = |at: &usize| same(*at, at + 1) || same(*at, at.wrapping_sub(1));
-    (0..numbered.len()).filter(has_twin).map(|at| numbered[at]).collect()
-}
-
-/// Gives up what is in this directory under the name of another.
-pub fn fail_folded(tree: &mut DestTree, dir: u32) {
+/// Those in a directory whose names are like that of another.
+fn alike(tree: &DestTree, dir: u32) -> Vec<u32> {
     let is_placed = |entry: &u32| {
         let kind = tree.target.entry(*entry).kind;
         !matches!(kind, EntryKind::Special | EntryKind::Unreadable)
             && !tree.progress.has_failed(*entry)
     };
-    let entries = tree.target.manifest.children(dir).filter(is_placed);
-    let named = entries.map(|entry| (likeness(&tree.target.entry(entry).name), entry));
-    let candidates = alike(named.collect());
-    if candidates.is_empty() {
+    let name = |entry: u32| likeness(&tree.target.entry(entry).name);
+    let placed = || tree.target.manifest.children(dir).filter(is_placed);
+    let (mut seen, mut twice) = (HashSet::new(), HashSet::new());
+    for name in placed().map(name) {
+        if seen.contains(&name) {
+            twice.insert(name);
+        } else {
+            seen.insert(name);
+        }
+    }
+    match twice.is_empty() {
+        true => Vec::new(),
+        false => placed().filter(|entry| twice.contains(&name(*entry))).collect(),
+    }
+}
+
+/// Gives up what is in this directory under the name of another.
+pub fn fail_folded(tree: &mut DestTree, dir: u32) {
+    let alike = alike(tree, dir);
+    if alike.is_empty() {
         return;
     }
     // Why it cannot be opened is said by who needs it.
     let Ok(fd) = tree.dir(dir) else { return };
-    let found = candidates.into_iter().filter_map(|(_, entry)| {
+    let led_to = |tree: &DestTree, entry: u32| {
         let status = file::stat_at(&fd, &tree.target.entry(entry).name).ok()?;
-        Some((status.ino ^ status.dev.rotate_left(32), entry))
-    });
-    let same = alike(found.collect());
-    for pair in same.windows(2) {
-        let (one, other) = (pair[0].1, pair[1].1);
+        Some([status.dev.to_ne_bytes(), status.ino.to_ne_bytes()].concat())
+    };
+    let mut taken: HashSet<Vec<u8>> = HashSet::new();
+    for &entry in &alike {
+        let Some(there) = led_to(tree, entry) else { continue };
+        if !taken.contains(&there) {
+            taken.insert(there);
+            continue;
+        }
         // Links of one file lead to the same, as they should.
-        let are_links = tree.target.file_entry(one) == tree.target.file_entry(other);
-        if pair[0].0 == pair[1].0 && !are_links {
-            let (path, other) = (tree.target.path(other), tree.target.path(one));
-            tree.fail(pair[1].1, DestError::SameName { path, other });
+        let is_other = |other: &u32| {
+            tree.target.file_entry(*other) != tree.target.file_entry(entry)
+                && led_to(tree, *other).as_ref() == Some(&there)
+        };
+        if let Some(&other) = alike.iter().take_while(|other| **other < entry).find(|e| is_other(e))
+        {
+            let (path, other) = (tree.target.path(entry), tree.target.path(other));
+            tree.fail(entry, DestError::SameName { path, other });
         }
     }
 }
@@ -74,12 +89,5 @@ mod tests {
         }
         assert_ne!(likeness(b"a"), likeness(b"b"));
         assert_ne!(likeness(b".a"), likeness(b"a"));
-    }
-
-    #[test]
-    fn who_has_no_twin_is_not_asked_about() {
-        assert_eq!(alike(vec![(1, 0), (2, 1), (3, 2)]), []);
-        assert_eq!(alike(vec![(7, 3), (1, 0), (7, 1), (7, 2)]), [(7, 1), (7, 2), (7, 3)]);
-        assert_eq!(alike(Vec::new()), []);
     }
 }
