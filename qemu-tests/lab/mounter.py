@@ -22,8 +22,9 @@ GUEST = REPO / "qemu-tests" / "guest"
 BUILD_LIMIT_S = 900
 PACK_LIMIT_S = 60
 PROGRAMS = """
-    bash cat chroot cmp cp dd df diff dmesg find grep head insmod ip ln mkdir mount mv rm sed
-    sha256sum sleep sort stat tail tar tee timeout touch tr umount uname wc xargs
+    bash cat chmod chown chroot cmp cp dd df diff dmesg find grep head insmod ip ln mkdir
+    mkfs.vfat mount mv rm sed sha256sum sleep sort stat tail tar tee timeout touch tr
+    truncate umount uname wc xargs
 """.split()
 
 
@@ -75,8 +76,11 @@ def _programs():
     return sorted(set(found))
 
 
-def initrd(directory, expected):
-    """The initramfs with programs, and these files (name, bytes) in /expected."""
+def initrd(directory, expected, init=None):
+    """The initramfs with programs, and these files (name, bytes) in /expected.
+
+    Another init takes the place of guest/mounts.
+    """
     root, more = Path(directory) / "mounts-root", Path(directory) / "mounts.cpio"
     for source in _programs():
         name = Path(source).name
@@ -88,6 +92,9 @@ def initrd(directory, expected):
     (root / "bin").mkdir()
     shutil.copyfile(root / "usr/bin/bash", root / "bin/bash")
     (root / "bin/bash").chmod(0o755)
+    if init:
+        shutil.copyfile(init, root / "init")
+        (root / "init").chmod(0o755)
     (root / "expected").mkdir()
     for name, data in expected.items():
         (root / "expected" / name).write_bytes(data)
