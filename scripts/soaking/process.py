@@ -14,6 +14,12 @@ class Held:
     files: int
     deleted: int
 
+    def __str__(self):
+        return (
+            f"{self.rss_kib} KiB, {self.sockets} sockets, {self.files} files,"
+            f" {self.deleted} of them deleted"
+        )
+
 
 def _targets(pid):
     """What its descriptors stand for; one may be closed meanwhile."""
