@@ -289,3 +289,36 @@ fn fifteen_clients_are_served_beside_a_crowd_of_strangers() {
     assert!(beside < alone * 3 / 2 + Duration::from_secs(2), "{alone:?} {beside:?}");
     assert!(peak < 64 + before, "{before} {peak}");
 }
+
+/// Each of them waits until something is said on its conversation, which is never.
+#[test]
+fn reads_that_wait_by_the_thousand_are_forgotten_at_once() {
+    let scratch = Scratch::new();
+    let source = scratch.dir("source");
+    fs::write(source.join("f"), b"contents").unwrap();
+    let master = Master::start(&scratch, &source, &[]);
+    let open = message(112, 1, &[&1u32.to_le_bytes(), &[2]]);
+    let waiting: Vec<u8> = (0..4_096u16)
+        .flat_map(|tag| message(116, 10 + tag, &[&1u32.to_le_bytes(), &[0; 12]]))
+        .collect();
+    let said = [attached(), walk(1, &[".xget", "route"]), open, waiting].concat();
+    let held: Vec<TcpStream> = (0..30)
+        .map(|_| {
+            let mut stream = TcpStream::connect(("127.0.0.1", master.port)).unwrap();
+            stream.write_all(&said).unwrap();
+            stream
+        })
+        .collect();
+    let mut reader = Reader::connect(("127.0.0.1", master.port)).unwrap();
+    let fid = reader.open(&["f", "redir"], 0).unwrap();
+    reader.read(fid, 0).unwrap();
+    let began = Instant::now();
+    drop(held);
+    while began.elapsed() < Duration::from_millis(500) {
+        reader.read(fid, 0).unwrap();
+    }
+    let last = Instant::now();
+    reader.read(fid, 0).unwrap();
+    let (whole, one) = (began.elapsed(), last.elapsed());
+    assert!(whole < Duration::from_secs(10) && one < Duration::from_secs(2), "{whole:?} {one:?}");
+}

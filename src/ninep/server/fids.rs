@@ -32,10 +32,10 @@ impl<F> Fids<F> {
         Fids { table: BTreeMap::new() }
     }
 
-    /// Bytes of memory that it takes, about: a node of the map is mostly more than
-    /// half full.
+    /// Bytes of memory that it takes, about: numbers that grow leave the nodes of the
+    /// map half full.
     pub fn held_bytes(&self) -> usize {
-        self.table.len() * 3 / 2 * (size_of::<Fid<F>>() + size_of::<u32>())
+        self.table.len() * 2 * (size_of::<Fid<F>>() + size_of::<u64>())
     }
 
     pub fn get(&self, number: u32) -> Result<&Fid<F>, Error> {

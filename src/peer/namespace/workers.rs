@@ -3,8 +3,8 @@
 //! For clients that speak the paper's interface by hand or by script; xget's
 //! own clients use `/.xget/route`. The three heuristics of the paper, section
 //! 3.2: limited levels, even load, different levels over one client's files.
-//! Anybody may say that it is a worker: a look-up costs a logarithm, and of those of
-//! one file so many are looked at for each answer, others the next time.
+//! Anybody may say that it is a worker: what it costs is bounded by their number, and
+//! for one answer so many of a file's are looked at, others the next time.
 
 use crate::control::{format_addr, parse_addr};
 use crate::sorted::SortedMap;
@@ -17,7 +17,7 @@ use ninep::server::{ConnId, OpenId};
 /// The master is level 0; a worker may stand at 1 to 3, leaves below it.
 const LEVEL_MAX: u32 = 4;
 /// Most workers noted in all.
-const WORKERS_MAX: usize = 65_536;
+const WORKERS_MAX: usize = 16_384;
 /// Workers that are looked at for one answer.
 const LOOKS_MAX: usize = 64;
 
@@ -26,7 +26,7 @@ type Key = (u64, SocketAddr);
 
 #[derive(Clone, Debug)]
 struct Worker {
-    conn: ConnId,
+    opener: OpenId,
     level: u32,
     /// Who feeds it, if not the master: its load falls when this one goes.
     parent: Option<SocketAddr>,
@@ -36,8 +36,6 @@ struct Worker {
 #[derive(Debug)]
 pub(super) struct Workers {
     list: SortedMap<Key, Worker>,
-    /// Which worker lasts as long as an opening.
-    leases: SortedMap<OpenId, Key>,
     /// How many each address feeds, over all files.
     load: SortedMap<SocketAddr, u32>,
     /// How often each client was sent to each level.
@@ -74,7 +72,6 @@ impl Workers {
     pub fn new(load_max: u32) -> Workers {
         Workers {
             list: SortedMap::new(),
-            leases: SortedMap::new(),
             load: SortedMap::new(),
             levels_used: SortedMap::new(),
             load_max,
@@ -105,7 +102,7 @@ impl Workers {
             Some(p) => 1 + self.list.get(&(file, p)).ok_or(AvailError::UnknownParent)?.level,
         };
         let key = (file, SocketAddr::new(ip, port));
-        if self.list.contains_key(&key) || self.leases.contains_key(&opener) {
+        if self.list.contains_key(&key) || self.lease(opener, file).is_some() {
             return Err(AvailError::Duplicate);
         }
         if self.list.len() >= WORKERS_MAX {
@@ -115,14 +112,19 @@ impl Workers {
             let load = self.load.get(&parent).copied().unwrap_or(0);
             self.load.insert(parent, load + 1);
         }
-        self.leases.insert(opener, key);
-        self.list.insert(key, Worker { conn: opener.conn, level, parent });
+        self.list.insert(key, Worker { opener, level, parent });
         Ok(())
     }
 
+    /// The worker that lasts as long as an opening of a file's `avail`.
+    fn lease(&self, opener: OpenId, file: u64) -> Option<Key> {
+        let mut workers = self.list.range(of(file, FIRST..=LAST));
+        workers.find(|(_, worker)| worker.opener == opener).map(|(key, _)| *key)
+    }
+
     /// The lease ends with the opening of `avail`.
-    pub fn close(&mut self, opener: OpenId) {
-        let Some(key) = self.leases.remove(&opener) else { return };
+    pub fn close(&mut self, opener: OpenId, file: u64) {
+        let Some(key) = self.lease(opener, file) else { return };
         let Some(parent) = self.list.remove(&key).and_then(|worker| worker.parent) else { return };
         match self.load.get_mut(&parent) {
             Some(load) if *load > 1 => *load -= 1,
@@ -144,7 +146,7 @@ impl Workers {
         let before = self.list.range(of(file, FIRST..=self.looked_at));
         let looks: Vec<(&Key, &Worker)> = behind.chain(before).take(LOOKS_MAX).collect();
         let fits = looks.iter().filter(|((_, addr), worker)| {
-            worker.level < LEVEL_MAX && worker.conn != conn && load_of(addr) < self.load_max
+            worker.level < LEVEL_MAX && worker.opener.conn != conn && load_of(addr) < self.load_max
         });
         let best = fits.min_by_key(|((_, addr), worker)| {
             (load_of(addr), used[worker.level as usize], worker.level)
@@ -179,7 +181,7 @@ mod tests {
         assert_eq!(workers.redir(ConnId(2), 7), "10.0.0.1!4000");
         assert_eq!(workers.redir(ConnId(1), 7), "me", "nobody is sent to itself");
         assert_eq!(workers.redir(ConnId(2), 8), "me", "another file");
-        workers.close(opener(1));
+        workers.close(opener(1), 7);
         assert_eq!(workers.redir(ConnId(2), 7), "me");
     }
 
@@ -227,9 +229,9 @@ mod tests {
         let second = workers.avail(opener(1), 7, ip(1), b"4001 me");
         assert_eq!(second, Err(AvailError::Duplicate));
         assert_eq!(workers.avail(opener(2), 7, ip(2), b"4000 10.0.0.1!4000"), Ok(()));
-        workers.close(opener(1));
-        workers.close(opener(2));
-        assert!(workers.list.is_empty() && workers.leases.is_empty() && workers.load.is_empty());
+        workers.close(opener(1), 7);
+        workers.close(opener(2), 7);
+        assert!(workers.list.is_empty() && workers.load.is_empty());
     }
 
     #[test]

@@ -47,8 +47,8 @@ impl ControlFile for Avail {
     }
 
     /// The lease ends.
-    fn close(&self, space: &mut NameSpace, _: EntryId, opener: OpenId) {
-        space.workers.close(opener);
+    fn close(&self, space: &mut NameSpace, id: EntryId, opener: OpenId) {
+        space.workers.close(opener, FileId::FileDir(id).qid_path());
     }
 }
 
