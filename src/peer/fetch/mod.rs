@@ -482,7 +482,10 @@ impl Fetcher {
     fn report_end(&mut self) {
         match self.common.report.failures.first().map(Failure::text) {
             None => self.common.tell(&ClientMessage::Done(self.common.report.stats)),
-            Some(first) => self.common.log(&format!("failed: {first}")),
+            Some(first) => {
+                self.common.tell(&ClientMessage::Progress(self.common.report.stats));
+                self.common.log(&format!("failed: {first}"));
+            }
         }
     }
 
