@@ -80,7 +80,7 @@ def make_odd_tree(top):
         sparse.write(noise("middle", 100_000))
         sparse.truncate(3 << 20)
     os.mkfifo(top + b"/fifo")
-    shutil.copyfile(binary().parent / "xget", top + b"/program")
+    shutil.copyfile(binary(), top + b"/program")
     os.chmod(top + b"/program", 0o755)
 
 
