@@ -94,9 +94,10 @@ impl Tree for SmallTree {
         Attr { qid, mode, name, link, size: FILE_LEN, ..Attr::default() }
     }
 
-    fn entry(&self, dir: &usize, cursor: u64) -> Option<DirEntry<usize>> {
+    fn entry(&self, dir: &usize, cursor: u64, links: bool) -> Option<DirEntry<usize>> {
         let from = usize::try_from(cursor).ok()?.max(1);
-        let file = (from..NODES.len()).find(|at| NODES[*at].2 == *dir)?;
+        let is_shown = |at: &usize| links || NODES[*at].1 != Role::Link;
+        let file = (from..NODES.len()).find(|at| NODES[*at].2 == *dir && is_shown(at))?;
         Some(DirEntry { name: NODES[file].0.to_vec(), file, next: file as u64 + 1 })
     }
 

@@ -18,7 +18,7 @@ DIALECTS = ("9p2000", "9p2000.u", "9p2000.L")
 CACHES = ("none", "loose", "mmap")
 # As guest/mounts names them.
 FILES = """
-    mount root find digests links tar df direct mapped read-only absent umount
+    mount root find digests links tar df direct mapped read-only absent directory umount
 """.split()
 SMALL = "mount find digests directory umount".split()
 CONTROL = "mount data log info follow parked alive umount".split()

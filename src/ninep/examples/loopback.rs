@@ -89,7 +89,7 @@ impl Tree for Directory {
         }
     }
 
-    fn entry(&self, _: &Option<String>, cursor: u64) -> Option<DirEntry<Option<String>>> {
+    fn entry(&self, _: &Option<String>, cursor: u64, _: bool) -> Option<DirEntry<Option<String>>> {
         let name = self.names().into_iter().nth(usize::try_from(cursor).ok()?)?;
         Some(DirEntry { name: name.clone().into(), file: Some(name), next: cursor + 1 })
     }

@@ -18,7 +18,11 @@ const DOTS: u64 = 2;
 /// look like a file, and what is made of its bytes would not be what it stands
 /// for: its name is not there.
 pub(super) fn shows<T: Tree>(tree: &T, dialect: Dialect, file: &T::File) -> bool {
-    dialect != Dialect::Plan9 || !tree.qid(file).is_symlink()
+    has_links(dialect) || !tree.qid(file).is_symlink()
+}
+
+fn has_links(dialect: Dialect) -> bool {
+    dialect != Dialect::Plan9
 }
 
 /// How far a directory was read in stat records.
@@ -62,21 +66,19 @@ pub(super) fn read_stats<T: Tree>(
         _ => return Err(BAD_DIR_OFFSET),
     };
     let mut data = Vec::new();
-    while let Some(entry) = tree.entry(dir, cursor) {
-        if shows(tree, dialect, &entry.file) {
-            let mut attr = tree.attr(&entry.file);
-            attr.name = entry.name;
-            let whole_len = data.len();
+    while let Some(entry) = tree.entry(dir, cursor, has_links(dialect)) {
+        let mut attr = tree.attr(&entry.file);
+        attr.name = entry.name;
+        let whole_len = data.len();
+        put_stat_record(&mut data, dialect, &attr);
+        if data.len() - whole_len > asked.count_max as usize {
+            data.truncate(whole_len);
+            attr.link.clear();
             put_stat_record(&mut data, dialect, &attr);
-            if data.len() - whole_len > asked.count_max as usize {
-                data.truncate(whole_len);
-                attr.link.clear();
-                put_stat_record(&mut data, dialect, &attr);
-            }
-            if data.len() > asked.count as usize {
-                data.truncate(whole_len);
-                break;
-            }
+        }
+        if data.len() > asked.count as usize {
+            data.truncate(whole_len);
+            break;
         }
         cursor = entry.next;
     }
@@ -126,7 +128,7 @@ fn entry_or_dots<T: Tree>(
         let parent = tree.walk(dir, b"..")?;
         return Ok(Some((b"..".to_vec(), tree.qid(&parent), DOTS)));
     }
-    let Some(entry) = tree.entry(dir, cursor - DOTS) else {
+    let Some(entry) = tree.entry(dir, cursor - DOTS, true) else {
         return Ok(None);
     };
     // Linux keeps the cursor in a signed loff_t.

@@ -27,7 +27,7 @@
 //!     fn attr(&self, root: &()) -> Attr {
 //!         Attr { qid: self.qid(root), mode: 0o040_555, name: b"/".to_vec(), ..Attr::default() }
 //!     }
-//!     fn entry(&self, _: &(), _: u64) -> Option<DirEntry<()>> {
+//!     fn entry(&self, _: &(), _: u64, _: bool) -> Option<DirEntry<()>> {
 //!         None
 //!     }
 //!     fn open(&mut self, _: OpenId, _: &(), _: Access) -> Result<(), Error> {

@@ -249,6 +249,7 @@ impl<T: Tree> Session<T> {
         offset.checked_add(u64::from(count)).ok_or(EINVAL)?;
         if self.files.is_dir(tree, fid)? {
             let dialect = self.terms().dialect;
+            let count = count.min(DIR_BYTES_MAX);
             let asked = Stretch { offset, count, count_max: self.data_len_max() };
             let reply = self.files.read_dir(tree, dialect, fid, asked)?;
             return Ok(Outcome::Reply(reply));

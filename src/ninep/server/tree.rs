@@ -138,8 +138,9 @@ pub trait Tree {
 
     /// The entry at `cursor` of a directory, or the next one that still is
     /// there; `None` after the last. 0 is the first; "." and ".." are not among
-    /// them.
-    fn entry(&self, dir: &Self::File, cursor: u64) -> Option<DirEntry<Self::File>>;
+    /// them. Without `links` symbolic links are passed over: a dialect that has
+    /// none does not look at each of many.
+    fn entry(&self, dir: &Self::File, cursor: u64, links: bool) -> Option<DirEntry<Self::File>>;
 
     /// Called for files and directories, the latter only to be read. Permission
     /// is decided here. A fid that is refused may be opened another time.

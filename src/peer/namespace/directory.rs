@@ -8,6 +8,7 @@ use super::generation::{Generation, GenerationId};
 use super::space::NameSpace;
 use super::{files, served};
 use crate::content::digest::Digest;
+use crate::content::manifest::{Entry, EntryKind};
 use alloc::string::ToString;
 use ninep::server::DirEntry;
 use ninep::{ENOENT, ENOTDIR, Error};
@@ -65,22 +66,29 @@ pub(super) fn child(space: &NameSpace, dir: &FileId, name: &[u8]) -> Result<File
     }
 }
 
-/// The child at a cursor, or the next one after it; `None` after the last.
-pub(super) fn child_at(space: &NameSpace, dir: &FileId, cursor: u64) -> Option<DirEntry<FileId>> {
+/// The child at a cursor, or the next one after it; `None` after the last. Without
+/// `links` symbolic links are passed over.
+pub(super) fn child_at(
+    space: &NameSpace,
+    dir: &FileId,
+    cursor: u64,
+    links: bool,
+) -> Option<DirEntry<FileId>> {
     let fixed_count = fixed(dir).count() as u64;
     if cursor < fixed_count {
         let (name, place) = fixed(dir).nth(cursor as usize)?;
         return Some(DirEntry { name: name.into(), file: place, next: cursor + 1 });
     }
     let cursor = cursor - fixed_count;
+    let is_shown = |entry: &Entry| {
+        // A served `log` is hidden where the control file stands in its place.
+        (links || entry.kind != EntryKind::Symlink)
+            && fixed(dir).all(|(known, _)| known.as_bytes() != &*entry.name)
+    };
+    let of_served = |view, id| served::child_at(&space.generations, view, id, cursor, is_shown);
     let found = match *dir {
-        FileId::Root(view) => {
-            // A served `log` is hidden where the control file stands in its place.
-            let is_shown = |name: &[u8]| fixed(dir).all(|(known, _)| known.as_bytes() != name);
-            let root = space.generations.shown_root()?;
-            served::child_at(&space.generations, view, root, cursor, is_shown)
-        }
-        FileId::Dir(view, id) => served::child_at(&space.generations, view, id, cursor, |_| true),
+        FileId::Root(view) => of_served(view, space.generations.shown_root()?),
+        FileId::Dir(view, id) => of_served(view, id),
         FileId::ControlDir => generation_at(space, cursor),
         _ => None,
     };

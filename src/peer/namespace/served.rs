@@ -5,7 +5,7 @@
 
 use super::file_id::{EntryId, FileId, View};
 use super::generations::Generations;
-use crate::content::manifest::EntryKind;
+use crate::content::manifest::{Entry, EntryKind};
 use ninep::server::DirEntry;
 use ninep::{EACCES, ENOENT, ESTALE, Error};
 
@@ -41,14 +41,13 @@ pub(super) fn child(
     file_id(kind, view, generations.lasting(EntryId { entry, ..dir })).ok_or(EACCES)
 }
 
-/// The first child from `cursor` on that has bytes to serve and whose name
-/// `is_shown`. A cursor is the child's place among its siblings.
+/// The first child from `cursor` on that has bytes to serve and `is_shown`. A cursor is the child's place among its siblings.
 pub(super) fn child_at(
     generations: &Generations,
     view: View,
     dir: EntryId,
     cursor: u64,
-    is_shown: impl Fn(&[u8]) -> bool,
+    is_shown: impl Fn(&Entry) -> bool,
 ) -> Option<DirEntry<FileId>> {
     let dir = generations.current(dir)?;
     let manifest = &generations.content(dir.generation).ok()?.manifest;
@@ -56,9 +55,12 @@ pub(super) fn child_at(
     let first = children.start;
     children.skip(usize::try_from(cursor).ok()?).find_map(|entry| {
         let known = &manifest.entries[entry as usize];
+        if !is_shown(known) {
+            return None;
+        }
         let place = file_id(known.kind, view, generations.lasting(EntryId { entry, ..dir }))?;
         let next = u64::from(entry - first) + 1;
-        is_shown(&known.name).then(|| DirEntry { name: known.name.to_vec(), file: place, next })
+        Some(DirEntry { name: known.name.to_vec(), file: place, next })
     })
 }
 

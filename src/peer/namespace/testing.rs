@@ -92,7 +92,7 @@ pub fn list(space: &NameSpace, dir: FileId) -> Vec<String> {
 fn entries(space: &NameSpace, dir: FileId) -> Vec<(String, FileId)> {
     let mut entries = Vec::new();
     let mut cursor = 0;
-    while let Some(entry) = space.entry(&dir, cursor) {
+    while let Some(entry) = space.entry(&dir, cursor, true) {
         assert!(entry.next > cursor, "a cursor moves on");
         cursor = entry.next;
         entries.push((String::from_utf8(entry.name).unwrap(), entry.file));
@@ -158,7 +158,7 @@ pub fn look(space: &mut NameSpace, path: &str) -> Look {
     for below in [&b"x"[..], b".."] {
         assert_eq!(space.walk(&found, below), Err(ENOTDIR));
     }
-    assert_eq!(space.entry(&found, 0), None);
+    assert_eq!(space.entry(&found, 0, true), None);
     let (attr, qid) = (space.attr(&found), space.qid(&found));
     assert_eq!((attr.qid, attr.nlink, qid.file_type), (qid, 1, QTFILE));
     assert_eq!((attr.name.as_slice(), attr.link.as_slice()), (name.as_bytes(), &b""[..]));

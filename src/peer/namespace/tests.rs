@@ -93,16 +93,19 @@ fn a_listing_goes_on_while_generations_come_and_go() {
     let control = walk(&mut space, b"", ".xget").unwrap();
     let mut cursor = 0;
     for _ in 0..4 {
-        cursor = space.entry(&control, cursor).unwrap().next;
+        cursor = space.entry(&control, cursor, true).unwrap().next;
     }
-    let at_first = space.entry(&control, cursor).unwrap();
+    let at_first = space.entry(&control, cursor, true).unwrap();
     space.drop_generation(first);
-    assert_eq!(space.entry(&control, cursor), None);
+    assert_eq!(space.entry(&control, cursor, true), None);
     let second = space.add_generation(Generation::whole(Rc::new(described()), None));
-    assert_eq!(space.entry(&control, at_first.next).unwrap().file, FileId::GenerationDir(second));
-    assert_eq!(space.entry(&control, u64::MAX), None);
+    assert_eq!(
+        space.entry(&control, at_first.next, true).unwrap().file,
+        FileId::GenerationDir(second)
+    );
+    assert_eq!(space.entry(&control, u64::MAX, true), None);
     let root = walk(&mut space, b"", "").unwrap();
-    assert_eq!(space.entry(&root, u64::MAX), None);
+    assert_eq!(space.entry(&root, u64::MAX, true), None);
 }
 
 #[test]
@@ -135,6 +138,27 @@ fn served_files_show_their_entrys_attributes() {
     for path in ["log", ".xget", ".xget/info"] {
         let file = walk(&mut space, b"", path).unwrap();
         assert_eq!((space.attr(&file).uid, space.attr(&file).mtime_s), (0, 0), "nobody's");
+    }
+}
+
+#[test]
+fn symbolic_links_are_passed_over_where_a_dialect_has_none() {
+    let mut space = master_of(described());
+    let listed = |space: &NameSpace, dir: &FileId, links: bool| {
+        let (mut names, mut cursor) = (Vec::new(), 0);
+        while let Some(entry) = space.entry(dir, cursor, links) {
+            names.push(String::from_utf8(entry.name).unwrap());
+            cursor = entry.next;
+        }
+        names
+    };
+    for (path, all, without) in [
+        ("", &["a", "b", "current", "log"][..], &["a", "b", "log"][..]),
+        ("a", &["x", "y", "z"], &["x", "z"]),
+    ] {
+        let dir = walk(&mut space, b"files", path).unwrap();
+        assert_eq!(listed(&space, &dir, true), all);
+        assert_eq!(listed(&space, &dir, false), without);
     }
 }
 
@@ -265,7 +289,7 @@ fn every_file_that_can_be_reached_has_a_qid_path_of_its_own() {
     let mut next = 0;
     while let Some(dir) = found.get(next).copied() {
         let mut cursor = 0;
-        while let Some(entry) = space.entry(&dir, cursor) {
+        while let Some(entry) = space.entry(&dir, cursor, true) {
             assert_eq!(space.walk(&dir, &entry.name), Ok(entry.file));
             cursor = entry.next;
             if !found.contains(&entry.file) {
@@ -344,7 +368,7 @@ fn what_is_open_and_the_same_in_a_new_generation_stays_what_it_is() {
 /// The names in a directory.
 fn entries(space: &NameSpace, dir: &FileId) -> Vec<Vec<u8>> {
     let (mut names, mut cursor) = (Vec::new(), 0);
-    while let Some(entry) = space.entry(dir, cursor) {
+    while let Some(entry) = space.entry(dir, cursor, true) {
         names.push(entry.name);
         cursor = entry.next;
     }

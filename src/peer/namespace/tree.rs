@@ -61,8 +61,8 @@ impl Tree for NameSpace {
         attr::attr(self, file)
     }
 
-    fn entry(&self, dir: &FileId, cursor: u64) -> Option<DirEntry<FileId>> {
-        directory::child_at(self, dir, cursor)
+    fn entry(&self, dir: &FileId, cursor: u64, links: bool) -> Option<DirEntry<FileId>> {
+        directory::child_at(self, dir, cursor, links)
     }
 
     fn open(&mut self, opener: OpenId, file: &FileId, access: Access) -> Result<(), Error> {

@@ -190,9 +190,11 @@ impl Tree for TestTree {
         }
     }
 
-    fn entry(&self, dir: &usize, cursor: u64) -> Option<DirEntry<usize>> {
+    fn entry(&self, dir: &usize, cursor: u64, links: bool) -> Option<DirEntry<usize>> {
         let from = usize::try_from(cursor).ok()?.max(1);
+        let is_shown = |at: &usize| links || self.qid(at).file_type != QTSYMLINK;
         let file = (from..self.nodes.len())
+            .filter(is_shown)
             .find(|at| self.nodes[*at].parent == *dir && self.nodes[*at].listed)?;
         let name = self.nodes[file].name.clone();
         Some(DirEntry { name, file, next: file as u64 + 1 })
