@@ -7,6 +7,7 @@ mod support;
 
 use nix::sys::signal::Signal;
 use std::fs;
+use std::io::Write;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -198,6 +199,47 @@ fn with_little_memory_it_works_or_says_so() {
     let limited = |mib: u64| under(&["prlimit", &format!("--as={}", mib * MIB), "--"]);
     // Less than the file by far: what is fetched passes through.
     Proc::start(fetching(limited(24), &master.addr(), &dest), &scratch).wait().expect(0);
+    assert_same(&source, &dest);
+}
+
+/// A memory cgroup of a test's own (cgroups(7), version 1 or 2), if there can be one.
+struct Cgroup(PathBuf);
+
+impl Cgroup {
+    fn new(limit_bytes: u64) -> Option<Cgroup> {
+        let name = format!("xget-test-{}", std::process::id());
+        let versions =
+            [("/sys/fs/cgroup/memory", "memory.limit_in_bytes"), ("/sys/fs/cgroup", "memory.max")];
+        versions.into_iter().find_map(|(hierarchy, limit)| {
+            let group = Cgroup(Path::new(hierarchy).join(&name));
+            fs::create_dir(&group.0).ok()?;
+            fs::write(group.0.join(limit), limit_bytes.to_string()).ok()?;
+            Some(group)
+        })
+    }
+}
+
+impl Drop for Cgroup {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir(&self.0);
+    }
+}
+
+/// What it writes counts, too, until it is on the disk.
+#[test]
+fn in_a_small_memory_cgroup_it_works() {
+    let Some(group) = Cgroup::new(16 * MIB) else {
+        // A kernel, or a container, without them.
+        let _ = writeln!(std::io::stderr(), "skipped: no memory cgroup can be made");
+        return;
+    };
+    let scratch = Scratch::new();
+    let source = source_of(&scratch, 48 * MIB);
+    let master = Master::start(&scratch, &source, &[]);
+    let dest = scratch.join("dest");
+    let enter = format!("echo $$ >{}/cgroup.procs && exec \"$@\"", group.0.display());
+    let program = under(&["sh", "-c", &enter, "sh"]);
+    Proc::start(fetching(program, &master.addr(), &dest), &scratch).wait().expect(0);
     assert_same(&source, &dest);
 }
 
