@@ -13,6 +13,11 @@ const WAIT_LINE_MS: u64 = 1_000;
 /// Most clients that wait.
 const WAITING_MAX: usize = 100_000;
 
+/// Most bytes of sources of all of them, but for joins that are short: those wait
+/// as long as there is a place, whatever the others ask for.
+const SOURCE_BYTES_MAX: usize = 16 << 20;
+const SHORT_BYTES_MAX: usize = 1_024;
+
 /// What a client asked for.
 #[derive(Debug)]
 pub(super) struct Join {
@@ -23,6 +28,13 @@ pub(super) struct Join {
     pub sources: Vec<Vec<u8>>,
 }
 
+impl Join {
+    /// Memory for its sources, about.
+    fn source_bytes(&self) -> usize {
+        self.sources.iter().map(|source| source.len() + size_of::<Vec<u8>>()).sum()
+    }
+}
+
 /// Too many wait already.
 #[derive(Debug)]
 pub(super) struct TooMany;
@@ -30,6 +42,8 @@ pub(super) struct TooMany;
 #[derive(Debug, Default)]
 pub(super) struct Joins {
     waiting: Vec<Join>,
+    /// Of sources of those that are not short.
+    source_bytes: usize,
     /// When they last heard of the hashing.
     announced_ms: u64,
     /// Bytes hashed and bytes in all.
@@ -46,9 +60,13 @@ impl Joins {
     }
 
     pub fn wait(&mut self, now_ms: u64, join: Join) -> Result<(), TooMany> {
-        if self.waiting.len() >= WAITING_MAX {
+        let bytes = join.source_bytes();
+        let is_long = bytes > SHORT_BYTES_MAX;
+        let has_room = !is_long || self.source_bytes + bytes <= SOURCE_BYTES_MAX;
+        if self.waiting.len() >= WAITING_MAX || !has_room {
             return Err(TooMany);
         }
+        self.source_bytes += if is_long { bytes } else { 0 };
         if self.waiting.is_empty() {
             self.announced_ms = now_ms;
         }
@@ -61,10 +79,13 @@ impl Joins {
     }
 
     pub fn forget(&mut self, open_id: OpenId) {
-        self.waiting.retain(|join| join.open_id != open_id);
+        let Some(at) = self.waiting.iter().position(|join| join.open_id == open_id) else { return };
+        let bytes = self.waiting.remove(at).source_bytes();
+        self.source_bytes -= if bytes > SHORT_BYTES_MAX { bytes } else { 0 };
     }
 
     pub fn take_all(&mut self) -> Vec<Join> {
+        self.source_bytes = 0;
         core::mem::take(&mut self.waiting)
     }
 
@@ -125,5 +146,19 @@ mod tests {
         assert!(!joins.has(last.open_id));
         joins.forget(join(7).open_id);
         assert!(joins.wait(0, last).is_ok());
+    }
+
+    #[test]
+    fn long_lists_of_sources_have_a_bound_that_short_ones_do_not_feel() {
+        let mut joins = Joins::default();
+        let long = |conn| Join { sources: vec![vec![b'x'; 59_000]], ..join(conn) };
+        let short = |conn| Join { sources: vec![vec![b'x'; 900]], ..join(conn) };
+        let taken = (0..1_000).take_while(|conn| joins.wait(0, long(*conn)).is_ok()).count();
+        assert_eq!(taken, SOURCE_BYTES_MAX / (59_000 + size_of::<Vec<u8>>()));
+        assert!((1_000..9_000).all(|conn| joins.wait(0, short(conn)).is_ok()));
+        joins.forget(join(5).open_id);
+        assert!(joins.wait(0, long(5)).is_ok() && joins.wait(0, long(9_999)).is_err());
+        joins.take_all();
+        assert!(joins.wait(0, long(1)).is_ok());
     }
 }
