@@ -1,6 +1,6 @@
 //! Calls that a master makes itself, so that it need not believe anybody:
-//! whether a client answers on the port that it announced (*greeting*), and
-//! whether a piece that it sends is what the digest says.
+//! whether a client serves on the port that it announced (*greeting*), whether
+//! it answers reads, and whether a piece that it sends is what the digest says.
 //!
 //! Knows whom to call when, and what came of it. Refuses to know what follows
 //! for the forest (`Members`). Whom it calls is bounded: so many at a time, so
@@ -26,14 +26,15 @@ const CALLS_OF_IP_MAX: usize = 16;
 /// Calls that are to be made yet: as many as a forest has nodes.
 const WANTED_MAX: usize = 65_536;
 /// Who has not answered to the connection by then is called once more: a SYN
-/// may be lost.
+/// may be lost. The first call is not given up for it: a busy uplink may hold up
+/// the answer.
 const RECONNECT_MS: u64 = 100;
-/// Who has not answered by then is silent. Who is accused is waited for as long as
-/// children wait for a probe's answer, since they suffer meanwhile; who is asked
-/// for a piece longer, since his uplink may be busy.
-const ANSWER_MS: u64 = 500;
-const ACCUSED_ANSWER_MS: u64 = 250;
-const PIECE_MS: u64 = 2_000;
+/// Who is accused and has not answered by then is late: all his children have
+/// waited as long for the answer to a probe.
+const LATE_MS: u64 = 250;
+/// Who has not answered by then is silent; who is asked for bytes is given longer.
+const ANSWER_MS: u64 = 1_000;
+const READ_MS: u64 = 2_000;
 /// The pause before who was called is called again; who is silent is after twice
 /// as long each time.
 const PAUSE_MS: u64 = 1_000;
@@ -52,27 +53,38 @@ pub(super) enum Reason {
     Greeting,
     /// He is said to be out of reach.
     Accused,
+    /// He is said to give nothing: does he answer a read?
+    Unfed,
     /// He is said to send wrong bytes.
-    Doubted(Doubt),
+    Doubted {
+        /// Of this very piece: if it is right, the accusation is false.
+        is_said: bool,
+    },
 }
 
-/// A piece that somebody was sent wrong bytes of, as he says.
+/// What he is asked for, through `held`: a piece of what he fetches himself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Doubt {
+pub(super) struct Sample {
     pub generation: GenerationId,
     pub digest: Digest,
     pub piece: u32,
-    /// From one piece to the next in `held`, in bytes.
+    /// From one piece to the next, in bytes.
     pub stride: u32,
-    /// It is the very piece: if it is right, the accusation is false.
-    pub is_said: bool,
 }
+
+/// Who is to be called, and why.
+pub(super) type Inspection = (SocketAddr, Reason, Sample);
 
 /// What a call came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Finding {
     /// It answers.
-    Well,
+    Well {
+        /// ... and was said not to.
+        is_refuted: bool,
+    },
+    /// It has not yet, and is accused.
+    Late,
     /// It does not, on so many calls so far: why.
     Silent { calls: u32, why: String },
     /// It sends what it was said to have corrupted.
@@ -89,16 +101,20 @@ struct Wanted {
     /// Calls that it did not answer.
     silent: u32,
     reason: Reason,
+    sample: Sample,
 }
 
 struct Call {
     conn: ConnId,
+    /// The call that was made once more, as long as neither is up.
+    again: Option<ConnId>,
     wanted: Wanted,
     client: Client,
-    /// It has answered something.
-    has_answered: bool,
+    /// It knows what it is asked for a piece of.
+    is_open: bool,
     /// Until when the connection is waited for, the first time.
     reconnect_ms: Option<u64>,
+    late_ms: Option<u64>,
     deadline_ms: u64,
 }
 
@@ -116,34 +132,34 @@ pub(super) struct Inspections {
 /// What is to be verified: a piece, and where in the frame at hand it lies.
 pub(super) struct Evidence {
     pub conn: ConnId,
-    pub doubt: Doubt,
+    pub sample: Sample,
     pub range: Range<usize>,
 }
 
 impl Inspections {
     /// Whether we made this connection.
     pub fn has(&self, conn: ConnId) -> bool {
-        self.calls.iter().any(|call| call.conn == conn)
+        self.calls.iter().any(|call| call.is(conn))
     }
 
     /// Somebody is to be called then, if he is not to be called already.
-    pub fn want(&mut self, addr: SocketAddr, at_ms: u64, reason: Reason) {
+    pub fn want(&mut self, (addr, reason, sample): Inspection, at_ms: u64) {
         let called = self.recent.iter().rev().find(|(known, _)| *known == addr);
         let at_ms = called.map_or(at_ms, |(_, called_ms)| at_ms.max(called_ms + PAUSE_MS));
         if let Some(wanted) = self.wanted.iter_mut().find(|wanted| wanted.addr == addr) {
             wanted.at_ms = wanted.at_ms.min(at_ms);
-            if !matches!(wanted.reason, Reason::Doubted(_)) {
-                wanted.reason = reason;
+            if !matches!(wanted.reason, Reason::Doubted { .. }) {
+                (wanted.reason, wanted.sample) = (reason, sample);
             }
         } else if self.wanted.len() < WANTED_MAX {
-            self.wanted.push_back(Wanted { addr, at_ms, silent: 0, reason });
+            self.wanted.push_back(Wanted { addr, at_ms, silent: 0, reason, sample });
         }
     }
 
     /// He is called within a while, if nobody means to call him.
-    pub fn want_some_time(&mut self, addr: SocketAddr, now_ms: u64) {
-        if !self.wanted.iter().any(|wanted| wanted.addr == addr) {
-            self.want(addr, now_ms + PAUSE_MS_MAX, Reason::Greeting);
+    pub fn want_some_time(&mut self, inspection: Inspection, now_ms: u64) {
+        if !self.wanted.iter().any(|wanted| wanted.addr == inspection.0) {
+            self.want(inspection, now_ms + PAUSE_MS_MAX);
         }
     }
 
@@ -158,7 +174,8 @@ impl Inspections {
 
     /// When to call `timeout`.
     pub fn deadline_ms(&self) -> Option<u64> {
-        let calls = self.calls.iter().map(|call| call.reconnect_ms.unwrap_or(call.deadline_ms));
+        let steps = |call: &Call| [call.reconnect_ms, call.late_ms, Some(call.deadline_ms)];
+        let calls = self.calls.iter().flat_map(steps).flatten();
         // Those who were due then wait for a call to end, which is an event.
         let later = self.wanted.iter().map(|wanted| wanted.at_ms);
         calls.chain(later.filter(|&at_ms| at_ms > self.looked_ms)).min()
@@ -168,15 +185,21 @@ impl Inspections {
     pub fn timeout(&mut self, outbox: &mut Outbox, now_ms: u64) {
         let mut at = 0;
         while let Some(call) = self.calls.get_mut(at) {
-            if call.reconnect_ms.is_some_and(|at_ms| at_ms <= now_ms) {
-                call.reconnect_ms = None;
-                outbox.close(call.conn);
-                call.conn = outbox.connect(call.wanted.addr);
-            } else if call.deadline_ms <= now_ms {
-                let (conn, has_answered) = (call.conn, call.has_answered);
-                let why = "no answer".into();
-                let finding =
-                    if has_answered { Finding::Well } else { Finding::Silent { calls: 0, why } };
+            if call.reconnect_ms.take_if(|at_ms| *at_ms <= now_ms).is_some() {
+                call.again = Some(outbox.connect(call.wanted.addr));
+            }
+            if call.late_ms.take_if(|at_ms| *at_ms <= now_ms).is_some() {
+                self.findings.push_back((call.wanted.addr, Finding::Late));
+            }
+            if call.deadline_ms <= now_ms {
+                // A piece may be long on its way, and that proves nothing.
+                let is_doubted = matches!(call.wanted.reason, Reason::Doubted { .. });
+                let finding = match call.is_open {
+                    true if is_doubted => Finding::Well { is_refuted: false },
+                    true => silent("it does not answer a read"),
+                    false => silent("no answer"),
+                };
+                let conn = call.conn;
                 self.end(outbox, now_ms, conn, finding);
                 continue;
             }
@@ -205,29 +228,32 @@ impl Inspections {
     }
 
     fn call(&mut self, outbox: &mut Outbox, now_ms: u64, wanted: Wanted) {
-        let mut client = Client::new(MSIZE);
-        let wait_ms = match wanted.reason {
-            Reason::Greeting => ANSWER_MS,
-            Reason::Accused => ACCUSED_ANSWER_MS,
-            Reason::Doubted(_) => PIECE_MS,
+        let Sample { digest, piece, stride, .. } = wanted.sample;
+        let (wait_ms, read_len) = match wanted.reason {
+            // He need not know yet what he is about to fetch.
+            Reason::Greeting | Reason::Accused => (ANSWER_MS, 0),
+            Reason::Unfed => (READ_MS, 1),
+            Reason::Doubted { .. } => (READ_MS, stride),
         };
-        match wanted.reason {
-            Reason::Greeting | Reason::Accused => client.ping(PROBE),
-            Reason::Doubted(doubt) => {
-                let generation = doubt.digest.to_string();
-                let path: [&[u8]; 3] = [b".xget", generation.as_bytes(), b"held"];
-                let held = client.open(&path, OpenMode::Read, OPEN);
-                let offset = u64::from(doubt.piece) * u64::from(doubt.stride);
-                client.read(held, offset, doubt.stride, PIECE);
-            }
+        let is_accused = wanted.reason == Reason::Accused;
+        let mut client = Client::new(MSIZE);
+        if read_len == 0 {
+            client.ping(PROBE);
+        } else {
+            let generation = digest.to_string();
+            let path: [&[u8]; 3] = [b".xget", generation.as_bytes(), b"held"];
+            let held = client.open(&path, OpenMode::Read, OPEN);
+            client.read(held, u64::from(piece) * u64::from(stride), read_len, PIECE);
         }
         self.recent.push_back((wanted.addr, now_ms));
         self.calls.push(Call {
             conn: outbox.connect(wanted.addr),
             wanted,
             client,
-            has_answered: false,
+            is_open: false,
+            again: None,
             reconnect_ms: Some(now_ms + RECONNECT_MS),
+            late_ms: is_accused.then_some(now_ms + LATE_MS),
             deadline_ms: now_ms + wait_ms,
         });
     }
@@ -241,20 +267,25 @@ impl Inspections {
         event: ConnEvent,
     ) -> Option<Evidence> {
         let conn = event.conn();
-        let call = self.calls.iter_mut().find(|call| call.conn == conn)?;
+        let call = self.calls.iter_mut().find(|call| call.is(conn))?;
         match event {
             ConnEvent::Connected { .. } => {
                 call.reconnect_ms = None;
+                if let Some(again) = call.again.take() {
+                    let other = core::mem::replace(&mut call.conn, conn);
+                    outbox.close(if other == conn { again } else { other });
+                }
                 outbox.send(conn, call.client.take_output());
             }
             ConnEvent::Frame { frame, .. } => match call.frame(frame) {
                 Some(Answer::Over(finding)) => self.end(outbox, now_ms, conn, finding),
-                Some(Answer::Piece(doubt, len)) => {
-                    let range = RREAD_HEADER_LEN..RREAD_HEADER_LEN + len as usize;
-                    return Some(Evidence { conn, doubt, range });
+                Some(Answer::Piece(len)) => {
+                    let (sample, begin) = (call.wanted.sample, RREAD_HEADER_LEN);
+                    return Some(Evidence { conn, sample, range: begin..begin + len as usize });
                 }
                 None => {}
             },
+            ConnEvent::Closed { .. } if call.again == Some(conn) => call.again = None,
             ConnEvent::Closed { reason: why, .. } => {
                 self.end(outbox, now_ms, conn, Finding::Silent { calls: 0, why });
             }
@@ -267,11 +298,11 @@ impl Inspections {
     /// What became of the evidence.
     pub fn verified(&mut self, outbox: &mut Outbox, now_ms: u64, conn: ConnId, is_right: bool) {
         let call = self.calls.iter().find(|call| call.conn == conn);
-        let Some(Reason::Doubted(doubt)) = call.map(|call| call.wanted.reason) else { return };
+        let Some(Wanted { reason, sample, .. }) = call.map(|call| &call.wanted) else { return };
         let finding = match is_right {
-            true if doubt.is_said => Finding::Right,
-            true => Finding::Well,
-            false => Finding::Corrupt { piece: doubt.piece },
+            true if *reason == (Reason::Doubted { is_said: true }) => Finding::Right,
+            true => Finding::Well { is_refuted: false },
+            false => Finding::Corrupt { piece: sample.piece },
         };
         self.end(outbox, now_ms, conn, finding);
         self.call_due(outbox, now_ms);
@@ -279,8 +310,9 @@ impl Inspections {
 
     fn end(&mut self, outbox: &mut Outbox, now_ms: u64, conn: ConnId, finding: Finding) {
         let Some(at) = self.calls.iter().position(|call| call.conn == conn) else { return };
-        let Call { wanted: Wanted { addr, silent, .. }, .. } = self.calls.remove(at);
-        outbox.close(conn);
+        let Call { again, wanted, .. } = self.calls.remove(at);
+        let Wanted { addr, silent, reason, sample, .. } = wanted;
+        again.into_iter().chain([conn]).for_each(|conn| outbox.close(conn));
         let Finding::Silent { why, .. } = finding else {
             return self.findings.push_back((addr, finding));
         };
@@ -288,7 +320,9 @@ impl Inspections {
         let is_wanted = self.wanted.iter().any(|wanted| wanted.addr == addr);
         if calls < TRIES_MAX && !is_wanted {
             let at_ms = now_ms + (PAUSE_MS << silent).min(PAUSE_MS_MAX);
-            self.wanted.push_back(Wanted { addr, at_ms, silent: calls, reason: Reason::Greeting });
+            // Who answers all but reads is asked for one again.
+            let reason = if reason == Reason::Unfed { reason } else { Reason::Greeting };
+            self.wanted.push_back(Wanted { addr, at_ms, silent: calls, reason, sample });
         }
         self.findings.push_back((addr, Finding::Silent { calls, why }));
     }
@@ -297,28 +331,35 @@ impl Inspections {
 enum Answer {
     Over(Finding),
     /// The piece, of so many bytes.
-    Piece(Doubt, u32),
+    Piece(u32),
+}
+
+fn silent(why: &str) -> Finding {
+    Finding::Silent { calls: 0, why: why.into() }
 }
 
 impl Call {
+    fn is(&self, conn: ConnId) -> bool {
+        self.conn == conn || self.again == Some(conn)
+    }
+
     fn frame(&mut self, frame: Frame) -> Option<Answer> {
+        let is_doubted = matches!(self.wanted.reason, Reason::Doubted { .. });
         match self.client.handle_frame(frame) {
-            Err(broken) => {
-                let why = broken.reason;
-                return Some(Answer::Over(Finding::Silent { calls: 0, why }));
+            Err(broken) => return Some(Answer::Over(silent(&broken.reason))),
+            Ok(Some(Event::Opened { .. })) => self.is_open = true,
+            Ok(Some(Event::Read { len, .. })) if is_doubted && len > 0 => {
+                return Some(Answer::Piece(len));
             }
-            Ok(Some(Event::Pong { token: PROBE })) => return Some(Answer::Over(Finding::Well)),
-            Ok(Some(Event::Read { len, .. }))
-                if len > 0
-                    && let Reason::Doubted(doubt) = self.wanted.reason =>
-            {
-                return Some(Answer::Piece(doubt, len));
+            // That it does not hold it proves nothing.
+            Ok(Some(Event::Pong { .. } | Event::Read { .. })) => {
+                let is_refuted = self.wanted.reason == Reason::Accused;
+                return Some(Answer::Over(Finding::Well { is_refuted }));
             }
-            // It does not hold it, or not that generation: that proves nothing.
-            Ok(Some(Event::Read { .. } | Event::Failed { .. })) => {
-                return Some(Answer::Over(Finding::Well));
+            Ok(Some(Event::Failed { error, .. })) => {
+                return Some(Answer::Over(silent(&error.text)));
             }
-            Ok(_) => self.has_answered = true,
+            Ok(_) => {}
         }
         None
     }

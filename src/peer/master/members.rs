@@ -6,7 +6,7 @@
 //! Refuses to know the policy of the forest (the overlay) and what a generation
 //! holds.
 
-use super::inspections::{Doubt, Finding, Reason};
+use super::inspections::{Finding, Inspection, Reason, Sample};
 use crate::control::{Complaint, MasterMessage, ParentAddr, TransferStats, format_addr};
 use crate::namespace::GenerationId;
 use crate::overlay::{Change, Forest, Limits, NODES_MAX, Newcomer, NodeId, Parent, Verdict, Voice};
@@ -74,9 +74,6 @@ impl Group {
 
 /// Why a client cannot be taken in: words for it.
 pub(super) type Refused = &'static str;
-
-/// Who is to be called, and why.
-pub(super) type Inspection = (SocketAddr, Reason);
 
 /// Who sent corrupt pieces.
 struct Ban {
@@ -231,7 +228,7 @@ impl Members {
 
     /// Who was waited for long enough has its place, and bans end. Gives who is
     /// to be called.
-    pub fn timeout(&mut self, server: &mut Server, now_ms: u64) -> Vec<Inspection> {
+    pub fn timeout(&mut self, server: &mut Server, now_ms: u64) -> Vec<OpenId> {
         while let Some(&(_, open_id)) = self.unplaced.front().filter(|(at_ms, _)| *at_ms <= now_ms)
         {
             self.unplaced.pop_front();
@@ -242,11 +239,11 @@ impl Members {
             let ban = &mut self.bans[at];
             if !ban.is_over && ban.until_ms <= now_ms {
                 ban.is_over = true;
-                calls.push((ban.addr, Reason::Greeting));
                 let addr = ban.addr;
                 self.each_of(addr, |members, generation, node| {
                     if let Some(group) = members.groups.get_mut(&generation) {
                         group.forest.forgive(node);
+                        calls.extend(group.by_node.get(&node));
                     }
                     members.announce_changes(server, generation);
                 });
@@ -291,10 +288,13 @@ impl Members {
             let Some(group) = members.groups.get_mut(&generation) else { return };
             let open_id = group.by_node.get(&node).copied();
             match finding {
-                Finding::Well | Finding::Right => {
-                    let is_right = *finding == Finding::Right;
-                    let matter = if is_right { Complaint::Corrupt } else { Complaint::Lost };
-                    let liars = group.forest.find_well(node, matter, now_ms);
+                Finding::Well { .. } | Finding::Right => {
+                    let refuted = match finding {
+                        Finding::Right => Some(Complaint::Corrupt),
+                        Finding::Well { is_refuted: true } => Some(Complaint::Lost),
+                        _ => None,
+                    };
+                    let liars = group.forest.find_well(node, refuted, now_ms);
                     warnings.extend(liars.into_iter().map(disbelief_text));
                     members.set_reached(generation, node, true, now_ms);
                 }
@@ -304,9 +304,10 @@ impl Members {
                         warnings.push(format!("{name} cannot be reached from here ({why}): it serves nobody until it can"));
                     }
                 }
+                Finding::Late => group.forest.find_late(node, now_ms),
                 Finding::Corrupt { .. } => group.forest.find_corrupt(node, now_ms),
             }
-            if let Some(open_id) = open_id {
+            if let Some(open_id) = open_id.filter(|_| *finding != Finding::Late) {
                 members.place(server, now_ms, open_id);
             }
             members.announce_changes(server, generation);
@@ -352,18 +353,13 @@ impl Members {
         self.list.get(open_id).map(Box::as_ref)
     }
 
-    /// What a member says of its own fetch, which is its word alone. Gives its
-    /// address if it was not reached when it was last called.
-    pub fn note(
-        &mut self,
-        open_id: OpenId,
-        stats: TransferStats,
-        done: bool,
-    ) -> Option<SocketAddr> {
-        let member = self.list.get_mut(&open_id)?;
+    /// What a member says of its own fetch, which is its word alone. Whether it
+    /// was reached when it was last called.
+    pub fn note(&mut self, open_id: OpenId, stats: TransferStats, done: bool) -> bool {
+        let Some(member) = self.list.get_mut(&open_id) else { return true };
         member.stats = stats;
         member.done |= done;
-        (!member.is_reached).then_some(member.addr)
+        member.is_reached
     }
 
     /// A member has everything: it needs no parents any more. Gives the line
@@ -439,10 +435,14 @@ impl Members {
                 }
                 _ => {}
             }
-            let is_corrupt = complaint == Complaint::Corrupt;
-            let doubt = is_corrupt.then(|| self.doubt(server, generation, stripe, piece)).flatten();
-            let reason = doubt.map_or(Reason::Accused, Reason::Doubted);
-            inspection = (!complaint.is_about_speed()).then_some((addr, reason));
+            let reason = match complaint {
+                Complaint::Lost | Complaint::Frozen => Some(Reason::Accused),
+                Complaint::Slow | Complaint::Refused => Some(Reason::Unfed),
+                Complaint::Corrupt => Some(Reason::Doubted { is_said: piece.is_some() }),
+                Complaint::SlowUplink => None,
+            };
+            let sample = self.sample(server, generation, stripe, piece);
+            inspection = reason.zip(sample).map(|(reason, sample)| (addr, reason, sample));
         }
         let parent = self.groups.get(&generation).and_then(|g| g.forest.parent(node, stripe));
         if matches!(verdict, Verdict::Dismissed | Verdict::Waits)
@@ -457,25 +457,29 @@ impl Members {
 
     /// The piece that somebody complains of, or one of the stripe if that is not
     /// said.
-    fn doubt(
+    fn sample(
         &self,
         server: &Server,
         id: GenerationId,
         stripe: u8,
         said: Option<u32>,
-    ) -> Option<Doubt> {
+    ) -> Option<Sample> {
         let generation = server.space.generation(id)?;
         let stripes = u32::from(self.limits.stripes);
         let first = generation.manifest_pieces.count();
         let usual = first + (u32::from(stripe) + stripes - first % stripes) % stripes;
-        let piece = said.unwrap_or(usual);
-        (piece < generation.content.as_ref()?.map.count()).then_some(Doubt {
+        Some(Sample {
             generation: id,
             digest: generation.digest(),
-            piece,
+            piece: said.unwrap_or(usual).min(generation.content.as_ref()?.map.count() - 1),
             stride: generation.manifest_pieces.stride(),
-            is_said: said.is_some(),
         })
+    }
+
+    /// To call a member as one that joined is called.
+    pub fn greeting(&self, server: &Server, open_id: OpenId) -> Option<Inspection> {
+        let &Member { addr, generation, .. } = self.list.get(&open_id)?.as_ref();
+        Some((addr, Reason::Greeting, self.sample(server, generation, 0, None)?))
     }
 
     /// A member's conversation ended.

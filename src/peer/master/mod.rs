@@ -25,7 +25,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
 use core::ops::Range;
-use inspections::{Doubt, Evidence, Inspections, Reason};
+use inspections::{Evidence, Inspection, Inspections, Sample};
 use joins::{Join, Joins};
 use members::{Accusation, Members};
 use ninep::server::{ConnId, OpenId};
@@ -291,16 +291,17 @@ impl Master {
     }
 
     /// Somebody is called as soon as may be.
-    fn call(&mut self, now_ms: u64, addr: SocketAddr, reason: Reason) {
-        self.inspections.want(addr, now_ms, reason);
+    fn call(&mut self, now_ms: u64, inspection: Option<Inspection>) {
+        let Some(inspection) = inspection else { return };
+        self.inspections.want(inspection, now_ms);
         self.inspections.call_due(&mut self.server.outbox, now_ms);
     }
 
     /// Something happened on a connection that we made.
     fn inspect(&mut self, now_ms: u64, event: ConnEvent) {
         let evidence = self.inspections.handle(&mut self.server.outbox, now_ms, event);
-        let Some(Evidence { conn, doubt, range }) = evidence else { return };
-        let Doubt { generation, piece, .. } = doubt;
+        let Some(Evidence { conn, sample, range }) = evidence else { return };
+        let Sample { generation, piece, .. } = sample;
         self.effects.push_back(MasterEffect::Verify { conn, generation, piece, range });
     }
 
@@ -421,8 +422,8 @@ impl Master {
     fn timeout(&mut self, now_ms: u64) {
         self.joins.announce_hashing(now_ms, &mut self.server);
         self.inspections.timeout(&mut self.server.outbox, now_ms);
-        for (addr, reason) in self.members.timeout(&mut self.server, now_ms) {
-            self.call(now_ms, addr, reason);
+        for open_id in self.members.timeout(&mut self.server, now_ms) {
+            self.call(now_ms, self.members.greeting(&self.server, open_id));
         }
         while let Some(text) = self.server.poll_unsaid(now_ms) {
             self.announce(MasterEffect::Warn, text);
@@ -488,14 +489,14 @@ impl Master {
         let (warnings, inspection) =
             self.members.replace(&mut self.server, now_ms, open_id, accusation);
         warnings.into_iter().for_each(|text| self.announce(MasterEffect::Warn, text));
-        if let Some((addr, reason)) = inspection {
-            self.call(now_ms, addr, reason);
-        }
+        self.call(now_ms, inspection);
     }
 
     fn note(&mut self, now_ms: u64, open_id: OpenId, stats: TransferStats, done: bool) {
-        if let Some(unreached) = self.members.note(open_id, stats, done) {
-            self.inspections.want_some_time(unreached, now_ms);
+        if !self.members.note(open_id, stats, done)
+            && let Some(greeting) = self.members.greeting(&self.server, open_id)
+        {
+            self.inspections.want_some_time(greeting, now_ms);
         }
     }
 
@@ -538,7 +539,7 @@ impl Master {
         self.server.answer(open_id, &message);
         let addr = SocketAddr::new(peer.ip().to_canonical(), port);
         match self.members.join(&mut self.server, now_ms, open_id, addr, id) {
-            Ok(()) => self.call(now_ms, addr, Reason::Greeting),
+            Ok(()) => self.call(now_ms, self.members.greeting(&self.server, open_id)),
             Err(why) => self.refuse(open_id, 11, why),
         }
     }

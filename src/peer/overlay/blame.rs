@@ -93,7 +93,8 @@ struct Record {
     accusers: Recent<Accusation, ACCUSERS_MAX>,
     /// To whom it sent corrupt pieces.
     corrupt_to: Recent<Accusation, ACCUSERS_MAX>,
-    /// Times that it was trusted again.
+    /// It was convicted for what others said, and how often it was trusted again.
+    is_convicted: bool,
     pardons: u8,
     /// Who found it slow, the last to do so at the end, and when that began.
     slow_to: Recent<Accusation, CHILDREN_HEARD_MAX>,
@@ -165,10 +166,12 @@ impl Ledger {
         accusers.retain(|a| charge.at_ms.saturating_sub(a.at_ms) < lasts_ms);
         accusers.push(charge.accusation(), |known| known.voice == charge.voice);
         let said: Vec<Voice> = accusers.iter().map(|a| a.voice).collect();
-        match said.len() >= ACCUSERS_ENOUGH && said.len() > count_content(&said, children) {
-            true => Ruling::Convict { accusers: accusers.iter().map(|a| a.accuser).collect() },
-            false => Ruling::Move,
+        if said.len() < ACCUSERS_ENOUGH || said.len() <= count_content(&said, children) {
+            return Ruling::Move;
         }
+        let accusers = accusers.iter().map(|a| a.accuser).collect();
+        record.is_convicted |= !is_corrupt;
+        Ruling::Convict { accusers }
     }
 
     /// Whether a voice did not accuse too many falsely.
@@ -186,7 +189,9 @@ impl Ledger {
         };
         let is_corrupt = why == Complaint::Corrupt;
         let accusers = if is_corrupt { &mut record.corrupt_to } else { &mut record.accusers };
-        for accusation in accusers.iter_mut().filter(|a| !a.is_refuted) {
+        // Who answers may refuse all the same.
+        let is_news = |a: &&mut Accusation| !a.is_refuted && a.why != Complaint::Refused;
+        for accusation in accusers.iter_mut().filter(is_news) {
             accusation.is_refuted = true;
             let voice = accusation.voice;
             let known = self.voices.iter().position(|t| t.voice == voice);
@@ -204,6 +209,15 @@ impl Ledger {
     /// The master found out that it is as was said: nobody accused it falsely.
     pub fn confirm(&mut self, id: NodeId) {
         self.voices.iter_mut().for_each(|t| t.accused.retain(|&known| known != id));
+    }
+
+    /// Whether none of the node's children is content.
+    pub fn is_accused_by_all(&self, node: NodeIx, children: impl Iterator<Item = Voice>) -> bool {
+        let said: Vec<Voice> = match self.find(node) {
+            Some(record) => record.accusers.iter().map(|a| a.voice).collect(),
+            None => Vec::new(),
+        };
+        count_content(&said, children) == 0
     }
 
     /// Who said that they cannot reach the node.
@@ -282,16 +296,16 @@ impl Ledger {
         lineage.any(|at| complains(at.node) || is_recovering(&at, now_ms))
     }
 
-    /// The master reached a suspect. True when it may serve now: it may some
-    /// times only, once others could not reach it.
+    /// The master reached a suspect. True when it may serve now: who was convicted
+    /// for what others say may some times only.
     pub fn pardon(&mut self, node: NodeIx) -> bool {
         let record = self.records.get_mut(node.at()).and_then(Option::as_mut);
         let Some(record) = record else { return true };
-        if record.pardons >= PARDONS_MAX {
+        if record.is_convicted && record.pardons >= PARDONS_MAX {
             return false;
         }
         record.accusers.clear();
-        record.pardons += 1;
+        record.pardons += u8::from(core::mem::take(&mut record.is_convicted));
         true
     }
 
@@ -508,7 +522,13 @@ mod tests {
         let accused = NodeIx::new(ACCUSED as usize);
         assert!((0..10).all(|_| ledger.pardon(accused)), "nobody else complained of it");
         fail(&mut ledger, 10, Complaint::Frozen, 0);
-        let pardons = (0..10).filter(|_| ledger.pardon(accused)).count();
+        assert!((0..10).all(|_| ledger.pardon(accused)), "the master alone did not reach it");
+        let mut convicted_and_pardoned = || {
+            fail(&mut ledger, 10, Complaint::Frozen, 0);
+            assert_ne!(fail(&mut ledger, 11, Complaint::Frozen, 0), Ruling::Move);
+            ledger.pardon(accused)
+        };
+        let pardons = (0..10).filter(|_| convicted_and_pardoned()).count();
         assert_eq!(pardons, usize::from(PARDONS_MAX));
         ledger.forget(accused);
         assert!(ledger.pardon(accused), "another stands there");

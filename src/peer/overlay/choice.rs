@@ -59,10 +59,25 @@ pub(super) struct Search<'a> {
 impl Search<'_> {
     /// None when there is no place within budget.
     pub fn choose(&self, effort: Effort) -> Option<Placement> {
+        if self.trees.node(self.node).standing.suspect {
+            return Some(Placement::Under(self.aside()));
+        }
         match feeds(self.trees, self.node, self.stripe) {
             true => self.choose_high(effort),
             false => self.choose_leaf(effort),
         }
+    }
+
+    /// Where a suspect hangs, which uses no slots: below one who has no more of
+    /// such than it has slots, so that it does not keep anybody in his place.
+    fn aside(&self) -> Upstream {
+        let slots = usize::from(self.trees.limits().slots);
+        let fits = |key: &FreeSlot| {
+            self.trees.node(key.node).children.len() < slots
+                && self.may_have(Upstream::Node(key.node))
+        };
+        let mut spare = self.trees.index(self.stripe).free_slots().take(LOOK_MAX);
+        spare.find(fits).map_or(Upstream::Master, |key| Upstream::Node(key.node))
     }
 
     fn choose_high(&self, effort: Effort) -> Option<Placement> {

@@ -7,10 +7,11 @@
 use super::blame::{Charge, Ledger, Ruling, SlownessRuling};
 use super::choice::Search;
 use super::node::{NodeId, NodeIx, Upstream, Voice};
-use super::placement::{dissolve, place_aside};
+use super::placement::{dissolve, place, place_aside};
 use super::relief::{lift, relieve};
 use super::trees::Trees;
 use crate::control::Complaint;
+use alloc::vec::Vec;
 
 /// One node in so many can have too slow an uplink to serve; with more of them
 /// the rest could not carry all, and they serve as well as they can.
@@ -80,6 +81,13 @@ pub(super) fn find_silent(trees: &mut Trees, ledger: &mut Ledger, ix: NodeIx) {
     }
 }
 
+/// The master has not reached the node yet.
+pub(super) fn find_late(trees: &mut Trees, ledger: &mut Ledger, ix: NodeIx) {
+    if ledger.is_accused_by_all(ix, child_voices(trees, ix)) {
+        find_silent(trees, ledger, ix);
+    }
+}
+
 /// The master was sent a corrupt piece itself.
 pub(super) fn find_corrupt(trees: &mut Trees, ledger: &mut Ledger, ix: NodeIx) {
     ledger.confirm(trees.node(ix).id);
@@ -88,13 +96,22 @@ pub(super) fn find_corrupt(trees: &mut Trees, ledger: &mut Ledger, ix: NodeIx) {
     }
 }
 
-/// The master reached the node: a suspect may serve again, some times.
-pub(super) fn find_well(trees: &mut Trees, ledger: &mut Ledger, ix: NodeIx) {
-    if trees.node(ix).standing.suspect && ledger.pardon(ix) {
-        trees.set_standing(ix, |s| s.suspect = false);
-        lift(trees, ix);
-        relieve(trees);
+/// The master reached the node: a suspect may serve again, some times, as an inner
+/// node of that stripe.
+pub(super) fn find_well(trees: &mut Trees, ledger: &mut Ledger, ix: NodeIx, primary: u8) {
+    if !trees.node(ix).standing.suspect || !ledger.pardon(ix) {
+        return;
     }
+    // Until now it used no slots and could hang anywhere: it is placed as if it
+    // joined now.
+    let rest = trees.stripes().filter(|&stripe| stripe != primary);
+    let stripes: Vec<u8> =
+        [primary].into_iter().chain(rest).filter(|&s| trees.is_attached(ix, s)).collect();
+    stripes.iter().for_each(|&stripe| trees.detach(ix, stripe));
+    trees.set_primary(ix, primary);
+    trees.set_standing(ix, |s| s.suspect = false);
+    stripes.into_iter().for_each(|stripe| place(trees, ix, stripe));
+    relieve(trees);
 }
 
 fn is_fault_above(trees: &Trees, ledger: &Ledger, charge: &Charge) -> bool {

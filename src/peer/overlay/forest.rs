@@ -135,6 +135,15 @@ impl Forest {
         }
     }
 
+    /// The master has not reached the node yet, which is accused: it is as if it
+    /// could not, unless one of the children is content.
+    pub fn find_late(&mut self, node: NodeId, now_ms: u64) {
+        self.trees.set_now(now_ms);
+        if let Some(ix) = self.find(node) {
+            complaints::find_late(&mut self.trees, &mut self.ledger, ix);
+        }
+    }
+
     /// The master was sent a corrupt piece: the node serves nobody.
     pub fn find_corrupt(&mut self, node: NodeId, now_ms: u64) {
         self.trees.set_now(now_ms);
@@ -143,14 +152,23 @@ impl Forest {
         }
     }
 
-    /// The master found the node well, in the matter of that complaint: a suspect
-    /// may serve again, some times, and who accused it did so falsely. Gives the
+    /// The master found the node well: a suspect may serve again, some times. If
+    /// a complaint is `refuted` by it, who made it accused it falsely; gives the
     /// voices that are not believed any more from now on.
-    pub fn find_well(&mut self, node: NodeId, why: Complaint, now_ms: u64) -> Vec<Voice> {
+    pub fn find_well(
+        &mut self,
+        node: NodeId,
+        refuted: Option<Complaint>,
+        now_ms: u64,
+    ) -> Vec<Voice> {
         let Some(ix) = self.find(node) else { return Vec::new() };
         self.trees.set_now(now_ms);
-        let liars = self.ledger.refute(ix, node, why, now_ms);
-        complaints::find_well(&mut self.trees, &mut self.ledger, ix);
+        let liars = match refuted {
+            Some(why) => self.ledger.refute(ix, node, why, now_ms),
+            None => Vec::new(),
+        };
+        let primary = self.primary_for(self.trees.node(ix).rack);
+        complaints::find_well(&mut self.trees, &mut self.ledger, ix, primary);
         liars
     }
 

@@ -63,6 +63,7 @@ fn place_within(trees: &mut Trees, ix: NodeIx, stripe: u8, moves: u8) {
 fn attach_raised(trees: &mut Trees, ix: NodeIx, parent: Upstream, stripe: u8) {
     if let Upstream::Node(lender) = parent
         && trees.node(lender).primary != stripe
+        && !trees.node(ix).standing.suspect
     {
         raise(trees, lender, stripe);
     }

@@ -29,7 +29,8 @@ impl Fixture {
     /// Joins and is reached.
     fn join_from(&mut self, number: u32, from: SocketAddr) -> Result<(), Refused> {
         self.members.join(&mut self.server, 0, id(number), from, self.generation)?;
-        let said = self.members.found(&mut self.server, 0, from, &Finding::Well);
+        let said =
+            self.members.found(&mut self.server, 0, from, &Finding::Well { is_refuted: false });
         assert!(said.is_empty());
         Ok(())
     }

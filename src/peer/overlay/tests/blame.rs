@@ -305,7 +305,7 @@ fn who_accused_three_falsely_is_not_believed_any_more() {
         };
         let verdict = world.complain(liar, stripe, parent.0, Complaint::Corrupt);
         assert_eq!(verdict, Verdict::Moved);
-        named.extend(world.forest.find_well(parent, Complaint::Corrupt, world.now_ms));
+        named.extend(world.forest.find_well(parent, Some(Complaint::Corrupt), world.now_ms));
         world.check();
     }
     assert_eq!(named, [Voice(liar.into())], "once");

@@ -99,7 +99,7 @@ fn unknown_nodes_and_stripes_are_answered_and_not_believed() {
     forest.leave(stranger);
     forest.retire(stranger);
     forest.withdraw(stranger);
-    assert_eq!(forest.find_well(stranger, Complaint::Lost, 1), []);
+    assert_eq!(forest.find_well(stranger, Some(Complaint::Lost), 1), []);
     forest.find_silent(stranger, 1);
     forest.find_corrupt(stranger, 1);
     forest.forgive(stranger);
@@ -171,4 +171,21 @@ fn a_full_forest_takes_nobody_in() {
     assert!(!forest.join_one(NodeId(nodes_max), None, 0));
     forest.leave(NodeId(7));
     assert!(forest.join_one(NodeId(nodes_max), None, 0));
+}
+
+/// In a crowd the master may reach everybody later than it places them.
+#[test]
+fn who_is_reached_late_stands_no_deeper_for_it() {
+    let mut world = World::with(forest(4, 1), 10, "reached late");
+    for _ in 0..290 {
+        world.join_unreached(None);
+    }
+    for id in 10..300 {
+        world.find_well(id);
+    }
+    world.follow();
+    world.check();
+    check_budgets(&world.forest, "reached late");
+    let stats = world.forest.stats();
+    assert!(stats.suspects == 0 && stats.levels <= log_ceil(4, 300) + 3, "{stats:?}");
 }

@@ -77,8 +77,8 @@ fn check_budgets(forest: &Forest, note: &str) {
     let stats = forest.stats();
     assert_eq!(stats.overcommitted, 0, "{note}: overcommitted");
     for stripe in forest.trees().stripes() {
-        let copies = forest.master_children(stripe);
-        let most = usize::from(forest.limits().head_copies);
+        let copies = forest.trees().master_load(stripe);
+        let most = forest.limits().head_copies;
         assert!(copies <= most, "{note}: {copies} copies of stripe {stripe}");
     }
 }

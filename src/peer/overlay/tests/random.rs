@@ -109,7 +109,7 @@ fn happen(world: &mut World, event: &Event) {
         Event::Retire(at) => world.retire(pick(at)),
         Event::Withdraw(at) => world.forest.withdraw(NodeId(pick(at))),
         Event::FindWell(at, why) => {
-            world.forest.find_well(NodeId(pick(at)), *why, world.now_ms);
+            world.forest.find_well(NodeId(pick(at)), Some(*why), world.now_ms);
         }
         Event::FindSilent(at) => world.forest.find_silent(NodeId(pick(at)), world.now_ms),
         Event::FindCorrupt(at) => world.forest.find_corrupt(NodeId(pick(at)), world.now_ms),

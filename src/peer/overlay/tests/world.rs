@@ -109,7 +109,7 @@ impl World {
 
     /// The master finds the node well.
     pub fn find_well(&mut self, id: u32) {
-        self.forest.find_well(NodeId(id), Complaint::Lost, self.now_ms);
+        self.forest.find_well(NodeId(id), Some(Complaint::Lost), self.now_ms);
     }
 
     /// Those of which this holds, by number.

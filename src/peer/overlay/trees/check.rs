@@ -63,7 +63,7 @@ impl Trees {
         let feeds = node.children.iter().any(|e| e.stripe == stripe);
         let has_spare = node.standing.serves() && node.slots_used < self.limits.slots;
         let is_borrowed = node.primary != stripe;
-        let is_outer = is_borrowed || !node.standing.serves();
+        let is_outer = (is_borrowed || !node.standing.serves()) && !node.standing.suspect;
         let foreign = parent_rack.filter(|_| is_outer && !feeds && parent_rack != node.rack);
         Listing {
             free_slot: has_spare.then_some(FreeSlot {

@@ -286,6 +286,13 @@ impl Trees {
         ix
     }
 
+    /// Makes a node that does not serve, and has no edge, an inner node of this
+    /// stripe once it does.
+    pub fn set_primary(&mut self, ix: NodeIx, stripe: u8) {
+        debug_assert!(!self.node(ix).standing.serves());
+        self.roster[ix].primary = stripe;
+    }
+
     /// Forgets a node that is gone and has no edge any more.
     pub fn vacate(&mut self, ix: NodeIx) {
         self.roster.vacate(ix);
@@ -500,7 +507,8 @@ impl Trees {
         if self.spare_slots(ix) > 0 {
             listing.free_slot = Some(self.slot_key(ix, stripe));
         }
-        if node.is_inner(stripe) {
+        // The place of a suspect is no place: it uses no slot.
+        if node.is_inner(stripe) || node.standing.suspect {
             return listing;
         }
         let above = self.rack(parent);

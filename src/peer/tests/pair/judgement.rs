@@ -3,6 +3,7 @@
 
 use crate::content::Tree;
 use crate::pair::*;
+use crate::scripted_client::Mute;
 
 /// Who joined at a master; they have had their parents for long.
 struct Judged {
@@ -67,6 +68,12 @@ impl Judged {
 
     fn complain(&mut self, (child, stripe): (usize, u8), parent: usize, word: &str) {
         self.say(child, &format!("replace {stripe} {} {word}", name(parent)));
+    }
+
+    fn is_unreached(&mut self, parent: usize) -> bool {
+        let start = format!("{} cannot be reached from here (", name(parent));
+        let warned = &self.pair.master(self.master).warned;
+        warned.iter().any(|text| text.starts_with(&start))
     }
 
     fn is_found_slow(&mut self, parent: usize) -> bool {
@@ -187,17 +194,67 @@ fn what_one_of_several_says_of_a_parent_that_answers_moves_that_one_alone() {
 fn a_parent_that_does_not_answer_the_master_loses_all_on_one_word() {
     let mut judged = judged();
     let (parent, [one, _]) = judged.parent_of_two();
-    judged.pair.let_caller(parent, |c| c.is_mute = true);
+    judged.pair.let_caller(parent, |c| c.mute = Mute::ToAll);
     judged.complain(one, parent, "frozen");
-    judged.pair.run_to(20_249);
+    judged.pair.run_to(20_999);
     assert_eq!(judged.children(parent).len(), 1);
-    judged.pair.run_to(20_250);
+    judged.pair.run_to(21_000);
     assert_eq!(judged.children(parent), []);
     let said = format!(
         "{} cannot be reached from here (no answer): it serves nobody until it can",
         name(parent)
     );
     assert!(judged.pair.master(judged.master).warned.contains(&said));
+}
+
+#[test]
+fn who_is_late_for_the_master_and_has_no_content_child_serves_nobody() {
+    let (mut pair, tree) = (Pair::default(), Tree::of_pieces(2));
+    let master = pair.add_master(&tree, 1);
+    let members = [0; 2].map(|_| {
+        let caller = pair.add_caller(master);
+        pair.let_caller(caller, |c| c.say("join 3 7000 .\n"));
+        caller
+    });
+    pair.run_to(20_000);
+    let mut judged = Judged { pair, master, members: members.into(), stripes: 1 };
+    let [parent, child] = members;
+    judged.pair.let_caller(parent, |c| c.mute = Mute::ToAll);
+    judged.complain((child, 0), parent, "frozen");
+    let newcomer = |judged: &mut Judged| {
+        let newcomer = judged.pair.add_caller(judged.master);
+        judged.say(newcomer, "join 3 7000 .");
+        judged.parent(newcomer, 0)
+    };
+    judged.pair.run_to(20_250);
+    assert_ne!(newcomer(&mut judged), name(parent));
+    judged.pair.let_caller(parent, |c| c.mute = Mute::No);
+    judged.pair.run_to(22_000);
+    let others = [0; 3].map(|_| newcomer(&mut judged));
+    assert!(others.contains(&name(parent)), "{others:?}: it answers again");
+}
+
+/// Of three children two are content, or only patient.
+#[test]
+fn who_answers_all_but_reads_loses_all_on_one_word() {
+    for word in ["slow", "refused"] {
+        let mut judged = judged();
+        let (parent, [one, _]) = judged.parent_of_two();
+        judged.complain(one, parent, word);
+        judged.pair.run_to(22_000);
+        assert_ne!(judged.children(parent), [], "{word}: it answers");
+        judged.pair.let_caller(parent, |c| c.mute = Mute::ToReads);
+        judged.complain(one, parent, word);
+        let (child, stripe) = judged.children(parent)[0];
+        judged.complain((child, stripe), parent, word);
+        judged.pair.run_to(23_999);
+        assert!(!judged.is_unreached(parent), "{word}");
+        judged.pair.run_to(24_000);
+        assert!(judged.is_unreached(parent) && judged.children(parent).is_empty(), "{word}");
+        judged.pair.run_to(60_000);
+        let warned = &judged.pair.master(judged.master).warned;
+        assert!(!warned.iter().any(|text| text.contains("accused several")), "{warned:?}");
+    }
 }
 
 #[test]

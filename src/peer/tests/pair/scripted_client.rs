@@ -6,7 +6,7 @@
 use ninep::client::{Client, Event, Fid, Frame, OpenMode, Token};
 use ninep::server::ConnId;
 use ninep::wire::{reply, request};
-use ninep::{Dialect, ENOENT, QTDIR, Qid, Reply, Request};
+use ninep::{Dialect, ENOENT, QTDIR, QTFILE, Qid, Reply, Request};
 
 /// Of the conversation's read.
 const ROUTE: Token = Token(u64::MAX);
@@ -20,6 +20,13 @@ pub enum Answered {
     Pong,
     /// The errno and the words.
     Failed(u16, String),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mute {
+    No,
+    ToReads,
+    ToAll,
 }
 
 pub struct ScriptedClient {
@@ -37,8 +44,8 @@ pub struct ScriptedClient {
     pub lines: Vec<(u64, String)>,
     /// The other side ended the connection.
     pub closed_ms: Option<u64>,
-    /// It does not answer who calls it.
-    pub is_mute: bool,
+    /// What it does not answer who calls it.
+    pub mute: Mute,
     /// What it answers those who call it.
     pub replies: Vec<(ConnId, Vec<u8>)>,
 }
@@ -56,7 +63,7 @@ impl ScriptedClient {
             unread: Vec::new(),
             lines: Vec::new(),
             closed_ms: None,
-            is_mute: false,
+            mute: Mute::No,
             replies: Vec::new(),
         }
     }
@@ -135,7 +142,7 @@ impl ScriptedClient {
 
     /// Answers who calls to see whether it is there, and serves nothing.
     pub fn greeted(&mut self, conn: ConnId, frame: &[u8]) {
-        if self.is_mute {
+        if self.mute == Mute::ToAll {
             return;
         }
         let Ok((tag, Ok(request))) = request::decode(Some(Dialect::Unix), frame) else {
@@ -148,6 +155,13 @@ impl ScriptedClient {
             }
             Request::Attach { .. } => Reply::Attach { qid },
             Request::Flush { .. } => Reply::Flush,
+            Request::Walk { names, .. } => Reply::Walk { qids: vec![qid; names.len()] },
+            Request::Open { .. } => {
+                Reply::Open { qid: Qid { file_type: QTFILE, ..qid }, iounit: 0 }
+            }
+            // It holds nothing.
+            Request::Read { .. } if self.mute == Mute::No => Reply::Read { data: Vec::new() },
+            Request::Read { .. } => return,
             _ => Reply::Error(ENOENT),
         };
         let mut bytes = Vec::new();
