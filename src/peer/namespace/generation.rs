@@ -158,12 +158,10 @@ impl Generation {
 
     /// All of the manifest's pieces in a row, to be decoded.
     pub(crate) fn undecoded(&self) -> Option<&[u8]> {
-        match &self.manifest {
-            ManifestBytes::InPieces(known) if self.list_known() && self.holdings.is_complete() => {
-                Some(known)
-            }
-            _ => None,
-        }
+        let ManifestBytes::InPieces(known) = &self.manifest else { return None };
+        let mut pieces = 0..self.manifest_pieces.count();
+        let is_whole = self.list_known() && pieces.all(|piece| self.holdings.holds(piece));
+        is_whole.then_some(known)
     }
 
     /// The encoded manifest; `None` before it is whole and decoded.

@@ -45,7 +45,8 @@ impl Transfer {
             let busy_ms = link.map_or(0, |link| link.busy_ms(common.now_ms));
             let parent = link.map(|link| link.parent);
             let denies = link.map_or([false; 2], ParentLink::denies);
-            let has_nothing = is_known && denies[0] && owed_ms >= DENIED_MS;
+            let denied_ms = DENIED_MS + self.liveness.local_stall_ms();
+            let has_nothing = is_known && denies[0] && owed_ms >= denied_ms;
             let observed = Observed { owed_ms, busy_ms, denies: denies[1] };
             let complaint = self.liveness.complaint(view, stripe, observed, common.now_ms);
             let Some(parent) = parent else {
