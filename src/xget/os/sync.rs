@@ -7,6 +7,7 @@
 #![allow(unsafe_code)]
 
 use nix::errno::Errno;
+use nix::sys::signal::{SigHandler, Signal, signal};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
 use nix::unistd::{ForkResult, Pid, fork};
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
@@ -40,6 +41,9 @@ pub fn begin(dirs: &[Rc<OwnedFd>]) -> Result<Syncing, Errno> {
     for fd in dirs.iter().map(|dir| dir.as_raw_fd()) {
         fds.insert(fds.partition_point(|known| *known < fd), fd);
     }
+    // SAFETY: no handler is set; where whoever started us ignores SIGCHLD, nothing
+    // would be told of the child (waitpid(2)).
+    let _ = unsafe { signal(Signal::SIGCHLD, SigHandler::SigDfl) };
     // SAFETY: what the child calls is async-signal-safe and allocates nothing.
     match unsafe { fork() }? {
         ForkResult::Child => sync_all(&fds),

@@ -56,14 +56,20 @@ pub fn fail_folded(tree: &mut DestTree, dir: u32) {
         let status = file::stat_at(&fd, &tree.target.entry(entry).name).ok()?;
         Some([status.dev.to_ne_bytes(), status.ino.to_ne_bytes()].concat())
     };
+    // Places on disk; and each with the file of the manifest that is there.
     let mut taken: HashSet<Vec<u8>> = HashSet::new();
     for &entry in &alike {
         let Some(there) = led_to(tree, entry) else { continue };
+        // Links of one file lead to the same, as they should.
+        let by_file = [&*there, &tree.target.file_entry(entry).to_ne_bytes()].concat();
+        if taken.contains(&by_file) {
+            continue;
+        }
+        taken.insert(by_file);
         if !taken.contains(&there) {
             taken.insert(there);
             continue;
         }
-        // Links of one file lead to the same, as they should.
         let is_other = |other: &u32| {
             tree.target.file_entry(*other) != tree.target.file_entry(entry)
                 && led_to(tree, *other).as_ref() == Some(&there)
