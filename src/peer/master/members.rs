@@ -300,7 +300,7 @@ impl Members {
                 }
                 Finding::Silent { calls, why } => {
                     members.set_reached(generation, node, false, now_ms);
-                    if *calls == 1 {
+                    if *calls == 1 && server.voices.may_say(now_ms, addr.ip()) {
                         warnings.push(format!("{name} cannot be reached from here ({why}): it serves nobody until it can"));
                     }
                 }
@@ -422,6 +422,10 @@ impl Members {
         let mut inspection = None;
         if let (ParentAddr::Peer(addr), true) = (parent, verdict != Verdict::Dismissed) {
             warnings.extend(accusation_text(child, parent, complaint));
+            // A stranger can cause as many as it likes.
+            if !warnings.is_empty() && !server.voices.may_say(now_ms, child.ip()) {
+                warnings.clear();
+            }
             let name = format_addr(addr);
             match verdict {
                 Verdict::SlowUplink => {

@@ -558,7 +558,10 @@ impl Master {
 
     fn done(&mut self, now_ms: u64, open_id: OpenId, stats: TransferStats) {
         self.note(now_ms, open_id, stats, true);
-        if let Some(text) = self.members.done(&mut self.server, open_id) {
+        let peer = self.server.space.peer(open_id.conn);
+        if let Some(text) = self.members.done(&mut self.server, open_id)
+            && peer.is_some_and(|peer| self.server.voices.may_say(now_ms, peer.ip().to_canonical()))
+        {
             self.announce(MasterEffect::Say, text);
         }
     }
@@ -566,7 +569,9 @@ impl Master {
     fn route_closed(&mut self, open_id: OpenId) {
         self.joins.forget(open_id);
         let Some(left) = self.members.leave(&mut self.server, open_id) else { return };
-        if let Some(text) = left.warning {
+        if let Some(text) = left.warning
+            && self.server.voices.may_say(self.now_ms, left.addr.ip())
+        {
             self.announce(MasterEffect::Warn, text);
         }
         if !self.members.has_any_at(left.addr) {

@@ -149,3 +149,60 @@ fn so_many_who_left_are_kept_for_the_status() {
     assert!(fixture.line(addr(0)).is_none() && fixture.line(addr(1)).is_some());
     assert_eq!(fixture.members.status_text().0.lines().count(), 1 + DEPARTED_MAX);
 }
+
+#[test]
+fn so_many_of_one_address_may_be_out_of_reach_and_no_more() {
+    let mut fixture = fixture();
+    fixture.members.limits = Limits { stripes: 1, slots: 4, head_copies: 1 };
+    let from = |number: u32| SocketAddr::from(([10, 0, 0, 1], 1 + number as u16));
+    let join = |fixture: &mut Fixture, number, from| {
+        fixture.members.join(&mut fixture.server, 0, id(number), from, fixture.generation)
+    };
+    (0..UNREACHED_MAX).for_each(|number| join(&mut fixture, number, from(number)).unwrap());
+    assert!(join(&mut fixture, UNREACHED_MAX, from(UNREACHED_MAX)).is_err());
+    assert!(join(&mut fixture, 5_000, addr(9)).is_ok(), "of another address");
+    let well = Finding::Well { is_refuted: false };
+    fixture.members.found(&mut fixture.server, 0, from(3), &well);
+    assert!(join(&mut fixture, UNREACHED_MAX, from(UNREACHED_MAX)).is_ok(), "one is reached");
+    fixture.leave(7);
+    assert!(join(&mut fixture, 5_001, from(7)).is_ok(), "one has left");
+    (0..6_000).for_each(|number| drop(fixture.leave(number)));
+    assert!(fixture.members.unreached.is_empty());
+}
+
+#[test]
+fn a_ban_lasts_ten_minutes_then_twenty_and_outlasts_who_joins_anew() {
+    let mut fixture = fixture();
+    (1..=2).for_each(|number| fixture.join(number).unwrap());
+    let corrupt = Finding::Corrupt { piece: 5 };
+    let is_banned = |fixture: &Fixture| {
+        let group = fixture.members.groups.get(&fixture.generation).unwrap();
+        group.forest.is_banned(*group.by_addr.get(&addr(1)).unwrap())
+    };
+    let said = fixture.members.found(&mut fixture.server, 0, addr(1), &corrupt);
+    assert!(said[0].ends_with("it serves nobody for 10 min"), "{said:?}");
+    fixture.leave(1);
+    fixture.join(1).unwrap();
+    assert!(is_banned(&fixture), "it joined again");
+    assert_eq!(fixture.members.deadline_ms(), Some(200), "it had its place long ago");
+    fixture.members.timeout(&mut fixture.server, 599_999);
+    assert!(is_banned(&fixture) && fixture.members.deadline_ms() == Some(600_000));
+    assert_eq!(fixture.members.timeout(&mut fixture.server, 600_000), [id(1)], "it is called");
+    assert!(!is_banned(&fixture) && fixture.members.deadline_ms().is_none());
+    let said = fixture.members.found(&mut fixture.server, 600_000, addr(1), &corrupt);
+    assert!(said[0].ends_with("it serves nobody for 20 min"), "{said:?}");
+    assert!(is_banned(&fixture) && fixture.members.deadline_ms() == Some(1_800_000));
+}
+
+#[test]
+fn what_strangers_cause_is_said_at_a_rate() {
+    let mut fixture = fixture();
+    (1..=2).for_each(|number| fixture.join(number).unwrap());
+    let accusation = || (0, ParentAddr::Peer(addr(1)), Complaint::Frozen, None);
+    let mut said = 0;
+    for _ in 0..1_000 {
+        let (warnings, _) = fixture.members.replace(&mut fixture.server, 9, id(2), accusation());
+        said += warnings.len();
+    }
+    assert!(said <= 200, "{said} lines");
+}
