@@ -215,16 +215,22 @@ impl Inspections {
             self.recent.pop_front();
         }
         while self.calls.len() < CALLS_MAX
-            && let Some(at) = self.wanted.iter().position(|wanted| self.may_call(wanted, now_ms))
+            && let Some(at) = self.next_due(now_ms)
             && let Some(wanted) = self.wanted.remove(at)
         {
             self.call(outbox, now_ms, wanted);
         }
     }
 
-    fn may_call(&self, wanted: &Wanted, now_ms: u64) -> bool {
-        let of_ip = |call: &&Call| call.wanted.addr.ip() == wanted.addr.ip();
-        wanted.at_ms <= now_ms && self.calls.iter().filter(of_ip).count() < CALLS_OF_IP_MAX
+    /// Who is to be called next: of an address that nobody is called at before
+    /// others, so that no address keeps the rest waiting.
+    fn next_due(&self, now_ms: u64) -> Option<usize> {
+        let is_below = |wanted: &Wanted, calls_max: usize| {
+            let of_ip = |call: &&Call| call.wanted.addr.ip() == wanted.addr.ip();
+            wanted.at_ms <= now_ms && self.calls.iter().filter(of_ip).count() < calls_max
+        };
+        let first = |calls_max| self.wanted.iter().position(|wanted| is_below(wanted, calls_max));
+        first(1).or_else(|| first(CALLS_OF_IP_MAX))
     }
 
     fn call(&mut self, outbox: &mut Outbox, now_ms: u64, wanted: Wanted) {

@@ -7,7 +7,7 @@
 //! holds.
 
 use super::inspections::{Finding, Inspection, Reason, Sample};
-use crate::control::{Complaint, MasterMessage, ParentAddr, TransferStats, format_addr};
+use crate::control::{Complaint, MasterMessage, ParentAddr, TransferStats, format_addr, printable};
 use crate::namespace::GenerationId;
 use crate::overlay::{Change, Forest, Limits, NODES_MAX, Newcomer, NodeId, Parent, Verdict, Voice};
 use crate::server::Server;
@@ -31,6 +31,8 @@ const UNREACHED_MAX: u32 = 1_024;
 /// How long who sent corrupt pieces serves nobody; twice as long each time.
 const BAN_MS: u64 = 600_000;
 const BAN_DOUBLINGS_MAX: u32 = 6;
+/// Characters that are said of why somebody cannot be reached.
+const WHY_LEN_MAX: usize = 200;
 /// Bans that are remembered; the oldest is forgotten.
 const BANS_MAX: usize = 64;
 
@@ -301,6 +303,8 @@ impl Members {
                 Finding::Silent { calls, why } => {
                     members.set_reached(generation, node, false, now_ms);
                     if *calls == 1 && server.voices.may_say(now_ms, addr.ip()) {
+                        // Its own words, maybe.
+                        let why = printable(why.chars().take(WHY_LEN_MAX).collect::<String>());
                         warnings.push(format!("{name} cannot be reached from here ({why}): it serves nobody until it can"));
                     }
                 }
@@ -446,7 +450,9 @@ impl Members {
                 Complaint::SlowUplink => None,
             };
             let sample = self.sample(server, generation, stripe, piece);
-            inspection = reason.zip(sample).map(|(reason, sample)| (addr, reason, sample));
+            let is_believed = self.believes(generation, node, now_ms);
+            let inspected = reason.filter(|_| is_believed).zip(sample);
+            inspection = inspected.map(|(reason, sample)| (addr, reason, sample));
         }
         let parent = self.groups.get(&generation).and_then(|g| g.forest.parent(node, stripe));
         if matches!(verdict, Verdict::Dismissed | Verdict::Waits)
@@ -457,6 +463,10 @@ impl Members {
         }
         self.announce_changes(server, generation);
         (warnings, inspection)
+    }
+
+    fn believes(&self, id: GenerationId, node: NodeId, now_ms: u64) -> bool {
+        self.groups.get(&id).is_some_and(|group| group.forest.believes(node, now_ms))
     }
 
     /// The piece that somebody complains of, or one of the stripe if that is not

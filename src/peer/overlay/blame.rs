@@ -175,7 +175,7 @@ impl Ledger {
     }
 
     /// Whether a voice did not accuse too many falsely.
-    fn is_believed(&self, voice: Voice, now_ms: u64) -> bool {
+    pub fn is_believed(&self, voice: Voice, now_ms: u64) -> bool {
         let mut voices = self.voices.iter();
         !voices.any(|t| t.voice == voice && t.accused.is_full() && t.counts(now_ms))
     }

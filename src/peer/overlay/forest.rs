@@ -172,6 +172,12 @@ impl Forest {
         liars
     }
 
+    /// Whether what the node says is worth looking into.
+    pub fn believes(&self, node: NodeId, now_ms: u64) -> bool {
+        let voice = self.find(node).map(|ix| self.trees.node(ix).voice);
+        voice.is_some_and(|voice| self.ledger.is_believed(voice, now_ms))
+    }
+
     /// The node's ban is over.
     pub fn forgive(&mut self, node: NodeId) {
         if let Some(ix) = self.find(node).filter(|&ix| self.trees.node(ix).standing.banned) {

@@ -273,4 +273,12 @@ fn who_accuses_three_falsely_is_named_once_and_not_believed() {
     let start = addr(accuser).ip().to_string() + " accused several";
     let warned = &judged.pair.master(judged.master).warned;
     assert_eq!(warned.iter().filter(|text| text.starts_with(&start)).count(), 1, "{warned:?}");
+    let calls = judged.pair.calls.len();
+    judged.pair.run_for(5_000);
+    for stripe in 0..4 {
+        let parent = judged.parent(accuser, stripe);
+        judged.say(accuser, &format!("replace {stripe} {parent} lost"));
+    }
+    judged.pair.run_for(5_000);
+    assert_eq!(judged.pair.calls.len(), calls, "nobody is called for its word any more");
 }
