@@ -25,9 +25,12 @@ const SLEEP_MS_MAX: u64 = 500;
 /// The same while something that was said waits for who reads it.
 const BEHIND_MS: u64 = 20;
 /// Reads of one connection in one turn, and frames that are handled: nobody starves
-/// the others. Frames that are left are gone on with in the next turn.
+/// the others. Frames that are left are gone on with soon.
 const READS_MAX: usize = 8;
 const FRAMES_MAX: usize = 64;
+/// Between two turns of those who send more: they take no more of a link, and of our
+/// time, than 13,000 requests a second.
+const HELD_MS: u64 = 5;
 /// Who shuts its sending side down gets so long for what it is owed.
 const HALF_CLOSED_MS: u64 = 5_000;
 /// How often it is looked whether that is over.
@@ -36,6 +39,28 @@ const HALF_CLOSED_LOOK_MS: u64 = 250;
 const ACCEPTS_MAX: usize = 256;
 /// When the process ends, replies under way get this long to leave.
 const DRAIN_MS: u64 = 5_000;
+
+/// Connections with frames that a turn left.
+#[derive(Default)]
+struct Held {
+    conns: Vec<ConnId>,
+    due_ms: u64,
+}
+
+impl Held {
+    fn deadline_ms(&self) -> Option<u64> {
+        (!self.conns.is_empty()).then_some(self.due_ms)
+    }
+
+    /// Those whose next turn it is: of the first at once.
+    fn take_due(&mut self, now_ms: u64) -> Vec<ConnId> {
+        if self.conns.is_empty() || now_ms < self.due_ms {
+            return Vec::new();
+        }
+        self.due_ms = now_ms + HELD_MS;
+        std::mem::take(&mut self.conns)
+    }
+}
 
 /// The machine comes with each call, as an object: there are two kinds of it, and
 /// the loop is in the program once.
@@ -47,8 +72,7 @@ pub(super) struct Loop {
     began: Instant,
     /// Connections with something queued since the last `flush`.
     unsent: VecDeque<ConnId>,
-    /// Connections with frames that were left in the last turn.
-    held: Vec<ConnId>,
+    held: Held,
     /// Connections whose other end says no more.
     half_closed: Vec<ConnId>,
     /// When to look at those next.
@@ -69,7 +93,7 @@ impl Loop {
             events: VecDeque::new(),
             began,
             unsent: VecDeque::new(),
-            held: Vec::new(),
+            held: Held::default(),
             half_closed: Vec::new(),
             look_ms: 0,
             poll: Poll::default(),
@@ -228,7 +252,7 @@ impl Loop {
             && !matches!(c.frame(len_max), Ok(None))
         {
             c.asker.held = true;
-            self.held.push(conn);
+            self.held.conns.push(conn);
         }
     }
 
@@ -337,10 +361,11 @@ impl Loop {
 
     /// How long to sleep at the longest.
     fn sleep_ms(&self, machine: &dyn Machine, deadline_ms: Option<u64>) -> u64 {
-        if machine.has_work() || !self.events.is_empty() || !self.held.is_empty() {
+        if machine.has_work() || !self.events.is_empty() {
             return 0;
         }
         let now_ms = self.now_ms();
+        let deadline_ms = deadline_ms.into_iter().chain(self.held.deadline_ms()).min();
         let until_ms = deadline_ms.map_or(SLEEP_MS_MAX, |at_ms| at_ms.saturating_sub(now_ms));
         until_ms.min(if machine.is_behind() { BEHIND_MS } else { SLEEP_MS_MAX })
     }
@@ -360,7 +385,7 @@ impl Loop {
         }
         let is_any_ready = self.poll.wait(self.sleep_ms(machine, deadline_ms))?;
         // In the order in which they were left, each as much as in any turn.
-        for conn in std::mem::take(&mut self.held) {
+        for conn in self.held.take_due(self.now_ms()) {
             self.go_on(machine, conn);
         }
         if !is_any_ready {

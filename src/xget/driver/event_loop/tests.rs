@@ -189,7 +189,7 @@ fn a_client_that_says_no_more_gets_all_replies_and_then_the_end() {
 }
 
 #[test]
-fn one_turn_takes_so_many_frames_and_the_next_goes_on_without_sleep() {
+fn one_turn_takes_so_many_frames_and_the_rest_is_gone_on_with() {
     let dir = Dir::new();
     let (mut machine, mut master, mut peer) = called(&dir);
     let flushes: Vec<u8> = (0..1_000).flat_map(|tag| message(108, tag, &[&[9, 9]])).collect();
