@@ -22,7 +22,6 @@ mod overlay;
 pub mod overlay;
 pub mod request;
 pub mod server;
-mod sorted;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 mod timers;

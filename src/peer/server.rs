@@ -10,7 +10,6 @@ use crate::conn::{ConnEffect, ConnEvent, Outbox};
 use crate::content::manifest::{PIECE_LEN_MAX, stride};
 use crate::control::MasterMessage;
 use crate::namespace::{Bulk, GenerationId, NameSpace, Notice};
-use crate::sorted::SortedMap;
 use crate::voices::Voices;
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
@@ -18,6 +17,7 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use ninep::server::{ConnId, OpenId, Output, Session, Ticket};
+use sorted::SortedMap;
 
 /// Longest frame, in bytes: a piece of the greatest length, and its header.
 pub const MSIZE: u32 = stride(PIECE_LEN_MAX) + ninep::IO_HEADER_LEN;

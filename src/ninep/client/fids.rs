@@ -6,7 +6,7 @@
 use super::event::{Broken, Token};
 use crate::error::Error;
 use crate::message::NOFID;
-use alloc::collections::BTreeMap;
+use sorted::SortedMap;
 
 /// The fid of the attach; all walks start there.
 pub(super) const ROOT: u32 = 0;
@@ -34,13 +34,13 @@ struct OpenFile {
 
 #[derive(Debug)]
 pub(super) struct Fids {
-    table: BTreeMap<u32, OpenFile>,
+    table: SortedMap<u32, OpenFile>,
     pub(super) next: u32,
 }
 
 impl Fids {
     pub fn new() -> Fids {
-        Fids { table: BTreeMap::new(), next: ROOT + 1 }
+        Fids { table: SortedMap::new(), next: ROOT + 1 }
     }
 
     pub fn len(&self) -> usize {

@@ -9,7 +9,7 @@ use super::limits::FIDS_MAX;
 use super::tree::{Access, OpenId};
 use crate::error::{BAD_FID, BAD_USE_OF_FID, Error, FID_IN_USE, TOO_MANY};
 use crate::message::NOFID;
-use alloc::collections::BTreeMap;
+use sorted::SortedMap;
 
 pub(super) struct Fid<F> {
     pub file: F,
@@ -24,12 +24,12 @@ pub(super) struct Opened {
 }
 
 pub(super) struct Fids<F> {
-    table: BTreeMap<u32, Fid<F>>,
+    table: SortedMap<u32, Fid<F>>,
 }
 
 impl<F> Fids<F> {
     pub fn new() -> Fids<F> {
-        Fids { table: BTreeMap::new() }
+        Fids { table: SortedMap::new() }
     }
 
     /// Bytes of memory that it takes, about: numbers that grow leave the nodes of the

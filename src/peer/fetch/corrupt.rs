@@ -4,7 +4,7 @@
 //! which came corrupt and have not come right since. Refuses to know who else
 //! sent corrupt pieces, and what becomes of these.
 
-use crate::sorted::SortedSet;
+use sorted::SortedSet;
 
 /// Most pieces that may have come corrupt and not have come right since.
 pub(super) const CORRUPT_MAX: usize = 64;

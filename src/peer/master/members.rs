@@ -11,7 +11,6 @@ use crate::control::{Complaint, MasterMessage, ParentAddr, TransferStats, format
 use crate::namespace::GenerationId;
 use crate::overlay::{Change, Forest, Limits, NODES_MAX, Newcomer, NodeId, Parent, Verdict, Voice};
 use crate::server::Server;
-use crate::sorted::SortedMap;
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::format;
@@ -20,6 +19,7 @@ use alloc::vec::Vec;
 use core::fmt::Write;
 use core::net::{IpAddr, Ipv6Addr, SocketAddr};
 use ninep::server::OpenId;
+use sorted::SortedMap;
 
 /// Members that left and are kept for `status`.
 const DEPARTED_MAX: usize = 16_384;

@@ -4,10 +4,10 @@
 //! Knows bytes in order and their limit. Refuses to know what is said, who
 //! waits for it, and what a client does about a conversation that was cut off.
 
-use crate::sorted::SortedMap;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use ninep::server::{ConnId, OpenId};
+use sorted::SortedMap;
 
 /// Bytes that may queue on one conversation; a client that does not read them
 /// is cut off.

@@ -7,10 +7,10 @@ use crate::content::digest::Digest;
 use crate::content::holdings::Holdings;
 use crate::content::manifest::{Entry, EntryKind, Manifest, piece_len_of};
 use crate::content::pieces::{ManifestPieces, PieceMap};
-use crate::sorted::SortedMap;
 use alloc::collections::TryReserveError;
 use alloc::rc::Rc;
 use alloc::vec::Vec;
+use sorted::SortedMap;
 
 /// A generation that a node serves, by number: from 1, never used again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -9,9 +9,9 @@ use super::generation::{Content, Generation, GenerationId};
 use super::lineage::Lineage;
 use crate::content::digest::Digest;
 use crate::content::manifest::Entry;
-use crate::sorted::SortedMap;
 use alloc::vec::Vec;
 use ninep::{ESTALE, Error};
+use sorted::SortedMap;
 
 /// A worker has one generation, a master one for each selection.
 #[derive(Debug, Default)]

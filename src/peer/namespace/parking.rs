@@ -5,8 +5,8 @@
 //! order and no more. A peer decides how many reads it parks and in which order
 //! it gives them up, so each step costs the logarithm of what is parked.
 
-use crate::sorted::SortedMap;
 use alloc::vec::Vec;
+use sorted::SortedMap;
 
 /// Emptied lists of tickets whose memory is kept: as many as are woken between
 /// two calls of [`ParkedReads::recycle`], and then some.

@@ -13,7 +13,6 @@ use super::log_lines::LogLines;
 use super::parking::ParkedReads;
 use super::workers::Workers;
 use crate::content::digest::Digest;
-use crate::sorted::{SortedMap, SortedSet};
 use alloc::collections::{TryReserveError, VecDeque};
 use alloc::rc::Rc;
 use alloc::string::String;
@@ -21,6 +20,7 @@ use alloc::vec::Vec;
 use core::net::SocketAddr;
 use ninep::Error;
 use ninep::server::{Answer, ConnId, OpenId, Ticket};
+use sorted::{SortedMap, SortedSet};
 
 /// The answer for a piece whose file could not be written here.
 const LOST: Error = Error::new(5, "lost on this node: it cannot be had, or not be written");

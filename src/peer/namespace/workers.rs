@@ -7,12 +7,12 @@
 //! for one answer so many of a file's are looked at, others the next time.
 
 use crate::control::{format_addr, parse_addr};
-use crate::sorted::SortedMap;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use core::ops::RangeInclusive;
 use ninep::server::{ConnId, OpenId};
+use sorted::SortedMap;
 
 /// The master is level 0; a worker may stand at 1 to 3, leaves below it.
 const LEVEL_MAX: u32 = 4;

@@ -9,7 +9,7 @@
 //! the node that lends it.
 
 use super::node::{NodeIx, Rack};
-use crate::sorted::SortedSet;
+use sorted::SortedSet;
 
 /// A node with a spare slot: those that need not lend it first, then by level.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

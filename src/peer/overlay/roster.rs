@@ -7,9 +7,9 @@
 
 use super::node::{Newcomer, NodeId, NodeIx, Rack, Voice};
 use super::recent::Recent;
-use crate::sorted::SortedMap;
 use alloc::vec::Vec;
 use core::ops::{Index, IndexMut};
+use sorted::SortedMap;
 
 /// Parents that a node is not given again; the oldest is forgotten.
 const REJECTED_MAX: usize = 8;

@@ -7,7 +7,7 @@ use super::cmdline::Cmdline;
 use super::modules::{Catalogue, DepmodTexts};
 use crate::os::module;
 use crate::os::uevent::Uevents;
-use std::collections::BTreeSet;
+use sorted::SortedSet;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt;
@@ -28,9 +28,9 @@ pub struct Drivers {
     /// `<module>.<parameter>=<value>` of the command line.
     params: Vec<(String, String)>,
     /// Modaliases that were looked up already.
-    known: BTreeSet<String>,
+    known: SortedSet<String>,
     /// Loaded, or tried and failed.
-    done: BTreeSet<String>,
+    done: SortedSet<String>,
     failed: Vec<String>,
 }
 
@@ -47,12 +47,12 @@ impl Drivers {
         };
         let loaded = fs::read_to_string("/proc/modules").unwrap_or_default();
         let names = loaded.lines().filter_map(|line| line.split(' ').next());
-        let mut done = BTreeSet::new();
+        let mut done = SortedSet::new();
         done.extend(names.map(str::to_string));
         Drivers {
             catalogue: Catalogue::new(&texts, never),
             params: module_params(line),
-            known: BTreeSet::new(),
+            known: SortedSet::new(),
             done,
             failed: Vec::new(),
             directory,
@@ -101,8 +101,8 @@ impl Drivers {
             return;
         }
         let wanted = self.catalogue.matching(modalias);
-        for name in wanted {
-            self.load(&name);
+        for name in wanted.iter() {
+            self.load(name);
         }
     }
 

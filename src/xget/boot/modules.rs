@@ -5,7 +5,7 @@
 //! and how a module is loaded: that is `drivers`. The formats are those of
 //! depmod(8), modules.dep(5) and modprobe.d(5).
 
-use std::collections::{BTreeMap, BTreeSet};
+use sorted::{SortedMap, SortedSet};
 
 /// Deeper chains of dependencies are a loop or a mistake.
 const DEPTH_MAX: usize = 32;
@@ -22,9 +22,9 @@ struct Module {
 #[derive(Default)]
 pub struct Catalogue {
     aliases: Vec<(String, String)>,
-    modules: BTreeMap<String, Module>,
-    builtin: BTreeSet<String>,
-    never: BTreeSet<String>,
+    modules: SortedMap<String, Module>,
+    builtin: SortedSet<String>,
+    never: SortedSet<String>,
 }
 
 /// The texts of one `/lib/modules/<release>`.
@@ -39,7 +39,6 @@ pub struct DepmodTexts {
 impl Catalogue {
     pub fn new(texts: &DepmodTexts, never: &[String]) -> Catalogue {
         let mut catalogue = Catalogue::default();
-        // Not collected: that sorts first, which is 4 KB of program.
         catalogue.never.extend(never.iter().map(|name| canonical(name)));
         catalogue.builtin.extend(texts.builtin.lines().map(module_name));
         for line in texts.dep.lines() {
@@ -100,9 +99,9 @@ impl Catalogue {
     }
 
     /// The modules that say they drive a device of this modalias.
-    pub fn matching(&self, modalias: &str) -> BTreeSet<String> {
+    pub fn matching(&self, modalias: &str) -> SortedSet<String> {
         let hits = self.aliases.iter().filter(|(pattern, _)| fits(pattern, modalias));
-        let mut names = BTreeSet::new();
+        let mut names = SortedSet::new();
         names.extend(
             hits.map(|(_, name)| name)
                 .filter(|name| self.modules.contains_key(*name) && !self.never.contains(*name))
@@ -112,7 +111,7 @@ impl Catalogue {
     }
 
     /// Names and paths in the order of loading, without those in `loaded`.
-    pub fn order(&self, name: &str, loaded: &BTreeSet<String>) -> Vec<(String, String)> {
+    pub fn order(&self, name: &str, loaded: &SortedSet<String>) -> Vec<(String, String)> {
         let mut order = Vec::new();
         let mut seen = loaded.clone();
         self.visit(&canonical(name), &mut seen, &mut order, 0);
@@ -122,7 +121,7 @@ impl Catalogue {
     fn visit(
         &self,
         name: &str,
-        seen: &mut BTreeSet<String>,
+        seen: &mut SortedSet<String>,
         order: &mut Vec<(String, String)>,
         depth: usize,
     ) {
@@ -246,7 +245,7 @@ alias pci:v00001AF4d*sv*sd*bc*sc*i* missing_module
     }
 
     fn order(catalogue: &Catalogue, name: &str) -> Vec<String> {
-        catalogue.order(name, &BTreeSet::new()).into_iter().map(|(name, _)| name).collect()
+        catalogue.order(name, &SortedSet::new()).into_iter().map(|(name, _)| name).collect()
     }
 
     #[test]
@@ -307,7 +306,8 @@ alias pci:v00001AF4d*sv*sd*bc*sc*i* missing_module
     #[test]
     fn devices_find_modules_that_are_there() {
         let catalogue = catalogue("", &[]);
-        let names = |modalias: &str| catalogue.matching(modalias).into_iter().collect::<Vec<_>>();
+        let names =
+            |modalias: &str| catalogue.matching(modalias).iter().cloned().collect::<Vec<_>>();
         assert_eq!(names("virtio:d00000001v00001AF4"), ["virtio_net"]);
         let pci = "pci:v00001AF4d00001000sv00001AF4sd00000001bc02sc00i00";
         assert_eq!(names(pci), ["virtio_pci"]);

@@ -15,7 +15,8 @@ use ninep::client::Frame;
 use ninep::server::ConnId;
 use peer::conn::{ConnEffect, ConnEvent};
 use peer::failure::Failure;
-use std::collections::{BTreeMap, VecDeque};
+use sorted::SortedMap;
+use std::collections::VecDeque;
 use std::io;
 use std::net::TcpListener;
 use std::time::Instant;
@@ -66,7 +67,7 @@ impl Held {
 /// the loop is in the program once.
 pub(super) struct Loop {
     listener: TcpListener,
-    conns: BTreeMap<ConnId, Box<Conn>>,
+    conns: SortedMap<ConnId, Box<Conn>>,
     /// What happened on connections and is not handed over yet.
     events: VecDeque<ConnEvent<'static>>,
     began: Instant,
@@ -89,7 +90,7 @@ impl Loop {
     pub fn new(listener: TcpListener, began: Instant, limits: Limits) -> Loop {
         Loop {
             listener,
-            conns: BTreeMap::new(),
+            conns: SortedMap::new(),
             events: VecDeque::new(),
             began,
             unsent: VecDeque::new(),
@@ -375,7 +376,7 @@ impl Loop {
         self.poll.clear();
         self.polled.clear();
         self.poll.add(&self.listener, if accepts { READABLE } else { 0 });
-        for (&id, c) in &self.conns {
+        for (&id, c) in self.conns.iter() {
             let reads = !c.connecting && !c.closing && c.asker.ended_ms.is_none();
             let reads = reads && !c.asker.held && !c.is_backlogged();
             let writes = c.connecting || c.has_output();

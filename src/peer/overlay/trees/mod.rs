@@ -16,10 +16,10 @@ use super::index::{ForeignLeaf, FreeSlot, FullNode, Lender, Listing, Outer, Stri
 use super::limits::{Limits, STRIPES_MAX};
 use super::node::{Change, NodeId, NodeIx, Parent, Rack, Upstream};
 use super::roster::{Edge, Node, Roster, Standing};
-use crate::sorted::SortedSet;
 use alloc::vec;
 use alloc::vec::Vec;
 use core::ops::Range;
+use sorted::SortedSet;
 
 /// A node's place in one stripe.
 ///

@@ -9,8 +9,15 @@
 //! goes moves those of its chunk alone, and the list of chunks now and then. Keys
 //! that only grow fill chunk after chunk.
 
+#![deny(missing_docs)]
+#![forbid(unsafe_code)]
+#![cfg_attr(not(test), no_std)]
+
+extern crate alloc;
+
 use alloc::vec;
 use alloc::vec::Vec;
+use core::borrow::Borrow;
 use core::ops::RangeInclusive;
 
 /// Most entries that one step moves: 128 of 32 bytes take a tenth of a microsecond.
@@ -18,7 +25,7 @@ const CHUNK_LEN_MAX: usize = 128;
 
 /// A map in the order of its keys.
 #[derive(Clone, Debug)]
-pub(crate) struct SortedMap<K, V> {
+pub struct SortedMap<K, V> {
     /// None is empty, but for the first of an empty map, whose memory is kept.
     chunks: Vec<Vec<(K, V)>>,
     len: usize,
@@ -26,7 +33,7 @@ pub(crate) struct SortedMap<K, V> {
 
 /// A set in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct SortedSet<K>(SortedMap<K, ()>);
+pub struct SortedSet<K>(SortedMap<K, ()>);
 
 impl<K, V> Default for SortedMap<K, V> {
     fn default() -> SortedMap<K, V> {
@@ -44,23 +51,43 @@ impl<K: PartialEq, V: PartialEq> PartialEq for SortedMap<K, V> {
 impl<K: Eq, V: Eq> Eq for SortedMap<K, V> {}
 
 impl<K, V> SortedMap<K, V> {
+    /// An empty one, which takes no memory.
     pub const fn new() -> SortedMap<K, V> {
         SortedMap { chunks: Vec::new(), len: 0 }
     }
 
+    /// How many there are.
     pub fn len(&self) -> usize {
         self.len
     }
 
+    /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
 
+    /// All, in order.
     pub fn iter(&self) -> Iter<'_, K, V> {
         let end = self.chunks.last().map_or(0, Vec::len);
         Iter { chunks: &self.chunks, begin: 0, end }
     }
 
+    /// All keys, in order.
+    pub fn keys(&self) -> impl DoubleEndedIterator<Item = &K> {
+        self.iter().map(|(key, _)| key)
+    }
+
+    /// All with values that can be changed, in order.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = (&K, &mut V)> {
+        self.chunks.iter_mut().flatten().map(|(key, value)| (&*key, value))
+    }
+
+    /// The values of all, in the order of their keys.
+    pub fn into_values(self) -> impl Iterator<Item = V> {
+        self.chunks.into_iter().flatten().map(|(_, value)| value)
+    }
+
+    /// The values of all, in the order of their keys.
     pub fn values(&self) -> impl DoubleEndedIterator<Item = &V> {
         self.iter().map(|(_, value)| value)
     }
@@ -68,29 +95,45 @@ impl<K, V> SortedMap<K, V> {
 
 impl<K: Ord, V> SortedMap<K, V> {
     /// Where a key is: its chunk, and its place there, or that where it belongs.
-    fn locate(&self, key: &K) -> (usize, Result<usize, usize>) {
-        let begins_by = |chunk: &Vec<(K, V)>| chunk.first().is_some_and(|(first, _)| first <= key);
+    fn locate<Q: Ord + ?Sized>(&self, key: &Q) -> (usize, Result<usize, usize>)
+    where
+        K: Borrow<Q>,
+    {
+        let begins_by =
+            |chunk: &Vec<(K, V)>| chunk.first().is_some_and(|(first, _)| first.borrow() <= key);
         let chunk = self.chunks.partition_point(begins_by).saturating_sub(1);
         let place = match self.chunks.get(chunk) {
-            Some(entries) => entries.binary_search_by(|(known, _)| known.cmp(key)),
+            Some(entries) => entries.binary_search_by(|(known, _)| known.borrow().cmp(key)),
             None => Err(0),
         };
         (chunk, place)
     }
 
-    pub fn get(&self, key: &K) -> Option<&V> {
+    /// The value of a key.
+    pub fn get<Q: Ord + ?Sized>(&self, key: &Q) -> Option<&V>
+    where
+        K: Borrow<Q>,
+    {
         let (chunk, place) = self.locate(key);
         let place = place.ok()?;
         Some(&self.chunks[chunk][place].1)
     }
 
-    pub fn get_mut(&mut self, key: &K) -> Option<&mut V> {
+    /// The value of a key, to be changed.
+    pub fn get_mut<Q: Ord + ?Sized>(&mut self, key: &Q) -> Option<&mut V>
+    where
+        K: Borrow<Q>,
+    {
         let (chunk, place) = self.locate(key);
         let place = place.ok()?;
         Some(&mut self.chunks[chunk][place].1)
     }
 
-    pub fn contains_key(&self, key: &K) -> bool {
+    /// Whether a key is there.
+    pub fn contains_key<Q: Ord + ?Sized>(&self, key: &Q) -> bool
+    where
+        K: Borrow<Q>,
+    {
         self.locate(key).1.is_ok()
     }
 
@@ -138,7 +181,10 @@ impl<K: Ord, V> SortedMap<K, V> {
     }
 
     /// Takes a key out, with its value.
-    pub fn remove(&mut self, key: &K) -> Option<V> {
+    pub fn remove<Q: Ord + ?Sized>(&mut self, key: &Q) -> Option<V>
+    where
+        K: Borrow<Q>,
+    {
         let (chunk, place) = self.locate(key);
         let (_, value) = self.chunks.get_mut(chunk)?.remove(place.ok()?);
         self.len -= 1;
@@ -160,11 +206,17 @@ impl<K: Ord, V> SortedMap<K, V> {
 
 /// The entries of a map, in order: a `Flatten` over the chunks, which would be larger.
 #[derive(Debug)]
-pub(crate) struct Iter<'a, K, V> {
+pub struct Iter<'a, K, V> {
     chunks: &'a [Vec<(K, V)>],
     /// Where what is left begins in the first of them, and where it ends in the last.
     begin: usize,
     end: usize,
+}
+
+impl<K, V> Clone for Iter<'_, K, V> {
+    fn clone(&self) -> Self {
+        Iter { ..*self }
+    }
 }
 
 impl<'a, K, V> Iterator for Iter<'a, K, V> {
@@ -206,6 +258,22 @@ impl<'a, K, V> DoubleEndedIterator for Iter<'a, K, V> {
     }
 }
 
+impl<K: Ord> FromIterator<K> for SortedSet<K> {
+    fn from_iter<I: IntoIterator<Item = K>>(keys: I) -> SortedSet<K> {
+        let mut set = SortedSet::new();
+        set.extend(keys);
+        set
+    }
+}
+
+impl<K: Ord> Extend<K> for SortedSet<K> {
+    fn extend<I: IntoIterator<Item = K>>(&mut self, keys: I) {
+        for key in keys {
+            self.insert(key);
+        }
+    }
+}
+
 impl<K> Default for SortedSet<K> {
     fn default() -> SortedSet<K> {
         SortedSet::new()
@@ -213,29 +281,38 @@ impl<K> Default for SortedSet<K> {
 }
 
 impl<K> SortedSet<K> {
+    /// An empty one, which takes no memory.
     pub const fn new() -> SortedSet<K> {
         SortedSet(SortedMap::new())
     }
 
+    /// How many there are.
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
+    /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
+    /// All, in order.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = &K> {
         self.0.iter().map(|(key, ())| key)
     }
 
+    /// The last in order.
     pub fn last(&self) -> Option<&K> {
         self.0.chunks.last()?.last().map(|(key, ())| key)
     }
 }
 
 impl<K: Ord> SortedSet<K> {
-    pub fn contains(&self, key: &K) -> bool {
+    /// Whether it is there.
+    pub fn contains<Q: Ord + ?Sized>(&self, key: &Q) -> bool
+    where
+        K: Borrow<Q>,
+    {
         self.0.contains_key(key)
     }
 
@@ -245,7 +322,10 @@ impl<K: Ord> SortedSet<K> {
     }
 
     /// Whether it was there.
-    pub fn remove(&mut self, key: &K) -> bool {
+    pub fn remove<Q: Ord + ?Sized>(&mut self, key: &Q) -> bool
+    where
+        K: Borrow<Q>,
+    {
         self.0.remove(key).is_some()
     }
 
