@@ -1,4 +1,5 @@
-//! Clients that wait for the served tree to be hashed or looked at.
+//! Clients that wait for the served tree to be hashed or looked at, or for a part of
+//! it to be made theirs.
 //!
 //! Knows what they asked for, and tells them how far the hashing is. Refuses to
 //! know what they are given then.
@@ -6,6 +7,7 @@
 use crate::control::MasterMessage;
 use crate::server::Server;
 use alloc::vec::Vec;
+use core::net::IpAddr;
 use ninep::server::OpenId;
 
 /// How often waiting clients hear of the hashing.
@@ -18,11 +20,18 @@ const WAITING_MAX: usize = 100_000;
 const SOURCE_BYTES_MAX: usize = 16 << 20;
 const SHORT_BYTES_MAX: usize = 1_024;
 
+/// Addresses whose last turn is remembered.
+const TURNS_MAX: usize = 64;
+
 /// What a client asked for.
 #[derive(Debug)]
 pub(super) struct Join {
     /// Its conversation on `route`.
     pub open_id: OpenId,
+    /// Where it is.
+    pub ip: IpAddr,
+    /// It waits for its turn to have a selection made, and for nothing else.
+    pub is_next: bool,
     /// Where it serves.
     pub port: u16,
     pub sources: Vec<Vec<u8>>,
@@ -42,6 +51,10 @@ pub(super) struct TooMany;
 #[derive(Debug, Default)]
 pub(super) struct Joins {
     waiting: Vec<Join>,
+    /// Of these, who waits for a turn.
+    next_count: usize,
+    /// Who had a turn, the last at the end.
+    turns: Vec<IpAddr>,
     /// Of sources of those that are not short.
     source_bytes: usize,
     /// When they last heard of the hashing.
@@ -70,6 +83,7 @@ impl Joins {
         if self.waiting.is_empty() {
             self.announced_ms = now_ms;
         }
+        self.next_count += usize::from(join.is_next);
         self.waiting.push(join);
         Ok(())
     }
@@ -78,15 +92,36 @@ impl Joins {
         self.waiting.iter().any(|join| join.open_id == open_id)
     }
 
-    pub fn forget(&mut self, open_id: OpenId) {
-        let Some(at) = self.waiting.iter().position(|join| join.open_id == open_id) else { return };
-        let bytes = self.waiting.remove(at).source_bytes();
+    pub fn take(&mut self, open_id: OpenId) -> Option<Join> {
+        let at = self.waiting.iter().position(|join| join.open_id == open_id)?;
+        let join = self.waiting.remove(at);
+        let bytes = join.source_bytes();
         self.source_bytes -= if bytes > SHORT_BYTES_MAX { bytes } else { 0 };
+        self.next_count -= usize::from(join.is_next);
+        Some(join)
     }
 
     pub fn take_all(&mut self) -> Vec<Join> {
-        self.source_bytes = 0;
+        (self.source_bytes, self.next_count) = (0, 0);
         core::mem::take(&mut self.waiting)
+    }
+
+    /// Whether somebody waits for a turn.
+    pub fn is_anybody_next(&self) -> bool {
+        self.next_count > 0
+    }
+
+    /// Whose turn it is: of the address whose last one is longest ago.
+    pub fn take_next(&mut self) -> Option<Join> {
+        let next = self.waiting.iter().filter(|join| join.is_next);
+        let last_turn = |join: &&Join| self.turns.iter().position(|ip| *ip == join.ip);
+        let Join { open_id, ip, .. } = *next.min_by_key(last_turn)?;
+        self.turns.retain(|known| *known != ip);
+        if self.turns.len() >= TURNS_MAX {
+            self.turns.remove(0);
+        }
+        self.turns.push(ip);
+        self.take(open_id)
     }
 
     /// When they are to hear again.
@@ -114,7 +149,8 @@ mod tests {
 
     fn join(conn: u32) -> Join {
         let open_id = OpenId { conn: ConnId(conn), serial: 1 };
-        Join { open_id, port: 7000, sources: Vec::new() }
+        let ip = IpAddr::from(conn.to_be_bytes());
+        Join { open_id, ip, is_next: false, port: 7000, sources: Vec::new() }
     }
 
     #[test]
@@ -129,7 +165,7 @@ mod tests {
         assert_eq!(joins.deadline_ms(), Some(1_300), "not yet");
         joins.announce_hashing(1_350, &mut server);
         assert_eq!(joins.deadline_ms(), Some(2_350));
-        joins.forget(join(1).open_id);
+        joins.take(join(1).open_id);
         assert!(!joins.has(join(1).open_id) && joins.has(join(2).open_id));
         assert_eq!(joins.take_all().len(), 1);
         assert_eq!(joins.deadline_ms(), None);
@@ -144,8 +180,30 @@ mod tests {
         let last = join(100_000);
         assert!(joins.wait(0, join(100_000)).is_err());
         assert!(!joins.has(last.open_id));
-        joins.forget(join(7).open_id);
+        joins.take(join(7).open_id);
         assert!(joins.wait(0, last).is_ok());
+    }
+
+    #[test]
+    fn turns_go_round_the_addresses() {
+        let mut joins = Joins::default();
+        let of = |conn, host: u8| Join {
+            ip: IpAddr::from([10, 0, 0, host]),
+            is_next: host > 0,
+            ..join(conn)
+        };
+        (0..50).for_each(|conn| joins.wait(0, of(conn, 1)).unwrap());
+        joins.wait(0, of(50, 0)).unwrap();
+        let mut next = || joins.take_next().map(|join| join.open_id.conn.0);
+        assert_eq!((next(), next()), (Some(0), Some(1)), "who came first");
+        joins.wait(0, of(60, 2)).unwrap();
+        joins.wait(0, of(61, 2)).unwrap();
+        joins.wait(0, of(62, 3)).unwrap();
+        let mut next = || joins.take_next().map(|join| join.open_id.conn.0);
+        let order: Vec<_> = (0..6).map(|_| next()).collect();
+        assert_eq!(order, [60, 62, 2, 61, 3, 4].map(Some));
+        while joins.take_next().is_some() {}
+        assert!(!joins.is_anybody_next() && joins.has(join(50).open_id), "of another kind");
     }
 
     #[test]
@@ -156,7 +214,7 @@ mod tests {
         let taken = (0..1_000).take_while(|conn| joins.wait(0, long(*conn)).is_ok()).count();
         assert_eq!(taken, SOURCE_BYTES_MAX / (59_000 + size_of::<Vec<u8>>()));
         assert!((1_000..9_000).all(|conn| joins.wait(0, short(conn)).is_ok()));
-        joins.forget(join(5).open_id);
+        joins.take(join(5).open_id);
         assert!(joins.wait(0, long(5)).is_ok() && joins.wait(0, long(9_999)).is_err());
         joins.take_all();
         assert!(joins.wait(0, long(1)).is_ok());

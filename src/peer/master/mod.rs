@@ -5,6 +5,7 @@
 //! when to call again. Knows conversations on `route`. Refuses to know who becomes
 //! whose parent (the `overlay`), sockets, files and clocks.
 
+mod admission;
 mod inspections;
 mod joins;
 mod members;
@@ -23,7 +24,6 @@ use alloc::format;
 use alloc::rc::Rc;
 use alloc::string::String;
 use alloc::vec::Vec;
-use core::net::SocketAddr;
 use core::ops::Range;
 use inspections::{Evidence, Inspection, Inspections, Sample};
 use joins::{Join, Joins};
@@ -278,6 +278,7 @@ impl Master {
     pub fn poll_timeout(&self) -> Option<u64> {
         let parts = [
             self.joins.deadline_ms(),
+            self.joins.is_anybody_next().then_some(self.selections.ready_ms),
             self.members.deadline_ms(),
             self.inspections.deadline_ms(),
             self.server.voices.deadline_ms(),
@@ -421,6 +422,7 @@ impl Master {
 
     fn timeout(&mut self, now_ms: u64) {
         self.joins.announce_hashing(now_ms, &mut self.server);
+        self.admit_next(now_ms);
         self.inspections.timeout(&mut self.server.outbox, now_ms);
         for open_id in self.members.timeout(&mut self.server, now_ms) {
             self.call(now_ms, self.members.greeting(&self.server, open_id));
@@ -474,7 +476,9 @@ impl Master {
                 self.refuse(open_id, 93, &text);
             }
             ClientMessage::Join { port, sources, .. } => {
-                self.join(now_ms, Join { open_id, port, sources });
+                let Some(peer) = self.server.space.peer(open_id.conn) else { return };
+                let ip = peer.ip().to_canonical();
+                self.join(now_ms, Join { open_id, ip, is_next: false, port, sources });
             }
             ClientMessage::Replace { stripe, parent, complaint, piece } => {
                 self.replace(now_ms, open_id, (stripe, parent, complaint, piece));
@@ -500,62 +504,6 @@ impl Master {
         }
     }
 
-    fn join(&mut self, now_ms: u64, join: Join) {
-        if self.members.has(join.open_id) || self.joins.has(join.open_id) {
-            return self.refuse(join.open_id, 22, "joined already");
-        }
-        let is_recent = self.whole.is_some() && self.rescan.is_recent(now_ms);
-        // A source that is not there may have come since the last look.
-        if is_recent && self.select(&join.sources).is_ok() {
-            return self.admit(now_ms, join);
-        }
-        let open_id = join.open_id;
-        if self.joins.wait(now_ms, join).is_err() {
-            return self.refuse(open_id, 11, "too many clients wait already");
-        }
-        self.look_again(now_ms);
-    }
-
-    fn admit_all(&mut self, now_ms: u64) {
-        for join in self.joins.take_all() {
-            self.admit(now_ms, join);
-        }
-    }
-
-    fn admit(&mut self, now_ms: u64, join: Join) {
-        let Join { open_id, port, sources } = join;
-        let Some(peer) = self.server.space.peer(open_id.conn) else { return };
-        let id = match self.select(&sources) {
-            Ok(id) => id,
-            Err(text) => return self.refuse(open_id, 2, &text),
-        };
-        let Some(generation) = self.server.space.generation(id) else { return };
-        let message = MasterMessage::Generation {
-            digest: generation.digest(),
-            manifest_len: generation.manifest_pieces.manifest_len,
-            piece_len: generation.manifest_pieces.piece_len,
-            stripes: self.options.fan_out,
-        };
-        self.server.answer(open_id, &message);
-        let addr = SocketAddr::new(peer.ip().to_canonical(), port);
-        match self.members.join(&mut self.server, now_ms, open_id, addr, id) {
-            Ok(()) => self.call(now_ms, self.members.greeting(&self.server, open_id)),
-            Err(why) => self.refuse(open_id, 11, why),
-        }
-    }
-
-    /// The generation of these sources, made when first asked for.
-    fn select(&mut self, sources: &[Vec<u8>]) -> Result<GenerationId, String> {
-        let whole = self.whole.ok_or("nothing is served yet")?;
-        let members = &self.members;
-        let is_used = |id| members.has_any_of(id);
-        let selected = self.selections.select(&mut self.server.space, whole, sources, is_used)?;
-        for dropped in selected.dropped {
-            self.drop_unused(dropped);
-        }
-        Ok(selected.id)
-    }
-
     fn done(&mut self, now_ms: u64, open_id: OpenId, stats: TransferStats) {
         self.note(now_ms, open_id, stats, true);
         let peer = self.server.space.peer(open_id.conn);
@@ -567,7 +515,7 @@ impl Master {
     }
 
     fn route_closed(&mut self, open_id: OpenId) {
-        self.joins.forget(open_id);
+        self.joins.take(open_id);
         let Some(left) = self.members.leave(&mut self.server, open_id) else { return };
         if let Some(text) = left.warning
             && self.server.voices.may_say(self.now_ms, left.addr.ip())

@@ -17,8 +17,16 @@ const ENTRY_BYTES: usize = size_of::<Entry>() + 128;
 /// Of a digest in a piece list: itself, encoded, and what a piece takes.
 const LISTED_BYTES: usize = 80;
 
+/// The pause after each selection that is made, so that who asks for ever others
+/// leaves most of our time to the rest: so many entries of it, or so many of the tree
+/// that were looked through for it, make a millisecond.
+const MADE_PER_MS: usize = 1_000;
+const PASSED_PER_MS: usize = 16_000;
+
 #[derive(Debug)]
 pub(super) struct Selections {
+    /// When another can be made.
+    pub ready_ms: u64,
     /// The scan of the served tree that they were made of.
     scan: u32,
     /// The least recently used first.
@@ -59,7 +67,7 @@ fn memory_bytes(manifest: &Manifest) -> usize {
 impl Selections {
     /// None yet; they may take so much memory.
     pub fn new(bytes_max: usize) -> Selections {
-        Selections { scan: 0, list: Vec::new(), bytes_max }
+        Selections { ready_ms: 0, scan: 0, list: Vec::new(), bytes_max }
     }
 
     pub fn set_scan(&mut self, scan: u32) {
@@ -84,7 +92,8 @@ impl Selections {
         }
     }
 
-    /// The generation of these sources, made when first asked for.
+    /// The generation of these sources, made when first asked for: `None` when
+    /// another cannot be made yet.
     ///
     /// # Errors
     /// Words for the client: a source is not there, two would land under one
@@ -94,27 +103,34 @@ impl Selections {
         space: &mut NameSpace,
         whole: GenerationId,
         sources: &[Vec<u8>],
+        now_ms: u64,
         is_used: impl Fn(GenerationId) -> bool,
-    ) -> Result<Selected, String> {
+    ) -> Result<Option<Selected>, String> {
         let sources = plain_sources(sources);
         if sources.is_empty() || sources == [b".".to_vec()] {
-            return Ok(Selected::known(whole));
+            return Ok(Some(Selected::known(whole)));
         }
         if let Some(at) = self.list.iter().position(|kept| kept.sources == sources) {
             // Now the most recently used.
             self.list[at..].rotate_left(1);
-            return Ok(Selected::known(self.list[self.list.len() - 1].id));
+            return Ok(Some(Selected::known(self.list[self.list.len() - 1].id)));
+        }
+        if now_ms < self.ready_ms {
+            return Ok(None);
         }
         let content = space.generation(whole).and_then(|g| g.content.clone());
         let content = content.ok_or("nothing is served yet")?;
         let refs: Vec<&[u8]> = sources.iter().map(Vec::as_slice).collect();
         let selection = content.manifest.select(&refs);
+        let made = selection.as_ref().map_or(0, |made| made.origin.len());
+        let passed = content.manifest.entries.len();
+        self.ready_ms = now_ms + (made / MADE_PER_MS + passed / PASSED_PER_MS) as u64;
         let selection = selection.map_err(|error| printable(error.to_string()))?;
         let bytes = memory_bytes(&selection.manifest);
         let dropped = self.make_room(bytes, is_used)?;
         let id = self.add(space, whole, selection);
         self.list.push(Kept { sources, id, bytes });
-        Ok(Selected { id, dropped })
+        Ok(Some(Selected { id, dropped }))
     }
 
     fn add(
@@ -196,7 +212,10 @@ mod tests {
         ) -> Result<Selected, String> {
             let sources: Vec<Vec<u8>> = sources.iter().map(|s| s.as_bytes().to_vec()).collect();
             let is_used = |id| used.contains(&id);
-            self.selections.select(&mut self.space, self.whole, &sources, is_used)
+            let now_ms = self.selections.ready_ms;
+            let space = &mut self.space;
+            let selected = self.selections.select(space, self.whole, &sources, now_ms, is_used);
+            selected.map(Option::unwrap)
         }
 
         fn id(&mut self, sources: &[&str]) -> GenerationId {

@@ -14,6 +14,10 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::ops::Range;
 
+/// Entries of a part beyond twice those of the whole: sources may lie in each other,
+/// and a line of them must not name a large tree a thousand times.
+const OVERLAP_SPARE: usize = 1_000;
+
 /// Part of a manifest as a manifest of its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Selection {
@@ -31,8 +35,8 @@ pub enum SelectError {
     Missing(Vec<u8>),
     /// Two sources would land under this name.
     Collision(Vec<u8>),
-    /// Sources that lie in each other name more than [`ENTRIES_MAX`] entries,
-    /// and nobody would take such a manifest.
+    /// Sources that lie in each other name far more than there is, or more than
+    /// [`ENTRIES_MAX`] entries, and nobody would take such a manifest.
     TooMany,
 }
 
@@ -47,7 +51,7 @@ impl fmt::Display for SelectError {
                 write!(f, "{}: two sources would land under this name", shown(name))
             }
             SelectError::TooMany => {
-                write!(f, "the sources name more than {ENTRIES_MAX} entries")
+                f.write_str("the sources lie in each other: they name the same too often")
             }
         }
     }
@@ -94,8 +98,10 @@ impl Manifest {
         let sources = plain_sources(sources);
         let mut tops = Tops::new();
         let mut root = None;
+        // `a/.` and `a/../a/.` are one, however many there are.
+        let mut opened = vec![false; self.entries.len()];
         for source in &sources {
-            let contents = self.add_tops(source, &mut tops)?;
+            let contents = self.add_tops(source, &mut tops, &mut opened)?;
             root = contents.filter(|_| sources.len() == 1);
         }
         tops.sort_unstable();
@@ -112,6 +118,7 @@ impl Manifest {
         &'a self,
         source: &[u8],
         tops: &mut Tops<'a>,
+        opened: &mut [bool],
     ) -> Result<Option<u32>, SelectError> {
         let missing = || SelectError::Missing(source.to_vec());
         let contents = names_contents(source);
@@ -124,7 +131,9 @@ impl Manifest {
         if self.entries[found as usize].kind != EntryKind::Dir {
             return Err(missing());
         }
-        tops.extend(self.children(found).map(named));
+        if !core::mem::replace(&mut opened[found as usize], true) {
+            tops.extend(self.children(found).map(named));
+        }
         Ok(Some(found))
     }
 }
@@ -185,7 +194,8 @@ impl<'a> SelectionBuilder<'a> {
 
     /// Copies an entry of the whole into a directory of the copy.
     fn add(&mut self, parent: u32, from: u32) -> Result<(), SelectError> {
-        if self.made.origin.len() >= ENTRIES_MAX {
+        let entries_max = 2 * self.whole.entries.len() + OVERLAP_SPARE;
+        if self.made.origin.len() >= entries_max.min(ENTRIES_MAX) {
             return Err(SelectError::TooMany);
         }
         let entry = &self.whole.entries[from as usize];
@@ -404,6 +414,23 @@ mod tests {
         assert_eq!(twice, once);
         let contents = manifest.select(&[b"a/.", b"a/x"]).unwrap();
         assert_eq!(contents.manifest.entries.len(), 4);
+    }
+
+    #[test]
+    fn a_directory_is_looked_at_once_and_a_tree_is_not_named_again_and_again() {
+        let mut manifest = small();
+        manifest.entries.truncate(1);
+        manifest.entries.push(entry(0, "0", EntryKind::Dir));
+        manifest.entries.push(entry(1, "1", EntryKind::Dir));
+        let files = (0..2_000).map(|number| file(2, &format!("{number:04}"), b""));
+        manifest.entries.extend(files);
+        let spelled: Vec<String> =
+            (0..2_000).map(|n| format!("0/1/{}.", "../1/".repeat(n))).collect();
+        let sources: Vec<&[u8]> = spelled.iter().map(String::as_bytes).collect();
+        let all = manifest.select(&sources).unwrap();
+        assert_eq!(all.manifest.entries.len(), 1 + 2_000);
+        assert!(manifest.select(&[b"0", b"0/1"]).is_ok());
+        assert_eq!(manifest.select(&[b"0", b"0/1", b"0/1/."]), Err(SelectError::TooMany));
     }
 
     #[test]

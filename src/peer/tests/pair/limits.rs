@@ -1,10 +1,11 @@
 //! docs/protocol.md, "Limits", as far as a session keeps them.
 
-use crate::content::Tree;
+use crate::content::{Tree, named};
 use crate::fixture::*;
 use crate::pair::*;
 use ninep::wire::{reply, request};
 use ninep::{Dialect, Reply};
+use peer::content::manifest::{Entry, EntryKind};
 use peer::control::{Complaint, MasterMessage, ParentAddr};
 use peer::server::MSIZE;
 
@@ -168,4 +169,43 @@ fn of_the_parents_that_a_master_names_32_are_called_at_once_and_4_a_second() {
     assert!(!fed.asked(MASTER).is_empty());
     fed.pair.run_to(5_000);
     assert_eq!(name_all(&mut fed), 32 + 4 * 5);
+}
+
+/// Selections of 1,000 entries each: one in a millisecond, for each address in turn.
+#[test]
+fn parts_that_are_made_leave_time_to_others_and_none_keeps_an_address_waiting() {
+    let names: Vec<String> = (0..999).map(|number| format!("{number:03}")).collect();
+    let files = |dir| names.iter().map(move |name| named(dir, name, EntryKind::File, 1));
+    let mut entries = vec![Entry::bare_root()];
+    entries.extend(files(0).chain([named(0, "d", EntryKind::Dir, 0)]).chain(files(1_000)));
+    let mut pair = Pair::default();
+    let master = pair.add_master(&Tree::from_entries(entries), 1);
+    let stranger = pair.add_caller(master);
+    let join = |pair: &mut Pair, number: usize, beside: Option<usize>| {
+        let caller = match beside {
+            Some(machine) => pair.add_caller_beside(master, machine),
+            None => pair.add_caller(master),
+        };
+        let line = format!("join 3 {} d {number:03}\n", 7_000 + number);
+        pair.let_caller(caller, |c| c.say(&line));
+        caller
+    };
+    let many: Vec<usize> = (0..200).map(|number| join(&mut pair, number, Some(stranger))).collect();
+    let named_ms = |pair: &Pair, caller: usize| {
+        let lines = &pair.caller(caller).lines;
+        lines.iter().find(|(_, line)| line.starts_with("generation ")).map(|(at_ms, _)| *at_ms)
+    };
+    assert_eq!(named_ms(&pair, many[0]), Some(0));
+    assert_eq!(named_ms(&pair, many[1]), None);
+    let known = join(&mut pair, 0, None);
+    assert_eq!(named_ms(&pair, known), Some(0), "what is made is had at once");
+    pair.run_to(50);
+    let had = many.iter().filter(|caller| named_ms(&pair, **caller).is_some()).count();
+    assert!((48..=52).contains(&had), "{had} in 50 ms");
+    let other = join(&mut pair, 900, None);
+    pair.run_to(52);
+    assert!(named_ms(&pair, other).is_some(), "it goes before 150 of another address");
+    pair.cut(many[199]);
+    pair.run_to(900);
+    assert!(many[..199].iter().all(|caller| named_ms(&pair, *caller).is_some()));
 }

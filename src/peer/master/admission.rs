@@ -1,0 +1,96 @@
+//! How a client that asks to join is taken in: at once, once the served tree was
+//! looked at, or when it is its turn to have a selection made.
+//!
+//! Knows in what order. Refuses to know what its place is (`Members`) and what its
+//! sources are (`Selections`).
+
+use super::Master;
+use super::joins::Join;
+use super::selections::Selected;
+use crate::control::MasterMessage;
+use crate::namespace::GenerationId;
+use alloc::string::String;
+use core::net::SocketAddr;
+
+impl Master {
+    pub(super) fn join(&mut self, now_ms: u64, join: Join) {
+        if self.members.has(join.open_id) || self.joins.has(join.open_id) {
+            return self.refuse(join.open_id, 22, "joined already");
+        }
+        let is_recent = self.whole.is_some() && self.rescan.is_recent(now_ms);
+        // A source that is not there may have come since the last look.
+        if is_recent && self.select(now_ms, &join).is_ok() {
+            return self.admit(now_ms, join);
+        }
+        if self.wait(now_ms, join) {
+            self.look_again(now_ms);
+        }
+    }
+
+    /// Whether there is a place for who waits.
+    fn wait(&mut self, now_ms: u64, join: Join) -> bool {
+        let open_id = join.open_id;
+        let is_waiting = self.joins.wait(now_ms, join).is_ok();
+        if !is_waiting {
+            self.refuse(open_id, 11, "too many clients wait already");
+        }
+        is_waiting
+    }
+
+    pub(super) fn admit_all(&mut self, now_ms: u64) {
+        for join in self.joins.take_all() {
+            self.admit(now_ms, Join { is_next: false, ..join });
+        }
+    }
+
+    /// Whose turn it is has a selection made.
+    pub(super) fn admit_next(&mut self, now_ms: u64) {
+        if now_ms >= self.selections.ready_ms
+            && let Some(join) = self.joins.take_next()
+        {
+            self.admit(now_ms, join);
+        }
+    }
+
+    fn admit(&mut self, now_ms: u64, join: Join) {
+        let id = match self.select(now_ms, &join) {
+            Ok(Some(id)) => id,
+            Ok(None) => {
+                self.wait(now_ms, Join { is_next: true, ..join });
+                return;
+            }
+            Err(text) => return self.refuse(join.open_id, 2, &text),
+        };
+        let Join { open_id, ip, port, .. } = join;
+        let Some(generation) = self.server.space.generation(id) else { return };
+        let message = MasterMessage::Generation {
+            digest: generation.digest(),
+            manifest_len: generation.manifest_pieces.manifest_len,
+            piece_len: generation.manifest_pieces.piece_len,
+            stripes: self.options.fan_out,
+        };
+        self.server.answer(open_id, &message);
+        let addr = SocketAddr::new(ip, port);
+        match self.members.join(&mut self.server, now_ms, open_id, addr, id) {
+            Ok(()) => self.call(now_ms, self.members.greeting(&self.server, open_id)),
+            Err(why) => self.refuse(open_id, 11, why),
+        }
+    }
+
+    /// The generation of these sources, made when first asked for: in its turn.
+    fn select(&mut self, now_ms: u64, join: &Join) -> Result<Option<GenerationId>, String> {
+        let whole = self.whole.ok_or("nothing is served yet")?;
+        let members = &self.members;
+        let is_used = |id| members.has_any_of(id);
+        // Nobody goes before those who wait for a turn.
+        let is_turn = join.is_next || !self.joins.is_anybody_next();
+        let (space, sources) = (&mut self.server.space, &join.sources);
+        let from_ms = if is_turn { now_ms } else { 0 };
+        let selected = self.selections.select(space, whole, sources, from_ms, is_used)?;
+        let Some(Selected { id, dropped }) = selected else { return Ok(None) };
+        for dropped in dropped {
+            self.drop_unused(dropped);
+        }
+        Ok(Some(id))
+    }
+}
