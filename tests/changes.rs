@@ -431,6 +431,38 @@ fn a_master_that_comes_back_with_other_content_ends_the_fetch_and_nothing_is_mix
 }
 
 #[test]
+fn who_is_cut_off_while_the_tree_changes_joins_again_for_what_it_has_a_part_of() {
+    let scratch = Scratch::new();
+    let source = image_and_others(&scratch);
+    let master = Master::start(&scratch, &source, &[]);
+    let gate = fake::Throttle::start(master.port, 8_000_000);
+    let mut command = xget();
+    command.args(["-n", &gate.addr(), "--linger", "0", "."]).arg(scratch.join("copy"));
+    let client = Proc::start(command, &scratch);
+    until("a part has passed", 20, || gate.passed_bytes() > 4_000_000);
+    for round in 1..=2 {
+        fs::write(source.join("small"), format!("small {round}")).unwrap();
+        gate.cut();
+        until("it has left", 10, || {
+            master.proc.err().matches("not done").count() == round
+                && master.status().contains("lost")
+        });
+        master.proc.signal(Signal::SIGHUP);
+        until("it is hashed again", 10, || {
+            master.proc.out().matches(" serving ").count() == 1 + round
+        });
+        until("it is back", 10, || master.status().contains(" fetching "));
+    }
+    gate.open();
+    let ended = client.wait().within(30);
+    assert!(got(&scratch, "image") == Some(noise(1, 24_000_000)), "{}", ended.err);
+    assert!(got(&scratch, "last") == Some(noise(2, 3_000_000)), "{}", ended.err);
+    // As it was, if it had come before.
+    assert!(matches!(ended.status, 0 | 4), "{}", ended.err);
+    assert!(!ended.err.contains("the served tree"), "{}", ended.err);
+}
+
+#[test]
 fn a_master_that_freezes_and_goes_on_is_gone_on_with() {
     let scratch = Scratch::new();
     let source = image_and_others(&scratch);

@@ -65,10 +65,10 @@ pub struct FetchRequest {
     /// Paths below what the master serves, each [below it](source_is_below). A
     /// path lands under its base name, the contents of `dir/.` directly, and `.`
     /// is everything ([`Manifest::select`]). As one line of the conversation they
-    /// take at most [`LINE_LEN_MAX`] bytes.
+    /// take at most [`JOIN_LEN_MAX`] bytes.
     ///
     /// [`Manifest::select`]: crate::content::manifest::Manifest::select
-    /// [`LINE_LEN_MAX`]: crate::control::LINE_LEN_MAX
+    /// [`JOIN_LEN_MAX`]: crate::control::JOIN_LEN_MAX
     pub sources: Vec<Vec<u8>>,
     /// What must come; with one source only. Nothing is written before it was
     /// compared, where it can be.

@@ -13,6 +13,7 @@ pub struct Throttle {
     port: u16,
     passed: Arc<AtomicU64>,
     rate: Arc<AtomicU64>,
+    open: Arc<Mutex<Vec<TcpStream>>>,
 }
 
 fn copy(
@@ -51,17 +52,27 @@ impl Throttle {
         let passed = Arc::new(AtomicU64::new(0));
         let rate = Arc::new(AtomicU64::new(bytes_per_second));
         let (counter, shared) = (passed.clone(), rate.clone());
+        let open = Arc::new(Mutex::new(Vec::new()));
+        let all = open.clone();
         thread::spawn(move || {
             for near in listener.incoming().flatten() {
                 let Ok(far) = TcpStream::connect(("127.0.0.1", to)) else { return };
                 let (near2, far2) = (near.try_clone().unwrap(), far.try_clone().unwrap());
+                all.lock().unwrap().push(near.try_clone().unwrap());
                 let (up, down) = (counter.clone(), counter.clone());
                 thread::spawn(move || copy(near, far, None, up));
                 let rate = Some(shared.clone());
                 thread::spawn(move || copy(far2, near2, rate, down));
             }
         });
-        Throttle { port, passed, rate }
+        Throttle { port, passed, rate, open }
+    }
+
+    /// Ends all connections; others can be made.
+    pub fn cut(&self) {
+        for near in self.open.lock().unwrap().drain(..) {
+            let _ = near.shutdown(Shutdown::Both);
+        }
     }
 
     /// From the next bytes on it is as fast as it can.

@@ -2,9 +2,11 @@
 
 use super::addr::ParentAddr;
 use super::complaint::Complaint;
-use super::words::{Words, escape};
+use super::words::{LINE_LEN_MAX, Words, escape};
+use crate::content::digest::Digest;
 use alloc::format;
 use alloc::string::{String, ToString};
+use alloc::vec;
 use alloc::vec::Vec;
 
 /// Version of the conversation and of what follows from it, the stride of `pieces`
@@ -78,6 +80,33 @@ pub enum ClientMessage {
     Done(TransferStats),
     /// I go soon: give my children to others.
     Leave,
+}
+
+/// What the name of a generation begins with where it is the first of several sources:
+/// its place in the name space, which no served file can have.
+const OF_GENERATION: &str = ".xget/";
+
+/// Most bytes of a first join: who joins again names its generation beside the sources.
+pub const JOIN_LEN_MAX: usize = LINE_LEN_MAX - 100;
+
+/// The sources of who joins again, and wants the generation that it was in. From
+/// [`VERSION`] 3 on.
+pub(crate) fn sources_of(generation: Digest, sources: &[Vec<u8>]) -> Vec<Vec<u8>> {
+    let mut named = vec![format!("{OF_GENERATION}{generation}").into_bytes()];
+    named.extend_from_slice(sources);
+    if sources.is_empty() {
+        named.push(b".".to_vec());
+    }
+    named
+}
+
+/// Takes the generation out of [`sources_of`] one.
+pub(crate) fn take_generation(sources: &mut Vec<Vec<u8>>) -> Option<Digest> {
+    let [first, _, ..] = &sources[..] else { return None };
+    let digest = first.strip_prefix(OF_GENERATION.as_bytes())?;
+    let digest = Digest::parse(core::str::from_utf8(digest).ok()?)?;
+    sources.remove(0);
+    Some(digest)
 }
 
 const JOIN: &str = "join";

@@ -33,7 +33,8 @@ mod words;
 
 pub use addr::ParentAddr;
 pub(crate) use addr::{format_addr, parse_addr};
-pub use client::{ClientMessage, TransferStats, VERSION, VERSION_MIN};
+pub use client::{ClientMessage, JOIN_LEN_MAX, TransferStats, VERSION, VERSION_MIN};
+pub(crate) use client::{sources_of, take_generation};
 pub use complaint::Complaint;
 pub use master::MasterMessage;
 pub use text::printable;

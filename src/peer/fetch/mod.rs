@@ -32,7 +32,9 @@ pub use scheduler::bench::SchedulerBench;
 
 use crate::conn::{ConnEffect, ConnEvent};
 use crate::content::pieces::ManifestPieces;
-use crate::control::{ClientMessage, LINE_LEN_MAX, MasterMessage, VERSION, VERSION_MIN};
+use crate::control::{
+    ClientMessage, JOIN_LEN_MAX, MasterMessage, VERSION, VERSION_MIN, sources_of,
+};
 use crate::failure::{Failure, Status};
 use crate::namespace::{NameSpace, Notice};
 use crate::request::Linger;
@@ -98,9 +100,9 @@ impl Fetcher {
 
     fn start(&mut self) {
         let len = self.join_message().line().len();
-        if len > LINE_LEN_MAX {
+        if len > JOIN_LEN_MAX {
             let why = format!(
-                "the sources take {len} bytes, allowed are {LINE_LEN_MAX}; name a directory above them"
+                "the sources take {len} bytes, allowed are {JOIN_LEN_MAX}; name a directory above them"
             );
             return self.fail(Failure::fatal(Status::Source, "", why));
         }
@@ -110,8 +112,13 @@ impl Fetcher {
     }
 
     fn join_message(&self) -> ClientMessage {
-        let (port, sources) = (self.options.port, self.options.request.sources.clone());
-        ClientMessage::Join { version: self.common.version, port, sources }
+        let (port, version) = (self.options.port, self.common.version);
+        let mut sources = self.options.request.sources.clone();
+        if let Some(download) = self.download.as_ref().filter(|_| version > VERSION_MIN) {
+            // The tree may have changed meanwhile, and what we fetch be served yet.
+            sources = sources_of(download.digest(), &sources);
+        }
+        ClientMessage::Join { version, port, sources }
     }
 
     /// Takes what happened; effects and another timeout follow from it.

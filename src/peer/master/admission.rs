@@ -1,5 +1,6 @@
 //! How a client that asks to join is taken in: at once, once the served tree was
-//! looked at, or when it is its turn to have a selection made.
+//! looked at, or when it is its turn to have a selection made. Who joins again is given
+//! the generation that it was in, as long as that is served.
 //!
 //! Knows in what order. Refuses to know what its place is (`Members`) and what its
 //! sources are (`Selections`).
@@ -7,15 +8,19 @@
 use super::Master;
 use super::joins::Join;
 use super::selections::Selected;
-use crate::control::MasterMessage;
+use crate::control::{MasterMessage, take_generation};
 use crate::namespace::GenerationId;
 use alloc::string::String;
 use core::net::SocketAddr;
 
 impl Master {
-    pub(super) fn join(&mut self, now_ms: u64, join: Join) {
+    pub(super) fn join(&mut self, now_ms: u64, mut join: Join) {
         if self.members.has(join.open_id) || self.joins.has(join.open_id) {
             return self.refuse(join.open_id, 22, "joined already");
+        }
+        let was_in = take_generation(&mut join.sources);
+        if let Some(id) = was_in.and_then(|digest| self.server.space.generation_of(digest)) {
+            return self.admit_to(now_ms, &join, id);
         }
         let is_recent = self.whole.is_some() && self.rescan.is_recent(now_ms);
         // A source that is not there may have come since the last look.
@@ -53,15 +58,17 @@ impl Master {
     }
 
     fn admit(&mut self, now_ms: u64, join: Join) {
-        let id = match self.select(now_ms, &join) {
-            Ok(Some(id)) => id,
+        match self.select(now_ms, &join) {
+            Ok(Some(id)) => self.admit_to(now_ms, &join, id),
             Ok(None) => {
                 self.wait(now_ms, Join { is_next: true, ..join });
-                return;
             }
-            Err(text) => return self.refuse(join.open_id, 2, &text),
-        };
-        let Join { open_id, ip, port, .. } = join;
+            Err(text) => self.refuse(join.open_id, 2, &text),
+        }
+    }
+
+    fn admit_to(&mut self, now_ms: u64, join: &Join, id: GenerationId) {
+        let &Join { open_id, ip, port, .. } = join;
         let Some(generation) = self.server.space.generation(id) else { return };
         let message = MasterMessage::Generation {
             digest: generation.digest(),
@@ -89,6 +96,7 @@ impl Master {
         let selected = self.selections.select(space, whole, sources, from_ms, is_used)?;
         let Some(Selected { id, dropped }) = selected else { return Ok(None) };
         for dropped in dropped {
+            self.selections.returns.forget(dropped);
             self.drop_unused(dropped);
         }
         Ok(Some(id))

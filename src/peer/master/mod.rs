@@ -10,6 +10,7 @@ mod inspections;
 mod joins;
 mod members;
 mod rescan;
+mod returns;
 mod selections;
 
 use crate::conn::{ConnEffect, ConnEvent};
@@ -282,6 +283,7 @@ impl Master {
             self.members.deadline_ms(),
             self.inspections.deadline_ms(),
             self.server.voices.deadline_ms(),
+            self.selections.returns.deadline_ms(),
         ];
         parts.into_iter().flatten().min()
     }
@@ -393,15 +395,6 @@ impl Master {
         self.server.wake(tickets);
     }
 
-    /// A generation that nobody can ask for any more goes with its last member.
-    fn drop_unused(&mut self, id: GenerationId) {
-        let is_current = self.whole == Some(id) || self.selections.has(id);
-        if !is_current && !self.members.has_any_of(id) {
-            self.members.forget_generation(id);
-            self.server.space.drop_generation(id);
-        }
-    }
-
     fn notice(&mut self, now_ms: u64, notice: Notice) {
         match notice {
             Notice::RouteText(open_id, text) => self.route_text(now_ms, open_id, &text),
@@ -424,6 +417,7 @@ impl Master {
         self.joins.announce_hashing(now_ms, &mut self.server);
         self.admit_next(now_ms);
         self.inspections.timeout(&mut self.server.outbox, now_ms);
+        self.drop_returns(now_ms);
         for open_id in self.members.timeout(&mut self.server, now_ms) {
             self.call(now_ms, self.members.greeting(&self.server, open_id));
         }
@@ -517,6 +511,9 @@ impl Master {
     fn route_closed(&mut self, open_id: OpenId) {
         self.joins.take(open_id);
         let Some(left) = self.members.leave(&mut self.server, open_id) else { return };
+        if left.warning.is_some() {
+            self.keep_for_return(left.generation);
+        }
         if let Some(text) = left.warning
             && self.server.voices.may_say(self.now_ms, left.addr.ip())
         {

@@ -2,6 +2,7 @@
 //!
 //! Knows which sources gave which generation. Refuses to know who fetches them.
 
+use super::returns::Returns;
 use crate::content::manifest::{Entry, Manifest, Selection, plain_sources};
 use crate::control::printable;
 use crate::namespace::{Generation, GenerationId, NameSpace, Origin};
@@ -33,6 +34,8 @@ pub(super) struct Selections {
     list: Vec<Kept>,
     /// Memory for them, but for one that is larger alone.
     bytes_max: usize,
+    /// Those that are none any more.
+    pub returns: Returns,
 }
 
 #[derive(Debug)]
@@ -67,7 +70,13 @@ fn memory_bytes(manifest: &Manifest) -> usize {
 impl Selections {
     /// None yet; they may take so much memory.
     pub fn new(bytes_max: usize) -> Selections {
-        Selections { ready_ms: 0, scan: 0, list: Vec::new(), bytes_max }
+        Selections {
+            ready_ms: 0,
+            scan: 0,
+            list: Vec::new(),
+            bytes_max,
+            returns: Returns::default(),
+        }
     }
 
     pub fn set_scan(&mut self, scan: u32) {

@@ -213,9 +213,62 @@ fn a_changed_tree_is_another_generation_and_the_old_one_stays_for_its_members() 
     let old_list = format!(".xget/{}/list", old.digest());
     assert_eq!(pair.text(after, &old_list), "");
     pair.cut(before);
+    pair.run_for(29_999);
+    assert_eq!(pair.text(after, &old_list), "", "for half a minute it may come back");
+    pair.run_for(1);
     let (_, token) = pair.let_caller(after, |c| c.open(&old_list, OpenMode::Read));
     let answer = pair.caller(after).answer(token);
     assert!(matches!(answer, Some((_, Answered::Failed(2, _)))), "{answer:?}");
+}
+
+#[test]
+fn who_joins_again_gets_the_generation_that_it_was_in_as_long_as_that_is_served() {
+    let (mut pair, master) = chained();
+    let (old, new) = (tree(), Tree::of(&[("a", 4)]));
+    let before = joined(&mut pair, master);
+    pair.cut(before);
+    let manifest = new.manifest.clone();
+    pair.input_master(master, MasterInput::Scanned { manifest, scan: 2 });
+    let is = |tree: &Tree| generation(tree.digest(), tree.encoded.len(), 1);
+    let name = format!(".xget/{}", old.digest());
+    // Also when the tree was not looked at for long.
+    pair.run_for(20_000);
+    let again = pair.add_caller(master);
+    say(&mut pair, again, &format!("join 3 7000 {name} ."));
+    assert_eq!(pair.lines(again), [is(&old), "parent 0 me".into()]);
+    assert_eq!(pair.master(master).rescans, []);
+    pair.cut(again);
+    pair.run_for(30_000);
+    let late = pair.add_caller(master);
+    say(&mut pair, late, &format!("join 3 7000 {name} ."));
+    pair.input_master(master, MasterInput::Unchanged);
+    pair.drive_bounded();
+    assert_eq!(pair.lines(late), [is(&new), "parent 0 me".into()], "what is there now");
+    let alone = pair.add_caller(master);
+    say(&mut pair, alone, &format!("join 3 7000 {name}"));
+    pair.input_master(master, MasterInput::Unchanged);
+    pair.drive_bounded();
+    assert!(last(&pair, alone).starts_with("error 2 "), "it is no source");
+}
+
+#[test]
+fn generations_are_kept_for_those_who_left_them_and_no_more_than_four() {
+    let (mut pair, master) = chained();
+    let trees: Vec<Rc<Tree>> = (1..=6).map(|len| Tree::of(&[("a", len)])).collect();
+    for (scan, tree) in trees.iter().enumerate() {
+        let manifest = tree.manifest.clone();
+        pair.input_master(master, MasterInput::Scanned { manifest, scan: 2 + scan as u32 });
+        let caller = joined(&mut pair, master);
+        pair.cut(caller);
+    }
+    let reader = pair.add_caller(master);
+    for (number, tree) in trees.iter().enumerate() {
+        let list = format!(".xget/{}/list", tree.digest());
+        let (_, token) = pair.let_caller(reader, |c| c.open(&list, OpenMode::Read));
+        let answer = pair.caller(reader).answer(token);
+        let is_gone = matches!(answer, Some((_, Answered::Failed(2, _))));
+        assert_eq!(is_gone, number < 2, "{number}: {answer:?}");
+    }
 }
 
 #[test]
@@ -394,6 +447,31 @@ fn with_an_older_master_its_version_is_spoken() {
         assert_eq!(pair.asked_ms(master, &Asked::Said(join)), [0], "{version}");
     }
     assert!(pair.client(client).exit.is_none() && pair.client(client).warned.is_empty());
+}
+
+#[test]
+fn who_joins_again_names_the_generation_that_it_has_a_part_of() {
+    for (version, refusal) in [(3, ""), (2, "error 93 older\n")] {
+        let (mut pair, tree) = (Pair::default(), Tree::of_pieces(2));
+        let master = pair.add_server(&tree, 1);
+        let client = pair.add_client(master, all());
+        pair.settle();
+        if !refusal.is_empty() {
+            pair.let_server(master, |server| server.tell_line(refusal));
+        }
+        let asked = |pair: &Pair, sources: &[&str]| {
+            let sources = sources.iter().map(|source| source.as_bytes().to_vec()).collect();
+            let join = ClientMessage::Join { version, port: 20_004, sources };
+            pair.asked_ms(master, &Asked::Said(join)).len()
+        };
+        let name = format!(".xget/{}", tree.digest());
+        let before = (asked(&pair, &["."]), asked(&pair, &[&name, "."]));
+        pair.cut(client);
+        pair.run_for(2_000);
+        let after = (asked(&pair, &["."]), asked(&pair, &[&name, "."]));
+        let (again, named) = (after.0 - before.0, after.1 - before.1);
+        assert_eq!((again, named), if version == 3 { (0, 1) } else { (1, 0) });
+    }
 }
 
 #[test]
