@@ -18,6 +18,8 @@ const REJECTED_IN_A_ROW_MAX: u32 = 4;
 const REJECTED_MAX: usize = 64;
 /// Who gave nothing in one stripe is not asked in any other for so long.
 const SHUNNED_MS: u64 = 30_000;
+/// Who was frozen twice within this time is not asked for as long.
+const FROZEN_MS: u64 = 5_000;
 
 pub(super) struct Parents {
     /// In the order of their connections; there are hardly more than stripes.
@@ -138,8 +140,20 @@ impl Parents {
     }
 
     pub fn shun(&mut self, addr: SocketAddr, now_ms: u64) {
+        self.shun_until(addr, now_ms + SHUNNED_MS);
+    }
+
+    /// It is frozen: once that may be chance, and the next time it is shunned.
+    pub fn note_frozen(&mut self, addr: SocketAddr, now_ms: u64) {
+        let was_frozen =
+            |known: &(SocketAddr, u64)| known.0 == addr && known.1 + FROZEN_MS > now_ms;
+        let is_again = self.shunned.iter().any(was_frozen);
+        self.shun_until(addr, if is_again { now_ms + FROZEN_MS } else { now_ms });
+    }
+
+    fn shun_until(&mut self, addr: SocketAddr, until_ms: u64) {
         self.shunned.retain(|(known, _)| *known != addr);
-        self.shunned.push_back((addr, now_ms + SHUNNED_MS));
+        self.shunned.push_back((addr, until_ms));
         if self.shunned.len() > REJECTED_MAX {
             self.shunned.pop_front();
         }
@@ -218,10 +232,15 @@ mod tests {
     #[test]
     fn who_is_of_no_use_is_shunned_for_a_while() {
         let mut parents = parents();
+        for (at_ms, is_shunned) in [(5, false), (5 + FROZEN_MS, false), (6 + FROZEN_MS, true)] {
+            parents.note_frozen(addr(2), at_ms);
+            assert_eq!(parents.is_shunned(ParentAddr::Peer(addr(2)), at_ms), is_shunned, "{at_ms}");
+        }
+        assert!(!parents.is_shunned(ParentAddr::Peer(addr(2)), 6 + 2 * FROZEN_MS));
         parents.shun(addr(1), 5);
         assert!(parents.is_shunned(ParentAddr::Peer(addr(1)), SHUNNED_MS + 4));
         assert!(!parents.is_shunned(ParentAddr::Peer(addr(1)), SHUNNED_MS + 5));
-        assert!(!parents.is_shunned(ParentAddr::Peer(addr(2)), 6));
+        assert!(!parents.is_shunned(ParentAddr::Peer(addr(3)), 6));
         (10..10 + REJECTED_MAX as u16).for_each(|port| parents.shun(addr(port), 6));
         assert!(!parents.is_shunned(ParentAddr::Peer(addr(1)), 6), "so many are remembered");
     }

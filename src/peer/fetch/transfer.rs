@@ -291,8 +291,12 @@ impl Transfer {
         self.parents.clear(stripe);
         self.liveness.forget_lag(stripe);
         self.complain(common, stripe as u8, parent, complaint);
-        if let (ParentAddr::Peer(addr), Complaint::Refused) = (parent, complaint) {
-            self.parents.shun(addr, common.now_ms);
+        if let ParentAddr::Peer(addr) = parent {
+            match complaint {
+                Complaint::Refused => self.parents.shun(addr, common.now_ms),
+                Complaint::Frozen => self.parents.note_frozen(addr, common.now_ms),
+                _ => {}
+            }
         }
         // A frozen parent is not rejected: it may only be busy, and the master
         // hears from its other children whether it is.
