@@ -4,8 +4,8 @@
 //! within `head_copies`, a borrowed slot, the place of a leaf that may have a
 //! slot which this one may not. For a node with children, or with children to
 //! come: whatever is highest, the place of a leaf included. When there is none
-//! of these: the master up to a bound, then the nodes evenly up to theirs, and
-//! the master without bound as the last resort, since somebody must.
+//! of these: the master and the nodes evenly, each up to a bound, and the master
+//! without bound as the last resort, since somebody must.
 //!
 //! Nothing is changed here: that is `placement`'s.
 
@@ -191,11 +191,6 @@ impl Search<'_> {
     /// Nobody has a spare slot: who is given more than its budget.
     pub fn choose_overloaded(&self) -> Upstream {
         let limits = self.trees.limits();
-        // A suspect takes nothing: it may hang anywhere but at the master.
-        let is_suspect = self.trees.node(self.node).standing.suspect;
-        if !is_suspect && self.trees.master_load(self.stripe) < limits.head_overcommit_max() {
-            return Upstream::Master;
-        }
         let fits = |key: &FullNode| {
             key.slots_used < u32::from(limits.overcommit_max())
                 && self.trees.is_attached(key.node, self.stripe)
@@ -203,7 +198,19 @@ impl Search<'_> {
         };
         let evenly = |key: &FullNode| (key.slots_used, self.level(key.node));
         let least = self.trees.full().filter(fits).take(LOOK_MAX).min_by_key(evenly);
-        least.map_or(Upstream::Master, |key| Upstream::Node(key.node))
+        let Some(least) = least else { return Upstream::Master };
+        // All wait for the master: it is loaded no more than nodes are, as a share of
+        // what each is to carry. A suspect takes nothing: it need not hang there.
+        let is_suspect = self.trees.node(self.node).standing.suspect;
+        let loads = self.trees.stripes().map(|stripe| u32::from(self.trees.master_load(stripe)));
+        let budget = u32::from(limits.head_copies) * u32::from(limits.stripes);
+        let is_master_less =
+            loads.sum::<u32>() * u32::from(limits.slots) <= budget * least.slots_used;
+        let has_room = self.trees.master_load(self.stripe) < limits.head_overcommit_max();
+        match !is_suspect && has_room && is_master_less {
+            true => Upstream::Master,
+            false => Upstream::Node(least.node),
+        }
     }
 
     /// Whether there is a place within budget that is not in its own subtree.
