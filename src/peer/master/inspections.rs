@@ -51,7 +51,8 @@ const PIECE: Token = Token(3);
 pub(super) enum Reason {
     /// He joined, or did not answer before.
     Greeting,
-    /// He is said to be out of reach.
+    /// He is said to be out of reach: does he answer a read? Who answers all else
+    /// is as good as gone.
     Accused,
     /// He is said to give nothing: does he answer a read?
     Unfed,
@@ -237,7 +238,8 @@ impl Inspections {
         let Sample { digest, piece, stride, .. } = wanted.sample;
         let (wait_ms, read_len) = match wanted.reason {
             // He need not know yet what he is about to fetch.
-            Reason::Greeting | Reason::Accused => (ANSWER_MS, 0),
+            Reason::Greeting => (ANSWER_MS, 0),
+            Reason::Accused => (ANSWER_MS, 1),
             Reason::Unfed => (READ_MS, 1),
             Reason::Doubted { .. } => (READ_MS, stride),
         };
@@ -327,7 +329,8 @@ impl Inspections {
         if calls < TRIES_MAX && !is_wanted {
             let at_ms = now_ms + (PAUSE_MS << silent).min(PAUSE_MS_MAX);
             // Who answers all but reads is asked for one again.
-            let reason = if reason == Reason::Unfed { reason } else { Reason::Greeting };
+            let was_read = matches!(reason, Reason::Accused | Reason::Unfed);
+            let reason = if was_read { Reason::Unfed } else { Reason::Greeting };
             self.wanted.push_back(Wanted { addr, at_ms, silent: calls, reason, sample });
         }
         self.findings.push_back((addr, Finding::Silent { calls, why }));
@@ -361,6 +364,10 @@ impl Call {
             Ok(Some(Event::Pong { .. } | Event::Read { .. })) => {
                 let is_refuted = self.wanted.reason == Reason::Accused;
                 return Some(Answer::Over(Finding::Well { is_refuted }));
+            }
+            // He may not know yet what he is to fetch, and that is an answer.
+            Ok(Some(Event::Failed { .. })) if self.wanted.reason == Reason::Accused => {
+                return Some(Answer::Over(Finding::Well { is_refuted: false }));
             }
             Ok(Some(Event::Failed { error, .. })) => {
                 return Some(Answer::Over(silent(&error.text)));

@@ -237,7 +237,8 @@ fn who_is_late_for_the_master_and_has_no_content_child_serves_nobody() {
 /// Of three children two are content, or only patient.
 #[test]
 fn who_answers_all_but_reads_loses_all_on_one_word() {
-    for word in ["slow", "refused"] {
+    for (word, wait_ms) in [("slow", 2_000), ("refused", 2_000), ("frozen", 1_000), ("lost", 1_000)]
+    {
         let mut judged = judged();
         let (parent, [one, _]) = judged.parent_of_two();
         judged.complain(one, parent, word);
@@ -247,9 +248,9 @@ fn who_answers_all_but_reads_loses_all_on_one_word() {
         judged.complain(one, parent, word);
         let (child, stripe) = judged.children(parent)[0];
         judged.complain((child, stripe), parent, word);
-        judged.pair.run_to(23_999);
+        judged.pair.run_to(22_000 + wait_ms - 1);
         assert!(!judged.is_unreached(parent), "{word}");
-        judged.pair.run_to(24_000);
+        judged.pair.run_to(22_000 + wait_ms);
         assert!(judged.is_unreached(parent) && judged.children(parent).is_empty(), "{word}");
         judged.pair.run_to(60_000);
         let warned = &judged.pair.master(judged.master).warned;
