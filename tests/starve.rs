@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 use support::lab::{Lab, PORT};
 use support::proc::{Master, Proc, free_port, xget};
 use support::reader::Reader;
+use support::stranger::{connect_from, ip_of};
 use support::{Scratch, noise, until};
 
 /// A process that ends with the test, and whose output nobody reads so far.
@@ -288,6 +289,30 @@ fn fifteen_clients_are_served_beside_a_crowd_of_strangers() {
     println!("alone {alone:?}, beside {beside:?}; peak {before} MiB, then {peak} MiB");
     assert!(beside < alone * 3 / 2 + Duration::from_secs(2), "{alone:?} {beside:?}");
     assert!(peak < 64 + before, "{before} {peak}");
+}
+
+/// Conversations of one address take every place; who comes from another gets some.
+#[test]
+fn who_holds_all_connections_from_one_address_makes_room_for_others() {
+    let scratch = Scratch::new();
+    let source = scratch.dir("source");
+    fs::write(source.join("f"), noise(3, 3 << 20)).unwrap();
+    let master = Master::start(&scratch, &source, &["--max-clients", "24"]);
+    let open = message(112, 1, &[&1u32.to_le_bytes(), &[2]]);
+    let said = [attached(), walk(1, &[".xget", "route"]), open].concat();
+    let held = || {
+        let mut stream = connect_from(ip_of(0), master.port);
+        let _ = stream.write_all(&said);
+        stream
+    };
+    let held: Vec<TcpStream> = (0..60).map(|_| held()).collect();
+    for dest in ["one", "two", "three"] {
+        let dest = scratch.join(dest);
+        let fetch = master.fetch(&scratch, ["f", dest.to_str().unwrap()]);
+        fetch.expect(0);
+        assert_eq!(fs::read(dest.join("f")).unwrap(), noise(3, 3 << 20));
+    }
+    drop(held);
 }
 
 /// Each of them waits until something is said on its conversation, which is never.

@@ -5,6 +5,7 @@
 //! first when a limit is reached. Refuses to know sockets and messages.
 
 use super::descriptors::DESCRIPTORS_MIN;
+use std::net::IpAddr;
 
 /// Connections at a time (`--max-clients`), as far as descriptors allow.
 pub const CLIENTS_MAX: usize = 16_384;
@@ -28,6 +29,10 @@ const ROOM_PART: usize = 32;
 /// no conversation after so many.
 const IDLE_S: u32 = 1;
 const IDLE_WITH_FIDS_S: u32 = 60;
+/// Addresses that are compared to find the one with most connections: any that has
+/// one in so many is found. And how often a second.
+const CROWDS_MAX: usize = 16;
+const CROWD_LOOKS_MAX: u32 = 8;
 /// How often all are looked at, and how often the operator hears of one matter.
 const LOOK_MS: u64 = 1_000;
 const SAY_MS: u64 = 10_000;
@@ -69,6 +74,8 @@ impl Limits {
 /// What one connection costs and does.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Account {
+    /// Where its other end is.
+    pub ip: Option<IpAddr>,
     /// Memory that it makes us hold, about.
     held_bytes: usize,
     has_fids: bool,
@@ -99,8 +106,12 @@ impl Account {
             Account { converses: false, .. } => 1,
             _ => 0,
         };
-        let moved = self.recent_bytes + (self.moved_bytes - self.seen_bytes);
-        (class, self.held_bytes as u64 * 1024 / (1024 + moved))
+        (class, self.held_bytes as u64 * 1024 / (1024 + self.recent_bytes()))
+    }
+
+    /// What moved lately.
+    fn recent_bytes(&self) -> u64 {
+        self.recent_bytes + (self.moved_bytes - self.seen_bytes)
     }
 
     fn is_idle(&self, with_fids: bool) -> bool {
@@ -120,6 +131,8 @@ pub enum Why {
     Refused,
     /// It was idle, and another came.
     Idle,
+    /// Its address had most connections, and another came.
+    Crowd,
     /// What it made us hold was too much.
     Memory,
     /// What it sent is not 9P.
@@ -154,13 +167,19 @@ pub struct Budget {
     look_ms: u64,
     /// Somebody may be idle: not so once nobody was, until the next look.
     may_be_idle: bool,
-    tallies: [Tally; 4],
+    /// Whose connections are most, and how often that was looked for since the last
+    /// look.
+    crowd: Option<IpAddr>,
+    crowd_looks: u32,
+    tallies: [Tally; 5],
 }
 
 impl Budget {
     pub fn new(limits: Limits) -> Budget {
         let tallies = Default::default();
-        Budget { limits, held_bytes: 0, clients: 0, look_ms: 0, may_be_idle: true, tallies }
+        let (crowd, crowd_looks, may_be_idle) = (None, 0, true);
+        let (held_bytes, clients, look_ms) = (0, 0, 0);
+        Budget { limits, held_bytes, clients, look_ms, may_be_idle, crowd, crowd_looks, tallies }
     }
 
     /// Somebody connected.
@@ -189,6 +208,7 @@ impl Budget {
         let is_due = now_ms >= self.look_ms;
         if is_due {
             (self.look_ms, self.may_be_idle) = (now_ms + LOOK_MS, true);
+            (self.crowd, self.crowd_looks) = (None, 0);
         }
         is_due
     }
@@ -211,6 +231,31 @@ impl Budget {
         };
         let found = idle(false);
         if found.is_empty() { idle(true) } else { found }
+    }
+
+    /// Whom to end so that somebody of this address can connect where nobody is idle:
+    /// of the address that has most connections those that moved least lately, the
+    /// oldest first. Those never have fewer than the newcomer's for it.
+    pub fn crowded<Id: Copy>(
+        &mut self,
+        newcomer: IpAddr,
+        accounts: impl Iterator<Item = (Id, Account)> + Clone,
+    ) -> Vec<Id> {
+        let newcomer = Some(newcomer);
+        if self.crowd == newcomer || self.crowd_looks >= CROWD_LOOKS_MAX {
+            return Vec::new();
+        }
+        self.crowd_looks += 1;
+        let ips = accounts.clone().map(|(_, account)| account.ip);
+        let Some((crowd, most)) = most_frequent(ips.clone()) else { return Vec::new() };
+        self.crowd = crowd;
+        let surplus = most.saturating_sub(ips.filter(|ip| *ip == newcomer).count()) / 2;
+        let room = (self.limits.clients / ROOM_PART).max(1).min(surplus);
+        let members = accounts.filter(|(_, account)| account.ip == crowd);
+        let least = members.clone().map(|(_, account)| account.recent_bytes()).min();
+        let most_bytes = 2 * least.unwrap_or(0);
+        let found = members.filter(|(_, account)| account.recent_bytes() <= most_bytes);
+        found.map(|(id, _)| id).take(room).collect()
     }
 
     /// Nobody was idle.
@@ -260,12 +305,33 @@ impl Budget {
                 "closed {count} idle connections for others: there are {clients} (--max-clients)"
             ),
             2 => format!(
+                "closed {count} connections of who has most of them, for others: there are {clients} (--max-clients)"
+            ),
+            3 => format!(
                 "closed {count} connections that held much and moved little: memory for those who connect is {} MiB (--max-memory)",
                 memory_bytes >> 20
             ),
             _ => format!("closed {count} connections that sent no 9P"),
         })
     }
+}
+
+/// What comes most often, and how often, if that is more than one time in
+/// [`CROWDS_MAX`]: who does outlasts the others when each that is new takes one from all.
+fn most_frequent<T: Copy + PartialEq>(all: impl Iterator<Item = T> + Clone) -> Option<(T, usize)> {
+    let mut counts: Vec<(T, usize)> = Vec::new();
+    for one in all.clone() {
+        match counts.iter().position(|(known, _)| *known == one) {
+            Some(at) => counts[at].1 += 1,
+            None if counts.len() < CROWDS_MAX => counts.push((one, 1)),
+            None => counts.retain_mut(|(_, count)| {
+                *count -= 1;
+                *count > 0
+            }),
+        }
+    }
+    let exact = |one: T| (one, all.clone().filter(|other| *other == one).count());
+    counts.into_iter().map(|(one, _)| exact(one)).max_by_key(|(_, count)| *count)
 }
 
 #[cfg(test)]
@@ -357,6 +423,40 @@ mod tests {
         mounted.idle_s = 60;
         let accounts = [fresh, member, mounted, fresh, fresh];
         assert_eq!(budget.idle(numbered(&accounts)), [2]);
+    }
+
+    /// Connections of an address, that moved so many KiB each lately.
+    fn some(budget: &mut Budget, host: u8, count: usize, moved_kib: usize) -> Vec<Account> {
+        let ip = Some(IpAddr::from([10, 0, 0, host]));
+        (0..count).map(|_| Account { ip, ..one(budget, 1, moved_kib, true) }).collect()
+    }
+
+    #[test]
+    fn for_newcomers_of_other_addresses_who_has_most_and_moves_least_goes() {
+        let mut budget = budget(64, 9_999);
+        let mut accounts = some(&mut budget, 1, 20, 500);
+        accounts.extend(some(&mut budget, 7, 9, 0));
+        accounts.extend(some(&mut budget, 1, 35, 0));
+        let newcomer = |host: u8| IpAddr::from([10, 0, 0, host]);
+        assert_eq!(budget.crowded(newcomer(9), numbered(&accounts)), [29, 30], "one in 32");
+        assert_eq!(budget.crowded(newcomer(1), numbered(&accounts)), [0; 0], "its own address");
+        assert_eq!(budget.crowded(newcomer(7), numbered(&accounts)), [29, 30]);
+        let looks =
+            (0..99).filter(|_| !budget.crowded(newcomer(9), numbered(&accounts)).is_empty());
+        assert_eq!(looks.count(), CROWD_LOOKS_MAX as usize - 2);
+        assert!(budget.is_look_due(1_000));
+        let equal: Vec<Account> = accounts[..9].iter().chain(&accounts[20..28]).copied().collect();
+        assert_eq!(budget.crowded(newcomer(7), numbered(&equal)), [0; 0], "nobody has much more");
+    }
+
+    #[test]
+    fn who_comes_most_often_is_found_among_many() {
+        let others = 0..10_000_u32;
+        let of = |times: usize| others.clone().chain(std::iter::repeat_n(77_777, times));
+        assert_eq!(most_frequent(of(1_000)), Some((77_777, 1_000)));
+        let mixed = others.clone().map(|n| if n % 11 == 0 { 88_888 } else { n });
+        assert_eq!(most_frequent(mixed), Some((88_888, 910)));
+        assert_eq!(most_frequent(0..0), None);
     }
 
     #[test]

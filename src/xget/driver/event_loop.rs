@@ -18,7 +18,7 @@ use peer::failure::Failure;
 use sorted::SortedMap;
 use std::collections::VecDeque;
 use std::io;
-use std::net::TcpListener;
+use std::net::{IpAddr, TcpListener};
 use std::time::Instant;
 
 /// Longest sleep, so that the observer's turn comes now and then.
@@ -61,6 +61,14 @@ impl Held {
         self.due_ms = now_ms + HELD_MS;
         std::mem::take(&mut self.conns)
     }
+}
+
+/// Those of connections that others made, the oldest first.
+fn accounts(
+    conns: &SortedMap<ConnId, Box<Conn>>,
+) -> impl Iterator<Item = (ConnId, Account)> + Clone {
+    let accepted = conns.iter().filter(|(_, c)| c.asker.accepted);
+    accepted.map(|(conn, c)| (*conn, c.asker.account))
 }
 
 /// The machine comes with each call, as an object: there are two kinds of it, and
@@ -310,7 +318,7 @@ impl Loop {
         let buffers = c.held_bytes();
         self.budget.note(&mut c.asker.account, buffers, machine.held(conn));
         while self.budget.is_exceeded() {
-            let costly = self.budget.costly(self.accounts());
+            let costly = self.budget.costly(accounts(&self.conns));
             if costly.is_empty() {
                 return;
             }
@@ -318,12 +326,6 @@ impl Loop {
                 self.end(conn, Why::Memory);
             }
         }
-    }
-
-    /// Those of connections that others made, the oldest first.
-    fn accounts(&self) -> impl Iterator<Item = (ConnId, Account)> + Clone {
-        let accepted = self.conns.iter().filter(|(_, c)| c.asker.accepted);
-        accepted.map(|(conn, c)| (*conn, c.asker.account))
     }
 
     /// Ends a connection that is too much.
@@ -407,11 +409,14 @@ impl Loop {
     fn accept(&mut self, machine: &mut dyn Machine) {
         for _ in 0..ACCEPTS_MAX {
             match self.listener.accept() {
-                Ok(_) if !self.has_place() => self.budget.count(Why::Refused),
+                Ok((_, peer)) if !self.has_place(peer.ip().to_canonical()) => {
+                    self.budget.count(Why::Refused);
+                }
                 Ok((stream, peer)) => {
                     let conn = machine.next_conn();
                     log::debug!(target: "general", "{conn:?}: accepted from {peer}");
                     let mut c = Box::new(Conn::new(stream, false));
+                    c.asker.account.ip = Some(peer.ip().to_canonical());
                     self.budget.enter(&mut c.asker.account);
                     self.conns.insert(conn, c);
                     let now_ms = self.now_ms();
@@ -432,17 +437,18 @@ impl Loop {
         }
     }
 
-    /// Whether one more can connect, once idle ones have gone for it.
-    fn has_place(&mut self) -> bool {
-        if !self.budget.has_place() {
-            let idle = self.budget.idle(self.accounts());
-            if idle.is_empty() {
-                self.budget.note_busy();
-            }
-            for conn in idle {
-                self.end(conn, Why::Idle);
-            }
+    /// Whether one more can connect from there, once others have gone for it.
+    fn has_place(&mut self, ip: IpAddr) -> bool {
+        if self.budget.has_place() {
+            return true;
         }
+        let idle = self.budget.idle(accounts(&self.conns));
+        if idle.is_empty() {
+            self.budget.note_busy();
+            let crowded = self.budget.crowded(ip, accounts(&self.conns));
+            crowded.into_iter().for_each(|conn| self.end(conn, Why::Crowd));
+        }
+        idle.into_iter().for_each(|conn| self.end(conn, Why::Idle));
         self.budget.has_place()
     }
 
