@@ -42,6 +42,8 @@ const PAUSE_MS_MAX: u64 = 32_000;
 /// Calls to who stays silent.
 const TRIES_MAX: u32 = 8;
 
+const NO_ANSWER: &str = "no answer";
+
 const PROBE: Token = Token(1);
 const OPEN: Token = Token(2);
 const PIECE: Token = Token(3);
@@ -84,10 +86,10 @@ pub(super) enum Finding {
         /// ... and was said not to.
         is_refuted: bool,
     },
-    /// It has not yet, and is accused.
+    /// It has not yet: to be held against one that is accused by all.
     Late,
-    /// It does not, on so many calls so far: why.
-    Silent { calls: u32, why: String },
+    /// It does not: why, and whether it did not on the calls before.
+    Silent { is_news: bool, why: String },
     /// It sends what it was said to have corrupted.
     Right,
     /// It sent corrupt bytes to us, too.
@@ -99,8 +101,9 @@ pub(super) enum Finding {
 struct Wanted {
     addr: SocketAddr,
     at_ms: u64,
-    /// Calls that it did not answer.
+    /// Calls that it did not answer, and whether that was found.
     silent: u32,
+    is_found: bool,
     reason: Reason,
     sample: Sample,
 }
@@ -153,7 +156,8 @@ impl Inspections {
                 (wanted.reason, wanted.sample) = (reason, sample);
             }
         } else if self.wanted.len() < WANTED_MAX {
-            self.wanted.push_back(Wanted { addr, at_ms, silent: 0, reason, sample });
+            let (silent, is_found) = (0, false);
+            self.wanted.push_back(Wanted { addr, at_ms, silent, is_found, reason, sample });
         }
     }
 
@@ -198,7 +202,7 @@ impl Inspections {
                 let finding = match call.is_open {
                     true if is_doubted => Finding::Well { is_refuted: false },
                     true => silent("it does not answer a read"),
-                    false => silent("no answer"),
+                    false => silent(NO_ANSWER),
                 };
                 let conn = call.conn;
                 self.end(outbox, now_ms, conn, finding);
@@ -295,7 +299,7 @@ impl Inspections {
             },
             ConnEvent::Closed { .. } if call.again == Some(conn) => call.again = None,
             ConnEvent::Closed { reason: why, .. } => {
-                self.end(outbox, now_ms, conn, Finding::Silent { calls: 0, why });
+                self.end(outbox, now_ms, conn, Finding::Silent { is_news: true, why });
             }
             ConnEvent::Accepted { .. } | ConnEvent::Partial { .. } => {}
         }
@@ -319,21 +323,25 @@ impl Inspections {
     fn end(&mut self, outbox: &mut Outbox, now_ms: u64, conn: ConnId, finding: Finding) {
         let Some(at) = self.calls.iter().position(|call| call.conn == conn) else { return };
         let Call { again, wanted, .. } = self.calls.remove(at);
-        let Wanted { addr, silent, reason, sample, .. } = wanted;
+        let Wanted { addr, silent, is_found, reason, sample, .. } = wanted;
         again.into_iter().chain([conn]).for_each(|conn| outbox.close(conn));
         let Finding::Silent { why, .. } = finding else {
             return self.findings.push_back((addr, finding));
         };
         let calls = silent + 1;
+        // The uplink of either of us may be busy: that is found only the second time.
+        let is_late = silent == 0 && reason == Reason::Greeting && why == NO_ANSWER;
         let is_wanted = self.wanted.iter().any(|wanted| wanted.addr == addr);
         if calls < TRIES_MAX && !is_wanted {
             let at_ms = now_ms + (PAUSE_MS << silent).min(PAUSE_MS_MAX);
             // Who answers all but reads is asked for one again.
             let was_read = matches!(reason, Reason::Accused | Reason::Unfed);
             let reason = if was_read { Reason::Unfed } else { Reason::Greeting };
-            self.wanted.push_back(Wanted { addr, at_ms, silent: calls, reason, sample });
+            let is_found = is_found || !is_late;
+            self.wanted.push_back(Wanted { addr, at_ms, silent: calls, is_found, reason, sample });
         }
-        self.findings.push_back((addr, Finding::Silent { calls, why }));
+        let silent = Finding::Silent { is_news: !is_found, why };
+        self.findings.push_back((addr, if is_late { Finding::Late } else { silent }));
     }
 }
 
@@ -344,7 +352,7 @@ enum Answer {
 }
 
 fn silent(why: &str) -> Finding {
-    Finding::Silent { calls: 0, why: why.into() }
+    Finding::Silent { is_news: true, why: why.into() }
 }
 
 impl Call {

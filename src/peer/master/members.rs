@@ -6,6 +6,7 @@
 //! Refuses to know the policy of the forest (the overlay) and what a generation
 //! holds.
 
+use super::bans::Bans;
 use super::inspections::{Finding, Inspection, Reason, Sample};
 use crate::control::{Complaint, MasterMessage, ParentAddr, TransferStats, format_addr, printable};
 use crate::namespace::GenerationId;
@@ -23,18 +24,16 @@ use sorted::SortedMap;
 
 /// Members that left and are kept for `status`.
 const DEPARTED_MAX: usize = 16_384;
-/// A client that joined is told its parents when its port has answered, or that
-/// much later: it serves nobody then until its port answers.
+/// One client of an IP address is believed to serve on its port until the master
+/// finds that it does not. Others are told their parents when their port has
+/// answered, or that much later: they serve nobody then until it answers.
 const GREETING_MS: u64 = 200;
 /// Members of one IP address whose ports do not answer.
 const UNREACHED_MAX: u32 = 1_024;
-/// How long who sent corrupt pieces serves nobody; twice as long each time.
-const BAN_MS: u64 = 600_000;
-const BAN_DOUBLINGS_MAX: u32 = 6;
 /// Characters that are said of why somebody cannot be reached.
 const WHY_LEN_MAX: usize = 200;
-/// Bans that are remembered; the oldest is forgotten.
-const BANS_MAX: usize = 64;
+/// IP addresses that are not believed any more; the oldest is forgotten.
+const DOUBTED_MAX: usize = 256;
 
 struct Member {
     node: NodeId,
@@ -77,14 +76,6 @@ impl Group {
 /// Why a client cannot be taken in: words for it.
 pub(super) type Refused = &'static str;
 
-/// Who sent corrupt pieces.
-struct Ban {
-    addr: SocketAddr,
-    until_ms: u64,
-    times: u32,
-    is_over: bool,
-}
-
 /// What is to be said of a member that left, and what it fetched.
 pub(super) struct Left {
     pub warning: Option<String>,
@@ -106,8 +97,9 @@ pub(super) struct Members {
     unplaced: VecDeque<(u64, OpenId)>,
     /// How many members of each IP address are not reached.
     unreached: Vec<(IpAddr, u32)>,
-    /// The oldest first.
-    bans: Vec<Ban>,
+    /// Where somebody did not answer on the port that it announced.
+    doubted: VecDeque<IpAddr>,
+    bans: Bans,
 }
 
 impl Members {
@@ -120,7 +112,8 @@ impl Members {
             departed: VecDeque::new(),
             unplaced: VecDeque::new(),
             unreached: Vec::new(),
-            bans: Vec::new(),
+            doubted: VecDeque::new(),
+            bans: Bans::default(),
         }
     }
 
@@ -137,8 +130,8 @@ impl Members {
         self.groups.remove(&id);
     }
 
-    /// Takes a client in. It gets its place when it is found that its port
-    /// answers, or by `timeout`.
+    /// Takes a client in. It gets its place at once if it is believed; else when it
+    /// is found that its port answers, or by `timeout`.
     pub fn join(
         &mut self,
         server: &mut Server,
@@ -147,7 +140,8 @@ impl Members {
         addr: SocketAddr,
         generation: GenerationId,
     ) -> Result<(), Refused> {
-        if self.count_unreached(addr.ip()) >= UNREACHED_MAX {
+        let unreached = self.count_unreached(addr.ip());
+        if unreached >= UNREACHED_MAX {
             return Err("too many clients of your address cannot be reached on their ports");
         }
         let limits = self.limits;
@@ -165,11 +159,15 @@ impl Members {
             Member { node, generation, addr, stats, done, is_placed, is_reached, last_parents };
         self.list.insert(open_id, Box::new(member));
         self.change_unreached(addr.ip(), true);
-        self.unplaced.push_back((now_ms + GREETING_MS, open_id));
         // One address and port is one server: the last to join from there.
         if let Some(before) = before {
             self.set_reached(generation, before, false, now_ms);
             self.announce_changes(server, generation);
+        }
+        if unreached == 0 && before.is_none() && !self.doubted.contains(&addr.ip()) {
+            self.place(server, now_ms, open_id, true);
+        } else {
+            self.unplaced.push_back((now_ms + GREETING_MS, open_id));
         }
         Ok(())
     }
@@ -202,14 +200,13 @@ impl Members {
     }
 
     /// Gives a client its place in the forest and announces its parents to it.
-    fn place(&mut self, server: &mut Server, now_ms: u64, open_id: OpenId) {
-        let is_banned = |bans: &[Ban], addr| bans.iter().any(|b| b.addr == addr && !b.is_over);
+    fn place(&mut self, server: &mut Server, now_ms: u64, open_id: OpenId, is_believed: bool) {
         let Some(member) = self.list.get_mut(&open_id).filter(|m| !m.is_placed) else { return };
         let Some(group) = self.groups.get_mut(&member.generation) else { return };
         member.is_placed = true;
-        let (node, generation, is_banned) =
-            (member.node, member.generation, is_banned(&self.bans, member.addr));
-        let is_reached = member.is_reached && !is_banned;
+        let (node, generation) = (member.node, member.generation);
+        let is_banned = self.bans.is_banned(member.addr);
+        let is_reached = (member.is_reached || is_believed) && !is_banned;
         group
             .forest
             .join(Newcomer { node, rack: None, voice: voice(member.addr), is_reached }, now_ms);
@@ -224,8 +221,8 @@ impl Members {
 
     /// When to call `timeout`.
     pub fn deadline_ms(&self) -> Option<u64> {
-        let bans = self.bans.iter().filter(|ban| !ban.is_over).map(|ban| ban.until_ms);
-        bans.chain(self.unplaced.front().map(|(at_ms, _)| *at_ms)).min()
+        let unplaced = self.unplaced.front().map(|(at_ms, _)| *at_ms);
+        self.bans.deadline_ms().into_iter().chain(unplaced).min()
     }
 
     /// Who was waited for long enough has its place, and bans end. Gives who is
@@ -234,22 +231,17 @@ impl Members {
         while let Some(&(_, open_id)) = self.unplaced.front().filter(|(at_ms, _)| *at_ms <= now_ms)
         {
             self.unplaced.pop_front();
-            self.place(server, now_ms, open_id);
+            self.place(server, now_ms, open_id, false);
         }
         let mut calls = Vec::new();
-        for at in 0..self.bans.len() {
-            let ban = &mut self.bans[at];
-            if !ban.is_over && ban.until_ms <= now_ms {
-                ban.is_over = true;
-                let addr = ban.addr;
-                self.each_of(addr, |members, generation, node| {
-                    if let Some(group) = members.groups.get_mut(&generation) {
-                        group.forest.forgive(node);
-                        calls.extend(group.by_node.get(&node));
-                    }
-                    members.announce_changes(server, generation);
-                });
-            }
+        while let Some(addr) = self.bans.poll_over(now_ms) {
+            self.each_of(addr, |members, generation, node| {
+                if let Some(group) = members.groups.get_mut(&generation) {
+                    group.forest.forgive(node);
+                    calls.extend(group.by_node.get(&node));
+                }
+                members.announce_changes(server, generation);
+            });
         }
         calls
     }
@@ -283,7 +275,7 @@ impl Members {
         let mut warnings = Vec::new();
         let name = format_addr(addr);
         if let Finding::Corrupt { piece } = finding {
-            let minutes = self.ban(addr, now_ms);
+            let minutes = self.bans.ban(addr, now_ms);
             warnings.push(format!("{name} sends corrupt bytes for piece {piece}, as this machine has seen itself: it serves nobody for {minutes} min"));
         }
         self.each_of(addr, |members, generation, node| {
@@ -300,9 +292,10 @@ impl Members {
                     warnings.extend(liars.into_iter().map(disbelief_text));
                     members.set_reached(generation, node, true, now_ms);
                 }
-                Finding::Silent { calls, why } => {
+                Finding::Silent { is_news, why } => {
                     members.set_reached(generation, node, false, now_ms);
-                    if *calls == 1 && server.voices.may_say(now_ms, addr.ip()) {
+                    members.doubt(addr.ip());
+                    if *is_news && server.voices.may_say(now_ms, addr.ip()) {
                         // Its own words, maybe.
                         let why = printable(why.chars().take(WHY_LEN_MAX).collect::<String>());
                         warnings.push(format!("{name} cannot be reached from here ({why}): it serves nobody until it can"));
@@ -312,23 +305,20 @@ impl Members {
                 Finding::Corrupt { .. } => group.forest.find_corrupt(node, now_ms),
             }
             if let Some(open_id) = open_id.filter(|_| *finding != Finding::Late) {
-                members.place(server, now_ms, open_id);
+                members.place(server, now_ms, open_id, false);
             }
             members.announce_changes(server, generation);
         });
         warnings
     }
 
-    /// Who is at this address serves nobody for so many minutes.
-    fn ban(&mut self, addr: SocketAddr, now_ms: u64) -> u64 {
-        let known = self.bans.iter().position(|ban| ban.addr == addr);
-        let times = known.map_or(0, |at| self.bans.remove(at).times + 1);
-        if self.bans.len() >= BANS_MAX {
-            self.bans.remove(0);
+    fn doubt(&mut self, ip: IpAddr) {
+        if !self.doubted.contains(&ip) {
+            self.doubted.push_back(ip);
+            if self.doubted.len() > DOUBTED_MAX {
+                self.doubted.pop_front();
+            }
         }
-        let ban_ms = BAN_MS << times.min(BAN_DOUBLINGS_MAX);
-        self.bans.push(Ban { addr, until_ms: now_ms + ban_ms, times, is_over: false });
-        ban_ms / 60_000
     }
 
     /// Announces to each member the parents that the forest changed.
@@ -436,7 +426,7 @@ impl Members {
                     warnings.push(format!("{name} is too slow to feed others"));
                 }
                 Verdict::Banned => {
-                    let minutes = self.ban(addr, now_ms);
+                    let minutes = self.bans.ban(addr, now_ms);
                     warnings.push(format!(
                         "{name} is wrong to most whom it feeds: it serves nobody for {minutes} min"
                     ));

@@ -6,6 +6,7 @@
 //! whose parent (the `overlay`), sockets, files and clocks.
 
 mod admission;
+mod bans;
 mod inspections;
 mod joins;
 mod members;

@@ -47,36 +47,77 @@ fn who_answers_on_its_port_is_placed_at_once_and_is_a_parent() {
     assert_eq!(parent(&pair, two), Some(name(one)));
 }
 
-/// How a port can be silent, and when its owner is given its place.
+/// One of an address is believed until it is found silent: at once, or on the second call.
 #[test]
-fn who_does_not_answer_is_placed_within_200_ms_and_is_nobodys_parent() {
+fn who_does_not_answer_is_a_parent_only_until_that_is_found() {
     type Befall = fn(&mut Pair, usize);
     let faults: [(Befall, u64, &str); 3] = [
         (|pair, host| pair.befall(host, Fault::Refuses), 0, "cut"),
-        (|pair, host| pair.hosts[host].syns_lost = 99, 200, "no answer"),
-        (|pair, host| pair.let_caller(host, |c| c.mute = Mute::ToAll), 200, "no answer"),
+        (|pair, host| pair.hosts[host].syns_lost = 99, 3_000, "no answer"),
+        (|pair, host| pair.let_caller(host, |c| c.mute = Mute::ToAll), 3_000, "no answer"),
     ];
-    for (befall, placed_ms, why) in faults {
+    for (befall, found_ms, why) in faults {
         let (mut pair, master) = chained();
         let silent = pair.add_caller(master);
         befall(&mut pair, silent);
         join(&mut pair, silent);
-        if placed_ms > 0 {
-            pair.run_to(placed_ms - 1);
-            assert_eq!(parent(&pair, silent), None);
-            assert_eq!(pair.lines(silent).len(), 1, "it knows what it is about to get");
-        }
-        pair.run_to(placed_ms);
         assert_eq!(parent(&pair, silent).as_deref(), Some("me"));
+        let child = joined(&mut pair, master);
+        if found_ms > 0 {
+            pair.run_to(found_ms - 1);
+            assert_eq!(parent(&pair, child), Some(name(silent)));
+            assert!(pair.master(master).warned.is_empty());
+        }
+        pair.run_to(found_ms);
         let others = [0; 3].map(|_| joined(&mut pair, master));
-        assert!(others.iter().all(|other| parent(&pair, *other) != Some(name(silent))));
-        pair.run_to(1_200);
+        let mut fed = others.iter().chain([&child]);
+        assert!(fed.all(|other| parent(&pair, *other) != Some(name(silent))));
+        pair.run_to(3_200);
         let said = format!(
             "{} cannot be reached from here ({why}): it serves nobody until it can",
             name(silent)
         );
         assert_eq!(pair.master(master).warned, [said]);
     }
+}
+
+/// A crowd is more than are called at a time: nobody waits for that.
+#[test]
+fn a_crowd_has_its_places_at_once() {
+    let (mut pair, master) = chained();
+    let crowd: Vec<usize> = (0..100).map(|_| pair.add_caller(master)).collect();
+    for &caller in &crowd {
+        pair.let_caller(caller, |c| c.mute = Mute::ToAll);
+        join(&mut pair, caller);
+    }
+    let is_fed = |caller: &&usize| parent(&pair, **caller).is_some_and(|name| name != "me");
+    assert_eq!(crowd.iter().filter(is_fed).count(), 99);
+}
+
+/// ... and of an address with one that has not answered, or with one that did not, no
+/// other is.
+#[test]
+fn who_is_not_believed_is_placed_within_200_ms_and_is_nobodys_parent() {
+    let (mut pair, master) = chained();
+    let silent = pair.add_caller(master);
+    pair.let_caller(silent, |c| c.mute = Mute::ToAll);
+    join(&mut pair, silent);
+    let wait = |pair: &mut Pair, line: &str| {
+        let beside = pair.add_caller_beside(master, silent);
+        say(pair, beside, line);
+        assert_eq!((parent(pair, beside), pair.lines(beside).len()), (None, 1));
+        pair.run_for(199);
+        assert_eq!(parent(pair, beside), None);
+        pair.run_for(1);
+        assert!(parent(pair, beside).is_some());
+        beside
+    };
+    let other = wait(&mut pair, "join 3 7001 .");
+    pair.run_to(3_000);
+    for caller in [silent, other] {
+        say(&mut pair, caller, "leave");
+    }
+    wait(&mut pair, "join 3 7002 .");
 }
 
 #[test]
@@ -110,11 +151,10 @@ fn a_syn_that_was_lost_is_sent_again_after_100_ms() {
     let one = pair.add_caller(master);
     pair.hosts[one].syns_lost = 1;
     join(&mut pair, one);
-    pair.run_to(99);
-    assert_eq!(parent(&pair, one), None);
-    pair.run_to(100);
-    assert_eq!(parent(&pair, one).as_deref(), Some("me"));
+    pair.run_to(5_000);
     assert_eq!(pair.called_ms(master, one), [0, 100]);
+    let two = joined(&mut pair, master);
+    assert_eq!(parent(&pair, two), Some(name(one)));
     assert!(pair.master(master).warned.is_empty());
 }
 
