@@ -203,7 +203,8 @@ fn piece_part(
 
 /// The files of a pack, up to a thousand of them, would hold as many descriptors until
 /// the peer has read it all, so their bytes are read here, with one file open at a time.
-/// With `is_rest` those that have changed are zeros; else it is an error.
+/// With `is_rest` those that have changed are zeros, unless all have: that, and else any of
+/// them, is an error.
 fn pack_part(
     generation: &Generation,
     (piece, skip, len): (u32, u32, u32),
@@ -218,6 +219,7 @@ fn pack_part(
     if bytes.len() < end - skip {
         bytes.resize(end - skip, 0);
     }
+    let (mut is_any_left, mut changed) = (false, Ok(()));
     // Where the file begins in the piece, of which `skip..end` is wanted.
     let mut at = 0;
     for extent in content.map.extents(&content.manifest, piece) {
@@ -228,14 +230,23 @@ fn pack_part(
             let done =
                 opened.and_then(|opened| read(content, piece, extent, from - at, place, &opened));
             match done {
-                Err(PartsError::Changed(..)) if is_rest => bytes[from - skip..to - skip].fill(0),
-                done => done?,
+                Err(error @ PartsError::Changed(..)) if is_rest => {
+                    bytes[from - skip..to - skip].fill(0);
+                    changed = changed.and(Err(error));
+                }
+                done => {
+                    done?;
+                    is_any_left = true;
+                }
             }
         }
         at += extent.len as usize;
     }
     let to = at.min(end).saturating_sub(skip);
     packs.keep(None, shared.clone());
+    if !is_any_left {
+        changed?;
+    }
     Ok(Part::Bytes { bytes: shared, from: 0, to })
 }
 
@@ -381,6 +392,13 @@ mod tests {
             wanted[2 * changed..2 * changed + 2].fill(0);
         }
         assert_eq!(bytes_of(part.unwrap()), wanted[3..1003]);
+        // Zeros alone are not worth their way.
+        fs::remove_file(dir.join("0008")).unwrap();
+        wanted[16] = 0;
+        let part = pack_part(&generation, (piece, 14, 6), true, &mut packs, &mut open);
+        assert!(matches!(part, Err(PartsError::Changed(8, _))), "{part:?}");
+        let part = pack_part(&generation, (piece, 14, 7), true, &mut packs, &mut open);
+        assert_eq!(bytes_of(part.unwrap()), wanted[14..21]);
     }
 
     #[test]
