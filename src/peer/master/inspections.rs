@@ -368,7 +368,12 @@ impl Call {
             Ok(Some(Event::Read { len, .. })) if is_doubted && len > 0 => {
                 return Some(Answer::Piece(len));
             }
-            // That it does not hold it proves nothing.
+            Ok(Some(Event::Read { len: 0, .. }))
+                if self.wanted.reason == Reason::Unfed && self.wanted.sample.piece == 0 =>
+            {
+                return Some(Answer::Over(silent("it has not even the manifest")));
+            }
+            // That it does not hold another piece proves nothing.
             Ok(Some(Event::Pong { .. } | Event::Read { .. })) => {
                 let is_refuted = self.wanted.reason == Reason::Accused;
                 return Some(Answer::Over(Finding::Well { is_refuted }));

@@ -439,6 +439,8 @@ impl Members {
                 Complaint::Corrupt => Some(Reason::Doubted { is_said: piece.is_some() }),
                 Complaint::SlowUplink => None,
             };
+            // Who gives nothing at all may lack even the manifest, which whoever serves has.
+            let piece = if complaint == Complaint::Refused { Some(0) } else { piece };
             let sample = self.sample(server, generation, stripe, piece);
             let is_believed = self.believes(generation, node, now_ms);
             let inspected = reason.filter(|_| is_believed).zip(sample);

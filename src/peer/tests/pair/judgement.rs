@@ -259,6 +259,20 @@ fn who_answers_all_but_reads_loses_all_on_one_word() {
 }
 
 #[test]
+fn who_has_not_even_the_manifest_loses_all_on_one_word() {
+    let mut judged = judged();
+    let (parent, [one, _]) = judged.parent_of_two();
+    judged.pair.let_caller(parent, |c| c.mute = Mute::HasNothing);
+    judged.complain(one, parent, "slow");
+    judged.pair.run_to(22_000);
+    assert!(!judged.is_unreached(parent), "of other pieces it need have none");
+    let (child, stripe) = judged.children(parent)[0];
+    judged.complain((child, stripe), parent, "refused");
+    judged.pair.run_to(22_100);
+    assert!(judged.is_unreached(parent) && judged.children(parent).is_empty());
+}
+
+#[test]
 fn who_accuses_three_falsely_is_named_once_and_not_believed() {
     let mut judged = judged_of(24, 4);
     let accuser = judged.members[20];

@@ -27,6 +27,8 @@ pub enum Mute {
     No,
     ToReads,
     ToAll,
+    /// It answers reads, and has nothing, not even the manifest.
+    HasNothing,
 }
 
 pub struct ScriptedClient {
@@ -159,9 +161,12 @@ impl ScriptedClient {
             Request::Open { .. } => {
                 Reply::Open { qid: Qid { file_type: QTFILE, ..qid }, iounit: 0 }
             }
-            // It holds nothing.
-            Request::Read { .. } if self.mute == Mute::No => Reply::Read { data: Vec::new() },
-            Request::Read { .. } => return,
+            Request::Read { .. } if self.mute == Mute::ToReads => return,
+            // It holds the manifest at most.
+            Request::Read { offset: 0, .. } if self.mute == Mute::No => {
+                Reply::Read { data: vec![0] }
+            }
+            Request::Read { .. } => Reply::Read { data: Vec::new() },
             _ => Reply::Error(ENOENT),
         };
         let mut bytes = Vec::new();
