@@ -7,7 +7,7 @@
 
 use super::Master;
 use super::joins::Join;
-use super::selections::Selected;
+use super::selections::{Selected, Turn};
 use crate::control::{MasterMessage, take_generation};
 use crate::namespace::GenerationId;
 use alloc::string::String;
@@ -92,8 +92,9 @@ impl Master {
         // Nobody goes before those who wait for a turn.
         let is_turn = join.is_next || !self.joins.is_anybody_next();
         let (space, sources) = (&mut self.server.space, &join.sources);
-        let from_ms = if is_turn { now_ms } else { 0 };
-        let selected = self.selections.select(space, whole, sources, from_ms, is_used)?;
+        let turn =
+            Turn { now_ms: if is_turn { now_ms } else { 0 }, of_ip: members.count_groups(join.ip) };
+        let selected = self.selections.select(space, whole, sources, turn, is_used)?;
         let Some(Selected { id, dropped }) = selected else { return Ok(None) };
         for dropped in dropped {
             self.selections.returns.forget(dropped);

@@ -263,6 +263,13 @@ impl Members {
         self.groups.values().any(|group| group.by_addr.contains_key(&addr))
     }
 
+    /// How many generations are fetched from this IP address.
+    pub fn count_groups(&self, ip: IpAddr) -> usize {
+        let ports = SocketAddr::new(ip, 0)..=SocketAddr::new(ip, u16::MAX);
+        let is_its = |group: &&Group| group.by_addr.range(ports.clone()).next().is_some();
+        self.groups.values().filter(is_its).count()
+    }
+
     /// The master has called who is at this address. Gives warnings for the
     /// operator.
     pub fn found(

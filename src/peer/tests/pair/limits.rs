@@ -190,7 +190,7 @@ fn parts_that_are_made_leave_time_to_others_and_none_keeps_an_address_waiting() 
         pair.let_caller(caller, |c| c.say(&line));
         caller
     };
-    let many: Vec<usize> = (0..200).map(|number| join(&mut pair, number, Some(stranger))).collect();
+    let many: Vec<usize> = (0..60).map(|number| join(&mut pair, number, Some(stranger))).collect();
     let named_ms = |pair: &Pair, caller: usize| {
         let lines = &pair.caller(caller).lines;
         lines.iter().find(|(_, line)| line.starts_with("generation ")).map(|(at_ms, _)| *at_ms)
@@ -199,13 +199,37 @@ fn parts_that_are_made_leave_time_to_others_and_none_keeps_an_address_waiting() 
     assert_eq!(named_ms(&pair, many[1]), None);
     let known = join(&mut pair, 0, None);
     assert_eq!(named_ms(&pair, known), Some(0), "what is made is had at once");
-    pair.run_to(50);
+    pair.run_to(30);
     let had = many.iter().filter(|caller| named_ms(&pair, **caller).is_some()).count();
-    assert!((48..=52).contains(&had), "{had} in 50 ms");
+    assert!((28..=32).contains(&had), "{had} in 30 ms");
     let other = join(&mut pair, 900, None);
-    pair.run_to(52);
-    assert!(named_ms(&pair, other).is_some(), "it goes before 150 of another address");
-    pair.cut(many[199]);
+    pair.run_to(32);
+    assert!(named_ms(&pair, other).is_some(), "it goes before 30 of another address");
+    pair.cut(many[59]);
     pair.run_to(900);
-    assert!(many[..199].iter().all(|caller| named_ms(&pair, *caller).is_some()));
+    assert!(many[..59].iter().all(|caller| named_ms(&pair, *caller).is_some()));
+}
+
+#[test]
+fn the_parts_that_are_fetched_from_one_address_leave_room_for_those_of_others() {
+    let names: Vec<String> = (0..80).map(|number| format!("{number:02}")).collect();
+    let mut entries = vec![Entry::bare_root()];
+    entries.extend(names.iter().map(|name| named(0, name, EntryKind::File, 1)));
+    let mut pair = Pair::default();
+    let master = pair.add_master(&Tree::from_entries(entries), 1);
+    let stranger = pair.add_caller(master);
+    let joined = |pair: &mut Pair, number: usize, caller: usize| {
+        let line = format!("join 3 {} {number:02}\n", 7_000 + number);
+        pair.let_caller(caller, |c| c.say(&line));
+        pair.caller(caller).lines[0].1.clone()
+    };
+    for number in 0..70 {
+        let caller = pair.add_caller_beside(master, stranger);
+        let is_in = joined(&mut pair, number, caller).starts_with("generation ");
+        assert_eq!(is_in, number < 64, "{number}");
+    }
+    let other = pair.add_caller(master);
+    assert!(joined(&mut pair, 75, other).starts_with("generation "));
+    let known = pair.add_caller_beside(master, stranger);
+    assert!(joined(&mut pair, 75, known).starts_with("generation "), "it costs nothing");
 }
