@@ -41,6 +41,8 @@ const RECOVERY_MS: u64 = 1_000;
 pub(super) const HEARING_MS: u64 = 1_000;
 /// Nodes that one voice can accuse falsely before it is not believed any more.
 const FALSELY_ACCUSED_MAX: usize = 3;
+/// Nodes that one voice can find slow at a time before it is not counted against them.
+const SLOW_TO_MAX: usize = 4;
 /// Times that a suspect may serve again.
 const PARDONS_MAX: u8 = 3;
 
@@ -273,12 +275,24 @@ impl Ledger {
         if is_early || is_slow && self.is_starved(charge.stripe, lineage, charge.at_ms) {
             return SlownessRuling::Wait;
         }
+        // Who was moved says no more, and who finds many slow may be so itself.
+        let slow = slow.into_iter().filter(|voice| {
+            children.contains(voice) && self.count_slow_to(*voice, charge.at_ms) <= SLOW_TO_MAX
+        });
+        let slow: Vec<Voice> = slow.collect();
         let content_count = count_content(&slow, children.into_iter());
         if is_slow && slow.len() >= ACCUSERS_ENOUGH && slow.len() > content_count {
             SlownessRuling::SlowUplink
         } else {
             SlownessRuling::Move
         }
+    }
+
+    /// How many nodes a voice found slow lately.
+    fn count_slow_to(&self, voice: Voice, now_ms: u64) -> usize {
+        let says = |a: &Accusation| a.voice == voice && a.counts(now_ms);
+        let records = self.records.iter().flatten();
+        records.filter(|record| record.slow_to.iter().any(says)).count()
     }
 
     /// Whether one of these complains of slowness or moved just now.
@@ -495,6 +509,26 @@ mod tests {
         let mut ledger = Ledger::default();
         assert_eq!(slow(&mut ledger, 10, Complaint::Slow, 5_000), SlownessRuling::Wait);
         assert_eq!(slow(&mut ledger, 10, Complaint::Slow, 6_000), SlownessRuling::Move);
+    }
+
+    #[test]
+    fn who_was_moved_or_finds_many_slow_is_not_counted() {
+        let mut ledger = Ledger::default();
+        let slow = |ledger: &mut Ledger, accuser: u32, accused: u32, at_ms: u64| {
+            let charge = charge(accuser, accused, Complaint::Slow, at_ms);
+            let lineage = [ancestor(accused, 0)].into_iter();
+            ledger.hear_of_slowness(&charge, children(10..13), lineage)
+        };
+        for accuser in [20, 21, 22, 10] {
+            assert_eq!(slow(&mut ledger, accuser, 2, 5_000), SlownessRuling::Wait);
+        }
+        let late_ms = 5_000 + HEARING_MS;
+        assert_eq!(slow(&mut ledger, 10, 2, late_ms), SlownessRuling::Move, "the rest left");
+        for accused in 3..8 {
+            slow(&mut ledger, 11, accused, late_ms);
+        }
+        assert_eq!(slow(&mut ledger, 11, 2, late_ms), SlownessRuling::Move, "it blames six");
+        assert_eq!(slow(&mut ledger, 12, 2, late_ms), SlownessRuling::SlowUplink);
     }
 
     #[test]
