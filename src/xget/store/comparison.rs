@@ -5,13 +5,17 @@
 
 use super::dirs::Dirs;
 use super::error::Difference;
+use super::scan::now_s;
 use super::served::ServedTree;
-use super::served_root::{Seen, left_out, left_out_by_name};
+use super::served_root::{KEEPS_CHANGING, Seen, left_out, left_out_by_name};
 use crate::os::file::{self, Listing, Status};
 use nix::errno::Errno;
 use peer::content::manifest::EntryKind;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
+
+/// What has not changed for so long may not change while it is hashed.
+const CALM_S: i64 = 2;
 
 /// What a comparison has found so far.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -149,6 +153,10 @@ fn same_entry(tree: &ServedTree, number: u32, status: &Status) -> Option<Differe
     }
     if was.mode & 0o7777 != status.permissions() || (was.uid, was.gid) != (status.uid, status.gid) {
         return Some(Difference::OtherModeOrOwner);
+    }
+    // It is worth a try when it has calmed down.
+    if was.kind == EntryKind::Unreadable && seen.ctime_ns == KEEPS_CHANGING {
+        return (now_s() >= now.ctime_s.saturating_add(CALM_S)).then_some(Difference::Changed);
     }
     if matches!(was.kind, EntryKind::Special | EntryKind::Unreadable) {
         return None;

@@ -10,7 +10,7 @@ use super::error::{CacheTrouble, NoteReason, ScanError, Unreadable};
 use super::hash::Hashing;
 use super::reader::Reader;
 use super::served::ServedTree;
-use super::served_root::ServedRoot;
+use super::served_root::{KEEPS_CHANGING, ServedRoot};
 use super::walk::{Walk, fatal};
 use crate::os::file::{self, Status};
 use nix::errno::Errno;
@@ -275,6 +275,7 @@ impl Scan {
         if try_number < HASH_TRIES {
             return self.open_file(number, try_number + 1);
         }
+        self.walk.seen[number as usize].ctime_ns = KEEPS_CHANGING;
         self.give_up(number, Unreadable::KeepsChanging);
         Ok(())
     }
@@ -344,6 +345,6 @@ pub fn same_contents(before: &Status, now: &Status) -> bool {
 }
 
 /// Only to tell old files from new ones, which are as the same clock says.
-fn now_s() -> i64 {
+pub fn now_s() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64)
 }

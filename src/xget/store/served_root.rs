@@ -25,6 +25,9 @@ pub struct Seen {
     pub type_bits: u32,
 }
 
+/// In place of the nanoseconds of a ctime: of a file that changed each time that it was hashed.
+pub const KEEPS_CHANGING: u32 = u32::MAX;
+
 impl Seen {
     pub fn of(status: &Status) -> Seen {
         Seen {

@@ -182,7 +182,12 @@ fn a_file_that_keeps_changing_is_given_up() {
     let changing = NoteReason::Unreadable(Unreadable::KeepsChanging);
     assert!(served.notes.iter().any(|n| n.reason == changing));
     assert!(Manifest::decode(&served.manifest.encode()).is_ok());
+    file.write_all(b"x").unwrap();
     assert_eq!(verdict(&served), Verdict::Same, "its further changes do not end the generation");
+    std::thread::sleep(std::time::Duration::from_secs(3));
+    assert!(matches!(verdict(&served), Verdict::Differs(..)), "it is calm");
+    let served = Scan::new(dir.path(), ScanOptions::default()).unwrap().finish().unwrap();
+    assert_eq!(served.manifest.entries[1].kind, EntryKind::File);
 }
 
 #[test]
