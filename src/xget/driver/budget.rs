@@ -32,7 +32,7 @@ const IDLE_WITH_FIDS_S: u32 = 60;
 /// Addresses that are compared to find the one with most connections: any that has
 /// one in so many is found. And how often a second.
 const CROWDS_MAX: usize = 16;
-const CROWD_LOOKS_MAX: u32 = 8;
+const CROWD_LOOKS_MAX: u32 = 32;
 /// How often all are looked at, and how often the operator hears of one matter.
 const LOOK_MS: u64 = 1_000;
 const SAY_MS: u64 = 10_000;
