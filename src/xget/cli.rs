@@ -53,7 +53,9 @@ fetching
 both
   --max-clients N    connections of others at a time, as far as the limit of open
                      files allows (16384)
-  --max-memory MIB   memory that they may make us hold (256; fetching: 64)
+  --max-memory MIB   memory that they may make us hold (a master 192, and
+                     64 or an eighth of what is free for parts of the tree;
+                     a client 64)
   -D BITS            debug: 1 general, 2 client, 4 server, 8 9P server, 16 9P
                      client messages
   -h, --help         this text

@@ -13,8 +13,11 @@ pub const CLIENTS_MAX: usize = 16_384;
 /// (`--max-memory`).
 pub const MASTER_MEMORY_MIB: usize = 256;
 pub const CLIENT_MEMORY_MIB: usize = 64;
-/// Of a master's, as a part of it: for selections, whoever fetches them.
+/// Of a master's, as a part of it: for selections, whoever fetches them. Where no
+/// limit was typed it is more, if so much of the machine's free memory is more: each
+/// of several images of a head takes its part.
 const SELECTIONS_PART: usize = 4;
+const SELECTIONS_OF_FREE: u64 = 8;
 /// Descriptors for all else: what we cannot do without, but for a few.
 const DESCRIPTORS_KEPT: u64 = DESCRIPTORS_MIN - 16;
 
@@ -44,19 +47,33 @@ pub struct Limits {
     pub memory_bytes: usize,
     /// Of this memory, what is for selections.
     pub selection_bytes: usize,
+    /// No limit of memory was typed.
+    may_grow: bool,
 }
 
 impl Limits {
     pub fn of_master(clients: Option<usize>, memory_mib: Option<usize>) -> Limits {
         let memory_bytes = memory_mib.unwrap_or(MASTER_MEMORY_MIB) << 20;
         let selection_bytes = memory_bytes / SELECTIONS_PART;
-        Limits { clients: clients.unwrap_or(CLIENTS_MAX), memory_bytes, selection_bytes }
+        let clients = clients.unwrap_or(CLIENTS_MAX);
+        Limits { clients, memory_bytes, selection_bytes, may_grow: memory_mib.is_none() }
+    }
+
+    /// A master's on a machine with so many bytes of free memory.
+    pub fn on_machine(self, free_bytes: u64) -> Limits {
+        let bytes = usize::try_from(free_bytes / SELECTIONS_OF_FREE).unwrap_or(0);
+        let more = bytes.saturating_sub(self.selection_bytes);
+        let more = if self.may_grow { more } else { 0 };
+        let (memory_bytes, selection_bytes) =
+            (self.memory_bytes + more, self.selection_bytes + more);
+        Limits { memory_bytes, selection_bytes, ..self }
     }
 
     /// Of a client: whoever it serves asks for what it fetches itself.
     pub fn of_client(clients: Option<usize>, memory_mib: Option<usize>) -> Limits {
         let memory_bytes = memory_mib.unwrap_or(CLIENT_MEMORY_MIB) << 20;
-        Limits { clients: clients.unwrap_or(CLIENTS_MAX), memory_bytes, selection_bytes: 0 }
+        let (clients, selection_bytes) = (clients.unwrap_or(CLIENTS_MAX), 0);
+        Limits { clients, memory_bytes, selection_bytes, may_grow: false }
     }
 
     /// No more connections than so many descriptors allow.
@@ -341,7 +358,8 @@ mod tests {
     const KIB: usize = 1024;
 
     fn budget(clients: usize, memory_kib: usize) -> Budget {
-        Budget::new(Limits { clients, memory_bytes: memory_kib * KIB, selection_bytes: 0 })
+        let limits = Limits::of_client(Some(clients), None);
+        Budget::new(Limits { memory_bytes: memory_kib * KIB, ..limits })
     }
 
     fn numbered(accounts: &[Account]) -> impl Iterator<Item = (usize, Account)> + Clone {
@@ -476,6 +494,11 @@ mod tests {
         let limits = Limits::of_master(None, None);
         assert_eq!((limits.clients, limits.memory_bytes), (16_384, 256 << 20));
         assert_eq!((limits.selection_bytes, limits.conn_bytes()), (64 << 20, 192 << 20));
+        let grown = limits.on_machine(8 << 30);
+        assert_eq!((grown.selection_bytes, grown.conn_bytes()), (1 << 30, 192 << 20));
+        assert_eq!(limits.on_machine(512 << 20), limits, "an eighth is no more");
+        let typed = Limits::of_master(None, Some(256));
+        assert_eq!(typed.on_machine(8 << 30), typed);
         assert_eq!(limits.within(1_024).clients, 1_024 - 112);
         assert_eq!(limits.within(128).clients, 16);
         assert_eq!(limits.within(u64::MAX).clients, 16_384);

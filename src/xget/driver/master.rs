@@ -7,7 +7,7 @@ use super::event_loop::Loop;
 use super::machine::{Machine, MasterObserver, MasterState};
 use super::parts::PartsError;
 use super::served_files::{ServedEvent, ServedFiles, notes};
-use crate::os::socket;
+use crate::os::{memory, socket};
 use crate::store::scan::{Scan, ScanOptions};
 use ninep::server::ConnId;
 use peer::conn::{ConnEffect, ConnEvent};
@@ -48,7 +48,7 @@ pub(super) fn begin<'w>(
     task: ServeTask,
     observer: Box<dyn MasterObserver + 'w>,
 ) -> Result<(MasterMachine<'w>, Loop), String> {
-    let limits = task.limits.within(descriptors::claim()?);
+    let limits = task.limits.within(descriptors::claim()?).on_machine(memory::available());
     let listener = socket::listen(task.port).map_err(|error| {
         format!("cannot listen on port {}: {error}; is another xget running?", task.port)
     })?;
