@@ -5,7 +5,7 @@
 //! initramfs (docs/architecture.md, Size). Knows an order. Refuses to know what is
 //! kept: entries are moved in memory, so large ones are to be boxed.
 //!
-//! Entries stand in chunks of at most [`CHUNK_LEN_MAX`], so that one that comes or
+//! Entries stand in chunks of at most 128, so that one that comes or
 //! goes moves those of its chunk alone, and the list of chunks now and then. Keys
 //! that only grow fill chunk after chunk.
 
