@@ -1,4 +1,4 @@
-//! The registry of control files, one module each.
+//! The registry of control files, one module each, but for those that differ in a word.
 //!
 //! Knows which there are and in which directory. Their order here is that of
 //! their directory's listing, and numbers them for good ([`ControlId`]).
@@ -6,14 +6,12 @@
 mod avail;
 mod checksum;
 mod data;
-mod held;
 mod info;
 mod list;
 mod log;
 mod manifest;
 mod pieces;
 mod redir;
-mod rest;
 mod route;
 mod status;
 
@@ -30,9 +28,9 @@ static CONTROL_FILES: &[&dyn ControlFile] = &[
     &manifest::ManifestBytes,
     // /.xget/<generation>
     &list::List,
-    &pieces::Pieces,
-    &held::Held,
-    &rest::Rest,
+    &pieces::Pieces::Whole,
+    &pieces::Pieces::Held,
+    &pieces::Pieces::Rest,
     // /<path>/<file>
     &data::Data,
     &redir::Redir,

@@ -1,19 +1,37 @@
-//! `/.xget/<generation>/pieces`: all pieces, piece n at n times the stride
-//! (docs/protocol.md). A read gives bytes of one piece and waits for it.
+//! The pieces of a generation, piece n at n times the stride (docs/protocol.md), in
+//! three files of `/.xget/<generation>/` that differ in what is not here:
+//!
+//! | file | a piece that is not here yet | a pack of which files changed on this master |
+//! |---|---|---|
+//! | `pieces` | is waited for | is an error |
+//! | `held` | reads as empty | is an error |
+//! | `rest` | is waited for | has zeros for those |
 
-use crate::namespace::bulk::Bulk;
+use crate::namespace::bulk::{Bulk, Stored};
 use crate::namespace::control_file::{ControlFile, ReadRequest};
 use crate::namespace::file_id::{Directory, EntryId};
 use crate::namespace::space::NameSpace;
 use ninep::Error;
 use ninep::server::Answer;
 
-/// `/.xget/<generation>/pieces`
-pub(super) struct Pieces;
+/// Each of them. A read gives bytes of one piece.
+#[derive(PartialEq)]
+pub(super) enum Pieces {
+    /// `pieces`
+    Whole,
+    /// `held`
+    Held,
+    /// `rest`
+    Rest,
+}
 
 impl ControlFile for Pieces {
     fn name(&self) -> &'static str {
-        "pieces"
+        match self {
+            Pieces::Whole => "pieces",
+            Pieces::Held => "held",
+            Pieces::Rest => "rest",
+        }
     }
 
     fn directory(&self) -> Directory {
@@ -31,7 +49,11 @@ impl ControlFile for Pieces {
         request: ReadRequest,
     ) -> Result<Answer<Bulk>, Error> {
         let ReadRequest { offset, count, .. } = request;
-        let stored = space.generations.piece(id.generation, offset, count, false)?;
+        let takes_rest = *self == Pieces::Rest;
+        let stored = match space.generations.piece(id.generation, offset, count, takes_rest)? {
+            Stored::Missing(..) if *self == Pieces::Held => Stored::End,
+            stored => stored,
+        };
         space.answer_stored(stored, request.ticket)
     }
 }
@@ -106,5 +128,74 @@ mod tests {
         assert_eq!(look(&mut space, &path).len, 2 * stride_len(), "what is known of");
         let pieces = file(&mut space, &path);
         assert_eq!(read(&mut space, &pieces, 9 * stride_len(), 1), Ok(Answer::Park));
+    }
+
+    #[test]
+    fn a_master_holds_all() {
+        let (mut space, id) = master();
+        let path = of_generation(&space, id, "held");
+        assert_eq!(look(&mut space, &path), read_only(&space, 2 * stride_len()));
+        let held = file(&mut space, &path);
+        let what = Bulk::Piece { generation: id, piece: 1, skip: 4 };
+        let answer = read(&mut space, &held, stride_len() + 4, 1);
+        assert_eq!(answer, Ok(Answer::Bulk { what, len: 1 }));
+        assert_eq!(text(read(&mut space, &held, 2 * stride_len(), 1)), "");
+        assert_not_writable(&mut space, &held);
+        space.drop_generation(id);
+        assert_eq!(read(&mut space, &held, 0, 1), Err(ESTALE));
+    }
+
+    #[test]
+    fn what_is_not_here_reads_as_empty_at_once() {
+        let (mut space, id) = client();
+        let path = of_generation(&space, id, "held");
+        assert_eq!(look(&mut space, &path), read_only(&space, 2 * stride_len()));
+        let held = file(&mut space, &path);
+        assert_eq!(text(read(&mut space, &held, stride_len(), 1)), "");
+        assert_eq!(space.hold(id, 1), [], "nobody waits");
+        let what = Bulk::Piece { generation: id, piece: 1, skip: 0 };
+        let answer = read(&mut space, &held, stride_len(), 1);
+        assert_eq!(answer, Ok(Answer::Bulk { what, len: 5 }));
+    }
+
+    #[test]
+    fn what_is_lost_is_an_error_for_who_does_not_wait() {
+        let (mut space, id) = client();
+        let path = of_generation(&space, id, "held");
+        let held = file(&mut space, &path);
+        space.lose(id, 1);
+        let lost = read(&mut space, &held, stride_len(), 1);
+        assert_eq!(lost.map_err(|error| error.errno), Err(5));
+    }
+
+    #[test]
+    fn a_master_gives_of_a_pack_what_did_not_change() {
+        let (mut space, id) = master();
+        let path = of_generation(&space, id, "rest");
+        assert_eq!(look(&mut space, &path), read_only(&space, 2 * stride_len()));
+        let rest = file(&mut space, &path);
+        let whole = Bulk::Piece { generation: id, piece: 1, skip: 0 };
+        let answer = read(&mut space, &rest, stride_len(), 1);
+        assert_eq!(answer, Ok(Answer::Bulk { what: whole, len: 5 }));
+        assert!(space.lose_file(id, 2) && !space.lose_file(id, 2), "b");
+        let what = Bulk::Rest { generation: id, piece: 1, skip: 0 };
+        let answer = read(&mut space, &rest, stride_len(), 1);
+        assert_eq!(answer, Ok(Answer::Bulk { what, len: 5 }));
+        let path = of_generation(&space, id, "pieces");
+        let pieces = file(&mut space, &path);
+        let lost = read(&mut space, &pieces, stride_len(), 1);
+        assert_eq!(lost.map_err(|error| error.errno), Err(5));
+        assert_not_writable(&mut space, &rest);
+    }
+
+    #[test]
+    fn a_client_has_no_more_there_than_in_pieces() {
+        let (mut space, id) = client();
+        let path = of_generation(&space, id, "rest");
+        let rest = file(&mut space, &path);
+        assert_eq!(read(&mut space, &rest, stride_len(), 1), Ok(Answer::Park));
+        assert_eq!(space.lose(id, 1), [ticket(1)]);
+        let lost = read(&mut space, &rest, stride_len(), 1);
+        assert_eq!(lost.map_err(|error| error.errno), Err(5));
     }
 }

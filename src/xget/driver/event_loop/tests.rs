@@ -85,22 +85,7 @@ fn who_reads_nothing_fills_no_memory_and_is_answered_later() {
     let dir = Dir::new();
     // Their targets make a manifest of many pieces.
     (0..300).for_each(|i| symlink("t".repeat(4000), dir.join(&format!("{i}"))).unwrap());
-    let limits = Limits::of_master(None, None);
-    let task = ServeTask {
-        path: dir.path().into(),
-        port: 0,
-        fan_out: 4,
-        head_copies: 1,
-        one_file_system: false,
-        cache: None,
-        limits,
-    };
-    let (mut machine, mut master) = master::begin(task, Box::new(Silent)).unwrap();
-    while !machine.is_serving() {
-        master.turn(&mut machine).unwrap();
-    }
-    let port = master.listener.local_addr().unwrap().port();
-    let mut peer = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    let (mut machine, mut master, mut peer) = called(&dir);
     peer.set_nonblocking(true).unwrap();
     peer.write_all(&opening([".xget", "manifest"])).unwrap();
     let (mut bytes, mut replies) = (Vec::new(), Vec::new());
@@ -138,7 +123,7 @@ fn who_reads_nothing_fills_no_memory_and_is_answered_later() {
     assert_eq!(master.conns.values().map(|c| c.output_bytes()).sum::<usize>(), 0);
 }
 
-/// A master of nothing but an empty directory, and somebody who called it.
+/// A master of a directory, and somebody who called it.
 fn called(dir: &Dir) -> (master::MasterMachine<'static>, Loop, TcpStream) {
     let limits = Limits::of_master(None, None);
     let task = ServeTask {
