@@ -20,6 +20,8 @@ pub mod namespace;
 mod overlay;
 #[cfg(feature = "testing")]
 pub mod overlay;
+mod rate;
+mod recent;
 pub mod request;
 pub mod server;
 #[cfg(any(test, feature = "testing"))]

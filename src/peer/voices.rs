@@ -3,6 +3,7 @@
 //! Knows each address that caused some lately, what is left of its rate, and how many
 //! were not said. Refuses to know what they say.
 
+use crate::rate::Rate;
 use alloc::vec::Vec;
 use core::net::IpAddr;
 
@@ -14,16 +15,14 @@ const VOICES_MAX: usize = 256;
 /// So long after the first line that was not said it is said how many they are.
 const TALLY_MS: u64 = 5_000;
 
-/// What lines cost, so that a rate is whole milliseconds.
+/// What a line costs, in whole milliseconds.
 const LINE_MS: u64 = 1_000 / LINES_PER_S;
-const FULL_MS: u64 = LINES_MAX * LINE_MS;
 
 #[derive(Debug)]
 struct Voice {
     /// `None`: all for whom there is no place of their own.
     ip: Option<IpAddr>,
-    /// When it may say as many as ever.
-    full_ms: u64,
+    rate: Rate,
     /// Lines that were not said, and since when.
     unsaid: u64,
     unsaid_ms: u64,
@@ -39,9 +38,7 @@ impl Voices {
     /// Whether a line that this address caused is to be said.
     pub fn may_say(&mut self, now_ms: u64, ip: IpAddr) -> bool {
         let voice = self.voice(now_ms, ip);
-        let from_ms = voice.full_ms.max(now_ms);
-        if from_ms + LINE_MS <= now_ms + FULL_MS {
-            voice.full_ms = from_ms + LINE_MS;
+        if voice.rate.allows(now_ms, LINE_MS, LINES_MAX) {
             return true;
         }
         if voice.unsaid == 0 {
@@ -53,7 +50,7 @@ impl Voices {
 
     fn voice(&mut self, now_ms: u64, ip: IpAddr) -> &mut Voice {
         let known = |list: &[Voice], ip| list.iter().rposition(|voice| voice.ip == ip);
-        let is_past = |voice: &Voice| voice.unsaid == 0 && voice.full_ms <= now_ms;
+        let is_past = |voice: &Voice| voice.unsaid == 0 && voice.rate.is_even(now_ms);
         let mut ip = Some(ip);
         let mut at = known(&self.list, ip);
         if at.is_none() && self.list.len() >= VOICES_MAX {
@@ -64,7 +61,7 @@ impl Voices {
         }
         match at {
             Some(at) => self.list[at..].rotate_left(1),
-            None => self.list.push(Voice { ip, full_ms: 0, unsaid: 0, unsaid_ms: 0 }),
+            None => self.list.push(Voice { ip, rate: Rate::default(), unsaid: 0, unsaid_ms: 0 }),
         }
         let last = self.list.len() - 1;
         &mut self.list[last]

@@ -4,6 +4,7 @@
 //! So only addresses of the kind that the master has itself are called, and only so
 //! many in a time. Refuses to know whom they belong to and what is asked there.
 
+use crate::rate::Rate;
 use core::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 /// Calls of peers at once ...
@@ -48,21 +49,14 @@ fn is_link_local(ip: IpAddr) -> bool {
     }
 }
 
-/// The calls that were made, as the time when there will be none to make up for.
+/// The calls that were made.
 #[derive(Debug, Default)]
-pub(super) struct CallRate {
-    even_ms: u64,
-}
+pub(super) struct CallRate(Rate);
 
 impl CallRate {
     /// Whether another may be made now, which is noted then.
     pub fn allows(&mut self, now_ms: u64) -> bool {
-        let even_ms = self.even_ms.max(now_ms) + CALL_EACH_MS;
-        let is_allowed = even_ms <= now_ms + CALLS_AT_ONCE * CALL_EACH_MS;
-        if is_allowed {
-            self.even_ms = even_ms;
-        }
-        is_allowed
+        self.0.allows(now_ms, CALL_EACH_MS, CALLS_AT_ONCE)
     }
 }
 

@@ -3,7 +3,7 @@
 //! By address and port, so that who joins again is banned still. Refuses to know
 //! how corruption was found, and what follows for the forest.
 
-use alloc::vec::Vec;
+use crate::recent::Recent;
 use core::net::SocketAddr;
 
 /// How long a ban lasts; twice as long each time.
@@ -21,18 +21,16 @@ struct Ban {
 
 /// The oldest first.
 #[derive(Default)]
-pub(super) struct Bans(Vec<Ban>);
+pub(super) struct Bans(Recent<Ban, BANS_MAX>);
 
 impl Bans {
     /// Who is at this address serves nobody for so many minutes.
     pub fn ban(&mut self, addr: SocketAddr, now_ms: u64) -> u64 {
-        let known = self.0.iter().position(|ban| ban.addr == addr);
-        let times = known.map_or(0, |at| self.0.remove(at).times + 1);
-        if self.0.len() >= BANS_MAX {
-            self.0.remove(0);
-        }
+        let known = self.0.iter().find(|ban| ban.addr == addr);
+        let times = known.map_or(0, |ban| ban.times + 1);
         let ban_ms = BAN_MS << times.min(BAN_DOUBLINGS_MAX);
-        self.0.push(Ban { addr, until_ms: now_ms + ban_ms, times, is_over: false });
+        let ban = Ban { addr, until_ms: now_ms + ban_ms, times, is_over: false };
+        self.0.push(ban, |known| known.addr == addr);
         ban_ms / 60_000
     }
 

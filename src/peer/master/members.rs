@@ -11,6 +11,7 @@ use super::inspections::{Finding, Inspection, Reason, Sample};
 use crate::control::{Complaint, MasterMessage, ParentAddr, TransferStats, format_addr, printable};
 use crate::namespace::GenerationId;
 use crate::overlay::{Change, Forest, Limits, NODES_MAX, Newcomer, NodeId, Parent, Verdict, Voice};
+use crate::recent::Recent;
 use crate::server::Server;
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
@@ -98,7 +99,7 @@ pub(super) struct Members {
     /// How many members of each IP address are not reached.
     unreached: Vec<(IpAddr, u32)>,
     /// Where somebody did not answer on the port that it announced.
-    doubted: VecDeque<IpAddr>,
+    doubted: Recent<IpAddr, DOUBTED_MAX>,
     bans: Bans,
 }
 
@@ -112,7 +113,7 @@ impl Members {
             departed: VecDeque::new(),
             unplaced: VecDeque::new(),
             unreached: Vec::new(),
-            doubted: VecDeque::new(),
+            doubted: Recent::default(),
             bans: Bans::default(),
         }
     }
@@ -164,7 +165,7 @@ impl Members {
             self.set_reached(generation, before, false, now_ms);
             self.announce_changes(server, generation);
         }
-        if unreached == 0 && before.is_none() && !self.doubted.contains(&addr.ip()) {
+        if unreached == 0 && before.is_none() && !self.is_doubted(addr.ip()) {
             self.place(server, now_ms, open_id, true);
         } else {
             self.unplaced.push_back((now_ms + GREETING_MS, open_id));
@@ -320,12 +321,13 @@ impl Members {
     }
 
     fn doubt(&mut self, ip: IpAddr) {
-        if !self.doubted.contains(&ip) {
-            self.doubted.push_back(ip);
-            if self.doubted.len() > DOUBTED_MAX {
-                self.doubted.pop_front();
-            }
+        if !self.is_doubted(ip) {
+            self.doubted.push(ip, |_| false);
         }
+    }
+
+    fn is_doubted(&self, ip: IpAddr) -> bool {
+        self.doubted.iter().any(|known| *known == ip)
     }
 
     /// Announces to each member the parents that the forest changed.

@@ -16,9 +16,9 @@
 
 use super::limits::{OVERCOMMIT_FACTOR, STRIPES_MAX};
 use super::node::{NodeId, NodeIx, Voice};
-use super::recent::Recent;
 use super::trees::Ancestor;
 use crate::control::Complaint;
+use crate::recent::Recent;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 

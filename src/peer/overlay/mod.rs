@@ -34,7 +34,6 @@ mod inspect;
 mod limits;
 mod node;
 mod placement;
-mod recent;
 mod relief;
 mod roster;
 #[cfg(test)]

@@ -6,7 +6,7 @@
 //! [`super::trees::Trees`], which keeps the indices to match.
 
 use super::node::{Newcomer, NodeId, NodeIx, Rack, Voice};
-use super::recent::Recent;
+use crate::recent::Recent;
 use alloc::vec::Vec;
 use core::ops::{Index, IndexMut};
 use sorted::SortedMap;

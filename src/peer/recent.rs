@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 
 /// At most `MAX` items; one more, and the oldest is forgotten.
 #[derive(Clone, Debug)]
-pub(super) struct Recent<T, const MAX: usize> {
+pub(crate) struct Recent<T, const MAX: usize> {
     items: Vec<T>,
 }
 
