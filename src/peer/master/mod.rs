@@ -428,8 +428,7 @@ impl Master {
     }
 
     fn log_line(&mut self, now_ms: u64, conn: ConnId, line: &[u8]) {
-        let Some(peer) = self.server.space.peer(conn) else { return };
-        let ip = peer.ip().to_canonical();
+        let Some(ip) = self.server.space.peer_ip(conn) else { return };
         if self.server.voices.may_say(now_ms, ip) {
             self.announce(MasterEffect::Say, format!("{ip} {}", printable(line)));
         }
@@ -471,8 +470,7 @@ impl Master {
                 self.refuse(open_id, 93, &text);
             }
             ClientMessage::Join { port, sources, .. } => {
-                let Some(peer) = self.server.space.peer(open_id.conn) else { return };
-                let ip = peer.ip().to_canonical();
+                let Some(ip) = self.server.space.peer_ip(open_id.conn) else { return };
                 self.join(now_ms, Join { open_id, ip, is_next: false, port, sources });
             }
             ClientMessage::Replace { stripe, parent, complaint, piece } => {
@@ -501,9 +499,9 @@ impl Master {
 
     fn done(&mut self, now_ms: u64, open_id: OpenId, stats: TransferStats) {
         self.note(now_ms, open_id, stats, true);
-        let peer = self.server.space.peer(open_id.conn);
+        let ip = self.server.space.peer_ip(open_id.conn);
         if let Some(text) = self.members.done(&mut self.server, open_id)
-            && peer.is_some_and(|peer| self.server.voices.may_say(now_ms, peer.ip().to_canonical()))
+            && ip.is_some_and(|ip| self.server.voices.may_say(now_ms, ip))
         {
             self.announce(MasterEffect::Say, text);
         }

@@ -17,7 +17,7 @@ use alloc::collections::{TryReserveError, VecDeque};
 use alloc::rc::Rc;
 use alloc::string::String;
 use alloc::vec::Vec;
-use core::net::SocketAddr;
+use core::net::{IpAddr, SocketAddr};
 use ninep::Error;
 use ninep::server::{Answer, ConnId, OpenId, Ticket};
 use sorted::{SortedMap, SortedSet};
@@ -114,6 +114,11 @@ impl NameSpace {
     /// Where a connection comes from.
     pub(crate) fn peer(&self, conn: ConnId) -> Option<SocketAddr> {
         self.peers.get(&conn).copied()
+    }
+
+    /// Its IP address; of IPv4 as such, in whatever form it came.
+    pub(crate) fn peer_ip(&self, conn: ConnId) -> Option<IpAddr> {
+        self.peer(conn).map(|peer| peer.ip().to_canonical())
     }
 
     /// What happened, one at a time, in order.

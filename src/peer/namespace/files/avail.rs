@@ -41,7 +41,7 @@ impl ControlFile for Avail {
         if data.is_empty() {
             return Ok(());
         }
-        let ip = space.peer(opener.conn).ok_or(EIO)?.ip().to_canonical();
+        let ip = space.peer_ip(opener.conn).ok_or(EIO)?;
         let noted = space.workers.avail(opener, FileId::FileDir(id).qid_path(), ip, data);
         noted.map_err(|why| Error::with(EINVAL.errno, format!("avail: {why:?}")))
     }
