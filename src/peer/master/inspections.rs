@@ -200,9 +200,9 @@ impl Inspections {
                 // A piece may be long on its way, and that proves nothing.
                 let is_doubted = matches!(call.wanted.reason, Reason::Doubted { .. });
                 let finding = match call.is_open {
-                    true if is_doubted => Finding::Well { is_refuted: false },
-                    true => silent("it does not answer a read"),
-                    false => silent(NO_ANSWER),
+                    true if is_doubted => Ok(Finding::Well { is_refuted: false }),
+                    true => Err("it does not answer a read".into()),
+                    false => Err(NO_ANSWER.into()),
                 };
                 let conn = call.conn;
                 self.end(outbox, now_ms, conn, finding);
@@ -290,7 +290,7 @@ impl Inspections {
                 outbox.send(conn, call.client.take_output());
             }
             ConnEvent::Frame { frame, .. } => match call.frame(frame) {
-                Some(Answer::Over(finding)) => self.end(outbox, now_ms, conn, finding),
+                Some(Answer::Over(ending)) => self.end(outbox, now_ms, conn, ending),
                 Some(Answer::Piece(len)) => {
                     let (sample, begin) = (call.wanted.sample, RREAD_HEADER_LEN);
                     return Some(Evidence { conn, sample, range: begin..begin + len as usize });
@@ -299,7 +299,7 @@ impl Inspections {
             },
             ConnEvent::Closed { .. } if call.again == Some(conn) => call.again = None,
             ConnEvent::Closed { reason: why, .. } => {
-                self.end(outbox, now_ms, conn, Finding::Silent { is_news: true, why });
+                self.end(outbox, now_ms, conn, Err(why));
             }
             ConnEvent::Accepted { .. } | ConnEvent::Partial { .. } => {}
         }
@@ -316,17 +316,19 @@ impl Inspections {
             true => Finding::Well { is_refuted: false },
             false => Finding::Corrupt { piece: sample.piece },
         };
-        self.end(outbox, now_ms, conn, finding);
+        self.end(outbox, now_ms, conn, Ok(finding));
         self.call_due(outbox, now_ms);
     }
 
-    fn end(&mut self, outbox: &mut Outbox, now_ms: u64, conn: ConnId, finding: Finding) {
+    /// A call is over.
+    fn end(&mut self, outbox: &mut Outbox, now_ms: u64, conn: ConnId, ending: Ending) {
         let Some(at) = self.calls.iter().position(|call| call.conn == conn) else { return };
         let Call { again, wanted, .. } = self.calls.remove(at);
         let Wanted { addr, silent, is_found, reason, sample, .. } = wanted;
         again.into_iter().chain([conn]).for_each(|conn| outbox.close(conn));
-        let Finding::Silent { why, .. } = finding else {
-            return self.findings.push_back((addr, finding));
+        let why = match ending {
+            Ok(finding) => return self.findings.push_back((addr, finding)),
+            Err(why) => why,
         };
         let calls = silent + 1;
         // The uplink of either of us may be busy: that is found only the second time.
@@ -346,14 +348,13 @@ impl Inspections {
 }
 
 enum Answer {
-    Over(Finding),
+    Over(Ending),
     /// The piece, of so many bytes.
     Piece(u32),
 }
 
-fn silent(why: &str) -> Finding {
-    Finding::Silent { is_news: true, why: why.into() }
-}
+/// What a call came to, or why there is no answer.
+type Ending = Result<Finding, String>;
 
 impl Call {
     fn is(&self, conn: ConnId) -> bool {
@@ -363,7 +364,7 @@ impl Call {
     fn frame(&mut self, frame: Frame) -> Option<Answer> {
         let is_doubted = matches!(self.wanted.reason, Reason::Doubted { .. });
         match self.client.handle_frame(frame) {
-            Err(broken) => return Some(Answer::Over(silent(&broken.reason))),
+            Err(broken) => return Some(Answer::Over(Err(broken.reason))),
             Ok(Some(Event::Opened { .. })) => self.is_open = true,
             Ok(Some(Event::Read { len, .. })) if is_doubted && len > 0 => {
                 return Some(Answer::Piece(len));
@@ -371,19 +372,19 @@ impl Call {
             Ok(Some(Event::Read { len: 0, .. }))
                 if self.wanted.reason == Reason::Unfed && self.wanted.sample.piece == 0 =>
             {
-                return Some(Answer::Over(silent("it has not even the manifest")));
+                return Some(Answer::Over(Err("it has not even the manifest".into())));
             }
             // That it does not hold another piece proves nothing.
             Ok(Some(Event::Pong { .. } | Event::Read { .. })) => {
                 let is_refuted = self.wanted.reason == Reason::Accused;
-                return Some(Answer::Over(Finding::Well { is_refuted }));
+                return Some(Answer::Over(Ok(Finding::Well { is_refuted })));
             }
             // He may not know yet what he is to fetch, and that is an answer.
             Ok(Some(Event::Failed { .. })) if self.wanted.reason == Reason::Accused => {
-                return Some(Answer::Over(Finding::Well { is_refuted: false }));
+                return Some(Answer::Over(Ok(Finding::Well { is_refuted: false })));
             }
             Ok(Some(Event::Failed { error, .. })) => {
-                return Some(Answer::Over(silent(&error.text)));
+                return Some(Answer::Over(Err(error.text.into())));
             }
             Ok(_) => {}
         }
