@@ -259,6 +259,8 @@ impl Fetcher {
             files: report.files,
             phase: if is_waiting { "waiting for the master to hash" } else { self.phase.words() },
             hashing,
+            is_answered: hashing.is_some()
+                || !matches!(self.phase, FetchPhase::Joining | FetchPhase::Over),
             generation: content.map(|content| content.map.manifest_pieces().generation),
             master: master_link.addr(),
         }

@@ -32,6 +32,8 @@ pub struct Progress {
     pub phase: &'static str,
     /// Bytes that the master has hashed, and all, while it is waited for.
     pub hashing: Option<(u64, u64)>,
+    /// A master has answered, with a generation or that it hashes first.
+    pub is_answered: bool,
     /// The digest of the generation, once its manifest is here.
     pub generation: Option<Digest>,
     /// The master's address, of several the one that is tried now.
@@ -45,6 +47,7 @@ impl Default for Progress {
             files: 0,
             phase: "",
             hashing: None,
+            is_answered: false,
             generation: None,
             master: SocketAddr::from(([0, 0, 0, 0], 0)),
         }

@@ -32,6 +32,8 @@ pub struct FetchProgress {
     pub done_bytes: u64,
     /// 0 while it is not known.
     pub total_bytes: u64,
+    /// A master has answered.
+    pub is_answered: bool,
 }
 
 /// Called at least once a second, whatever else goes on: leases are renewed
@@ -135,8 +137,8 @@ impl Engine {
 }
 
 fn progress(fetching: &Fetching) -> FetchProgress {
-    let stats = fetching.progress().stats;
-    FetchProgress { done_bytes: stats.have_bytes, total_bytes: stats.total_bytes }
+    let Progress { stats, is_answered, .. } = fetching.progress();
+    FetchProgress { done_bytes: stats.have_bytes, total_bytes: stats.total_bytes, is_answered }
 }
 
 fn failed(failure: Failure) -> FetchError {

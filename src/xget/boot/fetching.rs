@@ -4,8 +4,11 @@
 
 use super::engine::{Engine, FetchProgress, Fetched};
 use super::failure::{self, FetchError, Retry};
-use super::settings::Settings;
+use super::ipconfig::Method;
+use super::links::Link;
+use super::settings::{Settings, Timeouts};
 use super::system::System;
+use super::turns::Turns;
 use super::uplink::Uplink;
 use super::{image, links, network, setup, start};
 use crate::driver::{self, FetchTask, Host, Limits};
@@ -20,8 +23,9 @@ use std::time::Duration;
 const LINE_MS: u64 = 5_000;
 /// Tries of the master within one fetch; this phase itself tries for longer.
 const RETRIES: u32 = 5;
-/// Fruitless tries behind one interface before another gets its turn.
-const TRIES_PER_LINK: u32 = 6;
+/// What a turn may take of one interface of several: to an address, and from
+/// there to the first word of a master.
+const TURN_MS: u64 = 10_000;
 const SLEEP_MS: u64 = 250;
 /// Nobody waits silently, not even for the next try.
 const REMINDER_MS: u64 = 30_000;
@@ -58,7 +62,7 @@ impl Pace {
 
 fn progress_line(progress: FetchProgress, bytes_per_s: u64) -> String {
     let mib = |bytes: u64| bytes >> 20;
-    let FetchProgress { done_bytes, total_bytes } = progress;
+    let FetchProgress { done_bytes, total_bytes, .. } = progress;
     if total_bytes == 0 {
         return format!("fetching: {} MiB", mib(done_bytes));
     }
@@ -88,8 +92,7 @@ struct ImageFetch<'a> {
     /// When bytes last came, or the phase began.
     moved_ms: u64,
     most_bytes: u64,
-    /// Indices of interfaces behind which there was nobody.
-    excluded: Vec<u32>,
+    turns: Turns,
 }
 
 /// Fetches the image, however many tries it takes within the deadlines.
@@ -104,7 +107,7 @@ pub fn fetch(
     let room_bytes = settings.image.room_bytes.unwrap_or_else(|| image::room_bytes(&machine));
     setup::mount_image(room_bytes)
         .map_err(|error| format!("cannot mount {} MiB for the image: {error}", room_bytes >> 20))?;
-    let mut uplink = network::bring_up(system, settings, &[])?;
+    let mut uplink = network::bring_up(system, settings, &[], settings.timeouts)?;
     let now_ms = system.clock.now_ms();
     let identity = system.firmware.line(&links::list());
     let mut image = ImageFetch {
@@ -117,16 +120,21 @@ pub fn fetch(
         began_ms: now_ms,
         moved_ms: now_ms,
         most_bytes: 0,
-        excluded: Vec::new(),
+        turns: Turns::default(),
     };
     loop {
         match image.tries(&mut uplink) {
             Ok(fetched) => return Ok((fetched, uplink)),
             Err(TriesEnd::Failed(reason)) => return Err(reason),
-            Err(TriesEnd::OtherNetwork(reason)) => {
+            Err(TriesEnd::LeaseLost(reason)) => {
                 log::warn!("{reason}; setting up the network again");
                 uplink.take_down(&mut image.system.netlink);
-                uplink = network::bring_up(image.system, settings, &image.excluded)?;
+                uplink = network::bring_up(image.system, settings, &[], settings.timeouts)?;
+            }
+            Err(TriesEnd::NextLink(reason)) => {
+                log::warn!("{}: {reason}; it is another interface's turn", uplink.link.label());
+                uplink.take_down(&mut image.system.netlink);
+                uplink = image.next_uplink()?;
             }
         }
     }
@@ -134,14 +142,14 @@ pub fn fetch(
 
 /// Why the tries behind one interface end.
 enum TriesEnd {
-    OtherNetwork(String),
+    LeaseLost(String),
+    NextLink(String),
     Failed(String),
 }
 
 impl ImageFetch<'_> {
-    /// Tries on one interface, until something comes or another is better.
+    /// Tries on one interface, until something comes or another has its turn.
     fn tries(&mut self, uplink: &mut Uplink) -> Result<Fetched, TriesEnd> {
-        let mut fruitless = 0;
         loop {
             let FetchError { status, text: reason } = match self.try_once(uplink) {
                 Ok(fetched) => return Ok(fetched),
@@ -150,18 +158,21 @@ impl ImageFetch<'_> {
             let now_ms = self.system.clock.now_ms();
             let retry = failure::retry(status);
             if retry == Retry::Never {
-                return Err(TriesEnd::Failed(reason));
+                return Err(TriesEnd::Failed(self.with_advice(status, reason)));
             }
             self.check_deadlines(now_ms, &reason)?;
             if retry == Retry::Network {
-                return Err(TriesEnd::OtherNetwork(reason));
+                return Err(TriesEnd::LeaseLost(reason));
             }
-            fruitless += 1;
-            if fruitless >= TRIES_PER_LINK && self.exclude(uplink) {
-                return Err(TriesEnd::OtherNetwork(format!("{}: {reason}", uplink.link.label())));
+            if status == Status::Source {
+                self.turns.answered(uplink.link.index);
             }
-            let random = self.system.seed.rotate_left(fruitless * 7) ^ now_ms;
-            let pause_ms = failure::pause_ms(retry, fruitless, random);
+            let usable = self.usable();
+            let Some(round) = self.turns.failed(uplink.link.index, &usable) else {
+                return Err(TriesEnd::NextLink(reason));
+            };
+            let random = self.system.seed.rotate_left(round.wrapping_mul(7)) ^ now_ms;
+            let pause_ms = failure::pause_ms(retry, round, random);
             log::warn!("{reason}; again in {}.{} s", pause_ms / 1000, pause_ms / 100 % 10);
             if matches!(retry, Retry::Poll) {
                 log::info!("this node is {}", self.identity);
@@ -176,7 +187,12 @@ impl ImageFetch<'_> {
         *self.masters = resolve(named, uplink.link.index)?;
         let names: Vec<String> = self.masters.iter().map(SocketAddr::to_string).collect();
         log::info!("fetching {} from {}", wanted.path, names.join(", "));
-        let request = self.task();
+        // Where nobody ever answered and others wait, each address is tried once.
+        let index = uplink.link.index;
+        let is_short = self.turns.is_short(index, &self.usable());
+        let retries = if is_short { self.masters.len() as u32 - 1 } else { RETRIES };
+        let request = self.task(retries);
+        let (turns, mut is_silent) = (&mut self.turns, false);
         let system = &mut *self.system;
         let began_ms = system.clock.now_ms();
         let mut pace = Pace::new(began_ms, self.most_bytes);
@@ -187,6 +203,15 @@ impl ImageFetch<'_> {
                 log::info!("{line}");
             }
             system.tick(uplink, now_ms)?;
+            if progress.is_answered {
+                turns.answered(index);
+            } else if is_short && now_ms > began_ms + TURN_MS {
+                is_silent = true;
+                return ControlFlow::Break(format!(
+                    "no master answered within {} s",
+                    TURN_MS / 1000
+                ));
+            }
             match limit_ms.is_some_and(|limit_ms| now_ms > phase_ms + limit_ms) {
                 true => ControlFlow::Break("xget.timeout.fetch is over".into()),
                 false => ControlFlow::Continue(()),
@@ -195,19 +220,24 @@ impl ImageFetch<'_> {
         if pace.moved_ms > began_ms {
             self.moved_ms = pace.moved_ms;
             self.most_bytes = pace.most_bytes;
+            self.turns.moved();
         }
         if let Ok(fetched) = &result {
             say_fetched(fetched, self.system.clock.now_ms() - began_ms);
         }
-        result
+        // The hook's break, but not the end of the lease.
+        result.map_err(|error| match is_silent {
+            true => FetchError { status: Status::Connection, ..error },
+            false => error,
+        })
     }
 
-    fn task(&self) -> FetchTask {
+    fn task(&self, retries: u32) -> FetchTask {
         let wanted = &self.settings.image;
         let request = FetchRequest {
             sources: vec![format!("{}/.", wanted.path).into_bytes()],
             pin: wanted.digest.map(Pin::Blake3),
-            retries: RETRIES,
+            retries,
             // How long is said by `Engine::linger`, when the time has come.
             linger: Linger::Millis(u64::MAX),
             greeting: Some(self.identity.clone()),
@@ -241,21 +271,41 @@ impl ImageFetch<'_> {
         Ok(())
     }
 
-    /// Leaves this interface if there is another one with a carrier.
-    fn exclude(&mut self, uplink: &Uplink) -> bool {
-        let excluded = &mut self.excluded;
-        excluded.push(uplink.link.index);
-        let other = links::list().into_iter().any(|link| {
-            let usable = links::rule_for(&link, &self.settings.network).is_some();
-            usable && !excluded.contains(&link.index) && link.has_carrier()
+    /// Interfaces that may be used and have a carrier.
+    fn usable(&self) -> Vec<u32> {
+        let rule = |link: &Link| links::rule_for(link, &self.settings.network);
+        let mut links = links::list();
+        links.retain(|link| {
+            rule(link).is_some_and(|(rule, _)| rule.method != Method::Off) && link.has_carrier()
         });
-        if !other {
-            // All had their turn: from the start again.
-            let alone = excluded.len() == 1;
-            excluded.clear();
-            return !alone;
+        links.iter().map(|link| link.index).collect()
+    }
+
+    /// The next interface with an address; where none of the others gets one
+    /// soon, the first one that does, with all of its time.
+    fn next_uplink(&mut self) -> Result<Uplink, String> {
+        let patient = self.settings.timeouts;
+        let turn = Some(TURN_MS);
+        let hasty = Timeouts { nic_ms: turn, carrier_ms: turn, dhcp_ms: turn, ..patient };
+        network::bring_up(self.system, self.settings, self.turns.had(), hasty).or_else(|reason| {
+            log::warn!("{reason}");
+            // Who gets the address now is the last of this round.
+            self.turns.nobody_else(&self.usable());
+            network::bring_up(self.system, self.settings, &[], patient)
+        })
+    }
+
+    /// What can be done about it, where that is known here.
+    fn with_advice(&self, status: Status, reason: String) -> String {
+        if status != Status::NoSpace {
+            return reason;
         }
-        true
+        format!(
+            "{reason}: an image may weigh a third of the memory that is available, since it is \
+             there three times while it is loaded. Give the machine more memory, make the \
+             image smaller, or set xget.tmpfs.size= (now {} MiB)",
+            self.room_bytes >> 20
+        )
     }
 
     fn pause(&mut self, pause_ms: u64, uplink: &mut Uplink) -> Result<(), TriesEnd> {
@@ -264,7 +314,7 @@ impl ImageFetch<'_> {
         loop {
             let now_ms = self.system.clock.now_ms();
             if let ControlFlow::Break(reason) = self.system.tick(uplink, now_ms) {
-                return Err(TriesEnd::OtherNetwork(reason));
+                return Err(TriesEnd::LeaseLost(reason));
             }
             if now_ms >= end_ms {
                 return Ok(());
@@ -333,7 +383,7 @@ mod tests {
     use super::*;
 
     fn progress(done_bytes: u64, total_bytes: u64) -> FetchProgress {
-        FetchProgress { done_bytes, total_bytes }
+        FetchProgress { done_bytes, total_bytes, is_answered: true }
     }
 
     #[test]

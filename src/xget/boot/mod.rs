@@ -27,6 +27,7 @@ mod settings;
 mod setup;
 mod start;
 mod system;
+mod turns;
 mod uplink;
 
 use cmdline::Cmdline;

@@ -74,6 +74,7 @@ struct Network<'a> {
     settings: &'a Settings,
     /// Interfaces behind which no master was found before.
     excluded: &'a [u32],
+    timeouts: Timeouts,
     attempts: Vec<Attempt>,
     /// The index of every interface that was looked at, to act once.
     seen: Vec<u32>,
@@ -81,11 +82,13 @@ struct Network<'a> {
     said_ms: u64,
 }
 
-/// Waits for an address. The error is the phase that did not come to an end.
+/// Waits for an address, of an interface that is not excluded. The error is
+/// the phase that did not come to an end.
 pub fn bring_up(
     system: &mut System,
     settings: &Settings,
     excluded: &[u32],
+    timeouts: Timeouts,
 ) -> Result<Uplink, String> {
     if settings.network.ip.iter().all(|rule| rule.method == Method::Off) {
         return Err("the command line says ip=off, so there is no network to fetch by".into());
@@ -95,6 +98,7 @@ pub fn bring_up(
         system,
         settings,
         excluded,
+        timeouts,
         attempts: Vec::new(),
         seen: Vec::new(),
         phases: Phases { began_ms: now_ms, nic_ms: None, carrier_ms: None },
@@ -132,7 +136,9 @@ impl Network<'_> {
     fn look_for_links(&mut self) {
         let links = links::list();
         let now_ms = self.system.clock.now_ms();
-        let alone = links::bootif_is_missing(&links, &self.settings.network);
+        // Nobody waits for BOOTIF that is not there, or had its turn.
+        let alone =
+            !self.excluded.is_empty() || links::bootif_is_missing(&links, &self.settings.network);
         for link in links {
             if self.seen.contains(&link.index) {
                 continue;
@@ -258,7 +264,7 @@ impl Network<'_> {
     }
 
     fn overdue(&self, now_ms: u64) -> Option<String> {
-        Some(match self.phases.overdue(now_ms, &self.settings.timeouts)? {
+        Some(match self.phases.overdue(now_ms, &self.timeouts)? {
             Overdue::Interface => {
                 let hints = self.system.drivers.hints().join("; ");
                 format!("no usable network interface. {hints}")

@@ -129,7 +129,11 @@ impl DestFiles {
     pub fn prepare(&mut self, content: Rc<Content>) -> Option<FetchInput<'static>> {
         let needed_bytes = content.manifest.bytes_total();
         if let Some(max) = self.space_bytes_max.filter(|max| needed_bytes > *max) {
-            let why = format!("{needed_bytes} bytes are to be fetched, and {max} fit");
+            let why = format!(
+                "{} MiB are to be fetched, and there is room for {} MiB",
+                needed_bytes.div_ceil(1 << 20),
+                max >> 20
+            );
             return Some(FetchInput::Fatal { failure: Failure::fatal(Status::NoSpace, "", why) });
         }
         match self.dest.begin(content.manifest.clone(), content.map.clone()) {
