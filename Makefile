@@ -6,8 +6,10 @@ TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 BINARY := $(TARGET_DIR)/$(TARGET)/release/xget
 PREFIX ?= /usr/local
 # Kernel for the initramfs: a Debian package, an installed version, a directory.
-KERNEL ?= linux-image-cloud-amd64
+KERNEL ?= linux-image-amd64
 MODULES ?= initramfs/modules
+# Packages or directories with firmware for it: "firmware-bnx2x firmware-realtek".
+FIRMWARE ?=
 # Machines of `make fleet`.
 N ?= 24
 # What `make bench` races with; see benches/race/run --help.
@@ -39,8 +41,9 @@ build: ## the static binary (the default goal)
 setup: ## install what everything below needs (Debian packages, Rust target)
 	@scripts/setup
 
-initramfs: setup build ## build/initramfs.img and build/vmlinuz (KERNEL=, MODULES=)
-	@initramfs/build --kernel $(KERNEL) --init $(BINARY) --modules $(MODULES)
+initramfs: setup build ## build/initramfs.img and build/vmlinuz (KERNEL=, MODULES=, FIRMWARE=)
+	@initramfs/build --kernel $(KERNEL) --init $(BINARY) --modules $(MODULES) \
+		$(foreach name,$(FIRMWARE),--firmware $(name))
 
 demo: ## a master and four machines that boot Debian through the tree
 	@scripts/demo demo

@@ -14,8 +14,8 @@ from repository import BUILD, REPO
 
 from .errors import Failed
 
-# The kernel of the other machines, the cloud one, has no 9P. Another one is
-# named as initramfs/build has it: a package, or a directory.
+# With 9P, whatever kernel the other machines have. Another one is named as
+# initramfs/build has it: a package, or a directory.
 KERNEL = os.environ.get("XGET_MOUNTS_KERNEL", "linux-image-amd64")
 BASE = BUILD / "mounts"
 GUEST = REPO / "qemu-tests" / "guest"
