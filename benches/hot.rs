@@ -39,7 +39,7 @@ fn manifest_of(bytes: &[u8]) -> Manifest {
     let (name, size) = (b"file"[..].into(), bytes.len() as u64);
     let file = Entry { name, kind: EntryKind::File, size, digest, ..Entry::bare_root() };
     let entries = vec![Entry::bare_root(), file];
-    Manifest { piece_len: PIECE_LEN, root_described: true, entries, lists }
+    Manifest { piece_len: PIECE_LEN, root_described: true, entries, lists, xattrs: Vec::new() }
 }
 
 fn pieces(c: &mut Criterion) {

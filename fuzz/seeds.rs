@@ -9,7 +9,7 @@
 use ninep::wire::{self, request};
 use ninep::{Dialect, ENOENT, MessageType, NOTAG, Qid, Reply};
 use peer::content::digest::{self, Digest};
-use peer::content::manifest::{self, Entry, EntryKind, Manifest};
+use peer::content::manifest::{self, Entry, EntryKind, Manifest, XattrSet};
 use peer::control::{ClientMessage, Complaint, MasterMessage, ParentAddr, TransferStats};
 use std::path::PathBuf;
 use std::{env, fs, io};
@@ -236,8 +236,18 @@ fn manifests(seeds: &Seeds) -> io::Result<()> {
         link,
         entry(1, "z", EntryKind::Hardlink(4)),
     ];
-    let manifest = Manifest { piece_len: PIECE_LEN, root_described: true, entries, lists };
+    let manifest =
+        Manifest { piece_len: PIECE_LEN, root_described: true, entries, lists, xattrs: Vec::new() };
     seeds.write("manifest", "tree", &manifest.encode())?;
+    let mut set = XattrSet::default();
+    assert!(
+        set.push(b"security.capability", &[1, 0, 0, 2, 0, 4, 0, 0]) && set.push(b"user.a", b"")
+    );
+    let mut extended = Manifest { xattrs: vec![set], ..manifest.clone() };
+    (extended.entries[2].xattrs, extended.entries[5].xattrs) = (1, 1);
+    extended.entries[3] =
+        Entry { mode: 0o020_666, ..entry(0, "null", EntryKind::Device(1 << 20 | 3)) };
+    seeds.write("manifest", "extended", &extended.encode())?;
     let empty = Manifest {
         entries: vec![Entry::bare_root()],
         lists: Vec::new(),

@@ -42,5 +42,6 @@ pub fn small() -> Manifest {
             entry(1, "z", EntryKind::Hardlink(5)),
         ],
         lists: Vec::new(),
+        xattrs: Vec::new(),
     }
 }

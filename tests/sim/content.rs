@@ -16,6 +16,7 @@ pub fn manifest(sizes: &[u64], piece_len: u32) -> Rc<Manifest> {
         root_described: true,
         entries: vec![Entry::bare_root()],
         lists: Vec::new(),
+        xattrs: Vec::new(),
     };
     for (number, &size) in sizes.iter().enumerate() {
         assert!(size > u64::from(piece_len), "a pack would need the bytes of its files");

@@ -5,7 +5,7 @@
 
 use crate::content::digest::{self, Digest};
 use crate::content::hex::Hex;
-use crate::content::manifest::{Entry, EntryKind, Manifest};
+use crate::content::manifest::{Entry, EntryKind, Manifest, XattrSet};
 use crate::content::pieces::ManifestPieces;
 use crate::testing::{entry, file};
 
@@ -34,6 +34,7 @@ fn tree() -> Manifest {
             Entry { sparse: true, ..file(1, "long \u{e9}", &stretch) },
         ],
         lists,
+        xattrs: Vec::new(),
     }
 }
 
@@ -70,4 +71,57 @@ fn the_canonical_encoding_is_what_it_was() {
     assert_eq!(Digest::of(&bytes).to_string(), GENERATION);
     assert_eq!(ManifestPieces::of(&bytes, 4096).generation.to_string(), GENERATION);
     assert_eq!(Manifest::decode(&bytes), Ok(tree()));
+}
+
+/// The tree of above with what came later: a set of the root and the first file, another of
+/// the empty directory, and a device (character device, major 5, minor 1).
+fn extended_tree() -> Manifest {
+    let mut manifest = tree();
+    manifest.xattrs = [("security.capability", &[1, 0, 0, 2][..]), ("user.note", b"")]
+        .map(|(name, value)| {
+            let mut set = XattrSet::default();
+            assert!(set.push(name.as_bytes(), value));
+            set
+        })
+        .into();
+    manifest.entries[0].xattrs = 1;
+    manifest.entries[1].xattrs = 2;
+    manifest.entries[2].xattrs = 1;
+    let device = Entry { mode: 0o020_600, ..entry(0, "n", EntryKind::Device(5 << 20 | 1)) };
+    manifest.entries.insert(5, device);
+    manifest
+}
+
+/// As above; after the number of entries that of the sets and each with its length, whose
+/// attributes are: length of the name, name, length of the value, value. An entry with the
+/// flag 2 has the number of its set behind its name; a device has its number at its end.
+const EXTENDED: &str = "
+    7867657400697833
+    00100000 01000000 09000000
+    02000000
+    1c000000 13 73656375726974792e6361706162696c697479 04000000 01000002
+    0e000000 09 757365722e6e6f7465 00000000
+    64 02 00000000 ed010000 00000000 00000000 feffffffffffffff ffc99a3b 00
+        01000000
+    64 02 00000000 a4010000 00000000 00000000 0000000000000000 00000000 01 64
+        02000000
+    66 02 00000000 ed090000 e8030000 04030201 0000000000000000 00000000 01 66
+        01000000
+        0200000000000000 2a3fbe1c0992fb5d4d802832bd556f994886a2fbc3c1a309513cd78de81e15db
+    68 00 00000000 a4010000 00000000 00000000 0000000000000000 00000000 01 68
+        02000000
+    6c 00 00000000 a4010000 00000000 00000000 0000000000000000 00000000 01 6c
+        0300 642f66
+    6e 00 00000000 80210000 00000000 00000000 0000000000000000 00000000 01 6e
+        01005000
+";
+
+#[test]
+fn the_canonical_encoding_of_attributes_and_devices_is_what_it_was() {
+    let bytes = extended_tree().encode();
+    let rest = ENCODED.split_whitespace().collect::<String>();
+    let rest = &rest[rest.find("730000000000801100").unwrap()..];
+    let wanted = EXTENDED.split_whitespace().collect::<String>() + rest;
+    assert_eq!(Hex(&bytes).to_string(), wanted);
+    assert_eq!(Manifest::decode(&bytes), Ok(extended_tree()));
 }

@@ -5,7 +5,7 @@
 //! go to files that stand before them.
 
 use super::digest;
-use super::manifest::{Entry, EntryKind, Manifest, name_is_sound, piece_len_of};
+use super::manifest::{Entry, EntryKind, Manifest, XattrSet, name_is_sound, piece_len_of};
 use super::pieces::{PieceMap, WrongBytes};
 use crate::testing::{entry, file};
 use proptest::collection::vec;
@@ -40,9 +40,16 @@ impl Sample {
     /// The root alone.
     fn new(piece_len: u32, root: Entry) -> Sample {
         let root = Entry { parent: 0, name: [].into(), kind: EntryKind::Dir, ..root };
-        let (entries, lists) = (vec![root], Vec::new());
-        let manifest = Manifest { piece_len, root_described: true, entries, lists };
-        Sample { manifest, contents: vec![Vec::new()] }
+        let manifest = Manifest {
+            piece_len,
+            root_described: true,
+            entries: Vec::new(),
+            lists: Vec::new(),
+            xattrs: Vec::new(),
+        };
+        let mut sample = Sample { manifest, contents: Vec::new() };
+        sample.push(root);
+        sample
     }
 
     /// One directory of files with these sizes, entries 1, 2 and so on.
@@ -57,16 +64,28 @@ impl Sample {
     /// Adds a file after all that is there.
     fn push_file(&mut self, named: Entry, bytes: Vec<u8>) {
         let Entry { size, digest, .. } = file(0, "", &bytes);
-        let Manifest { piece_len, lists, entries, .. } = &mut self.manifest;
+        let Manifest { piece_len, lists, .. } = &mut self.manifest;
         if size > u64::from(*piece_len) {
             lists.extend(digest::list_of(&bytes, piece_len_of(size, *piece_len)));
         }
-        entries.push(Entry { kind: EntryKind::File, size, digest, ..named });
-        self.contents.push(bytes);
+        self.push(Entry { kind: EntryKind::File, size, digest, ..named });
+        *self.contents.last_mut().unwrap() = bytes;
     }
 
-    /// Adds what is no file.
-    fn push(&mut self, entry: Entry) {
+    /// Adds what is no file, or a file without its bytes. Its extended attributes are
+    /// those of `xattr_set`, by its number for it.
+    fn push(&mut self, mut entry: Entry) {
+        let set = xattr_set(entry.xattrs);
+        let sets = &mut self.manifest.xattrs;
+        let known = sets.iter().position(|known| *known == set);
+        entry.xattrs = match (set.is_empty(), known) {
+            (true, _) => 0,
+            (false, Some(at)) => at as u32 + 1,
+            (false, None) => {
+                sets.push(set);
+                sets.len() as u32
+            }
+        };
         self.manifest.entries.push(entry);
         self.contents.push(Vec::new());
     }
@@ -95,6 +114,7 @@ enum SampleKind {
     Hardlink(usize),
     Symlink(Vec<u8>),
     Special,
+    Device(u32),
     Unreadable,
 }
 
@@ -137,20 +157,36 @@ fn kinds() -> impl Strategy<Value = SampleKind> {
         2 => any::<u16>().prop_map(|pick| SampleKind::Hardlink(pick.into())),
         2 => paths().prop_map(SampleKind::Symlink),
         1 => Just(SampleKind::Special),
+        1 => any::<u32>().prop_map(SampleKind::Device),
         1 => Just(SampleKind::Unreadable),
     ]
+}
+
+/// Sets of extended attributes, by number; 0 is the empty one.
+const XATTR_SETS: u32 = 8;
+
+/// Each bit of the number is an attribute.
+fn xattr_set(number: u32) -> XattrSet {
+    let mut set = XattrSet::default();
+    for (bit, name) in ["security.capability", "user.a", "user.b"].iter().enumerate() {
+        let is_there = number & 1 << bit != 0;
+        assert!(!is_there || set.push(name.as_bytes(), &vec![bit as u8; bit]));
+    }
+    set
 }
 
 /// The attributes of an entry, and nothing else of it.
 fn attributes() -> impl Strategy<Value = Entry> {
     let mtime = (any::<i64>(), 0..1_000_000_000u32);
-    (0..=0o177_777u32, any::<u32>(), any::<u32>(), mtime).prop_map(
-        |(mode, uid, gid, (mtime_s, mtime_ns))| Entry {
+    let xattrs = prop_oneof![6 => Just(0), 1 => 1..XATTR_SETS];
+    (0..=0o177_777u32, any::<u32>(), any::<u32>(), mtime, xattrs).prop_map(
+        |(mode, uid, gid, (mtime_s, mtime_ns), xattrs)| Entry {
             mode,
             uid,
             gid,
             mtime_s,
             mtime_ns,
+            xattrs,
             ..Entry::bare_root()
         },
     )
@@ -212,9 +248,15 @@ fn plant(sample: &mut Sample, named: Entry, kind: SampleKind) {
         }
         SampleKind::Hardlink(pick) if !files.is_empty() => {
             let kind = EntryKind::Hardlink(files[pick % files.len()]);
-            sample.push(Entry { kind, ..plain });
+            sample.push(Entry { kind, xattrs: 0, ..plain });
         }
-        SampleKind::Unreadable => sample.push(Entry { kind: EntryKind::Unreadable, ..named }),
+        SampleKind::Unreadable => {
+            sample.push(Entry { kind: EntryKind::Unreadable, xattrs: 0, ..named });
+        }
+        SampleKind::Device(number) => {
+            let mode = named.mode & 0o7777 | if number % 2 == 0 { 0o020_000 } else { 0o060_000 };
+            sample.push(Entry { kind: EntryKind::Device(number), mode, ..named });
+        }
         SampleKind::Special | SampleKind::Hardlink(_) => {
             sample.push(Entry { kind: EntryKind::Special, ..named });
         }

@@ -101,14 +101,16 @@ pub(super) fn unavailable(manifest: &Manifest) -> Unavailable {
     let (mut found, mut unread) = (Unavailable::default(), 0u64);
     for (number, entry) in manifest.entries.iter().enumerate() {
         let why = match entry.kind {
-            EntryKind::Special => "left out: neither file, directory nor symlink",
+            EntryKind::Special | EntryKind::Device(_) => {
+                "left out: neither file, directory nor symlink"
+            }
             EntryKind::Unreadable => "the master cannot read it",
             _ => continue,
         };
         let path = printable(manifest.path(number as u32));
         let was_named = entry.parent == 0 && !manifest.root_described;
         unread += u64::from(entry.kind == EntryKind::Unreadable);
-        if entry.kind == EntryKind::Special && was_named {
+        if entry.kind != EntryKind::Unreadable && was_named {
             found.failures.push(Failure::single(Status::Source, path, why));
         } else {
             found.warnings.push(format!("{path}: {why}"));

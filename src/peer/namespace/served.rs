@@ -19,7 +19,7 @@ fn file_id(kind: EntryKind, view: View, id: EntryId) -> Option<FileId> {
             View::Paper => FileId::FileDir(id),
             View::Plain => FileId::Plain(id),
         }),
-        EntryKind::Special | EntryKind::Unreadable => None,
+        EntryKind::Special | EntryKind::Device(_) | EntryKind::Unreadable => None,
     }
 }
 

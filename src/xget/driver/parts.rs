@@ -275,7 +275,13 @@ mod tests {
             entries.push(file(0, &name, &contents));
         }
         let lists = Vec::new();
-        Rc::new(Manifest { piece_len: 4096, root_described: true, entries, lists })
+        Rc::new(Manifest {
+            piece_len: 4096,
+            root_described: true,
+            entries,
+            lists,
+            xattrs: Vec::new(),
+        })
     }
 
     #[test]
@@ -339,7 +345,8 @@ mod tests {
         let mut entries = vec![entry(0, "", EntryKind::Dir), file(0, "f", &contents)];
         entries[0].name = Box::default();
         let lists = digest::list_of(&contents, 4096);
-        let manifest = Manifest { piece_len: 4096, root_described: true, entries, lists };
+        let manifest =
+            Manifest { piece_len: 4096, root_described: true, entries, lists, xattrs: Vec::new() };
         let generation = Generation::whole(Rc::new(manifest), None);
         let content: &Content = generation.content.as_ref().unwrap();
         let mut open = |_: &Generation, entry: u32| doubtful(&dir, entry, "f");

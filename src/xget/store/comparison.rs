@@ -158,7 +158,7 @@ fn same_entry(tree: &ServedTree, number: u32, status: &Status) -> Option<Differe
     if was.kind == EntryKind::Unreadable && seen.ctime_ns == KEEPS_CHANGING {
         return (now_s() >= now.ctime_s.saturating_add(CALM_S)).then_some(Difference::Changed);
     }
-    if matches!(was.kind, EntryKind::Special | EntryKind::Unreadable) {
+    if matches!(was.kind, EntryKind::Special | EntryKind::Device(_) | EntryKind::Unreadable) {
         return None;
     }
     let replaced = (seen.dev, seen.ino) != (now.dev, now.ino);

@@ -126,6 +126,7 @@ impl Scan {
             root_described: self.walk.root.single.is_none(),
             entries: self.walk.entries,
             lists: self.lists,
+            xattrs: Vec::new(),
         };
         let notes = (self.walk.notes, self.walk.notes_left_out);
         Ok(ServedTree::new(self.walk.root, self.walk.dirs, manifest, self.walk.seen, notes))

@@ -6,27 +6,38 @@
 //!
 //! | | |
 //! |---|---|
-//! | manifest | magic\[8] piece_len\[4] root_described\[4] count\[4], the entries, the lists |
+//! | manifest | magic\[8] piece_len\[4] root_described\[4] count\[4], the sets, the entries, the lists |
+//! | sets | count\[4], of each len\[4] and its attributes: see `xattrs` |
 //! | entry | kind\[1] flags\[1] parent\[4] mode\[4] uid\[4] gid\[4] mtime_s\[8] mtime_ns\[4] name_len\[1] name |
+//! | with extended attributes, then | set\[4] |
 //! | of a file, then | size\[8] digest\[32] |
 //! | of a symlink | link_len\[2] link |
 //! | of a hard link | entry\[4] |
+//! | of a device | number\[4] |
 //! | lists | digest\[32] of each piece of each file of more than one |
+//!
+//! There are two magics. With the first there are no sets and no devices, and it is used
+//! wherever there are none: so such a tree has the digest that it always had, and who knows
+//! only that reads it.
 
 use super::limits::{
     DEPTH_MAX, ENTRIES_MAX, LINK_LEN_MAX, PIECE_LEN_MAX, PIECE_LEN_MIN, name_is_sound, piece_len_of,
 };
 use super::values::{Entry, EntryKind, Manifest};
+use super::xattrs::{XattrSet, XattrTable};
 use crate::content::bytes::{ByteReader, TooShort};
 use crate::content::digest;
 use alloc::vec::Vec;
 use core::fmt;
 
 const MAGIC: &[u8; 8] = b"xget\0ix2";
+/// Of a manifest with extended attributes or devices.
+const MAGIC_EXTENDED: &[u8; 8] = b"xget\0ix3";
 /// Bytes of an entry without its name and what its kind has of its own.
 const ENTRY_LEN_MIN: usize = 1 + 1 + 4 + 4 + 4 + 4 + 8 + 4 + 1;
-/// The only flag.
+/// The flags: a file has holes, an entry has extended attributes.
 const SPARSE: u8 = 1;
+const XATTRS: u8 = 2;
 
 /// Why bytes are not a manifest, in words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,10 +71,14 @@ impl Manifest {
     /// generation's name.
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(32 + self.entries.len() * 90 + self.lists.len() * 32);
-        out.extend_from_slice(MAGIC);
+        let is_extended = self.is_extended();
+        out.extend_from_slice(if is_extended { MAGIC_EXTENDED } else { MAGIC });
         out.extend_from_slice(&self.piece_len.to_le_bytes());
         out.extend_from_slice(&u32::from(self.root_described).to_le_bytes());
         out.extend_from_slice(&(self.entries.len() as u32).to_le_bytes());
+        if is_extended {
+            encode_sets(&self.xattrs, &mut out);
+        }
         for entry in &self.entries {
             encode_entry(entry, &mut out);
         }
@@ -81,17 +96,24 @@ impl Manifest {
     /// rule or a limit of this module, or hold more than the manifest.
     pub fn decode(bytes: &[u8]) -> Result<Manifest, Malformed> {
         let mut from = ByteReader::new(bytes);
-        let (mut manifest, count) = decode_header(&mut from)?;
+        let (mut manifest, count, is_extended) = decode_header(&mut from)?;
         // Capacity by what can be there, not by what is claimed.
         let capacity = count.min(bytes.len() / ENTRY_LEN_MIN);
         manifest.entries.try_reserve_exact(capacity).map_err(|_| NO_MEMORY)?;
         let mut depths: Vec<u32> = Vec::new();
         depths.try_reserve_exact(capacity).map_err(|_| NO_MEMORY)?;
+        let mut sets_used = 0;
         for _ in 0..count {
-            let entry = decode_entry(&mut from)?;
+            let entry = decode_entry(&mut from, is_extended)?;
+            // Numbers begin with 1 and count up, each when its set is first used.
+            require(entry.xattrs <= sets_used + 1, "attributes out of order")?;
+            sets_used = sets_used.max(entry.xattrs);
             depths.push(check_place(&entry, &manifest.entries, &depths)?);
             manifest.entries.push(entry);
         }
+        require(sets_used as usize == manifest.xattrs.len(), "attributes of nothing")?;
+        let needs_to_be = manifest.is_extended();
+        require(is_extended == needs_to_be, "not of the least version that will do")?;
         manifest.decode_lists(&mut from)?;
         require(from.is_empty(), "trailing bytes")?;
         Ok(manifest)
@@ -114,9 +136,12 @@ impl Manifest {
     }
 }
 
-/// What stands before the entries, and the number of these.
-fn decode_header(from: &mut ByteReader) -> Result<(Manifest, usize), Malformed> {
-    require(from.take(MAGIC.len())? == MAGIC, "not a manifest of this version")?;
+/// What stands before the entries, the number of these, and whether what came later than
+/// the first version may be among them.
+fn decode_header(from: &mut ByteReader) -> Result<(Manifest, usize, bool), Malformed> {
+    let magic = from.array()?;
+    let is_extended = magic == *MAGIC_EXTENDED;
+    require(is_extended || magic == *MAGIC, "not a manifest of this version")?;
     let piece_len = from.u32()?;
     let in_range = (PIECE_LEN_MIN..=PIECE_LEN_MAX).contains(&piece_len);
     require(in_range && piece_len.is_power_of_two(), "piece length out of range")?;
@@ -127,8 +152,28 @@ fn decode_header(from: &mut ByteReader) -> Result<(Manifest, usize), Malformed> 
     };
     let count = from.u32()? as usize;
     require((1..=ENTRIES_MAX).contains(&count), "number of entries out of range")?;
+    let xattrs = if is_extended { decode_sets(from)? } else { Vec::new() };
     let (entries, lists) = (Vec::new(), Vec::new());
-    Ok((Manifest { piece_len, root_described, entries, lists }, count))
+    Ok((Manifest { piece_len, root_described, entries, lists, xattrs }, count, is_extended))
+}
+
+fn encode_sets(sets: &[XattrSet], out: &mut Vec<u8>) {
+    out.extend_from_slice(&(sets.len() as u32).to_le_bytes());
+    for set in sets {
+        out.extend_from_slice(&(set.bytes().len() as u32).to_le_bytes());
+        out.extend_from_slice(set.bytes());
+    }
+}
+
+/// Each is known once: by what is there it is counted, not by what is claimed.
+fn decode_sets(from: &mut ByteReader) -> Result<Vec<XattrSet>, Malformed> {
+    let mut table = XattrTable::default();
+    for number in 1..=from.u32()? {
+        let len = from.u32()? as usize;
+        let set = XattrSet::read(from.take(len)?).ok_or(Malformed("bad attributes"))?;
+        require(table.number(set) == number, "the same attributes twice")?;
+    }
+    Ok(table.into_sets())
 }
 
 fn encode_entry(entry: &Entry, out: &mut Vec<u8>) {
@@ -138,9 +183,11 @@ fn encode_entry(entry: &Entry, out: &mut Vec<u8>) {
         EntryKind::Symlink => b'l',
         EntryKind::Hardlink(_) => b'h',
         EntryKind::Special => b's',
+        EntryKind::Device(_) => b'n',
         EntryKind::Unreadable => b'u',
     };
-    out.extend_from_slice(&[kind, if entry.sparse { SPARSE } else { 0 }]);
+    let flag = |is_set: bool, flag: u8| if is_set { flag } else { 0 };
+    out.extend_from_slice(&[kind, flag(entry.sparse, SPARSE) | flag(entry.xattrs > 0, XATTRS)]);
     for number in [entry.parent, entry.mode, entry.uid, entry.gid] {
         out.extend_from_slice(&number.to_le_bytes());
     }
@@ -148,6 +195,9 @@ fn encode_entry(entry: &Entry, out: &mut Vec<u8>) {
     out.extend_from_slice(&entry.mtime_ns.to_le_bytes());
     out.push(entry.name.len() as u8);
     out.extend_from_slice(&entry.name);
+    if entry.xattrs > 0 {
+        out.extend_from_slice(&entry.xattrs.to_le_bytes());
+    }
     match entry.kind {
         EntryKind::File => {
             out.extend_from_slice(&entry.size.to_le_bytes());
@@ -157,21 +207,29 @@ fn encode_entry(entry: &Entry, out: &mut Vec<u8>) {
             out.extend_from_slice(&(entry.link.len() as u16).to_le_bytes());
             out.extend_from_slice(&entry.link);
         }
-        EntryKind::Hardlink(target) => out.extend_from_slice(&target.to_le_bytes()),
+        EntryKind::Hardlink(number) | EntryKind::Device(number) => {
+            out.extend_from_slice(&number.to_le_bytes());
+        }
         EntryKind::Dir | EntryKind::Special | EntryKind::Unreadable => {}
     }
 }
 
-fn decode_entry(from: &mut ByteReader) -> Result<Entry, Malformed> {
+fn decode_entry(from: &mut ByteReader, is_extended: bool) -> Result<Entry, Malformed> {
     let letter = from.u8()?;
     let flags = from.u8()?;
-    require(flags == 0 || (flags == SPARSE && letter == b'f'), "unknown flags")?;
+    let may_have_xattrs = is_extended && letter != b'h' && letter != b'u';
+    let known = if letter == b'f' { SPARSE } else { 0 } | if may_have_xattrs { XATTRS } else { 0 };
+    require(flags & !known == 0, "unknown flags")?;
     let mut entry = Entry { parent: from.u32()?, mode: from.u32()?, ..Entry::bare_root() };
-    entry.sparse = flags == SPARSE;
+    entry.sparse = flags & SPARSE != 0;
     (entry.uid, entry.gid) = (from.u32()?, from.u32()?);
     (entry.mtime_s, entry.mtime_ns) = (from.u64()? as i64, from.u32()?);
     let name_len = usize::from(from.u8()?);
     entry.name = from.take(name_len)?.into();
+    if flags & XATTRS != 0 {
+        entry.xattrs = from.u32()?;
+        require(entry.xattrs > 0, "attributes out of order")?;
+    }
     entry.kind = match letter {
         b'd' => EntryKind::Dir,
         b'f' => {
@@ -186,6 +244,7 @@ fn decode_entry(from: &mut ByteReader) -> Result<Entry, Malformed> {
         b'h' => EntryKind::Hardlink(from.u32()?),
         b's' => EntryKind::Special,
         b'u' => EntryKind::Unreadable,
+        b'n' if is_extended => EntryKind::Device(from.u32()?),
         _ => return Err(Malformed("unknown kind of entry")),
     };
     check_entry(&entry)?;
@@ -195,10 +254,12 @@ fn decode_entry(from: &mut ByteReader) -> Result<Entry, Malformed> {
 /// What can be said of an entry alone.
 fn check_entry(entry: &Entry) -> Result<(), Malformed> {
     let mode_bits = match entry.kind {
-        EntryKind::Special | EntryKind::Unreadable => 0o177_777,
+        EntryKind::Special | EntryKind::Device(_) | EntryKind::Unreadable => 0o177_777,
         _ => 0o7777,
     };
-    require(entry.mode & !mode_bits == 0, "mode out of range")?;
+    let is_device = matches!(entry.mode & 0o170_000, 0o020_000 | 0o060_000);
+    let says_otherwise = matches!(entry.kind, EntryKind::Device(_)) && !is_device;
+    require(entry.mode & !mode_bits == 0 && !says_otherwise, "mode out of range")?;
     require(entry.mtime_ns < 1_000_000_000, "time out of range")?;
     // off_t is signed; nothing on disk can be longer.
     require(entry.size <= i64::MAX as u64, "file too big")?;
@@ -234,7 +295,7 @@ mod tests {
     use super::*;
     use crate::content::digest::Digest;
     use crate::content::samples::trees;
-    use crate::testing::{file, small};
+    use crate::testing::{entry, file, small};
     use proptest::collection::vec;
     use proptest::prelude::*;
     use proptest::sample::Index;
@@ -338,6 +399,8 @@ mod tests {
             let header = [0, 0x10, 0, 0, 1, 0, 0, 0, count, 0, 0, 0];
             let root = &small().encode()[20..20 + ENTRY_LEN_MIN];
             prop_assert!(is_canonical_or_refused(&[&MAGIC[..], &header, root, &bytes].concat()));
+            let extended = [MAGIC_EXTENDED, &header[..], &[0; 4], root, &bytes].concat();
+            prop_assert!(is_canonical_or_refused(&extended));
         }
     }
 
@@ -387,6 +450,73 @@ mod tests {
         ] {
             assert_eq!(refusal(change), why);
         }
+    }
+
+    /// The small tree with a device at its end and attributes of the root and one file.
+    fn extended() -> Manifest {
+        let (mut manifest, mut table) = (small(), XattrTable::default());
+        let mut set = |name: &str, value: &[u8]| {
+            let mut set = XattrSet::default();
+            assert!(set.push(name.as_bytes(), value));
+            table.number(set)
+        };
+        manifest.entries[0].xattrs = set("system.posix_acl_default", b"acl");
+        manifest.entries[2].xattrs = set("user.b", b"");
+        manifest.entries[5].xattrs = 1;
+        let device = Entry { mode: 0o020_666, ..entry(1, "zz", EntryKind::Device(0x0010_0003)) };
+        manifest.entries.push(device);
+        manifest.xattrs = table.into_sets();
+        manifest
+    }
+
+    /// Why these bytes of a manifest with attributes and devices are refused.
+    fn extended_refusal(change: impl FnOnce(&mut Manifest)) -> &'static str {
+        let mut manifest = extended();
+        change(&mut manifest);
+        Manifest::decode(&manifest.encode()).unwrap_err().0
+    }
+
+    #[test]
+    fn attributes_and_devices_come_back_and_only_they_need_the_later_version() {
+        let mut manifest = extended();
+        let bytes = manifest.encode();
+        assert_eq!(bytes[..8], *MAGIC_EXTENDED);
+        assert_eq!(Manifest::decode(&bytes).as_ref(), Ok(&manifest));
+        for at in 0..bytes.len() * 8 {
+            let mut bad = bytes.clone();
+            bad[at / 8] ^= 1 << (at % 8);
+            assert!(is_canonical_or_refused(&bad), "bit {at}");
+        }
+        manifest.entries.pop();
+        assert_eq!(manifest.encode()[..8], *MAGIC_EXTENDED, "attributes alone");
+        manifest.entries.iter_mut().for_each(|entry| entry.xattrs = 0);
+        manifest.xattrs.clear();
+        assert_eq!(manifest, small());
+        assert_eq!(manifest.encode()[..8], *MAGIC);
+    }
+
+    #[test]
+    fn attributes_that_another_manifest_would_have_otherwise_are_refused() {
+        for (why, change) in [
+            ("attributes out of order", (|m| m.entries[0].xattrs = 2) as fn(&mut Manifest)),
+            ("attributes out of order", |m| m.entries[2].xattrs = 3),
+            ("attributes of nothing", |m| m.entries[2].xattrs = 1),
+            ("the same attributes twice", |m| m.xattrs[1] = m.xattrs[0].clone()),
+            ("bad attributes", |m| m.xattrs[1] = XattrSet::default()),
+            ("unknown flags", |m| m.entries[7].xattrs = 1),
+            ("unknown flags", |m| {
+                m.entries[6] = Entry { xattrs: 1, ..entry(1, "y", EntryKind::Unreadable) };
+            }),
+            ("mode out of range", |m| m.entries[8].mode = 0o010_666),
+        ] {
+            assert_eq!(extended_refusal(change), why);
+        }
+        let later = [MAGIC_EXTENDED, &small().encode()[8..20], &[0; 4], &small().encode()[20..]];
+        let why = Err(Malformed("not of the least version that will do"));
+        assert_eq!(Manifest::decode(&later.concat()), why);
+        let mut before = extended().encode();
+        before[7] = b'2';
+        assert!(Manifest::decode(&before).is_err());
     }
 
     #[test]

@@ -22,6 +22,12 @@ pub(crate) const NAME_LEN_MAX: usize = 255;
 /// Bytes of the longest symlink target: PATH_MAX in Linux's limits.h, without
 /// the NUL at the end.
 pub(crate) const LINK_LEN_MAX: usize = 4095;
+/// Bytes of the longest name of an extended attribute: XATTR_NAME_MAX in Linux's limits.h.
+pub(crate) const XATTR_NAME_LEN_MAX: usize = 255;
+/// Bytes of the longest value of one: XATTR_SIZE_MAX there.
+pub(crate) const XATTR_VALUE_LEN_MAX: usize = 64 << 10;
+/// Bytes of all extended attributes of one entry, names and lengths included.
+pub(crate) const XATTRS_LEN_MAX: usize = 128 << 10;
 /// Most entries of one generation.
 pub const ENTRIES_MAX: usize = 16_000_000;
 /// Deepest entry, where the root has depth 0; bounds recursion and path lengths.

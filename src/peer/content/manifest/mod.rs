@@ -13,6 +13,7 @@ mod limits;
 mod lookup;
 mod selection;
 mod values;
+mod xattrs;
 
 pub use encoding::Malformed;
 pub(crate) use encoding::NO_MEMORY;
@@ -21,3 +22,4 @@ pub(crate) use limits::{PIECE_LEN_MAX, PIECE_LEN_MIN};
 pub(crate) use selection::plain_sources;
 pub use selection::{SelectError, Selection};
 pub use values::{Entry, EntryKind, Manifest};
+pub use xattrs::{XattrSet, XattrTable};

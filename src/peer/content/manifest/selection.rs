@@ -165,6 +165,7 @@ impl<'a> SelectionBuilder<'a> {
             root_described: root.is_some_and(|found| found != 0 || whole.root_described),
             entries: vec![root_entry],
             lists: Vec::new(),
+            xattrs: Vec::new(),
         };
         SelectionBuilder {
             whole,
@@ -189,6 +190,7 @@ impl<'a> SelectionBuilder<'a> {
             }
             dir += 1;
         }
+        self.made.manifest.take_xattrs(&self.whole.xattrs);
         Ok(self.made)
     }
 
@@ -227,6 +229,7 @@ impl<'a> SelectionBuilder<'a> {
             size: 0,
             digest: Digest::default(),
             sparse: false,
+            xattrs: 0,
             ..self.whole.entries[from as usize].clone()
         }
     }
@@ -317,6 +320,12 @@ mod tests {
                 let (made, was) = (&copy.entries[number as usize], &whole.entries[from as usize]);
                 prop_assert_eq!(&made.name, &was.name);
                 assert_same_thing(named(copy, number), named(whole, from));
+                let xattrs_of_both = (copy.xattrs_of(made), whole.xattrs_of(was));
+                if made.kind == was.kind && made.kind != EntryKind::File {
+                    prop_assert_eq!(xattrs_of_both.0, xattrs_of_both.1);
+                }
+                let files = (named(copy, number), named(whole, from));
+                prop_assert_eq!(copy.xattrs_of(files.0), whole.xattrs_of(files.1));
                 let children = |m: &Manifest, of: u32| m.children(of).len();
                 prop_assert_eq!(children(copy, number), children(whole, from));
             }

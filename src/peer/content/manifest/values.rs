@@ -5,8 +5,10 @@
 //! [`Manifest::decode`].
 
 use super::limits::piece_len_of;
+use super::xattrs::XattrSet;
 use crate::content::digest::Digest;
 use alloc::boxed::Box;
+use alloc::vec;
 use alloc::vec::Vec;
 use core::ops::Range;
 
@@ -21,13 +23,18 @@ pub enum EntryKind {
     Symlink,
     /// Another name of the file at this entry, which stands before this one.
     Hardlink(u32),
-    /// A fifo, socket or device: listed so that it can be reported.
+    /// A fifo or socket, which its mode tells; or a device of unknown number, of a master
+    /// of an older version: listed so that it can be reported.
     Special,
+    /// A character or block device, which its mode tells: its number as Linux keeps it, a
+    /// major one of 12 bits above a minor one of 20.
+    Device(u32),
     /// The master could not read it: listed so that it can be reported.
     Unreadable,
 }
 
 /// One name in the tree.
+// fields: one for each thing that stat(2) and readlink(2) say, and two for the bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
     /// The directory that holds it; entry 0, the root, is its own parent.
@@ -38,7 +45,7 @@ pub struct Entry {
     pub kind: EntryKind,
     /// The source has holes: the copy gets them too. Only of a `File`.
     pub sparse: bool,
-    /// Permission bits with setuid, setgid, sticky: 0o7777. For `Special` and
+    /// Permission bits with setuid, setgid, sticky: 0o7777. For `Special`, `Device` and
     /// `Unreadable` the type bits too.
     pub mode: u32,
     /// The owner, by number.
@@ -55,6 +62,9 @@ pub struct Entry {
     pub digest: Digest,
     /// The target of a `Symlink`, else empty.
     pub link: Box<[u8]>,
+    /// The number of its extended attributes in the manifest, from 1 on; 0 where it has
+    /// none. Of a `Hardlink` its file's count.
+    pub xattrs: u32,
 }
 
 impl Entry {
@@ -73,6 +83,7 @@ impl Entry {
             size: 0,
             digest: Digest::default(),
             link: Box::default(),
+            xattrs: 0,
         }
     }
 
@@ -101,6 +112,9 @@ pub struct Manifest {
     pub entries: Vec<Entry>,
     /// Piece digests of the files of more than one piece, in entry order.
     pub lists: Vec<Digest>,
+    /// The sets of extended attributes that entries have, each once, in the order of the
+    /// first entries that have them.
+    pub xattrs: Vec<XattrSet>,
 }
 
 impl Manifest {
@@ -113,6 +127,34 @@ impl Manifest {
             end += entry.list_len(self.piece_len);
             (end > start).then_some((number as u32, start..end))
         })
+    }
+
+    /// The extended attributes of an entry, if it has any. Of another name of a file those of
+    /// the file are meant.
+    pub fn xattrs_of(&self, entry: &Entry) -> Option<&XattrSet> {
+        self.xattrs.get((entry.xattrs as usize).checked_sub(1)?)
+    }
+
+    /// Takes those of these sets that entries have, by their numbers there, and gives the
+    /// entries their numbers here: in the order of first use.
+    pub fn take_xattrs(&mut self, from: &[XattrSet]) {
+        self.xattrs.clear();
+        let mut numbers = vec![0; from.len()];
+        for entry in &mut self.entries {
+            let Some(at) = (entry.xattrs as usize).checked_sub(1) else { continue };
+            if numbers[at] == 0 {
+                self.xattrs.push(from[at].clone());
+                numbers[at] = self.xattrs.len() as u32;
+            }
+            entry.xattrs = numbers[at];
+        }
+    }
+
+    /// Whether it says what masters and clients of before did not know: what of it can be
+    /// written as they read it, is.
+    pub(super) fn is_extended(&self) -> bool {
+        let is_device = |entry: &Entry| matches!(entry.kind, EntryKind::Device(_));
+        !self.xattrs.is_empty() || self.entries.iter().any(is_device)
     }
 
     /// Names of files, each hard link counted.

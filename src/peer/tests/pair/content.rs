@@ -57,7 +57,13 @@ impl Tree {
                 lists.extend(digest::list_of(&bytes, PIECE_LEN));
             }
         }
-        let manifest = Manifest { piece_len: PIECE_LEN, root_described: true, entries, lists };
+        let manifest = Manifest {
+            piece_len: PIECE_LEN,
+            root_described: true,
+            entries,
+            lists,
+            xattrs: Vec::new(),
+        };
         let encoded = manifest.encode();
         let map = PieceMap::new(ManifestPieces::of(&encoded, PIECE_LEN), &manifest);
         Rc::new(Tree { manifest: Rc::new(manifest), encoded, map })

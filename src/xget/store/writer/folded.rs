@@ -25,7 +25,7 @@ fn likeness(name: &[u8]) -> Vec<u8> {
 fn alike(tree: &DestTree, dir: u32) -> Vec<u32> {
     let is_placed = |entry: &u32| {
         let kind = tree.target.entry(*entry).kind;
-        !matches!(kind, EntryKind::Special | EntryKind::Unreadable)
+        !matches!(kind, EntryKind::Special | EntryKind::Device(_) | EntryKind::Unreadable)
             && !tree.progress.has_failed(*entry)
     };
     let name = |entry: u32| likeness(&tree.target.entry(entry).name);

@@ -18,7 +18,7 @@ pub fn make_rest(tree: &mut DestTree, entry: u32) {
     let is_rest = match found.kind {
         EntryKind::File => found.size == 0,
         EntryKind::Symlink | EntryKind::Hardlink(_) => true,
-        EntryKind::Dir | EntryKind::Special | EntryKind::Unreadable => false,
+        EntryKind::Dir | EntryKind::Special | EntryKind::Device(_) | EntryKind::Unreadable => false,
     };
     if !is_rest || tree.progress.state(entry) != EntryState::Pending {
         return;

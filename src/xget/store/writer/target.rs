@@ -98,7 +98,8 @@ impl Target {
     ) -> Target {
         use peer::content::pieces::ManifestPieces;
         let entries = [Entry::bare_root()].into_iter().chain(entries).collect();
-        let manifest = Manifest { piece_len: 4096, root_described: true, entries, lists };
+        let manifest =
+            Manifest { piece_len: 4096, root_described: true, entries, lists, xattrs: Vec::new() };
         let manifest_pieces = ManifestPieces::of(&manifest.encode(), manifest.piece_len);
         let map = Rc::new(PieceMap::new(manifest_pieces, &manifest));
         Target::new(base.into(), None, Rc::new(manifest), map)
