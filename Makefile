@@ -3,8 +3,12 @@
 
 TARGET := x86_64-unknown-linux-musl
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
-BINARY := $(TARGET_DIR)/$(TARGET)/release/xget
+RELEASE := $(TARGET_DIR)/$(TARGET)/release
+BINARY := $(RELEASE)/xget
 PREFIX ?= /usr/local
+SHARE := $(DESTDIR)$(PREFIX)/share
+# What xgetctl takes of this directory: the maker of initrds, with its parts.
+LIBRARY := $(wildcard initramfs/*) scripts/fetch-kernel scripts/lib.sh
 # Kernel for the initramfs: a Debian package, an installed version, a directory.
 KERNEL ?= linux-image-amd64
 MODULES ?= initramfs/modules
@@ -33,9 +37,12 @@ export PATH := $(PATH):$(HOME)/.cargo/bin
 
 .PHONY: build setup initramfs demo fleet test fuzz sim bench soak vm-tests size clean install help
 
-build: ## the static binary (the default goal)
+# One by one: built together they would share the features of what both use, and
+# those of xgetctl are not to be in every initramfs.
+build: ## the static binaries xget and xgetctl (the default goal)
 	@scripts/setup --build
-	cargo build --release --target $(TARGET)
+	cargo build --release --target $(TARGET) -p xget
+	cargo build --release --target $(TARGET) -p xgetctl
 	@scripts/check-size $(BINARY)
 
 setup: ## install what everything below needs (Debian packages, Rust target)
@@ -77,8 +84,17 @@ soak: build ## an hour of kills, freezes, cuts and changes over 31 clients (MINU
 size: ## how large the binary is, against its budget
 	@scripts/check-size $(BINARY)
 
-install: build ## the binary below PREFIX (/usr/local) and DESTDIR
-	install -D -m 755 $(BINARY) $(DESTDIR)$(PREFIX)/bin/xget
+install: build ## both binaries, man pages and completions below PREFIX (/usr/local) and DESTDIR
+	install -D -m 755 -t $(DESTDIR)$(PREFIX)/bin $(BINARY) $(RELEASE)/xgetctl
+	for part in $(LIBRARY); do \
+	    install -D -p "$$part" "$(DESTDIR)$(PREFIX)/lib/xget/$$part" || exit 1; \
+	done
+	$(RELEASE)/xgetctl man --dir $(SHARE)/man/man1
+	mkdir -p $(SHARE)/bash-completion/completions $(SHARE)/zsh/site-functions \
+	    $(SHARE)/fish/vendor_completions.d
+	$(RELEASE)/xgetctl completion bash >$(SHARE)/bash-completion/completions/xgetctl
+	$(RELEASE)/xgetctl completion zsh >$(SHARE)/zsh/site-functions/_xgetctl
+	$(RELEASE)/xgetctl completion fish >$(SHARE)/fish/vendor_completions.d/xgetctl.fish
 
 clean: ## remove all that was built
 	cargo clean

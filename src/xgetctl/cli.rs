@@ -1,0 +1,79 @@
+//! The command line: commands, what all share, and the exit status.
+//!
+//! Each command's options are beside its code. A new command is a variant of
+//! [`Command`] and an arm of [`run`].
+
+use crate::failure::{Outcome, Status};
+use crate::head::Head;
+use crate::{image, interrupt, out, pages};
+use clap::{CommandFactory, Parser, Subcommand};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+const AFTER_HELP: &str = "\
+exit status: 0 all of it is done; 1 interrupted, or something unexpected; 2 usage;
+3 the master cannot be reached; 4 something is missing or unreadable; 5 something
+is not what it has to be; 6 a place that cannot be written to, a program that is
+missing or failed, or another limit of this machine
+
+Every command can be interrupted and run again: what is in place is whole.";
+
+/// The head's command: images, layers, and what nodes boot from
+#[derive(Debug, Parser)]
+#[command(name = "xgetctl", version, after_help = AFTER_HELP, max_term_width = 100)]
+struct Cli {
+    /// The directory that the master serves
+    #[arg(long, global = true, env = "XGET_ROOT", default_value = "/srv/xget", value_name = "DIR")]
+    root: PathBuf,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Make, change, look at and remove images
+    Image(image::Args),
+    /// Print what makes a shell complete these commands
+    Completion(pages::Completion),
+    /// Print the man page, or write all of them
+    Man(pages::Man),
+}
+
+fn run(cli: &Cli) -> Outcome {
+    let head = Head { dir: cli.root.clone() };
+    match &cli.command {
+        Command::Image(args) => args.run(&head),
+        Command::Completion(args) => args.run(Cli::command()),
+        Command::Man(args) => args.run(Cli::command()),
+    }
+}
+
+/// The whole program.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(refused) => {
+            // clap knows which of its texts are errors; nobody may read either.
+            let _ = refused.print();
+            return ExitCode::from(if refused.use_stderr() { Status::Usage as u8 } else { 0 });
+        }
+    };
+    interrupt::listen();
+    match run(&cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            out::note(&failure.text);
+            ExitCode::from(failure.status as u8)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+}

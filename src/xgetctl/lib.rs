@@ -1,0 +1,18 @@
+//! The head's command for people: images, layers, and what nodes boot from.
+//!
+//! Files below the served directory, and programs that make and change them. No
+//! daemon, no database: what it knows it reads from these files each time. It is
+//! never in the initramfs, and nothing of `xget` depends on it.
+
+mod cli;
+pub mod failure;
+pub mod head;
+mod image;
+pub mod interrupt;
+mod listing;
+mod out;
+mod pages;
+pub mod program;
+mod staging;
+
+pub use cli::main;
