@@ -8,7 +8,7 @@ BINARY := $(RELEASE)/xget
 PREFIX ?= /usr/local
 SHARE := $(DESTDIR)$(PREFIX)/share
 # What xgetctl takes of this directory: the maker of initrds, with its parts.
-LIBRARY := $(wildcard initramfs/*) scripts/fetch-kernel scripts/lib.sh
+LIBRARY := $(wildcard initramfs/*) scripts/fetch-kernel scripts/fetch-firmware scripts/lib.sh
 # Kernel for the initramfs: a Debian package, an installed version, a directory.
 KERNEL ?= linux-image-amd64
 MODULES ?= initramfs/modules
