@@ -16,6 +16,7 @@ unsafe extern "C" {
     ) -> c_int;
     fn reboot(command: c_int) -> c_int;
     fn sync();
+    fn tcdrain(fd: c_int) -> c_int;
 }
 
 /// RB_POWER_OFF of reboot(2).
@@ -42,6 +43,8 @@ fn main() {
     println!("second system: up, switching off");
     // SAFETY: neither takes a pointer; the machine has no disk to damage.
     unsafe {
+        // The kernel's own last line would be in the middle of ours.
+        tcdrain(1);
         sync();
         reboot(POWER_OFF);
     }

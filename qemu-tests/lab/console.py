@@ -4,6 +4,8 @@ import re
 import time
 from pathlib import Path
 
+# Numbers of a line that is said again and again are not what is new in it.
+NUMBERS = re.compile(r"[0-9]+")
 # Colours and cursor movements, which firmware and kernels like to send.
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1bc|\r")
 LINES_MAX = 200_000
@@ -19,19 +21,35 @@ class Console:
         self.lines = []
         self._offset = 0
         self._rest = b""
+        self._shapes = set()
+        self.news = 0
 
-    def poll(self):
-        """Take in what has been written since the last time; return the new lines."""
+    def poll(self, last=False):
+        """Take in what has been written since the last time; return the new lines.
+
+        Half a line waits for its end, unless this is the `last` time.
+        """
         with open(self.path, "rb") as file:
             file.seek(self._offset)
             data = file.read()
         self._offset += len(data)
         *whole, self._rest = (self._rest + data).split(b"\n")
+        if last and self._rest:
+            whole, self._rest = [*whole, self._rest], b""
         now = time.monotonic()
         known = len(self.lines)
         for raw in whole[: LINES_MAX - len(self.lines)]:
-            self.lines.append((now, ESCAPES.sub("", raw.decode("utf-8", "replace"))))
+            line = ESCAPES.sub("", raw.decode("utf-8", "replace"))
+            self.lines.append((now, line))
+            self._note_news(line)
         return [line for _, line in self.lines[known:]]
+
+    def _note_news(self, line):
+        """Count lines that were not said before but for their numbers."""
+        shape = NUMBERS.sub("#", line)
+        if shape not in self._shapes:
+            self._shapes.add(shape)
+            self.news += 1
 
     def find(self, pattern):
         """The first line that the pattern matches, as (moment, match), or None."""

@@ -12,7 +12,7 @@ from pathlib import Path
 from repository import BUILD, REPO, TARGET, binary
 
 from .errors import Failed
-from .paths import kernel
+from .paths import initramfs, kernel
 
 IMAGES = BUILD / "images"
 COMPILE_LIMIT_S = 120
@@ -85,6 +85,24 @@ def tiny_image(name="tiny", cmdline=TINY_CMDLINE, padding_mb=0):
     if not served.exists() or served.read_bytes() != kernel().read_bytes():
         served.write_bytes(kernel().read_bytes())
     return tree
+
+
+def initramfs_with(files, output):
+    """The small initramfs with these files (path to bytes) over its own; return where it is.
+
+    The kernel unpacks one archive after the other; one that is not compressed
+    begins at a multiple of four bytes (init/initramfs.c).
+    """
+    with tempfile.TemporaryDirectory() as root:
+        for name, data in files.items():
+            target = Path(root) / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(data)
+        pack = [str(REPO / "initramfs" / "pack"), root, str(output)]
+        _run(pack, COMPILE_LIMIT_S, "packing files for the initramfs")
+    base = initramfs().read_bytes()
+    output.write_bytes(base + bytes(-len(base) % 4) + output.read_bytes())
+    return output
 
 
 def digest(tree, name):

@@ -4,12 +4,11 @@ One thread and one loop: everything that runs is polled in turn, and machines
 that had no memory to start are started when others have ended.
 """
 
-import os
 import re
 import time
 from pathlib import Path
 
-from . import accel, images, network, services, status
+from . import accel, images, network, paths, services, status
 from .errors import Failed
 from .machine import OVERHEAD_MB, Machine
 
@@ -75,12 +74,22 @@ class Lab:
         """Make and start this many nodes; see `node`."""
         return [self.node(image, **settings) for _ in range(count)]
 
-    def node(self, image, memory_mb=512, ip="static", rate=None, append="", master=network.MASTER):
+    def other_network(self):
+        """A second network, where there may be DHCP and is no master."""
+        other = network.Network("lab1", network.OTHER_PLAN)
+        other.refuse_tcp()
+        return other
+
+    def node(
+        self, image, memory_mb=512, ip="static", rate=None, append="", master=network.MASTER,
+        files=None, networks=(),
+    ):
         """Make a node that is to boot the image, and start it when memory allows.
 
         `ip` is "static", "dhcp", or the value of ip= as the kernel has it;
         `rate` limits its link both ways, as "100mbit"; `master=None` leaves
-        the master to DHCP.
+        the master to DHCP. `files`, contents by path, are laid over its
+        initramfs; `networks` are others that it has a card in as well.
         """
         index = len(self.machines) + 1
         if ip == "static":
@@ -89,7 +98,11 @@ class Lab:
         parameters = f"{CONSOLE} ip={ip} xget.image={image}"
         if master is not None:
             parameters += f" xget.master={master}"
-        return self._machine(memory_mb, rate, f"{parameters} {append}".strip())
+        boots = None
+        if files:
+            more = self.directory / f"node{index}.img"
+            boots = paths.kernel(), images.initramfs_with(files, more)
+        return self._machine(memory_mb, rate, f"{parameters} {append}".strip(), boots, networks)
 
     def mounter(self, kernel, initrd, append="", memory_mb=512):
         """Start the machine that mounts (lab.mounter); it gets an address like a node."""
@@ -97,11 +110,11 @@ class Lab:
         parameters = f"{CONSOLE} lab.address={address} lab.master={network.MASTER} {append}"
         return self._machine(memory_mb, None, parameters, (kernel, initrd))
 
-    def _machine(self, memory_mb, rate, parameters, boots=None):
+    def _machine(self, memory_mb, rate, parameters, boots=None, networks=()):
         """Make the next machine, and start it when memory allows."""
         index = len(self.machines) + 1
-        port = self.network.port(index, rate)
-        node = Machine(self, index, memory_mb, port, parameters, boots)
+        ports = [self.network.port(index, rate), *(net.port(index) for net in networks)]
+        node = Machine(self, index, memory_mb, ports, parameters, boots)
         if memory_mb + OVERHEAD_MB > self._budget_mb:
             raise Failed(f"{node.name} needs {memory_mb} MB, of which there are {self._budget_mb}")
         self.machines.append(node)
@@ -109,17 +122,6 @@ class Lab:
         return node
 
     # What it waits for.
-
-    def patience(self):
-        """By how much deadlines stretch.
-
-        They are written for a machine that has a processor to itself;
-        machines that share one get as much more time.
-        """
-        running = sum(machine.running for machine in self.machines)
-        processors = len(os.sched_getaffinity(0))
-        crowd = max(1.0, running / processors)
-        return crowd if self.accel == "tcg" else max(1.0, crowd / 8)
 
     def poll(self):
         """Take in everything that has happened."""
@@ -130,21 +132,39 @@ class Lab:
                     self.say(f"{thing.name}: {line}")
         self._start_what_fits()
         self._read_status()
+        for machine in self.machines:
+            client = self.client(machine)
+            machine.note_progress(client.have_bytes if client else 0)
 
     def wait(self, condition, within_s, what, machines=()):
-        """Poll until the condition holds, or fail and say what was awaited."""
-        began = time.monotonic()
+        """Poll until the condition holds, or fail and say what was awaited.
+
+        With machines the time is that since one of them did anything new.
+        """
+        began, marks = time.monotonic(), [machine.own_s() for machine in machines]
         while True:
             self.poll()
             if condition():
                 return
-            limit_s = within_s * self.patience()
-            if time.monotonic() - began > limit_s:
-                raise Failed(f"no {what} within {limit_s:.0f} s{self._excerpts(machines)}")
+            stood_s = [self._stood_s(m, mark) for m, mark in zip(machines, marks)]
+            if min(stood_s, default=time.monotonic() - began) > within_s:
+                raise Failed(f"no {what} within {within_s} s{self._excerpts(machines)}")
             time.sleep(POLL_S)
 
+    @staticmethod
+    def _stood_s(machine, since_s):
+        """For how long nothing new has been seen of a machine since then, on its own clock."""
+        if machine.ended is not None:
+            return time.monotonic() - machine.ended
+        return machine.own_s() - max(machine.moved_s, since_s)
+
     def expect_all(self, pattern, within_s, machines=None):
-        """Wait until every console has said this, or fail at the first that cannot."""
+        """Wait until every console has said this, or fail at the first that cannot.
+
+        That is one that has ended, or that did nothing new for `within_s`: what
+        it repeats but for numbers is not new, and bytes that it fetches are. The
+        clock is the machine's own, which stands while it waits for a processor.
+        """
         failures = self._gather(pattern, within_s, machines, stop_early=True)
         if failures:
             machine, text = failures[0]
@@ -205,13 +225,12 @@ class Lab:
     def _gather(self, pattern, within_s, machines, stop_early):
         """Wait for a pattern on many consoles; a machine's time starts when it does."""
         missing = list(self.machines if machines is None else machines)
-        asked = time.monotonic()
+        asked = {machine: machine.own_s() for machine in missing}
         failures = []
         while True:
             self.poll()
-            limit_s = within_s * self.patience()
             for machine in list(missing):
-                why = self._hopeless(machine, pattern, asked, limit_s)
+                why = self._hopeless(machine, pattern, asked[machine], within_s)
                 if why:
                     failures.append((machine, why))
                 if why or machine.console.find(pattern):
@@ -220,18 +239,19 @@ class Lab:
                 return failures
             time.sleep(POLL_S)
 
-    @staticmethod
-    def _hopeless(machine, pattern, asked, limit_s):
-        """Why a machine will not say the pattern in time any more, or None."""
+    def _hopeless(self, machine, pattern, asked_s, within_s):
+        """Why a machine will not say the pattern any more, or None."""
         if machine.console.find(pattern) or machine.started is None:
             return None
-        if machine.ended is not None:
-            machine.poll()  # its last words came before its end was noticed
-            if not machine.console.find(pattern):
-                return f"{machine.name} ended without saying {pattern!r}"
-        elif time.monotonic() - max(machine.started, asked) > limit_s:
-            return f"{machine.name} did not say {pattern!r} within {limit_s:.0f} s"
-        return None
+        has_ended = machine.ended is not None
+        if not has_ended and self._stood_s(machine, asked_s) <= within_s:
+            return None
+        machine.poll()  # its last words came before this was noticed
+        if machine.console.find(pattern):
+            return None
+        if has_ended:
+            return f"{machine.name} ended without saying {pattern!r}"
+        return f"{machine.name} did nothing new for {within_s} s, and did not say {pattern!r}"
 
     def _excerpts(self, machines):
         """The ends of the logs that explain a failure."""
@@ -277,6 +297,8 @@ class Lab:
 
     def table(self):
         """Print one line for each node: where its bytes came from and how long it took."""
+        for machine in self.machines:
+            machine.poll()
         for line in status.table([self._row(machine) for machine in self.machines]):
             print(f"  {line}", flush=True)
         clients = list(filter(None, map(self.client, self.machines)))

@@ -3,6 +3,7 @@
 import signal
 import subprocess
 import time
+from pathlib import Path
 
 from . import network
 from .console import Console
@@ -18,13 +19,15 @@ OVERHEAD_MB = TRANSLATION_MB + 64
 class Machine:
     """A node of the lab. It starts when there is memory for it."""
 
-    def __init__(self, lab, index, memory_mb, port, parameters, boots=None):
+    def __init__(self, lab, index, memory_mb, ports, parameters, boots=None):
         self.lab = lab
         self.index = index
         self.name = f"node{index}"
         self.address = str(network.PLAN.node(index))
         self.memory_mb = memory_mb
-        self.port = port
+        # Of each network one; the first is the one with the master.
+        self.ports = ports
+        self.port = ports[0] if ports else None
         self.parameters = parameters
         # Kernel and initramfs.
         self.boots = boots or (kernel(), initramfs())
@@ -32,6 +35,40 @@ class Machine:
         self.process = None
         self.started = None
         self.ended = None
+        # When something new was last seen of it, on its own clock.
+        self.moved_s = 0.0
+        self._mark = None
+        self._waited_s = 0.0
+
+    def own_s(self):
+        """Seconds since its start in which it could run.
+
+        Not those in which it waited for a processor: where many machines share
+        few, each sees less time pass than the wall's clock does.
+        """
+        if self.started is None:
+            return 0.0
+        until = time.monotonic() if self.ended is None else self.ended
+        return until - self.started - self._waited_s
+
+    def _read_waits(self):
+        """How long its threads have waited for a processor: the one that waited longest.
+
+        schedstat's second number, in ns (Documentation/scheduler/sched-stats.rst).
+        """
+        for path in Path(f"/proc/{self.process.pid}/task").glob("*/schedstat"):
+            try:
+                waited_s = int(path.read_text().split()[1]) / 1e9
+            except (OSError, IndexError):
+                continue  # the thread has just ended
+            self._waited_s = max(self._waited_s, waited_s)
+
+    def note_progress(self, fetched_bytes):
+        """Remember when its console last said something new, or bytes came."""
+        mark = (self.console.news, fetched_bytes)
+        if mark != self._mark:
+            self._mark = mark
+            self.moved_s = self.own_s()
 
     def command(self):
         """The QEMU command line."""
@@ -39,7 +76,6 @@ class Machine:
         cpu = "host" if accel == "kvm" else "max"
         if accel == "tcg":
             accel = f"tcg,tb-size={TRANSLATION_MB}"
-        mac = network.PLAN.mac(self.index)
         line = ["qemu-system-x86_64", "-name", self.name, "-accel", accel, "-M", "q35"]
         line += ["-cpu", cpu, "-m", str(self.memory_mb), "-smp", "1"]
         line += ["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]
@@ -47,8 +83,9 @@ class Machine:
         line += ["-append", self.parameters]
         line += ["-chardev", f"file,id=console,path={self.console.path},append=on"]
         line += ["-serial", "chardev:console"]
-        line += ["-netdev", f"tap,id=net,ifname={self.port.tap},script=no,downscript=no"]
-        line += ["-device", f"virtio-net-pci,netdev=net,mac={mac},romfile="]
+        for at, port in enumerate(self.ports):
+            line += ["-netdev", f"tap,id=net{at},ifname={port.tap},script=no,downscript=no"]
+            line += ["-device", f"virtio-net-pci,netdev=net{at},mac={port.mac},romfile="]
         line += ["-device", "virtio-rng-pci"]
         return line
 
@@ -64,9 +101,11 @@ class Machine:
         """Take in whether it still runs and what it has said; return the new lines."""
         if self.process is None:
             return []
-        if self.ended is None and self.process.poll() is not None:
-            self.ended = time.monotonic()
-        return self.console.poll()
+        if self.ended is None:
+            self._read_waits()
+            if self.process.poll() is not None:
+                self.ended = time.monotonic()
+        return self.console.poll(last=self.ended is not None)
 
     @property
     def running(self):
@@ -79,7 +118,7 @@ class Machine:
         return found and found[0] - self.started
 
     def expect(self, pattern, within_s):
-        """Wait until its console says this; return the match."""
+        """Wait until its console says this; return the match. See `Lab.expect_all`."""
         self.lab.expect_all(pattern, within_s, [self])
         return self.console.find(pattern)[1]
 

@@ -18,6 +18,7 @@ __all__ = ["BRIDGE", "MASTER", "NODES_MAX", "PLAN", "Network"]
 BRIDGE = "lab0"
 # Locally administered MACs of the range that QEMU itself uses.
 PLAN = Plan(ipaddress.ip_network("10.77.0.0/16"), "52:54:00:77")
+OTHER_PLAN = Plan(ipaddress.ip_network("10.78.0.0/16"), "52:54:00:78")
 MASTER = PLAN.head
 # Enough for the largest burst of a virtio queue at any rate.
 BURST_BYTES = 128 * 1024
@@ -31,33 +32,47 @@ def shape(interface, rate):
 
 
 class Network:
-    """The bridge; the master's address is on it."""
+    """A bridge; the head's address is on it."""
 
-    def __init__(self):
-        lines = [link.up("lo"), *link.bridge(BRIDGE)]
-        batch("ip", [*lines, link.address(BRIDGE, MASTER, PLAN.subnet.prefixlen), link.up(BRIDGE)])
+    def __init__(self, bridge=BRIDGE, plan=PLAN):
+        self.bridge = bridge
+        self.plan = plan
+        lines = [link.up("lo"), *link.bridge(bridge)]
+        address = link.address(bridge, plan.head, plan.subnet.prefixlen)
+        batch("ip", [*lines, address, link.up(bridge)])
 
     def port(self, index, rate=None):
         """Plug in node number `index`, with a rate in both directions if given."""
-        return Port(index, rate)
+        return Port(index, rate, self)
 
     def shape_master(self, rate):
         """Limit the master's uplink: all that it sends leaves by the bridge."""
-        shape(BRIDGE, rate)
+        shape(self.bridge, rate)
+
+    def refuse_tcp(self):
+        """Lose all TCP that comes here: there is DHCP, and no master.
+
+        The head has the addresses of all networks; this comes before the rule
+        that makes it answer to each of them.
+        """
+        lines = ["rule add pref 100 lookup local", "rule del pref 0"]
+        batch("ip", [*lines, f"rule add pref 10 iif {self.bridge} ipproto tcp blackhole"])
 
 
 class Port:
     """One node's place in the network."""
 
-    def __init__(self, index, rate):
-        self.tap = f"tap{index}"
-        self.cable = self.tap if rate is None else f"up{index}"
-        self.bridge = BRIDGE if rate is None else f"own{index}"
+    def __init__(self, index, rate, net):
+        suffix = "" if net.bridge == BRIDGE else net.bridge
+        self.mac = net.plan.mac(index)
+        self.tap = f"tap{index}{suffix}"
+        self.cable = self.tap if rate is None else f"up{index}{suffix}"
+        self.bridge = net.bridge if rate is None else f"own{index}{suffix}"
         lines = []
         if rate is not None:
-            down = f"down{index}"
+            down = f"down{index}{suffix}"
             lines += [*link.bridge(self.bridge), link.veth(self.cable, down)]
-            lines += [link.plug(self.cable, self.bridge), link.plug(down, BRIDGE)]
+            lines += [link.plug(self.cable, self.bridge), link.plug(down, net.bridge)]
             lines += [link.up(self.bridge)]
         batch("ip", [*lines, link.tap(self.tap), link.plug(self.tap, self.bridge)])
         if rate is not None:

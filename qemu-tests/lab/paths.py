@@ -16,3 +16,11 @@ def initramfs():
 def kernel():
     """The kernel that goes with it; initramfs/build puts it beside it."""
     return initramfs().parent / "vmlinuz"
+
+
+def initramfs_release():
+    """The release of the kernel whose modules it has, as uname(1) prints it."""
+    image = kernel().read_bytes()
+    # The offset of the version's text, less 0x200 (Documentation/arch/x86/boot.rst).
+    at = int.from_bytes(image[0x20E:0x210], "little") + 0x200
+    return image[at : at + 200].split(b"\0")[0].split(b" ")[0].decode()

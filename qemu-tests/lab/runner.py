@@ -44,7 +44,7 @@ def run_one(scenario, count, keep):
             scenario.prepare()
         except Failed as error:
             return "failed", str(error)
-    witness, mark = isolate.Witness(), uuid.uuid4().hex
+    mark = uuid.uuid4().hex
     command = [sys.executable, str(REPO / "qemu-tests" / "run"), "--inside", scenario.name]
     command += ["-n", str(count)] if count else []
     status = isolate.run(command, scenario.limit_s + GRACE_S, mark)
@@ -55,7 +55,7 @@ def run_one(scenario, count, keep):
         answer = json.loads(result.read_text())
     else:
         answer = {"outcome": "failed", "why": f"its process ended with {status}"}
-    left = witness.leftovers(mark)
+    left = isolate.leftovers(mark)
     if not left:
         print("  left behind: no process, interface or namespace", flush=True)
     else:

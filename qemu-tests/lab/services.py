@@ -106,22 +106,32 @@ class Dhcp(Service):
     """dnsmasq on the bridge, answering every node with a known address.
 
     `boot_server` also names the master as the server to boot from (siaddr).
+    `pool` is another number of addresses, given to whoever asks first, and then
+    remembered by client id as DHCP has it. `place` is another network.
     """
 
-    def __init__(self, directory, lease_s=120, options=(), boot_server=False):
-        first, last = network.PLAN.node(1), network.PLAN.node(network.NODES_MAX)
+    # fields: one for each thing that a scenario may want otherwise
+    def __init__(
+        self, directory, lease_s=120, options=(), boot_server=False, pool=None, place=None
+    ):
+        bridge = place.bridge if place else network.BRIDGE
+        plan = place.plan if place else network.PLAN
+        name = "dhcp" if place is None else f"dhcp-{bridge}"
+        first, last = plan.node(1), plan.node(pool or network.NODES_MAX)
         line = ["dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--port=0"]
         line += ["--user=root", "--log-facility=-", "--log-dhcp", "--leasefile-ro", "--pid-file"]
-        line += [f"--interface={network.BRIDGE}", "--bind-interfaces", "--dhcp-authoritative"]
-        line += [f"--dhcp-range={first},{last},{network.PLAN.subnet.netmask},{lease_s}", "--no-ping"]
+        line += [f"--interface={bridge}", "--bind-interfaces", "--dhcp-authoritative"]
+        line += [f"--dhcp-range={first},{last},{plan.subnet.netmask},{lease_s}", "--no-ping"]
         line += [f"--dhcp-option={option}" for option in options]
         if boot_server:
-            line += [f"--dhcp-boot=unused,,{network.MASTER}"]
-        # Every node gets the address and name that it would have without DHCP.
-        hosts = directory / "dhcp-hosts"
-        hosts.write_text("".join(map(self._host, range(1, network.NODES_MAX + 1))))
-        super().__init__(directory, "dhcp", [*line, f"--dhcp-hostsfile={hosts}"])
-
-    @staticmethod
-    def _host(index):
-        return f"{network.PLAN.mac(index)},{network.PLAN.node(index)},node{index}\n"
+            line += [f"--dhcp-boot=unused,,{plan.head}"]
+        if pool is None:
+            # Every node gets the address and name that it would have without DHCP.
+            hosts = directory / f"{name}-hosts"
+            rows = (
+                f"{plan.mac(index)},{plan.node(index)},node{index}\n"
+                for index in range(1, network.NODES_MAX + 1)
+            )
+            hosts.write_text("".join(rows))
+            line += [f"--dhcp-hostsfile={hosts}"]
+        super().__init__(directory, name, line)

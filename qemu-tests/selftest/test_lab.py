@@ -3,11 +3,15 @@
 import os
 import subprocess
 import tempfile
+import time
+import types
 import unittest
 from pathlib import Path
 
 from lab import registry
 from lab.console import Console
+from lab.lab import Lab
+from lab.machine import Machine
 from repository import REPO
 
 
@@ -34,6 +38,51 @@ class ConsoleTest(unittest.TestCase):
         self.console.poll()
         self.assertEqual(self.console.find("red (.)")[1][1], "\ufffd")
         self.assertIsNone(self.console.find("green"))
+
+
+    def test_what_is_repeated_but_for_its_numbers_is_not_new(self):
+        self.write(b"waiting for the network (5 s)\nwaiting for the network (10 s)\n")
+        self.console.poll()
+        self.assertEqual(self.console.news, 1)
+        self.write(b"carrier\n")
+        self.console.poll()
+        self.assertEqual(self.console.news, 2)
+
+    def test_the_last_words_need_no_end_of_line(self):
+        self.write(b"up, switching off")
+        self.assertEqual(self.console.poll(), [])
+        self.assertEqual(self.console.poll(last=True), ["up, switching off"])
+
+
+class MachineTest(unittest.TestCase):
+    """The time of a machine that shares its processor."""
+
+    def setUp(self):
+        directory = tempfile.TemporaryDirectory()
+        self.addCleanup(directory.cleanup)
+        lab = types.SimpleNamespace(directory=Path(directory.name), accel="tcg")
+        self.machine = Machine(lab, 1, 64, None, "")
+        self.machine.started = time.monotonic() - 100
+        self.machine.process = types.SimpleNamespace(pid=0, poll=lambda: None)
+
+    def test_its_clock_stands_while_it_waits_for_a_processor(self):
+        self.assertAlmostEqual(self.machine.own_s(), 100, delta=5)
+        self.machine._waited_s = 75  # pylint: disable=protected-access
+        self.assertAlmostEqual(self.machine.own_s(), 25, delta=5)
+
+    def test_a_machine_that_does_something_new_is_given_its_time_again(self):
+        def hopeless():
+            return Lab._hopeless(Lab, self.machine, "up", 0, 60)  # pylint: disable=protected-access
+
+        self.machine.note_progress(0)
+        self.assertIsNone(hopeless())
+        self.machine.moved_s = 10
+        self.assertIn("did nothing new for 60 s", hopeless())
+        self.machine.note_progress(7)
+        self.assertIsNone(hopeless(), "bytes came")
+        self.machine.moved_s = 10
+        self.machine.console.path.write_bytes(b"up, switching off\n")
+        self.assertIsNone(hopeless(), "it had said so before it was looked at")
 
 
 class RegistryTest(unittest.TestCase):

@@ -17,6 +17,9 @@ from pathlib import Path
 MARK = "XGET_LAB_RUN"
 PR_SET_PDEATHSIG = 1
 PATIENCE_S = 5.0
+NAMESPACE_LIMIT_S = 5.0
+# The network namespace of each run, by its mark.
+_NAMESPACES = {}
 
 
 def _die_with_parent():
@@ -40,6 +43,7 @@ def run(command, limit_s, mark):
         start_new_session=True,
         preexec_fn=_die_with_parent,
     )
+    _NAMESPACES[mark] = _own_namespace(process)
     try:
         return process.wait(timeout=limit_s)
     except subprocess.TimeoutExpired:
@@ -49,10 +53,23 @@ def run(command, limit_s, mark):
         process.wait()
 
 
-def interfaces():
-    """The names of the interfaces in this process's network namespace."""
-    lines = Path("/proc/net/dev").read_text().splitlines()
-    return sorted(line.split(":")[0].strip() for line in lines if ":" in line)
+def _namespace(pid):
+    """The network namespace that a process is in, as a number, or None."""
+    try:
+        return os.stat(f"/proc/{pid}/ns/net").st_ino
+    except OSError:
+        return None  # it has just ended, or is not ours to look at
+
+
+def _own_namespace(process):
+    """The namespace that unshare(1) makes for itself; None if it ends before that."""
+    ours, until = _namespace("self"), time.monotonic() + NAMESPACE_LIMIT_S
+    while process.poll() is None and time.monotonic() < until:
+        found = _namespace(process.pid)
+        if found not in (ours, None):
+            return found
+        time.sleep(0.001)
+    return None
 
 
 def _marked(mark):
@@ -67,31 +84,32 @@ def _marked(mark):
             pass  # it has just ended, or is not ours to look at
 
 
-class Witness:
-    """What this machine looked like before, to compare with afterwards."""
+def _held(namespace):
+    """What keeps a network namespace, and the interfaces in it: processes, mounts."""
+    if namespace is None:
+        return
+    for path in Path("/proc").glob("[0-9]*"):
+        if _namespace(path.name) == namespace:
+            yield f"network namespace of process {path.name}"
+    for path in Path("/run/netns").glob("*"):
+        try:
+            if path.stat().st_ino == namespace:
+                yield f"network namespace {path.name}"
+        except OSError:
+            pass
 
-    def __init__(self):
-        self.before = interfaces()
-        self.named = self._named_namespaces()
 
-    @staticmethod
-    def _named_namespaces():
-        """What `ip netns` lists; the lab makes none."""
-        return sorted(path.name for path in Path("/run/netns").glob("*"))
+def leftovers(mark, patience_s=PATIENCE_S):
+    """What the run named by `mark` has left: processes, and its namespace.
 
-    def leftovers(self, mark, patience_s=PATIENCE_S):
-        """What the run named by `mark` has left: processes, interfaces, namespaces.
-
-        The kernel takes a moment to end a namespace; what is still there
-        after that will stay.
-        """
-        until = time.monotonic() + patience_s
-        while True:
-            found = [f"process {process}" for process in _marked(mark)]
-            new = sorted(set(interfaces()) - set(self.before))
-            found += [f"interface {name}" for name in new]
-            new = sorted(set(self._named_namespaces()) - set(self.named))
-            found += [f"network namespace {name}" for name in new]
-            if not found or time.monotonic() >= until:
-                return found
-            time.sleep(0.05)
+    Every interface of a run is in its namespace and goes with it. What others
+    do on this machine meanwhile is not looked at. The kernel takes a moment to
+    end a namespace; what is still there after that will stay.
+    """
+    until = time.monotonic() + patience_s
+    while True:
+        found = [f"process {process}" for process in _marked(mark)]
+        found = found or list(_held(_NAMESPACES.get(mark)))
+        if not found or time.monotonic() >= until:
+            return found
+        time.sleep(0.05)

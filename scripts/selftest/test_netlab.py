@@ -113,23 +113,22 @@ class IsolationTest(unittest.TestCase):
 
     def setUp(self):
         self.mark = uuid.uuid4().hex
-        self.witness = isolate.Witness()
 
     def test_interfaces_stay_inside(self):
         command = "ip link add lab0 type bridge && grep -q lab0: /proc/net/dev"
         self.assertEqual(isolate.run(["sh", "-c", command], 20, self.mark), 0)
-        self.assertEqual(self.witness.leftovers(self.mark), [])
+        self.assertEqual(isolate.leftovers(self.mark), [])
 
     def test_children_end_with_it(self):
         self.assertEqual(isolate.run(["sh", "-c", "sleep 300 & exit 3"], 20, self.mark), 3)
-        self.assertEqual(self.witness.leftovers(self.mark), [])
+        self.assertEqual(isolate.leftovers(self.mark), [])
 
     def test_time_runs_out_for_all_of_them(self):
         command = "trap '' TERM INT; setsid sleep 300 & sleep 300"
         began = time.monotonic()
         self.assertIsNone(isolate.run(["sh", "-c", command], 1, self.mark))
         self.assertLess(time.monotonic() - began, 10)
-        self.assertEqual(self.witness.leftovers(self.mark), [])
+        self.assertEqual(isolate.leftovers(self.mark), [])
 
     def test_a_killed_runner_leaves_nothing(self):
         program = "from netlab import isolate; import sys; print('on', flush=True); "
@@ -141,13 +140,13 @@ class IsolationTest(unittest.TestCase):
         )
         runner.stdout.readline()
         deadline = time.monotonic() + 10
-        while not self.witness.leftovers(self.mark, 0) and time.monotonic() < deadline:
+        while not isolate.leftovers(self.mark, 0) and time.monotonic() < deadline:
             time.sleep(0.05)
-        self.assertTrue(self.witness.leftovers(self.mark, 0), "it never ran")
+        self.assertTrue(isolate.leftovers(self.mark, 0), "it never ran")
         runner.kill()
         runner.wait()
         runner.stdout.close()
-        self.assertEqual(self.witness.leftovers(self.mark), [])
+        self.assertEqual(isolate.leftovers(self.mark), [])
 
     def test_a_leftover_is_noticed(self):
         environment = {**os.environ, isolate.MARK: self.mark}
@@ -156,9 +155,23 @@ class IsolationTest(unittest.TestCase):
         self.addCleanup(stray.kill)
         # Between fork and exec it still has this process's environment.
         deadline = time.monotonic() + 5
-        while not self.witness.leftovers(self.mark, 0) and time.monotonic() < deadline:
+        while not isolate.leftovers(self.mark, 0) and time.monotonic() < deadline:
             time.sleep(0.01)
-        self.assertEqual(self.witness.leftovers(self.mark, 0), [f"process {stray.pid} (sleep)"])
+        self.assertEqual(isolate.leftovers(self.mark, 0), [f"process {stray.pid} (sleep)"])
+
+    def test_who_keeps_the_namespace_is_noticed_and_others_are_not(self):
+        command = ["unshare", "--net", "sleep", "60"]
+        if os.geteuid() != 0:
+            command[1:1] = ["--user", "--map-root-user"]
+        stray = subprocess.Popen(command, env={"PATH": os.environ["PATH"]})
+        self.addCleanup(stray.wait)
+        self.addCleanup(stray.kill)
+        namespace = isolate._own_namespace(stray)  # pylint: disable=protected-access
+        self.assertIsNotNone(namespace)
+        self.assertEqual(isolate.leftovers(self.mark, 0), [], "that of somebody else")
+        isolate._NAMESPACES[self.mark] = namespace  # pylint: disable=protected-access
+        found = isolate.leftovers(self.mark, 0)
+        self.assertEqual(found, [f"network namespace of process {stray.pid}"])
 
 
 if __name__ == "__main__":
