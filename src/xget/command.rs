@@ -59,6 +59,9 @@ pub fn main() -> ExitCode {
     if std::process::id() == 1 && name.as_encoded_bytes().ends_with(b"init") {
         boot::run();
     }
+    if name.as_encoded_bytes().ends_with(b"modprobe") {
+        return boot::modprobe(std::env::args_os());
+    }
     let status = match run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(failed) => {

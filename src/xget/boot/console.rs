@@ -45,10 +45,13 @@ impl Outs {
         if outs.consoles.is_empty() {
             outs.consoles.extend(Output::terminal(Path::new("/dev/console")).ok());
         }
-        let flags = libc::O_NONBLOCK;
-        outs.kernel_log = OpenOptions::new().write(true).custom_flags(flags).open("/dev/kmsg").ok();
+        outs.kernel_log = kernel_log();
         outs
     }
+}
+
+fn kernel_log() -> Option<File> {
+    OpenOptions::new().write(true).custom_flags(libc::O_NONBLOCK).open("/dev/kmsg").ok()
 }
 
 static CONSOLE: OnceLock<Console> = OnceLock::new();
@@ -59,6 +62,18 @@ pub fn install() {
         CONSOLE.get_or_init(|| Console { outs: Mutex::new(Outs::open()), began: Instant::now() });
     if log::set_logger(console).is_ok() {
         log::set_max_level(LevelFilter::Info);
+    }
+}
+
+/// Everything into the kernel's log alone.
+pub fn install_silent() {
+    let began = Instant::now();
+    let console = CONSOLE.get_or_init(|| {
+        let outs = Outs { consoles: Vec::new(), kernel_log: kernel_log() };
+        Console { outs: Mutex::new(outs), began }
+    });
+    if log::set_logger(console).is_ok() {
+        set_debug(true);
     }
 }
 

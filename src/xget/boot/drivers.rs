@@ -29,9 +29,14 @@ pub struct Drivers {
     params: Vec<(String, String)>,
     /// Modaliases that were looked up already.
     known: SortedSet<String>,
-    /// Loaded, or tried and failed.
+    /// Loaded, or tried and failed for good.
     done: SortedSet<String>,
-    failed: Vec<String>,
+    /// Names and reasons.
+    failed: Vec<(String, String)>,
+    /// Of those the ones that lack another module: tried again when one came.
+    waiting: Vec<String>,
+    /// A module was loaded since those that wait were tried.
+    came: bool,
 }
 
 impl Drivers {
@@ -55,6 +60,8 @@ impl Drivers {
             known: SortedSet::new(),
             done,
             failed: Vec::new(),
+            waiting: Vec::new(),
+            came: false,
             directory,
         }
     }
@@ -65,10 +72,11 @@ impl Drivers {
         if self.catalogue.is_empty() {
             log::warn!("there is no modules.dep in {}", self.directory.display());
         }
-        for name in FIRST.iter().map(|name| name.to_string()).chain(first.iter().cloned()) {
-            if self.catalogue.has(&name) {
-                self.load(&name);
-            }
+        for name in FIRST.iter().copied().chain(first.iter().map(String::as_str)) {
+            self.load(name);
+        }
+        for name in first.iter().filter(|name| !self.catalogue.knows(name)) {
+            log::warn!("there is no module {name} in this initramfs");
         }
         let before = self.done.len();
         self.coldplug();
@@ -87,11 +95,12 @@ impl Drivers {
             for modalias in modaliases(Path::new("/sys/devices")) {
                 self.device(&modalias);
             }
+            self.retry();
             if self.known.len() == before {
                 break;
             }
         }
-        if Path::new("/sys/class/infiniband").exists() && self.catalogue.has(INFINIBAND) {
+        if Path::new("/sys/class/infiniband").exists() {
             self.load(INFINIBAND);
         }
     }
@@ -115,16 +124,58 @@ impl Drivers {
                 .map(|(_, param)| param.as_str())
                 .collect();
             match module::load(&self.directory.join(&path), &params.join(" ")) {
-                Ok(()) => log::debug!("loaded {name}"),
+                Ok(()) => self.loaded(&name),
                 // ENODEV: a driver that finds its hardware is not there.
                 Err(error) if error.raw_os_error() == Some(libc::ENODEV) => {}
                 Err(error) => {
-                    log::warn!("cannot load {path}: {error}");
-                    self.failed.push(format!("{name} ({error})"));
+                    self.failed(&name, &path, &error);
+                    if error.kind() == io::ErrorKind::NotFound {
+                        continue;
+                    }
                 }
             }
             self.done.insert(name);
         }
+    }
+
+    fn loaded(&mut self, name: &str) {
+        self.came = true;
+        let before = self.failed.len();
+        self.failed.retain(|(failed, _)| failed != name);
+        match self.failed.len() == before {
+            true => log::debug!("loaded {name}"),
+            false => log::info!("loaded {name}, now that there is what it needs"),
+        }
+    }
+
+    fn failed(&mut self, name: &str, path: &str, error: &io::Error) {
+        if error.kind() == io::ErrorKind::NotFound && !self.waiting.iter().any(|w| w == name) {
+            self.waiting.push(name.to_string());
+        }
+        if !self.failed.iter().any(|(known, _)| known == name) {
+            log::warn!("cannot load {path}: {error}");
+            self.failed.push((name.to_string(), error.to_string()));
+        }
+    }
+
+    /// Modules that lacked another one are tried again, as long as others come.
+    fn retry(&mut self) {
+        while self.came && !self.waiting.is_empty() {
+            self.came = false;
+            for name in std::mem::take(&mut self.waiting) {
+                self.load(&name);
+            }
+        }
+    }
+
+    /// What the kernel asks for, by name or alias (request_module): whether all
+    /// of it is there now.
+    pub fn request(&mut self, name: &str) -> bool {
+        if !self.catalogue.knows(name) {
+            return false;
+        }
+        self.load(name);
+        self.failed.is_empty()
     }
 
     /// Takes the news of the kernel; true when a network device may be new.
@@ -134,6 +185,7 @@ impl Drivers {
         while let Some(event) = uevents.next() {
             network |= event.subsystem == "net";
             missed |= event.action.is_empty();
+            self.came |= event.subsystem == "module" && event.action == "add";
             if event.action == "add"
                 && let Some(modalias) = event.modalias
             {
@@ -143,6 +195,7 @@ impl Drivers {
         if missed {
             self.coldplug();
         }
+        self.retry();
         network || missed
     }
 
@@ -150,7 +203,7 @@ impl Drivers {
     /// a driver, modules that failed, firmware that was not found.
     pub fn hints(&self) -> Vec<String> {
         let mut said = unclaimed(Path::new("/sys/bus/pci/devices"));
-        said.extend(self.failed.iter().map(|module| format!("module failed: {module}")));
+        said.extend(self.failed.iter().map(|(name, why)| format!("module failed: {name} ({why})")));
         said.extend(missing_firmware());
         said
     }

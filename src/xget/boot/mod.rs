@@ -20,6 +20,7 @@ mod identity;
 mod image;
 mod ipconfig;
 mod links;
+mod modprobe;
 mod modules;
 mod network;
 mod next_cmdline;
@@ -29,6 +30,8 @@ mod start;
 mod system;
 mod turns;
 mod uplink;
+
+pub use modprobe::run as modprobe;
 
 use cmdline::Cmdline;
 use engine::Engine;

@@ -14,6 +14,7 @@ struct Module {
     /// Relative to the directory of modules.dep.
     path: String,
     needs: Vec<String>,
+    /// Soft dependencies: names of modules, or aliases as they are written.
     before: Vec<String>,
     after: Vec<String>,
 }
@@ -66,10 +67,6 @@ impl Catalogue {
         self.modules.len()
     }
 
-    pub fn has(&self, name: &str) -> bool {
-        self.modules.contains_key(name)
-    }
-
     /// `kernel/a/b.ko: kernel/c/d.ko kernel/e/f.ko`
     fn add_dep(&mut self, line: &str) {
         let Some((path, needs)) = line.split_once(':') else { return };
@@ -92,8 +89,8 @@ impl Catalogue {
             match word {
                 "pre:" => after = false,
                 "post:" => after = true,
-                name if after => module.after.push(canonical(name)),
-                name => module.before.push(canonical(name)),
+                name if after => module.after.push(name.to_string()),
+                name => module.before.push(name.to_string()),
             }
         }
     }
@@ -110,12 +107,41 @@ impl Catalogue {
         names
     }
 
+    /// What a name stands for: the module itself, or those with this alias;
+    /// modprobe(8) looks in this order.
+    fn named(&self, name: &str) -> SortedSet<String> {
+        let own = canonical(name);
+        if !self.modules.contains_key(&own) && !self.builtin.contains(&own) {
+            return self.matching(name);
+        }
+        let mut names = SortedSet::new();
+        names.insert(own);
+        names
+    }
+
+    /// Whether it is a module, an alias of one, or built into the kernel.
+    pub fn knows(&self, name: &str) -> bool {
+        !self.named(name).is_empty()
+    }
+
     /// Names and paths in the order of loading, without those in `loaded`.
     pub fn order(&self, name: &str, loaded: &SortedSet<String>) -> Vec<(String, String)> {
         let mut order = Vec::new();
         let mut seen = loaded.clone();
-        self.visit(&canonical(name), &mut seen, &mut order, 0);
+        self.visit_all(name, &mut seen, &mut order, 0);
         order
+    }
+
+    fn visit_all(
+        &self,
+        name: &str,
+        seen: &mut SortedSet<String>,
+        order: &mut Vec<(String, String)>,
+        depth: usize,
+    ) {
+        for name in self.named(name).iter() {
+            self.visit(name, seen, order, depth);
+        }
     }
 
     fn visit(
@@ -135,11 +161,11 @@ impl Catalogue {
         // modules.dep lists the nearest first, so that the last has to go in
         // first (modprobe(8)).
         for need in module.before.iter().chain(module.needs.iter().rev()) {
-            self.visit(need, seen, order, depth + 1);
+            self.visit_all(need, seen, order, depth + 1);
         }
         order.push((name.to_string(), module.path.clone()));
         for later in &module.after {
-            self.visit(later, seen, order, depth + 1);
+            self.visit_all(later, seen, order, depth + 1);
         }
     }
 }
@@ -331,6 +357,24 @@ alias pci:v00001AF4d*sv*sd*bc*sc*i* missing_module
             catalogue("softdep failover pre: virtio-pci post: virtio_net absent\n", &[]);
         let expected = ["virtio", "virtio_pci", "failover", "net_failover", "virtio_net"];
         assert_eq!(order(&catalogue, "failover"), expected);
+    }
+
+    #[test]
+    fn a_soft_dependency_or_a_name_may_be_an_alias() {
+        let texts = DepmodTexts {
+            dep: "lib/libcrc32c.ko:\ncrypto/crc32c_generic.ko:\nnet/bnx2x.ko: lib/libcrc32c.ko\n"
+                .into(),
+            alias: "alias crc32c crc32c_generic\nalias crypto-crc32c crc32c_generic\n".into(),
+            softdep: "softdep libcrc32c pre: crypto-crc32c post: crypto-absent\n".into(),
+            builtin: "kernel/crypto/sha256.ko\n".into(),
+        };
+        let catalogue = Catalogue::new(&texts, &[]);
+        assert_eq!(order(&catalogue, "bnx2x"), ["crc32c_generic", "libcrc32c", "bnx2x"]);
+        assert_eq!(order(&catalogue, "crypto-crc32c"), ["crc32c_generic"]);
+        assert_eq!(order(&catalogue, "crypto-none"), [""; 0]);
+        assert!(catalogue.knows("sha256") && catalogue.knows("crc32c") && !catalogue.knows("x"));
+        let without = Catalogue::new(&texts, &["crc32c-generic".into()]);
+        assert_eq!(order(&without, "crypto-crc32c"), [""; 0]);
     }
 
     #[test]

@@ -11,15 +11,22 @@ use std::io;
 use std::path::Path;
 
 /// Loads an uncompressed module. One that is loaded already is no error.
+/// `NotFound`: the kernel does not find what the module needs, or has no such
+/// module itself.
 pub fn load(path: &Path, params: &str) -> io::Result<()> {
-    let file = File::open(path)?;
+    let file = match File::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Err(io::Error::other("it is not in this initramfs"));
+        }
+        opened => opened?,
+    };
     let params = CString::new(params)?;
     match finit_module(&file, &params, ModuleInitFlags::empty()) {
         Ok(()) | Err(Errno::EEXIST) => Ok(()),
-        // The same number as for a file that is not there, and another matter.
-        Err(Errno::ENOENT) => {
-            Err(io::Error::other("it needs a symbol of a module that is not in this initramfs"))
-        }
+        Err(Errno::ENOENT) => Err(io::Error::new(
+            io::ErrorKind::NotFound,
+            "it needs another module that is not there, or not yet",
+        )),
         Err(Errno::ENOEXEC) => {
             Err(io::Error::other("it is compressed, or was built for another kernel"))
         }
