@@ -115,7 +115,8 @@ impl Drivers {
         }
     }
 
-    fn load(&mut self, name: &str) {
+    /// Loads a module, and what it needs, unless it is built in or not here.
+    pub fn load(&mut self, name: &str) {
         for (name, path) in self.catalogue.order(name, &self.done) {
             let params: Vec<&str> = self
                 .params

@@ -52,8 +52,14 @@ impl Firmware {
 
     /// One line for the operator, who may have to add this node.
     pub fn line(&self, links: &[Link]) -> String {
-        let mut words: Vec<String> =
-            links.iter().filter_map(|link| Some(format!("mac={}", link.mac()?))).collect();
+        // A VLAN or bond has the address of what it is made upon.
+        let mut words: Vec<String> = Vec::new();
+        for mac in links.iter().filter_map(Link::mac) {
+            let word = format!("mac={mac}");
+            if !words.contains(&word) {
+                words.push(word);
+            }
+        }
         for (name, value) in
             [("uuid", &self.uuid), ("serial", &self.serial), ("asset", &self.asset)]
         {
@@ -95,6 +101,7 @@ pub fn seed(links: &[Link]) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::boot::links::testing::link;
 
     #[test]
     fn fillers_say_nothing() {
@@ -135,5 +142,8 @@ mod tests {
     fn one_line_of_words() {
         let firmware = Firmware { serial: Some("A 1".into()), ..Firmware::default() };
         assert_eq!(firmware.line(&[]), "serial=A_1");
+        let links = [("eth0", 1), ("eth1", 2), ("eth0.5", 1)].map(|(name, last)| link(name, last));
+        let macs = "mac=52:54:00:00:00:01 mac=52:54:00:00:00:02";
+        assert_eq!(firmware.line(&links), format!("{macs} serial=A_1"));
     }
 }

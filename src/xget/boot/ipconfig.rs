@@ -1,4 +1,4 @@
-//! The `ip=` parameter: the kernel's syntax and dracut's.
+//! The parameters `ip=`, in the kernel's syntax and dracut's, and `rd.route=`.
 //!
 //! Pure text to values. Sources: Documentation/admin-guide/nfs/nfsroot.rst,
 //! dracut.cmdline(7) and dracut's net-lib.sh (ip_to_var). Refuses to know
@@ -58,35 +58,8 @@ impl fmt::Display for Device {
     }
 }
 
-/// What is wrong with an `ip=`: the field, and what stands in it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum IpError {
-    Method(String),
-    Address {
-        field: &'static str,
-        text: String,
-    },
-    Netmask(String),
-    Mtu(String),
-    /// No mask is given, and the address implies none.
-    NoClass(Ipv4Addr),
-}
-
-impl fmt::Display for IpError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            IpError::Method(word) => {
-                write!(f, "'{word}' is no way to get an address that is known here")
-            }
-            IpError::Address { field, text } => write!(f, "'{text}' is not a {field}"),
-            IpError::Netmask(text) => write!(f, "'{text}' is not a netmask"),
-            IpError::Mtu(text) => write!(f, "'{text}' is not an MTU"),
-            IpError::NoClass(address) => {
-                write!(f, "{address} has no class to take a netmask from")
-            }
-        }
-    }
-}
+/// What is wrong with an `ip=`: the field.
+pub type IpError = &'static str;
 
 /// Where an address comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -156,7 +129,7 @@ impl IpRule {
 
 /// Splits at ':' outside of brackets, and takes the brackets off. Six pairs
 /// of hexadecimal digits in a row are one MAC address.
-fn fields(text: &str) -> Vec<&str> {
+pub fn fields(text: &str) -> Vec<&str> {
     let mut fields = Vec::new();
     let mut rest = text;
     loop {
@@ -190,7 +163,7 @@ fn method(word: &str) -> Result<Method, IpError> {
         // Without a DHCPv6 client, a router advertisement is the best there is.
         "auto6" | "either6" | "dhcp6" => Ok(Method::Auto6),
         "link6" | "link-local" => Ok(Method::Link6),
-        other => Err(IpError::Method(other.to_string())),
+        _ => Err("method"),
     }
 }
 
@@ -226,10 +199,38 @@ fn dracut_form(fields: &[&str]) -> Result<IpRule, IpError> {
     let mut rule = IpRule::of(method(field(1))?);
     rule.device = Device::parse(field(0));
     if !field(2).is_empty() {
-        let mtu = field(2).parse().map_err(|_| IpError::Mtu(field(2).to_string()))?;
+        let mtu = field(2).parse().map_err(|_| "MTU")?;
         rule.mtu = Some(mtu);
     }
     Ok(rule)
+}
+
+/// `rd.route=NET/MASK:GATEWAY[:DEVICE]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RouteRule {
+    pub net: IpAddr,
+    pub prefix_len: u8,
+    pub gateway: Option<IpAddr>,
+    /// `None`: the one that is used.
+    pub device: Option<Device>,
+}
+
+impl RouteRule {
+    pub const FORM: &str = "NET/MASK:GATEWAY[:DEVICE]";
+
+    /// Reads the value of one `rd.route=`.
+    pub fn parse(text: &str) -> Option<RouteRule> {
+        let fields = fields(text);
+        let field = |at: usize| fields.get(at).copied().unwrap_or("");
+        let (net, mask) = field(0).split_once('/')?;
+        let net = address(net)?;
+        let gateway = optional("gateway", field(1)).ok()?;
+        let device = Device::parse(field(2));
+        if gateway.is_none() && device.is_none() {
+            return None;
+        }
+        Some(RouteRule { net, prefix_len: prefix_len(mask, net).ok()?, gateway, device })
+    }
 }
 
 fn address(text: &str) -> Option<IpAddr> {
@@ -237,30 +238,28 @@ fn address(text: &str) -> Option<IpAddr> {
 }
 
 /// Empty and all zeroes mean "not given".
-fn optional(field: &'static str, text: &str) -> Result<Option<IpAddr>, IpError> {
+fn optional(field: IpError, text: &str) -> Result<Option<IpAddr>, IpError> {
     if text.is_empty() {
         return Ok(None);
     }
-    let address =
-        address(text).ok_or_else(|| IpError::Address { field, text: text.to_string() })?;
+    let address = address(text).ok_or(field)?;
     Ok((!address.is_unspecified()).then_some(address))
 }
 
 /// A dotted mask, a number of bits, or (IPv4) the class of the address.
 fn prefix_len(text: &str, client: IpAddr) -> Result<u8, IpError> {
-    let bits_max = if client.is_ipv4() { 32 } else { 128 };
     if text.is_empty() {
         return match client {
-            IpAddr::V4(address) => classful(address).ok_or(IpError::NoClass(address)),
+            IpAddr::V4(address) => classful(address).ok_or("netmask, nor has the address a class"),
             IpAddr::V6(_) => Ok(64),
         };
     }
-    let wrong = || IpError::Netmask(text.to_string());
-    let bits = match text.parse::<Ipv4Addr>() {
-        Ok(mask) => mask_len(mask).ok_or_else(wrong)?,
-        Err(_) => text.parse().map_err(|_| wrong())?,
+    let bits = match text.parse() {
+        Ok(mask) => mask_len(mask),
+        Err(_) => text.parse().ok(),
     };
-    if bits > bits_max { Err(wrong()) } else { Ok(bits) }
+    let bits_max = if client.is_ipv4() { 32 } else { 128 };
+    bits.filter(|bits| *bits <= bits_max).ok_or("netmask")
 }
 
 /// The number of leading ones; `None` when ones follow zeroes.
@@ -296,7 +295,7 @@ mod tests {
         }
         assert_eq!(IpRule::parse("off").unwrap().method, Method::Off);
         assert_eq!(IpRule::parse("auto6").unwrap().method, Method::Auto6);
-        assert_eq!(IpRule::parse("rarp"), Err(IpError::Method("rarp".into())));
+        assert_eq!(IpRule::parse("rarp"), Err("method"));
     }
 
     #[test]
@@ -324,8 +323,7 @@ mod tests {
         assert_eq!((rule.method, rule.prefix_len), (Method::Static, 24));
         assert_eq!(IpRule::parse("10.0.0.1:::").unwrap().prefix_len, 8);
         assert_eq!(IpRule::parse("172.16.0.1::").unwrap().prefix_len, 16);
-        let class_e = Ipv4Addr::new(240, 0, 0, 1);
-        assert_eq!(IpRule::parse("240.0.0.1"), Err(IpError::NoClass(class_e)));
+        assert!(IpRule::parse("240.0.0.1").unwrap_err().starts_with("netmask"));
     }
 
     #[test]
@@ -361,17 +359,33 @@ mod tests {
     }
 
     #[test]
+    fn routes_of_both_families() {
+        let route = |text: &str| {
+            let RouteRule { net, prefix_len, gateway, device } = RouteRule::parse(text)?;
+            let name = device.map(|device| device.to_string());
+            Some((net.to_string(), prefix_len, gateway, name))
+        };
+        let expected = ("10.2.0.0".to_string(), 16, ip("10.1.0.1"), None);
+        assert_eq!(route("10.2.0.0/16:10.1.0.1"), Some(expected.clone()));
+        assert_eq!(route("10.2.0.0/255.255.0.0:10.1.0.1"), Some(expected));
+        let six = ("2001:db8:3::".to_string(), 48, ip("2001:db8::1"), Some("eth1".to_string()));
+        assert_eq!(route("[2001:db8:3::/48]:[2001:db8::1]:eth1"), Some(six));
+        let direct = ("10.2.0.0".to_string(), 16, None, Some("eth1".to_string()));
+        assert_eq!(route("10.2.0.0/16::eth1"), Some(direct));
+        for text in ["", "10.2.0.0/16", "10.2.0.0/33:10.1.0.1", "x/8:10.1.0.1", "10.2.0.0/16:x"] {
+            assert_eq!(route(text), None, "{text}");
+        }
+    }
+
+    #[test]
     fn wrong_fields_are_named() {
         let wrong = |text: &str| IpRule::parse(text).unwrap_err();
-        assert_eq!(wrong("10.0.0.1:::255.0.255.0"), IpError::Netmask("255.0.255.0".into()));
-        assert_eq!(wrong("10.0.0.1:::33"), IpError::Netmask("33".into()));
-        let gateway = IpError::Address { field: "gateway", text: "nonsense".into() };
-        assert_eq!(wrong("10.0.0.1::nonsense"), gateway);
-        assert_eq!(wrong("eth0:dhcp:fast"), IpError::Mtu("fast".into()));
-        assert_eq!(wrong("eth0:magic"), IpError::Method("magic".into()));
-        let server = IpError::Address { field: "name server", text: "ns".into() };
-        assert_eq!(wrong("10.0.0.1::::::dhcp:ns"), server);
-        assert_eq!(gateway.to_string(), "'nonsense' is not a gateway");
+        assert_eq!(wrong("10.0.0.1:::255.0.255.0"), "netmask");
+        assert_eq!(wrong("10.0.0.1:::33"), "netmask");
+        assert_eq!(wrong("10.0.0.1::nonsense"), "gateway");
+        assert_eq!(wrong("eth0:dhcp:fast"), "MTU");
+        assert_eq!(wrong("eth0:magic"), "method");
+        assert_eq!(wrong("10.0.0.1::::::dhcp:ns"), "name server");
     }
 
     #[test]

@@ -26,6 +26,7 @@ mod network;
 mod next_cmdline;
 mod settings;
 mod setup;
+mod stacked;
 mod start;
 mod system;
 mod turns;

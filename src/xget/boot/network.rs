@@ -76,6 +76,8 @@ struct Network<'a> {
     excluded: &'a [u32],
     timeouts: Timeouts,
     attempts: Vec<Attempt>,
+    /// Which of the links to be named or made are no more to be done.
+    stacked: Vec<usize>,
     /// The index of every interface that was looked at, to act once.
     seen: Vec<u32>,
     phases: Phases,
@@ -100,6 +102,7 @@ pub fn bring_up(
         excluded,
         timeouts,
         attempts: Vec::new(),
+        stacked: Vec::new(),
         seen: Vec::new(),
         phases: Phases { began_ms: now_ms, nic_ms: None, carrier_ms: None },
         said_ms: now_ms,
@@ -134,6 +137,8 @@ impl Network<'_> {
 
     /// New interfaces are set up; they have to be up to show a carrier.
     fn look_for_links(&mut self) {
+        let System { netlink, drivers, .. } = &mut *self.system;
+        self.settings.network.stacked.make(&mut self.stacked, netlink, drivers);
         let links = links::list();
         let now_ms = self.system.clock.now_ms();
         // Nobody waits for BOOTIF that is not there, or had its turn.
@@ -151,7 +156,7 @@ impl Network<'_> {
             if rule.method == Method::Off || self.excluded.contains(&link.index) {
                 continue;
             }
-            if let Err(error) = self.system.netlink.set_link(link.index, true, None) {
+            if let Err(error) = self.system.netlink.set_link(link.index, true) {
                 log::warn!("{}: cannot be brought up: {error}", link.label());
                 continue;
             }

@@ -2,7 +2,7 @@
 //!
 //! Pure. The image says what it wants in its file `cmdline`; added is what
 //! only this boot knows: which interface it came by, the consoles, what to do
-//! on a panic, the master, an address that was set by hand, and how the
+//! on a panic, the master, an address or a link that was set by hand, and how the
 //! system came there. What the image sets itself is never touched.
 
 use super::cmdline::{Cmdline, words};
@@ -18,8 +18,9 @@ pub struct Provenance {
     pub image: String,
     /// Of the generation that was verified; 64 hexadecimal digits.
     pub digest: String,
-    /// The address was given on our own line, and not by DHCP.
-    pub static_ip: bool,
+    /// The address, or the link that it is on, was given on our own line and not
+    /// by the network.
+    pub by_hand: bool,
     /// `xget.append=`
     pub append: Option<String>,
 }
@@ -33,10 +34,11 @@ impl Provenance {
 
 const SHORT_DIGEST_LEN: usize = 16;
 
-/// Passed on as they are: where to talk and when to give up.
-const PASSED: [&str; 2] = ["console", "panic"];
-/// Passed on with an address set by hand; no DHCP will tell it again.
-const PASSED_STATIC: [&str; 6] = ["ip", "nfsaddrs", "bootdev", "ifname", "nameserver", "vlan"];
+/// Passed on as they are: where to talk, when to give up, and which way.
+const PASSED: [&str; 3] = ["console", "panic", "rd.route"];
+/// Passed on with an address or a link by hand; nobody will tell it again.
+const PASSED_BY_HAND: [&str; 7] =
+    ["ip", "nfsaddrs", "bootdev", "ifname", "nameserver", "vlan", "bond"];
 /// Written by boot loaders about files that are not these.
 const DROPPED: [&str; 2] = ["BOOT_IMAGE", "initrd"];
 /// Joins the image's words with ours. `own` is the line of this boot.
@@ -53,8 +55,7 @@ pub fn compose(image_text: &str, own: &Cmdline, provenance: &Provenance) -> Stri
         .collect();
     let passed = own.params.iter().filter(|param| {
         let name = param.name.as_str();
-        let wanted =
-            PASSED.contains(&name) || provenance.static_ip && PASSED_STATIC.contains(&name);
+        let wanted = PASSED.contains(&name) || provenance.by_hand && PASSED_BY_HAND.contains(&name);
         wanted && !image.has(name)
     });
     line.extend(passed.map(|param| param.raw.clone()));
@@ -90,7 +91,7 @@ mod tests {
             master: "10.0.0.1:20004".into(),
             image: "rocky9".into(),
             digest: "0123456789abcdef0123".into(),
-            static_ip: false,
+            by_hand: false,
             append: None,
         }
     }
@@ -120,9 +121,18 @@ mod tests {
     fn a_static_address_travels_and_a_leased_one_does_not() {
         let own = Cmdline::parse("ip=10.0.0.9::10.0.0.1:24 nameserver=10.0.0.3");
         assert_eq!(compose("", &own, &provenance()), TOLD);
-        let by_hand = Provenance { static_ip: true, ..provenance() };
+        let by_hand = Provenance { by_hand: true, ..provenance() };
         let line = compose("", &own, &by_hand);
         assert_eq!(line, format!("ip=10.0.0.9::10.0.0.1:24 nameserver=10.0.0.3 {TOLD}"));
+        let words = "ip=v5:dhcp vlan=v5:b0 bond=b0:net0 ifname=net0:52:54:00:12:34:56";
+        let own = Cmdline::parse(&format!("{words} rd.route=10.2.0.0/16:10.0.0.1"));
+        assert_eq!(
+            compose("", &own, &provenance()),
+            format!("rd.route=10.2.0.0/16:10.0.0.1 {TOLD}")
+        );
+        let line = compose("bond=b0:eth7", &own, &by_hand);
+        let words = words.replace(" bond=b0:net0", "");
+        assert_eq!(line, format!("bond=b0:eth7 {words} rd.route=10.2.0.0/16:10.0.0.1 {TOLD}"));
     }
 
     #[test]

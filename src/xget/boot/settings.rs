@@ -8,7 +8,8 @@
 
 use super::cmdline::{Cmdline, Param};
 use super::failure::{EndAction, EndSettings};
-use super::ipconfig::{Device, IpRule, Mac, Method};
+use super::ipconfig::{Device, IpRule, Mac, Method, RouteRule};
+use super::stacked::{Stacked, StackedLinks};
 use crate::driver::{Host, MASTER_PORT, parse_host};
 use peer::content::digest::Digest;
 use std::net::IpAddr;
@@ -74,6 +75,9 @@ pub struct NetworkSettings {
     pub bootdev: Option<Device>,
     pub nameservers: Vec<IpAddr>,
     pub mtu: Option<u32>,
+    pub routes: Vec<RouteRule>,
+    /// Links to be named or made.
+    pub stacked: StackedLinks,
 }
 
 /// Everything that was asked for.
@@ -144,7 +148,7 @@ const OWN_NAMES: [&str; 17] = [
 ];
 
 /// Of dracut and the kernel; what they ask for is not done here.
-const UNABLE: [&str; 6] = ["bond", "bridge", "team", "vlan", "ifname", "rd.route"];
+const UNABLE: [&str; 2] = ["bridge", "team"];
 
 /// `HOST[:PORT][,<next>...]`; the error names the part that is wrong.
 pub fn parse_masters(text: &str, port: u16) -> Result<Vec<Host>, String> {
@@ -261,8 +265,11 @@ impl Reader<'_> {
 
     fn network(&mut self) -> NetworkSettings {
         let bootdev = self.line.last_of(&["bootdev", "dhcp_eth"]);
+        let ip = self.ip_rules();
         NetworkSettings {
-            ip: self.ip_rules(),
+            stacked: StackedLinks::new(self.stacked(), &ip),
+            ip,
+            routes: self.routes(),
             bootif: self.bootif(),
             bootdev: bootdev.and_then(|param| Device::parse(value(param))),
             nameservers: self.nameservers(),
@@ -277,9 +284,7 @@ impl Reader<'_> {
             let text = value(param);
             match IpRule::parse(text) {
                 Ok(rule) => rules.push(rule),
-                Err(reason) => {
-                    self.warnings.push(format!("{}={text}: {reason}; ignored", param.name));
-                }
+                Err(field) => self.unusable(param, &["one with a usable ", field].concat()),
             }
             if text.split([':', ',']).any(|word| matches!(word, "dhcp6" | "either6")) {
                 let why = "there is no DHCPv6 here: a router advertisement is waited for";
@@ -290,6 +295,33 @@ impl Reader<'_> {
             rules.push(IpRule::of(Method::Dhcp));
         }
         rules
+    }
+
+    fn stacked(&mut self) -> Vec<Stacked> {
+        let mut links = Vec::new();
+        for param in &self.line.params {
+            match Stacked::parse(&param.name, value(param)) {
+                Some(Ok(link)) => links.push(link),
+                Some(Err(form)) => self.unusable(param, form),
+                None => {}
+            }
+        }
+        links
+    }
+
+    fn routes(&mut self) -> Vec<RouteRule> {
+        let mut routes = Vec::new();
+        for param in self.line.params.iter().filter(|param| param.name == "rd.route") {
+            match RouteRule::parse(value(param)) {
+                Some(route) => routes.push(route),
+                None => self.unusable(param, RouteRule::FORM),
+            }
+        }
+        routes
+    }
+
+    fn unusable(&mut self, param: &Param, form: &str) {
+        self.warnings.push(format!("{} is not {form} and ignored", param.raw));
     }
 
     /// Perceus says `dhcp_mac=`.

@@ -90,7 +90,7 @@ pub fn start(
         master: fetched.master.to_string(),
         image: settings.image.path.clone(),
         digest: fetched.digest.to_string(),
-        static_ip: uplink.is_static,
+        by_hand: uplink.by_hand,
         append: settings.image.append.clone(),
     };
     let name = &settings.image.path;
@@ -232,17 +232,19 @@ fn leave(system: &mut System) {
         watchdog.disarm();
     }
     for link in links::list() {
-        if let Err(error) = system.netlink.set_link(link.index, false, None) {
+        if let Err(error) = system.netlink.set_link(link.index, false) {
             log::debug!("{}: cannot be taken down: {error}", link.name);
         }
     }
 }
 
 /// Up again, with the address that it still has, so that the master on the
-/// same net hears why.
+/// same net hears why. What it is made upon has to be up before it.
 fn come_back(system: &mut System, uplink: &Uplink) {
-    if system.netlink.set_link(uplink.link.index, true, None).is_err() {
-        return;
+    for link in links::list() {
+        if let Err(error) = system.netlink.set_link(link.index, true) {
+            log::debug!("{}: cannot be brought up: {error}", link.name);
+        }
     }
     for _ in 0..CARRIER_TRIES {
         if uplink.link.has_carrier() {

@@ -5,7 +5,7 @@
 
 use super::dhcp::{CLIENT_PORT, DhcpClient, DhcpEffect, Lease, SERVER_PORT};
 use super::ipconfig::IpRule;
-use super::links::Link;
+use super::links::{self, Link};
 use super::settings::{Settings, parse_masters};
 use crate::driver::Host;
 use crate::os::netif::Netlink;
@@ -29,8 +29,9 @@ enum Renewal {
 
 pub struct Uplink {
     pub link: Link,
-    /// From `ip=` and not from anybody on the network.
-    pub is_static: bool,
+    /// The address, or the link itself, is from the command line: nobody on the
+    /// network tells the next system of it.
+    pub by_hand: bool,
     /// Who may be the master, as the network says.
     pub masters: Vec<Host>,
     held: Option<(IpAddr, u8)>,
@@ -48,13 +49,14 @@ impl Uplink {
         lease: &Lease,
     ) -> Result<Uplink, String> {
         let mtu = settings.network.mtu.or(rule.mtu).or(lease.mtu.map(u32::from));
-        set_mtu(link, mtu, netlink);
+        set_mtu(link, mtu);
         let address = IpAddr::V4(lease.address);
         set_address(link, address, lease.prefix_len, netlink)?;
         for route in &lease.routes {
             let gateway = route.gateway.map(IpAddr::V4);
             set_route(link, IpAddr::V4(route.net), route.prefix_len, gateway, netlink);
         }
+        set_asked_routes(link, address, settings, netlink);
         let servers = lease.dns.iter().map(|server| IpAddr::V4(*server));
         write_resolver(settings, servers, lease.domain.as_deref());
         set_hostname(rule.hostname.as_deref().or(lease.hostname.as_deref()));
@@ -70,7 +72,7 @@ impl Uplink {
         );
         Ok(Uplink {
             link: link.clone(),
-            is_static: false,
+            by_hand: settings.network.stacked.has(&link.name),
             masters: masters_of(lease, settings.image.port),
             held: Some((address, lease.prefix_len)),
             renewal: Renewal::Dhcp { client: Box::new(client), socket: None },
@@ -85,11 +87,12 @@ impl Uplink {
         netlink: &mut Netlink,
     ) -> Result<Uplink, String> {
         let address = rule.address.ok_or("ip= has no address")?;
-        set_mtu(link, settings.network.mtu.or(rule.mtu), netlink);
+        set_mtu(link, settings.network.mtu.or(rule.mtu));
         set_address(link, address, rule.prefix_len, netlink)?;
         if let Some(gateway) = rule.gateway {
             set_route(link, any(gateway), 0, Some(gateway), netlink);
         }
+        set_asked_routes(link, address, settings, netlink);
         write_resolver(settings, rule.dns.iter().copied(), None);
         set_hostname(rule.hostname.as_deref());
         log::info!("{}: {address}/{} from ip=", link.label(), rule.prefix_len);
@@ -97,7 +100,7 @@ impl Uplink {
             rule.server.map(|server| Host::Addr(SocketAddr::new(server, settings.image.port)));
         Ok(Uplink {
             link: link.clone(),
-            is_static: true,
+            by_hand: true,
             masters: server.into_iter().collect(),
             held: Some((address, rule.prefix_len)),
             renewal: Renewal::None,
@@ -111,7 +114,7 @@ impl Uplink {
         log::info!("{}: IPv6 address by the kernel", link.label());
         Uplink {
             link: link.clone(),
-            is_static: false,
+            by_hand: settings.network.stacked.has(&link.name),
             masters: Vec::new(),
             held: None,
             renewal: Renewal::None,
@@ -190,11 +193,15 @@ fn masters_of(lease: &Lease, port: u16) -> Vec<Host> {
     guesses.filter_map(|text| parse_masters(text, port).ok()).flatten().collect()
 }
 
-fn set_mtu(link: &Link, mtu: Option<u32>, netlink: &mut Netlink) {
+fn set_mtu(link: &Link, mtu: Option<u32>) {
     let Some(mtu) = mtu else { return };
-    match netlink.set_link(link.index, true, Some(mtu)) {
-        Ok(()) => log::info!("{}: MTU {mtu}", link.name),
-        Err(error) => log::warn!("{}: cannot set the MTU to {mtu}: {error}", link.name),
+    // What a VLAN is on, which has the same address, has to take as much.
+    for each in links::list() {
+        if each.hardware == link.hardware
+            && let Err(error) = fs::write(each.file("mtu"), mtu.to_string())
+        {
+            log::warn!("{}: cannot set the MTU to {mtu}: {error}", each.name);
+        }
     }
 }
 
@@ -234,6 +241,17 @@ fn set_route(
     }
     if let Err(error) = done {
         log::warn!("{}: cannot set the route to {net}/{prefix_len}: {error}", link.name);
+    }
+}
+
+/// Those of `rd.route=` for this link, and for none, as far as they are of the
+/// address's family.
+fn set_asked_routes(link: &Link, address: IpAddr, settings: &Settings, netlink: &mut Netlink) {
+    for route in &settings.network.routes {
+        let is_here = route.device.as_ref().is_none_or(|device| link.is(device));
+        if is_here && route.net.is_ipv4() == address.is_ipv4() {
+            set_route(link, route.net, route.prefix_len, route.gateway, netlink);
+        }
     }
 }
 

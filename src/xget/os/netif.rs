@@ -14,6 +14,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 const ACKED: u16 = (libc::NLM_F_REQUEST | libc::NLM_F_ACK) as u16;
 const NEW: u16 = (libc::NLM_F_CREATE | libc::NLM_F_REPLACE) as u16;
+/// linux/if_link.h
+const IFLA_VLAN_ID: u16 = 1;
 const HEADER_LEN: usize = 16;
 const ANSWER_LEN_MAX: usize = 4096;
 /// Answers to other questions that are skipped before giving up.
@@ -32,10 +34,7 @@ impl Message {
     }
 
     fn attribute(mut self, kind: u16, value: &[u8]) -> Message {
-        self.0.extend_from_slice(&((value.len() + 4) as u16).to_ne_bytes());
-        self.0.extend_from_slice(&kind.to_ne_bytes());
-        self.0.extend_from_slice(value);
-        self.0.resize(self.0.len().next_multiple_of(4), 0);
+        put(&mut self.0, kind, value);
         self
     }
 
@@ -45,6 +44,14 @@ impl Message {
         self.0[8..12].copy_from_slice(&sequence.to_ne_bytes());
         self.0
     }
+}
+
+/// An attribute: length, kind, value, padding.
+fn put(out: &mut Vec<u8>, kind: u16, value: &[u8]) {
+    out.extend_from_slice(&((value.len() + 4) as u16).to_ne_bytes());
+    out.extend_from_slice(&kind.to_ne_bytes());
+    out.extend_from_slice(value);
+    out.resize(out.len().next_multiple_of(4), 0);
 }
 
 fn family(address: IpAddr) -> u8 {
@@ -59,17 +66,33 @@ fn octets(address: IpAddr) -> Vec<u8> {
 }
 
 /// struct ifinfomsg: family, pad, type, index, flags, change.
-fn link(index: u32, up: bool, mtu: Option<u32>) -> Message {
-    let mut fixed = vec![0; 4];
-    fixed.extend_from_slice(&index.to_ne_bytes());
-    let flag = libc::IFF_UP as u32;
-    fixed.extend_from_slice(&(if up { flag } else { 0 }).to_ne_bytes());
-    fixed.extend_from_slice(&flag.to_ne_bytes());
-    let message = Message::new(libc::RTM_NEWLINK, 0, &fixed);
-    match mtu {
-        Some(mtu) => message.attribute(libc::IFLA_MTU, &mtu.to_ne_bytes()),
-        None => message,
+fn link_message(index: u32, flags: u16, [device_flags, change]: [u32; 2]) -> Message {
+    let mut fixed = [0; 16];
+    for (at, word) in [index, device_flags, change].into_iter().enumerate() {
+        fixed[4 + at * 4..8 + at * 4].copy_from_slice(&word.to_ne_bytes());
     }
+    Message::new(libc::RTM_NEWLINK, flags, &fixed)
+}
+
+fn link(index: u32, up: bool) -> Message {
+    let flag = libc::IFF_UP as u32;
+    link_message(index, 0, [if up { flag } else { 0 }, flag])
+}
+
+fn new_vlan(name: &str, lower: u32, id: u16) -> Message {
+    let flags = (libc::NLM_F_CREATE | libc::NLM_F_EXCL) as u16;
+    let (mut info, mut data) = (Vec::new(), Vec::new());
+    put(&mut data, IFLA_VLAN_ID, &id.to_ne_bytes());
+    put(&mut info, libc::IFLA_INFO_KIND, b"vlan");
+    put(&mut info, libc::IFLA_INFO_DATA, &data);
+    link_message(0, flags, [0; 2])
+        .attribute(libc::IFLA_IFNAME, &c_string(name))
+        .attribute(libc::IFLA_LINK, &lower.to_ne_bytes())
+        .attribute(libc::IFLA_LINKINFO, &info)
+}
+
+fn c_string(text: &str) -> Vec<u8> {
+    [text.as_bytes(), &[0]].concat()
 }
 
 /// struct ifaddrmsg: family, prefix length, flags, scope, index.
@@ -157,8 +180,18 @@ impl Netlink {
         Ok(Netlink { fd, sequence: 0 })
     }
 
-    pub fn set_link(&mut self, index: u32, up: bool, mtu: Option<u32>) -> io::Result<()> {
-        self.request(link(index, up, mtu))
+    pub fn set_link(&mut self, index: u32, up: bool) -> io::Result<()> {
+        self.request(link(index, up))
+    }
+
+    pub fn add_vlan(&mut self, name: &str, lower: u32, id: u16) -> io::Result<()> {
+        self.request(new_vlan(name, lower, id))
+    }
+
+    /// The link has to be down.
+    pub fn rename(&mut self, index: u32, name: &str) -> io::Result<()> {
+        let message = link_message(index, 0, [0; 2]);
+        self.request(message.attribute(libc::IFLA_IFNAME, &c_string(name)))
     }
 
     pub fn add_address(&mut self, index: u32, ip: IpAddr, prefix_len: u8) -> io::Result<()> {
@@ -240,9 +273,9 @@ mod tests {
 
     #[test]
     fn link_up_byte_for_byte() {
-        let bytes = link(2, true, Some(9000)).finish(7);
+        let bytes = link(2, true).finish(7);
         let expected: Vec<u8> = [
-            &40u32.to_ne_bytes()[..],
+            &32u32.to_ne_bytes()[..],
             &16u16.to_ne_bytes(),
             &5u16.to_ne_bytes(),
             &7u32.to_ne_bytes(),
@@ -251,12 +284,23 @@ mod tests {
             &2u32.to_ne_bytes(),
             &1u32.to_ne_bytes(),
             &1u32.to_ne_bytes(),
-            &8u16.to_ne_bytes(),
-            &4u16.to_ne_bytes(),
-            &9000u32.to_ne_bytes(),
         ]
         .concat();
         assert_eq!(bytes, expected);
+    }
+
+    #[test]
+    fn a_vlan_byte_for_byte() {
+        // `ip link add link #3 name v5 type vlan id 5`, on a little-endian machine.
+        let expected: [u8; 72] = [
+            72, 0, 0, 0, 16, 0, 5, 6, 1, 0, 0, 0, 0, 0, 0, 0, // header
+            0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, // struct ifinfomsg
+            7, 0, 3, 0, b'v', b'5', 0, 0, // IFLA_IFNAME
+            8, 0, 5, 0, 3, 0, 0, 0, // IFLA_LINK
+            24, 0, 18, 0, 8, 0, 1, 0, b'v', b'l', b'a', b'n', // LINKINFO, INFO_KIND
+            12, 0, 2, 0, 6, 0, 1, 0, 5, 0, 0, 0, // INFO_DATA, VLAN_ID
+        ];
+        assert_eq!(new_vlan("v5", 3, 5).finish(1), expected);
     }
 
     #[test]
@@ -311,7 +355,7 @@ mod tests {
     #[test]
     fn an_interface_that_is_not_there() {
         let mut netlink = Netlink::open().unwrap();
-        let error = netlink.set_link(0x7fff_fff0, true, None).unwrap_err();
+        let error = netlink.set_link(0x7fff_fff0, true).unwrap_err();
         assert!(matches!(error.raw_os_error(), Some(libc::ENODEV | libc::EPERM)), "{error}");
     }
 }

@@ -79,7 +79,7 @@ fn unknown_names_of_ours_are_reported_and_others_left_alone() {
     assert_eq!(asked.warnings.len(), 2);
     assert!(asked.warnings[0].contains("xget.mastr"));
     assert!(asked.refusal.is_none());
-    assert_eq!(settings("bond=b0 vlan=v").warnings.len(), 2);
+    assert_eq!(settings("bridge=br0:eth0 team=t0").warnings.len(), 2);
 }
 
 #[test]
@@ -137,6 +137,16 @@ fn sizes_ends_and_switches() {
 }
 
 #[test]
+fn links_and_routes_are_read_and_wrong_ones_named() {
+    let asked = settings("bond=b0:eth0 vlan=v5:b0 ifname=net0:52:54:00:00:00:01 ip=b0.7:dhcp");
+    assert!(asked.warnings.is_empty(), "{:?}", asked.warnings);
+    assert!(["b0", "v5", "b0.7"].into_iter().all(|name| asked.network.stacked.has(name)));
+    let asked = settings("rd.route=10.2.0.0/16:10.1.0.1 rd.route=10.2.0.0/16 ifname=b vlan=v");
+    assert_eq!((asked.network.routes.len(), asked.warnings.len()), (1, 3));
+    assert!(asked.warnings[0].starts_with("ifname=b is not NAME:MAC"), "{:?}", asked.warnings);
+}
+
+#[test]
 fn names_servers_and_rules_that_are_wrong_leave_the_rest() {
     let asked = settings("ip=eth0:magic ip=10.0.0.2 nameserver=10.0.0.3 nameserver=no");
     assert_eq!(asked.network.ip.len(), 1);
@@ -147,8 +157,12 @@ fn names_servers_and_rules_that_are_wrong_leave_the_rest() {
 /// Names that mean something, with values of all sorts.
 fn word() -> impl Strategy<Value = String> {
     let names = OWN_NAMES.to_vec();
-    let others = ["ip", "nfsaddrs", "BOOTIF", "bootdev", "nameserver", "panic", "masterip"];
-    let names = prop::sample::select([&names[..], &others].concat());
+    let others = [
+        &["ip", "nfsaddrs", "BOOTIF", "bootdev", "nameserver", "panic", "masterip"][..],
+        &["ifname", "bond", "vlan", "rd.route"],
+    ]
+    .concat();
+    let names = prop::sample::select([&names[..], &others[..]].concat());
     let value = prop_oneof![
         r#"[0-9a-z.:,/\[\]@-]{0,24}"#,
         "[0-9]{1,20}[KMG]?",
