@@ -77,6 +77,7 @@ fn begin(master: &Master, dest: &Path) -> Fetching {
         masters: vec![SocketAddr::from(([127, 0, 0, 1], master.port))],
         request,
         dest: dest.into(),
+        keep_root_attributes: false,
         keep_attributes: true,
         space_bytes_max: None,
     };

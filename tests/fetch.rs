@@ -212,7 +212,8 @@ fn what_cannot_be_copied_is_named() {
     assert!(master.proc.err().contains("a fifo"), "{}", master.proc.err());
     assert!(master.proc.err().contains("a socket"), "{}", master.proc.err());
     let copy = scratch.join("copy");
-    let fetched = master.fetch(&scratch, [".".as_ref(), copy.as_os_str()]).expect(0);
+    let args = ["-s".as_ref(), ".".as_ref(), copy.as_os_str()];
+    let fetched = master.fetch(&scratch, args).expect(0);
     for name in ["a fifo", "a socket"] {
         let lines = fetched.err.lines().filter(|line| line.contains(name)).count();
         assert_eq!(lines, 1, "{name}: {}", fetched.err);

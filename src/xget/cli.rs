@@ -38,7 +38,7 @@ fetching
   -n MASTER[:PORT]   name, IPv4 address or [IPv6] address of the master
   -p PORT            the master's port, where MASTER does not say it (20004)
   -r N               tries again when the master cannot be reached (20)
-  -s                 do not keep modes and owners
+  -s                 do not keep modes, owners and all that takes root
   -o                 as -s; kept from the original
   -q                 print only errors
   --digest D         what must come: blake3:HEX of everything fetched (see
@@ -357,6 +357,7 @@ impl Typed {
             masters: Vec::new(),
             request,
             dest: dest.into(),
+            keep_root_attributes: false,
             keep_attributes: !options.plain_attributes,
             space_bytes_max: None,
             sync: options.sync,

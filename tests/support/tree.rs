@@ -197,7 +197,7 @@ fn make_odd_kinds(dir: &Path) {
     sparse.set_len(8 << 20).unwrap();
 }
 
-/// A fifo and a socket, which nobody can copy.
+/// A fifo and a socket, which root alone can copy.
 pub fn make_specials(dir: &Path) {
     mkfifo(&dir.join("a fifo"), Mode::from_bits_truncate(0o600)).unwrap();
     drop(std::os::unix::net::UnixListener::bind(dir.join("a socket")).unwrap());

@@ -8,6 +8,7 @@ use super::common::Common;
 use super::corrupt::{CORRUPT_MAX, CorruptPieces, Verdict};
 use super::io::{FetchEffect, StoreResult};
 use super::manifest;
+use super::options::FetchOptions;
 use super::transfer::{Arrival, Transfer};
 use crate::conn::ConnEvent;
 use crate::content::digest::Digest;
@@ -36,6 +37,7 @@ enum Brought<'a> {
 pub(super) struct Download {
     pub transfer: Transfer,
     pin: Option<Pin>,
+    makes_nodes: bool,
     corrupt: CorruptPieces,
 }
 
@@ -45,12 +47,14 @@ impl Download {
         common: &mut Common,
         pieces: ManifestPieces,
         stripes: u8,
-        pin: Option<Pin>,
+        options: &FetchOptions,
     ) -> Download {
         let digest = pieces.generation;
         let id = common.server.space.add_generation(Generation::empty(pieces, stripes));
         let transfer = Transfer::new(id, digest, stripes, common.now_ms);
-        Download { transfer, pin, corrupt: CorruptPieces::default() }
+        let FetchOptions { request, makes_nodes, .. } = options;
+        let (pin, makes_nodes) = (request.pin, *makes_nodes);
+        Download { transfer, pin, makes_nodes, corrupt: CorruptPieces::default() }
     }
 
     pub fn digest(&self) -> Digest {
@@ -179,7 +183,7 @@ impl Download {
         let map = PieceMap::new(pieces, &manifest);
         common.report.files = manifest.files_count();
         common.report.stats.total_bytes = manifest.bytes_total();
-        let unavailable = manifest::unavailable(&manifest);
+        let unavailable = manifest::unavailable(&manifest, self.makes_nodes);
         unavailable.warnings.into_iter().for_each(|text| common.warn(text));
         common.report.failures.extend(unavailable.failures);
         let content = Rc::new(Content { manifest: Rc::new(manifest), map: Rc::new(map) });

@@ -96,11 +96,12 @@ pub(super) struct Unavailable {
 }
 
 /// What the master could not read is a failure; fifos, sockets and devices are
-/// not, unless they were asked for by name.
-pub(super) fn unavailable(manifest: &Manifest) -> Unavailable {
+/// not where they are not made, unless they were asked for by name.
+pub(super) fn unavailable(manifest: &Manifest, makes_nodes: bool) -> Unavailable {
     let (mut found, mut unread) = (Unavailable::default(), 0u64);
     for (number, entry) in manifest.entries.iter().enumerate() {
         let why = match entry.kind {
+            _ if makes_nodes && entry.is_node() => continue,
             EntryKind::Special | EntryKind::Device(_) => {
                 "left out: neither file, directory nor symlink"
             }
@@ -194,14 +195,14 @@ mod tests {
         let mut manifest = small();
         manifest.entries.push(Entry { ..entry(1, "zz", EntryKind::Special) });
         manifest.entries.push(Entry { ..entry(1, "zzz", EntryKind::Unreadable) });
-        let found = unavailable(&manifest);
+        let found = unavailable(&manifest, false);
         assert_eq!(found.warnings.len(), 2);
         assert_eq!(found.failures.len(), 1, "one line for all that cannot be read");
         let mut named = small();
         named.root_described = false;
         named.entries.truncate(1);
         named.entries.push(entry(0, "fifo", EntryKind::Special));
-        let found = unavailable(&named);
+        let found = unavailable(&named, false);
         assert!(found.warnings.is_empty() && found.failures[0].what == "fifo");
     }
 }

@@ -388,8 +388,8 @@ impl Fetcher {
             }
             None => {
                 manifest::check_memory(pieces.manifest_len, self.options.memory_bytes)?;
-                let pin = self.options.request.pin;
-                self.download = Some(Download::new(&mut self.common, pieces, stripes, pin));
+                let options = &self.options;
+                self.download = Some(Download::new(&mut self.common, pieces, stripes, options));
                 self.phase = FetchPhase::Manifest;
                 Ok(())
             }

@@ -19,6 +19,8 @@ pub struct FetchOptions {
     pub request: FetchRequest,
     /// Bytes of memory that may be used, as far as is known.
     pub memory_bytes: u64,
+    /// Fifos, sockets and devices are made where the files go; else they are left out.
+    pub makes_nodes: bool,
 }
 
 /// How far a fetch is, for people.

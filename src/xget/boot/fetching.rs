@@ -249,6 +249,7 @@ impl ImageFetch<'_> {
             masters: self.masters.clone(),
             request,
             dest: setup::IMAGE.into(),
+            keep_root_attributes: false,
             keep_attributes: false,
             space_bytes_max: Some(self.room_bytes),
         }

@@ -317,7 +317,7 @@ mod tests {
     use std::fs;
 
     fn files(dir: &Dir) -> DestFiles {
-        let options = DestOptions { keep_modes: true, keep_owners: false, sha256: None };
+        let options = DestOptions { keep_modes: true, ..DestOptions::default() };
         DestFiles::new(Dest::open(&dir.join("dest"), options).unwrap(), None, false)
     }
 

@@ -36,6 +36,9 @@ pub struct FetchTask {
     pub dest: PathBuf,
     /// Files get the modes of the source, and as root the owners.
     pub keep_attributes: bool,
+    /// The directory itself gets the attributes of the source's root, where it is one
+    /// directory's contents that are fetched.
+    pub keep_root_attributes: bool,
     /// So much fits, whatever the file system says; more is refused before
     /// its first byte.
     pub space_bytes_max: Option<u64>,
@@ -130,13 +133,19 @@ fn begin<'w>(
         Some(Pin::Blake3(_)) | None => None,
     };
     let keep_owners = keep_attributes && file::is_root();
-    let options = DestOptions { keep_modes: keep_attributes, keep_owners, sha256 };
+    let options = DestOptions {
+        keep_modes: keep_attributes,
+        keep_owners,
+        takes_root: task.keep_root_attributes,
+        sha256,
+    };
     let dest = Dest::open(&dest, options).map_err(|error| failure(&error))?;
     let listening = |error: io::Error| local("listening", error.to_string());
     let listener = socket::listen(0).map_err(listening)?;
     let port = listener.local_addr().map_err(listening)?.port();
     let memory_bytes = memory::available();
-    let options = FetchOptions { masters, port, request, memory_bytes };
+    let makes_nodes = keep_owners;
+    let options = FetchOptions { masters, port, request, memory_bytes, makes_nodes };
     let began = Instant::now();
     let machine = FetchMachine {
         began,

@@ -11,7 +11,7 @@
 use nix::dir::{Dir, OwningIter};
 use nix::errno::Errno;
 use nix::fcntl::{self, AtFlags, FallocateFlags, OFlag, OpenHow, PosixFadviseAdvice, ResolveFlag};
-use nix::sys::stat::{self, Mode, UtimensatFlags};
+use nix::sys::stat::{self, Mode, SFlag, UtimensatFlags};
 use nix::sys::time::TimeSpec;
 use nix::unistd::{self, Gid, Uid, UnlinkatFlags, Whence};
 use std::ffi::OsString;
@@ -26,13 +26,19 @@ pub const STAT_BLOCK_BYTES: u64 = 512;
 /// fallocate(2) of a large file may be interrupted; it keeps what it got.
 const ALLOCATE_TRIES: u32 = 10;
 
+/// Linux keeps a device's minor number in so many bits, and below its major one.
+const MINOR_BITS: u32 = 20;
+
 /// What stat(2) says, as far as anything here asks.
+// fields: one for each thing that stat(2) says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Status {
     pub dev: u64,
     pub ino: u64,
     /// Type and permission bits.
     pub mode: u32,
+    /// Of a device: which it is, as the manifest has it.
+    pub device: u32,
     pub nlink: u64,
     pub uid: u32,
     pub gid: u32,
@@ -53,6 +59,9 @@ impl Status {
     }
     pub fn is_symlink(&self) -> bool {
         self.mode & libc::S_IFMT == libc::S_IFLNK
+    }
+    pub fn is_device(&self) -> bool {
+        matches!(self.mode & libc::S_IFMT, libc::S_IFCHR | libc::S_IFBLK)
     }
     /// What it is, where it is none of these.
     pub fn type_name(&self) -> &'static str {
@@ -78,6 +87,7 @@ fn status(st: stat::FileStat) -> Status {
         dev: st.st_dev as u64,
         ino: st.st_ino as u64,
         mode: st.st_mode as u32,
+        device: libc::major(st.st_rdev) << MINOR_BITS | libc::minor(st.st_rdev),
         nlink: st.st_nlink as u64,
         uid: st.st_uid,
         gid: st.st_gid,
@@ -147,6 +157,13 @@ pub fn create_file_at(dir: &OwnedFd, name: &[u8], mode: u32) -> Result<File, Err
 /// A new directory; the umask applies.
 pub fn make_dir_at(dir: &OwnedFd, name: &[u8], mode: u32) -> Result<(), Errno> {
     stat::mkdirat(dir, name, Mode::from_bits_truncate(mode))
+}
+
+/// A fifo, a socket or a device, by the type in its mode; the umask applies.
+pub fn make_node_at(dir: &OwnedFd, name: &[u8], mode: u32, device: u32) -> Result<(), Errno> {
+    let (kind, mode) = (SFlag::from_bits_truncate(mode), Mode::from_bits_truncate(mode));
+    let minor = device & ((1 << MINOR_BITS) - 1);
+    stat::mknodat(dir, name, kind, mode, libc::makedev(device >> MINOR_BITS, minor))
 }
 
 pub fn make_symlink_at(dir: &OwnedFd, name: &[u8], target: &[u8]) -> Result<(), Errno> {
@@ -264,7 +281,16 @@ pub fn set_mtime_at(dir: &OwnedFd, name: &[u8], s: i64, ns: u32) -> Result<(), E
 
 /// Sets the mode of a directory that its mode does not let us open.
 pub fn set_dir_mode_at(dir: &OwnedFd, name: &[u8], mode: u32) -> Result<(), Errno> {
-    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    set_mode_unopened(dir, name, mode, OFlag::O_DIRECTORY)
+}
+
+/// Sets the mode of what is never opened: a fifo, a socket, a device.
+pub fn set_node_mode_at(dir: &OwnedFd, name: &[u8], mode: u32) -> Result<(), Errno> {
+    set_mode_unopened(dir, name, mode, OFlag::empty())
+}
+
+fn set_mode_unopened(dir: &OwnedFd, name: &[u8], mode: u32, flags: OFlag) -> Result<(), Errno> {
+    let flags = flags | OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     let fd = fcntl::openat(dir, name, flags, Mode::empty())?;
     // fchmod(2) refuses O_PATH; its link in /proc names the same directory.
     let path = format!("/proc/self/fd/{}", fd.as_raw_fd());

@@ -27,3 +27,4 @@ pub mod uevent;
 #[cfg(all(panic = "abort", target_env = "musl", target_arch = "x86_64"))]
 mod unwind;
 pub mod watchdog;
+pub mod xattr;

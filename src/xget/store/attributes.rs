@@ -1,13 +1,15 @@
-//! Owner, mode and time of what is put in place: which, and in what order.
+//! Owner, extended attributes, mode and time of what is put in place: which, and in what order.
 //!
 //! Small files are many: one is made with its final mode where that can be,
 //! and is not looked at when those before it in its directory tell what it is.
 
+use super::xattrs::{self, Keep, XattrError};
 use crate::os::file::{self, Status};
+use crate::os::xattr::Xattrs;
 use nix::errno::Errno;
-use peer::content::manifest::{Entry, EntryKind};
+use peer::content::manifest::{Entry, EntryKind, XattrSet};
 use std::fs::File;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 const SETUID: u32 = 0o4000;
 const SETGID: u32 = 0o2000;
@@ -20,6 +22,8 @@ pub struct Attributes {
     pub keep_modes: bool,
     pub keep_owners: bool,
     pub umask: u32,
+    /// The destination itself gets the attributes of the source's root, though it was there.
+    pub takes_root: bool,
     newest: Option<Newest>,
 }
 
@@ -29,11 +33,36 @@ struct Newest {
     dir: u32,
     mode: u32,
     status: Status,
+    /// It had extended attributes that have to go: of the directory, which hands down ACLs.
+    is_bare: bool,
+}
+
+/// What something is to be.
+#[derive(Clone, Copy)]
+pub struct Wanted<'a> {
+    pub entry: &'a Entry,
+    pub xattrs: Option<&'a XattrSet>,
+    /// It has no extended attributes as yet.
+    pub is_bare: bool,
+}
+
+/// What of it could not be given.
+pub enum AttributeError {
+    Xattr(XattrError),
+    /// Owner, mode or time.
+    Other(Errno),
+}
+
+impl From<Errno> for AttributeError {
+    fn from(cause: Errno) -> AttributeError {
+        AttributeError::Other(cause)
+    }
 }
 
 impl Attributes {
     pub fn new(keep_modes: bool, keep_owners: bool) -> Attributes {
-        Attributes { keep_modes, keep_owners, umask: file::umask(), newest: None }
+        let (umask, takes_root) = (file::umask(), false);
+        Attributes { keep_modes, keep_owners, umask, takes_root, newest: None }
     }
 
     /// The mode to make a small file with: its final one if it will belong to
@@ -45,27 +74,37 @@ impl Attributes {
         };
         let owner = self.owner(entry, &now);
         let mode = self.mode(entry, &now, owner, true);
-        let plain = mode & !0o777 == 0 && mode & self.umask == 0;
+        let plain = mode & !0o777 == 0 && mode & self.umask == 0 && entry.xattrs == 0;
         if plain && owner == (now.uid, now.gid) { mode } else { MODE_IN_PART }
     }
 
-    /// What a file is that was made with this mode and has its bytes.
+    /// What a file is that was made with this mode and has its bytes, and whether it has no
+    /// extended attributes.
     pub fn status_of_new(
         &mut self,
         entry: &Entry,
         mode: u32,
         file: &File,
-    ) -> Result<Status, Errno> {
+    ) -> Result<(Status, bool), Errno> {
         match &self.newest {
-            Some(newest) if (newest.dir, newest.mode) == (entry.parent, mode) => Ok(newest.status),
+            Some(newest) if (newest.dir, newest.mode) == (entry.parent, mode) => {
+                Ok((newest.status, newest.is_bare))
+            }
             _ => {
                 let mut status = file::stat_file(file)?;
                 // The next one's time is another: one that no file has.
                 status.mtime_ns = u32::MAX;
-                self.newest = Some(Newest { dir: entry.parent, mode, status });
-                Ok(status)
+                let has_any = xattrs::settle(&Xattrs::of(file.as_fd()), None, self.keep(), false);
+                let is_bare = has_any == Ok(false);
+                self.newest = Some(Newest { dir: entry.parent, mode, status, is_bare });
+                Ok((status, is_bare))
             }
         }
+    }
+
+    /// What becomes of extended attributes: root has all rights to them.
+    pub fn keep(&self) -> Keep {
+        Keep { all: self.keep_owners, exactly: self.keep_modes }
     }
 
     /// The mode that an entry gets when it belongs to this user and group.
@@ -99,33 +138,68 @@ impl Attributes {
     }
 
     /// Whether something that was there needs no change.
-    pub fn are_right(&self, entry: &Entry, now: &Status) -> bool {
+    pub fn are_right(&self, wanted: Wanted, now: &Status, of: &Xattrs) -> bool {
+        let entry = wanted.entry;
         let owner = self.owner(entry, now);
         owner == (now.uid, now.gid)
             && self.mode(entry, now, owner, false) == now.permissions()
             && has_mtime(entry, now)
+            && xattrs::settle(of, wanted.xattrs, self.keep(), false) == Ok(false)
     }
 
     /// Gives a file or directory its attributes. Leaves alone what is right.
     pub fn set(
         &self,
         fd: BorrowedFd,
-        entry: &Entry,
+        wanted: Wanted,
         now: &Status,
         made: bool,
-    ) -> Result<(), Errno> {
+    ) -> Result<(), AttributeError> {
+        let entry = wanted.entry;
         let owner = self.owner(entry, now);
         let chown = owner != (now.uid, now.gid);
         if chown {
             file::set_owner(fd, owner.0, owner.1)?;
         }
-        // After the owner, because chown(2) takes setuid and setgid away.
+        // After the owner, because chown(2) takes capabilities, setuid and setgid away.
+        let may_differ = !wanted.is_bare || wanted.xattrs.is_some();
+        let of = Xattrs::of(fd);
+        let was_changed = may_differ
+            && xattrs::settle(&of, wanted.xattrs, self.keep(), true)
+                .map_err(AttributeError::Xattr)?;
+        // An ACL has changed the mode, too (acl(5)).
         let mode = self.mode(entry, now, owner, made);
-        if chown || mode != now.permissions() {
+        if chown || was_changed || mode != now.permissions() {
             file::set_mode(fd, mode)?;
         }
         if !has_mtime(entry, now) {
             file::set_mtime(fd, entry.mtime_s, entry.mtime_ns)?;
+        }
+        Ok(())
+    }
+}
+
+impl Attributes {
+    /// The same for what is never opened: a symlink itself, a fifo, a socket, a device.
+    pub fn set_at(
+        &self,
+        dir: &OwnedFd,
+        name: &[u8],
+        wanted: Wanted,
+        now: &Status,
+    ) -> Result<(), AttributeError> {
+        let entry = wanted.entry;
+        let owner = self.owner(entry, now);
+        if owner != (now.uid, now.gid) {
+            file::set_owner_at(dir, name, owner.0, owner.1)?;
+        }
+        let settled = xattrs::settle(&Xattrs::at(dir, name)?, wanted.xattrs, self.keep(), true);
+        settled.map_err(AttributeError::Xattr)?;
+        if !now.is_symlink() {
+            file::set_node_mode_at(dir, name, self.mode(entry, now, owner, true))?;
+        }
+        if !has_mtime(entry, now) {
+            file::set_mtime_at(dir, name, entry.mtime_s, entry.mtime_ns)?;
         }
         Ok(())
     }

@@ -158,19 +158,20 @@ fn same_entry(tree: &ServedTree, number: u32, status: &Status) -> Option<Differe
     if was.kind == EntryKind::Unreadable && seen.ctime_ns == KEEPS_CHANGING {
         return (now_s() >= now.ctime_s.saturating_add(CALM_S)).then_some(Difference::Changed);
     }
-    if matches!(was.kind, EntryKind::Special | EntryKind::Device(_) | EntryKind::Unreadable) {
+    // The times of a fifo are others with each byte that goes through it.
+    if matches!(was.kind, EntryKind::Special | EntryKind::Unreadable) {
         return None;
     }
     let replaced = (seen.dev, seen.ino) != (now.dev, now.ino);
     let touched = (was.mtime_s, was.mtime_ns) != (status.mtime_s, status.mtime_ns);
     let resized = was.kind == EntryKind::File && was.size != status.size;
-    // Of contents that were written and whose mtime was set back.
-    let rewritten = matches!(was.kind, EntryKind::File | EntryKind::Hardlink(_))
-        && (seen.ctime_s, seen.ctime_ns) != (now.ctime_s, now.ctime_ns);
-    (replaced || touched || resized || rewritten).then_some(match was.kind {
-        EntryKind::Dir => Difference::OtherEntries,
-        _ => Difference::Changed,
-    })
+    // Of contents that were written and whose mtime was set back, or of an extended attribute.
+    let altered = (seen.ctime_s, seen.ctime_ns) != (now.ctime_s, now.ctime_ns);
+    match was.kind {
+        EntryKind::Dir if replaced || touched => Some(Difference::OtherEntries),
+        EntryKind::Dir if altered => Some(Difference::OtherAttributes),
+        _ => (replaced || touched || resized || altered).then_some(Difference::Changed),
+    }
 }
 
 fn joined(tree: &ServedTree, dir: u32, name: &[u8]) -> Vec<u8> {

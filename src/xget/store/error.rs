@@ -44,6 +44,8 @@ pub enum LeftOut {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unreadable {
     Io(Errno),
+    /// What cannot be read is its extended attributes.
+    Xattrs(Errno),
     TooDeep,
     /// Something else has its name by now.
     NoFile,
@@ -68,6 +70,7 @@ pub enum Difference {
     Changed,
     OtherKind,
     OtherModeOrOwner,
+    OtherAttributes,
     OtherEntries,
     LostEntry,
     Unlistable,
@@ -132,6 +135,12 @@ pub enum DestError {
         path: PathBuf,
         other: PathBuf,
     },
+    /// An extended attribute that is to be set or removed; of an empty name, all.
+    Xattr {
+        path: PathBuf,
+        name: Box<[u8]>,
+        cause: Errno,
+    },
     WrongSha256 {
         path: PathBuf,
         wanted: [u8; 32],
@@ -158,6 +167,7 @@ impl DestError {
             | DestError::NoDirAbove(_)
             | DestError::NoLinkTarget(_)
             | DestError::ReservedName(_)
+            | DestError::Xattr { .. }
             | DestError::SameName { .. } => false,
         }
     }
@@ -176,7 +186,7 @@ impl fmt::Display for NoteReason {
                 write!(f, "left out: on another file system (-x)")
             }
             NoteReason::LeftEmpty => write!(f, "left empty: on another file system (-x)"),
-            NoteReason::Special(what) => write!(f, "left out: {what}"),
+            NoteReason::Special(what) => write!(f, "{what}: only clients that are root make it"),
             NoteReason::Unreadable(why) => write!(f, "cannot be read: {why}"),
             NoteReason::CacheUnused(why) => write!(f, "digest cache not used: {why}"),
             NoteReason::CacheUnwritten(cause) => {
@@ -190,6 +200,9 @@ impl fmt::Display for Unreadable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Unreadable::Io(cause) => io::Error::from(*cause).fmt(f),
+            Unreadable::Xattrs(cause) => {
+                write!(f, "its extended attributes: {}", io::Error::from(*cause))
+            }
             Unreadable::TooDeep => f.write_str("directories are too deep here"),
             Unreadable::NoFile => f.write_str("it is no file any more"),
             Unreadable::Symlink => f.write_str("it is a symlink by now"),
@@ -216,6 +229,7 @@ impl fmt::Display for Difference {
             Difference::Changed => "has changed",
             Difference::OtherKind => "is of another kind",
             Difference::OtherModeOrOwner => "has another mode or owner",
+            Difference::OtherAttributes => "may have other extended attributes",
             Difference::OtherEntries => "has got or lost entries",
             Difference::LostEntry => "has lost an entry",
             Difference::Unlistable => "cannot be listed any more",
@@ -269,6 +283,13 @@ impl fmt::Display for DestError {
             DestError::SameName { path, other } => write!(
                 f,
                 "{path:?} and {other:?} are one here: this file system takes their names for the same"
+            ),
+            DestError::Xattr { path, name, cause } => write!(
+                f,
+                "cannot set the extended attribute {:?} of {path:?}: {}; it may be removed at the \
+                 source (setfattr -x), and -s does without",
+                name::full_path("".as_ref(), name),
+                io::Error::from(*cause)
             ),
             DestError::WrongSha256 { path, wanted, found } => {
                 let (found, wanted) = (Hex(found), Hex(wanted));
@@ -341,7 +362,7 @@ mod tests {
                 "left out: on another file system (-x)",
             ),
             (NoteReason::LeftEmpty, "left empty: on another file system (-x)"),
-            (NoteReason::Special("a fifo"), "left out: a fifo"),
+            (NoteReason::Special("a fifo"), "a fifo: only clients that are root make it"),
             (NoteReason::Unreadable(denied), "cannot be read: Permission denied (os error 13)"),
             (
                 NoteReason::Unreadable(Unreadable::TooDeep),

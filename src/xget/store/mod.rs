@@ -22,6 +22,7 @@ mod served_root;
 pub mod sha256;
 mod walk;
 pub mod writer;
+mod xattrs;
 
 #[cfg(test)]
 pub(crate) mod testing;

@@ -13,10 +13,12 @@ use super::served::ServedTree;
 use super::served_root::{KEEPS_CHANGING, ServedRoot};
 use super::walk::{Walk, fatal};
 use crate::os::file::{self, Status};
+use crate::os::xattr::Xattrs;
 use nix::errno::Errno;
 use peer::content::digest::Digest;
 use peer::content::manifest::{Entry, EntryKind, Manifest, PIECE_LEN};
 use std::io;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -121,13 +123,14 @@ impl Scan {
     /// The served tree; does first what is left to do, however long it takes.
     pub fn finish(mut self) -> Result<ServedTree, ScanError> {
         while self.step(u64::MAX)? != ScanStep::Done {}
-        let manifest = Manifest {
+        let mut manifest = Manifest {
             piece_len: PIECE_LEN,
             root_described: self.walk.root.single.is_none(),
             entries: self.walk.entries,
             lists: self.lists,
             xattrs: Vec::new(),
         };
+        manifest.take_xattrs(&self.walk.xattrs.into_sets());
         let notes = (self.walk.notes, self.walk.notes_left_out);
         Ok(ServedTree::new(self.walk.root, self.walk.dirs, manifest, self.walk.seen, notes))
     }
@@ -188,18 +191,33 @@ impl Scan {
         };
         entry.digest = known.digest;
         entry.sparse = known.sparse;
-        self.lists.extend_from_slice(&known.list);
-        self.done_bytes += entry.size;
+        let (size, list) = (entry.size, known.list.clone());
+        // Of the file that has the name: where that is another by now, it is seen later.
+        let read = self.parent(number).and_then(|dir| {
+            let of = Xattrs::at(&dir, self.walk.root.name(&self.walk.entries[number as usize]));
+            self.walk.read_xattrs(number, of)
+        });
+        if read.is_err() {
+            // It is opened, and then it shows why.
+            return false;
+        }
+        self.lists.extend_from_slice(&list);
+        self.done_bytes += size;
         true
     }
 
-    fn open_file(&mut self, number: u32, try_number: u32) -> Result<(), ScanError> {
+    /// The directory that holds an entry.
+    fn parent(&mut self, number: u32) -> Result<Rc<OwnedFd>, Errno> {
         let walk = &mut self.walk;
         let parent = walk.entries[number as usize].parent;
-        let opened = match walk.dirs.get(&walk.entries, parent) {
-            Ok(dir) => file::open_file_at(&dir, walk.root.name(&walk.entries[number as usize])),
-            Err(error) => Err(error.cause),
-        };
+        walk.dirs.get(&walk.entries, parent).map_err(|error| error.cause)
+    }
+
+    fn open_file(&mut self, number: u32, try_number: u32) -> Result<(), ScanError> {
+        let dir = self.parent(number);
+        let opened = dir.and_then(|dir| {
+            file::open_file_at(&dir, self.walk.root.name(&self.walk.entries[number as usize]))
+        });
         let looked = opened.and_then(|file| Ok((file::stat_file(&file)?, file)));
         match looked {
             Ok((before, _)) if !before.is_file() => self.give_up(number, Unreadable::NoFile),
@@ -210,6 +228,11 @@ impl Scan {
                 let sparse =
                     before.allocated_bytes < before.size && file::has_hole(&file, before.size);
                 self.walk.entries[number as usize].sparse = sparse;
+                let of = Xattrs::of(file.as_fd());
+                if let Err(cause) = self.walk.read_xattrs(number, Ok(of)) {
+                    self.give_up(number, Unreadable::Xattrs(cause));
+                    return Ok(());
+                }
                 let hashing = Hashing::new(file, before.size, PIECE_LEN, sparse);
                 self.phase =
                     ScanPhase::File(CurrentFile { entry: number, hashing, before, try_number });

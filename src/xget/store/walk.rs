@@ -8,12 +8,14 @@ use super::dirs::{DirError, Dirs};
 use super::error::{Note, NoteReason, ScanError, Unreadable};
 use super::name;
 use super::served_root::{Seen, ServedRoot, left_out, left_out_by_name};
+use super::xattrs;
 use crate::os::file::{self, Listing, Status};
+use crate::os::xattr::Xattrs;
 use nix::errno::Errno;
-use peer::content::manifest::{DEPTH_MAX, ENTRIES_MAX, Entry, EntryKind};
+use peer::content::manifest::{DEPTH_MAX, ENTRIES_MAX, Entry, EntryKind, XattrSet, XattrTable};
 use std::collections::HashMap;
 use std::ffi::OsStr;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::rc::Rc;
 
@@ -28,6 +30,7 @@ pub struct Walk {
     pub dirs: Dirs,
     pub entries: Vec<Entry>,
     pub seen: Vec<Seen>,
+    pub xattrs: XattrTable,
     pub notes: Vec<Note>,
     pub notes_left_out: u64,
     /// Directories that were gone when their turn came.
@@ -53,6 +56,7 @@ impl Walk {
             dirs: Dirs::new(root.fd.clone()),
             entries: vec![Entry::bare_root()],
             seen: vec![Seen::default()],
+            xattrs: XattrTable::default(),
             notes: Vec::new(),
             notes_left_out: 0,
             gone: Vec::new(),
@@ -142,6 +146,9 @@ impl Walk {
         }
         if depth(&self.entries, dir) >= DEPTH_MAX {
             self.unreadable(dir, Unreadable::TooDeep);
+            return Ok(next);
+        }
+        if !self.add_xattrs(dir, Ok(Xattrs::of(fd.as_fd()))) {
             return Ok(next);
         }
         match file::list(&fd) {
@@ -250,8 +257,7 @@ impl Walk {
             return self.add_symlink(number, fd);
         }
         if !status.is_file() {
-            self.set_aside(number, EntryKind::Special);
-            self.note_entry(number, NoteReason::Special(status.type_name()));
+            self.add_special(number, status, fd);
             return Ok(());
         }
         self.entries[number as usize].size = status.size;
@@ -266,11 +272,26 @@ impl Walk {
         Ok(())
     }
 
+    fn add_special(&mut self, number: u32, status: &Status, fd: &OwnedFd) {
+        let kind = match status.is_device() {
+            true => EntryKind::Device(status.device),
+            false => EntryKind::Special,
+        };
+        self.set_aside(number, kind);
+        let xattrs = Xattrs::at(fd, &self.entries[number as usize].name);
+        if self.add_xattrs(number, xattrs) {
+            self.note_entry(number, NoteReason::Special(status.type_name()));
+        }
+    }
+
     fn add_symlink(&mut self, number: u32, fd: &OwnedFd) -> Result<(), ScanError> {
         match file::read_symlink_at(fd, &self.entries[number as usize].name) {
             Ok(target) if !target.is_empty() => {
-                self.entries[number as usize].kind = EntryKind::Symlink;
-                self.entries[number as usize].link = target.into();
+                let xattrs = Xattrs::at(fd, &self.entries[number as usize].name);
+                if self.add_xattrs(number, xattrs) {
+                    self.entries[number as usize].kind = EntryKind::Symlink;
+                    self.entries[number as usize].link = target.into();
+                }
             }
             // Something else has the name by now, or nothing: as if not listed.
             Ok(_) | Err(Errno::ENOENT | Errno::EINVAL) => {
@@ -279,6 +300,28 @@ impl Walk {
             }
             Err(cause) => self.unreadable(number, Unreadable::Io(cause)),
         }
+        Ok(())
+    }
+
+    /// Looks for extended attributes of an entry. Where they cannot be read nobody gets any
+    /// of it, since what is to be kept from somebody may be among them: false then.
+    pub fn add_xattrs(&mut self, number: u32, of: Result<Xattrs, Errno>) -> bool {
+        match self.read_xattrs(number, of) {
+            Ok(()) => true,
+            Err(cause) => {
+                self.unreadable(number, Unreadable::Xattrs(cause));
+                false
+            }
+        }
+    }
+
+    /// What is gone by now has none; that it is gone shows elsewhere.
+    pub fn read_xattrs(&mut self, number: u32, of: Result<Xattrs, Errno>) -> Result<(), Errno> {
+        let set = match of.and_then(|of| xattrs::read(&of)) {
+            Err(Errno::ENOENT) => XattrSet::default(),
+            read => read?,
+        };
+        self.entries[number as usize].xattrs = self.xattrs.number(set);
         Ok(())
     }
 
@@ -336,7 +379,7 @@ impl Walk {
         let entry = &mut self.entries[number as usize];
         entry.kind = kind;
         entry.mode |= self.seen[number as usize].type_bits;
-        (entry.size, entry.sparse) = (0, false);
+        (entry.size, entry.sparse, entry.xattrs) = (0, false, 0);
     }
 
     pub fn note_entry(&mut self, number: u32, reason: NoteReason) {

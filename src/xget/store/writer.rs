@@ -48,8 +48,10 @@ pub struct DestOptions {
     /// Files and directories get the modes of the manifest; else those that any
     /// new ones get.
     pub keep_modes: bool,
-    /// And the owners, which takes root.
+    /// And the owners, all extended attributes, fifos, sockets and devices, which takes root.
     pub keep_owners: bool,
+    /// The destination gets the attributes of the source's root, though it was there.
+    pub takes_root: bool,
     /// What the only file must have before it gets its name.
     pub sha256: Option<[u8; 32]>,
 }
@@ -81,7 +83,8 @@ impl DestWriter {
         manifest: Rc<Manifest>,
         map: Rc<PieceMap>,
     ) -> DestWriter {
-        let attributes = Attributes::new(options.keep_modes, options.keep_owners);
+        let mut attributes = Attributes::new(options.keep_modes, options.keep_owners);
+        attributes.takes_root = options.takes_root;
         let target = Target::new(base, options.sha256, manifest, map);
         let tree = DestTree::new(target, attributes, root, root_made);
         DestWriter { check: Check::new(&tree), finish: Finish::default(), tree }

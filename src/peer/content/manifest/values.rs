@@ -87,6 +87,16 @@ impl Entry {
         }
     }
 
+    /// Whether it is a fifo, a socket or a device, and all is known that it takes to make it.
+    pub fn is_node(&self) -> bool {
+        let is_fifo_or_socket = matches!(self.mode & 0o170_000, 0o010_000 | 0o140_000);
+        match self.kind {
+            EntryKind::Special => is_fifo_or_socket,
+            EntryKind::Device(_) => true,
+            _ => false,
+        }
+    }
+
     /// Pieces of the file's list: none when it fits into one piece of
     /// `piece_len` bytes.
     pub(crate) fn list_len(&self, piece_len: u32) -> usize {

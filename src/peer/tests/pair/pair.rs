@@ -157,7 +157,8 @@ impl Pair {
     pub fn add_client(&mut self, master: usize, request: FetchRequest) -> usize {
         let masters = vec![addr(master)];
         let port = addr(0).port();
-        let options = FetchOptions { masters, port, request, memory_bytes: u64::MAX };
+        let options =
+            FetchOptions { masters, port, request, memory_bytes: u64::MAX, makes_nodes: false };
         let fetcher = Fetcher::new(options, self.now_ms);
         self.add(Node::Client(ClientHost::new(fetcher)))
     }

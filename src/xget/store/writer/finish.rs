@@ -5,9 +5,9 @@
 //! have left; last the directories' owners, modes and times, children before
 //! parents, since all the rest changes them.
 
-use super::super::attributes::has_mtime;
+use super::super::attributes::{AttributeError, has_mtime};
 use super::super::cost::FILE_COST_BYTES;
-use super::super::error::{DestError, SET_ATTRIBUTES};
+use super::super::error::DestError;
 use super::super::name;
 use super::super::sha256::{self, Sum};
 use super::folded::fail_folded;
@@ -188,13 +188,11 @@ fn finish_dir(tree: &mut DestTree, dir: u32) {
     };
     match done {
         Ok(()) => tree.progress.set(dir, EntryState::Whole),
-        Err(cause) => {
-            tree.fail(dir, tree.target.failed(SET_ATTRIBUTES, dir, cause));
-        }
+        Err(error) => tree.fail(dir, tree.target.attributes_failed(dir, error)),
     }
 }
 
-fn set_dir(tree: &mut DestTree, dir: u32, is_made: bool) -> Result<(), Errno> {
+fn set_dir(tree: &mut DestTree, dir: u32, is_made: bool) -> Result<(), AttributeError> {
     let fd = tree.dir(dir).map_err(|error| error.cause)?;
     let mut now = file::stat_dir(&fd)?;
     let original = tree.original_modes.binary_search_by_key(&dir, |(entry, _)| *entry);
@@ -203,25 +201,26 @@ fn set_dir(tree: &mut DestTree, dir: u32, is_made: bool) -> Result<(), Errno> {
         file::set_mode(fd.as_fd(), mode)?;
         now.mode = now.mode & !0o7777 | mode;
     }
-    tree.attributes.set(fd.as_fd(), tree.target.entry(dir), &now, is_made)
+    tree.attributes.set(fd.as_fd(), tree.target.wanted(dir), &now, is_made)
 }
 
 /// The directory that the operator named: one that was there keeps mode
-/// and owner.
-fn finish_root(tree: &DestTree) -> Result<(), Errno> {
+/// and owner, unless it is to be what the source's is.
+fn finish_root(tree: &DestTree) -> Result<(), AttributeError> {
     let (root, entry) = (&tree.root, tree.target.entry(0));
     // By this run or by one that was interrupted. Before the time is set,
     // which this changes.
-    let is_made = file::unlink_at(root, name::ROOT_MADE).is_ok();
+    let is_made = file::unlink_at(root, name::ROOT_MADE).is_ok()
+        || (tree.attributes.takes_root && tree.target.manifest.root_described);
     let now = file::stat_dir(root)?;
     match (is_made, tree.target.manifest.root_described) {
-        (true, true) => tree.attributes.set(root.as_fd(), entry, &now, true),
-        (true, false) => file::set_mode(root.as_fd(), 0o777 & !tree.attributes.umask),
+        (true, true) => tree.attributes.set(root.as_fd(), tree.target.wanted(0), &now, true),
+        (true, false) => Ok(file::set_mode(root.as_fd(), 0o777 & !tree.attributes.umask)?),
         (false, true) if !has_mtime(entry, &now) => {
             match file::set_mtime(root.as_fd(), entry.mtime_s, entry.mtime_ns) {
                 // It belongs to somebody else, who lets us write into it.
                 Err(Errno::EPERM) => Ok(()),
-                done => done,
+                done => Ok(done?),
             }
         }
         (false, _) => Ok(()),

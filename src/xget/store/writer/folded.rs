@@ -6,9 +6,9 @@
 //! names, which differ from one file system to the next.
 
 use super::super::error::DestError;
+use super::progress::EntryState;
 use super::tree::DestTree;
 use crate::os::file;
-use peer::content::manifest::EntryKind;
 use std::collections::HashSet;
 
 /// The same for names that may be one, and mostly for no others: the name
@@ -24,9 +24,7 @@ fn likeness(name: &[u8]) -> Vec<u8> {
 /// Those in a directory whose names are like that of another.
 fn alike(tree: &DestTree, dir: u32) -> Vec<u32> {
     let is_placed = |entry: &u32| {
-        let kind = tree.target.entry(*entry).kind;
-        !matches!(kind, EntryKind::Special | EntryKind::Device(_) | EntryKind::Unreadable)
-            && !tree.progress.has_failed(*entry)
+        !matches!(tree.progress.state(*entry), EntryState::Pending | EntryState::Failed)
     };
     let name = |entry: u32| likeness(&tree.target.entry(entry).name);
     let placed = || tree.target.manifest.children(dir).filter(is_placed);

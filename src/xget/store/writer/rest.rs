@@ -1,13 +1,15 @@
-//! Entries without bytes of their own: empty files, symlinks, further names.
+//! Entries without bytes of their own: empty files, symlinks, further names, and fifos,
+//! sockets and devices, none of which is ever opened.
 //!
 //! Each is made under a temporary name and moved over what has its final one,
 //! unless that is right already.
 
-use super::super::attributes::has_mtime;
+use super::super::attributes::MODE_IN_PART;
 use super::super::error::DestError;
 use super::progress::EntryState;
 use super::tree::DestTree;
 use crate::os::file::{self, Status};
+use crate::os::xattr::Xattrs;
 use nix::errno::Errno;
 use peer::content::manifest::EntryKind;
 use std::os::fd::OwnedFd;
@@ -18,7 +20,8 @@ pub fn make_rest(tree: &mut DestTree, entry: u32) {
     let is_rest = match found.kind {
         EntryKind::File => found.size == 0,
         EntryKind::Symlink | EntryKind::Hardlink(_) => true,
-        EntryKind::Dir | EntryKind::Special | EntryKind::Device(_) | EntryKind::Unreadable => false,
+        EntryKind::Special | EntryKind::Device(_) => tree.makes_node(entry),
+        EntryKind::Dir | EntryKind::Unreadable => false,
     };
     if !is_rest || tree.progress.state(entry) != EntryState::Pending {
         return;
@@ -42,6 +45,8 @@ fn make(tree: &mut DestTree, entry: u32) -> Result<(), DestError> {
     match tree.target.entry(entry).kind {
         EntryKind::Symlink => make_symlink(tree, entry, &dir, old),
         EntryKind::Hardlink(file) => make_link(tree, entry, file, &dir, old),
+        EntryKind::Special => make_node(tree, entry, 0, &dir, old),
+        EntryKind::Device(number) => make_node(tree, entry, number, &dir, old),
         _ => make_empty(tree, entry, &dir, old),
     }
 }
@@ -73,34 +78,55 @@ fn make_symlink(
     let failed = |cause| tree.target.failed("make the symlink", entry, cause);
     if let Some(old) = old.filter(Status::is_symlink) {
         let is_same = file::read_symlink_at(dir, &found.name).is_ok_and(|to| *to == *found.link);
-        if is_same && repair_symlink(tree, entry, dir, &found.name, &old).is_ok() {
+        let repair = || tree.attributes.set_at(dir, &found.name, tree.target.wanted(entry), &old);
+        if is_same && repair().is_ok() {
             return Ok(());
         }
     }
     let temporary = tree.target.temporary_name(entry);
     replacing(dir, &temporary, || file::make_symlink_at(dir, &temporary, &found.link))
         .map_err(failed)?;
-    let new = file::stat_at(dir, &temporary).map_err(failed)?;
-    repair_symlink(tree, entry, dir, &temporary, &new).map_err(failed)?;
-    tree.rename(entry, &temporary, dir)
+    place_unopened(tree, entry, dir, &temporary)
 }
 
-fn repair_symlink(
+/// Gives what was made under a temporary name its attributes and its final name.
+fn place_unopened(
     tree: &DestTree,
     entry: u32,
     dir: &OwnedFd,
-    name: &[u8],
-    now: &Status,
-) -> Result<(), Errno> {
-    let found = tree.target.entry(entry);
-    let (uid, gid) = tree.attributes.owner(found, now);
-    if (uid, gid) != (now.uid, now.gid) {
-        file::set_owner_at(dir, name, uid, gid)?;
+    temporary: &[u8],
+) -> Result<(), DestError> {
+    let new = file::stat_at(dir, temporary);
+    let new = new.map_err(|cause| tree.target.failed("look at", entry, cause))?;
+    let set = tree.attributes.set_at(dir, temporary, tree.target.wanted(entry), &new);
+    set.map_err(|error| tree.target.attributes_failed(entry, error))?;
+    tree.rename(entry, temporary, dir)
+}
+
+/// A fifo, a socket or a device: what is there and right stays.
+fn make_node(
+    tree: &DestTree,
+    entry: u32,
+    device: u32,
+    dir: &OwnedFd,
+    old: Option<Status>,
+) -> Result<(), DestError> {
+    let wanted = tree.target.wanted(entry);
+    let name = &wanted.entry.name;
+    let is_same =
+        |old: &Status| (old.mode ^ wanted.entry.mode) & !0o7777 == 0 && old.device == device;
+    let failed = |cause| tree.target.failed("make", entry, cause);
+    if let Some(old) = old.filter(is_same)
+        && tree.attributes.are_right(wanted, &old, &Xattrs::at(dir, name).map_err(failed)?)
+    {
+        return Ok(());
     }
-    if !has_mtime(found, now) {
-        file::set_mtime_at(dir, name, found.mtime_s, found.mtime_ns)?;
-    }
-    Ok(())
+    let temporary = tree.target.temporary_name(entry);
+    // For its owner alone, until it is somebody's.
+    let mode = wanted.entry.mode & !0o7777 | MODE_IN_PART;
+    replacing(dir, &temporary, || file::make_node_at(dir, &temporary, mode, device))
+        .map_err(failed)?;
+    place_unopened(tree, entry, dir, &temporary)
 }
 
 /// Makes an entry another name of a file that is in place.

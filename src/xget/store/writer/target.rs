@@ -2,8 +2,10 @@
 //!
 //! Knows the manifest and the operator's wishes; has touched no disk.
 
-use super::super::error::DestError;
+use super::super::attributes::{AttributeError, Wanted};
+use super::super::error::{DestError, SET_ATTRIBUTES};
 use super::super::name;
+use super::super::xattrs::XattrError;
 use nix::errno::Errno;
 use peer::content::manifest::{Entry, EntryKind, Manifest};
 use peer::content::pieces::{Extent, PieceMap};
@@ -57,6 +59,22 @@ impl Target {
 
     pub fn temporary_name(&self, entry: u32) -> Vec<u8> {
         name::temporary(&self.manifest, entry)
+    }
+
+    /// What an entry is to be.
+    pub fn wanted(&self, entry: u32) -> Wanted<'_> {
+        let entry = self.entry(entry);
+        Wanted { entry, xattrs: self.manifest.xattrs_of(entry), is_bare: false }
+    }
+
+    /// Why an entry has not got its attributes.
+    pub fn attributes_failed(&self, entry: u32, error: AttributeError) -> DestError {
+        match error {
+            AttributeError::Xattr(XattrError { name, cause }) => {
+                DestError::Xattr { path: self.path(entry), name, cause }
+            }
+            AttributeError::Other(cause) => self.failed(SET_ATTRIBUTES, entry, cause),
+        }
     }
 
     /// An error that names an entry's path.

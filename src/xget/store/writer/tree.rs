@@ -5,15 +5,16 @@
 //! order that happens is known to the check, the writer and the finish, which
 //! work on this and not on each other.
 
-use super::super::attributes::{Attributes, MODE_IN_PART};
+use super::super::attributes::{Attributes, MODE_IN_PART, Wanted};
 use super::super::dirs::{DirError, Dirs};
-use super::super::error::{DestError, SET_ATTRIBUTES};
+use super::super::error::DestError;
 use super::super::name;
 use super::entry_files::EntryFiles;
 use super::holes::write_around_holes;
 use super::progress::{EntryState, Progress};
 use super::target::Target;
 use crate::os::file::{self, Status};
+use crate::os::xattr::Xattrs;
 use nix::errno::Errno;
 use peer::content::manifest::EntryKind;
 use peer::content::pieces::Extent;
@@ -82,6 +83,11 @@ impl DestTree {
     /// The directory that holds an entry.
     pub fn parent(&mut self, entry: u32) -> Result<Rc<OwnedFd>, DestError> {
         self.enter(self.target.entry(entry).parent)
+    }
+
+    /// Whether an entry is a fifo, socket or device, and gets made: that is root's right.
+    pub fn makes_node(&self, entry: u32) -> bool {
+        self.attributes.keep_owners && self.target.entry(entry).is_node()
     }
 
     /// Why nothing can be made for an entry, whatever it is.
@@ -173,8 +179,8 @@ impl DestTree {
         let file = self.create(entry, &dir, &name, mode)?;
         self.write_to(&file, extent, bytes)?;
         self.progress.count_piece(entry);
-        let status = self.attributes.status_of_new(self.target.entry(entry), mode, &file);
-        self.apply(entry, &file, status)?;
+        let made = self.attributes.status_of_new(self.target.entry(entry), mode, &file);
+        self.apply(entry, &file, made)?;
         self.rename(entry, &name, &dir)?;
         self.progress.set(entry, EntryState::Whole);
         Ok(())
@@ -245,23 +251,26 @@ impl DestTree {
 
     pub fn put_in_place(&mut self, entry: u32) -> Result<(), DestError> {
         let file = self.temporary(entry)?;
-        self.apply(entry, &file, file::stat_file(&file))?;
+        self.apply(entry, &file, file::stat_file(&file).map(|status| (status, false)))?;
         let dir = self.parent(entry)?;
         self.rename(entry, &self.target.temporary_name(entry), &dir)?;
         self.progress.set(entry, EntryState::Whole);
         Ok(())
     }
 
-    /// Owner, mode and time.
+    /// Owner, extended attributes, mode and time. With what the file is, and whether it has
+    /// no extended attributes.
     fn apply(
         &self,
         entry: u32,
         file: &File,
-        status: Result<Status, Errno>,
+        made: Result<(Status, bool), Errno>,
     ) -> Result<(), DestError> {
-        let status = status.map_err(|cause| self.target.failed("look at", entry, cause))?;
-        let set = self.attributes.set(file.as_fd(), self.target.entry(entry), &status, true);
-        set.map_err(|cause| self.target.failed(SET_ATTRIBUTES, entry, cause))
+        let (status, is_bare) =
+            made.map_err(|cause| self.target.failed("look at", entry, cause))?;
+        let wanted = Wanted { is_bare, ..self.target.wanted(entry) };
+        let set = self.attributes.set(file.as_fd(), wanted, &status, true);
+        set.map_err(|error| self.target.attributes_failed(entry, error))
     }
 
     /// Gives a temporary file, symlink or link its final name.
@@ -276,11 +285,11 @@ impl DestTree {
     /// them. One that has other names than those of the manifest is not touched:
     /// they may be outside of this directory.
     pub fn repair(&self, entry: u32, file: &File, status: &Status) -> bool {
-        let found = self.target.entry(entry);
-        if self.attributes.are_right(found, status) {
+        let wanted = self.target.wanted(entry);
+        if self.attributes.are_right(wanted, status, &Xattrs::of(file.as_fd())) {
             return status.nlink <= self.target.names_count(entry);
         }
-        status.nlink == 1 && self.attributes.set(file.as_fd(), found, status, false).is_ok()
+        status.nlink == 1 && self.attributes.set(file.as_fd(), wanted, status, false).is_ok()
     }
 }
 

@@ -3,7 +3,9 @@
 use super::super::comparison::{Comparison, Verdict};
 use super::super::error::{CacheTrouble, Difference, LeftOut, NoteReason, ScanError, Unreadable};
 use super::super::scan::{Scan, ScanOptions, ScanStep};
-use super::super::testing::{NOBODY, as_nobody, bytes, name, on_file_system, set_mode, set_mtime};
+use super::super::testing::{
+    NOBODY, as_nobody, bytes, name, on_file_system, set_mode, set_mtime, status,
+};
 use super::*;
 use crate::os::scratch::Dir;
 use peer::content::digest::{self, Digest};

@@ -203,10 +203,13 @@ fn special_and_unreadable_entries_are_nobodys_failure() {
     manifest.entries.push(odd);
     let manifest = Rc::new(manifest);
     let to = Dir::new();
-    let mut dest = Dest::open(&to.join("d"), faithful()).unwrap();
-    let mut writer = dest.begin(manifest.clone(), map_of(&manifest)).unwrap();
-    while writer.check_step(1).unwrap() == CheckStep::Checking {}
-    while writer.finish_step(1) != FinishStep::Done {}
-    assert_eq!(writer.failures(), []);
-    assert_eq!(fs::read_dir(to.join("d")).unwrap().count(), 0);
+    for (options, made) in [(DestOptions::default(), 0), (faithful(), usize::from(file::is_root()))]
+    {
+        let mut dest = Dest::open(&to.join("d"), options).unwrap();
+        let mut writer = dest.begin(manifest.clone(), map_of(&manifest)).unwrap();
+        while writer.check_step(1).unwrap() == CheckStep::Checking {}
+        while writer.finish_step(1) != FinishStep::Done {}
+        assert_eq!(writer.failures(), []);
+        assert_eq!(fs::read_dir(to.join("d")).unwrap().count(), made, "root makes the fifo");
+    }
 }

@@ -36,7 +36,7 @@ fn scan(path: &Path) -> ServedTree {
 
 /// As a client run by root without options.
 fn faithful() -> DestOptions {
-    DestOptions { keep_modes: true, keep_owners: file::is_root(), sha256: None }
+    DestOptions { keep_modes: true, keep_owners: file::is_root(), ..DestOptions::default() }
 }
 
 fn map_of(manifest: &Manifest) -> Rc<PieceMap> {
