@@ -3,7 +3,7 @@ modules that ask for modules, addresses that are scarce.
 """
 
 from lab import paths, scenario, tiny_image
-from lab.images import FETCHED, SECOND_UP
+from lab.images import FETCHED, KEXEC, SECOND_UP
 
 NEXT_LINK = r"it is another interface's turn"
 # A module that asks for another one when it begins, and that other one.
@@ -51,3 +51,18 @@ def modules_on_request(lab):
     lab.expect_all(SECOND_UP, within_s=60)
     for node in (asks, known):
         node.expect_silence(r"! cannot load")
+
+
+@scenario(limit_s=400, tags=["metal"])
+def large_initrd(lab):
+    """The kernel is given 108 MB to start: it says so, how long it took, and by which SHA-256."""
+    lab.master(tiny_image("large", padding_mb=100))
+    fast = lab.node("large", memory_mb=1024)
+    fast.expect(SECOND_UP, within_s=120)
+    slow = lab.node("large", memory_mb=1024, append="rd.driver.blacklist=sha256_ssse3")
+    slow.expect(SECOND_UP, within_s=120)
+    for node in fast, slow:
+        node.expect(r"loading \d+ MiB: the kernel hashes and copies them", within_s=1)
+        took = node.expect(r"loaded in (\d+) ms, after (\d+) ms of copying", within_s=1)
+        started_s = node.seconds_to(SECOND_UP) - node.seconds_to(KEXEC)
+        lab.say(f"{node.name}: sealed in {took[2]} ms, loaded in {took[1]} ms, up {started_s:.1f} s later")

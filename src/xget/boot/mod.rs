@@ -20,6 +20,7 @@ mod identity;
 mod image;
 mod ipconfig;
 mod links;
+mod loading;
 mod modprobe;
 mod modules;
 mod network;

@@ -10,8 +10,8 @@ use super::next_cmdline::{self, Provenance};
 use super::settings::Settings;
 use super::system::System;
 use super::uplink::Uplink;
-use super::{links, setup};
-use crate::os::kexec::{self, Sealed};
+use super::{links, loading, setup};
+use crate::os::kexec;
 use crate::os::reboot;
 use std::ffi::CString;
 use std::fs::{self, File};
@@ -20,17 +20,13 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
-const LOADED: &str = "/sys/kernel/kexec_loaded";
-/// Another load may be going on for a moment (EBUSY).
-const LOADS_MAX: u32 = 5;
-const LOAD_PAUSE_MS: u64 = 200;
 /// How often a carrier is looked for after a kexec that came back.
 const CARRIER_TRIES: u32 = 25;
 const CARRIER_PAUSE_MS: u64 = 200;
 
 /// What must hold for any kernel at all. Cheap, and so before the fetch.
 pub fn check_kexec() -> Result<(), String> {
-    if !Path::new(LOADED).exists() {
+    if !Path::new(loading::LOADED).exists() {
         return Err("this kernel cannot start another one (no CONFIG_KEXEC)".into());
     }
     let holds = |name: &str, value: &str| {
@@ -103,7 +99,12 @@ pub fn start(
         let now_ms = system.clock.now_ms();
         system.tick(&mut uplink, now_ms)
     });
-    if let Err(reason) = load(&image) {
+    let mut tick = || {
+        let now_ms = system.clock.now_ms();
+        // A lease that ends now does no harm: the network is not needed.
+        let _ = system.tick(&mut uplink, now_ms);
+    };
+    if let Err(reason) = loading::load(&image.directory, &image.files, &image.cmdline, &mut tick) {
         return format!("the kernel of {name} cannot be loaded: {reason}");
     }
     let words = format!("starting {name} blake3:{} by kexec", provenance.short_digest());
@@ -189,41 +190,6 @@ fn read_cmdline(path: &Path) -> Result<String, String> {
     Ok(lines.collect::<Vec<&str>>().join(" ").trim().to_string())
 }
 
-/// Seals the bytes and gives them to the kernel.
-fn load(image: &CheckedImage) -> Result<(), String> {
-    let sealing = |error: io::Error| format!("cannot seal the image in memory: {error}");
-    let kernel = seal(c"kernel", &image.directory, &["kernel".to_string()]).map_err(sealing)?;
-    let initrd = seal(c"initrd", &image.directory, &image.files.initrds).map_err(sealing)?;
-    let initrd_file = (!initrd.is_empty()).then(|| initrd.file());
-    let mut loads = 0;
-    loop {
-        loads += 1;
-        match kexec::load(kernel.file(), initrd_file, &image.cmdline) {
-            Ok(()) => break,
-            Err(error) if error.raw_os_error() == Some(libc::EBUSY) && loads < LOADS_MAX => {
-                thread::sleep(Duration::from_millis(LOAD_PAUSE_MS));
-            }
-            Err(error) => return Err(format!("{}: {error}", kexec::reason(&error))),
-        }
-    }
-    match fs::read_to_string(LOADED) {
-        Ok(text) if text.trim() == "1" => Ok(()),
-        _ => Err(format!("the kernel took it, but {LOADED} is not 1")),
-    }
-}
-
-/// Joins files into one that cannot change; the files are gone then.
-fn seal(name: &std::ffi::CStr, directory: &Path, names: &[String]) -> io::Result<Sealed> {
-    let mut sealed = Sealed::new(name)?;
-    for file in names {
-        let zeroes = [0; 4];
-        sealed.write(&zeroes[..image::padding(sealed.len())])?;
-        sealed.take(&directory.join(file))?;
-    }
-    sealed.seal()?;
-    Ok(sealed)
-}
-
 /// Leaves nothing running: no interface that writes into memory while the
 /// next kernel starts, no armed watchdog that it does not know.
 fn leave(system: &mut System) {
@@ -293,18 +259,5 @@ mod tests {
         fs::remove_file(path.join("kernel")).unwrap();
         fs::create_dir(path.join("kernel")).unwrap();
         assert!(reason(path).contains("is no file"));
-    }
-
-    #[test]
-    fn initrds_are_joined_at_multiples_of_four() {
-        let dir = Dir::new();
-        let path = dir.path();
-        fs::write(path.join("initrd"), "abcde").unwrap();
-        fs::write(path.join("initrd.node"), "fgh").unwrap();
-        let sealed = seal(c"test", path, &["initrd".into(), "initrd.node".into()]).unwrap();
-        let mut bytes = Vec::new();
-        sealed.file().read_to_end(&mut bytes).unwrap();
-        assert_eq!(bytes, b"abcde\0\0\0fgh");
-        assert_eq!(names(path).unwrap(), Vec::<String>::new());
     }
 }

@@ -5,12 +5,15 @@
 
 #![allow(unsafe_code)]
 
-use nix::fcntl::{FallocateFlags, FcntlArg, SealFlag, fallocate, fcntl};
+use super::poll::{Poll, READABLE};
+use nix::errno::Errno;
+use nix::fcntl::{FallocateFlags, FcntlArg, OFlag, SealFlag, fallocate, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::sendfile::sendfile;
+use nix::unistd::{ForkResult, fork};
 use std::ffi::CStr;
 use std::fs::{File, OpenOptions};
-use std::io::{self, Seek, Write};
+use std::io::{self, Read, Seek, Write};
 use std::os::fd::{AsFd, AsRawFd};
 use std::path::Path;
 
@@ -88,8 +91,49 @@ impl Sealed {
 const UNLOAD: libc::c_ulong = 1;
 const NO_INITRAMFS: libc::c_ulong = 4;
 
-/// Loads the kernel that `reboot::into_loaded_kernel` starts.
-pub fn load(kernel: &File, initrd: Option<&File>, cmdline: &CStr) -> io::Result<()> {
+/// A load that goes on in a process of its own: the call neither says how far
+/// it is nor lets anything else be done.
+pub struct Loading {
+    /// The kernel's answer, as its number; empty if the process was ended.
+    answer: File,
+}
+
+/// Begins to load the kernel that `reboot::into_loaded_kernel` starts.
+pub fn begin_load(kernel: &File, initrd: Option<&File>, cmdline: &CStr) -> io::Result<Loading> {
+    let (answer, said) = nix::unistd::pipe2(OFlag::O_CLOEXEC)?;
+    // SAFETY: what the child calls is async-signal-safe and allocates nothing.
+    match unsafe { fork() }? {
+        ForkResult::Child => {
+            let errno = load(kernel, initrd, cmdline) as u8;
+            // SAFETY: one byte that lives here; then this process is over.
+            unsafe {
+                libc::write(said.as_raw_fd(), (&raw const errno).cast(), 1);
+                libc::_exit(0)
+            }
+        }
+        ForkResult::Parent { .. } => Ok(Loading { answer: File::from(answer) }),
+    }
+}
+
+impl Loading {
+    /// The answer, if it comes within this time.
+    pub fn wait(&mut self, timeout_ms: u64) -> Option<io::Result<()>> {
+        let mut poll = Poll::default();
+        poll.add(&self.answer, READABLE);
+        if !matches!(poll.wait(timeout_ms), Ok(true)) {
+            return None;
+        }
+        let mut errno = [0];
+        Some(match self.answer.read(&mut errno) {
+            Ok(1) if errno == [0] => Ok(()),
+            Ok(1) => Err(io::Error::from_raw_os_error(errno[0].into())),
+            _ => Err(io::Error::other("the process that loads it was ended")),
+        })
+    }
+}
+
+/// The call itself: 0, or the number of its error, of which none is above 255.
+fn load(kernel: &File, initrd: Option<&File>, cmdline: &CStr) -> i32 {
     let flags = if initrd.is_some() { 0 } else { NO_INITRAMFS };
     let initrd_fd = initrd.map_or(-1, |file| file.as_raw_fd());
     // SAFETY: the descriptors are open during the call, and the length of the
@@ -104,7 +148,7 @@ pub fn load(kernel: &File, initrd: Option<&File>, cmdline: &CStr) -> io::Result<
             flags,
         )
     };
-    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    if result == 0 { 0 } else { Errno::last_raw() }
 }
 
 /// Forgets a loaded kernel. By this call and not the older one, which a
@@ -146,7 +190,6 @@ pub fn reason(error: &io::Error) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io::Read;
 
     fn scratch(name: &str, bytes: &[u8]) -> std::path::PathBuf {
         let path = std::env::temp_dir().join(format!("xget-{name}-{}", std::process::id()));
@@ -169,6 +212,19 @@ mod tests {
         sealed.file().read_to_end(&mut bytes).unwrap();
         assert_eq!(bytes[..9], *b"abcde\0\0\0\x07");
         assert_eq!(bytes.len(), 70_008);
+    }
+
+    #[test]
+    fn a_load_that_is_refused_says_why() {
+        let null = File::open("/dev/null").unwrap();
+        let mut loading = begin_load(&null, None, c"x").unwrap();
+        let answer = loop {
+            if let Some(answer) = loading.wait(1000) {
+                break answer;
+            }
+        };
+        // No kernel, and for who is not root no permission.
+        assert!(answer.unwrap_err().raw_os_error().is_some());
     }
 
     #[test]
