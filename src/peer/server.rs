@@ -96,7 +96,8 @@ impl Server {
             served.session.held_bytes() + served.woken.capacity() * size_of::<Ticket>()
         });
         let unread = self.space.unread_bytes(conn);
-        (session + unread.unwrap_or(0), unread.is_some())
+        let answers = self.space.unread_by_node(conn);
+        (session + answers + unread.unwrap_or(0), unread.is_some())
     }
 
     /// Takes what happened on a connection that we serve; a warning for the
@@ -181,6 +182,12 @@ impl Server {
     /// Sends a message on a conversation, unless it has ended.
     pub fn answer(&mut self, open_id: OpenId, message: &MasterMessage) {
         let tickets = self.space.answer(open_id, &message.line());
+        self.wake(tickets);
+    }
+
+    /// Answers a question of a node, if it is still there.
+    pub fn answer_node(&mut self, open_id: OpenId, text: &str) {
+        let tickets = self.space.answer_node(open_id, text);
         self.wake(tickets);
     }
 

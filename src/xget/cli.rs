@@ -21,6 +21,8 @@ usage: xget [-p PORT] [-m N] [--head N] [-x] [--daemon] [--log FILE] PATH
            fetch from the master and its other clients
        xget --print-digest PATH [SRC...]
            print what --digest would have to be
+       xget --up [-n MASTER[:PORT]]
+           tell the master that this node's system has booted
 
 SRC is a path below what the master serves; `.` is everything. It lands in the
 directory DEST under its base name; of `dir/.` the contents land in DEST.
@@ -107,7 +109,13 @@ pub enum Command {
     Version,
     Serve(Serve),
     Fetch(Fetch),
-    PrintDigest { path: PathBuf, sources: Vec<Vec<u8>>, one_file_system: bool },
+    PrintDigest {
+        path: PathBuf,
+        sources: Vec<Vec<u8>>,
+        one_file_system: bool,
+    },
+    /// To the master that was typed, else to that which the system came from.
+    Up(Option<Host>),
 }
 
 #[derive(Clone, Debug)]
@@ -182,6 +190,7 @@ struct Typed {
     memory_mib: Option<usize>,
     one_file_system: bool,
     print_digest: bool,
+    up: bool,
     debug: u32,
     paths: Vec<OsString>,
 }
@@ -282,6 +291,7 @@ impl Typed {
             "fsync" => self.of_clients.sync = true,
             "daemon" => self.of_masters.daemon = true,
             "print-digest" => self.print_digest = true,
+            "up" => self.up = true,
             "digest" => self.of_clients.pin = Some(parse_pin(&text(parser)?)?),
             "linger" => {
                 let seconds: u64 = number(parser, "--linger", 0..=1_000_000)?;
@@ -302,7 +312,9 @@ impl Typed {
     }
 
     fn command(self) -> Result<Command, String> {
-        if self.print_digest {
+        if self.up {
+            self.up_command()
+        } else if self.print_digest {
             self.print_digest_command()
         } else if self.master.is_some() {
             self.fetch_command()
@@ -324,6 +336,15 @@ impl Typed {
             sources.push(b".".to_vec());
         }
         Ok(Command::PrintDigest { path, sources, one_file_system: self.one_file_system })
+    }
+
+    fn up_command(self) -> Result<Command, String> {
+        let misplaced = self.of_masters.typed().or(self.of_clients.typed());
+        if misplaced.is_some() || self.print_digest || !self.paths.is_empty() {
+            return Err("--up takes -n and -p, and nothing else".into());
+        }
+        let port = self.port.unwrap_or(MASTER_PORT);
+        Ok(Command::Up(self.master.map(|master| parse_host(&master, port)).transpose()?))
     }
 
     fn fetch_command(mut self) -> Result<Command, String> {
@@ -424,6 +445,16 @@ mod tests {
     }
 
     #[test]
+    fn up_is_said_to_a_master_or_to_the_one_that_is_known() {
+        let master = |line| match parsed(line).unwrap().command {
+            Command::Up(master) => master,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(master("--up"), None);
+        assert_eq!(master("--up -p 7 -n head"), Some(Host::Name("head".into(), 7)));
+    }
+
+    #[test]
     fn what_makes_no_sense_is_said() {
         for line in [
             "",
@@ -451,6 +482,10 @@ mod tests {
             "-n head:x . dest",
             "-n head .. dest",
             "-n head a/../../b dest",
+            "--up /srv",
+            "--up -q",
+            "--up --print-digest",
+            "--up -n he:ad:1",
         ] {
             assert!(parsed(line).is_err(), "{line:?}");
         }
@@ -481,6 +516,7 @@ mod tests {
             "--help",
             "--version",
             "--print-digest",
+            "--up",
         ] {
             assert!(HELP.contains(option), "{option}");
         }

@@ -1,19 +1,27 @@
 //! Arguments to options to exit status.
 
+use crate::boot::{Booted, NODE_FILE};
 use crate::cli::{self, Cache, Command};
 use crate::console::{self, FetchConsole, MasterConsole, print, report, summary};
-use crate::driver::{self, ServeTask};
+use crate::driver::{self, Host, ServeTask};
 use crate::os::output::Output;
 use crate::os::{daemon, file, signal};
 use crate::{boot, logger};
 use peer::content::digest::Digest;
 use peer::failure::{Failure, Status};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::thread;
+use std::time::Duration;
 
 /// Something that is neither of the other statuses.
 const UNEXPECTED: u8 = 1;
 const USAGE: u8 = 2;
+/// How often `--up` tries each master, how long, and what is between two tries.
+const UP_TRIES: u32 = 5;
+const UP_MOST: Duration = Duration::from_secs(8);
+const UP_PAUSE: Duration = Duration::from_secs(4);
 
 /// Why a command failed: what the user is told, and the exit status.
 struct Failed {
@@ -85,6 +93,7 @@ fn run() -> Result<(), Failed> {
         Command::PrintDigest { path, sources, one_file_system } => {
             run_print_digest(&path, &sources, one_file_system)
         }
+        Command::Up(master) => run_up(master),
     }
 }
 
@@ -99,6 +108,43 @@ fn run_print_digest(path: &Path, sources: &[Vec<u8>], one_file_system: bool) -> 
         .map_err(|why| Failed::new(why, exit_code(Status::Source)))?;
     notes.iter().for_each(|note| report(note));
     answer(&format!("{digest}\n"))
+}
+
+/// Says it until a master has heard it: within a minute, for a unit has a limit, too.
+fn run_up(master: Option<Host>) -> Result<(), Failed> {
+    let Booted { masters, lines } = boot::booted();
+    let masters = master.map_or(masters, |master| vec![master]);
+    if masters.is_empty() {
+        let why = format!("no master is known: neither -n, nor {NODE_FILE}, nor xget.master=");
+        return Err(Failed::new(why, USAGE));
+    }
+    let mut why = String::new();
+    for nth in 0..UP_TRIES {
+        if nth > 0 {
+            thread::sleep(UP_PAUSE);
+        }
+        for host in &masters {
+            why = match tell_up(host, &lines) {
+                Ok(()) => return Ok(()),
+                Err(failed) => failed,
+            };
+        }
+    }
+    Err(Failed::new(why, exit_code(Status::Connection)))
+}
+
+fn tell_up(host: &Host, lines: &str) -> Result<(), String> {
+    let mut why = String::new();
+    for addr in driver::resolve(host)? {
+        match driver::ask_node(addr, lines, UP_MOST) {
+            Ok(_) => return Ok(()),
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                why = format!("master {addr} knows no nodes: it is an older xget");
+            }
+            Err(error) => why = format!("master {addr}: {error}"),
+        }
+    }
+    Err(why)
 }
 
 fn run_master(serve: cli::Serve) -> Result<(), Failed> {

@@ -128,6 +128,7 @@ impl World {
                 self.say(host, &text);
                 None
             }
+            MasterEffect::LookAtNodes => Some(MasterInput::NodesTab(None)),
             MasterEffect::Exit { failure } => panic!("the master ends: {}", failure.text()),
         }
     }

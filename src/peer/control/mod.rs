@@ -1,4 +1,5 @@
-//! The words of the conversation on `/.xget/route`, both ways.
+//! The words of the conversation on `/.xget/route`, both ways, and of those on `/.xget/node`
+//! ([`NodeMessage`], [`NodeAnswer`]).
 //!
 //! One message a line, words parted by one space (docs/protocol.md). Knows the
 //! words, not what follows from them (that is [`master`](crate::master) and [`fetch`](crate::fetch)).
@@ -26,6 +27,7 @@ mod addr;
 mod client;
 mod complaint;
 mod master;
+mod node;
 #[cfg(test)]
 mod samples;
 mod text;
@@ -37,5 +39,9 @@ pub use client::{ClientMessage, JOIN_LEN_MAX, TransferStats, VERSION, VERSION_MI
 pub(crate) use client::{sources_of, take_generation};
 pub use complaint::Complaint;
 pub use master::MasterMessage;
+pub(crate) use node::ROOTS;
+pub use node::{
+    NODE_LINE_LEN_MAX, NodeAnswer, NodeMessage, NodeQuestion, NodeRefusal, NodeStage, RootKind,
+};
 pub use text::printable;
 pub use words::LINE_LEN_MAX;

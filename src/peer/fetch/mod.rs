@@ -276,6 +276,8 @@ impl Fetcher {
             Notice::RouteText(..)
             | Notice::RouteClosed(_)
             | Notice::LogLine(..)
+            | Notice::NodeSaid(..)
+            | Notice::NodeClosed(_)
             | Notice::StatusWanted => {}
         }
     }

@@ -46,6 +46,7 @@ impl Master {
         for join in self.joins.take_all() {
             self.admit(now_ms, Join { is_next: false, ..join });
         }
+        self.answer_nodes(now_ms, true);
     }
 
     /// Whose turn it is has a selection made.

@@ -10,6 +10,8 @@ mod bans;
 mod inspections;
 mod joins;
 mod members;
+mod node_answers;
+mod nodes;
 mod rescan;
 mod returns;
 mod selections;
@@ -21,6 +23,7 @@ use crate::failure::{Failure, Status};
 use crate::namespace::{Generation, GenerationId, NameSpace, Notice, Origin};
 use crate::overlay::Limits;
 use crate::server::Server;
+use ::nodes::Table;
 use alloc::collections::VecDeque;
 use alloc::format;
 use alloc::rc::Rc;
@@ -31,6 +34,7 @@ use inspections::{Evidence, Inspection, Inspections, Sample};
 use joins::{Join, Joins};
 use members::{Accusation, Members};
 use ninep::server::{ConnId, OpenId};
+use nodes::Nodes;
 use rescan::Rescan;
 use selections::Selections;
 
@@ -107,6 +111,9 @@ pub enum MasterInput<'a> {
         /// The bytes are what the digest says.
         is_right: bool,
     },
+    /// What became of [`MasterEffect::LookAtNodes`]: nothing new, or the table that is there
+    /// now, or none, or what is wrong with it.
+    NodesTab(Option<Result<Option<Table>, String>>),
     /// The time of [`Master::poll_timeout`] has come.
     Timeout,
 }
@@ -135,6 +142,9 @@ pub enum MasterEffect {
     /// Look whether the served tree has changed: [`MasterInput::Scanned`],
     /// [`MasterInput::Unchanged`] or [`MasterInput::ScanFailed`] follows.
     Rescan,
+    /// Look at `nodes.tab`, before anything else is handed in; [`MasterInput::NodesTab`]
+    /// follows.
+    LookAtNodes,
     /// A line for the operator.
     Say(String),
     /// A warning for the operator: one line.
@@ -147,6 +157,7 @@ pub enum MasterEffect {
 }
 
 /// A master.
+// fields: one for each part, and what they share
 pub struct Master {
     options: MasterOptions,
     /// When something happened last.
@@ -164,6 +175,7 @@ pub struct Master {
     joins: Joins,
     members: Members,
     inspections: Inspections,
+    nodes: Nodes,
 }
 
 impl Master {
@@ -185,6 +197,7 @@ impl Master {
             joins: Joins::default(),
             members: Members::new(limits),
             inspections: Inspections::default(),
+            nodes: Nodes::default(),
         }
     }
 
@@ -213,7 +226,10 @@ impl Master {
                 }
                 self.admit_all(now_ms);
             }
-            MasterInput::LookAgain => self.look_again(now_ms),
+            MasterInput::LookAgain => {
+                self.look_again(now_ms);
+                self.effects.push_back(MasterEffect::LookAtNodes);
+            }
             MasterInput::Touched if self.rescan.is_recent(now_ms) => {}
             MasterInput::Touched => self.look_again(now_ms),
             MasterInput::ScanFailed { why } => self.scan_failed(now_ms, &why),
@@ -226,6 +242,7 @@ impl Master {
             MasterInput::Verified { conn, is_right } => {
                 self.inspections.verified(&mut self.server.outbox, now_ms, conn, is_right);
             }
+            MasterInput::NodesTab(news) => self.looked_at_nodes(now_ms, news),
             MasterInput::Timeout => self.timeout(now_ms),
         }
         self.now_ms = now_ms;
@@ -285,6 +302,7 @@ impl Master {
             self.inspections.deadline_ms(),
             self.server.voices.deadline_ms(),
             self.selections.returns.deadline_ms(),
+            self.nodes.deadline_ms(),
         ];
         parts.into_iter().flatten().min()
     }
@@ -376,6 +394,7 @@ impl Master {
         let (label, digest) = (&self.label, generation.digest());
         let text = format!("serving {label}: {files} files, {bytes} bytes, blake3:{digest}");
         self.effects.push_back(MasterEffect::Say(text));
+        self.effects.push_back(MasterEffect::LookAtNodes);
         self.rescan.ended(now_ms);
         self.selections.set_scan(scan);
         let space = &mut self.server.space;
@@ -404,6 +423,8 @@ impl Master {
             Notice::ChecksumWanted(generation, entry) => {
                 self.effects.push_back(MasterEffect::Checksum { generation, entry });
             }
+            Notice::NodeSaid(open_id, message) => self.node_said(now_ms, open_id, message),
+            Notice::NodeClosed(open_id) => self.nodes.forget(open_id),
             Notice::StatusWanted if now_ms >= self.status_due_ms => {
                 let (text, records) = self.members.status_text();
                 self.server.space.set_status(text);
@@ -419,6 +440,7 @@ impl Master {
         self.admit_next(now_ms);
         self.inspections.timeout(&mut self.server.outbox, now_ms);
         self.drop_returns(now_ms);
+        self.answer_late_nodes(now_ms);
         for open_id in self.members.timeout(&mut self.server, now_ms) {
             self.call(now_ms, self.members.greeting(&self.server, open_id));
         }

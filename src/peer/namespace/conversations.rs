@@ -1,5 +1,5 @@
-//! The conversations on `route`: what the master has said and a client has not
-//! read yet, for each opening of the file.
+//! The conversations on `route`, and those on `node`: what the master has said and a client
+//! has not read yet, for each opening of the file.
 //!
 //! Knows bytes in order and their limit. Refuses to know what is said, who
 //! waits for it, and what a client does about a conversation that was cut off.
@@ -36,6 +36,8 @@ struct Conversation {
     unread: VecDeque<u8>,
     /// Nothing is said on it any more; what was can be read.
     is_over: bool,
+    /// It was asked something, and has not answered.
+    is_owed: bool,
 }
 
 impl Conversations {
@@ -68,6 +70,19 @@ impl Conversations {
         }
     }
 
+    /// It is asked something: what was not read is of no use any more.
+    pub fn owe(&mut self, opener: OpenId) {
+        if let Some(conversation) = self.list.get_mut(&opener) {
+            conversation.unread.clear();
+            conversation.is_owed = true;
+        }
+    }
+
+    /// Whether it was asked something, and nothing was queued since.
+    pub fn is_owed(&self, opener: OpenId) -> bool {
+        self.list.get(&opener).is_some_and(|conversation| conversation.is_owed)
+    }
+
     /// Whether something can be said on it.
     pub fn is_open(&self, opener: OpenId) -> bool {
         self.list.get(&opener).is_some_and(|conversation| !conversation.is_over)
@@ -77,19 +92,22 @@ impl Conversations {
     /// would mislead.
     pub fn queue(&mut self, opener: OpenId, line: &str) -> Queued {
         let conversation = self.list.get_mut(&opener).filter(|known| !known.is_over);
-        let Some(Conversation { unread, .. }) = conversation else { return Queued::Unknown };
+        let Some(Conversation { unread, is_owed, .. }) = conversation else {
+            return Queued::Unknown;
+        };
         if unread.len() + line.len() > QUEUE_LEN_MAX {
             self.list.remove(&opener);
             return Queued::CutOff;
         }
         unread.extend(line.as_bytes());
+        *is_owed = false;
         Queued::Yes
     }
 
     /// Bytes that can be read; `None` where there is no conversation, or one that
     /// is over and read.
     pub fn unread_len(&self, opener: OpenId) -> Option<usize> {
-        let Conversation { unread, is_over } = self.list.get(&opener)?;
+        let Conversation { unread, is_over, .. } = self.list.get(&opener)?;
         (!is_over || !unread.is_empty()).then_some(unread.len())
     }
 

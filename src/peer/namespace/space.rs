@@ -13,6 +13,7 @@ use super::log_lines::LogLines;
 use super::parking::ParkedReads;
 use super::workers::Workers;
 use crate::content::digest::Digest;
+use crate::control::NodeMessage;
 use alloc::collections::{TryReserveError, VecDeque};
 use alloc::rc::Rc;
 use alloc::string::String;
@@ -53,6 +54,10 @@ pub(crate) enum Notice {
     LogLine(ConnId, Vec<u8>),
     /// A `checksum` is read and not known yet: [`NameSpace::set_checksum`].
     ChecksumWanted(GenerationId, u32),
+    /// A line on `/.xget/node`: of a question [`NameSpace::answer_node`] follows.
+    NodeSaid(OpenId, NodeMessage),
+    /// An opening of `/.xget/node` ended.
+    NodeClosed(OpenId),
     /// `status` was opened: [`NameSpace::set_status`] before the next request.
     StatusWanted,
 }
@@ -71,6 +76,8 @@ pub struct NameSpace {
     pub(super) status: String,
     pub(super) log: LogLines,
     pub(super) conversations: Conversations,
+    /// Of `/.xget/node`.
+    pub(super) askers: Conversations,
     pub(super) workers: Workers,
     pub(super) parked: ParkedReads<Wait, Ticket>,
     /// Files whose SHA-256 the node was asked for and has not given.
@@ -91,6 +98,7 @@ impl NameSpace {
             status: String::new(),
             log: LogLines::default(),
             conversations: Conversations::default(),
+            askers: Conversations::default(),
             workers: Workers::new(worker_load_max),
             parked: ParkedReads::new(),
             sums_wanted: SortedSet::default(),
@@ -250,6 +258,19 @@ impl NameSpace {
             Queued::Yes => {}
         }
         self.parked.wake(Wait::Answer(opener))
+    }
+
+    /// Answers a question of a node; gives the read that waits for it.
+    pub(crate) fn answer_node(&mut self, opener: OpenId, text: &str) -> Vec<Ticket> {
+        match self.askers.queue(opener, text) {
+            Queued::Yes => self.parked.wake(Wait::Answer(opener)),
+            Queued::Unknown | Queued::CutOff => Vec::new(),
+        }
+    }
+
+    /// Bytes of answers that a node has not read.
+    pub(crate) fn unread_by_node(&self, conn: ConnId) -> usize {
+        self.askers.of(conn).unwrap_or(0)
     }
 
     /// Bytes that wait for the client of a connection, if it converses with us.

@@ -6,9 +6,13 @@ use super::dhcp::Identity;
 use super::hex;
 use super::links::Link;
 use crate::os::{module, random};
+use nodes::{Key, Kind};
+use peer::control::NodeQuestion;
 use std::fs;
 use std::path::Path;
 
+/// Interfaces that a node is known by: the line that says them has a limit.
+const MACS_MAX: usize = 16;
 const DMI: &str = "/sys/class/dmi/id";
 
 /// What the firmware says. Fillers ("To be filled by O.E.M.") are left out.
@@ -48,6 +52,20 @@ impl Firmware {
             },
             class: format!("xget:{}:{}", self.machine, env!("CARGO_PKG_VERSION")),
         }
+    }
+
+    /// Who this node is, for the master's `/.xget/node`.
+    pub fn question(&self, links: &[Link]) -> NodeQuestion {
+        let mut question = NodeQuestion::default();
+        for mac in links.iter().filter_map(Link::mac).take(MACS_MAX) {
+            question.keys.extend(Key::new(Kind::Mac, &mac.to_string()));
+        }
+        let numbers =
+            [(Kind::Uuid, &self.uuid), (Kind::Serial, &self.serial), (Kind::Asset, &self.asset)];
+        for (kind, value) in numbers {
+            question.keys.extend(value.as_ref().and_then(|value| Key::new(kind, value)));
+        }
+        question
     }
 
     /// One line for the operator, who may have to add this node.
@@ -102,6 +120,7 @@ pub fn seed(links: &[Link]) -> u64 {
 mod tests {
     use super::*;
     use crate::boot::links::testing::link;
+    use peer::control::NodeMessage;
 
     #[test]
     fn fillers_say_nothing() {
@@ -136,6 +155,15 @@ mod tests {
         assert_eq!(bytes[15], 0xff);
         assert_eq!(uuid_bytes("0011"), None);
         assert_eq!(uuid_bytes(&"zz".repeat(16)), None);
+    }
+
+    #[test]
+    fn a_question_has_what_the_firmware_says() {
+        let uuid = "4C4C4544-0050-3610-8058-B4C04F4E4B31".to_string();
+        let firmware =
+            Firmware { serial: Some("A 1".into()), uuid: Some(uuid), ..Firmware::default() };
+        let line = NodeMessage::Question(firmware.question(&[])).line();
+        assert_eq!(line, "uuid=4c4c4544-0050-3610-8058-b4c04f4e4b31 serial=A_1\n");
     }
 
     #[test]

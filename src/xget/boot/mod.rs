@@ -31,6 +31,7 @@ mod stacked;
 mod start;
 mod system;
 mod turns;
+mod up;
 mod uplink;
 
 pub use modprobe::run as modprobe;
@@ -40,6 +41,8 @@ use engine::Engine;
 use settings::Settings;
 use std::net::SocketAddr;
 use system::System;
+
+pub use up::{Booted, NODE_FILE, booted};
 
 #[cfg(feature = "fuzzing")]
 pub use fuzzing::dhcp as fuzz_dhcp;

@@ -5,6 +5,7 @@ use super::conn::Part;
 use super::descriptors;
 use super::event_loop::Loop;
 use super::machine::{Machine, MasterObserver, MasterState};
+use super::nodes_tab::NodesTab;
 use super::parts::PartsError;
 use super::served_files::{ServedEvent, ServedFiles, notes};
 use crate::os::{memory, socket};
@@ -63,6 +64,7 @@ pub(super) fn begin<'w>(
     };
     let machine = MasterMachine {
         master: Master::new(routing, label),
+        nodes_tab: NodesTab::of(&task.path),
         files: ServedFiles::new(task.path, options, scan),
         observer,
         inputs: VecDeque::new(),
@@ -96,6 +98,7 @@ pub fn print_digest(
 pub(super) struct MasterMachine<'w> {
     master: Master,
     files: ServedFiles,
+    nodes_tab: NodesTab,
     observer: Box<dyn MasterObserver + 'w>,
     /// What was found out while replies were sent.
     inputs: VecDeque<MasterInput<'static>>,
@@ -111,16 +114,15 @@ impl MasterMachine<'_> {
             _ => &[],
         };
         self.master.handle(now_ms, input);
-        if let Some(verified) = self.carry_out(frame) {
-            self.master.handle(now_ms, verified);
-            self.carry_out(&[]);
+        // What they lead to is at hand before anything else can happen.
+        while let Some(found) = self.carry_out(frame) {
+            self.master.handle(now_ms, found);
         }
     }
 
-    /// Carries out what the master wants done; gives what became of a piece in the
-    /// frame at hand.
+    /// Carries out what the master wants done, up to what has an outcome that it waits for:
+    /// a look at the nodes, and a piece in the frame at hand.
     fn carry_out(&mut self, frame: &[u8]) -> Option<MasterInput<'static>> {
-        let mut found = None;
         while let Some(effect) = self.master.poll_effect() {
             match effect {
                 MasterEffect::Checksum { generation, entry } => {
@@ -132,7 +134,10 @@ impl MasterMachine<'_> {
                     let is_wrong = content.zip(frame.get(range)).is_some_and(|(content, bytes)| {
                         content.map.verify(&content.manifest, piece, bytes).is_err()
                     });
-                    found = Some(MasterInput::Verified { conn, is_right: !is_wrong });
+                    return Some(MasterInput::Verified { conn, is_right: !is_wrong });
+                }
+                MasterEffect::LookAtNodes => {
+                    return Some(MasterInput::NodesTab(self.nodes_tab.look()));
                 }
                 MasterEffect::Rescan => self.files.rescan(),
                 MasterEffect::Say(text) => self.observer.say(&text),
@@ -140,7 +145,7 @@ impl MasterMachine<'_> {
                 MasterEffect::Exit { failure } => self.result = Some(vec![failure]),
             }
         }
-        found
+        None
     }
 
     #[cfg(test)]
@@ -186,7 +191,8 @@ impl Machine for MasterMachine<'_> {
 
     fn poll_reply(&mut self, conn: ConnId) -> Option<ConnEffect> {
         let reply = self.master.poll_reply(conn);
-        self.carry_out(&[]);
+        let found = self.carry_out(&[]);
+        self.inputs.extend(found);
         reply
     }
 

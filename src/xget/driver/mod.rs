@@ -9,25 +9,27 @@
 //! | `fetch`, `master` | the two machines: their effects carried out |
 //! | `dest_files`, `served_files` | where the bytes of either are |
 //! | `parts` | what a bulk reply consists of |
-//! | `host`, `log_line`, `trace` | addresses as people write them; one line into a master's log; `-D` |
+//! | `host`, `exchange`, `trace` | addresses as people write them; short talks with a master; `-D` |
+//! | `nodes_tab` | the file of the nodes, when it changed |
 
 mod budget;
 mod conn;
 mod descriptors;
 mod dest_files;
 mod event_loop;
+mod exchange;
 mod fetch;
 mod host;
-mod log_line;
 mod machine;
 mod master;
+mod nodes_tab;
 mod parts;
 mod served_files;
 mod trace;
 
 pub use budget::Limits;
+pub use exchange::{ask_node, write_log};
 pub use fetch::{FetchTask, Fetching, Turn, fetch};
 pub use host::{Host, MASTER_PORT, parse_host, resolve};
-pub use log_line::write_log;
 pub use machine::{FetchObserver, MasterObserver, MasterState, Observer};
 pub use master::{ServeTask, print_digest, serve};

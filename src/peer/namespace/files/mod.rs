@@ -10,6 +10,7 @@ mod info;
 mod list;
 mod log;
 mod manifest;
+mod node;
 mod pieces;
 mod redir;
 mod route;
@@ -26,6 +27,7 @@ static CONTROL_FILES: &[&dyn ControlFile] = &[
     &route::Route,
     &status::Status,
     &manifest::ManifestBytes,
+    &node::Node,
     // /.xget/<generation>
     &list::List,
     &pieces::Pieces::Whole,

@@ -6,6 +6,7 @@
 use crate::content::bytes_of;
 use crate::scripted_client::ScriptedClient;
 use crate::scripted_server::ScriptedServer;
+use ::nodes::Table;
 use ninep::server::ConnId;
 use peer::conn::{ConnEffect, ConnEvent};
 use peer::control::ClientMessage;
@@ -44,6 +45,8 @@ pub struct MasterHost {
     /// Each look ends at once, with nothing changed.
     pub is_looked_at_once: bool,
     pub checksums: Vec<(GenerationId, u32)>,
+    /// What the next look at `nodes.tab` gives.
+    pub nodes_tab: Option<Result<Option<Table>, String>>,
 }
 
 pub struct ClientHost {
@@ -74,6 +77,7 @@ impl MasterHost {
             rescans: Vec::new(),
             is_looked_at_once: true,
             checksums: Vec::new(),
+            nodes_tab: None,
         }
     }
 
@@ -96,6 +100,10 @@ impl MasterHost {
             }
             MasterEffect::Checksum { generation, entry } => {
                 self.checksums.push((generation, entry));
+            }
+            MasterEffect::LookAtNodes => {
+                let news = self.nodes_tab.take();
+                self.master.handle(now_ms, MasterInput::NodesTab(news));
             }
             MasterEffect::Exit { failure } => panic!("the master ends: {}", failure.text()),
         }

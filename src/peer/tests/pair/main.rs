@@ -15,6 +15,7 @@ mod judgement;
 mod life;
 mod limits;
 mod name_space;
+mod nodes;
 mod pair;
 mod pieces;
 mod scripted_client;

@@ -1,0 +1,73 @@
+//! The table of the nodes that is in force, and who waits for an answer.
+//!
+//! Refuses to know the file, and what is served.
+
+use crate::control::NodeQuestion;
+use alloc::string::String;
+use alloc::vec::Vec;
+use ninep::server::OpenId;
+use nodes::Table;
+
+/// The file is looked at when somebody asks so long after the last look.
+pub(super) const LOOK_MS: u64 = 1_000;
+/// Who asks waits so long for the served tree to be looked at.
+const ANSWER_MS: u64 = 5_000;
+/// Questions that wait at a time.
+const QUESTIONS_MAX: usize = 4_096;
+
+pub(super) struct Pending {
+    pub open_id: OpenId,
+    pub since_ms: u64,
+    pub question: NodeQuestion,
+}
+
+#[derive(Default)]
+pub(super) struct Nodes {
+    pub table: Option<Table>,
+    /// What is wrong with the file as it is now.
+    pub fault: Option<String>,
+    /// When it was looked at last.
+    pub looked_ms: Option<u64>,
+    pub pending: Vec<Pending>,
+}
+
+impl Nodes {
+    /// When who waits is to be told that it takes longer.
+    pub fn deadline_ms(&self) -> Option<u64> {
+        self.pending.first().map(|pending| pending.since_ms + ANSWER_MS)
+    }
+
+    /// It waits for an answer, if there is a place: in that of what it asked before.
+    pub fn wait(&mut self, now_ms: u64, open_id: OpenId, question: NodeQuestion) -> bool {
+        self.forget(open_id);
+        let has_place = self.pending.len() < QUESTIONS_MAX;
+        if has_place {
+            self.pending.push(Pending { open_id, since_ms: now_ms, question });
+        }
+        has_place
+    }
+
+    /// Nobody waits on this opening any more.
+    pub fn forget(&mut self, open_id: OpenId) {
+        self.pending.retain(|pending| pending.open_id != open_id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ninep::server::ConnId;
+
+    #[test]
+    fn so_many_questions_wait_and_one_of_each() {
+        let mut nodes = Nodes::default();
+        let asks = |conn| OpenId { conn: ConnId(conn), serial: 1 };
+        let count = QUESTIONS_MAX as u32;
+        assert!((0..count).all(|conn| nodes.wait(7, asks(conn), NodeQuestion::default())));
+        assert!(!nodes.wait(8, asks(count), NodeQuestion::default()));
+        assert!(nodes.wait(9, asks(3), NodeQuestion::default()), "in its own place");
+        nodes.forget(asks(4));
+        assert!(nodes.wait(9, asks(count), NodeQuestion::default()));
+        assert_eq!(nodes.deadline_ms(), Some(5_007));
+    }
+}

@@ -1,0 +1,90 @@
+//! `nodes.tab` of the served directory: read when it changed.
+//!
+//! Knows which file was read last. Refuses to know what its lines mean.
+
+use nodes::{TAB_BYTES_MAX, Table};
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+/// By which a file is another, or has other contents: device, inode, size, mtime, ctime.
+type Stamp = [i64; 7];
+
+const NAME: &str = "nodes.tab";
+
+pub(super) struct NodesTab {
+    path: PathBuf,
+    /// Of what was read last; none where there was nothing.
+    seen: Option<Stamp>,
+}
+
+impl NodesTab {
+    /// That of a served directory; a file that is served has none.
+    pub fn of(served: &Path) -> NodesTab {
+        NodesTab { path: served.join(NAME), seen: None }
+    }
+
+    /// What is there now, if it is other than at the last look: the table, none, or what is
+    /// wrong with it.
+    pub fn look(&mut self) -> Option<Result<Option<Table>, String>> {
+        let found = std::fs::metadata(&self.path);
+        let stamp = found.as_ref().ok().map(|at| {
+            let (dev, ino, size) = (at.dev() as i64, at.ino() as i64, at.size() as i64);
+            [dev, ino, size, at.mtime(), at.mtime_nsec(), at.ctime(), at.ctime_nsec()]
+        });
+        if stamp == self.seen {
+            return None;
+        }
+        self.seen = stamp;
+        let Ok(found) = found else { return Some(Ok(None)) };
+        if !found.is_file() {
+            return Some(Err("is no file".into()));
+        }
+        let table = read(&self.path).map_err(|error| format!("cannot read it: {error}"));
+        let table = table.and_then(|bytes| Table::parse(&bytes).map_err(|fault| fault.to_string()));
+        Some(table.map(Some))
+    }
+}
+
+/// As much of it as shows that it is too much.
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(TAB_BYTES_MAX as u64 + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::os::scratch::Dir;
+
+    fn said(tab: &mut NodesTab) -> Option<Result<Option<usize>, String>> {
+        Some(tab.look()?.map(|table| table.map(|table| table.nodes_count())))
+    }
+
+    #[test]
+    fn it_is_read_when_it_changed_and_not_else() {
+        let dir = Dir::new();
+        let mut tab = NodesTab::of(dir.path());
+        assert_eq!(said(&mut tab), None, "there is none");
+        let path = dir.write("nodes.tab", b"n[1-3]");
+        assert_eq!((said(&mut tab), said(&mut tab)), (Some(Ok(Some(3))), None));
+        dir.write("other", b"n1\nn1\n");
+        std::fs::rename(dir.join("other"), &path).unwrap();
+        let fault = "line 2, column 1: \"n1\": has a line already (line 1)";
+        assert_eq!((said(&mut tab), said(&mut tab)), (Some(Err(fault.into())), None));
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!((said(&mut tab), said(&mut tab)), (Some(Ok(None)), None));
+        std::fs::create_dir(&path).unwrap();
+        assert_eq!(said(&mut tab), Some(Err("is no file".into())));
+    }
+
+    #[test]
+    fn one_that_is_too_large_is_not_read_whole() {
+        let dir = Dir::new();
+        File::create(dir.join("nodes.tab")).unwrap().set_len(1 << 40).unwrap();
+        let fault = said(&mut NodesTab::of(dir.path())).unwrap().unwrap_err();
+        assert!(fault.ends_with("the file is larger than 1 MiB"), "{fault}");
+    }
+}
