@@ -73,6 +73,7 @@ fn begin(master: &Master, dest: &Path) -> Fetching {
     };
     let task = FetchTask {
         sync: false,
+        policy: Default::default(),
         limits: Limits::of_client(None, None),
         masters: vec![SocketAddr::from(([127, 0, 0, 1], master.port))],
         request,

@@ -2,6 +2,7 @@
 //! anything; acts on nothing.
 
 use crate::driver::{FetchTask, Host, Limits, MASTER_PORT, parse_host};
+use crate::store::writer::{Policy, Purpose};
 use lexopt::{Arg, Parser, ValueExt};
 use peer::request::{FetchRequest, Linger, Pin, RETRIES, source_is_below};
 use std::ffi::OsString;
@@ -43,6 +44,12 @@ fetching
   -s                 do not keep modes, owners and all that takes root
   -o                 as -s; kept from the original
   -q                 print only errors
+  --delete           what SRC does not have is deleted, once all else is verified and
+                     in place; until all is verified nothing is changed. What is
+                     mounted below DEST stays. Lists what changed
+  --keep FILE        what fits a pattern in FILE (as in a .gitignore, without `!`) is
+                     neither changed nor deleted; may repeat
+  --dry-run          list what would change, and write nothing
   --digest D         what must come: blake3:HEX of everything fetched (see
                      --print-digest) or of the one file, or sha256:HEX of the
                      one file
@@ -101,6 +108,8 @@ pub struct Fetch {
     /// All the rest; `masters` is empty until `master` is looked up.
     pub task: FetchTask,
     pub quiet: bool,
+    /// Files with patterns.
+    pub keep: Vec<PathBuf>,
 }
 
 #[derive(Clone, Debug)]
@@ -108,7 +117,7 @@ pub enum Command {
     Help,
     Version,
     Serve(Serve),
-    Fetch(Fetch),
+    Fetch(Box<Fetch>),
     PrintDigest {
         path: PathBuf,
         sources: Vec<Vec<u8>>,
@@ -158,6 +167,9 @@ struct ClientOptions {
     plain_attributes: bool,
     quiet: bool,
     sync: bool,
+    delete: bool,
+    dry_run: bool,
+    keep: Vec<PathBuf>,
 }
 
 impl ClientOptions {
@@ -170,7 +182,24 @@ impl ClientOptions {
             (self.plain_attributes, "-s and -o"),
             (self.quiet, "-q"),
             (self.sync, "--fsync"),
+            (self.delete, "--delete"),
+            (self.dry_run, "--dry-run"),
+            (!self.keep.is_empty(), "--keep"),
         ])
+    }
+
+    fn purpose(&self) -> Purpose {
+        match (self.dry_run, self.delete) {
+            (true, removes) => Purpose::Compare { removes },
+            (false, true) => Purpose::Mirror,
+            (false, false) => Purpose::Fill,
+        }
+    }
+
+    fn linger(&self) -> Linger {
+        // Who has nothing serves nobody.
+        let least = if self.dry_run { Linger::Millis(0) } else { Linger::Twice };
+        self.linger.unwrap_or(least)
     }
 }
 
@@ -250,6 +279,10 @@ fn text(parser: &mut Parser) -> Result<String, String> {
     value.string().map_err(|error| error.to_string())
 }
 
+fn file(parser: &mut Parser) -> Result<PathBuf, String> {
+    parser.value().map(PathBuf::from).map_err(|error| error.to_string())
+}
+
 impl Typed {
     fn take(&mut self, arg: Owned, parser: &mut Parser) -> Result<(), String> {
         match arg {
@@ -289,6 +322,9 @@ impl Typed {
                 self.memory_mib = Some(number(parser, "--max-memory", 8..=1_000_000)?);
             }
             "fsync" => self.of_clients.sync = true,
+            "delete" => self.of_clients.delete = true,
+            "dry-run" => self.of_clients.dry_run = true,
+            "keep" => self.of_clients.keep.push(file(parser)?),
             "daemon" => self.of_masters.daemon = true,
             "print-digest" => self.print_digest = true,
             "up" => self.up = true,
@@ -297,14 +333,8 @@ impl Typed {
                 let seconds: u64 = number(parser, "--linger", 0..=1_000_000)?;
                 self.of_clients.linger = Some(Linger::Millis(seconds * 1000));
             }
-            "cache" => {
-                let file = parser.value().map_err(|error| error.to_string())?;
-                self.of_masters.cache = Some(Cache::File(file.into()));
-            }
-            "log" => {
-                let file = parser.value().map_err(|error| error.to_string())?;
-                self.of_masters.log = Some(file.into());
-            }
+            "cache" => self.of_masters.cache = Some(Cache::File(file(parser)?)),
+            "log" => self.of_masters.log = Some(file(parser)?),
             "no-cache" => self.of_masters.cache = Some(Cache::None),
             name => return Err(format!("unknown option --{name}; see xget --help")),
         }
@@ -371,7 +401,7 @@ impl Typed {
             sources: self.paths.into_iter().map(OsString::into_vec).collect(),
             pin: options.pin,
             retries: options.retries.unwrap_or(RETRIES),
-            linger: options.linger.unwrap_or(Linger::Twice),
+            linger: options.linger(),
             greeting: None,
         };
         let task = FetchTask {
@@ -382,9 +412,11 @@ impl Typed {
             keep_attributes: !options.plain_attributes,
             space_bytes_max: None,
             sync: options.sync,
+            policy: Policy { purpose: options.purpose(), ..Policy::default() },
             limits: Limits::of_client(self.clients_max, self.memory_mib),
         };
-        Ok(Command::Fetch(Fetch { master, task, quiet: options.quiet }))
+        let (quiet, keep) = (options.quiet, options.keep);
+        Ok(Command::Fetch(Box::new(Fetch { master, task, quiet, keep })))
     }
 
     fn serve_command(mut self) -> Result<Command, String> {
@@ -510,6 +542,9 @@ mod tests {
             "--digest",
             "--linger",
             "--fsync",
+            "--delete",
+            "--keep",
+            "--dry-run",
             "--max-clients",
             "--max-memory",
             "-D",

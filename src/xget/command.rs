@@ -6,6 +6,7 @@ use crate::console::{self, FetchConsole, MasterConsole, print, report, summary};
 use crate::driver::{self, Host, ServeTask};
 use crate::os::output::Output;
 use crate::os::{daemon, file, signal};
+use crate::store::patterns::Patterns;
 use crate::{boot, logger};
 use peer::content::digest::Digest;
 use peer::failure::{Failure, Status};
@@ -89,7 +90,7 @@ fn run() -> Result<(), Failed> {
         Command::Help => answer(cli::HELP),
         Command::Version => answer(concat!("xget ", env!("CARGO_PKG_VERSION"), "\n")),
         Command::Serve(serve) => run_master(serve),
-        Command::Fetch(fetch) => run_fetch(fetch),
+        Command::Fetch(fetch) => run_fetch(*fetch),
         Command::PrintDigest { path, sources, one_file_system } => {
             run_print_digest(&path, &sources, one_file_system)
         }
@@ -201,23 +202,38 @@ fn default_cache(path: &Path) -> Option<PathBuf> {
     Some(dir.join(&name[..16]))
 }
 
+fn add_patterns(patterns: &mut Patterns, path: &Path) -> Result<(), Failed> {
+    let usage = |why: String| Failed::new(format!("--keep {}: {why}", path.display()), USAGE);
+    let text = std::fs::read(path).map_err(|error| usage(error.to_string()))?;
+    patterns.add(&text).map_err(|line| {
+        usage(format!("line {line} is no pattern as in a .gitignore (`!` is not for this)"))
+    })
+}
+
 fn run_fetch(fetch: cli::Fetch) -> Result<(), Failed> {
     signal::watch_end();
     let mut task = fetch.task;
     task.masters = driver::resolve(&fetch.master)
         .map_err(|why| Failed::new(why, exit_code(Status::Connection)))?;
+    for path in &fetch.keep {
+        add_patterns(&mut task.policy.keep, path)?;
+    }
+    let is_dry = task.policy.purpose.compares();
     let mut console = FetchConsole::new(fetch.quiet);
     let failures = match driver::fetch(task, &mut console) {
         Ok(failures) => failures,
         Err(failure) => vec![failure],
     };
-    let last = console.last;
+    let (last, changes) = (console.last, std::mem::take(&mut console.changes));
     // Takes its line off the terminal, before anything else is said.
     drop(console);
+    if !fetch.quiet {
+        answer(&changes)?;
+    }
     if !failures.is_empty() {
         return Err(failures.into());
     }
-    if !fetch.quiet {
+    if !fetch.quiet && !is_dry {
         // The files are in place, whoever reads this.
         console::conclude(&format!("xget: {}\n", summary(&last)));
     }

@@ -141,12 +141,15 @@ pub struct FetchConsole {
     status: StatusLine,
     began: Instant,
     pub last: Progress,
+    /// What was changed, or would be: lines.
+    pub changes: String,
 }
 
 impl FetchConsole {
     pub fn new(quiet: bool) -> FetchConsole {
         let last = Progress::default();
-        FetchConsole { quiet, status: StatusLine::new(), began: Instant::now(), last }
+        let (status, began, changes) = (StatusLine::new(), Instant::now(), String::new());
+        FetchConsole { quiet, status, began, last, changes }
     }
 }
 
@@ -180,6 +183,9 @@ impl FetchObserver for FetchConsole {
             self.status.draw(&progress_line(&self.last, elapsed, self.status.terminal));
         }
         signal::take()
+    }
+    fn changed(&mut self, lines: &str) {
+        self.changes = lines.into();
     }
 }
 

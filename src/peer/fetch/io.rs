@@ -31,6 +31,12 @@ pub enum FetchInput<'a> {
         /// Pieces that are in the destination already, verified.
         found: Vec<u32>,
     },
+    /// [`FetchEffect::Prepare`] is through, and telling how the destination differs was
+    /// all there was to do.
+    Compared {
+        /// What could not be looked at, or would fail.
+        failures: Vec<Failure>,
+    },
     /// [`FetchEffect::Finish`] is through.
     Finished {
         /// The files and directories that could not be finished.

@@ -139,7 +139,10 @@ impl Fetcher {
         match input {
             FetchInput::Conn(event) => return self.handle_conn(event),
             // The driver had these in hand when it ended.
-            FetchInput::Prepared { .. } | FetchInput::Finished { .. } | FetchInput::Timeout
+            FetchInput::Prepared { .. }
+            | FetchInput::Compared { .. }
+            | FetchInput::Finished { .. }
+            | FetchInput::Timeout
                 if self.phase == FetchPhase::Over => {}
             FetchInput::Stored { conn, piece, result } => {
                 if let Some(download) = &mut self.download {
@@ -152,6 +155,7 @@ impl Fetcher {
                     self.phase = FetchPhase::Fetching;
                 }
             }
+            FetchInput::Compared { failures } => self.compared(failures),
             FetchInput::Finished { failures } => self.finished(failures),
             FetchInput::Checksum { generation, entry, sum } => {
                 self.common.server.set_checksum(generation, entry, sum);
@@ -485,6 +489,20 @@ impl Fetcher {
         self.common.report.failures.extend(failures);
         self.common.report.finish(now_ms);
         self.report_end();
+        let until_ms = now_ms + REPORT_MS;
+        self.enter(FetchPhase::Reporting { until_ms }, until_ms);
+    }
+
+    /// Nothing was to be fetched: who is given to us has nobody.
+    fn compared(&mut self, failures: Vec<Failure>) {
+        let now_ms = self.common.now_ms;
+        self.common.report.failures.extend(failures);
+        self.common.report.finish(now_ms);
+        if let Some(download) = &mut self.download {
+            download.transfer.end(&mut self.common);
+        }
+        self.common.leave_once();
+        self.common.log("compared what it has with this, and fetches nothing");
         let until_ms = now_ms + REPORT_MS;
         self.enter(FetchPhase::Reporting { until_ms }, until_ms);
     }

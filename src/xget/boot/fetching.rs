@@ -12,6 +12,7 @@ use super::turns::Turns;
 use super::uplink::Uplink;
 use super::{image, links, network, setup, start};
 use crate::driver::{self, FetchTask, Host, Limits};
+use crate::store::writer::Policy;
 use peer::failure::Status;
 use peer::request::{FetchRequest, Linger, Pin};
 use std::net::{SocketAddr, SocketAddrV6};
@@ -245,6 +246,7 @@ impl ImageFetch<'_> {
         FetchTask {
             // Into memory, and for this boot alone.
             sync: false,
+            policy: Policy::default(),
             limits: Limits::of_client(None, None),
             masters: self.masters.clone(),
             request,

@@ -8,7 +8,7 @@ use crate::os::sync::{self, Syncing};
 use crate::store::dest::Dest;
 use crate::store::error::DestError;
 use crate::store::sha256::Sum;
-use crate::store::writer::{CheckStep, DestWriter, FinishStep};
+use crate::store::writer::{CheckStep, DestWriter, FinishStep, Purpose};
 use nix::errno::Errno;
 use peer::content::manifest::EntryKind;
 use peer::content::pieces::Extent;
@@ -54,6 +54,8 @@ pub(super) struct DestFiles {
     space_bytes_max: Option<u64>,
     /// Whether it is to be on the medium, too.
     sync: bool,
+    /// It is only to be told how it differs.
+    compares: bool,
     state: DestState,
     sums: VecDeque<SumJob>,
     packs: Packs,
@@ -114,10 +116,12 @@ fn store_rest(job: &mut DestJob, piece: u32, extents: &[Extent], bytes: &[u8]) -
 
 impl DestFiles {
     pub fn new(dest: Dest, space_bytes_max: Option<u64>, sync: bool) -> DestFiles {
+        let compares = dest.policy().purpose.compares();
         DestFiles {
             dest,
             space_bytes_max,
             sync,
+            compares,
             state: DestState::Waiting,
             sums: VecDeque::new(),
             packs: Packs::new(),
@@ -190,6 +194,16 @@ impl DestFiles {
         self.sums.push_back(SumJob { generation, entry, sum: None });
     }
 
+    /// What was changed, or would be, since this was asked last: lines.
+    pub fn take_changes(&mut self) -> String {
+        self.state.job().map_or(String::new(), |job| job.writer.take_changes())
+    }
+
+    /// What the operator should know that is no failure, since this was asked last.
+    pub fn take_notes(&mut self) -> Vec<String> {
+        self.state.job().map_or(Vec::new(), |job| job.writer.take_notes())
+    }
+
     pub fn has_work(&self) -> bool {
         let is_busy = match &self.state {
             DestState::Checking(_) | DestState::Finishing(_) => true,
@@ -224,6 +238,10 @@ impl DestFiles {
 
     fn check_step(&mut self, mut job: DestJob) -> Option<FetchInput<'static>> {
         match job.writer.check_step(SLICE_BYTES) {
+            Ok(CheckStep::Done { .. }) if self.compares => {
+                self.state = DestState::Finishing(job);
+                None
+            }
             Ok(CheckStep::Done { found }) => {
                 self.state = DestState::Storing(job);
                 Some(FetchInput::Prepared { found })
@@ -240,6 +258,12 @@ impl DestFiles {
         if job.writer.finish_step(SLICE_BYTES) == FinishStep::Finishing {
             self.state = DestState::Finishing(job);
             return None;
+        }
+        if self.compares {
+            let failures = job.writer.failures().iter().map(|failed| failure(&failed.error));
+            let failures = failures.collect();
+            self.state = DestState::Done(job);
+            return Some(FetchInput::Compared { failures });
         }
         if !self.sync {
             return self.finished(job, Ok(()));
@@ -295,13 +319,18 @@ impl DestFiles {
 
     /// The stored bytes that a bulk reply consists of.
     pub fn part(&mut self, space: &NameSpace, what: Bulk, len: u32) -> Result<Part, PartsError> {
+        // What we did not put there may have changed since it was looked at.
+        let is_sure = self.dest.policy().purpose != Purpose::Serve;
         let (state, packs) = (&mut self.state, &mut self.packs);
         unfold(space, what, len, packs, &mut |_, entry| {
             let job =
                 state.job().ok_or_else(|| PartsError::Failed("nothing is here yet".into()))?;
+            if let Some((file, start)) = job.writer.aside(entry) {
+                return Ok(Opened { file, start, is_sure: true });
+            }
             let file = job.writer.file(entry);
             let file = file.map_err(|error| PartsError::Failed(error.to_string()))?;
-            Ok(Opened { file, is_sure: true })
+            Ok(Opened { file, start: 0, is_sure })
         })
     }
 }

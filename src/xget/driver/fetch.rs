@@ -10,7 +10,7 @@ use super::parts::PartsError;
 use crate::os::sync::tells_errors;
 use crate::os::{file, memory, socket};
 use crate::store::dest::Dest;
-use crate::store::writer::DestOptions;
+use crate::store::writer::{DestOptions, Policy};
 use ninep::server::ConnId;
 use peer::conn::{ConnEffect, ConnEvent};
 use peer::failure::{Failure, Status};
@@ -44,6 +44,8 @@ pub struct FetchTask {
     pub space_bytes_max: Option<u64>,
     /// It is in place when it is on the medium.
     pub sync: bool,
+    /// What is done with what is there.
+    pub policy: Policy,
     /// Of those whom it serves.
     pub limits: Limits,
 }
@@ -52,7 +54,10 @@ pub struct FetchTask {
 /// means that every file is verified and in place.
 pub fn fetch(task: FetchTask, observer: impl FetchObserver) -> Result<Vec<Failure>, Failure> {
     let (mut machine, event_loop) = begin(task, Box::new(observer))?;
-    event_loop.run(&mut machine).map_err(poll_failure)
+    let ended = event_loop.run(&mut machine).map_err(poll_failure);
+    let changes = machine.files.take_changes();
+    machine.observer.changed(&changes);
+    ended
 }
 
 /// A fetch that is watched from outside, turn by turn.
@@ -122,7 +127,9 @@ fn begin<'w>(
 ) -> Result<(FetchMachine<'w>, Loop), Failure> {
     let descriptors = descriptors::claim().map_err(|why| local("", why))?;
     let limits = task.limits.within(descriptors);
-    let FetchTask { masters, request, dest, keep_attributes, space_bytes_max, sync, .. } = task;
+    let FetchTask {
+        masters, request, dest, keep_attributes, space_bytes_max, sync, policy, ..
+    } = task;
     if sync && !tells_errors() {
         let why =
             "needs Linux 5.8 or later: before it nobody is told of data that could not be written";
@@ -138,6 +145,7 @@ fn begin<'w>(
         keep_owners,
         takes_root: task.keep_root_attributes,
         sha256,
+        policy,
     };
     let dest = Dest::open(&dest, options).map_err(|error| failure(&error))?;
     let listening = |error: io::Error| local("listening", error.to_string());
@@ -287,7 +295,9 @@ impl Machine for FetchMachine<'_> {
     }
 
     fn work(&mut self, _now_ms: u64) {
-        for input in self.files.work().into_iter().flatten() {
+        let inputs = self.files.work();
+        self.files.take_notes().iter().for_each(|note| self.observer.warn(note));
+        for input in inputs.into_iter().flatten() {
             self.take(self.now_ms(), input, &[]);
         }
     }

@@ -70,6 +70,9 @@ pub trait Observer {
 pub trait FetchObserver: Observer {
     /// Called in every turn; true asks the fetch to come to an end in good order.
     fn turn(&mut self, progress: &Progress) -> bool;
+    /// What was changed in the destination, or would be: lines, where they are wanted,
+    /// when all is over.
+    fn changed(&mut self, _lines: &str) {}
 }
 
 /// What a master is doing.
@@ -104,5 +107,8 @@ impl<O: Observer + ?Sized> Observer for &mut O {
 impl<O: FetchObserver + ?Sized> FetchObserver for &mut O {
     fn turn(&mut self, progress: &Progress) -> bool {
         (**self).turn(progress)
+    }
+    fn changed(&mut self, lines: &str) {
+        (**self).changed(lines);
     }
 }

@@ -27,6 +27,8 @@ pub enum PartsError {
 #[derive(Clone)]
 pub struct Opened {
     pub file: Rc<File>,
+    /// Where in it the entry's contents begin.
+    pub start: u64,
     /// Nothing says that it is not what the manifest says. Else its bytes are compared
     /// with that before each reply.
     pub is_sure: bool,
@@ -91,7 +93,11 @@ pub fn unfold(
             let generation = space.generation(generation).ok_or_else(gone)?;
             let opened = open(generation, entry)?;
             if opened.is_sure {
-                return Ok(Part::File { file: opened.file, offset, len: u64::from(len) });
+                return Ok(Part::File {
+                    file: opened.file,
+                    offset: opened.start + offset,
+                    len: u64::from(len),
+                });
             }
             let content = generation.content.as_deref().ok_or_else(gone)?;
             proven_stretch(content, entry, offset, len, &opened)
@@ -168,10 +174,13 @@ fn read(
         _ => PartsError::Failed(format!("cannot read {}: {error}", path())),
     };
     if opened.is_sure {
-        return opened.file.read_exact_at(place, extent.offset + from as u64).map_err(failed);
+        return opened
+            .file
+            .read_exact_at(place, opened.start + extent.offset + from as u64)
+            .map_err(failed);
     }
     let mut whole = vec![0; extent.len as usize];
-    opened.file.read_exact_at(&mut whole, extent.offset).map_err(failed)?;
+    opened.file.read_exact_at(&mut whole, opened.start + extent.offset).map_err(failed)?;
     let verified = content.map.verify_extent(&content.manifest, piece, extent, &whole);
     verified.map_err(|_| changed())?;
     place.copy_from_slice(&whole[from..][..place.len()]);
@@ -194,7 +203,11 @@ fn piece_part(
     if let (Some(only), None) = (extents.next(), extents.next()) {
         let (opened, offset) = (open(generation, only.entry)?, only.offset + u64::from(skip));
         if opened.is_sure {
-            return Ok(Part::File { file: opened.file, offset, len: u64::from(len) });
+            return Ok(Part::File {
+                file: opened.file,
+                offset: opened.start + offset,
+                len: u64::from(len),
+            });
         }
         return proven_stretch(content, only.entry, offset, len, &opened);
     }
@@ -298,7 +311,7 @@ mod tests {
             let name = String::from_utf8_lossy(&manifest.entries[entry as usize].name).into_owned();
             let file = Rc::new(File::open(dir.join(&name)).unwrap());
             opened.push(Rc::downgrade(&file));
-            Ok(Opened { file, is_sure: true })
+            Ok(Opened { file, start: 0, is_sure: true })
         };
         let mut packs = Packs::new();
         let part = piece_part(&generation, (piece, 3, 1000), &mut packs, &mut open).unwrap();
@@ -317,7 +330,7 @@ mod tests {
         let mut open = |_: &Generation, entry: u32| {
             let name = String::from_utf8_lossy(&manifest.entries[entry as usize].name).into_owned();
             let file = Rc::new(File::open(dir.join(&name)).unwrap());
-            Ok(Opened { file, is_sure: true })
+            Ok(Opened { file, start: 0, is_sure: true })
         };
         match piece_part(&generation, (piece, 0, 1000), &mut Packs::new(), &mut open) {
             Err(PartsError::Changed(entry, path)) => assert_eq!((entry, &path[..]), (8, "0007")),
@@ -328,7 +341,7 @@ mod tests {
     /// Gives the files of a directory, of which nothing is sure.
     fn doubtful(dir: &Dir, entry: u32, name: &str) -> Result<Opened, PartsError> {
         match File::open(dir.join(name)) {
-            Ok(file) => Ok(Opened { file: Rc::new(file), is_sure: false }),
+            Ok(file) => Ok(Opened { file: Rc::new(file), start: 0, is_sure: false }),
             Err(_) => Err(PartsError::Changed(entry, name.into())),
         }
     }

@@ -278,7 +278,7 @@ impl ServedFiles {
             };
             let is_sure = likeness == Likeness::Same;
             *has_doubt |= !is_sure && trees.back().is_some_and(|last| last.0 == origin.scan);
-            Ok(Opened { file, is_sure })
+            Ok(Opened { file, start: 0, is_sure })
         })
     }
 }

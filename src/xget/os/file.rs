@@ -11,6 +11,7 @@
 use nix::dir::{Dir, OwningIter};
 use nix::errno::Errno;
 use nix::fcntl::{self, AtFlags, FallocateFlags, OFlag, OpenHow, PosixFadviseAdvice, ResolveFlag};
+use nix::sys::memfd::{self, MFdFlags};
 use nix::sys::stat::{self, Mode, SFlag, UtimensatFlags};
 use nix::sys::time::TimeSpec;
 use nix::unistd::{self, Gid, Uid, UnlinkatFlags, Whence};
@@ -192,6 +193,36 @@ pub fn rename_at(dir: &OwnedFd, old_name: &[u8], name: &[u8]) -> Result<(), Errn
 /// Removes a name that is no directory.
 pub fn unlink_at(dir: &OwnedFd, name: &[u8]) -> Result<(), Errno> {
     unistd::unlinkat(dir, name, UnlinkatFlags::NoRemoveDir)
+}
+
+/// Removes an empty directory.
+pub fn remove_dir_at(dir: &OwnedFd, name: &[u8]) -> Result<(), Errno> {
+    unistd::unlinkat(dir, name, UnlinkatFlags::RemoveDir)
+}
+
+/// What a file is called between its making and the loss of its name.
+const UNNAMED: &[u8] = b".xget-0000000000000001.part";
+
+/// A file without a name, on the file system of a directory. By hand, as O_TMPFILE is
+/// not for every file system.
+pub fn unnamed_in(dir: &OwnedFd) -> Result<File, Errno> {
+    let _ = unlink_at(dir, UNNAMED);
+    let file = create_file_at(dir, UNNAMED, 0o600)?;
+    unlink_at(dir, UNNAMED)?;
+    Ok(file)
+}
+
+/// A file without a name, in memory.
+pub fn unnamed_in_memory() -> Result<File, Errno> {
+    memfd::memfd_create(c"xget", MFdFlags::MFD_CLOEXEC).map(File::from)
+}
+
+/// The number of the mount that a directory is in, where /proc tells
+/// (proc_pid_fdinfo(5), since Linux 3.15).
+pub fn mount_id(dir: &OwnedFd) -> Option<u64> {
+    let told = std::fs::read(format!("/proc/self/fdinfo/{}", dir.as_raw_fd())).ok()?;
+    let line = told.split(|&b| b == b'\n').find_map(|line| line.strip_prefix(b"mnt_id:\t"));
+    std::str::from_utf8(line?).ok()?.trim().parse().ok()
 }
 
 /// The names in a directory, without "." and "..", in no order.

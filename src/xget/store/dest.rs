@@ -7,7 +7,7 @@
 use super::attributes::MODE_IN_PART;
 use super::error::DestError;
 use super::name;
-use super::writer::{DestOptions, DestWriter};
+use super::writer::{DestOptions, DestWriter, Policy, Purpose};
 use crate::os::file;
 use nix::errno::Errno;
 use peer::content::manifest::{EntryKind, Manifest};
@@ -40,6 +40,10 @@ impl Dest {
         Ok(dest)
     }
 
+    pub fn policy(&self) -> &Policy {
+        &self.options.policy
+    }
+
     /// Starts to put a generation here. Makes the directory if it is not there.
     pub fn begin(
         &mut self,
@@ -52,9 +56,13 @@ impl Dest {
                 return Err(DestError::PinOfMany(files));
             }
         }
+        self.guard(&manifest)?;
         let mut made = false;
         let root = match &self.root {
             Some(root) => root.clone(),
+            None if !matches!(self.options.policy.purpose, Purpose::Fill | Purpose::Mirror) => {
+                return Err(self.failed("look at", Errno::ENOENT));
+            }
             None => {
                 made = self.make()?;
                 self.claim()?
@@ -67,6 +75,22 @@ impl Dest {
         self.root = Some(root.clone());
         let (path, options) = (self.path.clone(), self.options.clone());
         Ok(DestWriter::new(path, options, (root, made), manifest, map))
+    }
+
+    /// A running system is not to be replaced by something that is none: from a wrong
+    /// source all of it would go.
+    fn guard(&self, manifest: &Manifest) -> Result<(), DestError> {
+        let place = |path| file::stat_path(path).ok().map(|status| (status.dev, status.ino));
+        let is_root = || place(&self.path).is_some_and(|own| place(Path::new("/")) == Some(own));
+        let has_dir = |name: &&[u8]| {
+            let found = manifest.child(0, name);
+            found.is_some_and(|found| manifest.entries[found as usize].kind == EntryKind::Dir)
+        };
+        let is_system = [b"etc".as_slice(), b"usr"].iter().all(has_dir);
+        if self.options.policy.purpose.removes() && !is_system && is_root() {
+            return Err(DestError::NoSystem(self.path.clone()));
+        }
+        Ok(())
     }
 
     /// Makes the directory, and those above it that are not there. False when
@@ -90,7 +114,13 @@ impl Dest {
 
     fn claim(&self) -> Result<Rc<OwnedFd>, DestError> {
         let root = file::open_dir(&self.path).map_err(|cause| self.failed("open", cause))?;
-        if file::lock(&root) { Ok(Rc::new(root)) } else { Err(DestError::Busy(self.path.clone())) }
+        // Who only looks and serves is in nobody's way.
+        let locks = matches!(self.options.policy.purpose, Purpose::Fill | Purpose::Mirror);
+        if !locks || file::lock(&root) {
+            Ok(Rc::new(root))
+        } else {
+            Err(DestError::Busy(self.path.clone()))
+        }
     }
 
     fn failed(&self, doing: &'static str, cause: Errno) -> DestError {

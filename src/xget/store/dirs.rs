@@ -25,11 +25,13 @@ pub struct DirError {
 pub struct Dirs {
     root: Rc<OwnedFd>,
     open: OpenDirs<u32>,
+    /// Directories that have another name than their own for a while.
+    others: Vec<(u32, Vec<u8>)>,
 }
 
 impl Dirs {
     pub fn new(root: Rc<OwnedFd>) -> Dirs {
-        Dirs { root, open: OpenDirs::default() }
+        Dirs { root, open: OpenDirs::default(), others: Vec::new() }
     }
 
     /// The directory of this entry.
@@ -47,13 +49,13 @@ impl Dirs {
             at = entries[at as usize].parent;
         };
         if below.len() > 1
-            && let Some(found) = open_below(&fd, entries, &below)
+            && let Some(found) = self.open_below(&fd, entries, &below)
         {
             self.open.put(dir, found.clone());
             return Ok(found);
         }
         for dir in below.into_iter().rev() {
-            let opened = file::open_dir_at(&fd, &entries[dir as usize].name);
+            let opened = file::open_dir_at(&fd, self.name(entries, dir));
             fd = Rc::new(opened.map_err(|cause| DirError { dir, cause })?);
             self.open.put(dir, fd.clone());
         }
@@ -63,24 +65,44 @@ impl Dirs {
     fn find(&mut self, dir: u32) -> Option<Rc<OwnedFd>> {
         if dir == 0 { Some(self.root.clone()) } else { self.open.get(&dir) }
     }
-}
 
-/// Goes down all of `below`, the last one first, in as few calls as the paths
-/// allow: in a deep tree, one by one would cost its depth for each directory.
-/// `None` when one cannot be opened, or the kernel does not know the call:
-/// which and why shows when they are opened one by one.
-fn open_below(from: &Rc<OwnedFd>, entries: &[Entry], below: &[u32]) -> Option<Rc<OwnedFd>> {
-    let (mut fd, mut path) = (from.clone(), Vec::new());
-    for (left, &dir) in below.iter().enumerate().rev() {
-        path.extend_from_slice(&entries[dir as usize].name);
-        if left == 0 || path.len() > PATH_LEN {
-            fd = Rc::new(file::open_dir_below(&fd, &path).ok()?);
-            path.clear();
-        } else {
-            path.push(b'/');
-        }
+    /// It is found under this name from now on, or under its own again.
+    pub fn set_name(&mut self, dir: u32, name: Option<Vec<u8>>) {
+        self.others.retain(|(other, _)| *other != dir);
+        self.others.extend(name.map(|name| (dir, name)));
     }
-    Some(fd)
+
+    /// The other name of a directory that has one.
+    pub fn other_name(&self, dir: u32) -> Option<&[u8]> {
+        self.others.iter().find(|(other, _)| *other == dir).map(|(_, name)| &**name)
+    }
+
+    fn name<'a>(&'a self, entries: &'a [Entry], dir: u32) -> &'a [u8] {
+        self.other_name(dir).unwrap_or(&entries[dir as usize].name)
+    }
+
+    /// Goes down all of `below`, the last one first, in as few calls as the paths
+    /// allow: in a deep tree, one by one would cost its depth for each directory.
+    /// `None` when one cannot be opened, or the kernel does not know the call:
+    /// which and why shows when they are opened one by one.
+    fn open_below(
+        &self,
+        from: &Rc<OwnedFd>,
+        entries: &[Entry],
+        below: &[u32],
+    ) -> Option<Rc<OwnedFd>> {
+        let (mut fd, mut path) = (from.clone(), Vec::new());
+        for (left, &dir) in below.iter().enumerate().rev() {
+            path.extend_from_slice(self.name(entries, dir));
+            if left == 0 || path.len() > PATH_LEN {
+                fd = Rc::new(file::open_dir_below(&fd, &path).ok()?);
+                path.clear();
+            } else {
+                path.push(b'/');
+            }
+        }
+        Some(fd)
+    }
 }
 
 #[cfg(test)]

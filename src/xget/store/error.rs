@@ -103,6 +103,8 @@ pub enum DestError {
     /// Another process has the lock.
     Busy(PathBuf),
     NotADirectory(PathBuf),
+    /// The running system would be replaced by something that is none.
+    NoSystem(PathBuf),
     /// A SHA-256 is wanted of a source that is not one file but so many.
     PinOfMany(usize),
     NoSpace {
@@ -158,6 +160,7 @@ impl DestError {
             ),
             DestError::Busy(_)
             | DestError::NotADirectory(_)
+            | DestError::NoSystem(_)
             | DestError::PinOfMany(_)
             | DestError::NoSpace { .. }
             | DestError::NoFilesLeft { .. }
@@ -245,6 +248,11 @@ impl fmt::Display for DestError {
             DestError::NotADirectory(path) => {
                 write!(f, "cannot fetch into {path:?}: it is not a directory")
             }
+            DestError::NoSystem(path) => write!(
+                f,
+                "will not make {path:?} the same as the source, which has no etc/ and usr/: \
+                 that would delete the running system; name its root (IMAGE/root/.)"
+            ),
             DestError::PinOfMany(files) => {
                 write!(f, "a sha256 digest is of one file, but the source has {files} files")
             }

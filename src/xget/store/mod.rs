@@ -15,6 +15,7 @@ pub mod error;
 pub mod files;
 mod hash;
 mod name;
+pub mod patterns;
 mod reader;
 pub mod scan;
 pub mod served;

@@ -28,16 +28,22 @@ use tree::DestTree;
 
 pub use check::CheckStep;
 pub use finish::FinishStep;
+pub use policy::{Policy, Purpose};
 pub use progress::EntryFailure;
 
+mod aside;
+mod changes;
 mod check;
 mod entry_files;
 mod finish;
 mod folded;
 mod found;
 mod holes;
+mod mirror;
 mod old_versions;
+mod policy;
 mod progress;
+mod removal;
 mod rest;
 mod space;
 mod target;
@@ -54,6 +60,7 @@ pub struct DestOptions {
     pub takes_root: bool,
     /// What the only file must have before it gets its name.
     pub sha256: Option<[u8; 32]>,
+    pub policy: Policy,
 }
 
 /// A piece is not here as a whole, because of files in it that failed: now, or
@@ -86,7 +93,7 @@ impl DestWriter {
         let mut attributes = Attributes::new(options.keep_modes, options.keep_owners);
         attributes.takes_root = options.takes_root;
         let target = Target::new(base, options.sha256, manifest, map);
-        let tree = DestTree::new(target, attributes, root, root_made);
+        let tree = DestTree::new(target, attributes, options.policy, (root, root_made));
         DestWriter { check: Check::new(&tree), finish: Finish::default(), tree }
     }
 
@@ -165,6 +172,21 @@ impl DestWriter {
     /// Nothing of it is here, or what is has been changed or removed.
     pub fn file(&mut self, entry: u32) -> io::Result<Rc<File>> {
         self.tree.file(entry)
+    }
+
+    /// The same of one whose contents are kept aside, and where in that file they begin.
+    pub fn aside(&self, entry: u32) -> Option<(Rc<File>, u64)> {
+        self.tree.aside.get(self.tree.target.file_entry(entry))
+    }
+
+    /// What was changed, or would be, since this was asked last: lines.
+    pub fn take_changes(&mut self) -> String {
+        self.tree.changes.take()
+    }
+
+    /// What the operator should know that is no failure, since this was asked last.
+    pub fn take_notes(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.tree.changes.notes)
     }
 }
 

@@ -12,8 +12,10 @@
 use super::super::cost::FILE_COST_BYTES;
 use super::super::error::DestError;
 use super::super::reader::{NextData, Reader};
+use super::changes::Change;
 use super::found::FoundPieces;
 use super::old_versions::OldVersions;
+use super::policy::Purpose;
 use super::progress::EntryState;
 use super::space::Needs;
 use super::tree::DestTree;
@@ -22,6 +24,7 @@ use nix::errno::Errno;
 use peer::content::manifest::EntryKind;
 use std::collections::HashMap;
 use std::fs::File;
+use std::os::fd::OwnedFd;
 use std::rc::Rc;
 
 /// How far a check is.
@@ -104,7 +107,10 @@ impl Check {
                     // Should it be called again, it fails again.
                     self.phase = CheckPhase::Space;
                     self.check_space(tree)?;
-                    (CheckPhase::OldVersions, FILE_COST_BYTES)
+                    match tree.policy.purpose.compares() {
+                        true => (CheckPhase::Done, 0),
+                        false => (CheckPhase::OldVersions, FILE_COST_BYTES),
+                    }
                 }
                 CheckPhase::OldVersions => {
                     match self.old_versions.step(tree, &mut self.reader, &mut self.found) {
@@ -133,13 +139,22 @@ impl Check {
         if found.kind != EntryKind::File || found.size == 0 {
             return (CheckPhase::Files(entry + 1), FILE_COST_BYTES / 256);
         }
+        let above = tree.progress.state(found.parent);
+        if tree.progress.state(entry) == EntryState::Kept {
+            return (self.check_kept(tree, entry), FILE_COST_BYTES);
+        }
         if let Some(error) = tree.refusal(entry) {
             tree.fail(entry, error);
             return (file_done(tree, entry), FILE_COST_BYTES);
         }
-        if tree.progress.state(found.parent) == EntryState::Made {
+        if above == EntryState::Made {
             // What we have just made holds nothing yet.
             return (look_for_holes(tree, entry), FILE_COST_BYTES / 16);
+        }
+        if above == EntryState::Pending {
+            // It would have to be made first, and that is not what we are here for.
+            tree.note(entry, Change::New);
+            return (CheckPhase::Files(entry + 1), FILE_COST_BYTES / 16);
         }
         let next = match self.look_at_final(tree, entry) {
             Ok(Some(at)) => CheckPhase::Looking(Looking::new(tree, entry, at)),
@@ -152,17 +167,27 @@ impl Check {
         (next, FILE_COST_BYTES)
     }
 
+    /// A file that stays as it is may be what is wanted, and else comes aside.
+    fn check_kept(&mut self, tree: &mut DestTree, entry: u32) -> CheckPhase {
+        let is_compared = tree.policy.purpose.compares();
+        match self.look_at_final(tree, entry) {
+            Ok(Some(at)) if !is_compared => CheckPhase::Looking(Looking::new(tree, entry, at)),
+            _ => CheckPhase::Files(entry + 1),
+        }
+    }
+
     fn look_at_final(&mut self, tree: &mut DestTree, entry: u32) -> Result<Option<At>, DestError> {
         let dir = tree.parent(entry)?;
         let wanted = tree.target.entry(entry);
         let Ok(status) = file::stat_at(&dir, &wanted.name) else { return Ok(None) };
-        if status.is_dir() {
+        if status.is_dir() && !tree.policy.purpose.removes() {
             return Err(DestError::DirInTheWay(tree.target.path(entry)));
         }
         if !status.is_file() || status.size == 0 {
             return Ok(None);
         }
-        if status.nlink == 1 {
+        // Where all is waited for, the old and the new are there at a time.
+        if status.nlink == 1 && tree.policy.purpose == Purpose::Fill {
             self.replaced_bytes += status.allocated_bytes;
         }
         if status.size != wanted.size {
@@ -179,6 +204,14 @@ impl Check {
     }
 
     fn look_at_temporary(&mut self, tree: &mut DestTree, entry: u32) -> CheckPhase {
+        if tree.policy.purpose.compares() {
+            let change = tree.change_of(entry);
+            tree.note(entry, change);
+            return CheckPhase::Files(entry + 1);
+        }
+        if tree.progress.state(entry) == EntryState::Kept {
+            return CheckPhase::Files(entry + 1);
+        }
         match tree.adopt(entry) {
             Ok(Some((file, status))) => {
                 self.reserved_bytes.insert(entry, status.allocated_bytes);
@@ -253,13 +286,13 @@ impl Check {
 
     /// Takes a file with the right contents as what it is to become.
     fn keep(&mut self, tree: &mut DestTree, entry: u32, file: &Rc<File>, status: &Status) -> bool {
-        if !tree.repair(entry, file, status) {
+        if !tree.stays(entry, file, status) {
             return false;
         }
         self.found.count_all(tree, entry);
         tree.progress.set(entry, EntryState::Whole);
         tree.files.keep(entry, file.clone());
-        if status.nlink == 1 {
+        if status.nlink == 1 && tree.policy.purpose == Purpose::Fill {
             self.replaced_bytes = self.replaced_bytes.saturating_sub(status.allocated_bytes);
         }
         true
@@ -310,11 +343,14 @@ impl Looking {
 
 /// Makes a directory, or enters the one that is there. What it costs.
 fn check_dir(tree: &mut DestTree, entry: u32) -> u64 {
-    if tree.target.entry(entry).kind != EntryKind::Dir {
+    tree.note_kept(entry);
+    let is_kept = tree.progress.state(entry) == EntryState::Kept;
+    if tree.target.entry(entry).kind != EntryKind::Dir || is_kept {
         return FILE_COST_BYTES / 256;
     }
     let made = match tree.refusal(entry) {
         Some(error) => Err(error),
+        None if tree.policy.purpose.compares() => find_dir(tree, entry),
         None => make_dir(tree, entry),
     };
     match made {
@@ -330,19 +366,69 @@ fn make_dir(tree: &mut DestTree, entry: u32) -> Result<EntryState, DestError> {
     // and a later run could not tell it from one that was there.
     let mode = if tree.attributes.keep_modes { 0o700 } else { 0o777 };
     match file::make_dir_at(&parent, &tree.target.entry(entry).name, mode) {
-        Ok(()) => Ok(EntryState::Made),
-        Err(Errno::EEXIST) => enter_dir(tree, entry).map(|()| EntryState::Found),
+        Ok(()) => {
+            tree.note(entry, Change::New);
+            Ok(EntryState::Made)
+        }
+        Err(Errno::EEXIST) => enter_dir(tree, entry),
         Err(cause) => Err(tree.target.failed("make the directory", entry, cause)),
     }
 }
 
+/// Looks for a directory that is not to be made.
+fn find_dir(tree: &mut DestTree, entry: u32) -> Result<EntryState, DestError> {
+    let found = tree.target.entry(entry);
+    let is_above = tree.progress.state(found.parent) != EntryState::Pending;
+    let there = match is_above {
+        true => file::stat_at(&*tree.parent(entry)?, &tree.target.entry(entry).name).ok(),
+        false => None,
+    };
+    match there {
+        None => tree.note(entry, Change::New),
+        Some(now) if now.is_dir() => {
+            let dir = tree.enter(entry)?;
+            if let Some(state) = leave_foreign(tree, entry, &dir)? {
+                return Ok(state);
+            }
+            tree.note_attributes(entry, &dir, &now);
+            return Ok(EntryState::Found);
+        }
+        Some(_) if tree.policy.purpose.removes() => tree.note(entry, Change::Changed),
+        Some(_) => return Err(DestError::NotDirInTheWay(tree.target.path(entry))),
+    }
+    Ok(EntryState::Pending)
+}
+
+/// Where things are removed, what is mounted below the destination is none of our
+/// business, and stays with all that the source has there.
+fn leave_foreign(
+    tree: &mut DestTree,
+    entry: u32,
+    dir: &OwnedFd,
+) -> Result<Option<EntryState>, DestError> {
+    let is_foreign = tree.policy.purpose.removes() && {
+        let asked = tree.is_foreign(dir);
+        asked.map_err(|cause| tree.target.failed("look at the directory", entry, cause))?
+    };
+    if is_foreign && !tree.target.manifest.children(entry).is_empty() {
+        let path = tree.target.path(entry);
+        tree.changes.notes.push(format!(
+            "{path:?} is another file system here: what the source has in it is left out"
+        ));
+    }
+    Ok(is_foreign.then_some(EntryState::Kept))
+}
+
 /// A directory whose mode keeps its owner out, unless he is root, is given
 /// another one until everything is in it.
-fn enter_dir(tree: &mut DestTree, entry: u32) -> Result<(), DestError> {
+fn enter_dir(tree: &mut DestTree, entry: u32) -> Result<EntryState, DestError> {
     let parent = tree.parent(entry)?;
     let name = &tree.target.entry(entry).name;
     let status = file::stat_at(&parent, name)
         .map_err(|cause| tree.target.failed("look at the directory", entry, cause))?;
+    if !status.is_dir() && tree.policy.purpose == Purpose::Mirror {
+        return tree.wait_for_name(entry).map(|()| EntryState::Made);
+    }
     if !status.is_dir() {
         return Err(DestError::NotDirInTheWay(tree.target.path(entry)));
     }
@@ -354,8 +440,11 @@ fn enter_dir(tree: &mut DestTree, entry: u32) -> Result<(), DestError> {
     }
     // Opened once here, so that what is wrong with it shows on it alone.
     let dir = tree.enter(entry)?;
+    if let Some(state) = leave_foreign(tree, entry, &dir)? {
+        return Ok(state);
+    }
     tree.note_file_system(status.dev, dir);
-    Ok(())
+    Ok(EntryState::Found)
 }
 
 fn look_for_holes(tree: &mut DestTree, entry: u32) -> CheckPhase {

@@ -11,6 +11,8 @@ use super::super::error::DestError;
 use super::super::name;
 use super::super::sha256::{self, Sum};
 use super::folded::fail_folded;
+use super::mirror::{self, Sweeping};
+use super::policy::Purpose;
 use super::progress::EntryState;
 use super::rest::make_rest;
 use super::tree::DestTree;
@@ -28,15 +30,27 @@ pub enum FinishStep {
     Done,
 }
 
+#[derive(Default)]
 pub struct Finish {
     phase: FinishPhase,
+    sweeping: Sweeping,
 }
 
+#[derive(Default)]
 enum FinishPhase {
+    #[default]
     Pin,
     Summing(u32, Sum),
+    /// Whether all is here that is waited for.
+    Commit,
+    /// The next entry in whose way a directory may be.
+    Clearing(u32),
+    /// The next entry that may wait for its name.
+    Placing(u32),
     /// The next entry that may be empty, a symlink or another name.
     Rest(u32),
+    /// What the source does not have goes.
+    Extra,
     /// The next entry that may be a directory with remains of earlier runs.
     Remains(u32),
     Sweeping(Sweep),
@@ -53,12 +67,6 @@ struct Sweep {
     kept: HashSet<Vec<u8>>,
 }
 
-impl Default for Finish {
-    fn default() -> Finish {
-        Finish { phase: FinishPhase::Pin }
-    }
-}
-
 impl Finish {
     /// Works for about as long as reading `budget_bytes` takes; to be called
     /// until `Done`. Whatever fails is in the failures.
@@ -69,16 +77,37 @@ impl Finish {
             let mut cost = FILE_COST_BYTES;
             self.phase = match std::mem::replace(&mut self.phase, FinishPhase::Done) {
                 FinishPhase::Done => return FinishStep::Done,
+                FinishPhase::Pin if tree.policy.purpose == Purpose::Serve => FinishPhase::Done,
+                FinishPhase::Pin if tree.policy.purpose.compares() => FinishPhase::Rest(1),
                 FinishPhase::Pin => begin_pin(tree),
                 FinishPhase::Summing(entry, sum) => {
                     cost = left;
                     sum_on(tree, entry, sum, left)
                 }
-                FinishPhase::Rest(entry) if entry == count => FinishPhase::Remains(0),
+                FinishPhase::Commit => commit(tree),
+                FinishPhase::Clearing(entry) if self.sweeping.removal.step(tree) => {
+                    FinishPhase::Clearing(entry)
+                }
+                FinishPhase::Clearing(entry) if entry == count => FinishPhase::Placing(1),
+                FinishPhase::Clearing(entry) => {
+                    mirror::clear(tree, &mut self.sweeping.removal, entry);
+                    FinishPhase::Clearing(entry + 1)
+                }
+                FinishPhase::Placing(entry) if entry == count => FinishPhase::Rest(1),
+                FinishPhase::Placing(entry) => {
+                    mirror::place(tree, entry);
+                    FinishPhase::Placing(entry + 1)
+                }
+                FinishPhase::Rest(entry) if entry == count => after_rest(tree),
                 FinishPhase::Rest(entry) => {
-                    make_rest(tree, entry);
+                    match tree.policy.purpose.compares() {
+                        true => mirror::compare_rest(tree, entry),
+                        false => make_rest(tree, entry),
+                    }
                     FinishPhase::Rest(entry + 1)
                 }
+                FinishPhase::Extra if self.sweeping.step(tree) => FinishPhase::Extra,
+                FinishPhase::Extra => after_extra(tree),
                 FinishPhase::Remains(dir) if dir == count => FinishPhase::Dirs(count),
                 FinishPhase::Remains(dir) => begin_sweep(tree, dir),
                 FinishPhase::Sweeping(sweep) => sweep_on(sweep),
@@ -94,8 +123,40 @@ impl Finish {
     }
 }
 
+/// Where all is waited for, all that is left is renaming; or nothing is done.
+fn commit(tree: &mut DestTree) -> FinishPhase {
+    if tree.policy.purpose != Purpose::Mirror {
+        return FinishPhase::Rest(1);
+    }
+    if mirror::is_complete(tree) {
+        return FinishPhase::Clearing(1);
+    }
+    let note = "not all has come: nothing that was there is changed or deleted";
+    tree.changes.notes.push(note.into());
+    FinishPhase::Remains(0)
+}
+
+fn after_rest(tree: &mut DestTree) -> FinishPhase {
+    let purpose = tree.policy.purpose;
+    if !purpose.removes() {
+        return after_extra(tree);
+    }
+    if purpose.compares() || tree.progress.failures().is_empty() {
+        return FinishPhase::Extra;
+    }
+    tree.changes.notes.push("not all is in place: nothing is deleted".into());
+    FinishPhase::Remains(0)
+}
+
+fn after_extra(tree: &DestTree) -> FinishPhase {
+    match tree.policy.purpose.compares() {
+        true => FinishPhase::Done,
+        false => FinishPhase::Remains(0),
+    }
+}
+
 fn begin_pin(tree: &mut DestTree) -> FinishPhase {
-    let next = FinishPhase::Rest(1);
+    let next = FinishPhase::Commit;
     let Some(wanted) = tree.target.sha256 else { return next };
     let is_file = |entry: &u32| tree.target.entry(*entry).kind == EntryKind::File;
     let Some(entry) = (1..tree.target.manifest.entries.len() as u32).find(is_file) else {
@@ -132,7 +193,7 @@ fn sum_on(tree: &mut DestTree, entry: u32, mut sum: Sum, budget_bytes: u64) -> F
         let placed = tree.put_in_place(entry);
         placed.unwrap_or_else(|error| tree.fail(entry, error));
     }
-    FinishPhase::Rest(1)
+    FinishPhase::Commit
 }
 
 fn judge_pin(tree: &mut DestTree, entry: u32, wanted: [u8; 32], found: [u8; 32]) {
@@ -195,6 +256,9 @@ fn finish_dir(tree: &mut DestTree, dir: u32) {
 fn set_dir(tree: &mut DestTree, dir: u32, is_made: bool) -> Result<(), AttributeError> {
     let fd = tree.dir(dir).map_err(|error| error.cause)?;
     let mut now = file::stat_dir(&fd)?;
+    if !is_made {
+        tree.note_attributes(dir, &fd, &now);
+    }
     let original = tree.original_modes.binary_search_by_key(&dir, |(entry, _)| *entry);
     if let (Ok(at), false) = (original, tree.attributes.keep_modes) {
         let (_, mode) = tree.original_modes[at];

@@ -10,6 +10,7 @@ use super::progress::EntryState;
 use super::tree::DestTree;
 use crate::os::file;
 use std::collections::HashSet;
+use std::os::fd::OwnedFd;
 
 /// The same for names that may be one, and mostly for no others: the name
 /// without case, and without what letters beyond ASCII are.
@@ -78,6 +79,23 @@ pub fn fail_folded(tree: &mut DestTree, dir: u32) {
             tree.fail(entry, DestError::SameName { path, other });
         }
     }
+}
+
+/// Whether a name that the manifest does not have is that of an entry all the same: a
+/// file system that takes two names for one may list the other.
+pub fn is_known(tree: &DestTree, dir: u32, fd: &OwnedFd, name: &[u8]) -> bool {
+    let own = likeness(name);
+    let led_to = |name: &[u8]| {
+        let status = file::stat_at(fd, name).ok()?;
+        // Of several names it is one more that it is known by.
+        (status.is_dir() || status.nlink == 1).then_some((status.dev, status.ino))
+    };
+    let is_alike = |entry: &u32| likeness(&tree.target.entry(*entry).name) == own;
+    let mut alike = tree.target.manifest.children(dir).filter(is_alike).peekable();
+    alike.peek().is_some()
+        && led_to(name).is_some_and(|there| {
+            alike.any(|entry| led_to(&tree.target.entry(entry).name) == Some(there))
+        })
 }
 
 #[cfg(test)]

@@ -59,6 +59,7 @@ impl FoundPieces {
 mod tests {
     use super::super::super::attributes::Attributes;
     use super::super::super::error::DestError;
+    use super::super::policy::Policy;
     use super::super::target::Target;
     use super::*;
     use crate::os::file;
@@ -74,7 +75,7 @@ mod tests {
         let entries = [small("a"), small("b"), large("c"), large("d")];
         let target = Target::of_entries(dir.path(), entries, vec![Digest::default(); 6]);
         let root = Rc::new(file::open_dir(dir.path()).unwrap());
-        DestTree::new(target, Attributes::new(false, false), root, false)
+        DestTree::new(target, Attributes::new(false, false), Policy::default(), (root, false))
     }
 
     #[test]

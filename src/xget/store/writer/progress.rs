@@ -18,6 +18,8 @@ pub enum EntryState {
     Found,
     /// Under its final name.
     Whole,
+    /// Whatever is there, it is left as it is; contents are kept aside.
+    Kept,
     Failed,
 }
 
@@ -34,6 +36,8 @@ pub struct Progress {
     left: Vec<u32>,
     /// In order of time.
     failures: Vec<EntryFailure>,
+    /// Files with the right contents whose attributes are set when all is here.
+    late: Vec<u32>,
 }
 
 impl Progress {
@@ -43,7 +47,7 @@ impl Progress {
         let mut states = vec![EntryState::Pending; count];
         states[0] = root;
         let left = (0..count as u32).map(|entry| target.pieces(entry).len() as u32).collect();
-        Progress { states, left, failures: Vec::new() }
+        Progress { states, left, failures: Vec::new(), late: Vec::new() }
     }
 
     pub fn state(&self, entry: u32) -> EntryState {
@@ -92,6 +96,20 @@ impl Progress {
         self.left[entry as usize] = pieces;
         self.states[entry as usize] = EntryState::Failed;
         self.failures.push(EntryFailure { entry, error });
+    }
+
+    /// Notes that something failed that is no entry's.
+    pub fn fail_other(&mut self, error: DestError) {
+        self.failures.push(EntryFailure { entry: 0, error });
+    }
+
+    pub fn set_late(&mut self, entry: u32) {
+        self.late.push(entry);
+    }
+
+    /// Entries are noted in rising order.
+    pub fn is_late(&self, entry: u32) -> bool {
+        self.late.binary_search(&entry).is_ok()
     }
 
     pub fn failures(&self) -> &[EntryFailure] {

@@ -6,6 +6,7 @@
 
 use super::super::attributes::MODE_IN_PART;
 use super::super::error::DestError;
+use super::changes::Change;
 use super::progress::EntryState;
 use super::tree::DestTree;
 use crate::os::file::{self, Status};
@@ -14,8 +15,8 @@ use nix::errno::Errno;
 use peer::content::manifest::EntryKind;
 use std::os::fd::OwnedFd;
 
-/// Makes an entry if it is one of these, or takes what is there as it.
-pub fn make_rest(tree: &mut DestTree, entry: u32) {
+/// Whether an entry is one of these, and not done yet.
+pub fn is_rest(tree: &DestTree, entry: u32) -> bool {
     let found = tree.target.entry(entry);
     let is_rest = match found.kind {
         EntryKind::File => found.size == 0,
@@ -23,7 +24,12 @@ pub fn make_rest(tree: &mut DestTree, entry: u32) {
         EntryKind::Special | EntryKind::Device(_) => tree.makes_node(entry),
         EntryKind::Dir | EntryKind::Unreadable => false,
     };
-    if !is_rest || tree.progress.state(entry) != EntryState::Pending {
+    is_rest && tree.progress.state(entry) == EntryState::Pending
+}
+
+/// Makes an entry if it is one of these, or takes what is there as it.
+pub fn make_rest(tree: &mut DestTree, entry: u32) {
+    if !is_rest(tree, entry) {
         return;
     }
     let made = match tree.refusal(entry) {
@@ -78,8 +84,13 @@ fn make_symlink(
     let failed = |cause| tree.target.failed("make the symlink", entry, cause);
     if let Some(old) = old.filter(Status::is_symlink) {
         let is_same = file::read_symlink_at(dir, &found.name).is_ok_and(|to| *to == *found.link);
+        let was_right =
+            is_same && tree.are_right(entry, &old, &Xattrs::at(dir, &found.name).map_err(failed)?);
         let repair = || tree.attributes.set_at(dir, &found.name, tree.target.wanted(entry), &old);
-        if is_same && repair().is_ok() {
+        if is_same && (was_right || repair().is_ok()) {
+            if !was_right {
+                tree.note(entry, Change::Attributes);
+            }
             return Ok(());
         }
     }

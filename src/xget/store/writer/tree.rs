@@ -9,8 +9,11 @@ use super::super::attributes::{Attributes, MODE_IN_PART, Wanted};
 use super::super::dirs::{DirError, Dirs};
 use super::super::error::DestError;
 use super::super::name;
+use super::aside::Aside;
+use super::changes::{Change, Changes};
 use super::entry_files::EntryFiles;
 use super::holes::write_around_holes;
+use super::policy::{Policy, Purpose};
 use super::progress::{EntryState, Progress};
 use super::target::Target;
 use crate::os::file::{self, Status};
@@ -35,18 +38,31 @@ pub struct DestTree {
     pub files: EntryFiles,
     /// The root, and a directory on each other file system below it, by device.
     pub file_systems: Vec<(u64, Rc<OwnedFd>)>,
+    pub policy: Policy,
+    pub changes: Changes,
+    pub aside: Aside,
+    mount: Mount,
     dirs: Dirs,
+}
+
+/// What is mounted at a directory: its device, and which mount it is, where the kernel
+/// tells.
+type Mount = (u64, Option<u64>);
+
+fn mount_of(dir: &OwnedFd) -> Result<Mount, Errno> {
+    Ok((file::stat_dir(dir)?.dev, file::mount_id(dir)))
 }
 
 impl DestTree {
     pub fn new(
         target: Target,
         attributes: Attributes,
-        root: Rc<OwnedFd>,
-        root_made: bool,
+        policy: Policy,
+        (root, root_made): (Rc<OwnedFd>, bool),
     ) -> DestTree {
-        let device = file::stat_dir(&root).map_or(0, |status| status.dev);
-        let file_systems = vec![(device, root.clone())];
+        let mount = mount_of(&root).unwrap_or_default();
+        let file_systems = vec![(mount.0, root.clone())];
+        let lists = policy.purpose.removes() || policy.purpose.compares();
         let root_state = if root_made { EntryState::Made } else { EntryState::Found };
         DestTree {
             progress: Progress::new(&target, root_state),
@@ -54,6 +70,10 @@ impl DestTree {
             original_modes: Vec::new(),
             files: EntryFiles::new(&root),
             file_systems,
+            policy,
+            changes: Changes::new(lists),
+            aside: Aside::default(),
+            mount,
             dirs: Dirs::new(root.clone()),
             root,
             target,
@@ -65,6 +85,96 @@ impl DestTree {
         if self.file_systems.iter().all(|(known, _)| *known != device) {
             self.file_systems.push((device, dir));
         }
+    }
+
+    /// Whether a directory is of another file system than the destination, or of the
+    /// same one mounted once more.
+    pub fn is_foreign(&self, dir: &OwnedFd) -> Result<bool, Errno> {
+        Ok(mount_of(dir)? != self.mount)
+    }
+
+    /// Notes whether an entry is to be left as it is; its directory was asked about before.
+    pub fn note_kept(&mut self, entry: u32) {
+        let found = self.target.entry(entry);
+        let is_kept = |other: u32| self.progress.state(other) == EntryState::Kept;
+        let fits = || {
+            let path = self.target.manifest.path(entry);
+            self.policy.keep.fit(&path, found.kind == EntryKind::Dir)
+        };
+        if self.policy.purpose == Purpose::Serve
+            || is_kept(found.parent)
+            || is_kept(self.target.file_entry(entry))
+            || (!self.policy.keep.is_empty() && fits())
+        {
+            self.progress.set(entry, EntryState::Kept);
+        }
+    }
+
+    /// Notes what becomes of an entry, for who wants a list.
+    pub fn note(&self, entry: u32, change: Change) {
+        if self.changes.are_wanted() {
+            let found = self.target.entry(entry);
+            let path = self.target.manifest.path(entry);
+            self.changes.note(change, found.size, path, found.kind == EntryKind::Dir);
+        }
+    }
+
+    /// What would become of a file that is not what it is to be.
+    pub fn change_of(&mut self, entry: u32) -> Change {
+        let parent = self.parent(entry);
+        let name = &self.target.entry(entry).name;
+        match parent.is_ok_and(|dir| file::stat_at(&dir, name).is_ok()) {
+            true => Change::Changed,
+            false => Change::New,
+        }
+    }
+
+    /// Notes a directory that gets another mode or owner; its time follows from what is
+    /// in it.
+    pub fn note_attributes(&self, entry: u32, dir: &OwnedFd, now: &Status) {
+        let found = self.target.entry(entry);
+        let now = Status { mtime_s: found.mtime_s, mtime_ns: found.mtime_ns, ..*now };
+        if self.changes.are_wanted() && !self.are_right(entry, &now, &Xattrs::of(dir.as_fd())) {
+            self.note(entry, Change::Attributes);
+        }
+    }
+
+    /// Notes a failure that is no entry's.
+    pub fn fail_path(&mut self, doing: &'static str, path: &[u8], cause: Errno) {
+        let path = name::full_path(&self.target.base, path);
+        self.progress.fail_other(DestError::Io { doing, path, cause });
+    }
+
+    /// Makes a directory under its temporary name, as long as something else has its own.
+    pub fn wait_for_name(&mut self, entry: u32) -> Result<(), DestError> {
+        let parent = self.parent(entry)?;
+        let name = self.target.temporary_name(entry);
+        match file::make_dir_at(&parent, &name, 0o700) {
+            Ok(()) | Err(Errno::EEXIST) => self.dirs.set_name(entry, Some(name)),
+            Err(cause) => return Err(self.target.failed("make the directory", entry, cause)),
+        }
+        self.enter(entry).map(drop)
+    }
+
+    /// Whether a directory has its temporary name.
+    pub fn waits(&self, entry: u32) -> bool {
+        self.dirs.other_name(entry).is_some()
+    }
+
+    /// Gives such a directory its own name, in place of what has it.
+    pub fn end_wait(&mut self, entry: u32) -> Result<(), DestError> {
+        let parent = self.parent(entry)?;
+        let failed = |cause| self.target.failed("put in place", entry, cause);
+        let name = &self.target.entry(entry).name;
+        let temporary = self.target.temporary_name(entry);
+        match file::unlink_at(&parent, name) {
+            Ok(()) | Err(Errno::ENOENT) => {}
+            Err(cause) => return Err(failed(cause)),
+        }
+        file::rename_at(&parent, &temporary, name).map_err(failed)?;
+        self.note(entry, Change::Changed);
+        self.dirs.set_name(entry, None);
+        Ok(())
     }
 
     /// The directory of an entry that is one.
@@ -127,7 +237,9 @@ impl DestTree {
         match self.progress.state(entry) {
             EntryState::Made | EntryState::Found => self.temporary(entry).map_err(io_error),
             EntryState::Whole => self.whole(entry),
-            EntryState::Pending | EntryState::Failed => Err(Errno::ENOENT.into()),
+            EntryState::Pending | EntryState::Kept | EntryState::Failed => {
+                Err(Errno::ENOENT.into())
+            }
         }
     }
 
@@ -162,7 +274,7 @@ impl DestTree {
     fn store_extent(&mut self, extent: Extent, bytes: &[u8]) -> Result<(), DestError> {
         let entry = extent.entry;
         let is_new = self.progress.state(entry) == EntryState::Pending;
-        if is_new && !self.target.is_large(entry) && self.target.sha256.is_none() {
+        if is_new && !self.waits_for_all() && !self.target.is_large(entry) {
             return self.place_small(extent, bytes);
         }
         self.write(extent, bytes)?;
@@ -188,8 +300,22 @@ impl DestTree {
 
     /// Writes verified bytes into a file's temporary one.
     pub fn write(&mut self, extent: Extent, bytes: &[u8]) -> Result<(), DestError> {
+        if self.progress.state(extent.entry) == EntryState::Kept {
+            return self.write_aside(extent, bytes);
+        }
         let file = self.temporary(extent.entry)?;
         self.write_to(&file, extent, bytes)
+    }
+
+    fn write_aside(&mut self, extent: Extent, bytes: &[u8]) -> Result<(), DestError> {
+        let Extent { entry, offset, .. } = extent;
+        // Who only serves writes nothing here.
+        let dir = (self.policy.purpose != Purpose::Serve).then_some(&*self.root);
+        let place = self.aside.place(entry, self.target.entry(entry).size, dir);
+        let written = place.and_then(|(file, start)| {
+            file.write_all_at(bytes, start + offset).map_err(|error| file::errno(&error))
+        });
+        written.map_err(|cause| self.target.failed("keep aside what is new of", entry, cause))
     }
 
     fn write_to(&self, file: &File, extent: Extent, bytes: &[u8]) -> Result<(), DestError> {
@@ -240,10 +366,15 @@ impl DestTree {
         Ok(adopted)
     }
 
-    /// Puts a file in place when all of it is here. A pinned one waits for its
-    /// SHA-256, which the finish computes.
+    /// Whether files get their names in the finish: one with a pin, after its SHA-256.
+    fn waits_for_all(&self) -> bool {
+        self.target.sha256.is_some() || self.policy.purpose == Purpose::Mirror
+    }
+
+    /// Puts a file in place when all of it is here and nothing is waited for.
     pub fn complete(&mut self, entry: u32) -> Result<(), DestError> {
-        match self.progress.has_all(entry) && self.target.sha256.is_none() {
+        let is_kept = self.progress.state(entry) == EntryState::Kept;
+        match self.progress.has_all(entry) && !is_kept && !self.waits_for_all() {
             true => self.put_in_place(entry),
             false => Ok(()),
         }
@@ -275,21 +406,67 @@ impl DestTree {
 
     /// Gives a temporary file, symlink or link its final name.
     pub fn rename(&self, entry: u32, temporary: &[u8], dir: &OwnedFd) -> Result<(), DestError> {
-        match file::rename_at(dir, temporary, &self.target.entry(entry).name) {
-            Err(Errno::EISDIR) => Err(DestError::DirInTheWay(self.target.path(entry))),
-            done => done.map_err(|cause| self.target.failed("put in place", entry, cause)),
+        let name = &self.target.entry(entry).name;
+        let was_there = self.changes.are_wanted() && file::stat_at(dir, name).is_ok();
+        match file::rename_at(dir, temporary, name) {
+            Err(Errno::EISDIR) => return Err(DestError::DirInTheWay(self.target.path(entry))),
+            done => done.map_err(|cause| self.target.failed("put in place", entry, cause))?,
         }
+        self.note(entry, if was_there { Change::Changed } else { Change::New });
+        Ok(())
     }
 
     /// Whether a file with the right contents has the right attributes, or gets
     /// them. One that has other names than those of the manifest is not touched:
     /// they may be outside of this directory.
     pub fn repair(&self, entry: u32, file: &File, status: &Status) -> bool {
-        let wanted = self.target.wanted(entry);
-        if self.attributes.are_right(wanted, status, &Xattrs::of(file.as_fd())) {
+        if self.are_right(entry, status, &Xattrs::of(file.as_fd())) {
             return status.nlink <= self.target.names_count(entry);
         }
-        status.nlink == 1 && self.attributes.set(file.as_fd(), wanted, status, false).is_ok()
+        let wanted = self.target.wanted(entry);
+        let is_set =
+            status.nlink == 1 && self.attributes.set(file.as_fd(), wanted, status, false).is_ok();
+        if is_set {
+            self.note(entry, Change::Attributes);
+        }
+        is_set
+    }
+
+    /// Whether what is there has the right attributes.
+    pub fn are_right(&self, entry: u32, now: &Status, of: &Xattrs) -> bool {
+        self.attributes.are_right(self.target.wanted(entry), now, of)
+    }
+
+    /// Whether a file with the right contents stays. Where all is waited for, its
+    /// attributes are set with the others; where is only compared, it is noted.
+    pub fn stays(&mut self, entry: u32, file: &File, status: &Status) -> bool {
+        let is_kept = self.progress.state(entry) == EntryState::Kept;
+        if is_kept || self.policy.purpose == Purpose::Fill {
+            return is_kept || self.repair(entry, file, status);
+        }
+        if self.are_right(entry, status, &Xattrs::of(file.as_fd())) {
+            return status.nlink <= self.target.names_count(entry);
+        }
+        match (status.nlink == 1, self.policy.purpose.compares()) {
+            (true, true) => self.note(entry, Change::Attributes),
+            (true, false) => self.progress.set_late(entry),
+            (false, _) => {}
+        }
+        status.nlink == 1
+    }
+
+    /// Sets the attributes of a file that had to wait for that.
+    pub fn repair_late(&mut self, entry: u32) -> Result<(), DestError> {
+        if !self.progress.is_late(entry) {
+            return Ok(());
+        }
+        let dir = self.parent(entry)?;
+        let opened = file::open_file_at(&dir, &self.target.entry(entry).name);
+        let looked = opened.and_then(|file| Ok((file::stat_file(&file)?, file)));
+        let (status, file) = looked.map_err(|cause| self.target.failed("open", entry, cause))?;
+        self.apply(entry, &file, Ok((status, false)))?;
+        self.note(entry, Change::Attributes);
+        Ok(())
     }
 }
 

@@ -21,6 +21,7 @@ use std::time::{Duration, Instant};
 
 mod copy;
 mod in_the_way;
+mod mirror;
 mod pieces;
 mod resume;
 mod space;

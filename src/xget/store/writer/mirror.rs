@@ -1,0 +1,182 @@
+//! What makes a destination the same as its source, once all of that is here and
+//! verified: what is in the way makes way, files get their names, what the source
+//! does not have goes.
+//!
+//! Each of the three in slices; the order is the finish's.
+
+use super::changes::Change;
+use super::folded;
+use super::progress::EntryState;
+use super::removal::Removal;
+use super::rest::is_rest;
+use super::tree::DestTree;
+use crate::os::file::{self, Listing, Status};
+use crate::os::xattr::Xattrs;
+use nix::errno::Errno;
+use peer::content::manifest::{Entry, EntryKind};
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+
+/// Whether nothing failed and all contents are here, so that the old may go.
+pub fn is_complete(tree: &DestTree) -> bool {
+    let is_here = |(number, entry): (u32, &Entry)| match entry.kind {
+        EntryKind::File => tree.progress.has_all(number),
+        EntryKind::Unreadable => false,
+        _ => true,
+    };
+    tree.progress.failures().is_empty() && (0..).zip(&tree.target.manifest.entries).all(is_here)
+}
+
+/// Begins to remove a directory that is where something else must go.
+pub fn clear(tree: &mut DestTree, removal: &mut Removal, entry: u32) {
+    let found = tree.target.entry(entry);
+    let is_to_come = match found.kind {
+        EntryKind::File => {
+            !matches!(tree.progress.state(entry), EntryState::Kept | EntryState::Whole)
+        }
+        _ => is_rest(tree, entry),
+    };
+    let is_above_new = tree.progress.state(found.parent) == EntryState::Made;
+    if !is_to_come || is_above_new || tree.refusal(entry).is_some() {
+        return;
+    }
+    let Ok(dir) = tree.parent(entry) else { return };
+    let name = &tree.target.entry(entry).name.clone();
+    if file::stat_at(&dir, name).is_ok_and(|now| now.is_dir()) {
+        let above = tree.target.manifest.path(tree.target.entry(entry).parent);
+        removal.begin(tree, &dir, &above, name);
+    }
+}
+
+/// Gives a file that is here its name; or a directory, or attributes, that had to wait.
+pub fn place(tree: &mut DestTree, entry: u32) {
+    let placed = match tree.target.entry(entry).kind {
+        EntryKind::Dir if tree.waits(entry) => tree.end_wait(entry),
+        EntryKind::File if tree.progress.is_in_part(entry) => tree.put_in_place(entry),
+        EntryKind::File if tree.progress.is_whole(entry) => tree.repair_late(entry),
+        _ => Ok(()),
+    };
+    placed.unwrap_or_else(|error| tree.fail(entry, error));
+}
+
+/// Looks in each directory of the source for what that does not have.
+#[derive(Default)]
+pub struct Sweeping {
+    next: u32,
+    listing: Option<(u32, Rc<OwnedFd>, Listing)>,
+    pub removal: Removal,
+}
+
+impl Sweeping {
+    /// One name more. False when all are looked at.
+    pub fn step(&mut self, tree: &mut DestTree) -> bool {
+        if self.removal.step(tree) {
+            return true;
+        }
+        if let Some((dir, fd, mut names)) = self.listing.take() {
+            match names.next() {
+                Some(Ok(name)) => {
+                    self.look(tree, dir, &fd, &name);
+                    self.listing = Some((dir, fd, names));
+                }
+                Some(Err(cause)) => {
+                    let path = tree.target.manifest.path(dir);
+                    tree.fail_path("list the directory", &path, cause);
+                }
+                None => {}
+            }
+            return true;
+        }
+        let dir = self.next;
+        self.next += 1;
+        if dir as usize == tree.target.manifest.entries.len() {
+            return false;
+        }
+        // What we made holds nothing else, and who is nobody's directory is not the
+        // source's to empty.
+        let is_old = tree.target.entry(dir).kind == EntryKind::Dir
+            && tree.progress.state(dir) == EntryState::Found
+            && (dir != 0 || tree.target.manifest.root_described);
+        if is_old {
+            let opened = tree.dir(dir).map_err(|error| error.cause);
+            match opened.and_then(|fd| Ok((file::list(&fd)?, fd))) {
+                Ok((names, fd)) => self.listing = Some((dir, fd, names)),
+                Err(cause) => {
+                    let path = tree.target.manifest.path(dir);
+                    tree.fail_path("list the directory", &path, cause);
+                }
+            }
+        }
+        true
+    }
+
+    fn look(&mut self, tree: &mut DestTree, dir: u32, fd: &Rc<OwnedFd>, name: &[u8]) {
+        let is_extra = match tree.target.manifest.child(dir, name) {
+            // A directory where something else will be was cleared away, unless it is
+            // only to be told.
+            Some(entry) => {
+                tree.policy.purpose.compares()
+                    && tree.target.entry(entry).kind != EntryKind::Dir
+                    && tree.progress.state(entry) != EntryState::Kept
+                    && file::stat_at(fd, name).is_ok_and(|now| now.is_dir())
+            }
+            None => !folded::is_known(tree, dir, fd, name),
+        };
+        if is_extra {
+            let path = tree.target.manifest.path(dir);
+            self.removal.begin(tree, fd, &path, name);
+        }
+    }
+}
+
+/// Notes how an entry without bytes of its own differs; for who only compares.
+pub fn compare_rest(tree: &mut DestTree, entry: u32) {
+    if !is_rest(tree, entry) {
+        return;
+    }
+    let change = rest_is(tree, entry).unwrap_or(Some(Change::New));
+    change.into_iter().for_each(|change| tree.note(entry, change));
+    if matches!(change, None | Some(Change::Attributes)) {
+        tree.progress.set(entry, EntryState::Whole);
+    }
+}
+
+fn rest_is(tree: &mut DestTree, entry: u32) -> Result<Option<Change>, Errno> {
+    let found = tree.target.entry(entry);
+    if tree.progress.state(found.parent) == EntryState::Pending {
+        return Ok(Some(Change::New));
+    }
+    let dir = tree.parent(entry).map_err(|_| Errno::ENOENT)?;
+    let found = tree.target.entry(entry);
+    let now = file::stat_at(&dir, &found.name)?;
+    let is_same = match found.kind {
+        EntryKind::Symlink => {
+            now.is_symlink() && file::read_symlink_at(&dir, &found.name)? == *found.link
+        }
+        EntryKind::Hardlink(first) => {
+            let first_name = tree.target.entry(first).name.clone();
+            let first_dir = tree.parent(first).map_err(|_| Errno::ENOENT)?;
+            let is_one = file::stat_at(&first_dir, &first_name)
+                .is_ok_and(|first| (first.dev, first.ino) == (now.dev, now.ino));
+            // What is replaced is another file.
+            let stays = is_one && tree.progress.is_whole(first);
+            return Ok((!stays).then_some(Change::Changed));
+        }
+        EntryKind::Device(number) => is_node(found, &now) && now.device == number,
+        EntryKind::Special => is_node(found, &now),
+        _ => now.is_file() && now.size == 0,
+    };
+    if !is_same {
+        return Ok(Some(Change::Changed));
+    }
+    let is_right = tree.are_right(entry, &now, &Xattrs::at(&dir, &found.name)?);
+    // One that is never opened is made anew.
+    let is_node = matches!(found.kind, EntryKind::Device(_) | EntryKind::Special);
+    let change = if is_node { Change::Changed } else { Change::Attributes };
+    Ok((!is_right).then_some(change))
+}
+
+/// Whether something is a fifo, a socket or a device as it is to be.
+pub fn is_node(wanted: &Entry, now: &Status) -> bool {
+    (now.mode ^ wanted.mode) & !0o7777 == 0
+}

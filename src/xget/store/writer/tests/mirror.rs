@@ -1,0 +1,352 @@
+//! A destination made the same as its source: what goes, what stays, and when.
+
+use super::*;
+use crate::store::patterns::Patterns;
+
+fn policy(purpose: Purpose, keep: &str) -> DestOptions {
+    let mut patterns = Patterns::default();
+    patterns.add(keep.as_bytes()).unwrap();
+    let policy = Policy { purpose, keep: patterns, ..Policy::default() };
+    DestOptions { policy, ..faithful() }
+}
+
+fn mirroring(keep: &str) -> DestOptions {
+    policy(Purpose::Mirror, keep)
+}
+
+fn sorted(lines: &str) -> Vec<&str> {
+    let mut lines: Vec<&str> = lines.lines().collect();
+    lines.sort_unstable();
+    lines
+}
+
+/// What is compared, from the first step to the last.
+fn compare(from: &Path, to: &Path, options: DestOptions) -> Fetch {
+    let mut fetch = Fetch::begin(scan(from), to, options);
+    fetch.check().finish();
+    fetch
+}
+
+/// A source, and an older version of it with more in it.
+fn old_and_new() -> (Dir, Dir) {
+    let (source, dest) = (rich_tree(), Dir::new());
+    fetch(source.path(), dest.path(), faithful());
+    source.write("large", &bytes(77, 5 * P + 99));
+    source.write("sub/deep/er/new", b"new");
+    source.write("newdir/x", b"x");
+    set_mode(&source.join("exact"), 0o600);
+    fs::remove_file(source.join("many/000")).unwrap();
+    fs::remove_file(source.join("sub/link")).unwrap();
+    symlink("elsewhere", source.join("sub/link")).unwrap();
+    dest.write("extra/deep/file", b"123");
+    symlink("/etc", dest.join("extra/deep/etc")).unwrap();
+    dest.write("sub/deep/er/gone", b"four");
+    (source, dest)
+}
+
+#[test]
+fn a_mirror_is_the_same_as_its_source() {
+    let (source, dest) = old_and_new();
+    let mut fetch = fetch(source.path(), dest.path(), mirroring(""));
+    assert_eq!(fetch.errors(), [""; 0]);
+    assert_eq!(picture(dest.path()), picture(source.path()));
+    let lines = fetch.writer.take_changes();
+    let large = format!("changed {} large", 5 * P + 99);
+    let wanted = [
+        "attributes 131072 exact",
+        "changed 0 sub/also-large",
+        "changed 0 sub/link",
+        &large,
+        "deleted 0 extra/",
+        "deleted 0 extra/deep/",
+        "deleted 0 many/000",
+        "deleted 3 extra/deep/file",
+        "deleted 4 extra/deep/etc",
+        "deleted 4 sub/deep/er/gone",
+        "new 0 newdir/",
+        "new 1 newdir/x",
+        "new 3 sub/deep/er/new",
+    ];
+    let exact = format!("attributes {} exact", 2 * P);
+    let mut wanted: Vec<&str> = wanted.to_vec();
+    wanted[0] = &exact;
+    wanted.sort_unstable();
+    assert_eq!(sorted(&lines), wanted);
+    drop(fetch);
+    let again = fetch_again(source.path(), dest.path());
+    assert_eq!(again, "", "nothing differs any more");
+}
+
+fn fetch_again(from: &Path, to: &Path) -> String {
+    let mut again = fetch(from, to, mirroring(""));
+    assert_eq!((again.errors().len(), again.moved), (0, 0));
+    again.writer.take_changes()
+}
+
+#[test]
+fn a_comparison_tells_what_a_mirror_does_and_writes_nothing() {
+    let (source, dest) = old_and_new();
+    let before = picture(dest.path());
+    let comparing = policy(Purpose::Compare { removes: true }, "");
+    let mut compared = compare(source.path(), dest.path(), comparing);
+    assert_eq!(compared.errors(), [""; 0]);
+    let told = compared.writer.take_changes();
+    assert_eq!(picture(dest.path()), before);
+    drop(compared);
+    let mut done = fetch(source.path(), dest.path(), mirroring(""));
+    assert_eq!(sorted(&told), sorted(&done.writer.take_changes()));
+    let plain = policy(Purpose::Compare { removes: false }, "");
+    let mut same = compare(source.path(), dest.path(), plain);
+    assert_eq!((same.errors().len(), same.writer.take_changes().as_str()), (0, ""));
+}
+
+#[test]
+fn until_all_is_here_nothing_is_changed() {
+    let (source, dest) = old_and_new();
+    let before = picture(dest.path());
+    let mut begun = Fetch::begin(scan(source.path()), dest.path(), mirroring(""));
+    begun.check();
+    let missing = begun.missing().len();
+    begun.store(missing - 1);
+    let half = picture(dest.path());
+    let is_ours = |path: &[u8]| path.windows(6).any(|part| part == b".xget-");
+    let changed = |now: &BTreeMap<Vec<u8>, String>| {
+        let is_other = |(path, seen): &(&Vec<u8>, &String)| {
+            // Directories have got temporary files, and so other times.
+            !is_ours(path) && !path.starts_with(b"newdir") && before.get(*path) != Some(*seen)
+        };
+        let files = |path: &&Vec<u8>| dest.path().join(name(path)).is_file();
+        now.iter().filter(is_other).map(|(path, _)| path).filter(files).count()
+    };
+    assert_eq!(changed(&half), 0);
+    // One piece never comes: so nothing is placed, and nothing goes.
+    begun.finish();
+    assert_eq!(changed(&picture(dest.path())), 0);
+    assert!(dest.join("extra/deep/file").exists());
+    assert!(begun.writer.take_notes()[0].contains("nothing that was there is changed"));
+    drop(begun);
+    let resumed = fetch(source.path(), dest.path(), mirroring(""));
+    assert_eq!((resumed.errors().len(), resumed.moved), (0, 1), "the rest was there");
+    assert_eq!(picture(dest.path()), picture(source.path()));
+}
+
+#[test]
+fn what_fits_a_pattern_is_neither_changed_nor_deleted_nor_put_there() {
+    let (source, dest) = (Dir::new(), Dir::new());
+    for (path, text) in [("etc/id", "image's"), ("etc/new.local", "n"), ("var/log/x", "x")] {
+        source.write(path, text.as_bytes());
+    }
+    source.write("etc/large", &bytes(1, 3 * P));
+    source.write("etc/other", b"other");
+    fs::write(source.join("empty"), b"").unwrap();
+    fs::hard_link(source.join("etc/id"), source.join("etc/link")).unwrap();
+    dest.write("etc/id", b"mine");
+    dest.write("etc/large", b"my own");
+    dest.write("gone/but/this.local", b"stays");
+    dest.write("gone/this", b"goes");
+    dest.write("var/log/own", b"log");
+    dest.write("var/gone", b"goes");
+    let keep = "/etc/id\n*.local\n/var/log/\n/etc/large\n/empty\n";
+    let mut fetch = fetch(source.path(), dest.path(), mirroring(keep));
+    assert_eq!(fetch.errors(), [""; 0]);
+    for (path, text) in [
+        ("etc/id", "mine"),
+        ("etc/large", "my own"),
+        ("etc/other", "other"),
+        ("gone/but/this.local", "stays"),
+        ("var/log/own", "log"),
+    ] {
+        assert_eq!(fs::read(dest.join(path)).unwrap(), text.as_bytes(), "{path}");
+    }
+    for path in ["etc/new.local", "etc/link", "var/log/x", "empty", "gone/this", "var/gone"] {
+        assert!(!dest.join(path).exists(), "{path}");
+    }
+    let lines = fetch.writer.take_changes();
+    assert_eq!(sorted(&lines), ["deleted 4 gone/this", "deleted 4 var/gone", "new 5 etc/other"]);
+    // Those who ask for these pieces get them all the same.
+    let (id, large) = (fetch.entry("etc/id"), fetch.entry("etc/large"));
+    let (file, start) = fetch.writer.aside(id).unwrap();
+    let mut bytes_of = [0; 7];
+    file.read_exact_at(&mut bytes_of, start).unwrap();
+    assert_eq!(&bytes_of, b"image's");
+    assert!(fetch.writer.aside(large).is_some() && fetch.writer.aside(0).is_none());
+    assert_eq!(fs::read_dir(dest.path()).unwrap().count(), 3, "nothing of it has a name");
+}
+
+#[test]
+fn a_kept_file_that_is_right_is_served_from_where_it_is() {
+    let (source, dest) = (Dir::new(), Dir::new());
+    source.write("same", b"same");
+    dest.write("same", b"same");
+    set_mode(&dest.join("same"), 0o640);
+    let mut fetch = fetch(source.path(), dest.path(), mirroring("same"));
+    assert_eq!((fetch.moved, status(&dest.join("same")).permissions()), (0, 0o640));
+    assert!(fetch.writer.aside(1).is_none() && fetch.writer.file(1).is_ok());
+}
+
+#[test]
+fn a_directory_makes_way_for_a_file_and_a_symlink_for_a_directory() {
+    let (source, dest) = (Dir::new(), Dir::new());
+    source.write("usr/lib/libc", b"libc");
+    symlink("usr/lib", source.join("lib")).unwrap();
+    source.write("now-a-file", b"file");
+    source.write("now-a-dir/sub/x", &bytes(5, 2 * P));
+    dest.write("lib/libc", b"old");
+    dest.write("lib/deep/er", b"old");
+    dest.write("now-a-file/x", b"old");
+    dest.write("elsewhere/x", b"old");
+    symlink("elsewhere", dest.join("now-a-dir")).unwrap();
+    let comparing = policy(Purpose::Compare { removes: true }, "");
+    let mut compared = compare(source.path(), dest.path(), comparing);
+    let told = compared.writer.take_changes();
+    drop(compared);
+    let mut fetch = fetch(source.path(), dest.path(), mirroring(""));
+    assert_eq!(fetch.errors(), [""; 0]);
+    assert_eq!(picture(dest.path()), picture(source.path()));
+    let done = fetch.writer.take_changes();
+    assert!(done.contains("changed 0 now-a-dir/\n") && told.contains("changed 0 now-a-dir/\n"));
+    let gone = |lines: &str| -> Vec<String> {
+        let lines = sorted(lines).into_iter().filter(|line| line.starts_with("deleted"));
+        lines.map(String::from).collect()
+    };
+    assert_eq!(gone(&told), gone(&done));
+    assert_eq!(gone(&done).len(), 8, "{done}");
+}
+
+#[test]
+fn what_is_to_be_kept_does_not_make_way() {
+    let (source, dest) = (Dir::new(), Dir::new());
+    source.write("x", b"file");
+    dest.write("x/keep", b"this");
+    dest.write("extra", b"this");
+    let fetch = fetch(source.path(), dest.path(), mirroring("keep"));
+    assert!(fetch.errors()[0].contains("a directory is in the way"), "{:?}", fetch.errors());
+    assert!(dest.join("x/keep").exists() && dest.join("extra").exists(), "nothing else goes");
+}
+
+#[test]
+fn what_is_mounted_below_stays_whatever_the_source_has_there() {
+    on_file_system("tmpfs", "size=4m", |dest| {
+        let source = Dir::new();
+        source.write("a", b"a");
+        source.write("data/x", b"x");
+        fs::create_dir(source.join("proc")).unwrap();
+        for dir in ["data", "proc", "other/mounted", "bound", "own"] {
+            fs::create_dir_all(dest.join(dir)).unwrap();
+        }
+        fs::write(dest.join("own/file"), b"mine").unwrap();
+        let mount = |from: &str, to: &str, kind: Option<&str>, flags| {
+            let to = dest.join(to);
+            let from = if kind.is_some() { from.into() } else { dest.join(from) };
+            nix::mount::mount(Some(&from), &to, kind, flags, None::<&str>).unwrap();
+        };
+        let none = nix::mount::MsFlags::empty();
+        for dir in ["data", "proc", "other/mounted"] {
+            mount("tmpfs", dir, Some("tmpfs"), none);
+            fs::write(dest.join(dir).join("theirs"), b"theirs").unwrap();
+        }
+        // The same file system, seen twice: by its number it is the same.
+        mount("own", "bound", None, nix::mount::MsFlags::MS_BIND);
+        fs::write(source.join("b"), b"b").unwrap();
+        fs::create_dir(source.join("own")).unwrap();
+        fs::write(source.join("own/file"), b"mine").unwrap();
+        let mut fetch = fetch(source.path(), dest, mirroring(""));
+        assert_eq!(fetch.errors(), [""; 0]);
+        for path in ["data/theirs", "proc/theirs", "other/mounted/theirs", "bound/file", "a", "b"] {
+            assert!(dest.join(path).exists(), "{path}");
+        }
+        assert!(!dest.join("data/x").exists());
+        let notes = fetch.writer.take_notes();
+        assert_eq!(notes.len(), 1, "{notes:?}");
+        assert!(notes[0].contains("/data\" is another file system here"), "{notes:?}");
+    });
+}
+
+#[test]
+fn what_cannot_be_removed_is_named_and_the_others_go() {
+    if !file::is_root() {
+        return;
+    }
+    let (source, dest) = (Dir::new(), Dir::new());
+    source.write("a", b"a");
+    dest.write("extra/stays", b"1");
+    dest.write("extra/goes", b"1");
+    let mut deep = dest.join("deep");
+    for _ in 0..130 {
+        deep.push("d");
+    }
+    fs::create_dir_all(&deep).unwrap();
+    set_mode(dest.path(), 0o777);
+    set_mode(&dest.join("extra"), 0o755);
+    // A user who may not write into one of them.
+    chown(dest.path(), Some(NOBODY), Some(NOBODY)).unwrap();
+    let (from, to) = (source.path(), dest.path());
+    let errors = as_nobody(|| {
+        let options = DestOptions { keep_owners: false, ..mirroring("/deep/") };
+        fetch(from, to, options).errors()
+    });
+    assert!(errors.iter().any(|why| why.contains("cannot remove") && why.contains("extra/stays")));
+    let fetch = fetch(from, to, mirroring(""));
+    assert_eq!(fetch.errors().len(), 1, "{:?}", fetch.errors());
+    assert!(fetch.errors()[0].contains("deep/d/d"), "{:?}", fetch.errors());
+    assert!(!dest.join("extra").exists() && deep.exists());
+}
+
+#[test]
+fn of_several_sources_only_what_they_name_is_emptied() {
+    let (source, dest) = (Dir::new(), Dir::new());
+    source.write("one/a", b"a");
+    source.write("two/b", b"b");
+    dest.write("one/extra", b"goes");
+    dest.write("three/c", b"stays");
+    let tree = scan(source.path());
+    let part = tree.manifest.select(&[b"one"]).unwrap();
+    let map = map_of(&part.manifest);
+    let mut place = Dest::open(dest.path(), mirroring("")).unwrap();
+    let manifest = Rc::new(part.manifest);
+    let mut writer = place.begin(manifest.clone(), map.clone()).unwrap();
+    check(&mut writer);
+    let piece = map.manifest_pieces().count();
+    let extents: Vec<Extent> = map.extents(&manifest, piece).collect();
+    writer.store(&extents, b"a").unwrap();
+    while writer.finish_step(SLICE) != FinishStep::Done {}
+    assert!(writer.failures().is_empty());
+    assert!(dest.join("one/a").exists() && !dest.join("one/extra").exists());
+    assert!(dest.join("three/c").exists());
+}
+
+#[test]
+fn the_running_system_is_not_replaced_by_something_that_is_none() {
+    let source = Dir::new();
+    source.write("kernel", b"k");
+    fs::create_dir(source.join("etc")).unwrap();
+    let tree = scan(source.path());
+    for purpose in [Purpose::Compare { removes: true }, Purpose::Compare { removes: false }] {
+        let mut root = Dest::open(Path::new("/"), policy(purpose, "")).unwrap();
+        let begun = root.begin(tree.manifest.clone(), map_of(&tree.manifest));
+        match purpose.removes() {
+            true => assert!(matches!(begun.err(), Some(DestError::NoSystem(_)))),
+            false => assert!(begun.is_ok()),
+        }
+    }
+}
+
+#[test]
+fn who_serves_writes_nothing_and_has_the_rest_aside() {
+    let (source, dest) = (rich_tree(), Dir::new());
+    fetch(source.path(), dest.path(), faithful());
+    fs::remove_dir_all(dest.join("sub")).unwrap();
+    dest.write("one-piece", b"changed");
+    dest.write("extra", b"extra");
+    let before = picture(dest.path());
+    let mut serving = Fetch::begin(scan(source.path()), dest.path(), policy(Purpose::Serve, ""));
+    let missing = serving.check().missing().len();
+    assert!((1..10).contains(&missing), "{missing}");
+    serving.store(usize::MAX).finish();
+    assert_eq!(serving.errors(), [""; 0]);
+    assert_eq!(picture(dest.path()), before);
+    let (file, start) = serving.writer.aside(serving.entry("one-piece")).unwrap();
+    let mut there = vec![0; P];
+    file.read_exact_at(&mut there, start).unwrap();
+    assert!(there == bytes(3, P));
+}

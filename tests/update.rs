@@ -1,0 +1,219 @@
+//! A running tree made the same as its source: programs go on, what is kept stays, and
+//! whatever ends the update leaves the old or the new.
+
+#![allow(clippy::unwrap_used)] // in tests a panic is the report
+
+mod support;
+
+use nix::sys::signal::Signal;
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::{MetadataExt, symlink};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use support::lab::{Lab, PORT};
+use support::mounts::{have_own_mounts, mount_memory};
+use support::proc::{Master, Proc, XGET, command, xget};
+use support::{Scratch, lacks, lacks_root, noise, tree, until};
+
+/// A source of some files, and a destination with older ones and more.
+fn source_and_dest(scratch: &Scratch, files: u64, len: usize) -> (PathBuf, PathBuf) {
+    let (source, dest) = (scratch.dir("source"), scratch.dir("dest"));
+    for dir in [&source, &dest] {
+        fs::create_dir_all(dir.join("sub/deep")).unwrap();
+        symlink("sub", dir.join("link")).unwrap();
+    }
+    for number in 0..files {
+        let name = if number % 2 == 0 { format!("f{number}") } else { format!("sub/f{number}") };
+        fs::write(source.join(&name), noise(number, len + number as usize)).unwrap();
+        fs::write(dest.join(&name), noise(number + 1000, len)).unwrap();
+    }
+    fs::create_dir(dest.join("extra")).unwrap();
+    for number in 0..20 {
+        fs::write(dest.join(format!("extra/{number}")), "old").unwrap();
+    }
+    (source, dest)
+}
+
+/// The files, without those that xget has under way.
+fn contents(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let is_ours = |path: &Path| path.to_string_lossy().contains(".xget-");
+    let files = tree::look(dir).into_keys().filter(|path| !is_ours(path));
+    let read = |path: PathBuf| fs::read(dir.join(&path)).ok().map(|bytes| (path, bytes));
+    files.filter_map(read).collect()
+}
+
+#[test]
+fn programs_go_on_while_theirs_is_replaced_and_it_is_told_what_was() {
+    let scratch = Scratch::new();
+    let (source, dest) = source_and_dest(&scratch, 10, 3_000);
+    fs::copy("/bin/sleep", dest.join("program")).unwrap();
+    fs::write(source.join("program"), "#!/bin/sh\n").unwrap();
+    tree::chmod(&source.join("program"), 0o755);
+    let mut sleeping = command(dest.join("program"));
+    sleeping.arg("60");
+    let mut sleeping = Proc::start(sleeping, &scratch);
+    let open = fs::File::open(dest.join("f0")).unwrap();
+    let before = tree::look(&dest);
+    let master = Master::start(&scratch, &source, &[]);
+    let dry = ["--delete", "--dry-run", "."].map(PathBuf::from);
+    let dry = master.fetch(&scratch, dry.iter().chain([&dest])).expect(0);
+    assert_eq!(tree::look(&dest), before);
+    let done = master.client(["--delete", "."].map(PathBuf::from).iter().chain([&dest]));
+    let done = Proc::start(done, &scratch).wait().expect(0).says("\nxget: 11 files");
+    tree::assert_same(&source, &dest);
+    assert!(!sleeping.has_ended());
+    assert_eq!(std::io::read_to_string(open).ok(), String::from_utf8(noise(1000, 3_000)).ok());
+    let lines = |out: &str| -> Vec<String> {
+        let mut lines: Vec<_> = out.lines().filter(|l| !l.starts_with("xget:")).collect();
+        lines.sort_unstable();
+        lines.into_iter().map(String::from).collect()
+    };
+    assert_eq!(lines(&dry.out), lines(&done.out));
+    let lines = lines(&done.out);
+    let is_news = |line: &&String| !line.starts_with("attributes");
+    assert_eq!(lines.iter().filter(is_news).count(), 32, "{lines:#?}");
+    for line in ["changed 10 program", "changed 3001 sub/f1", "deleted 0 extra/"] {
+        assert!(lines.iter().any(|told| told == line), "{line}: {lines:#?}");
+    }
+    until("the master knows that it was none", 10, || master.proc.out().contains("compared what"));
+}
+
+#[test]
+fn whenever_it_is_killed_there_is_the_old_or_the_new_and_the_next_one_ends_it() {
+    let scratch = Scratch::new();
+    let (source, dest) = source_and_dest(&scratch, 60, 300_000);
+    let (old, new) = (contents(&dest), contents(&source));
+    let master = Master::start(&scratch, &source, &[]);
+    let update = || master.client(["-q", "--delete", ".", dest.to_str().unwrap()]);
+    let (mut was_old, mut was_between) = (0, 0);
+    for turn in 0..30 {
+        let proc = Proc::start(update(), &scratch);
+        std::thread::sleep(Duration::from_millis(8 * turn));
+        proc.signal(Signal::SIGKILL);
+        drop(proc);
+        let now = contents(&dest);
+        let is_new = |path: &PathBuf| now.get(path) == new.get(path);
+        let count = new.keys().filter(|path| is_new(path)).count();
+        for (path, bytes) in &now {
+            let known = [old.get(path), new.get(path)];
+            assert!(known.contains(&Some(bytes)), "turn {turn}: {path:?} is neither");
+        }
+        for path in new.keys() {
+            assert!(now.contains_key(path), "turn {turn}: {path:?} is gone");
+        }
+        let has_all_extra = old.keys().all(|path| now.contains_key(path));
+        assert!(has_all_extra || count == new.len(), "turn {turn}: deleted with {count} new");
+        was_old += usize::from(count == 0);
+        was_between += usize::from(count > 0 && count < new.len());
+    }
+    assert!(was_old > 0, "nothing was killed early; {was_between} in between");
+    Proc::start(update(), &scratch).wait().expect(0);
+    tree::assert_same(&source, &dest);
+}
+
+#[test]
+fn of_a_source_that_vanishes_on_the_way_nothing_is_taken_over() {
+    let Some(lab) = Lab::new(2) else { return };
+    lab.shape(80);
+    let scratch = Scratch::new();
+    let (source, dest) = source_and_dest(&scratch, 40, 500_000);
+    let old = contents(&dest);
+    let master = lab.on(0, || Master::on(PORT, &scratch, &source, &[]));
+    master.await_ready();
+    let mut update = xget();
+    update.args(["-n", &Lab::ip(0), "--linger", "0", "--delete", "."]).arg(&dest);
+    let update = lab.on(1, || Proc::start(update, &scratch));
+    until("a part has arrived", 30, || lab.received_bytes(1) > 3_000_000);
+    // In place, so that what the master has open is gone, too.
+    for path in contents(&source).into_keys() {
+        fs::write(source.join(path), "").unwrap();
+    }
+    let ended = update.wait().expect(4).says("nothing that was there is changed or deleted");
+    assert!(!ended.out.contains("deleted") && !ended.out.contains("changed"), "{}", ended.out);
+    assert_eq!(contents(&dest), old);
+}
+
+/// What a program needs to run elsewhere.
+fn libraries(program: &str) -> Vec<PathBuf> {
+    let told = std::process::Command::new("ldd").arg(program).output().unwrap();
+    let told = String::from_utf8(told.stdout).unwrap();
+    let words = told.split_whitespace().filter(|word| word.starts_with('/'));
+    words.map(PathBuf::from).collect()
+}
+
+#[test]
+fn a_system_updates_itself_and_what_is_mounted_or_kept_stays() {
+    if lacks_root() || lacks(&["chroot", "ldd"]) || !have_own_mounts() {
+        return;
+    }
+    let scratch = Scratch::new();
+    let (image, root) = (scratch.dir("served/image/root"), scratch.dir("root"));
+    let _memory = mount_memory(&root, "size=200m");
+    for dir in [&image, &root] {
+        for below in ["etc", "usr/bin", "proc", "run", "data", "var/log"] {
+            fs::create_dir_all(dir.join(below)).unwrap();
+        }
+        for library in libraries(XGET) {
+            let to = dir.join(library.strip_prefix("/").unwrap());
+            fs::create_dir_all(to.parent().unwrap()).unwrap();
+            fs::copy(&library, to).unwrap();
+        }
+        fs::copy(XGET, dir.join("usr/bin/xget")).unwrap();
+    }
+    fs::write(image.join("etc/motd"), "new").unwrap();
+    fs::write(image.join("etc/hostname"), "image").unwrap();
+    fs::write(image.join("run/of-image"), "x").unwrap();
+    fs::write(root.join("etc/motd"), "old").unwrap();
+    fs::write(root.join("etc/hostname"), "n001").unwrap();
+    fs::write(root.join("etc/old.conf"), "old").unwrap();
+    fs::write(root.join("etc/keep"), "/etc/hostname\n/etc/keep\n/var/log/\n").unwrap();
+    fs::write(root.join("var/log/boot"), "booted").unwrap();
+    let _run = mount_memory(&root.join("run"), "size=1m");
+    let _data = mount_memory(&root.join("data"), "size=1m");
+    fs::write(root.join("run/pid"), "1").unwrap();
+    fs::write(root.join("data/results"), "years of work").unwrap();
+    let proc_dir = root.join("proc");
+    let bind = nix::mount::MsFlags::MS_BIND;
+    nix::mount::mount(Some("/proc"), &proc_dir, None::<&str>, bind, None::<&str>).unwrap();
+    let inode = fs::metadata(root.join("usr/bin/xget")).unwrap().ino();
+    let master = Master::start(&scratch, scratch.join("served"), &[]);
+    let update = |source: &str| {
+        let mut update = command("chroot");
+        update.arg(&root).args(["/usr/bin/xget", "-n", &master.addr(), "--linger", "0"]);
+        update.args(["--delete", "--keep", "/etc/keep", source, "/"]);
+        Proc::start(update, &scratch).wait()
+    };
+    // One level too high: the system would be gone.
+    update("image/.").expect(6).says("name its root (IMAGE/root/.)");
+    assert!(root.join("etc/old.conf").exists() && !root.join("root").exists());
+    let done = update("image/root/.").expect(0).says("\"/run\" is another file system here");
+    let is_news = |line: &&str| line.starts_with("changed") || line.starts_with("deleted");
+    let lines: Vec<&str> = done.out.lines().filter(is_news).collect();
+    assert_eq!(lines, ["changed 3 etc/motd", "deleted 3 etc/old.conf"]);
+    for (path, text) in [
+        ("etc/motd", "new"),
+        ("etc/hostname", "n001"),
+        ("var/log/boot", "booted"),
+        ("run/pid", "1"),
+        ("data/results", "years of work"),
+    ] {
+        assert_eq!(fs::read_to_string(root.join(path)).unwrap(), text, "{path}");
+    }
+    assert!(!root.join("run/of-image").exists());
+    assert_eq!(fs::metadata(root.join("usr/bin/xget")).unwrap().ino(), inode, "it was right");
+    nix::mount::umount2(&proc_dir, nix::mount::MntFlags::MNT_DETACH).unwrap();
+}
+
+#[test]
+fn patterns_that_are_none_are_told_before_anything_is_fetched() {
+    let scratch = Scratch::new();
+    fs::write(scratch.join("keep"), "# mine\n/etc/\n!/etc/motd\n").unwrap();
+    let run = |keep: &Path| {
+        let mut update = xget();
+        update.args(["-n", "127.0.0.1:1", "--keep"]).arg(keep).args([".", "/nonexistent"]);
+        Proc::start(update, &scratch).wait().expect(2)
+    };
+    run(&scratch.join("keep")).says("keep: line 3 is no pattern");
+    run(&scratch.join("none")).says("No such file");
+}
