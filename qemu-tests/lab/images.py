@@ -5,6 +5,7 @@ Debian image is Debian's own kernel with Debian's own initrd. Both say the
 same lines on the console (SECOND below), then switch the machine off.
 """
 
+import shutil
 import subprocess
 import tempfile
 from pathlib import Path
@@ -15,6 +16,7 @@ from .errors import Failed
 from .paths import initramfs, kernel
 
 IMAGES = BUILD / "images"
+GUEST = REPO / "qemu-tests" / "guest"
 COMPILE_LIMIT_S = 120
 DEBIAN_LIMIT_S = 900
 DIGEST_LIMIT_S = 60
@@ -98,11 +100,32 @@ def initramfs_with(files, output):
             target = Path(root) / name
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(data)
+            target.chmod(0o755 if data.startswith((b"#!", b"\x7fELF")) else 0o644)
         pack = [str(REPO / "initramfs" / "pack"), root, str(output)]
         _run(pack, COMPILE_LIMIT_S, "packing files for the initramfs")
     base = initramfs().read_bytes()
     output.write_bytes(base + bytes(-len(base) % 4) + output.read_bytes())
     return output
+
+
+def script_image(name, script):
+    """The tree that serves an image whose second system is a script of busybox's shell.
+
+    It has the modules of the small initramfs.
+    """
+    tree = IMAGES / f"{name}-tree"
+    image = tree / name
+    image.mkdir(parents=True, exist_ok=True)
+    busybox = shutil.which("busybox")
+    program = Path(busybox).read_bytes() if busybox else b""
+    if not program or b"/ld-linux" in program:
+        raise Failed("there is no static busybox here: install busybox-static")
+    files = {"init": (GUEST / script).read_bytes(), "bin/busybox": program}
+    # In the small initramfs this is its init, which is another one now.
+    initramfs_with({**files, "sbin/modprobe": b""}, image / "initrd")
+    (image / "cmdline").write_text(TINY_CMDLINE + "\n")
+    (image / "kernel").write_bytes(kernel().read_bytes())
+    return tree
 
 
 def digest(tree, name):

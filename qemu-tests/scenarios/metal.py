@@ -2,7 +2,7 @@
 modules that ask for modules, addresses that are scarce.
 """
 
-from lab import paths, scenario, tiny_image
+from lab import paths, scenario, script_image, tiny_image
 from lab.images import FETCHED, KEXEC, SECOND_UP
 
 NEXT_LINK = r"it is another interface's turn"
@@ -66,3 +66,40 @@ def large_initrd(lab):
         took = node.expect(r"loaded in (\d+) ms, after (\d+) ms of copying", within_s=1)
         started_s = node.seconds_to(SECOND_UP) - node.seconds_to(KEXEC)
         lab.say(f"{node.name}: sealed in {took[2]} ms, loaded in {took[1]} ms, up {started_s:.1f} s later")
+
+
+# As systemd-networkd and ifupdown's dhclient have it: an IAID and a DUID (RFC 4361).
+OWN_ID = "0x3d:ff0000000100020000ab11aabbccddeeff0011"
+
+
+def next_system_asks(lab, words, client_id):
+    """A pool of one address, and a next system that asks under this id; what it got."""
+    dhcp = lab.dhcp(boot_server=True, pool=1)
+    lab.master(script_image("asks", "asks-dhcp"))
+    append = f"{words} xget.append=lab.id={client_id}"
+    node = lab.node("asks", ip="dhcp", master=None, append=append)
+    node.expect(SECOND_UP, within_s=60)
+    return dhcp, node.expect(r"second system: lease (\S+)", within_s=1)[1]
+
+
+@scenario(limit_s=200, tags=["metal", "quick"])
+def lease_given_back(lab):
+    """A pool of one address: the next system asks under another id, and gets it."""
+    dhcp, lease = next_system_asks(lab, "", OWN_ID)
+    lab.check(lease != "none", "the next system has no address")
+    lab.check(dhcp.console.find(r"DHCPRELEASE\(lab0\) 10\.77\.1\.1"), "nothing was given back")
+
+
+@scenario(limit_s=200, tags=["metal"])
+def lease_kept(lab):
+    """xget.lease=keep, and a pool of one: who asks under the agent's id gets the same address."""
+    dhcp, lease = next_system_asks(lab, "xget.lease=keep", "mac")
+    lab.check(lease == "10.77.1.1", f"the next system got {lease}")
+    lab.check(not dhcp.console.find("DHCPRELEASE"), "it was given back")
+
+
+@scenario(limit_s=200, tags=["metal"])
+def lease_kept_from_others(lab):
+    """xget.lease=keep, and a pool of one: who asks under another id gets none; why it is not the default."""
+    _, lease = next_system_asks(lab, "xget.lease=keep", OWN_ID)
+    lab.check(lease == "none", f"the next system got {lease}")

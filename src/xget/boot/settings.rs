@@ -75,6 +75,8 @@ pub struct NetworkSettings {
     pub bootdev: Option<Device>,
     pub nameservers: Vec<IpAddr>,
     pub mtu: Option<u32>,
+    /// The lease goes on for the next system, or is given back before it.
+    pub keeps_lease: Option<bool>,
     pub routes: Vec<RouteRule>,
     /// Links to be named or made.
     pub stacked: StackedLinks,
@@ -125,7 +127,7 @@ impl Settings {
     }
 }
 
-const OWN_NAMES: [&str; 17] = [
+const OWN_NAMES: [&str; 18] = [
     "xget.master",
     "xget.port",
     "xget.image",
@@ -133,6 +135,7 @@ const OWN_NAMES: [&str; 17] = [
     "xget.append",
     "xget.linger",
     "xget.tmpfs.size",
+    "xget.lease",
     "xget.watchdog",
     "xget.shell",
     "xget.debug",
@@ -274,6 +277,7 @@ impl Reader<'_> {
             bootdev: bootdev.and_then(|param| Device::parse(value(param))),
             nameservers: self.nameservers(),
             mtu: self.number("eth_mtu"),
+            keeps_lease: self.keeps_lease(),
         }
     }
 
@@ -322,6 +326,18 @@ impl Reader<'_> {
 
     fn unusable(&mut self, param: &Param, form: &str) {
         self.warnings.push(format!("{} is not {form} and ignored", param.raw));
+    }
+
+    fn keeps_lease(&mut self) -> Option<bool> {
+        match self.line.last("xget.lease")? {
+            "keep" => Some(true),
+            "release" => Some(false),
+            other => {
+                self.warnings
+                    .push(format!("xget.lease={other} is not keep or release and ignored"));
+                None
+            }
+        }
     }
 
     /// Perceus says `dhcp_mac=`.

@@ -7,10 +7,10 @@ use super::cmdline::Cmdline;
 use super::engine::{Engine, Fetched};
 use super::image::{self, HEADER_LEN, ImageError, ImageFiles, Machine};
 use super::next_cmdline::{self, Provenance};
-use super::settings::Settings;
+use super::settings::{Settings, Timeouts};
 use super::system::System;
 use super::uplink::Uplink;
-use super::{links, loading, setup};
+use super::{links, loading, network, setup};
 use crate::os::kexec;
 use crate::os::reboot;
 use std::ffi::CString;
@@ -20,6 +20,8 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
+/// What an address may take after a kexec that came back.
+const COME_BACK_MS: u64 = 15_000;
 /// How often a carrier is looked for after a kexec that came back.
 const CARRIER_TRIES: u32 = 25;
 const CARRIER_PAUSE_MS: u64 = 200;
@@ -110,10 +112,12 @@ pub fn start(
     let words = format!("starting {name} blake3:{} by kexec", provenance.short_digest());
     log::info!("{words}");
     engine.log(&[fetched.master], &words);
+    let has_released = settings.network.keeps_lease != Some(true)
+        && uplink.release(system.clock.now_ms(), &mut system.netlink);
     leave(system);
     let error = reboot::into_loaded_kernel();
     kexec::unload();
-    come_back(system, &uplink);
+    come_back(system, settings, &uplink, has_released);
     format!("kexec came back: {error}")
 }
 
@@ -204,13 +208,20 @@ fn leave(system: &mut System) {
     }
 }
 
-/// Up again, with the address that it still has, so that the master on the
-/// same net hears why. What it is made upon has to be up before it.
-fn come_back(system: &mut System, uplink: &Uplink) {
-    for link in links::list() {
-        if let Err(error) = system.netlink.set_link(link.index, true) {
-            log::debug!("{}: cannot be brought up: {error}", link.name);
+/// Up again, with the address that it still has or another lease, so that the
+/// master on the same net hears why.
+fn come_back(system: &mut System, settings: &Settings, uplink: &Uplink, has_released: bool) {
+    if has_released {
+        let soon = Some(COME_BACK_MS);
+        let timeouts =
+            Timeouts { nic_ms: soon, carrier_ms: soon, dhcp_ms: soon, ..Timeouts::DEFAULT };
+        if let Err(reason) = network::bring_up(system, settings, &[], timeouts) {
+            log::warn!("the network does not come back: {reason}");
         }
+        return;
+    }
+    if system.netlink.set_link(uplink.link.index, true).is_err() {
+        return;
     }
     for _ in 0..CARRIER_TRIES {
         if uplink.link.has_carrier() {

@@ -13,7 +13,10 @@ use crate::os::packet::{DATAGRAM_LEN_MAX, UdpOnDevice};
 use std::fs;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
 
+/// What a message needs to be on the wire: an ARP exchange, and a little more.
+const RELEASE_PAUSE: Duration = Duration::from_millis(200);
 /// Datagrams read in one turn.
 const READS_MAX: usize = 16;
 
@@ -157,8 +160,23 @@ impl Uplink {
         Ok(())
     }
 
-    /// Removes the address. The lease is kept: the next kernel asks for it
-    /// under the same id.
+    /// Gives a lease back and removes its address: the next system may ask under
+    /// another id, and would get a second one, or none. Whether there was one.
+    pub fn release(&mut self, now_ms: u64, netlink: &mut Netlink) -> bool {
+        let Renewal::Dhcp { client, socket } = &mut self.renewal else { return false };
+        let Some((IpAddr::V4(address), _)) = self.held else { return false };
+        let Some((server, bytes)) = client.release(now_ms) else { return false };
+        ask(socket, &self.link, address, server, &bytes);
+        // Nobody answers, and the address of the server may have to be asked for
+        // before the message leaves.
+        std::thread::sleep(RELEASE_PAUSE);
+        log::info!("{}: {address} given back to {server}", self.link.label());
+        self.take_down(netlink);
+        true
+    }
+
+    /// Removes the address, and keeps the lease: whoever asks for it later under
+    /// the same id gets it.
     pub fn take_down(&mut self, netlink: &mut Netlink) {
         if let Some((address, prefix_len)) = self.held.take()
             && let Err(error) = netlink.remove_address(self.link.index, address, prefix_len)
@@ -178,7 +196,7 @@ fn ask(socket: &mut Option<UdpOnDevice>, link: &Link, from: Ipv4Addr, to: Ipv4Ad
         socket.as_ref().map_or(Ok(()), |socket| socket.send(to, SERVER_PORT, bytes))
     })();
     if let Err(error) = sent {
-        log::warn!("{}: cannot ask {to} to renew the lease: {error}", link.name);
+        log::warn!("{}: cannot tell {to} about the lease: {error}", link.name);
     }
 }
 

@@ -2,8 +2,7 @@
 //! effects out.
 //!
 //! RFC 2131, figure 5, without INIT-REBOOT (a diskless node remembers
-//! nothing) and without DHCPDECLINE and DHCPRELEASE: the next kernel asks for
-//! the same address under the same id. Owns no socket and no clock.
+//! nothing) and without DHCPDECLINE. Owns no socket and no clock.
 
 use super::message::{self, DhcpMessageType, DhcpQuery, DhcpReply, Identity, Lease};
 use std::net::Ipv4Addr;
@@ -217,6 +216,18 @@ impl DhcpClient {
         }
     }
 
+    /// Gives the lease back: a message for its server, to which there is no
+    /// answer (RFC 2131, 4.4.6). `None` where there is no lease.
+    pub fn release(&mut self, now_ms: u64) -> Option<(Ipv4Addr, Vec<u8>)> {
+        let DhcpState::Bound { lease, .. } = &self.state else { return None };
+        let lease = lease.clone();
+        self.restart(now_ms, 0);
+        let mut query = self.query(now_ms, DhcpMessageType::Release);
+        query.client = Some(lease.address);
+        query.server = Some(lease.server);
+        Some((lease.server, message::encode(&query, &self.identity)))
+    }
+
     fn bind(&mut self, now_ms: u64, lease: Lease) {
         // 2^32 - 1 is for ever (RFC 2131, 3.3).
         let renew_ms = u64::from(lease.times.renew_s) * 1000;
@@ -408,6 +419,19 @@ mod tests {
             assert!(matches!(effect, Some(DhcpEffect::Lost(_))), "{effect:?}");
             assert_eq!(client.lease(), None);
         }
+    }
+
+    #[test]
+    fn a_lease_is_given_back_once() {
+        let mut client = DhcpClient::new(identity(), 42, 0);
+        assert_eq!(client.release(0), None);
+        let mut client = bound(0);
+        let (server, bytes) = client.release(5000).unwrap();
+        assert_eq!(server, Ipv4Addr::new(10, 0, 0, 1));
+        assert_eq!((message_type(&bytes), &bytes[12..16]), (7, &[10, 0, 0, 9][..]));
+        assert_eq!(client.lease(), None);
+        assert_eq!(client.release(5000), None);
+        assert_eq!(message_type(&broadcast(client.tick(5000))), 1, "a new one can be asked for");
     }
 
     #[test]

@@ -30,6 +30,7 @@ pub enum DhcpMessageType {
     Request = 3,
     Ack = 5,
     Nak = 6,
+    Release = 7,
 }
 
 impl DhcpMessageType {
@@ -164,6 +165,12 @@ pub fn encode(query: &DhcpQuery, identity: &Identity) -> Vec<u8> {
 fn put_options(out: &mut Vec<u8>, query: &DhcpQuery, identity: &Identity) {
     put(out, options::MESSAGE_TYPE, &[query.message_type as u8]);
     put(out, options::CLIENT_IDENTIFIER, &client_id(&identity.hardware));
+    if query.message_type == DhcpMessageType::Release {
+        // Nothing else may be in it (RFC 2131, table 5).
+        query.server.iter().for_each(|s| put(out, options::SERVER_IDENTIFIER, &s.octets()));
+        out.push(options::END);
+        return;
+    }
     put(out, options::MESSAGE_LEN_MAX, &MESSAGE_LEN_MAX.to_be_bytes());
     if let Some(address) = query.requested {
         put(out, options::REQUESTED_ADDRESS, &address.octets());
@@ -216,7 +223,7 @@ pub fn parse(bytes: &[u8]) -> Option<DhcpReply> {
         DhcpMessageType::Nak => {
             Some(DhcpReply::Nak(options.text(options::MESSAGE).unwrap_or_default()))
         }
-        DhcpMessageType::Discover | DhcpMessageType::Request => None,
+        DhcpMessageType::Discover | DhcpMessageType::Request | DhcpMessageType::Release => None,
     }
 }
 
@@ -315,6 +322,24 @@ mod tests {
         assert_eq!(options[54..57], [55, 14, 1]);
         assert_eq!(options[69..71], [224, 255]);
         assert!(bytes.len() >= MESSAGE_LEN_MIN);
+    }
+
+    #[test]
+    fn release_byte_for_byte() {
+        let query = DhcpQuery {
+            message_type: DhcpMessageType::Release,
+            xid: 1,
+            secs: 0,
+            client: Some([10, 0, 0, 9].into()),
+            requested: None,
+            server: Some([10, 0, 0, 1].into()),
+        };
+        let bytes = encode(&query, &identity());
+        assert_eq!(bytes[8..16], [0, 0, 0, 0, 10, 0, 0, 9], "no broadcast, and whose address");
+        let options =
+            [53, 1, 7, 61, 7, 1, 0x52, 0x54, 0, 0x12, 0x34, 0x56, 54, 4, 10, 0, 0, 1, 255];
+        assert_eq!(bytes[240..259], options);
+        assert!(bytes[259..].iter().all(|byte| *byte == 0));
     }
 
     #[test]

@@ -154,6 +154,16 @@ fn names_servers_and_rules_that_are_wrong_leave_the_rest() {
     assert_eq!(asked.warnings.len(), 2);
 }
 
+#[test]
+fn a_lease_is_kept_or_given_back_as_asked() {
+    assert_eq!(settings("").network.keeps_lease, None);
+    assert_eq!(settings("xget.lease=keep").network.keeps_lease, Some(true));
+    assert_eq!(settings("xget.lease=release").network.keeps_lease, Some(false));
+    let asked = settings("xget.lease=yes");
+    assert_eq!(asked.network.keeps_lease, None);
+    assert!(asked.warnings[0].contains("xget.lease=yes"), "{:?}", asked.warnings);
+}
+
 /// Names that mean something, with values of all sorts.
 fn word() -> impl Strategy<Value = String> {
     let names = OWN_NAMES.to_vec();
