@@ -3,7 +3,7 @@
 # shellcheck shell=bash
 
 REPO=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-BUILD=$REPO/build
+BUILD=${XGET_BUILD:-$REPO/build}
 TARGET=x86_64-unknown-linux-musl
 # Tools like ip, tc and modprobe are outside an ordinary user's PATH on Debian.
 export PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin:$HOME/.cargo/bin"

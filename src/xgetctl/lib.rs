@@ -8,11 +8,13 @@ mod cli;
 pub mod failure;
 pub mod head;
 mod image;
-pub mod interrupt;
+mod import;
+mod interrupt;
 mod listing;
 mod out;
 mod pages;
-pub mod program;
+mod program;
+mod rooted;
 mod staging;
 
 pub use cli::main;

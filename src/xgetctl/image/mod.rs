@@ -2,10 +2,16 @@
 //!
 //! Every change of one is made beside it and put in place as a whole (`staging`).
 
+mod build;
+mod fit;
 mod kernel;
 mod list;
+mod make;
 mod manage;
+mod shell;
+mod suite;
 mod tally;
+mod tools;
 
 use crate::failure::Outcome;
 use crate::head::Head;
@@ -20,6 +26,14 @@ pub struct Args {
 
 #[derive(Clone, Debug, Subcommand)]
 enum Action {
+    /// Make an image of a distribution
+    Create(make::Create),
+    /// Make an image of a directory, a tar archive, an OCI image or a docker archive
+    Import(make::Import),
+    /// Run a command or a shell in an image
+    Shell(shell::Shell),
+    /// Make an image's initrd, and its compressed root, of its root
+    Build(build::Build),
     /// List the images: what root, which kernel, how large, what a node needs
     List(Listing),
     /// Copy an image under another name
@@ -31,6 +45,10 @@ enum Action {
 impl Args {
     pub fn run(&self, head: &Head) -> Outcome {
         match &self.action {
+            Action::Create(args) => args.run(head),
+            Action::Import(args) => args.run(head),
+            Action::Shell(args) => args.run(head),
+            Action::Build(args) => args.run(head),
             Action::List(listing) => list::run(head, listing),
             Action::Clone(args) => args.run(head),
             Action::Rm(args) => args.run(head),
