@@ -2,8 +2,8 @@
 //! writes. Which layers in which order, each with the digests it must have.
 //!
 //! Documents come from strangers: bounded in length, paths looked up within the archive,
-//! digests held. Formats: OCI image-spec (image-layout.md, image-index.md, manifest.md,
-//! config.md), and Docker's image spec 1.2 for `manifest.json`.
+//! digests held. Formats: OCI image-spec (image layout, image index, manifest,
+//! configuration), and Docker's image spec 1.2 for `manifest.json`.
 
 use crate::failure::{Failure, Outcome};
 use crate::rooted::Rooted;

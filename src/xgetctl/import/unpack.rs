@@ -23,7 +23,7 @@ use std::io::{self, Read};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-/// OCI image-spec, layer.md: what a layer takes away.
+/// OCI image-spec, "Whiteouts": what a layer takes away.
 const WHITEOUT: &str = ".wh.";
 const OPAQUE: &str = ".wh..wh..opq";
 /// Entries between two lines on a terminal.
