@@ -21,6 +21,9 @@ const LINE_MS: u64 = 5_000;
 /// Longest sleep: interfaces and carriers are looked at that often anyway.
 const SLEEP_MS: u64 = 1_000;
 const READS_MAX: usize = 64;
+/// Neither a device without a driver nor anything that failed.
+const NO_HINT: &str = "every network device on PCI has a driver, if there is any (a card that is \
+    switched off, or on a bus without a driver here? ip= or bootdev= that name another?)";
 
 enum AttemptStage {
     NoCarrier,
@@ -271,8 +274,11 @@ impl Network<'_> {
     fn overdue(&self, now_ms: u64) -> Option<String> {
         Some(match self.phases.overdue(now_ms, &self.timeouts)? {
             Overdue::Interface => {
-                let hints = self.system.drivers.hints().join("; ");
-                format!("no usable network interface. {hints}")
+                let mut hints = self.system.drivers.hints();
+                if hints.is_empty() {
+                    hints.push(NO_HINT.into());
+                }
+                format!("no usable network interface: {}", hints.join("; "))
             }
             Overdue::Carrier => {
                 format!("no carrier on {}: cable, switch port or driver?", self.names())

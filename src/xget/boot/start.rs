@@ -170,7 +170,15 @@ fn names(directory: &Path) -> io::Result<Vec<String>> {
 }
 
 fn size(path: &Path) -> Result<u64, String> {
-    let meta = fs::metadata(path).map_err(|error| format!("{}: {error}", path.display()))?;
+    let meta = fs::metadata(path).map_err(|error| match fs::read_link(path) {
+        Ok(target) => format!(
+            "{} is a symlink to {}, which is not in the image: put the file itself there, or a \
+             hard link",
+            path.display(),
+            target.display()
+        ),
+        Err(_) => format!("{}: {error}", path.display()),
+    })?;
     if meta.is_file() { Ok(meta.len()) } else { Err(format!("{} is no file", path.display())) }
 }
 
@@ -264,6 +272,9 @@ mod tests {
             inspect(path, &Cmdline::default(), &Provenance::default()).err().unwrap_or_default()
         };
         assert!(reason(&path.join("none")).contains("cannot list"));
+        std::os::unix::fs::symlink("/boot/vmlinuz-none", path.join("kernel")).unwrap();
+        assert!(reason(path).contains("is a symlink to /boot/vmlinuz-none, which is not in"));
+        fs::remove_file(path.join("kernel")).unwrap();
         assert!(reason(path).contains("no file 'kernel'"));
         fs::write(path.join("kernel"), [0x1f, 0x8b, 8]).unwrap();
         assert!(reason(path).contains("gzip"));
