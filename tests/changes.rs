@@ -8,7 +8,7 @@ mod support;
 use nix::sys::signal::Signal;
 use std::fs;
 use std::io::Write;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -475,4 +475,91 @@ fn a_master_that_freezes_and_goes_on_is_gone_on_with() {
     });
     ended.expect(0).says("silent for 8 s");
     tree::assert_same(&source, &scratch.join("copy"));
+}
+
+/// Each piece that a server gives, and that of which it says that it has it not.
+fn pieces_of(port: u16, generation: &str, count: u64) -> Vec<Result<Vec<u8>, String>> {
+    let mut reader = Reader::connect(("127.0.0.1", port)).unwrap();
+    let fid = reader.open(&[".xget", generation, "pieces"], 0).unwrap();
+    let read = |piece| reader.read(fid, piece * 4 * 32_768).map_err(|error| error.to_string());
+    (0..count).map(read).collect()
+}
+
+/// A node that booted into what it fetched writes to it, and serves it yet.
+#[test]
+fn what_somebody_changes_under_a_client_is_not_served_and_the_rest_is() {
+    let scratch = Scratch::new();
+    let source = image_and_others(&scratch);
+    fs::write(source.join("kept"), noise(8, 12_000_000)).unwrap();
+    fs::hard_link(source.join("kept"), source.join("kept too")).unwrap();
+    fs::write(source.join("removed"), noise(9, 200_000)).unwrap();
+    let master = Master::start(&scratch, &source, &[]);
+    let first = scratch.join("first");
+    let gate = fake::Throttle::start(master.port, 8_000_000);
+    let mut command = xget();
+    command.args(["-n", &gate.addr(), "--linger", "80", "."]).arg(&first);
+    let lingering = Proc::start(command, &scratch);
+    until("it fetches", 20, || gate.passed_bytes() > 1_000_000);
+    // Somebody is connected: else it would not stay.
+    let status = master.status();
+    let port = status.lines().nth(1).and_then(|line| line.split(['!', ' ']).nth(1)).unwrap();
+    let port = port.parse().unwrap();
+    let _guest = Reader::connect(("127.0.0.1", port)).unwrap();
+    gate.open();
+    until("it is through", 30, || master.proc.out().contains(" done: "));
+    let info = reader::read_text(("127.0.0.1", port), &[".xget", "info"]).unwrap();
+    let generation = info.split_whitespace().find(|word| word.len() == 71).unwrap();
+    let generation = generation.strip_prefix("blake3:").unwrap();
+    // The manifest, a pack, and the pieces of four files.
+    let count = 2 + [24_000_000, 12_000_000, 3_000_000, 200_000]
+        .map(|len| u64::div_ceil(len, 32_768))
+        .iter()
+        .sum::<u64>();
+    let right = pieces_of(master.port, generation, count);
+    assert!(right.iter().all(|piece| piece.as_ref().is_ok_and(|bytes| !bytes.is_empty())));
+
+    // Touched alone it is what it was.
+    tree::chmod(&first.join("kept"), 0o640);
+    assert!(pieces_of(port, generation, count) == right);
+    // In place: of the same length, and with its time set back.
+    let rewrite = |name: &str, at: u64, bytes: &[u8]| {
+        let file = fs::File::options().write(true).open(first.join(name)).unwrap();
+        file.write_all_at(bytes, at).unwrap();
+        file
+    };
+    let modified = fs::metadata(first.join("last")).unwrap().modified().unwrap();
+    let last = rewrite("last", 1_000_000, &noise(20, 2_000_000));
+    last.set_modified(modified).unwrap();
+    rewrite("small", 0, b"smell");
+    fs::remove_file(first.join("removed")).unwrap();
+    for _ in 0..2 {
+        let given = pieces_of(port, generation, count);
+        let (mut lost, mut same) = (0, 0);
+        for (given, right) in given.iter().zip(&right) {
+            match given {
+                Ok(_) if given == right => same += 1,
+                Ok(_) => panic!("a piece with other bytes was served"),
+                Err(_) => lost += 1,
+            }
+        }
+        // What is open is what it was, though it has no name any more.
+        assert!((62 + 1..=62 + 1 + 7).contains(&lost), "{lost} lost, {same} served");
+    }
+    let said = lingering.err();
+    assert!(said.contains("last is not what was put in place: not served"), "{said}");
+    assert!(!said.contains("kept") && said.lines().count() <= 20, "{said}");
+    let copies = [1, 2, 3, 4].map(|number| scratch.join(format!("copy{number}")));
+    let fetch = |copy: &PathBuf| {
+        let mut command = xget();
+        command.args(["-n", &master.addr(), "."]).arg(copy);
+        Proc::start(command, &scratch)
+    };
+    for ended in copies.each_ref().map(fetch).map(Proc::wait) {
+        ended.expect(0);
+    }
+    copies.iter().for_each(|copy| tree::assert_same(&source, copy));
+    let blamed = master.proc.err();
+    for word in ["corrupt", "wrong", "falsely", "serves nobody"] {
+        assert!(!blamed.contains(word), "{blamed}");
+    }
 }

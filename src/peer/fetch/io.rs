@@ -26,6 +26,13 @@ pub enum FetchInput<'a> {
         /// What became of it.
         result: StoreResult,
     },
+    /// A piece that was held is not what was stored any more: somebody else has changed it.
+    Lost {
+        /// Whose piece.
+        generation: GenerationId,
+        /// Its number.
+        piece: u32,
+    },
     /// [`FetchEffect::Prepare`] is through.
     Prepared {
         /// Pieces that are in the destination already, verified.

@@ -149,6 +149,12 @@ impl Fetcher {
                     return download.stored(&mut self.common, conn, piece, result);
                 }
             }
+            FetchInput::Lost { generation, piece } => {
+                let tickets = self.common.server.space.lose(generation, piece);
+                self.common.wake(tickets);
+                // Our own copy was whole; who takes it from us hears of the piece what is so.
+                self.common.leave_once();
+            }
             FetchInput::Prepared { found } => {
                 if let Some(download) = &mut self.download {
                     download.prepared(&mut self.common, &found);

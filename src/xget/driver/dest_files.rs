@@ -10,12 +10,15 @@ use crate::store::error::DestError;
 use crate::store::sha256::Sum;
 use crate::store::writer::{CheckStep, DestWriter, FinishStep, Purpose};
 use nix::errno::Errno;
+use peer::content::digest::Digest;
 use peer::content::manifest::EntryKind;
 use peer::content::pieces::Extent;
 use peer::failure::{Failure, Status};
 use peer::fetch::{FetchInput, StoreResult};
 use peer::namespace::{Bulk, Content, GenerationId, NameSpace};
 use std::collections::VecDeque;
+use std::fs::File;
+use std::os::unix::fs::FileExt;
 use std::rc::Rc;
 
 /// Hashed or checked in one turn of the loop: a few milliseconds.
@@ -89,6 +92,14 @@ pub(super) fn failure(error: &DestError) -> Failure {
 
 fn fatal(error: &DestError) -> FetchInput<'static> {
     FetchInput::Fatal { failure: Failure { fatal: true, ..failure(error) } }
+}
+
+/// Whether a small file holds what it is to hold. Of a large one it would take long, and
+/// there is one that is sure wherever nobody has changed it.
+fn is_verified(content: &Content, entry: u32, file: &File) -> bool {
+    let wanted = &content.manifest.entries[entry as usize];
+    let mut bytes = vec![0; wanted.size.min(u64::from(content.map.piece_len())) as usize];
+    file.read_exact_at(&mut bytes, 0).is_ok() && Digest::of(&bytes) == wanted.digest
 }
 
 /// Stores those files of a pack that are what the manifest says. What cannot be written
@@ -313,8 +324,9 @@ impl DestFiles {
         if !job.writer.is_whole(entry) {
             return None;
         }
-        let size = job.content.manifest.entries[entry as usize].size;
-        Some(Sum::new(job.writer.file(entry).ok()?, size))
+        let (file, is_sure) = job.writer.file(entry).ok()?;
+        let is_right = is_sure || is_verified(&job.content, entry, &file);
+        is_right.then(|| Sum::new(file, job.content.manifest.entries[entry as usize].size))
     }
 
     /// The stored bytes that a bulk reply consists of.
@@ -328,9 +340,15 @@ impl DestFiles {
             if let Some((file, start)) = job.writer.aside(entry) {
                 return Ok(Opened { file, start, is_sure: true });
             }
-            let file = job.writer.file(entry);
-            let file = file.map_err(|error| PartsError::Failed(error.to_string()))?;
-            Ok(Opened { file, start: 0, is_sure })
+            match job.writer.file(entry) {
+                Ok((file, is_same)) => Ok(Opened { file, start: 0, is_sure: is_sure && is_same }),
+                // It was put in place, and is there no more or is as long no more.
+                Err(_) if job.writer.is_whole(entry) => {
+                    let path = job.content.manifest.path(entry);
+                    Err(PartsError::Changed(entry, String::from_utf8_lossy(&path).into_owned()))
+                }
+                Err(error) => Err(PartsError::Failed(error.to_string())),
+            }
         })
     }
 }

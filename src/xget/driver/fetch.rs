@@ -23,6 +23,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Instant;
 
+/// So many pieces that somebody changed under us are told of, and no more.
+const LOST_SAID_MAX: u32 = 20;
 /// How often is looked whether all is on the medium.
 const SYNC_LOOK_MS: u64 = 20;
 
@@ -161,6 +163,7 @@ fn begin<'w>(
         files: DestFiles::new(dest, space_bytes_max, sync),
         observer,
         wishes: Vec::new(),
+        lost_count: 0,
         result: None,
     };
     Ok((machine, Loop::new(listener, began, limits)))
@@ -173,8 +176,10 @@ pub(super) struct FetchMachine<'w> {
     fetcher: Fetcher,
     files: DestFiles,
     observer: Box<dyn FetchObserver + 'w>,
-    /// What somebody outside the loop wants.
+    /// What somebody outside the loop wants, and what was found while replies were sent.
     wishes: Vec<FetchInput<'static>>,
+    /// Pieces that were here and were changed by somebody else.
+    lost_count: u32,
     result: Option<Vec<Failure>>,
 }
 
@@ -246,6 +251,9 @@ impl Machine for FetchMachine<'_> {
     }
 
     fn poll_timeout(&self) -> Option<u64> {
+        if !self.wishes.is_empty() {
+            return Some(self.now_ms());
+        }
         let look_ms = self.files.is_syncing().then(|| self.now_ms() + SYNC_LOOK_MS);
         self.fetcher.poll_timeout().into_iter().chain(look_ms).min()
     }
@@ -286,7 +294,15 @@ impl Machine for FetchMachine<'_> {
 
     fn part(&mut self, what: Bulk, len: u32) -> Result<Part, ()> {
         self.files.part(self.fetcher.space(), what, len).map_err(|error| {
-            self.observer.warn(&cannot_serve(error));
+            if let (PartsError::Changed(..), Bulk::Piece { generation, piece, .. }) = (&error, what)
+            {
+                self.wishes.push(FetchInput::Lost { generation, piece });
+                self.lost_count += 1;
+            }
+            // A running system changes its files: each piece is lost once, but they may be many.
+            if self.lost_count <= LOST_SAID_MAX {
+                self.observer.warn(&cannot_serve(error));
+            }
         })
     }
 

@@ -166,12 +166,13 @@ impl DestWriter {
     }
 
     /// The open file that holds an entry now; of a file that is not whole,
-    /// only the pieces that are here are of use.
+    /// only the pieces that are here are of use. And whether nothing says that it was changed
+    /// since it was verified: else its bytes are to be verified again.
     ///
     /// # Errors
     /// Nothing of it is here, or what is has been changed or removed.
-    pub fn file(&mut self, entry: u32) -> io::Result<Rc<File>> {
-        self.tree.file(entry)
+    pub fn file(&mut self, entry: u32) -> io::Result<(Rc<File>, bool)> {
+        self.tree.file_to_serve(entry)
     }
 
     /// The same of one whose contents are kept aside, and where in that file they begin.

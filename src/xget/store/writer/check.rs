@@ -290,6 +290,7 @@ impl Check {
             return false;
         }
         self.found.count_all(tree, entry);
+        tree.note_placed(entry, file::stat_file(file));
         tree.progress.set(entry, EntryState::Whole);
         tree.files.keep(entry, file.clone());
         if status.nlink == 1 && tree.policy.purpose == Purpose::Fill {

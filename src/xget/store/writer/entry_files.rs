@@ -6,9 +6,11 @@
 
 use super::super::error::DestError;
 use super::super::files::OpenFiles;
+use super::super::served_root::Seen;
 use super::target::Target;
 use crate::os::file::{self, Status};
 use nix::errno::Errno;
+use sorted::SortedMap;
 use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -18,11 +20,14 @@ pub struct EntryFiles {
     open: OpenFiles<u32>,
     /// Whether large files get their space before their bytes.
     reserves: bool,
+    /// What files with pieces of their own were when they were verified and in place.
+    placed: SortedMap<u32, Seen>,
 }
 
 impl EntryFiles {
     pub fn new(root: &OwnedFd) -> EntryFiles {
-        EntryFiles { open: OpenFiles::default(), reserves: !file::is_in_memory(root) }
+        let reserves = !file::is_in_memory(root);
+        EntryFiles { open: OpenFiles::default(), reserves, placed: SortedMap::new() }
     }
 
     /// The file of an entry, if it is open.
@@ -36,6 +41,16 @@ impl EntryFiles {
 
     pub fn forget(&mut self, entry: u32) {
         self.open.forget(&entry);
+    }
+
+    /// Notes what a file is in its place.
+    pub fn note_placed(&mut self, entry: u32, status: &Status) {
+        self.placed.insert(entry, Seen::of(status));
+    }
+
+    /// Whether a file is what it was when that was noted.
+    pub fn is_as_placed(&self, entry: u32, status: &Status) -> bool {
+        self.placed.get(&entry) == Some(&Seen::of(status))
     }
 
     /// Makes a new temporary file, in place of what has its name: that was

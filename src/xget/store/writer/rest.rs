@@ -161,7 +161,12 @@ fn make_link(
     let temporary = tree.target.temporary_name(entry);
     replacing(dir, &temporary, || file::link_at(&file_dir, file_name, dir, &temporary))
         .map_err(failed)?;
-    tree.rename(entry, &temporary, dir)
+    tree.rename(entry, &temporary, dir)?;
+    // Its ctime is another: by us, unless it was by somebody else before.
+    if tree.files.is_as_placed(file, &status) {
+        tree.note_placed(file, file::stat_at(&file_dir, &tree.target.entry(file).name));
+    }
+    Ok(())
 }
 
 /// Makes something under a temporary name, in place of what an interrupted run

@@ -243,6 +243,24 @@ impl DestTree {
         }
     }
 
+    /// The same, and whether nothing says that it is not what was verified. Nothing is kept
+    /// of small files, which are as quickly compared.
+    pub fn file_to_serve(&mut self, entry: u32) -> io::Result<(Rc<File>, bool)> {
+        let entry = self.target.file_entry(entry);
+        let file = self.file(entry)?;
+        // What has no final name yet is ours alone.
+        let is_sure = self.progress.is_in_part(entry)
+            || file::stat_file(&file).is_ok_and(|now| self.files.is_as_placed(entry, &now));
+        Ok((file, is_sure))
+    }
+
+    /// Notes what a file is now that it is in place, or was changed by us.
+    pub fn note_placed(&mut self, entry: u32, status: Result<Status, Errno>) {
+        if let (true, Ok(status)) = (self.target.is_large(entry), status) {
+            self.files.note_placed(entry, &status);
+        }
+    }
+
     fn whole(&mut self, entry: u32) -> io::Result<Rc<File>> {
         if let Some(file) = self.files.get(entry) {
             return Ok(file);
@@ -385,6 +403,7 @@ impl DestTree {
         self.apply(entry, &file, file::stat_file(&file).map(|status| (status, false)))?;
         let dir = self.parent(entry)?;
         self.rename(entry, &self.target.temporary_name(entry), &dir)?;
+        self.note_placed(entry, file::stat_file(&file));
         self.progress.set(entry, EntryState::Whole);
         Ok(())
     }
@@ -464,7 +483,11 @@ impl DestTree {
         let opened = file::open_file_at(&dir, &self.target.entry(entry).name);
         let looked = opened.and_then(|file| Ok((file::stat_file(&file)?, file)));
         let (status, file) = looked.map_err(|cause| self.target.failed("open", entry, cause))?;
+        let was_ours = self.files.is_as_placed(entry, &status);
         self.apply(entry, &file, Ok((status, false)))?;
+        if was_ours {
+            self.note_placed(entry, file::stat_file(&file));
+        }
         self.note(entry, Change::Attributes);
         Ok(())
     }

@@ -19,13 +19,13 @@ fn nothing_is_made_before_it_begins_and_no_final_name_before_it_is_whole() {
     let pieces = fetch.map.of_entry(&fetch.source.manifest, entry);
     assert_eq!(fetch.missing(), [pieces.end - 1]);
     let mut relayed = vec![0; P];
-    fetch.writer.file(entry).unwrap().read_exact_at(&mut relayed, P as u64).unwrap();
+    fetch.writer.file(entry).unwrap().0.read_exact_at(&mut relayed, P as u64).unwrap();
     assert_eq!(relayed, fetch.piece(pieces.start + 1), "relayed from the temporary file");
     assert_eq!(fetch.store_piece(pieces.end - 1), Ok(()));
     assert!(fetch.writer.is_whole(entry));
     assert_eq!(fs::read(to.join("d/f")).unwrap(), bytes(1, 3 * P));
     assert!(!fetch.temporary("f").exists());
-    fetch.writer.file(entry).unwrap().read_exact_at(&mut relayed, P as u64).unwrap();
+    fetch.writer.file(entry).unwrap().0.read_exact_at(&mut relayed, P as u64).unwrap();
     assert_eq!(relayed, fetch.piece(pieces.start + 1), "and from the final one");
 }
 
