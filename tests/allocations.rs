@@ -74,12 +74,14 @@ fn begin(master: &Master, dest: &Path) -> Fetching {
     let task = FetchTask {
         sync: false,
         policy: Default::default(),
+        hold: false,
         limits: Limits::of_client(None, None),
         masters: vec![SocketAddr::from(([127, 0, 0, 1], master.port))],
         request,
         dest: dest.into(),
         keep_root_attributes: false,
         keep_attributes: true,
+        keep_dirs: false,
         space_bytes_max: None,
     };
     Fetching::begin(task, Silent).unwrap()

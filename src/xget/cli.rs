@@ -410,9 +410,11 @@ impl Typed {
             dest: dest.into(),
             keep_root_attributes: false,
             keep_attributes: !options.plain_attributes,
+            keep_dirs: false,
             space_bytes_max: None,
             sync: options.sync,
             policy: Policy { purpose: options.purpose(), ..Policy::default() },
+            hold: false,
             limits: Limits::of_client(self.clients_max, self.memory_mib),
         };
         let (quiet, keep) = (options.quiet, options.keep);

@@ -140,6 +140,11 @@ impl DestFiles {
         }
     }
 
+    /// Others may claim the directory from now on.
+    pub fn release(&self) {
+        self.dest.release();
+    }
+
     /// Begins to look at what is there; gives what ends the fetch at once.
     pub fn prepare(&mut self, content: Rc<Content>) -> Option<FetchInput<'static>> {
         let needed_bytes = content.manifest.bytes_total();

@@ -15,12 +15,13 @@ use ninep::server::ConnId;
 use peer::conn::{ConnEffect, ConnEvent};
 use peer::failure::{Failure, Status};
 use peer::fetch::{FetchEffect, FetchInput, FetchOptions, Fetcher, Progress};
-use peer::namespace::Bulk;
+use peer::namespace::{Bulk, Content};
 use peer::request::{FetchRequest, Pin};
 use std::collections::HashSet;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::rc::Rc;
 use std::time::Instant;
 
 /// So many pieces that somebody changed under us are told of, and no more.
@@ -41,6 +42,8 @@ pub struct FetchTask {
     /// The directory itself gets the attributes of the source's root, where it is one
     /// directory's contents that are fetched.
     pub keep_root_attributes: bool,
+    /// Directories that are there stay as they are.
+    pub keep_dirs: bool,
     /// So much fits, whatever the file system says; more is refused before
     /// its first byte.
     pub space_bytes_max: Option<u64>,
@@ -48,6 +51,9 @@ pub struct FetchTask {
     pub sync: bool,
     /// What is done with what is there.
     pub policy: Policy,
+    /// When the manifest is known, and nothing is written yet, it is
+    /// [`Turn::Held`] until [`Fetching::go_on`].
+    pub hold: bool,
     /// Of those whom it serves.
     pub limits: Limits,
 }
@@ -72,6 +78,8 @@ pub struct Fetching {
 #[derive(Debug)]
 pub enum Turn {
     Running,
+    /// What is to come is known; nothing is written before [`Fetching::go_on`].
+    Held(Rc<Content>),
     /// Every file is verified and in place; others may be served still.
     InPlace,
     /// Nothing is left to do. What failed, if anything.
@@ -88,11 +96,29 @@ impl Fetching {
     }
 
     pub fn turn(&mut self) -> Result<Turn, Failure> {
-        match self.event_loop.turn(&mut self.machine).map_err(poll_failure)? {
+        let over = self.event_loop.turn(&mut self.machine).map_err(poll_failure)?;
+        if let Some(content) = self.machine.held.take() {
+            return Ok(Turn::Held(content));
+        }
+        match over {
             Some(failures) => Ok(Turn::Over(failures)),
             None if self.machine.fetcher.is_in_place() => Ok(Turn::InPlace),
             None => Ok(Turn::Running),
         }
+    }
+
+    /// After [`Turn::Held`]: begins to put the content in place, or ends with why not.
+    pub fn go_on(&mut self, verdict: Result<Rc<Content>, Failure>) {
+        let next = match verdict {
+            Ok(content) => self.machine.files.prepare(content),
+            Err(failure) => Some(FetchInput::Fatal { failure }),
+        };
+        self.machine.wishes.extend(next);
+    }
+
+    /// Others may fetch into the directory now; what lies there is served on.
+    pub fn release(&self) {
+        self.machine.files.release();
     }
 
     pub fn progress(&self) -> Progress {
@@ -130,7 +156,16 @@ fn begin<'w>(
     let descriptors = descriptors::claim().map_err(|why| local("", why))?;
     let limits = task.limits.within(descriptors);
     let FetchTask {
-        masters, request, dest, keep_attributes, space_bytes_max, sync, policy, ..
+        masters,
+        request,
+        dest,
+        keep_attributes,
+        keep_dirs,
+        space_bytes_max,
+        sync,
+        hold,
+        policy,
+        ..
     } = task;
     if sync && !tells_errors() {
         let why =
@@ -145,6 +180,7 @@ fn begin<'w>(
     let options = DestOptions {
         keep_modes: keep_attributes,
         keep_owners,
+        keep_dirs,
         takes_root: task.keep_root_attributes,
         sha256,
         policy,
@@ -164,6 +200,8 @@ fn begin<'w>(
         observer,
         wishes: Vec::new(),
         lost_count: 0,
+        hold,
+        held: None,
         result: None,
     };
     Ok((machine, Loop::new(listener, began, limits)))
@@ -180,6 +218,10 @@ pub(super) struct FetchMachine<'w> {
     wishes: Vec<FetchInput<'static>>,
     /// Pieces that were here and were changed by somebody else.
     lost_count: u32,
+    /// Who begins the fetch wants to see what is to come before it is written.
+    hold: bool,
+    /// That, until it was shown.
+    held: Option<Rc<Content>>,
     result: Option<Vec<Failure>>,
 }
 
@@ -208,7 +250,10 @@ impl FetchMachine<'_> {
         match effect {
             FetchEffect::Prepare { content } => {
                 log::debug!(target: "client", "the manifest is here");
-                return self.files.prepare(content);
+                if !self.hold {
+                    return self.files.prepare(content);
+                }
+                self.held = Some(content);
             }
             FetchEffect::Store { conn, piece, range, is_rest } => {
                 log::trace!(target: "client", "piece {piece} from {conn:?}");
@@ -307,7 +352,8 @@ impl Machine for FetchMachine<'_> {
     }
 
     fn has_work(&self) -> bool {
-        self.files.has_work()
+        // What is held waits for nothing that happens here.
+        self.held.is_some() || self.files.has_work()
     }
 
     fn work(&mut self, _now_ms: u64) {

@@ -338,6 +338,12 @@ pub fn lock(dir: &OwnedFd) -> bool {
     Errno::result(result) != Err(Errno::EWOULDBLOCK)
 }
 
+/// Gives it up, also in the name of processes that share the descriptor.
+pub fn unlock(dir: &OwnedFd) {
+    // SAFETY: flock(2) takes no pointers, and `dir` is open.
+    unsafe { libc::flock(dir.as_raw_fd(), libc::LOCK_UN) };
+}
+
 /// What a file system has left for this user.
 #[derive(Clone, Copy, Debug)]
 pub struct FreeSpace {
@@ -367,6 +373,14 @@ pub fn free_space(dir: &OwnedFd) -> FreeSpace {
         files: (fs.files() > 0).then_some(files),
         block_bytes,
     }
+}
+
+/// What is in use of a file system; 0 where it does not say.
+pub fn used_bytes(dir: &OwnedFd) -> u64 {
+    let used = |fs: nix::sys::statvfs::Statvfs| {
+        fs.blocks().saturating_sub(fs.blocks_free()) * fs.fragment_size()
+    };
+    nix::sys::statvfs::fstatvfs(dir).map_or(0, used)
 }
 
 /// Whether the files below an open directory are memory, where reserving

@@ -21,6 +21,8 @@ pub const MODE_IN_PART: u32 = 0o600;
 pub struct Attributes {
     pub keep_modes: bool,
     pub keep_owners: bool,
+    /// What directories are that were there they stay.
+    pub keep_dirs: bool,
     pub umask: u32,
     /// The destination itself gets the attributes of the source's root, though it was there.
     pub takes_root: bool,
@@ -62,7 +64,7 @@ impl From<Errno> for AttributeError {
 impl Attributes {
     pub fn new(keep_modes: bool, keep_owners: bool) -> Attributes {
         let (umask, takes_root) = (file::umask(), false);
-        Attributes { keep_modes, keep_owners, umask, takes_root, newest: None }
+        Attributes { keep_modes, keep_owners, keep_dirs: false, umask, takes_root, newest: None }
     }
 
     /// The mode to make a small file with: its final one if it will belong to

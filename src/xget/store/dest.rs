@@ -93,6 +93,13 @@ impl Dest {
         Ok(())
     }
 
+    /// Gives up the claim; what is open stays so.
+    pub fn release(&self) {
+        if let Some(root) = &self.root {
+            file::unlock(root);
+        }
+    }
+
     /// Makes the directory, and those above it that are not there. False when
     /// somebody else has made it meanwhile.
     fn make(&self) -> Result<bool, DestError> {

@@ -58,6 +58,8 @@ pub struct DestOptions {
     pub keep_owners: bool,
     /// The destination gets the attributes of the source's root, though it was there.
     pub takes_root: bool,
+    /// Directories that are there stay as they are: what comes goes over something else.
+    pub keep_dirs: bool,
     /// What the only file must have before it gets its name.
     pub sha256: Option<[u8; 32]>,
     pub policy: Policy,
@@ -92,6 +94,7 @@ impl DestWriter {
     ) -> DestWriter {
         let mut attributes = Attributes::new(options.keep_modes, options.keep_owners);
         attributes.takes_root = options.takes_root;
+        attributes.keep_dirs = options.keep_dirs;
         let target = Target::new(base, options.sha256, manifest, map);
         let tree = DestTree::new(target, attributes, options.policy, (root, root_made));
         DestWriter { check: Check::new(&tree), finish: Finish::default(), tree }

@@ -9,6 +9,7 @@
 //! Only contents count: a file is what the manifest says when its bytes are.
 //! What was found is told by piece at the end, once, and not kept.
 
+use super::super::attributes::AttributeError;
 use super::super::cost::FILE_COST_BYTES;
 use super::super::error::DestError;
 use super::super::reader::{NextData, Reader};
@@ -24,7 +25,7 @@ use nix::errno::Errno;
 use peer::content::manifest::EntryKind;
 use std::collections::HashMap;
 use std::fs::File;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 
 /// How far a check is.
@@ -369,7 +370,10 @@ fn make_dir(tree: &mut DestTree, entry: u32) -> Result<EntryState, DestError> {
     match file::make_dir_at(&parent, &tree.target.entry(entry).name, mode) {
         Ok(()) => {
             tree.note(entry, Change::New);
-            Ok(EntryState::Made)
+            match tree.attributes.keep_dirs {
+                true => finish_new_dir(tree, entry),
+                false => Ok(EntryState::Made),
+            }
         }
         Err(Errno::EEXIST) => enter_dir(tree, entry),
         Err(cause) => Err(tree.target.failed("make the directory", entry, cause)),
@@ -418,6 +422,16 @@ fn leave_foreign(
         ));
     }
     Ok(is_foreign.then_some(EntryState::Kept))
+}
+
+/// A run that goes on where this one ended finds it as one that was there: so it
+/// gets its attributes at once.
+fn finish_new_dir(tree: &mut DestTree, entry: u32) -> Result<EntryState, DestError> {
+    let dir = tree.enter(entry)?;
+    let now = file::stat_dir(&dir).map_err(AttributeError::from);
+    now.and_then(|now| tree.attributes.set(dir.as_fd(), tree.target.wanted(entry), &now, true))
+        .map_err(|error| tree.target.attributes_failed(entry, error))?;
+    Ok(EntryState::Made)
 }
 
 /// A directory whose mode keeps its owner out, unless he is root, is given

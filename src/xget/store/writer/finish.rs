@@ -265,6 +265,9 @@ fn set_dir(tree: &mut DestTree, dir: u32, is_made: bool) -> Result<(), Attribute
         file::set_mode(fd.as_fd(), mode)?;
         now.mode = now.mode & !0o7777 | mode;
     }
+    if tree.attributes.keep_dirs && !is_made {
+        return Ok(());
+    }
     tree.attributes.set(fd.as_fd(), tree.target.wanted(dir), &now, is_made)
 }
 

@@ -213,3 +213,28 @@ fn special_and_unreadable_entries_are_nobodys_failure() {
         assert_eq!(fs::read_dir(to.join("d")).unwrap().count(), made, "root makes the fifo");
     }
 }
+
+#[test]
+fn what_goes_over_something_else_leaves_directories_as_they_are() {
+    let (from, to) = (Dir::new(), Dir::new());
+    for dir in ["etc", "etc/new"] {
+        fs::create_dir(from.join(dir)).unwrap();
+        set_mode(&from.join(dir), 0o750);
+    }
+    fs::write(from.join("etc/new/file"), "x").unwrap();
+    fs::create_dir(to.join("etc")).unwrap();
+    set_mode(&to.join("etc"), 0o711);
+    set_mode(to.path(), 0o705);
+    let over = DestOptions { keep_dirs: true, ..faithful() };
+    let fetched = fetch(from.path(), to.path(), over.clone());
+    assert_eq!(fetched.errors(), [""; 0]);
+    let mode = |path: &str| status(&to.join(path)).permissions();
+    assert_eq!((mode("."), mode("etc"), mode("etc/new")), (0o705, 0o711, 0o750));
+    drop(fetched);
+    // A run that is interrupted has given what is new its attributes.
+    fs::create_dir(from.join("later")).unwrap();
+    set_mode(&from.join("later"), 0o770);
+    let mut begun = Fetch::begin(scan(from.path()), to.path(), over);
+    begun.check();
+    assert_eq!(mode("later"), 0o770);
+}
