@@ -158,6 +158,8 @@ pub struct NodeAnswer {
     pub image: String,
     /// BLAKE3 of the image's `kernel`, where it has one.
     pub kernel: Option<Digest>,
+    /// Names of what is started beside the root: kernel, command line, initrds.
+    pub parts: Vec<String>,
     /// What root the image has; none: its kernel is booted, and that is all.
     pub root: Option<RootKind>,
     /// Paths below the served root, in the order of application.
@@ -214,6 +216,7 @@ impl NodeAnswer {
         if let Some(kernel) = self.kernel {
             add("kernel", &format!("blake3:{kernel}"), false);
         }
+        self.parts.iter().for_each(|part| add("part", part, true));
         if let Some((_, word, _)) = ROOTS.iter().find(|root| Some(root.2) == self.root) {
             add("root", word, false);
         }
@@ -235,6 +238,7 @@ impl NodeAnswer {
                 "name" => answer.name = Some(path()?),
                 "image" => answer.image = path()?,
                 "kernel" => answer.kernel = Some(Digest::parse(value.strip_prefix("blake3:")?)?),
+                "part" => answer.parts.push(path()?),
                 "root" => answer.root = Some(ROOTS.iter().find(|root| root.1 == value)?.2),
                 "layer" => answer.layers.push(path()?),
                 "words" => answer.words = value.to_string(),
@@ -303,6 +307,7 @@ mod tests {
             name: Some("n001".into()),
             image: "images/a b".into(),
             kernel: Some(Digest::of(b"kernel")),
+            parts: vec!["cmdline".into(), "initrd a".into()],
             root: Some(RootKind::Squashfs),
             layers: vec!["layers/all".into(), "layers/n001".into()],
             words: "console=ttyS0 quiet".into(),
@@ -310,7 +315,8 @@ mod tests {
         };
         let digest = Digest::of(b"kernel");
         let text = format!(
-            "name n001\nimage images/a%20b\nkernel blake3:{digest}\nroot squashfs\n\
+            "name n001\nimage images/a%20b\nkernel blake3:{digest}\npart cmdline\n\
+             part initrd%20a\nroot squashfs\n\
              layer layers/all\nlayer layers/n001\nwords console=ttyS0 quiet\n"
         );
         assert_eq!(answer.text(), text);

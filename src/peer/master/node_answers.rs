@@ -18,6 +18,14 @@ use nodes::Table;
 /// Directories of images and of layers; a path that is in none of them is one of the root.
 const IMAGES: &str = "images";
 const LAYERS: &str = "layers";
+/// The image of who asks for none, where there is no nodes.tab.
+const DEFAULT_IMAGE: &str = "default";
+/// What of an image is started, as the agent knows it too: one kernel, one file of words, and
+/// initrds of names that begin so. More than that is no image.
+const KERNEL: &str = "kernel";
+const CMDLINE: &[u8] = b"cmdline";
+const INITRD: &[u8] = b"initrd";
+const PARTS_MAX: usize = 66;
 
 impl Master {
     pub(super) fn node_said(&mut self, now_ms: u64, open_id: OpenId, message: NodeMessage) {
@@ -125,7 +133,8 @@ impl Master {
                 let reason = "something is wrong with nodes.tab: see the master's log".into();
                 return refused(NodeRefusal::Unknown(reason));
             }
-            None => {}
+            // As agents that know no nodes have it.
+            None => image = image.or(Some(DEFAULT_IMAGE)),
         }
         match complete(&mut answer, &content.manifest, image, &layers) {
             Ok(()) => answer,
@@ -151,8 +160,9 @@ fn complete(
     let image = image.ok_or("neither nodes.tab nor xget.image= names an image")?;
     let is_missing = |name: &str| format!("{name} is not served");
     answer.image = directory(tree, IMAGES, image).ok_or_else(|| is_missing(image))?;
-    let kernel = find(tree, &answer.image, "kernel").map(|(_, entry)| entry);
+    let kernel = find(tree, &answer.image, KERNEL).map(|(_, entry)| entry);
     answer.kernel = kernel.map(|entry| tree.entries[entry as usize].digest);
+    answer.parts = parts(tree, &answer.image);
     let root = ROOTS.iter().find(|(name, _, kind)| {
         let found = find(tree, &answer.image, name);
         found.is_some_and(|(is_dir, _)| is_dir == (*kind == RootKind::Dir))
@@ -169,6 +179,18 @@ fn complete(
         answer.layers.push(own);
     }
     Ok(())
+}
+
+/// What of an image is started: its kernel, command line and initrds.
+fn parts(tree: &Manifest, image: &str) -> Vec<String> {
+    let Some(dir) = tree.find(image.trim_start_matches('/').as_bytes(), true) else {
+        return Vec::new();
+    };
+    let names = tree.children(dir).map(|entry| &*tree.entries[entry as usize].name);
+    let is_part =
+        |name: &&[u8]| name.starts_with(INITRD) || [KERNEL.as_bytes(), CMDLINE].contains(name);
+    let text = |name| String::from_utf8_lossy(name).into_owned();
+    names.filter(is_part).take(PARTS_MAX).map(text).collect()
 }
 
 /// Whether what is there is a directory, and the entry that has its bytes.

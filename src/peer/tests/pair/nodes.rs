@@ -85,7 +85,7 @@ fn told(pair: &mut Pair, master: usize, lines: &str) -> String {
 fn kernel(path: &str) -> String {
     let tree = usual();
     let entry = tree.manifest.find(path.as_bytes(), false).expect(path) as usize;
-    format!("kernel blake3:{}\n", tree.manifest.entries[entry].digest)
+    format!("kernel blake3:{}\npart kernel\n", tree.manifest.entries[entry].digest)
 }
 
 #[test]
@@ -106,8 +106,8 @@ fn without_a_table_there_is_what_was_asked_for_and_no_more() {
     ] {
         assert_eq!(told(&mut pair, master, &format!("host=n001 image={image}\n")), answer);
     }
-    let none = "missing neither nodes.tab nor xget.image= names an image\n";
-    assert_eq!(told(&mut pair, master, "host=n001"), none);
+    let default = "missing default is not served\n";
+    assert_eq!(told(&mut pair, master, "host=n001"), default);
 }
 
 #[test]
