@@ -94,6 +94,14 @@ pub fn finish() {
     }
 }
 
+/// For a child that is not to speak: nothing is said, and no console is open.
+pub fn close() {
+    log::set_max_level(LevelFilter::Off);
+    if let Some(mut outs) = CONSOLE.get().and_then(Console::outs) {
+        *outs = Outs::default();
+    }
+}
+
 /// Debug messages too, or not.
 pub fn set_debug(debug: bool) {
     log::set_max_level(if debug { LevelFilter::Debug } else { LevelFilter::Info });

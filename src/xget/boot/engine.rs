@@ -5,9 +5,11 @@
 
 use super::failure::FetchError;
 use crate::driver::{self, FetchObserver, FetchTask, Fetching, Observer, Turn};
+use crate::os::child;
 use peer::content::digest::Digest;
 use peer::failure::{Failure, Status};
 use peer::fetch::Progress;
+use peer::namespace::Content;
 use std::net::SocketAddr;
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
@@ -40,6 +42,9 @@ pub struct FetchProgress {
 /// and orphans reaped in it. `Break` is why to stop at once.
 pub type Hook<'a> = dyn FnMut(FetchProgress) -> ControlFlow<String> + 'a;
 
+/// Judges what is to come before anything of it is written.
+pub type Judge<'a> = dyn FnMut(&Content, Digest) -> Result<(), FetchError> + 'a;
+
 /// What the transfer has to say goes where all of the boot's lines go.
 struct LogLines;
 
@@ -69,7 +74,12 @@ pub struct Engine {
 impl Engine {
     /// Returns when everything is there under its final name and verified;
     /// others are served from then on when `linger` is called.
-    pub fn fetch(&mut self, task: FetchTask, hook: &mut Hook) -> Result<Fetched, FetchError> {
+    pub fn fetch(
+        &mut self,
+        task: FetchTask,
+        judge: &mut Judge,
+        hook: &mut Hook,
+    ) -> Result<Fetched, FetchError> {
         self.serving = None;
         let mut fetching = Fetching::begin(task, LogLines).map_err(failed)?;
         loop {
@@ -78,6 +88,13 @@ impl Engine {
             }
             let over = match fetching.turn().map_err(failed)? {
                 Turn::Running => continue,
+                Turn::Held(content) => {
+                    let digest = content.map.manifest_pieces().generation;
+                    // The transfer says why not in its own order.
+                    let verdict = judge(&content, digest).map(|()| content);
+                    fetching.go_on(verdict.map_err(|e| Failure::fatal(e.status, "", e.text)));
+                    continue;
+                }
                 Turn::InPlace => false,
                 Turn::Over(failures) => match failures.into_iter().max_by_key(|f| f.status) {
                     Some(failure) => return Err(failed(failure)),
@@ -112,8 +129,28 @@ impl Engine {
                 left = true;
             }
             match fetching.turn() {
-                Ok(Turn::Running | Turn::InPlace) => {}
+                Ok(Turn::Running | Turn::InPlace | Turn::Held(_)) => {}
                 Ok(Turn::Over(_)) | Err(_) => return,
+            }
+        }
+    }
+
+    /// Leaves the serving to a child of this process, for so long at most: it ends
+    /// when nobody fetches any more. `lighten` drops what it does not need.
+    pub fn serve_on(&mut self, most: Duration, lighten: &mut dyn FnMut()) {
+        let Some(fetching) = &self.serving else { return };
+        fetching.release();
+        match child::split() {
+            Ok(true) => {
+                lighten();
+                self.linger(most, &mut |_| ControlFlow::Continue(()));
+                child::end()
+            }
+            // The connections are the child's from now on: none of them is told anything.
+            Ok(false) => self.serving = None,
+            Err(error) => {
+                log::warn!("cannot leave a child to serve others: {error}");
+                self.linger(Duration::ZERO, &mut |_| ControlFlow::Continue(()));
             }
         }
     }
@@ -122,7 +159,7 @@ impl Engine {
     pub fn log(&mut self, masters: &[SocketAddr], line: &str) {
         if let Some(fetching) = &mut self.serving {
             fetching.log(line.into());
-            if !matches!(fetching.turn(), Ok(Turn::Running | Turn::InPlace)) {
+            if !matches!(fetching.turn(), Ok(Turn::Running | Turn::InPlace | Turn::Held(_))) {
                 // It came to its end: there is nothing to linger for.
                 self.serving = None;
             }

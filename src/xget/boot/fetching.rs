@@ -2,7 +2,8 @@
 //!
 //! The transfer is `engine`'s; when to try again is `failure`'s.
 
-use super::engine::{Engine, FetchProgress, Fetched};
+use super::cmdline::Cmdline;
+use super::engine::{Engine, FetchProgress, Fetched, Judge};
 use super::failure::{self, FetchError, Retry};
 use super::ipconfig::Method;
 use super::links::Link;
@@ -10,11 +11,15 @@ use super::settings::{Settings, Timeouts};
 use super::system::System;
 use super::turns::Turns;
 use super::uplink::Uplink;
-use super::{image, links, network, setup, start};
+use super::{links, network};
 use crate::driver::{self, FetchTask, Host, Limits};
 use crate::store::writer::Policy;
+use peer::content::digest::Digest;
+use peer::control::{NodeAnswer, NodeMessage, NodeQuestion, NodeStage, printable};
 use peer::failure::Status;
 use peer::request::{FetchRequest, Linger, Pin};
+use std::fs;
+use std::io;
 use std::net::{SocketAddr, SocketAddrV6};
 use std::ops::ControlFlow;
 use std::thread;
@@ -28,6 +33,11 @@ const RETRIES: u32 = 5;
 /// there to the first word of a master.
 const TURN_MS: u64 = 10_000;
 const SLEEP_MS: u64 = 250;
+/// What a master may take to say what this node is, and to hear how far it is.
+const ASK_TIME_MAX: Duration = Duration::from_secs(8);
+const SAY_TIME_MAX: Duration = Duration::from_secs(2);
+/// What Linux calls a machine that nobody gave a name.
+const NAMELESS: [&str; 2] = ["(none)", "localhost"];
 /// Nobody waits silently, not even for the next try.
 const REMINDER_MS: u64 = 30_000;
 
@@ -79,97 +89,214 @@ fn progress_line(progress: FetchProgress, bytes_per_s: u64) -> String {
     line
 }
 
-/// What this phase carries from try to try.
-struct ImageFetch<'a> {
-    system: &'a mut System,
-    settings: &'a Settings,
-    engine: &'a mut Engine,
+/// What is to be fetched, and where it goes.
+pub struct Errand<'a> {
+    /// For people.
+    pub name: &'a str,
+    pub sources: Vec<Vec<u8>>,
+    /// What the manifest's digest must be.
+    pub pin: Option<Digest>,
+    pub dest: &'a str,
+    /// It gets the modes and owners of the source.
+    pub keep_attributes: bool,
+    /// It goes over something else: directories that are there stay as they are.
+    pub is_layer: bool,
+    /// What came has to fit into so much, whatever is free.
+    pub room_bytes: Option<u64>,
+}
+
+/// All transfers of one boot: what is carried from try to try, and from one to the next.
+pub struct Transfers<'a> {
+    pub system: &'a mut System,
+    pub settings: Settings,
+    pub engine: &'a mut Engine,
+    pub uplink: Uplink,
     /// The masters that were tried last.
     masters: &'a mut Vec<SocketAddr>,
+    /// Who of them answered last.
+    master: Option<SocketAddr>,
     /// Who this node is, for the operator.
     identity: String,
-    room_bytes: u64,
     began_ms: u64,
     /// When bytes last came, or the phase began.
     moved_ms: u64,
     most_bytes: u64,
     turns: Turns,
+    /// The master said what this node is, and can be asked again.
+    is_known: bool,
 }
 
-/// Fetches the image, however many tries it takes within the deadlines.
-pub fn fetch(
-    system: &mut System,
-    settings: &Settings,
-    engine: &mut Engine,
-    masters: &mut Vec<SocketAddr>,
-) -> Result<(Fetched, Uplink), String> {
-    start::check_kexec()?;
-    let machine = start::machine();
-    let room_bytes = settings.image.room_bytes.unwrap_or_else(|| image::room_bytes(&machine));
-    setup::mount_image(room_bytes)
-        .map_err(|error| format!("cannot mount {} MiB for the image: {error}", room_bytes >> 20))?;
-    let mut uplink = network::bring_up(system, settings, &[], settings.timeouts)?;
-    let now_ms = system.clock.now_ms();
-    let identity = system.firmware.line(&links::list());
-    let mut image = ImageFetch {
-        system,
-        settings,
-        engine,
-        masters,
-        identity,
-        room_bytes,
-        began_ms: now_ms,
-        moved_ms: now_ms,
-        most_bytes: 0,
-        turns: Turns::default(),
-    };
-    loop {
-        match image.tries(&mut uplink) {
-            Ok(fetched) => return Ok((fetched, uplink)),
-            Err(TriesEnd::Failed(reason)) => return Err(reason),
-            Err(TriesEnd::LeaseLost(reason)) => {
-                log::warn!("{reason}; setting up the network again");
-                uplink.take_down(&mut image.system.netlink);
-                uplink = network::bring_up(image.system, settings, &[], settings.timeouts)?;
-            }
-            Err(TriesEnd::NextLink(reason)) => {
-                log::warn!("{}: {reason}; it is another interface's turn", uplink.link.label());
-                uplink.take_down(&mut image.system.netlink);
-                uplink = image.next_uplink()?;
+impl<'a> Transfers<'a> {
+    /// Brings the network up.
+    pub fn begin(
+        system: &'a mut System,
+        settings: Settings,
+        engine: &'a mut Engine,
+        masters: &'a mut Vec<SocketAddr>,
+    ) -> Result<Transfers<'a>, String> {
+        let uplink = network::bring_up(system, &settings, &[], settings.timeouts)?;
+        let now_ms = system.clock.now_ms();
+        let identity = system.firmware.line(&links::list());
+        Ok(Transfers {
+            system,
+            settings,
+            engine,
+            uplink,
+            masters,
+            master: None,
+            identity,
+            began_ms: now_ms,
+            moved_ms: now_ms,
+            most_bytes: 0,
+            turns: Turns::default(),
+            is_known: false,
+        })
+    }
+
+    /// Asks the master what this node is, and waits politely until it is something.
+    /// None: the master knows no nodes.
+    pub fn ask(&mut self, line: &Cmdline) -> Result<Option<NodeAnswer>, FetchError> {
+        let mut answer = None;
+        let image = line.last("xget.image").map(|_| self.settings.image.path.clone());
+        // It is a pause and a look, as often as it takes.
+        self.is_known = false;
+        self.persist(&mut |transfers| {
+            answer = transfers.ask_once(image.clone())?;
+            Ok(())
+        })?;
+        self.is_known = answer.is_some();
+        Ok(answer)
+    }
+
+    fn ask_once(&mut self, image: Option<String>) -> Result<Option<NodeAnswer>, FetchError> {
+        self.look_up_masters()?;
+        let mut reason = String::new();
+        let question = NodeQuestion { image, ..self.who() };
+        let question = NodeMessage::Question(question).line();
+        for master in self.masters.iter() {
+            let text = match driver::ask_node(*master, &question, ASK_TIME_MAX) {
+                Ok(text) => text,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+                Err(error) => {
+                    reason = format!("cannot ask {master} what this node is: {error}");
+                    continue;
+                }
+            };
+            // Whoever has to wait for an operator hears from the master all the time.
+            self.moved_ms = self.system.clock.now_ms();
+            self.master = Some(*master);
+            self.turns.answered(self.uplink.link.index);
+            let waits = |text| FetchError { status: Status::Source, text };
+            let answer = NodeAnswer::parse(&text)
+                .ok_or_else(|| waits(format!("{master} gives no answer that can be read")))?;
+            return match &answer.refusal {
+                Some(refusal) => Err(waits(refusal.reason().to_string())),
+                None => Ok(Some(answer)),
+            };
+        }
+        Err(unreachable(reason))
+    }
+
+    /// For the master's table of nodes; with the name that the network gave.
+    fn who(&self) -> NodeQuestion {
+        let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+        let mut question = self.system.firmware.question(&links::list());
+        if !NAMELESS.contains(&host.trim()) {
+            question.add_host(host.trim());
+        }
+        question
+    }
+
+    /// Whether the master can be asked again.
+    pub fn is_known(&self) -> bool {
+        self.is_known
+    }
+
+    /// Who answered.
+    pub fn master(&self) -> Option<SocketAddr> {
+        self.master
+    }
+
+    /// Tells the master how far this node is, where it wants to know; best effort.
+    pub fn say(&mut self, stage: NodeStage, words: &str) {
+        let Some(master) = self.master.filter(|_| self.is_known) else { return };
+        let who = NodeMessage::Question(self.who());
+        let lines = who.line() + &NodeMessage::State(stage, printable(words)).line();
+        if let Err(error) = driver::ask_node(master, &lines, SAY_TIME_MAX) {
+            log::debug!("{master} does not hear how far this node is: {error}");
+        }
+    }
+
+    /// Until an operator may have done something about it.
+    pub fn wait_for_operator(&mut self) -> Result<(), FetchError> {
+        let random = self.system.seed ^ self.system.clock.now_ms();
+        let pause_ms = failure::pause_ms(Retry::Poll, 1, random);
+        match self.pause(pause_ms) {
+            Err(TriesEnd::Failed(error)) => Err(error),
+            // The next try sets the network up again.
+            _ => Ok(()),
+        }
+    }
+
+    /// Fetches, however many tries it takes within the deadlines. `judge` sees what is to
+    /// come before anything is written.
+    pub fn fetch(&mut self, errand: &Errand, judge: &mut Judge) -> Result<Fetched, FetchError> {
+        let mut fetched = None;
+        self.most_bytes = 0;
+        self.persist(&mut |transfers| {
+            fetched = Some(transfers.try_once(errand, judge)?);
+            Ok(())
+        })?;
+        let never = || FetchError { status: Status::Connection, text: "nothing came".into() };
+        fetched.ok_or_else(never)
+    }
+
+    /// Tries until it succeeds, by whichever interface, or the error is final.
+    fn persist(&mut self, attempt: &mut Attempt<'a, '_>) -> Result<(), FetchError> {
+        loop {
+            match self.tries(attempt) {
+                Ok(()) => return Ok(()),
+                Err(TriesEnd::Failed(error)) => return Err(error),
+                Err(TriesEnd::LeaseLost(reason)) => {
+                    log::warn!("{reason}; setting up the network again");
+                    self.uplink.take_down(&mut self.system.netlink);
+                    let timeouts = self.settings.timeouts;
+                    let up = network::bring_up(self.system, &self.settings, &[], timeouts);
+                    self.uplink = up.map_err(unreachable)?;
+                }
+                Err(TriesEnd::NextLink(reason)) => {
+                    let label = self.uplink.link.label();
+                    log::warn!("{label}: {reason}; it is another interface's turn");
+                    self.uplink.take_down(&mut self.system.netlink);
+                    self.uplink = self.next_uplink().map_err(unreachable)?;
+                }
             }
         }
     }
-}
 
-/// Why the tries behind one interface end.
-enum TriesEnd {
-    LeaseLost(String),
-    NextLink(String),
-    Failed(String),
-}
-
-impl ImageFetch<'_> {
     /// Tries on one interface, until something comes or another has its turn.
-    fn tries(&mut self, uplink: &mut Uplink) -> Result<Fetched, TriesEnd> {
+    fn tries(&mut self, attempt: &mut Attempt<'a, '_>) -> Result<(), TriesEnd> {
         loop {
-            let FetchError { status, text: reason } = match self.try_once(uplink) {
-                Ok(fetched) => return Ok(fetched),
+            let FetchError { status, text: reason } = match attempt(self) {
+                Ok(()) => return Ok(()),
                 Err(error) => error,
             };
             let now_ms = self.system.clock.now_ms();
             let retry = failure::retry(status);
-            if retry == Retry::Never {
-                return Err(TriesEnd::Failed(self.with_advice(status, reason)));
+            // Of what is not served the master may tell more than the transfer.
+            if retry == Retry::Never || retry == Retry::Poll && self.is_known {
+                return Err(TriesEnd::Failed(FetchError { status, text: reason }));
             }
             self.check_deadlines(now_ms, &reason)?;
             if retry == Retry::Network {
                 return Err(TriesEnd::LeaseLost(reason));
             }
+            let index = self.uplink.link.index;
             if status == Status::Source {
-                self.turns.answered(uplink.link.index);
+                self.turns.answered(index);
             }
             let usable = self.usable();
-            let Some(round) = self.turns.failed(uplink.link.index, &usable) else {
+            let Some(round) = self.turns.failed(index, &usable) else {
                 return Err(TriesEnd::NextLink(reason));
             };
             let random = self.system.seed.rotate_left(round.wrapping_mul(7)) ^ now_ms;
@@ -178,27 +305,33 @@ impl ImageFetch<'_> {
             if matches!(retry, Retry::Poll) {
                 log::info!("this node is {}", self.identity);
             }
-            self.pause(pause_ms, uplink)?;
+            self.pause(pause_ms)?;
         }
     }
 
-    fn try_once(&mut self, uplink: &mut Uplink) -> Result<Fetched, FetchError> {
-        let wanted = &self.settings.image;
-        let named = if wanted.masters.is_empty() { &uplink.masters } else { &wanted.masters };
-        *self.masters = resolve(named, uplink.link.index)?;
+    /// The masters as they are called now.
+    fn look_up_masters(&mut self) -> Result<(), FetchError> {
+        let asked = &self.settings.image.masters;
+        let named = if asked.is_empty() { &self.uplink.masters } else { asked };
+        *self.masters = resolve(named, self.uplink.link.index)?;
+        Ok(())
+    }
+
+    fn try_once(&mut self, errand: &Errand, judge: &mut Judge) -> Result<Fetched, FetchError> {
+        self.look_up_masters()?;
         let names: Vec<String> = self.masters.iter().map(SocketAddr::to_string).collect();
-        log::info!("fetching {} from {}", wanted.path, names.join(", "));
+        log::info!("fetching {} from {}", errand.name, names.join(", "));
         // Where nobody ever answered and others wait, each address is tried once.
-        let index = uplink.link.index;
+        let index = self.uplink.link.index;
         let is_short = self.turns.is_short(index, &self.usable());
         let retries = if is_short { self.masters.len() as u32 - 1 } else { RETRIES };
-        let request = self.task(retries);
+        let task = self.task(errand, retries);
         let (turns, mut is_silent) = (&mut self.turns, false);
-        let system = &mut *self.system;
+        let (system, uplink) = (&mut *self.system, &mut self.uplink);
         let began_ms = system.clock.now_ms();
         let mut pace = Pace::new(began_ms, self.most_bytes);
         let (phase_ms, limit_ms) = (self.began_ms, self.settings.timeouts.fetch_ms);
-        let result = self.engine.fetch(request, &mut |progress| {
+        let result = self.engine.fetch(task, judge, &mut |progress| {
             let now_ms = system.clock.now_ms();
             if let Some(line) = pace.note(now_ms, progress) {
                 log::info!("{line}");
@@ -224,7 +357,9 @@ impl ImageFetch<'_> {
             self.turns.moved();
         }
         if let Ok(fetched) = &result {
-            say_fetched(fetched, self.system.clock.now_ms() - began_ms);
+            self.master = Some(fetched.master);
+            self.moved_ms = self.system.clock.now_ms();
+            say_fetched(fetched, self.moved_ms - began_ms);
         }
         // The hook's break, but not the end of the lease.
         result.map_err(|error| match is_silent {
@@ -233,11 +368,10 @@ impl ImageFetch<'_> {
         })
     }
 
-    fn task(&self, retries: u32) -> FetchTask {
-        let wanted = &self.settings.image;
+    fn task(&self, errand: &Errand, retries: u32) -> FetchTask {
         let request = FetchRequest {
-            sources: vec![format!("{}/.", wanted.path).into_bytes()],
-            pin: wanted.digest.map(Pin::Blake3),
+            sources: errand.sources.clone(),
+            pin: errand.pin.map(Pin::Blake3),
             retries,
             // How long is said by `Engine::linger`, when the time has come.
             linger: Linger::Millis(u64::MAX),
@@ -247,13 +381,15 @@ impl ImageFetch<'_> {
             // Into memory, and for this boot alone.
             sync: false,
             policy: Policy::default(),
+            hold: true,
             limits: Limits::of_client(None, None),
             masters: self.masters.clone(),
             request,
-            dest: setup::IMAGE.into(),
-            keep_root_attributes: false,
-            keep_attributes: false,
-            space_bytes_max: Some(self.room_bytes),
+            dest: errand.dest.into(),
+            keep_attributes: errand.keep_attributes,
+            keep_root_attributes: errand.keep_attributes && !errand.is_layer,
+            keep_dirs: errand.is_layer,
+            space_bytes_max: errand.room_bytes,
         }
     }
 
@@ -263,13 +399,10 @@ impl ImageFetch<'_> {
             limit_ms.filter(|limit_ms| now_ms >= since_ms + limit_ms)
         };
         if let Some(limit_ms) = over(self.moved_ms, timeouts.master_ms) {
-            return Err(TriesEnd::Failed(format!("{reason} (for {} s)", limit_ms / 1000)));
+            return Err(late(format!("{reason} (for {} s)", limit_ms / 1000)));
         }
         if let Some(limit_ms) = over(self.began_ms, timeouts.fetch_ms) {
-            return Err(TriesEnd::Failed(format!(
-                "{reason} (not done after {} s)",
-                limit_ms / 1000
-            )));
+            return Err(late(format!("{reason} (not done after {} s)", limit_ms / 1000)));
         }
         Ok(())
     }
@@ -290,33 +423,20 @@ impl ImageFetch<'_> {
         let patient = self.settings.timeouts;
         let turn = Some(TURN_MS);
         let hasty = Timeouts { nic_ms: turn, carrier_ms: turn, dhcp_ms: turn, ..patient };
-        network::bring_up(self.system, self.settings, self.turns.had(), hasty).or_else(|reason| {
+        network::bring_up(self.system, &self.settings, self.turns.had(), hasty).or_else(|reason| {
             log::warn!("{reason}");
             // Who gets the address now is the last of this round.
             self.turns.nobody_else(&self.usable());
-            network::bring_up(self.system, self.settings, &[], patient)
+            network::bring_up(self.system, &self.settings, &[], patient)
         })
     }
 
-    /// What can be done about it, where that is known here.
-    fn with_advice(&self, status: Status, reason: String) -> String {
-        if status != Status::NoSpace {
-            return reason;
-        }
-        format!(
-            "{reason}: an image may weigh a third of the memory that is available, since it is \
-             there three times while it is loaded. Give the machine more memory, make the \
-             image smaller, or set xget.tmpfs.size= (now {} MiB)",
-            self.room_bytes >> 20
-        )
-    }
-
-    fn pause(&mut self, pause_ms: u64, uplink: &mut Uplink) -> Result<(), TriesEnd> {
+    fn pause(&mut self, pause_ms: u64) -> Result<(), TriesEnd> {
         let mut said_ms = self.system.clock.now_ms();
         let end_ms = said_ms + pause_ms;
         loop {
             let now_ms = self.system.clock.now_ms();
-            if let ControlFlow::Break(reason) = self.system.tick(uplink, now_ms) {
+            if let ControlFlow::Break(reason) = self.system.tick(&mut self.uplink, now_ms) {
                 return Err(TriesEnd::LeaseLost(reason));
             }
             if now_ms >= end_ms {
@@ -329,6 +449,24 @@ impl ImageFetch<'_> {
             thread::sleep(Duration::from_millis(SLEEP_MS.min(end_ms - now_ms)));
         }
     }
+}
+
+/// Why the tries behind one interface end.
+enum TriesEnd {
+    LeaseLost(String),
+    NextLink(String),
+    Failed(FetchError),
+}
+
+/// What is tried until it succeeds.
+type Attempt<'a, 'b> = dyn FnMut(&mut Transfers<'a>) -> Result<(), FetchError> + 'b;
+
+fn unreachable(text: String) -> FetchError {
+    FetchError { status: Status::Connection, text }
+}
+
+fn late(text: String) -> TriesEnd {
+    TriesEnd::Failed(unreachable(text))
 }
 
 fn say_fetched(fetched: &Fetched, took_ms: u64) {

@@ -1,8 +1,8 @@
 //! PID 1 of a small initramfs: network, fetch, verify, and into the next
 //! kernel.
 //!
-//! `run` never returns: it ends in another kernel, or in a reboot after it
-//! has said why. The transfer itself is behind `engine`; everything that can
+//! `run` never returns: it ends in another kernel, in the init of an image's root, or in
+//! a reboot after it has said why. The transfer itself is behind `engine`; everything that can
 //! be decided without the machine is in pure files of its own.
 
 mod cmdline;
@@ -19,16 +19,23 @@ mod hex;
 mod identity;
 mod image;
 mod ipconfig;
+mod journey;
+mod layers;
 mod links;
 mod loading;
 mod modprobe;
 mod modules;
 mod network;
 mod next_cmdline;
+mod program;
+mod room;
+mod root;
+mod running;
 mod settings;
 mod setup;
 mod stacked;
 mod start;
+mod switch;
 mod system;
 mod turns;
 mod up;
@@ -38,6 +45,8 @@ pub use modprobe::run as modprobe;
 
 use cmdline::Cmdline;
 use engine::Engine;
+use fetching::Transfers;
+use peer::control::NodeStage;
 use settings::Settings;
 use std::net::SocketAddr;
 use system::System;
@@ -66,7 +75,7 @@ pub fn run() -> ! {
     console::install();
     let text = std::fs::read("/proc/cmdline").unwrap_or_default();
     let line = Cmdline::parse(&String::from_utf8_lossy(&text));
-    let settings = Settings::of(&line);
+    let mut settings = Settings::of(&line);
     end::catch_panics(settings.end);
     console::set_debug(settings.debug);
     log::info!("xget {} as PID {}", env!("CARGO_PKG_VERSION"), std::process::id());
@@ -74,7 +83,7 @@ pub fn run() -> ! {
     setup::set_switches(settings.end.panic_s.is_some());
     let mut engine = Engine::default();
     let mut masters = Vec::new();
-    let reason = match boot(&line, &settings, &mut engine, &mut masters) {
+    let reason = match boot(&line, &mut settings, &mut engine, &mut masters) {
         Ok(never) => match never {},
         Err(reason) => reason,
     };
@@ -83,11 +92,11 @@ pub fn run() -> ! {
     end::end(settings.end)
 }
 
-/// All phases; returns only with the reason why there is no next kernel.
-/// `masters` gets those that may listen to our last words.
+/// All phases; returns only with the reason why there is no next system. `masters` gets
+/// those that may listen to our last words, `settings` what the master had to add.
 fn boot(
     line: &Cmdline,
-    settings: &Settings,
+    settings: &mut Settings,
     engine: &mut Engine,
     masters: &mut Vec<SocketAddr>,
 ) -> Result<std::convert::Infallible, String> {
@@ -97,10 +106,13 @@ fn boot(
     let mut system = System::open(line, settings)?;
     system.drivers.start(&settings.modules_first);
     system.seed = identity::seed(&links::list());
-    system.arm_watchdog(settings.watchdog_s);
-    let reason = match fetching::fetch(&mut system, settings, engine, masters) {
-        Ok((fetched, uplink)) => {
-            start::start(&mut system, line, settings, engine, &fetched, uplink)
+    system.arm_watchdog(settings.watchdog);
+    let reason = match Transfers::begin(&mut system, settings.clone(), engine, masters) {
+        Ok(mut transfers) => {
+            let reason = journey::go(&mut transfers, line);
+            transfers.say(NodeStage::Failed, &reason);
+            *settings = transfers.settings;
+            reason
         }
         Err(reason) => reason,
     };

@@ -18,10 +18,14 @@ pub struct Provenance {
     pub image: String,
     /// Of the generation that was verified; 64 hexadecimal digits.
     pub digest: String,
+    /// Of the kernel's file, in the same way.
+    pub kernel: Option<String>,
+    /// The next system is this agent again, which fetches a root.
+    pub has_root: bool,
     /// The address, or the link that it is on, was given on our own line and not
     /// by the network.
     pub by_hand: bool,
-    /// `xget.append=`
+    /// `xget.append=`, and the words of the node's line.
     pub append: Option<String>,
 }
 
@@ -39,6 +43,19 @@ const PASSED: [&str; 3] = ["console", "panic", "rd.route"];
 /// Passed on with an address or a link by hand; nobody will tell it again.
 const PASSED_BY_HAND: [&str; 7] =
     ["ip", "nfsaddrs", "bootdev", "ifname", "nameserver", "vlan", "bond"];
+/// Words of ours that this boot has done, or says anew: all others go to an agent
+/// that fetches a root.
+const DONE: [&str; 7] = [
+    "xget.master",
+    "xget.image",
+    "xget.digest",
+    "xget.append",
+    "xget.tmpfs.size",
+    "xget.booted",
+    "xget.kernel",
+];
+/// Digits of the kernel's digest that the next system is told.
+pub const KERNEL_DIGITS: usize = 16;
 /// Written by boot loaders about files that are not these.
 const DROPPED: [&str; 2] = ["BOOT_IMAGE", "initrd"];
 /// Joins the image's words with ours. `own` is the line of this boot.
@@ -55,7 +72,9 @@ pub fn compose(image_text: &str, own: &Cmdline, provenance: &Provenance) -> Stri
         .collect();
     let passed = own.params.iter().filter(|param| {
         let name = param.name.as_str();
-        let wanted = PASSED.contains(&name) || provenance.by_hand && PASSED_BY_HAND.contains(&name);
+        let wanted = PASSED.contains(&name)
+            || provenance.by_hand && PASSED_BY_HAND.contains(&name)
+            || provenance.has_root && name.starts_with("xget.") && !DONE.contains(&name);
         wanted && !image.has(name)
     });
     line.extend(passed.map(|param| param.raw.clone()));
@@ -78,6 +97,11 @@ fn own_words(provenance: &Provenance) -> Vec<(&'static str, String)> {
     words.push(("xget.master", provenance.master.clone()));
     words.push(("xget.image", provenance.image.clone()));
     words.push(("xget.booted", provenance.short_digest().to_string()));
+    if provenance.has_root
+        && let Some(digits) = provenance.kernel.as_ref().and_then(|all| all.get(..KERNEL_DIGITS))
+    {
+        words.push(("xget.kernel", digits.to_string()));
+    }
     words
 }
 
@@ -91,6 +115,8 @@ mod tests {
             master: "10.0.0.1:20004".into(),
             image: "rocky9".into(),
             digest: "0123456789abcdef0123".into(),
+            kernel: None,
+            has_root: false,
             by_hand: false,
             append: None,
         }
@@ -150,6 +176,20 @@ mod tests {
         let more = Provenance { append: Some("debug loglevel=8".into()), ..provenance() };
         let line = compose("quiet -- single BOOT_IMAGE=kept", &Cmdline::default(), &more);
         assert_eq!(line, format!("quiet {TOLD} debug loglevel=8 -- single BOOT_IMAGE=kept"));
+    }
+
+    #[test]
+    fn an_agent_that_fetches_a_root_hears_what_it_needs() {
+        let own = Cmdline::parse(
+            "xget.digest=x xget.root.digest=y xget.debug xget.image=z xget.tmpfs.size=1G",
+        );
+        let kernel = Some("fedcba98765432100".to_string());
+        let next = Provenance { kernel, has_root: true, ..provenance() };
+        let line = compose("xget.root.size=1G", &own, &next);
+        let told = format!("{TOLD} xget.kernel=fedcba9876543210");
+        assert_eq!(line, format!("xget.root.size=1G xget.root.digest=y xget.debug {told}"));
+        let image = Provenance { has_root: false, ..next };
+        assert_eq!(compose("", &own, &image), TOLD, "another program's business");
     }
 
     #[test]

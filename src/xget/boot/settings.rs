@@ -9,6 +9,7 @@
 use super::cmdline::{Cmdline, Param};
 use super::failure::{EndAction, EndSettings};
 use super::ipconfig::{Device, IpRule, Mac, Method, RouteRule};
+use super::room::RootSize;
 use super::stacked::{Stacked, StackedLinks};
 use crate::driver::{Host, MASTER_PORT, parse_host};
 use peer::content::digest::Digest;
@@ -17,8 +18,8 @@ use std::str::FromStr;
 
 /// More masters than this in one list are a mistake.
 const MASTERS_MAX: usize = 16;
-/// Served to others after one's own fetch when nothing else is asked for.
-const LINGER_MS: u64 = 2_000;
+/// The watchdog's time where only `keep` is said.
+const WATCHDOG_S: u32 = 60;
 
 /// How long each phase may last; `None` is for ever.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,10 +60,27 @@ pub struct ImageSettings {
     pub digest: Option<Digest>,
     /// Most that the image may weigh.
     pub room_bytes: Option<u64>,
-    pub linger_ms: u64,
+    /// Others are served for so long, where that was said.
+    pub linger_ms: Option<u64>,
     /// Further words for the next kernel.
     pub append: Option<String>,
 }
+
+/// A root that is booted without another kernel, or after it.
+#[derive(Clone, Debug, Default)]
+pub struct RootSettings {
+    /// What the digest of its manifest must be.
+    pub digest: Option<Digest>,
+    /// Most that the root's tmpfs may hold.
+    pub size: Option<RootSize>,
+    /// What comes is not written to: changes go to a tmpfs above it.
+    pub overlay: bool,
+    /// Layers and words are taken though no digest covers them.
+    pub unpinned: bool,
+}
+
+/// Who pins what is started means the root, too.
+pub const ROOT_UNPINNED: &str = "xget.digest= covers kernel, initrd and command line of this image, and not its root: say xget.root.digest= on this command line, or in the image's file cmdline";
 
 /// Which interfaces, and how they get an address.
 #[derive(Clone, Debug)]
@@ -82,15 +100,24 @@ pub struct NetworkSettings {
     pub stacked: StackedLinks,
 }
 
+/// `xget.watchdog=SECONDS[,keep]`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WatchdogSettings {
+    pub timeout_s: u32,
+    /// It stays armed for the next system, which has to feed it in time.
+    pub keep: bool,
+}
+
 /// Everything that was asked for.
 #[derive(Clone, Debug)]
 pub struct Settings {
     pub image: ImageSettings,
+    pub root: RootSettings,
     pub network: NetworkSettings,
     pub timeouts: Timeouts,
     pub modules_first: Vec<String>,
     pub modules_never: Vec<String>,
-    pub watchdog_s: Option<u32>,
+    pub watchdog: Option<WatchdogSettings>,
     pub debug: bool,
     pub end: EndSettings,
     /// To be said on the consoles once they are open.
@@ -103,13 +130,18 @@ impl Settings {
     pub fn of(line: &Cmdline) -> Settings {
         let mut reader = Reader { line, warnings: Vec::new() };
         reader.unknown_names();
-        let (digest, refusal) = match line.last("xget.digest").map(parse_digest) {
-            Some(Err(reason)) => (None, Some(reason)),
-            Some(Ok(digest)) => (Some(digest), None),
-            None => (None, None),
+        let mut refusal = None;
+        let mut digest = |name| match parse_digest(name, line.last(name)?) {
+            Ok(digest) => Some(digest),
+            Err(reason) => {
+                refusal = Some(reason);
+                None
+            }
         };
+        let (image_digest, root_digest) = (digest("xget.digest"), digest("xget.root.digest"));
         Settings {
-            image: reader.image(digest),
+            image: reader.image(image_digest),
+            root: reader.root(root_digest),
             network: reader.network(),
             timeouts: reader.timeouts(),
             modules_first: reader.module_names(&["rd.driver.pre", "enable-kmods"]),
@@ -118,7 +150,7 @@ impl Settings {
                 "modprobe.blacklist",
                 "noload",
             ]),
-            watchdog_s: reader.number("xget.watchdog"),
+            watchdog: reader.watchdog(),
             debug: reader.switch("xget.debug", "rd.debug"),
             end: reader.end(),
             warnings: reader.warnings,
@@ -127,7 +159,7 @@ impl Settings {
     }
 }
 
-const OWN_NAMES: [&str; 18] = [
+const OWN_NAMES: [&str; 23] = [
     "xget.master",
     "xget.port",
     "xget.image",
@@ -145,9 +177,14 @@ const OWN_NAMES: [&str; 18] = [
     "xget.timeout.dhcp",
     "xget.timeout.master",
     "xget.timeout.fetch",
+    "xget.root.digest",
+    "xget.root.size",
+    "xget.root.overlay",
+    "xget.unpinned",
     // Written by the first stage for the system that it starts; seen here
     // when that system is again this one.
     "xget.booted",
+    "xget.kernel",
 ];
 
 /// Of dracut and the kernel; what they ask for is not done here.
@@ -161,11 +198,22 @@ pub fn parse_masters(text: &str, port: u16) -> Result<Vec<Host>, String> {
     if masters.is_empty() { Err("no master is named".into()) } else { Ok(masters) }
 }
 
-fn parse_digest(text: &str) -> Result<Digest, String> {
+fn parse_digest(name: &str, text: &str) -> Result<Digest, String> {
     let digest = text.strip_prefix("blake3:").and_then(Digest::parse);
     digest.ok_or_else(|| {
-        format!("xget.digest={text} is not blake3: and 64 hexadecimal digits, so nothing can be verified by it")
+        format!("{name}={text} is not blake3: and 64 hexadecimal digits, so nothing can be verified by it")
     })
+}
+
+/// A size, or a percentage of the memory.
+fn parse_root_size(text: &str) -> Option<RootSize> {
+    match text.strip_suffix('%') {
+        Some(digits) => {
+            let percent = digits.parse().ok().filter(|percent| (1..=100).contains(percent));
+            percent.map(RootSize::Percent)
+        }
+        None => parse_size(text).map(RootSize::Bytes),
+    }
 }
 
 /// Bytes, or K, M or G of them.
@@ -229,7 +277,7 @@ impl Reader<'_> {
             path: self.image_path(),
             digest,
             room_bytes: self.room_bytes(),
-            linger_ms: self.seconds("xget.linger").unwrap_or(LINGER_MS),
+            linger_ms: self.seconds("xget.linger"),
             append: self.line.last("xget.append").map(str::to_string),
         }
     }
@@ -264,6 +312,40 @@ impl Reader<'_> {
             self.warnings.push(format!("xget.tmpfs.size={text} is no size (try 2G) and ignored"));
         }
         bytes
+    }
+
+    fn root(&mut self, digest: Option<Digest>) -> RootSettings {
+        let size = self.line.last("xget.root.size").and_then(|text| {
+            let size = parse_root_size(text);
+            if size.is_none() {
+                let why = "is no size (try 2G or 50%) and ignored";
+                self.warnings.push(format!("xget.root.size={text} {why}"));
+            }
+            size
+        });
+        RootSettings {
+            digest,
+            size,
+            overlay: self.line.flag("xget.root.overlay").unwrap_or(false),
+            unpinned: self.line.flag("xget.unpinned").unwrap_or(false),
+        }
+    }
+
+    fn watchdog(&mut self) -> Option<WatchdogSettings> {
+        let text = self.line.last("xget.watchdog")?;
+        let (mut timeout_s, mut keep) = (WATCHDOG_S, false);
+        for word in text.split(',') {
+            match word.parse() {
+                Ok(seconds) => timeout_s = seconds,
+                Err(_) if word == "keep" => keep = true,
+                Err(_) => {
+                    let why = "is not SECONDS, keep, or both, and ignored";
+                    self.warnings.push(format!("xget.watchdog={text} {why}"));
+                    return None;
+                }
+            }
+        }
+        Some(WatchdogSettings { timeout_s, keep })
     }
 
     fn network(&mut self) -> NetworkSettings {

@@ -35,7 +35,7 @@ const MOUNTS: [Mount; 6] = [
     row("proc", "/proc", true, ""),
     row("sysfs", "/sys", true, ""),
     row("devtmpfs", "/dev", false, "mode=0755"),
-    row("tmpfs", "/run", true, "mode=0755,size=10%"),
+    row("tmpfs", "/run", true, "mode=0755,size=20%"),
     // Only to see whether the kernel is locked down.
     optional("securityfs", "/sys/kernel/security", ""),
     // Only for a shell.
@@ -104,7 +104,14 @@ fn make_directory(path: &str) -> io::Result<()> {
 }
 
 /// A tmpfs for the image, with a limit, so that too large an image fails
-/// with a reason and not with the machine.
+/// with a reason and not with the machine. One that is there is emptied.
 pub fn mount_image(room_bytes: u64) -> io::Result<()> {
+    unmount_image();
     mount::mount("tmpfs", IMAGE, true, &format!("mode=0755,size={room_bytes}"))
+}
+
+/// Gives its memory back.
+pub fn unmount_image() {
+    // Where nothing is mounted there is nothing to give back.
+    let _ = mount::detach(IMAGE.as_ref());
 }

@@ -4,15 +4,17 @@
 //! still up, so that the reason reaches the master.
 
 use super::cmdline::Cmdline;
-use super::engine::{Engine, Fetched};
+use super::engine::Fetched;
+use super::fetching::Transfers;
 use super::image::{self, HEADER_LEN, ImageError, ImageFiles, Machine};
 use super::next_cmdline::{self, Provenance};
-use super::settings::{Settings, Timeouts};
+use super::settings::{ROOT_UNPINNED, Settings, Timeouts};
 use super::system::System;
 use super::uplink::Uplink;
 use super::{links, loading, network, setup};
 use crate::os::kexec;
 use crate::os::reboot;
+use peer::control::NodeStage;
 use std::ffi::CString;
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -25,6 +27,8 @@ const COME_BACK_MS: u64 = 15_000;
 /// How often a carrier is looked for after a kexec that came back.
 const CARRIER_TRIES: u32 = 25;
 const CARRIER_PAUSE_MS: u64 = 200;
+/// Served to others before the start when nothing else is asked for.
+const LINGER_MS: u64 = 2_000;
 
 /// What must hold for any kernel at all. Cheap, and so before the fetch.
 pub fn check_kexec() -> Result<(), String> {
@@ -67,44 +71,67 @@ fn meminfo_bytes(text: &str, name: &str) -> u64 {
     kib.unwrap_or(0u64) * 1024
 }
 
+/// Words for the next kernel: the operator's, then the node's.
+fn appended(append: Option<&str>, words: &str) -> Option<String> {
+    let said: Vec<&str> = append.into_iter().chain([words]).filter(|w| !w.is_empty()).collect();
+    (!said.is_empty()).then(|| said.join(" "))
+}
+
 /// An image that passed every check.
 struct CheckedImage {
     directory: PathBuf,
     files: ImageFiles,
     cmdline: CString,
+    /// The next system knows what its root has to be.
+    pins_root: bool,
+}
+
+/// What the next system is, beside its files.
+pub struct NextSystem<'a> {
+    /// It is this agent again, for the image's root.
+    pub has_root: bool,
+    /// Of the node's line.
+    pub words: &'a str,
+    /// The kernel's digest, as it was verified.
+    pub kernel: Option<String>,
 }
 
 /// Starts what was fetched. Returns the reason if that fails.
 pub fn start(
-    system: &mut System,
+    transfers: &mut Transfers,
     line: &Cmdline,
-    settings: &Settings,
-    engine: &mut Engine,
     fetched: &Fetched,
-    mut uplink: Uplink,
+    next: &NextSystem,
 ) -> String {
+    let Transfers { system, settings, engine, uplink, .. } = transfers;
     let provenance = Provenance {
         mac: uplink.link.mac(),
         master: fetched.master.to_string(),
         image: settings.image.path.clone(),
         digest: fetched.digest.to_string(),
+        kernel: next.kernel.clone(),
+        has_root: next.has_root,
         by_hand: uplink.by_hand,
-        append: settings.image.append.clone(),
+        append: appended(settings.image.append.as_deref(), next.words),
     };
     let name = &settings.image.path;
     let image = match inspect(Path::new(setup::IMAGE), line, &provenance) {
         Ok(image) => image,
         Err(reason) => return format!("the image {name} cannot be started: {reason}"),
     };
+    if next.has_root && settings.image.digest.is_some() && !image.pins_root {
+        return ROOT_UNPINNED.into();
+    }
     // Those who fetch from us go on for a moment; then the files are consumed.
-    engine.linger(Duration::from_millis(settings.image.linger_ms), &mut |_| {
+    let linger_ms = settings.image.linger_ms.unwrap_or(LINGER_MS);
+    engine.linger(Duration::from_millis(linger_ms), &mut |_| {
         let now_ms = system.clock.now_ms();
-        system.tick(&mut uplink, now_ms)
+        system.tick(uplink, now_ms)
     });
     let mut tick = || {
         let now_ms = system.clock.now_ms();
         // A lease that ends now does no harm: the network is not needed.
-        let _ = system.tick(&mut uplink, now_ms);
+        let _ = system.tick(uplink, now_ms);
     };
     if let Err(reason) = loading::load(&image.directory, &image.files, &image.cmdline, &mut tick) {
         return format!("the kernel of {name} cannot be loaded: {reason}");
@@ -112,12 +139,14 @@ pub fn start(
     let words = format!("starting {name} blake3:{} by kexec", provenance.short_digest());
     log::info!("{words}");
     engine.log(&[fetched.master], &words);
+    transfers.say(NodeStage::Starting, &words);
+    let Transfers { system, settings, uplink, .. } = transfers;
     let has_released = settings.network.keeps_lease != Some(true)
         && uplink.release(system.clock.now_ms(), &mut system.netlink);
-    leave(system);
+    leave(system, settings.watchdog.is_some_and(|watchdog| watchdog.keep));
     let error = reboot::into_loaded_kernel();
     kexec::unload();
-    come_back(system, settings, &uplink, has_released);
+    come_back(system, settings, uplink, has_released);
     format!("kexec came back: {error}")
 }
 
@@ -154,8 +183,9 @@ fn inspect(
         files.initrds.len(),
         initrd_bytes >> 10
     );
+    let pins_root = Cmdline::parse(&cmdline).has("xget.root.digest");
     let cmdline = CString::new(cmdline).map_err(|_| "the command line has a zero byte in it")?;
-    Ok(CheckedImage { directory: directory.to_path_buf(), files, cmdline })
+    Ok(CheckedImage { directory: directory.to_path_buf(), files, cmdline, pins_root })
 }
 
 fn names(directory: &Path) -> io::Result<Vec<String>> {
@@ -192,7 +222,7 @@ fn read_header(path: &Path) -> Result<(Vec<u8>, u64), String> {
 }
 
 /// Text; line ends are spaces, and lines that begin with '#' are for people.
-fn read_cmdline(path: &Path) -> Result<String, String> {
+pub fn read_cmdline(path: &Path) -> Result<String, String> {
     let bytes = size(path)?;
     if bytes > image::CMDLINE_LEN_MAX {
         return Err(format!("the file cmdline has {bytes} bytes"));
@@ -204,11 +234,9 @@ fn read_cmdline(path: &Path) -> Result<String, String> {
 
 /// Leaves nothing running: no interface that writes into memory while the
 /// next kernel starts, no armed watchdog that it does not know.
-fn leave(system: &mut System) {
+fn leave(system: &mut System, keep_watchdog: bool) {
     super::console::finish();
-    if let Some(watchdog) = system.watchdog.take() {
-        watchdog.disarm();
-    }
+    system.leave_watchdog(keep_watchdog);
     for link in links::list() {
         if let Err(error) = system.netlink.set_link(link.index, false) {
             log::debug!("{}: cannot be taken down: {error}", link.name);

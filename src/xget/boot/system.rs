@@ -4,7 +4,7 @@
 use super::cmdline::Cmdline;
 use super::drivers::Drivers;
 use super::identity::Firmware;
-use super::settings::Settings;
+use super::settings::{Settings, WatchdogSettings};
 use super::uplink::Uplink;
 use crate::os::child;
 use crate::os::netif::Netlink;
@@ -77,8 +77,23 @@ impl System {
         }
     }
 
-    pub fn arm_watchdog(&mut self, timeout_s: Option<u32>) {
-        let Some(timeout_s) = timeout_s else { return };
+    /// For the next system: disarmed, or fed once more and left armed.
+    pub fn leave_watchdog(&mut self, keep: bool) {
+        let Some(mut watchdog) = self.watchdog.take() else { return };
+        match keep {
+            true => watchdog.pet(),
+            false => watchdog.disarm(),
+        }
+    }
+
+    /// What a child does without that only serves: devices, and news of the kernel.
+    pub fn lighten(&mut self) {
+        self.watchdog = None;
+        self.uevents = None;
+    }
+
+    pub fn arm_watchdog(&mut self, asked: Option<WatchdogSettings>) {
+        let Some(WatchdogSettings { timeout_s, .. }) = asked else { return };
         match Watchdog::arm("/dev/watchdog", timeout_s) {
             Ok((watchdog, taken_s)) => {
                 log::info!("watchdog: {taken_s} s");

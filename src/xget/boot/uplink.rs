@@ -160,6 +160,12 @@ impl Uplink {
         Ok(())
     }
 
+    /// Leaves the address as it is, to who uses it from now on.
+    pub fn let_go(&mut self) {
+        self.held = None;
+        self.renewal = Renewal::None;
+    }
+
     /// Gives a lease back and removes its address: the next system may ask under
     /// another id, and would get a second one, or none. Whether there was one.
     pub fn release(&mut self, now_ms: u64, netlink: &mut Netlink) -> bool {
@@ -292,7 +298,7 @@ fn write_resolver(
     }
 }
 
-fn set_hostname(name: Option<&str>) {
+pub fn set_hostname(name: Option<&str>) {
     let Some(name) = name else { return };
     if let Err(error) = fs::write("/proc/sys/kernel/hostname", name) {
         log::debug!("cannot set the host name {name}: {error}");

@@ -15,6 +15,8 @@ use std::os::fd::AsRawFd;
 
 /// Orphans reaped in one go; the rest waits for the next.
 const REAPS_MAX: usize = 64;
+/// What a child is called that serves what was fetched.
+const SERVING: &str = "xget-serving";
 
 /// Collects whoever has ended.
 pub fn reap() {
@@ -42,6 +44,26 @@ pub fn run_on_terminal(program: &str, terminal: &str) -> io::Result<()> {
             }
         },
     }
+}
+
+/// Makes a child of this process that goes on where the parent does, and says
+/// which of them this is. Only where there is one thread.
+pub fn split() -> io::Result<bool> {
+    // SAFETY: no other thread could hold a lock that the child would wait for.
+    let fork = unsafe { fork() }?;
+    if matches!(fork, ForkResult::Child) {
+        // Whoever lacks memory is to take it from here; `ps` shows what this is.
+        let _ = std::fs::write("/proc/self/oom_score_adj", "1000");
+        let _ = std::fs::write("/proc/self/comm", SERVING);
+        return Ok(true);
+    }
+    Ok(false)
+}
+
+/// Ends a child that [`split`] made, without anything of the parent's.
+pub fn end() -> ! {
+    // SAFETY: it ends this process at once.
+    unsafe { libc::_exit(0) }
 }
 
 /// The child's half, between fork(2) and execv(2).

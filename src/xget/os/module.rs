@@ -40,3 +40,10 @@ pub fn kernel_release() -> io::Result<(String, String)> {
     let text = |value: &std::ffi::OsStr| value.to_string_lossy().into_owned();
     Ok((text(uts.release()), text(uts.machine())))
 }
+
+/// The running kernel's release and version, as the kernel's file has them too.
+pub fn kernel_version() -> io::Result<(String, String)> {
+    let uts = nix::sys::utsname::uname()?;
+    let text = |value: &std::ffi::OsStr| value.to_string_lossy().into_owned();
+    Ok((text(uts.release()), text(uts.version())))
+}

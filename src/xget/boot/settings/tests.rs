@@ -20,7 +20,7 @@ fn an_empty_line_is_a_boot_by_dhcp() {
     assert_eq!(asked.timeouts, Timeouts::DEFAULT);
     let end = EndSettings { shell: false, panic_s: None, action: EndAction::Reboot };
     assert_eq!(asked.end, end);
-    assert_eq!(asked.image.linger_ms, 2000);
+    assert_eq!(asked.image.linger_ms, None);
 }
 
 #[test]
@@ -125,7 +125,7 @@ fn sizes_ends_and_switches() {
     assert_eq!(asked.image.room_bytes, Some(3 << 30));
     let end = EndSettings { shell: true, panic_s: Some(-1), action: EndAction::Halt };
     assert_eq!(asked.end, end);
-    assert_eq!(asked.image.linger_ms, 9000);
+    assert_eq!(asked.image.linger_ms, Some(9000));
     assert!(!settings("rd.shell xget.shell=0").end.shell);
     for (text, bytes) in [("7", 7), ("7k", 7 << 10), ("7M", 7 << 20), ("4000G", 4000 << 30)] {
         assert_eq!(parse_size(text), Some(bytes), "{text}");
@@ -192,11 +192,43 @@ proptest! {
         let path = &asked.image.path;
         prop_assert!(path.split('/').all(|part| !matches!(part, "" | "." | "..")));
         prop_assert!(asked.image.room_bytes != Some(0));
-        let pinned = words.iter().any(|word| word.starts_with("xget.digest="));
-        prop_assert_eq!(asked.refusal.is_some() || asked.image.digest.is_some(), pinned);
+        let pinned = words.iter().any(|word| {
+            ["xget.digest=", "xget.root.digest="].iter().any(|name| word.starts_with(name))
+        });
+        let digest = asked.image.digest.or(asked.root.digest);
+        prop_assert_eq!(asked.refusal.is_some() || digest.is_some(), pinned);
         for rule in &asked.network.ip {
             let bits_max = if rule.address.is_some_and(|ip| ip.is_ipv6()) { 128 } else { 32 };
             prop_assert!(rule.prefix_len <= bits_max);
         }
     }
+}
+
+#[test]
+fn a_root_has_its_own_words() {
+    let digits = "5a".repeat(32);
+    let asked = settings(&format!(
+        "xget.root.digest=blake3:{digits} xget.root.size=50% xget.root.overlay xget.unpinned"
+    ));
+    assert_eq!(asked.root.digest.map(|digest| digest.to_string()), Some(digits));
+    assert_eq!(asked.root.size, Some(RootSize::Percent(50)));
+    assert!(asked.root.overlay && asked.root.unpinned && asked.warnings.is_empty());
+    let plain = settings("xget.root.size=2G xget.root.overlay=0").root;
+    assert_eq!((plain.size, plain.overlay), (Some(RootSize::Bytes(2 << 30)), false));
+    for wrong in ["0%", "101%", "x", "-1", "%"] {
+        let asked = settings(&format!("xget.root.size={wrong}"));
+        assert_eq!((asked.root.size, asked.warnings.len()), (None, 1), "{wrong}");
+    }
+    let refused = settings("xget.root.digest=md5:1").refusal.unwrap();
+    assert!(refused.contains("xget.root.digest"), "{refused}");
+}
+
+#[test]
+fn a_watchdog_may_stay_armed() {
+    let asked = |text: &str| settings(text).watchdog.map(|w| (w.timeout_s, w.keep));
+    assert_eq!(asked("xget.watchdog=30"), Some((30, false)));
+    assert_eq!(asked("xget.watchdog=30,keep"), Some((30, true)));
+    assert_eq!(asked("xget.watchdog=keep"), Some((60, true)));
+    assert_eq!(asked("xget.watchdog=soon"), None);
+    assert_eq!(settings("xget.watchdog=soon").warnings.len(), 1);
 }

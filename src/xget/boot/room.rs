@@ -1,0 +1,199 @@
+//! How much memory a root takes, and whether the machine has it.
+//!
+//! Pure: a manifest and figures in, the size of a tmpfs or words out, before the
+//! first byte is fetched. Refuses to know what is mounted where.
+
+use peer::content::manifest::{EntryKind, Manifest};
+
+const PAGE_BYTES: u64 = 4096;
+/// What the kernel keeps for a name and its inode beside any contents.
+const INODE_BYTES: u64 = 1024;
+/// A symlink up to this length lies in its inode (mm/shmem.c).
+const SHORT_LINK_LEN: usize = 127;
+/// What the system needs beside its root to get to a login prompt.
+const SPARE_BYTES: u64 = 96 << 20;
+/// Names that the system may make beyond the image's.
+const INODES_SPARE: u64 = 65_536;
+
+/// `xget.root.size=`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RootSize {
+    Bytes(u64),
+    /// Of the memory.
+    Percent(u64),
+}
+
+impl RootSize {
+    pub fn bytes(self, memory_bytes: u64) -> u64 {
+        match self {
+            RootSize::Bytes(bytes) => bytes,
+            RootSize::Percent(percent) => memory_bytes * percent / 100,
+        }
+    }
+}
+
+/// What lies in a tmpfs takes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Need {
+    /// Pages of files. What of a sparse file are holes is found out when it is
+    /// checked, and then told from what is free: it does not count here.
+    pub bytes: u64,
+    pub inodes: u64,
+}
+
+impl Need {
+    pub fn of(manifest: &Manifest) -> Need {
+        let mut need = Need::default();
+        for entry in &manifest.entries {
+            need.inodes += u64::from(!matches!(entry.kind, EntryKind::Hardlink(_)));
+            need.bytes += match entry.kind {
+                EntryKind::File if !entry.sparse => entry.size.next_multiple_of(PAGE_BYTES),
+                EntryKind::Symlink if entry.link.len() > SHORT_LINK_LEN => PAGE_BYTES,
+                _ => 0,
+            };
+        }
+        need
+    }
+
+    fn all_bytes(self) -> u64 {
+        self.bytes + self.inodes * INODE_BYTES
+    }
+}
+
+/// The figures of a machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Memory {
+    pub all_bytes: u64,
+    pub available_bytes: u64,
+}
+
+/// A tmpfs: its options `size` and `nr_inodes`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Room {
+    pub size_bytes: u64,
+    pub inodes: u64,
+}
+
+/// Room for `need`, of which `held_bytes` are in memory already, with all that can be
+/// given. The error says what is missing, and what to do.
+pub fn room(
+    need: Need,
+    held_bytes: u64,
+    memory: Memory,
+    asked: Option<RootSize>,
+) -> Result<Room, String> {
+    let mib = |bytes: u64| bytes.div_ceil(1 << 20);
+    let inode_bytes = need.inodes * INODE_BYTES;
+    let most_bytes = (memory.available_bytes + held_bytes).saturating_sub(SPARE_BYTES);
+    if need.all_bytes() > most_bytes {
+        return Err(format!(
+            "it takes {} MiB of memory as it lies there; {} MiB are available, and {} MiB of them \
+             are left to the system. Give the machine {} MiB more, make the root smaller, or \
+             serve it as root.squashfs or root.erofs, of which only the compressed bytes are \
+             in memory",
+            mib(need.all_bytes()),
+            (memory.available_bytes + held_bytes) >> 20,
+            SPARE_BYTES >> 20,
+            mib(need.all_bytes() - most_bytes),
+        ));
+    }
+    let inodes = (memory.all_bytes / PAGE_BYTES / 2).max(need.inodes + INODES_SPARE);
+    let Some(asked) = asked else {
+        return Ok(Room { size_bytes: most_bytes - inode_bytes, inodes });
+    };
+    let size_bytes = asked.bytes(memory.all_bytes) / PAGE_BYTES * PAGE_BYTES;
+    if need.bytes > size_bytes {
+        return Err(format!(
+            "it takes {} MiB, and xget.root.size= allows {} MiB: raise it or leave it out",
+            mib(need.bytes),
+            size_bytes >> 20
+        ));
+    }
+    Ok(Room { size_bytes, inodes })
+}
+
+/// The size when all is there: half of what is left may be written.
+pub fn final_bytes(used_bytes: u64, memory: Memory) -> u64 {
+    let left_bytes = memory.available_bytes.saturating_sub(SPARE_BYTES) / 2;
+    (used_bytes + left_bytes) / PAGE_BYTES * PAGE_BYTES
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use peer::content::manifest::{Entry, PIECE_LEN};
+    use peer::testing::entry;
+
+    const MIB: u64 = 1 << 20;
+    const MEMORY: Memory = Memory { all_bytes: 1024 * MIB, available_bytes: 900 * MIB };
+
+    fn manifest(entries: Vec<Entry>) -> Manifest {
+        Manifest {
+            piece_len: PIECE_LEN,
+            root_described: true,
+            entries,
+            lists: Vec::new(),
+            xattrs: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn files_take_pages_and_names_take_inodes() {
+        let file = |size| Entry { size, ..entry(0, "f", EntryKind::File) };
+        let sparse = Entry { sparse: true, ..file(12 << 30) };
+        let link =
+            |len| Entry { link: vec![b'x'; len].into(), ..entry(0, "l", EntryKind::Symlink) };
+        let all = manifest(vec![
+            entry(0, "", EntryKind::Dir),
+            file(0),
+            file(1),
+            file(4097),
+            sparse,
+            link(127),
+            link(128),
+            entry(0, "h", EntryKind::Hardlink(1)),
+        ]);
+        assert_eq!(Need::of(&all), Need { bytes: 4 * PAGE_BYTES, inodes: 7 });
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused_with_figures() {
+        let need = |mib| Need { bytes: mib * MIB, inodes: 1024 };
+        let room_of = |mib| room(need(mib), 0, MEMORY, None);
+        assert_eq!(room_of(803).unwrap().size_bytes, 803 * MIB);
+        let words = room_of(804).unwrap_err();
+        for said in ["805 MiB", "900 MiB", "96 MiB", "1 MiB more", "squashfs"] {
+            assert!(words.contains(said), "{said}: {words}");
+        }
+        // What a try before has left there is not needed twice.
+        let later = Memory { available_bytes: 500 * MIB, ..MEMORY };
+        assert!(room(need(803), 400 * MIB, later, None).is_ok());
+        let none = Memory { all_bytes: 0, available_bytes: 0 };
+        assert!(room(need(1), 0, none, None).is_err());
+    }
+
+    #[test]
+    fn a_size_that_was_asked_for_is_a_limit() {
+        let need = Need { bytes: 100 * MIB, inodes: 10 };
+        let sized = |asked| room(need, 0, MEMORY, Some(asked));
+        assert_eq!(sized(RootSize::Bytes(100 * MIB)).unwrap().size_bytes, 100 * MIB);
+        assert_eq!(sized(RootSize::Percent(50)).unwrap().size_bytes, 512 * MIB);
+        let words = sized(RootSize::Percent(5)).unwrap_err();
+        assert!(words.contains("xget.root.size=") && words.contains("51 MiB"), "{words}");
+    }
+
+    #[test]
+    fn names_have_room_whatever_the_memory() {
+        let many = Need { bytes: 0, inodes: 500_000 };
+        assert_eq!(room(many, 0, MEMORY, None).unwrap().inodes, 565_536);
+        let few = Need { bytes: 0, inodes: 5 };
+        assert_eq!(room(few, 0, MEMORY, None).unwrap().inodes, 131_072);
+    }
+
+    #[test]
+    fn half_of_what_is_left_may_be_written() {
+        let after = Memory { available_bytes: 296 * MIB, ..MEMORY };
+        assert_eq!(final_bytes(400 * MIB, after), 500 * MIB);
+        assert_eq!(final_bytes(400 * MIB, Memory { available_bytes: 0, ..MEMORY }), 400 * MIB);
+    }
+}
