@@ -36,6 +36,9 @@ TINY_CMDLINE = f"console=ttyS0 panic=-1 quiet {CROWDED}"
 # What the first system says of what it fetched (src/xget/boot/fetching.rs).
 FETCHED = r"^xget .*\bfetched .* digest (blake3:[0-9a-f]{64})$"
 # The first kernel's own last words (kernel/kexec_core.c).
+# What a root says, by guest/rooted.rs.
+ROOT = r"^root system: "
+ROOT_UP = ROOT + r"up$"
 KEXEC = r"kexec_core: Starting new kernel"
 
 
@@ -53,19 +56,86 @@ def _newer(product, *sources):
     return all(source.stat().st_mtime < made for source in sources)
 
 
+def _program(name):
+    """The program of guest/NAME.rs, compiled when it is older."""
+    source = REPO / "qemu-tests" / "guest" / f"{name}.rs"
+    program = IMAGES / name
+    if not _newer(program, source):
+        program.parent.mkdir(parents=True, exist_ok=True)
+        command = ["rustc", "--edition=2024", f"--target={TARGET}", "-Copt-level=s"]
+        command += ["-Cpanic=abort", "-Cstrip=symbols", "-o", str(program), str(source)]
+        _run(command, COMPILE_LIMIT_S, f"compiling {name}")
+    return program
+
+
+class Roots:
+    """A tree with roots that are to be booted, below a scenario's own directory."""
+
+    def __init__(self, directory, kernel_file=None):
+        self.tree = Path(directory) / "served"
+        self.tree.mkdir()
+        self.kernel = kernel_file or kernel()
+
+    def image(self, name, kind="dir", cmdline=TINY_CMDLINE, padding_mb=0, links=True):
+        """An image: the lab's kernel and initramfs again, and a root with one program."""
+        image = self.tree / "images" / name
+        image.mkdir(parents=True)
+        (image / "kernel").write_bytes(self.kernel.read_bytes())
+        (image / "initrd").write_bytes(initramfs().read_bytes())
+        (image / "cmdline").write_text(cmdline + "\n")
+        root = image / "root"
+        for path in ("usr/sbin", "usr/lib64", "etc", "big", "dev", "proc", "sys", "run"):
+            (root / path).mkdir(parents=True)
+        (root / "usr/sbin/init").write_bytes(_program("rooted").read_bytes())
+        (root / "usr/sbin/init").chmod(0o755)
+        (root / "usr/lib64/ld").write_text("a loader\n")
+        if links:
+            (root / "sbin").symlink_to("/usr/sbin")
+            (root / "lib64").symlink_to("usr/lib64")
+        (root / "etc/hostname").write_text("builder\n")
+        (root / "etc/motd").write_text(f"image {name}\n")
+        (root / "etc").chmod(0o751)
+        root.chmod(0o755)
+        if padding_mb:
+            with open("/dev/urandom", "rb") as random:
+                (root / "big/padding").write_bytes(random.read(padding_mb << 20))
+        if kind != "dir":
+            self._pack(root, image / f"root.{kind}", kind)
+        return root
+
+    @staticmethod
+    def _pack(root, packed, kind):
+        command = ["mksquashfs", str(root), str(packed), "-quiet", "-no-progress"]
+        if kind == "erofs":
+            command = ["mkfs.erofs", "-zlz4", str(packed), str(root)]
+        _run(command, COMPILE_LIMIT_S, f"making {packed.name}")
+        shutil.rmtree(root)
+
+    def remove(self):
+        """Give the space of a large tree back."""
+        shutil.rmtree(self.tree)
+
+    def layer(self, name, files):
+        """A layer: names and their text."""
+        for path, text in files.items():
+            place = self.tree / "layers" / name / path
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_text(text)
+
+    def nodes(self, *lines):
+        """What nodes.tab says, replaced as a whole."""
+        new = self.tree / ".nodes.new"
+        new.write_text("".join(f"{line}\n" for line in lines))
+        new.rename(self.tree / "nodes.tab")
+
+
 def tiny_image(name="tiny", cmdline=TINY_CMDLINE, padding_mb=0):
     """The tree that serves the tiny image under `name`; made when stale.
 
     `padding_mb` makes the initrd larger by bytes that do not compress, for
     transfers that are to take their time.
     """
-    source = REPO / "qemu-tests" / "guest" / "second.rs"
-    program = IMAGES / "second"
-    if not _newer(program, source):
-        program.parent.mkdir(parents=True, exist_ok=True)
-        command = ["rustc", "--edition=2024", f"--target={TARGET}", "-Copt-level=s"]
-        command += ["-Cpanic=abort", "-Cstrip=symbols", "-o", str(program), str(source)]
-        _run(command, COMPILE_LIMIT_S, "compiling the second system")
+    program = _program("second")
     tree = IMAGES / f"{name}-{padding_mb}-tree"
     image = tree / name
     image.mkdir(parents=True, exist_ok=True)

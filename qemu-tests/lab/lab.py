@@ -88,14 +88,16 @@ class Lab:
 
         `ip` is "static", "dhcp", or the value of ip= as the kernel has it;
         `rate` limits its link both ways, as "100mbit"; `master=None` leaves
-        the master to DHCP. `files`, contents by path, are laid over its
+        the master to DHCP, and `image=None` the image to the master. `files`, contents by path, are laid over its
         initramfs; `networks` are others that it has a card in as well.
         """
         index = len(self.machines) + 1
         if ip == "static":
             mask = network.PLAN.subnet.netmask
             ip = f"{network.PLAN.node(index)}::{network.MASTER}:{mask}:node{index}::off"
-        parameters = f"{CONSOLE} ip={ip} xget.image={image}"
+        parameters = f"{CONSOLE} ip={ip}"
+        if image is not None:
+            parameters += f" xget.image={image}"
         if master is not None:
             parameters += f" xget.master={master}"
         boots = None

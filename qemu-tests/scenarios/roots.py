@@ -1,0 +1,148 @@
+"""Images with a root: fetched into memory, layers over it, and booted by switch_root."""
+
+from lab import scenario
+from lab.images import FETCHED, KEXEC, LOADER_KEXEC, ROOT, ROOT_UP, Roots
+from lab.lab import CONSOLE
+from lab.network import PLAN
+
+BOOT_S = 120
+FAILED = r"^xget .*! boot failed: "
+
+
+def says(node, what, within_s=5):
+    """What the root says after these words."""
+    return node.expect(ROOT + what, within_s)
+
+
+@scenario(limit_s=240, tags=["quick", "roots"])
+def root(lab):
+    """One node gets a root as a tree of files, two layers and its name, without another kernel."""
+    roots = Roots(lab.directory)
+    roots.image("tree", cmdline=CONSOLE)
+    roots.layer("all", {"etc/layer": "all", "etc/own": "all", "etc/motd": "from the layer"})
+    roots.layer("n001", {"etc/own": "mine"})
+    roots.nodes(f"{PLAN.mac(1)} n001 tree all -")
+    lab.master(roots.tree)
+    node = lab.node(None, append="-- one two")
+    node.expect(ROOT_UP, within_s=BOOT_S)
+    node.expect_silence(KEXEC)
+    for line in (
+        r"host n001$",
+        r"process 1$",
+        r"arguments one two$",
+        r'HOME Ok\("/"\) TERM Ok\("linux"\)$',
+        r"descriptors 3$",
+        r"Max open files 1024 ",
+        r"mount tmpfs / tmpfs rw,",
+        r"mount proc /proc ",
+        r"mount devtmpfs /dev ",
+        r"mount sysfs /sys ",
+        r"mount tmpfs /run ",
+        r"file /etc/layer: all$",
+        r"file /etc/own: mine$",
+        r"file /etc/motd: from the layer$",
+        r"file /etc/hostname: n001$",
+        r"file /lib64/ld: a loader$",
+        r"mode / 40755 0 0$",
+        r"mode /etc 40751 0 0$",
+        r"node name n001$",
+        r"node image images/tree$",
+        r"node layer layers/n001$",
+        r"node master \S+:20004$",
+        r"writes true$",
+    ):
+        says(node, line)
+    node.expect_end(within_s=60)
+
+
+@scenario(limit_s=400, tags=["quick", "roots"])
+def packed_roots(lab):
+    """Roots as squashfs and erofs, after a kexec for a word of the node's line; an overlay."""
+    roots = Roots(lab.directory)
+    roots.image("squash", "squashfs", cmdline=CONSOLE)
+    roots.image("erofs", "erofs", cmdline=CONSOLE)
+    roots.image("tree", cmdline=CONSOLE)
+    roots.layer("all", {"etc/layer": "all"})
+    roots.nodes(
+        f"{PLAN.mac(1)} n001 squash all lab.word=1",
+        f"{PLAN.mac(2)} n002 erofs all -",
+        f"{PLAN.mac(3)} n003 tree all xget.root.overlay xget.root.size=32M",
+    )
+    lab.master(roots.tree)
+    nodes = lab.nodes(3, None)
+    lab.expect_all(ROOT_UP, within_s=2 * BOOT_S)
+    for node, name in zip(nodes, ("n001", "n002", "n003")):
+        says(node, f"host {name}$")
+        says(node, r"mount overlay / overlay rw,")
+        says(node, r"file /etc/layer: all$")
+        says(node, f"file /etc/hostname: {name}$")
+        says(node, r"mode /etc 40751 0 0$")
+        says(node, r"writes true$")
+    nodes[0].expect(KEXEC, within_s=1)
+    says(nodes[0], f"loader {LOADER_KEXEC}$")
+    says(nodes[0], r"command line .* lab.word=1")
+    nodes[1].expect_silence(KEXEC)
+    says(nodes[2], r"mount \S+ /run/xget/upper tmpfs .*size=32768k")
+
+
+@scenario(limit_s=400, tags=["quick", "roots", "faults"])
+def root_refused(lab):
+    """Roots that cannot be booted say why before anything is lost: memory, a layer, no init."""
+    roots = Roots(lab.directory)
+    large = roots.image("large", cmdline=CONSOLE)
+    with open(large / "big" / "file", "wb") as file:
+        for number in range(400):
+            file.write(number.to_bytes(4, "little") * (1 << 18))
+    roots.image("plain", cmdline=CONSOLE)
+    roots.layer("bad", {"lib64/other": "x"})
+    (roots.image("headless", cmdline=CONSOLE) / "usr/sbin/init").unlink()
+    roots.nodes(
+        f"{PLAN.mac(1)} n001 large - -",
+        f"{PLAN.mac(2)} n002 plain bad -",
+        f"{PLAN.mac(3)} n003 headless - -",
+    )
+    lab.master(roots.tree)
+    nodes = lab.nodes(3, None, memory_mb=416)
+    nodes[0].expect(FAILED + r".*takes 40\d MiB of memory.* MiB are available.*Give the", BOOT_S)
+    nodes[0].expect_silence(r"fetching: ")
+    nodes[1].expect(FAILED + r".*layers/bad.*lib64 is a directory.*usr/lib64", BOOT_S)
+    nodes[2].expect(FAILED + r".*no init: /sbin/init: No such file", BOOT_S)
+    lab.expect_all(r"rebooting now", within_s=90)
+    roots.remove()
+
+
+@scenario(limit_s=300, tags=["roots", "faults"])
+def unknown_node(lab):
+    """A node that nodes.tab does not know waits, and boots when a line is added."""
+    roots = Roots(lab.directory)
+    roots.image("tree", cmdline=CONSOLE)
+    roots.nodes("52:54:00:ff:ff:ff n999 tree - -")
+    lab.dhcp(lease_s=120)
+    lab.master(roots.tree)
+    node = lab.node(None, ip="dhcp")
+    node.expect(r"^xget .*! .*; again in 1\d\.\d s", BOOT_S)
+    node.expect(rf"^xget .*this node is mac={PLAN.mac(1)}", 5)
+    node.expect_silence(FETCHED)
+    roots.nodes(f"{PLAN.mac(1)} n001 tree - -")
+    node.expect(ROOT_UP, within_s=BOOT_S)
+    says(node, "host n001$")
+
+
+@scenario(limit_s=400, tags=["roots"])
+def root_serves_on(lab):
+    """A node that has booted its root goes on serving the one that is behind it."""
+    roots = Roots(lab.directory)
+    roots.image("tree", cmdline=CONSOLE, padding_mb=24)
+    roots.nodes("* - tree - -")
+    lab.master(roots.tree)
+    first = lab.node(None, append="lab.stay=60 xget.linger=60")
+    lab.network.shape_master("40mbit")
+    first.expect(r"^xget .*fetching images/tree/root", BOOT_S)
+    second = lab.node(None, rate="6mbit")
+    first.expect(ROOT_UP, within_s=BOOT_S)
+    says(first, r"serving [1-9]")
+    lab.await_parent([first], 0.9)
+    second.expect(ROOT_UP, within_s=2 * BOOT_S)
+    client = lab.client(second)
+    lab.check(client and client.from_peers_bytes > 0, "nothing came from the first node")
+    roots.remove()
