@@ -43,15 +43,15 @@ impl Addresses {
         Some(is_network.then_some(range).ok_or("the first address of the network is expected"))
     }
 
-    /// Whether it is one of them, and which, from 0 on.
-    pub fn place(&self, ip: IpAddr) -> Option<u128> {
-        let ip = number(ip.to_canonical());
-        (self.from <= ip && ip <= self.to).then(|| ip - self.from)
+    /// Whether it is one of them, and which, from 0 on, as far as that can be counted.
+    pub fn place(&self, ip: IpAddr) -> Option<u32> {
+        let ip = number(ip);
+        (self.from <= ip && ip <= self.to).then(|| (ip - self.from) as u32)
     }
 
-    /// How many there are but one.
-    pub fn last(&self) -> u128 {
-        self.to - self.from
+    /// How many there are, or as many as fit.
+    pub fn count(&self) -> u32 {
+        u32::try_from(self.to - self.from).map_or(u32::MAX, |last| last.saturating_add(1))
     }
 }
 
@@ -59,7 +59,7 @@ impl Addresses {
 mod tests {
     use super::*;
 
-    fn place(range: &str, ip: &str) -> Option<u128> {
+    fn place(range: &str, ip: &str) -> Option<u32> {
         Addresses::parse(range).unwrap().unwrap().place(ip.parse().unwrap())
     }
 
@@ -70,7 +70,7 @@ mod tests {
         assert_eq!(place("10.0.0.7", "10.0.0.8"), None);
         assert_eq!(place("10.0.1.0/24", "10.0.1.255"), Some(255));
         assert_eq!(place("10.0.1.0/24", "10.0.2.0"), None);
-        assert_eq!(place("0.0.0.0/0", "255.255.255.255"), Some(u128::from(u32::MAX)));
+        assert_eq!(place("0.0.0.0/0", "255.255.255.255"), Some(u32::MAX));
         assert_eq!(place("0.0.0.0/0", "fe80::1"), None);
         assert_eq!(place("10.0.0.9-10.0.0.40", "10.0.0.10"), Some(1));
         assert_eq!(place("fd00::/64", "fd00::5"), Some(5));

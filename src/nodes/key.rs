@@ -3,6 +3,7 @@
 //! Knows which words say one, and that `AA-BB-…` is `aa:bb:…`. Refuses to know who has it.
 
 use alloc::string::String;
+use alloc::vec::Vec;
 
 /// Bytes of the longest value of a key.
 pub const VALUE_LEN_MAX: usize = 255;
@@ -55,19 +56,28 @@ impl Key {
             return None;
         }
         let is_sound = match kind {
-            Kind::Mac => is_hex(value, &[2, 2, 2, 2, 2, 2], b":-"),
-            Kind::Uuid => is_hex(value, &[8, 4, 4, 4, 12], b"-"),
-            Kind::Serial | Kind::Asset => !value.chars().any(char::is_control),
+            Kind::Mac => is_hex(value, 17, |at| at % 3 == 2),
+            Kind::Uuid => is_hex(value, 36, |at| matches!(at, 8 | 13 | 18 | 23)),
+            Kind::Serial | Kind::Asset => !value.bytes().any(|byte| byte.is_ascii_control()),
             _ => value.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte)),
         };
-        let one_form = |c: char| match (kind, c) {
-            (Kind::Mac, '-') => ':',
-            // As the agent shows it: one word.
-            (_, ' ') => '_',
-            (Kind::Serial | Kind::Asset | Kind::Name | Kind::Group, c) => c,
-            (_, c) => c.to_ascii_lowercase(),
-        };
-        is_sound.then(|| Key { kind, text: value.chars().map(one_form).collect() })
+        let mut bytes = Vec::from(value);
+        for byte in &mut bytes {
+            match (kind, *byte) {
+                (Kind::Mac, b'-') => *byte = b':',
+                // As the agent shows it: one word.
+                (_, b' ') => *byte = b'_',
+                (Kind::Serial | Kind::Asset | Kind::Name | Kind::Group, _) => {}
+                _ => byte.make_ascii_lowercase(),
+            }
+        }
+        let text = String::from_utf8(bytes).ok().filter(|_| is_sound)?;
+        Some(Key { kind, text })
+    }
+
+    /// `*`
+    pub(crate) fn any() -> Key {
+        Key { kind: Kind::Any, text: String::new() }
     }
 
     /// The kind that this word stands for in `word=value`.
@@ -81,24 +91,13 @@ impl Key {
     }
 }
 
-/// Whether a text is groups of so many hex digits, parted by one of these.
-fn is_hex(text: &str, groups: &[usize], parted_by: &[u8]) -> bool {
-    let mut left = text.as_bytes();
-    for (nth, &len) in groups.iter().enumerate() {
-        if nth > 0 {
-            let Some((by, rest)) = left.split_first() else { return false };
-            if !parted_by.contains(by) {
-                return false;
-            }
-            left = rest;
-        }
-        let Some((digits, rest)) = left.split_at_checked(len) else { return false };
-        if !digits.iter().all(u8::is_ascii_hexdigit) {
-            return false;
-        }
-        left = rest;
-    }
-    left.is_empty()
+/// Whether a text of so many bytes is hex digits, parted by `:` or `-` at these places.
+fn is_hex(text: &str, len: usize, is_parted: fn(usize) -> bool) -> bool {
+    let is_one = |(at, byte): (usize, u8)| match is_parted(at) {
+        true => matches!(byte, b':' | b'-'),
+        false => byte.is_ascii_hexdigit(),
+    };
+    text.len() == len && text.bytes().enumerate().all(is_one)
 }
 
 #[cfg(test)]

@@ -2,9 +2,7 @@
 //!
 //! Knows lists, brackets and zero padding. Refuses to know what the names are.
 
-use alloc::format;
-use alloc::string::String;
-use alloc::vec;
+use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 /// Bytes of the longest name that comes of it.
@@ -15,17 +13,14 @@ const DIGITS_MAX: usize = 9;
 const TOO_MANY: &str = "more names than there may be nodes (65536)";
 const NO_NUMBER: &str = "within brackets a number or FROM-TO is expected";
 
-/// What commas part, but for those in brackets.
-pub(crate) fn terms(text: &str) -> impl Iterator<Item = &str> {
-    let mut depth = 0_u32;
-    text.split(move |c| {
-        match c {
-            '[' => depth += 1,
-            ']' => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-        c == ',' && depth == 0
-    })
+/// Where the term ends that begins at `at`: at a comma that is not in brackets, or the end.
+pub(crate) fn term_end(text: &[u8], at: usize) -> usize {
+    let mut is_within = false;
+    let is_end = |byte: &u8| {
+        is_within = *byte == b'[' || is_within && *byte != b']';
+        *byte == b',' && !is_within
+    };
+    text[at..].iter().position(is_end).map_or(text.len(), |len| at + len)
 }
 
 /// All names of a list, `most` of them at most, in the order in which they are written:
@@ -34,58 +29,64 @@ pub(crate) fn terms(text: &str) -> impl Iterator<Item = &str> {
 /// # Errors
 /// What was expected.
 pub fn expand(text: &str, most: usize) -> Result<Vec<String>, &'static str> {
-    let mut all = Vec::new();
-    for term in terms(text) {
-        let room = most.saturating_sub(all.len());
-        all.append(&mut expand_term(term, room)?);
+    let (mut names, mut at) = (Vec::new(), 0);
+    loop {
+        let end = term_end(text.as_bytes(), at);
+        let term = text.get(at..end).unwrap_or_default();
+        if term.is_empty() {
+            return Err("a name is expected beside the comma");
+        }
+        expand_term(&mut String::new(), term, most, &mut names)?;
+        at = end + 1;
+        if end == text.len() {
+            return Ok(names);
+        }
     }
-    Ok(all)
 }
 
-fn expand_term(term: &str, most: usize) -> Result<Vec<String>, &'static str> {
-    let (mut names, mut rest) = (vec![String::new()], term);
-    if term.is_empty() {
-        return Err("a name is expected beside the comma");
-    }
-    while let Some((before, behind)) = rest.split_once('[') {
-        let (inside, behind) = behind.split_once(']').ok_or("] is expected")?;
-        let numbers = numbers(inside, most / names.len())?;
-        let with = |name: &String, number: &String| format!("{name}{before}{number}");
-        if names[0].len() + before.len() > NAME_LEN_MAX {
-            break;
-        }
-        names = names.iter().flat_map(|name| numbers.iter().map(move |n| with(name, n))).collect();
-        rest = behind;
-    }
-    if names.len() > most {
-        return Err(TOO_MANY);
-    }
-    names.iter_mut().for_each(|name| name.push_str(rest));
-    if names.iter().any(|name| name.len() > NAME_LEN_MAX) {
+/// Adds the names that begin with what is in `name` already. It goes as deep as there are
+/// brackets: each adds to the name, whose length has a limit.
+fn expand_term(
+    name: &mut String,
+    rest: &str,
+    most: usize,
+    names: &mut Vec<String>,
+) -> Result<(), &'static str> {
+    let (before, brackets) = rest.split_at(rest.find('[').unwrap_or(rest.len()));
+    name.push_str(before);
+    if name.len() > NAME_LEN_MAX {
         return Err("this name is longer than 255 bytes");
     }
-    Ok(names)
-}
-
-/// The numbers within brackets, each as wide as the first of its range is written.
-fn numbers(text: &str, most: usize) -> Result<Vec<String>, &'static str> {
-    let number = |digits: &str| {
-        let is_one = digits.len() <= DIGITS_MAX && digits.bytes().all(|byte| byte.is_ascii_digit());
-        digits.parse::<u32>().ok().filter(|_| is_one).ok_or(NO_NUMBER)
-    };
-    let mut all = Vec::new();
-    for range in text.split(',') {
-        let (first, last) = range.split_once('-').unwrap_or((range, range));
-        let (from, to, width) = (number(first)?, number(last)?, first.len());
+    if brackets.is_empty() {
+        if names.len() >= most {
+            return Err(TOO_MANY);
+        }
+        names.push(name.clone());
+        return Ok(());
+    }
+    let close = brackets.find(']').ok_or("] is expected")?;
+    let len = name.len();
+    for range in brackets[1..close].split(',') {
+        let dash = range.find('-').unwrap_or(range.len());
+        let (from, to) = (number(&range[..dash])?, number(range.get(dash + 1..).unwrap_or(range))?);
         if to < from {
             return Err("the range runs backwards");
         }
-        if (to - from) as usize >= most.saturating_sub(all.len()) {
-            return Err(TOO_MANY);
+        for number in from..=to {
+            let digits = number.to_string();
+            // As wide as the first number is written.
+            (digits.len()..dash).for_each(|_| name.push('0'));
+            name.push_str(&digits);
+            expand_term(name, &brackets[close + 1..], most, names)?;
+            name.truncate(len);
         }
-        all.extend((from..=to).map(|number| format!("{number:0width$}")));
     }
-    Ok(all)
+    Ok(())
+}
+
+fn number(digits: &str) -> Result<u32, &'static str> {
+    let is_one = digits.len() <= DIGITS_MAX && digits.bytes().all(|byte| byte.is_ascii_digit());
+    digits.parse().ok().filter(|_| is_one).ok_or(NO_NUMBER)
 }
 
 #[cfg(test)]

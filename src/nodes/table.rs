@@ -1,16 +1,16 @@
 //! `nodes.tab`: a text as a table, and the line of a node in it.
 //!
 //! Knows columns, groups, precedence and limits (docs/provisioning.md, "nodes.tab").
-//! Refuses to know whether images and layers are there.
+//! Refuses to know whether images and layers are there. It is in every node's initramfs:
+//! places in the text go round, and not parts of it, which makes it a third smaller.
 
 use crate::addresses::Addresses;
 use crate::key::{Key, Kind};
-use crate::ranges::{expand, terms};
+use crate::ranges::{expand, term_end};
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 use core::net::IpAddr;
-use core::ops::Range;
 use sorted::SortedMap;
 
 /// Bytes of the longest text.
@@ -24,22 +24,27 @@ pub const COLUMN_LEN_MAX: usize = 2_048;
 /// Words and groups of a column, those within groups counted: how deep groups lead to
 /// groups, too.
 const WORDS_MAX: u32 = 256;
+/// Bytes of a word that are shown with what is wrong about it.
+const SHOWN_LEN_MAX: usize = 40;
 
 const MISSING: &str = "-";
+const ANY: &str = "*";
+const KEY: usize = 0;
+const NAME: usize = 1;
 const IMAGE: usize = 2;
 const LAYERS: usize = 3;
 const WORDS: usize = 4;
 const COLUMNS: usize = 5;
 
+/// Where something is in the text.
+type Span = (u32, u32);
+
 /// A line as it stands in the text.
 #[derive(Debug)]
 struct Line {
-    /// In the text, from 1 on.
-    number: u32,
-    columns: [Range<u32>; COLUMNS],
-    /// Where its names begin in the table's.
-    names: u32,
-    has_names: bool,
+    columns: [Span; COLUMNS],
+    /// Where its names begin in the table's, if it has any.
+    names: Option<u32>,
 }
 
 /// What is wrong with a text, and where.
@@ -68,22 +73,20 @@ impl fmt::Display for Fault {
     }
 }
 
+/// What is wrong with the place that is looked at.
+type Wrong = &'static str;
+
 const NO_KEY: &str =
     "MAC, UUID, serial=, asset=, IP addresses, host names, @GROUP or * is expected";
 const NO_NAME: &str = "a host name is expected";
-const NO_GROUP_NAME: &str = "letters, digits, - _ and . are expected behind the @";
+const NO_GROUP: &str = "no line above has this group";
 const TWICE: &str = "has a line already";
 
-/// A fault before its place is counted: a part of the line, what, the other line.
-type Wrong<'a> = (&'a str, &'static str, u32);
-
 /// What the table says of a node.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Found<'a> {
-    /// Its line in the text, from 1 on.
-    pub line: u32,
     /// Its name: that of its line, or the host name that is its key.
-    pub name: Option<String>,
+    pub name: Option<&'a str>,
     /// Its image.
     pub image: Option<&'a str>,
     /// Its layers, in the order of application.
@@ -103,6 +106,10 @@ pub struct Table {
     /// With the line, and how many of the line's keys stand before them.
     addresses: Vec<(Addresses, u32, u32)>,
     nodes_count: usize,
+    /// Where it is looked, while the text is read.
+    at: usize,
+    /// A place that what is there is at odds with.
+    other_at: Option<u32>,
 }
 
 impl Table {
@@ -111,25 +118,36 @@ impl Table {
     /// # Errors
     /// The first thing that is wrong with it.
     pub fn parse(bytes: &[u8]) -> Result<Table, Fault> {
-        let fault = |line, what| Fault { line, column: 1, what, word: "".into(), other_line: 0 };
-        if bytes.len() > TAB_BYTES_MAX {
-            return Err(fault(1, "the file is larger than 1 MiB"));
+        let mut table = Table::default();
+        let wrong = match core::str::from_utf8(bytes) {
+            _ if bytes.len() > TAB_BYTES_MAX => Err("the file is larger than 1 MiB"),
+            Err(error) => {
+                table.at = error.valid_up_to();
+                Err("this is not UTF-8")
+            }
+            Ok(text) => {
+                table.text = text.into();
+                table.read()
+            }
+        };
+        match wrong {
+            Ok(()) => Ok(table),
+            Err(what) => Err(table.fault(bytes, what)),
         }
-        let text = core::str::from_utf8(bytes).map_err(|error| {
-            let before = &bytes[..error.valid_up_to()];
-            let line = before.iter().filter(|byte| **byte == b'\n').count();
-            fault(line as u32 + 1, "this line is not UTF-8")
-        })?;
-        let mut table = Table { text: text.into(), ..Table::default() };
-        for (nth, line) in text.split('\n').enumerate() {
-            table.add(nth as u32 + 1, line, text).map_err(|(at, what, other_line)| {
-                let before = &line[..at.as_ptr() as usize - line.as_ptr() as usize];
-                let column = before.chars().count() as u32 + 1;
-                let word = at.split_ascii_whitespace().next().unwrap_or(at).chars().take(40);
-                Fault { line: nth as u32 + 1, column, what, word: word.collect(), other_line }
-            })?;
+    }
+
+    fn fault(&self, bytes: &[u8], what: Wrong) -> Fault {
+        let line = |at: usize| bytes[..at].iter().filter(|byte| **byte == b'\n').count() as u32 + 1;
+        let before = bytes[..self.at].iter().rev().take_while(|byte| **byte != b'\n');
+        let column = before.filter(|byte| **byte & 0xc0 != 0x80).count() as u32 + 1;
+        let word = bytes[self.at..].split(u8::is_ascii_whitespace).next().unwrap_or_default();
+        Fault {
+            line: line(self.at),
+            column,
+            what,
+            word: String::from_utf8_lossy(&word[..word.len().min(SHOWN_LEN_MAX)]).into(),
+            other_line: self.other_at.map_or(0, |at| line(at as usize)),
         }
-        Ok(table)
     }
 
     /// Nodes that have a line of their own; a range of addresses counts for one.
@@ -137,226 +155,223 @@ impl Table {
         self.nodes_count
     }
 
-    fn add<'a>(&mut self, number: u32, line: &'a str, text: &'a str) -> Result<(), Wrong<'a>> {
-        if line.len() > LINE_LEN_MAX {
-            return Err((&line[..0], "this line is longer than 8192 bytes", 0));
+    fn read(&mut self) -> Result<(), Wrong> {
+        let mut from = 0;
+        while from < self.text.len() {
+            let rest = &self.text.as_bytes()[from..];
+            let len = rest.iter().position(|byte| *byte == b'\n').unwrap_or(rest.len());
+            let wrong = |byte: &u8| byte.is_ascii_control() && !byte.is_ascii_whitespace();
+            let odd = rest[..len].iter().position(wrong);
+            self.at = from + odd.unwrap_or(0);
+            if len > LINE_LEN_MAX || odd.is_some() {
+                return Err(
+                    "a line of 8192 bytes at most, without control characters, is expected",
+                );
+            }
+            self.add(from as u32, (from + len) as u32)?;
+            from += len + 1;
         }
-        let Some(columns) = columns(line) else { return Ok(()) };
-        let place = |part: &str| {
-            let from = (part.as_ptr() as usize - text.as_ptr() as usize) as u32;
-            from..from + part.len() as u32
-        };
-        if let Some(at) = line.find(|c: char| c.is_control() && !c.is_ascii_whitespace()) {
-            return Err((&line[at..], "a control character", 0));
+        Ok(())
+    }
+
+    fn part(&self, (from, to): Span) -> &str {
+        &self.text[from as usize..to as usize]
+    }
+
+    /// The first word of a stretch, by white space, and by commas `or_comma`; what is
+    /// behind it.
+    fn word(&self, (from, to): Span, or_comma: bool) -> Option<(Span, Span)> {
+        let parts = |byte: &u8| byte.is_ascii_whitespace() || or_comma && *byte == b',';
+        let text = self.part((from, to)).as_bytes();
+        let skipped = text.iter().position(|byte| !parts(byte))?;
+        let len = text[skipped..].iter().position(parts).unwrap_or(text.len() - skipped);
+        let (from, end) = (from + skipped as u32, from + (skipped + len) as u32);
+        Some(((from, end), (end, to)))
+    }
+
+    fn add(&mut self, from: u32, to: u32) -> Result<(), Wrong> {
+        let mut columns = [(from, from); COLUMNS];
+        let (mut count, mut rest) = (0, (from, to));
+        while let Some((word, behind)) = self.word(rest, false) {
+            if self.part(word).starts_with('#') {
+                break;
+            }
+            // The last column is all that is left.
+            let start = if count > WORDS { columns[WORDS].0 } else { word.0 };
+            columns[count.min(WORDS)] = (start, word.1);
+            (count, rest) = (count + 1, behind);
         }
-        for column in [IMAGE, LAYERS, WORDS] {
-            self.check(columns[column], column)?;
+        if count == 0 {
+            return Ok(());
         }
-        self.lines.push(Line {
-            number,
-            columns: columns.map(place),
-            names: self.names.len() as u32,
-            has_names: !matches!(columns[1], "" | MISSING),
-        });
-        self.add_keys(columns[0], columns[1])
+        if count == LAYERS && self.part(columns[IMAGE]).starts_with('@') {
+            (columns[LAYERS], columns[WORDS]) = (columns[IMAGE], columns[IMAGE]);
+        }
+        for (column, span) in columns.into_iter().enumerate().skip(IMAGE) {
+            self.check(span, column)?;
+        }
+        let has_names = !matches!(self.part(columns[NAME]), "" | MISSING);
+        let names = has_names.then_some(self.names.len() as u32);
+        self.lines.push(Line { columns, names });
+        self.add_keys(columns[KEY], columns[NAME], has_names)
     }
 
     /// Whether a column says what can be said in it.
-    fn check<'a>(&self, text: &'a str, column: usize) -> Result<(), Wrong<'a>> {
-        let (mut found, mut budget, mut len) = (Vec::new(), WORDS_MAX, 0);
-        for word in words(text, column) {
-            let is_path = word.split('/').all(|name| !matches!(name, "" | "." | ".."));
-            if column != WORDS && !is_path {
-                return Err((word, "a path below the served root is expected", 0));
-            }
-            let added = self.spread(word, column, &mut found, &mut budget);
-            len += added.map_err(|what| (word, what, 0))?;
-            if len > COLUMN_LEN_MAX {
-                return Err((word, "longer than 2048 bytes, groups put in", 0));
+    fn check(&mut self, mut rest: Span, column: usize) -> Result<(), Wrong> {
+        let (mut found, mut budget) = (Vec::new(), WORDS_MAX);
+        while let Some((word, behind)) = self.word(rest, column == LAYERS) {
+            (self.at, rest) = (word.0 as usize, behind);
+            self.spread(word, column, &mut found, &mut budget)?;
+            if found.iter().map(|(from, to)| to + 1 - from).sum::<u32>() > COLUMN_LEN_MAX as u32 {
+                return Err("longer than 2048 bytes, groups put in");
             }
             if column == IMAGE && found.len() > 1 {
-                return Err((word, "one image is expected", 0));
+                return Err("one image is expected");
             }
         }
         Ok(())
     }
 
-    fn add_keys<'a>(&mut self, keys: &'a str, names: &'a str) -> Result<(), Wrong<'a>> {
-        let at = self.lines.len() as u32 - 1;
-        if let Some(group) = keys.strip_prefix('@') {
-            if !matches!(names, "" | MISSING) {
-                return Err((names, "a group has no name: - is expected", 0));
+    fn add_keys(&mut self, keys: Span, names: Span, has_names: bool) -> Result<(), Wrong> {
+        self.at = keys.0 as usize;
+        if let Some(group) = self.part(keys).strip_prefix('@') {
+            let key = Key::new(Kind::Group, group).ok_or(NO_KEY)?;
+            self.insert(key, 0)?;
+            self.at = names.0 as usize;
+            return if has_names { Err("a group has no name: - is expected") } else { Ok(()) };
+        }
+        let (mut count, mut at) = (0_u32, keys.0);
+        while at <= keys.1 {
+            let end = at + term_end(self.part((at, keys.1)).as_bytes(), 0) as u32;
+            self.at = at as usize;
+            count = count.saturating_add(self.add_term((at, end), count)?);
+            at = end + 1;
+        }
+        self.at = names.0 as usize;
+        if has_names {
+            let expanded = expand(self.part(names), NODES_MAX)?;
+            if expanded.len() as u32 != count || self.part(keys) == ANY {
+                return Err("as many names as keys are expected, or -");
             }
-            let key = Key::new(Kind::Group, group).ok_or((keys, NO_GROUP_NAME, 0))?;
-            return self.insert(keys, key, at, 0);
-        }
-        let mut count = 0_u128;
-        for term in terms(keys) {
-            count += self.add_term(term, at, count)?;
-        }
-        if matches!(names, "" | MISSING) {
-            return Ok(());
-        }
-        let expanded = expand(names, NODES_MAX).map_err(|what| (names, what, 0))?;
-        if expanded.len() as u128 != count || keys == "*" {
-            return Err((names, "as many names as keys are expected, or -", 0));
-        }
-        for (nth, name) in expanded.into_iter().enumerate() {
-            let key = Key::new(Kind::Name, &name).ok_or((names, NO_NAME, 0))?;
-            self.insert(names, key, at, nth as u32)?;
-            self.names.push(name);
+            for (nth, name) in expanded.into_iter().enumerate() {
+                self.insert(Key::new(Kind::Name, &name).ok_or(NO_NAME)?, nth as u32)?;
+                self.names.push(name);
+            }
         }
         Ok(())
     }
 
-    /// Adds what one term of the keys stands for, `before` of the line's are before it; how
+    /// Adds what one term of the keys stands for, `nth` of the line's stand before it; how
     /// many they are.
-    fn add_term<'a>(&mut self, term: &'a str, at: u32, before: u128) -> Result<u128, Wrong<'a>> {
-        let wrong = |what| (term, what, 0);
-        let nth = u32::try_from(before).map_err(|_| wrong("too many addresses before this"))?;
-        if let Some(addresses) = Addresses::parse(term) {
-            let addresses = addresses.map_err(wrong)?;
+    fn add_term(&mut self, term: Span, nth: u32) -> Result<u32, Wrong> {
+        let text = self.part(term);
+        if let Some(addresses) = Addresses::parse(text) {
+            let addresses = addresses?;
             // Of ranges that overlap the first line goes first; one stands once.
-            self.insert(term, Key { kind: Kind::Address, text: term.into() }, at, nth)?;
-            self.addresses.push((addresses, at, nth));
-            return Ok(addresses.last().saturating_add(1));
+            let key = Key { kind: Kind::Address, text: text.into() };
+            self.addresses.push((addresses, self.lines.len() as u32 - 1, nth));
+            return self.insert(key, nth).map(|()| addresses.count());
         }
-        let key = match term.split_once('=') {
-            _ if term == "*" => Some(Key { kind: Kind::Any, text: String::new() }),
+        let key = match text.split_once('=') {
+            _ if text == ANY => Some(Key::any()),
             Some((word, value)) => {
-                let kind = Key::kind_of(word).ok_or(wrong(NO_KEY))?;
-                Some(Key::new(kind, value).ok_or(wrong(NO_KEY))?)
+                let kind = Key::kind_of(word).ok_or(NO_KEY)?;
+                Some(Key::new(kind, value).ok_or(NO_KEY)?)
             }
-            None => Key::new(Kind::Mac, term).or_else(|| Key::new(Kind::Uuid, term)),
+            None => Key::new(Kind::Mac, text).or_else(|| Key::new(Kind::Uuid, text)),
         };
         if let Some(key) = key {
-            return self.insert(term, key, at, nth).map(|()| 1);
+            return self.insert(key, nth).map(|()| 1);
         }
-        let names = expand(term, NODES_MAX - self.nodes_count.min(NODES_MAX)).map_err(wrong)?;
-        let count = names.len();
-        for (one, name) in names.into_iter().enumerate() {
+        let has_names = self.lines.last().is_some_and(|line| line.names.is_some());
+        let names = expand(text, NODES_MAX - self.nodes_count)?;
+        let count = names.len() as u32;
+        for (name, nth) in names.into_iter().zip(nth..) {
+            // What has no letter is an address that is none.
             let is_name = name.bytes().any(|byte| byte.is_ascii_alphabetic());
-            let key = Key::new(Kind::Host, &name).filter(|_| is_name).ok_or(wrong(NO_KEY))?;
-            self.insert(term, key, at, nth + one as u32)?;
-        }
-        Ok(count as u128)
-    }
-
-    fn insert<'a>(&mut self, part: &'a str, key: Key, at: u32, nth: u32) -> Result<(), Wrong<'a>> {
-        let is_name = key.kind == Kind::Name;
-        self.nodes_count += usize::from(!is_name && !matches!(key.kind, Kind::Group | Kind::Any));
-        if self.nodes_count > NODES_MAX {
-            return Err((part, "more keys than there may be nodes (65536)", 0));
-        }
-        match self.keys.insert(key, (at, nth)) {
-            Some((line, _)) => Err((part, TWICE, self.lines[line as usize].number)),
-            None => Ok(()),
-        }
-    }
-
-    /// Appends the words of a column, with those of groups in their place; the bytes of
-    /// all of them. A group stands above the lines that name it, so that none leads to
-    /// itself.
-    fn spread<'a>(
-        &'a self,
-        text: &'a str,
-        column: usize,
-        found: &mut Vec<&'a str>,
-        budget: &mut u32,
-    ) -> Result<usize, &'static str> {
-        let mut len = 0;
-        for word in words(text, column) {
-            *budget = budget.checked_sub(1).ok_or("more than 256 words, groups put in")?;
-            if let Some(group) = word.strip_prefix('@') {
-                let group = Key::new(Kind::Group, group).ok_or(NO_GROUP_NAME)?;
-                let (line, _) = self.keys.get(&group).ok_or("no line above has this group")?;
-                len += self.spread(self.column(*line, column), column, found, budget)?;
-            } else {
-                len += word.len() + 1;
-                found.push(word);
+            self.insert(Key::new(Kind::Host, &name).filter(|_| is_name).ok_or(NO_KEY)?, nth)?;
+            if !has_names {
+                self.insert(Key { kind: Kind::Name, text: name }, nth)?;
             }
         }
-        Ok(len)
+        Ok(count)
     }
 
-    fn column(&self, line: u32, column: usize) -> &str {
-        let Range { start, end } = self.lines[line as usize].columns[column];
-        &self.text[start as usize..end as usize]
+    fn insert(&mut self, key: Key, nth: u32) -> Result<(), Wrong> {
+        let is_node = !matches!(key.kind, Kind::Name | Kind::Group | Kind::Any);
+        if is_node && self.nodes_count == NODES_MAX {
+            return Err("more keys than there may be nodes (65536)");
+        }
+        self.nodes_count += usize::from(is_node);
+        let line = self.lines.len() as u32 - 1;
+        let before = self.keys.insert(key, (line, nth));
+        self.other_at = before.map(|(line, _)| self.lines[line as usize].columns[KEY].0);
+        if before.is_some() { Err(TWICE) } else { Ok(()) }
+    }
+
+    /// Appends the words of a column, with those of groups in their place. A group stands
+    /// above the lines that name it, so that none leads to itself.
+    fn spread(
+        &self,
+        mut rest: Span,
+        column: usize,
+        found: &mut Vec<Span>,
+        budget: &mut u32,
+    ) -> Result<(), Wrong> {
+        while let Some((span, behind)) = self.word(rest, column == LAYERS) {
+            rest = behind;
+            *budget = budget.checked_sub(1).ok_or("more than 256 words, groups put in")?;
+            let word = self.part(span);
+            if let Some(group) = word.strip_prefix('@') {
+                let key = Key::new(Kind::Group, group).ok_or(NO_GROUP)?;
+                let (line, _) = self.keys.get(&key).ok_or(NO_GROUP)?;
+                self.spread(self.lines[*line as usize].columns[column], column, found, budget)?;
+            } else if column != WORDS && word.split('/').any(|name| matches!(name, "" | "." | ".."))
+            {
+                return Err("a path below the served root is expected");
+            } else if word != MISSING {
+                found.push(span);
+            }
+        }
+        Ok(())
     }
 
     /// What it says of the node that is known by these keys and asks from this address.
     /// Of several lines that fit, those with firmware's keys go before host names, these
     /// before addresses, these before `*`; then the first.
-    pub fn find(&self, keys: &[Key], address: IpAddr) -> Option<Found<'_>> {
-        let of_table = |key: &Key| self.keys.get(key).copied();
-        let exact = keys.iter().filter(|key| key.kind != Kind::Host).filter_map(of_table).min();
-        let (line, nth, own_name) = match exact {
-            Some((line, nth)) => (line, nth, None),
-            None => self.find_host(keys).or_else(|| self.find_address(address)).or_else(|| {
-                let any = Key { kind: Kind::Any, text: String::new() };
-                of_table(&any).map(|(line, nth)| (line, nth, None))
-            })?,
-        };
-        let known = &self.lines[line as usize];
-        let given = known.has_names.then(|| self.names.get((known.names + nth) as usize).cloned());
-        let words = |column| {
-            let mut found = Vec::new();
+    pub fn find<'a>(&'a self, keys: &'a [Key], address: IpAddr) -> Option<Found<'a>> {
+        let of_firmware = keys.iter().filter(|key| key.kind != Kind::Host);
+        let found = of_firmware.filter_map(|key| self.keys.get(key).copied()).min();
+        let host = if found.is_none() { self.find_host(keys) } else { None };
+        let found = found.or(host.map(|(found, _)| found)).or_else(|| {
+            self.addresses.iter().find_map(|(addresses, line, before)| {
+                Some((*line, before.saturating_add(addresses.place(address)?)))
+            })
+        });
+        let (at, nth) = found.or_else(|| self.keys.get(&Key::any()).copied())?;
+        let line = &self.lines[at as usize];
+        let words = |column: usize| {
+            let (mut found, mut budget) = (Vec::new(), u32::MAX);
             // What a line may hold was seen when it was read.
-            let _ =
-                self.spread(self.column(line, column), column, &mut found, &mut u32::MAX.clone());
-            found
+            let _ = self.spread(line.columns[column], column, &mut found, &mut budget);
+            found.into_iter().map(|word| self.part(word)).collect::<Vec<&str>>()
         };
+        let name = line.names.and_then(|names| self.names.get((names + nth) as usize));
         Some(Found {
-            line: known.number,
-            name: given.unwrap_or(own_name),
+            name: name.map(String::as_str).or(host.map(|(_, name)| name)),
             image: words(IMAGE).pop(),
             layers: words(LAYERS),
             words: words(WORDS),
         })
     }
 
-    /// The line of a host name, or of what of it is before the first dot: its name, too.
-    fn find_host(&self, keys: &[Key]) -> Option<(u32, u32, Option<String>)> {
-        let hosts = keys.iter().filter(|key| key.kind == Kind::Host);
-        let names = hosts.flat_map(|key| [Some(&*key.text), key.text.split('.').next()]);
-        names.flatten().find_map(|name| {
+    /// The line of a host name, or of what of it is before the first dot, and which it was.
+    fn find_host<'a>(&self, keys: &'a [Key]) -> Option<((u32, u32), &'a str)> {
+        let host = &*keys.iter().find(|key| key.kind == Kind::Host)?.text;
+        let names = [host, host.split('.').next().unwrap_or_default()];
+        names.into_iter().find_map(|name| {
             let key = Key { kind: Kind::Host, text: name.into() };
-            self.keys.get(&key).map(|(line, nth)| (*line, *nth, Some(key.text)))
+            Some((*self.keys.get(&key)?, name))
         })
     }
-
-    fn find_address(&self, address: IpAddr) -> Option<(u32, u32, Option<String>)> {
-        self.addresses.iter().find_map(|(addresses, line, before)| {
-            let place = addresses.place(address)?;
-            // Where there are names there are no more than fit.
-            Some((*line, before.saturating_add(place as u32), None))
-        })
-    }
-}
-
-/// The columns of a line, each empty where it is missing; `None` where all are. Of a line
-/// that ends with an image of a group, layers and words are the group's, too.
-fn columns(line: &str) -> Option<[&str; COLUMNS]> {
-    let is_comment = |(at, _): &(usize, &str)| {
-        line[..*at].chars().next_back().is_none_or(|before| before.is_ascii_whitespace())
-    };
-    let end = line.match_indices('#').find(is_comment).map_or(line.len(), |(at, _)| at);
-    let mut rest = line[..end].trim_ascii();
-    let mut columns = [&line[..0]; COLUMNS];
-    for column in &mut columns[..WORDS] {
-        let len = rest.find(|c: char| c.is_ascii_whitespace()).unwrap_or(rest.len());
-        (*column, rest) = rest.split_at(len);
-        rest = rest.trim_ascii_start();
-    }
-    columns[WORDS] = rest;
-    if columns[LAYERS].is_empty() && columns[IMAGE].starts_with('@') {
-        (columns[LAYERS], columns[WORDS]) = (columns[IMAGE], columns[IMAGE]);
-    }
-    (!columns[0].is_empty()).then_some(columns)
-}
-
-/// The words of a column.
-fn words(text: &str, column: usize) -> impl Iterator<Item = &str> {
-    let parts = move |c: char| c.is_ascii_whitespace() || c == ',' && column == LAYERS;
-    text.split(parts).filter(|word| !word.is_empty() && *word != MISSING)
 }

@@ -21,7 +21,7 @@ fn key(word: &str) -> Key {
 fn said(table: &Table, words: &str, address: &str) -> Option<String> {
     let keys: Vec<Key> = words.split_whitespace().map(key).collect();
     let found = table.find(&keys, address.parse().unwrap())?;
-    let (name, image) = (found.name.as_deref().unwrap_or("-"), found.image.unwrap_or("-"));
+    let (name, image) = (found.name.unwrap_or("-"), found.image.unwrap_or("-"));
     Some(format!("{name} {image} {} {}", found.layers.join(","), found.words.join(" ")))
 }
 
@@ -141,7 +141,10 @@ fn a_fault_has_line_column_word_and_what_was_expected() {
             "line 1, column 3: \"10.0.0.9-10.0.0.1\": the range runs backwards",
         ),
         ("n1 a/b", "line 1, column 4: \"a/b\": a host name is expected"),
-        ("n1 - i - quiet\u{7}", "line 1, column 15: \"\\u{7}\": a control character"),
+        (
+            "n1 - i - quiet\u{7}",
+            "line 1, column 15: \"\\u{7}\": a line of 8192 bytes at most, without control characters, is expected",
+        ),
     ] {
         assert_eq!(fault(text), said);
     }
@@ -154,13 +157,24 @@ fn a_fault_has_line_column_word_and_what_was_expected() {
     }
     assert_eq!(fault("ok\n\u{fffd}").split(':').next(), Some("line 2, column 1"));
     let not_text = Table::parse(b"ok\nx \xff").unwrap_err().to_string();
-    assert_eq!(not_text, "line 2, column 1: \"\": this line is not UTF-8");
+    assert_eq!(not_text, "line 2, column 3: \"\u{fffd}\": this is not UTF-8");
+}
+
+#[test]
+fn a_name_has_one_line_whether_it_is_given_or_the_key() {
+    let said = "line 2, column 1: \"n1\": has a line already (line 1)";
+    assert_eq!(fault("52:54:00:00:00:01 n1\nn1 - other"), said);
+    assert_eq!(
+        of("n1 n2\nn2 n3", "host=n2"),
+        "n3 -  ",
+        "a host name is no name where one is given"
+    );
 }
 
 #[test]
 fn every_limit_is_reached_and_not_passed() {
     let line = |len: usize| format!("n1 - - - {}", "x ".repeat((len - 9) / 2));
-    assert!(fault(&line(LINE_LEN_MAX + 3)).ends_with("this line is longer than 8192 bytes"));
+    assert!(fault(&line(LINE_LEN_MAX + 3)).contains("a line of 8192 bytes at most"));
     let comments = format!("#{}\n", "x".repeat(62)).repeat(TAB_BYTES_MAX / 64);
     assert!(Table::parse(comments.as_bytes()).is_ok());
     assert!(fault(&format!("{comments}\n")).ends_with("the file is larger than 1 MiB"));
@@ -199,7 +213,7 @@ proptest! {
             let any: IpAddr = "10.0.0.1".parse().unwrap();
             let host = Key::new(Kind::Host, "n").unwrap();
             if let Some(found) = table.find(&[host], any) {
-                prop_assert!(found.line as usize <= text.split('\n').count());
+                prop_assert!(found.layers.len() + found.words.len() <= text.len());
             }
         }
     }

@@ -10,7 +10,6 @@ use crate::store::patterns::Patterns;
 use crate::{boot, logger};
 use peer::content::digest::Digest;
 use peer::failure::{Failure, Status};
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::thread;
@@ -113,36 +112,34 @@ fn run_print_digest(path: &Path, sources: &[Vec<u8>], one_file_system: bool) -> 
 
 /// Says it until a master has heard it: within a minute, for a unit has a limit, too.
 fn run_up(master: Option<Host>) -> Result<(), Failed> {
-    let Booted { masters, lines } = boot::booted();
-    let masters = master.map_or(masters, |master| vec![master]);
-    if masters.is_empty() {
-        let why = format!("no master is known: neither -n, nor {NODE_FILE}, nor xget.master=");
-        return Err(Failed::new(why, USAGE));
+    let Booted { mut masters, lines } = boot::booted();
+    if let Some(master) = master {
+        masters = vec![master];
     }
-    let mut why = String::new();
+    let mut why = format!("no master is known: neither -n, nor {NODE_FILE}, nor xget.master=");
     for nth in 0..UP_TRIES {
-        if nth > 0 {
+        if nth > 0 && !masters.is_empty() {
             thread::sleep(UP_PAUSE);
         }
         for host in &masters {
-            why = match tell_up(host, &lines) {
+            match tell_up(host, &lines) {
                 Ok(()) => return Ok(()),
-                Err(failed) => failed,
-            };
+                Err(failed) => why = failed,
+            }
         }
     }
-    Err(Failed::new(why, exit_code(Status::Connection)))
+    Err(Failed::new(why, if masters.is_empty() { USAGE } else { exit_code(Status::Connection) }))
 }
 
+/// Any of the addresses of a master will do.
 fn tell_up(host: &Host, lines: &str) -> Result<(), String> {
     let mut why = String::new();
     for addr in driver::resolve(host)? {
         match driver::ask_node(addr, lines, UP_MOST) {
             Ok(_) => return Ok(()),
-            Err(error) if error.kind() == ErrorKind::NotFound => {
-                why = format!("master {addr} knows no nodes: it is an older xget");
+            Err(error) => {
+                why = format!("master {addr} does not hear that this node is up: {error}")
             }
-            Err(error) => why = format!("master {addr}: {error}"),
         }
     }
     Err(why)

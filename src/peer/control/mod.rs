@@ -39,9 +39,9 @@ pub use client::{ClientMessage, JOIN_LEN_MAX, TransferStats, VERSION, VERSION_MI
 pub(crate) use client::{sources_of, take_generation};
 pub use complaint::Complaint;
 pub use master::MasterMessage;
-pub(crate) use node::ROOTS;
 pub use node::{
     NODE_LINE_LEN_MAX, NodeAnswer, NodeMessage, NodeQuestion, NodeRefusal, NodeStage, RootKind,
 };
+pub(crate) use node::{ROOTS, add_path, add_words};
 pub use text::printable;
 pub use words::LINE_LEN_MAX;

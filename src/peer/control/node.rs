@@ -24,6 +24,18 @@ pub struct NodeQuestion {
 }
 
 impl NodeQuestion {
+    /// The line, with its end.
+    pub fn line(&self) -> String {
+        let mut line = String::new();
+        for key in &self.keys {
+            add_word(&mut line, key.word().unwrap_or_default(), &key.text);
+        }
+        if let Some(image) = &self.image {
+            add_word(&mut line, IMAGE, image);
+        }
+        line + "\n"
+    }
+
     /// It has this host name, if it is one.
     pub fn add_host(&mut self, name: &str) {
         self.keys.extend(Key::new(Kind::Host, name));
@@ -67,62 +79,56 @@ pub enum NodeMessage {
     State(NodeStage, String),
 }
 
-const STATE: &str = "state ";
+const STATE: &str = "state";
 const IMAGE: &str = "image";
 
 impl NodeMessage {
     /// The line, with its end.
     pub fn line(&self) -> String {
-        let mut line = String::new();
         match self {
-            NodeMessage::State(stage, words) => {
-                return format!("{STATE}{} {words}\n", stage.word());
-            }
-            NodeMessage::Question(NodeQuestion { keys, image }) => {
-                for key in keys {
-                    add_word(&mut line, key.word().unwrap_or_default(), &key.text);
-                }
-                if let Some(image) = image {
-                    add_word(&mut line, IMAGE, image);
-                }
-            }
+            NodeMessage::State(stage, words) => format!("{STATE} {} {words}\n", stage.word()),
+            NodeMessage::Question(question) => question.line(),
         }
-        line + "\n"
     }
 
     /// The message that a line is, with its end or without; `None` if it is none of these.
     /// What is named in a word that we do not know, or is no value of what it names, is
     /// passed over: firmware says many things.
     pub fn parse(line: &[u8]) -> Option<NodeMessage> {
-        let line = line.strip_suffix(b"\n").unwrap_or(line);
-        if let Some(state) = line.strip_prefix(STATE.as_bytes()) {
-            let state = core::str::from_utf8(state).ok()?;
-            let (word, words) = state.split_once(' ').unwrap_or((state, ""));
-            let (_, stage) = STAGES.iter().find(|(known, _)| *known == word)?;
-            return Some(NodeMessage::State(*stage, super::printable(words)));
-        }
         let mut words = Words::of(line)?;
         let mut question = NodeQuestion::default();
-        while let Some(word) = words.word() {
+        let mut word = words.word()?;
+        if word == STATE {
+            let stage = words.word()?;
+            let (_, stage) = STAGES.iter().find(|(known, _)| *known == stage)?;
+            let mut said = String::new();
+            while let Some(word) = words.word() {
+                said.push_str(if said.is_empty() { "" } else { " " });
+                said.push_str(word);
+            }
+            return Some(NodeMessage::State(*stage, super::printable(said)));
+        }
+        loop {
             let (name, value) = word.split_once('=')?;
-            let Some(value) = unescape(value).and_then(|value| String::from_utf8(value).ok())
-            else {
-                continue;
-            };
+            let value = unescape(value).and_then(|value| String::from_utf8(value).ok());
+            let value = value.unwrap_or_default();
             if name == IMAGE {
-                question.image = Some(value);
+                question.image = Some(value).filter(|image| !image.is_empty());
             } else if let Some(key) = Key::kind_of(name).and_then(|kind| Key::new(kind, &value))
                 && question.keys.len() < KEYS_MAX
             {
                 question.keys.push(key);
             }
+            match words.word() {
+                Some(next) => word = next,
+                None => return Some(NodeMessage::Question(question)),
+            }
         }
-        Some(NodeMessage::Question(question))
     }
 }
 
 /// Appends `name=value`, after a space where there is a word before it.
-fn add_word(line: &mut String, name: &str, value: &str) {
+pub(crate) fn add_word(line: &mut String, name: &str, value: &str) {
     if !line.is_empty() {
         line.push(' ');
     }
@@ -169,6 +175,8 @@ pub struct NodeAnswer {
     /// Why there is nothing for it now, in which case there is nothing else but perhaps its
     /// name: it is to ask again.
     pub refusal: Option<NodeRefusal>,
+    /// All lines, as they came.
+    pub text: String,
 }
 
 /// Why there is nothing for a node.
@@ -188,49 +196,27 @@ impl NodeRefusal {
     }
 }
 
-impl NodeAnswer {
-    /// The lines.
-    pub fn text(&self) -> String {
-        let mut text = String::new();
-        let mut add = |name: &str, value: &str, is_path: bool| {
-            text.push_str(name);
-            text.push(' ');
-            match is_path {
-                true => escape(value.as_bytes(), 3 * value.len(), &mut text),
-                false => text.push_str(value),
-            }
-            text.push('\n');
-        };
-        if let Some(name) = &self.name {
-            add("name", name, true);
-        }
-        if let Some(refusal) = &self.refusal {
-            let word = match refusal {
-                NodeRefusal::Unknown(_) => "unknown",
-                NodeRefusal::Missing(_) => "missing",
-            };
-            add(word, &super::printable(refusal.reason()), false);
-            return text;
-        }
-        add("image", &self.image, true);
-        if let Some(kernel) = self.kernel {
-            add("kernel", &format!("blake3:{kernel}"), false);
-        }
-        self.parts.iter().for_each(|part| add("part", part, true));
-        if let Some((_, word, _)) = ROOTS.iter().find(|root| Some(root.2) == self.root) {
-            add("root", word, false);
-        }
-        self.layers.iter().for_each(|layer| add("layer", layer, true));
-        if !self.words.is_empty() {
-            add("words", &self.words, false);
-        }
-        text
-    }
+/// Appends a line of an answer whose value is a path.
+pub(crate) fn add_path(text: &mut String, name: &str, path: &str) {
+    text.push_str(name);
+    text.push(' ');
+    escape(path.as_bytes(), 3 * path.len(), text);
+    text.push('\n');
+}
 
+/// The same with words as they are.
+pub(crate) fn add_words(text: &mut String, name: &str, words: &str) {
+    text.push_str(name);
+    text.push(' ');
+    text.push_str(&super::printable(words));
+    text.push('\n');
+}
+
+impl NodeAnswer {
     /// What lines say; lines that we do not know are passed over. `None` where it is no
     /// answer: one has an image or a refusal.
     pub fn parse(text: &str) -> Option<NodeAnswer> {
-        let mut answer = NodeAnswer::default();
+        let mut answer = NodeAnswer { text: text.to_string(), ..NodeAnswer::default() };
         for line in text.lines() {
             let (name, value) = line.split_once(' ').unwrap_or((line, ""));
             let path = || String::from_utf8(unescape(value)?).ok();
@@ -290,7 +276,7 @@ mod tests {
         for line in ["mac=x", "uuid=", "serial=%zz", "serial=%ff", "later=1", "mac=x uuid=y"] {
             assert_eq!(NodeMessage::parse(line.as_bytes()), nothing, "{line}");
         }
-        for line in ["", "\n", "mac", "mac=x  uuid=y", "state", "state on", "state  up", "\u{ff}"] {
+        for line in ["", "\n", "mac", "mac=x  uuid=y", "state", "state on", "state  up"] {
             assert_eq!(NodeMessage::parse(line.as_bytes()), None, "{line}");
         }
         let many = "host=n ".repeat(KEYS_MAX + 9);
@@ -312,6 +298,7 @@ mod tests {
             layers: vec!["layers/all".into(), "layers/n001".into()],
             words: "console=ttyS0 quiet".into(),
             refusal: None,
+            text: String::new(),
         };
         let digest = Digest::of(b"kernel");
         let text = format!(
@@ -319,15 +306,14 @@ mod tests {
              part initrd%20a\nroot squashfs\n\
              layer layers/all\nlayer layers/n001\nwords console=ttyS0 quiet\n"
         );
-        assert_eq!(answer.text(), text);
-        assert_eq!(NodeAnswer::parse(&format!("later 1\n{text}")), Some(answer));
-        let image = NodeAnswer { image: "tiny".into(), ..NodeAnswer::default() };
-        assert_eq!(image.text(), "image tiny\n");
-        let refusal = Some(NodeRefusal::Unknown("no line\nimage x".into()));
-        let refused = NodeAnswer { name: Some("n".into()), refusal, ..NodeAnswer::default() };
-        assert_eq!(refused.text(), "name n\nunknown no line?image x\n");
-        let reason = NodeAnswer::parse(&refused.text()).unwrap().refusal.unwrap();
-        assert_eq!(reason.reason(), "no line?image x");
+        let text = format!("later 1\n{text}");
+        assert_eq!(NodeAnswer::parse(&text), Some(NodeAnswer { text: text.clone(), ..answer }));
+        let mut said = String::new();
+        add_path(&mut said, "image", "a b%");
+        add_words(&mut said, "unknown", "no line\nimage x");
+        assert_eq!(said, "image a%20b%25\nunknown no line?image x\n");
+        let answer = NodeAnswer::parse(&said).unwrap();
+        assert_eq!((&*answer.image, answer.refusal.unwrap().reason()), ("a b%", "no line?image x"));
         for text in
             ["", "name n\n", "image\n", "image %\n", "image x\nkernel 7\n", "image x\nroot y\n"]
         {

@@ -7,13 +7,13 @@
 use super::nodes::LOOK_MS;
 use super::{Master, MasterEffect};
 use crate::content::manifest::{EntryKind, Manifest};
-use crate::control::{NodeAnswer, NodeMessage, NodeQuestion, NodeRefusal, ROOTS, RootKind};
+use crate::control::{NodeMessage, NodeQuestion, ROOTS, RootKind, add_path, add_words};
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::net::IpAddr;
 use ninep::server::OpenId;
-use nodes::Table;
+use nodes::{Found, Table};
 
 /// Directories of images and of layers; a path that is in none of them is one of the root.
 const IMAGES: &str = "images";
@@ -27,12 +27,15 @@ const CMDLINE: &[u8] = b"cmdline";
 const INITRD: &[u8] = b"initrd";
 const PARTS_MAX: usize = 66;
 
+const ASKED: &str = "asked";
+const UNKNOWN: &str = "unknown";
+const MISSING: &str = "missing";
+
 impl Master {
     pub(super) fn node_said(&mut self, now_ms: u64, open_id: OpenId, message: NodeMessage) {
         let NodeMessage::Question(question) = message else { return };
         if !self.nodes.wait(now_ms, open_id, question) {
-            let reason = "too many nodes ask at once".to_string();
-            return self.tell(open_id, refused(NodeRefusal::Missing(reason)));
+            return self.refuse_node(open_id, "too many nodes ask at once");
         }
         if self.nodes.looked_ms.is_none_or(|looked_ms| now_ms >= looked_ms + LOOK_MS) {
             return self.effects.push_back(MasterEffect::LookAtNodes);
@@ -80,13 +83,11 @@ impl Master {
             return self.look_again(now_ms);
         }
         for pending in core::mem::take(&mut self.nodes.pending) {
-            let ip = self.server.space.peer_ip(pending.open_id.conn);
-            let answer = ip.map(|ip| self.answer_to(&pending.question, ip));
-            let Some(answer) = answer else { continue };
+            let Some(ip) = self.server.space.peer_ip(pending.open_id.conn) else { continue };
+            let told = self.compose(&pending.question, ip);
             // What is missing may have come since the last look.
-            let is_missing = matches!(answer.refusal, Some(NodeRefusal::Missing(_)));
-            if has_looked || !is_missing {
-                self.tell(pending.open_id, answer);
+            if has_looked || told.state != MISSING {
+                self.server.answer_node(pending.open_id, &told.text);
             } else {
                 self.nodes.pending.push(pending);
             }
@@ -102,95 +103,106 @@ impl Master {
             let pending = self.nodes.pending.remove(0);
             let (done, total) = self.joins.hashing();
             let reason = format!("the master still hashes: {} of {} MiB", done >> 20, total >> 20);
-            self.tell(pending.open_id, refused(NodeRefusal::Missing(reason)));
+            self.refuse_node(pending.open_id, &reason);
         }
     }
 
-    fn tell(&mut self, open_id: OpenId, answer: NodeAnswer) {
-        self.server.answer_node(open_id, &answer.text());
+    /// What it wants is not to be had now.
+    fn refuse_node(&mut self, open_id: OpenId, reason: &str) {
+        let mut text = String::new();
+        add_words(&mut text, MISSING, reason);
+        self.server.answer_node(open_id, &text);
     }
 
-    fn answer_to(&self, question: &NodeQuestion, ip: IpAddr) -> NodeAnswer {
+    fn compose(&self, question: &NodeQuestion, ip: IpAddr) -> Told {
+        let mut told = Told::default();
+        match self.compose_in(&mut told, question, ip) {
+            Ok(()) => told.state = ASKED,
+            Err((state, reason)) => {
+                told.state = state;
+                add_words(&mut told.text, state, &reason);
+            }
+        }
+        told
+    }
+
+    fn compose_in(&self, told: &mut Told, question: &NodeQuestion, ip: IpAddr) -> Result<(), Why> {
         let content = self.whole.and_then(|id| self.server.space.generation(id)?.content.as_ref());
-        let Some(content) = content else {
-            return refused(NodeRefusal::Missing("nothing is hashed yet".into()));
-        };
-        let found = self.nodes.table.as_ref().map(|table| table.find(&question.keys, ip));
-        let mut answer = NodeAnswer::default();
-        let (mut image, mut layers) = (question.image.as_deref(), Vec::new());
-        match found {
-            Some(Some(found)) => {
-                answer.name = found.name;
-                image = image.or(found.image);
-                layers = found.layers;
-                answer.words = found.words.join(" ");
-            }
-            Some(None) => {
-                let reason = "no line of nodes.tab is this node's, and none is for all".into();
-                return refused(NodeRefusal::Unknown(reason));
-            }
+        let content = content.ok_or((MISSING, "nothing is hashed yet".to_string()))?;
+        let tree = &*content.manifest;
+        let unknown = |why: &str| Err((UNKNOWN, why.to_string()));
+        let line = match &self.nodes.table {
+            Some(table) => match table.find(&question.keys, ip) {
+                None => return unknown("no line of nodes.tab is this node's, and none is for all"),
+                line => line,
+            },
             None if self.nodes.fault.is_some() => {
-                let reason = "something is wrong with nodes.tab: see the master's log".into();
-                return refused(NodeRefusal::Unknown(reason));
+                return unknown("something is wrong with nodes.tab: see the master's log");
             }
             // As agents that know no nodes have it.
-            None => image = image.or(Some(DEFAULT_IMAGE)),
+            None => Some(Found { image: Some(DEFAULT_IMAGE), ..Found::default() }),
+        };
+        let line = line.unwrap_or_default();
+        let mut layers = Vec::new();
+        if let Some(name) = line.name {
+            told.name = name.to_string();
+            add_path(&mut told.text, "name", name);
         }
-        match complete(&mut answer, &content.manifest, image, &layers) {
-            Ok(()) => answer,
-            Err(reason) => {
-                let refusal = Some(NodeRefusal::Missing(reason));
-                NodeAnswer { name: answer.name, refusal, ..NodeAnswer::default() }
-            }
+        let Some(image) = question.image.as_deref().or(line.image) else {
+            return Err((MISSING, "neither nodes.tab nor xget.image= names an image".to_string()));
+        };
+        let image = directory(tree, IMAGES, image)?;
+        for layer in line.layers {
+            layers.push(directory(tree, LAYERS, layer)?);
         }
+        // Its own comes last, over all others.
+        let own = format!("{LAYERS}/{}", told.name);
+        if !told.name.is_empty() && is_dir(tree, &own) {
+            layers.push(own);
+        }
+        add_path(&mut told.text, "image", &image);
+        if let Some((false, kernel)) = find(tree, &image, KERNEL) {
+            let digest = tree.entries[kernel as usize].digest;
+            add_words(&mut told.text, "kernel", &format!("blake3:{digest}"));
+        }
+        add_parts(&mut told.text, tree, &image);
+        let root = ROOTS.iter().find(|(name, _, kind)| {
+            find(tree, &image, name).is_some_and(|(is_dir, _)| is_dir == (*kind == RootKind::Dir))
+        });
+        if let Some((_, word, _)) = root {
+            add_words(&mut told.text, "root", word);
+        }
+        layers.iter().for_each(|layer| add_path(&mut told.text, "layer", layer));
+        if !line.words.is_empty() {
+            add_words(&mut told.text, "words", &line.words.join(" "));
+        }
+        told.image = image;
+        Ok(())
     }
 }
 
-fn refused(refusal: NodeRefusal) -> NodeAnswer {
-    NodeAnswer { refusal: Some(refusal), ..NodeAnswer::default() }
+/// What a node is told.
+#[derive(Default)]
+struct Told {
+    text: String,
+    /// How it stands with it then: [`ASKED`], [`UNKNOWN`] or [`MISSING`].
+    state: &'static str,
+    name: String,
+    image: String,
 }
 
-/// Adds what is served of the image and the layers.
-fn complete(
-    answer: &mut NodeAnswer,
-    tree: &Manifest,
-    image: Option<&str>,
-    layers: &[&str],
-) -> Result<(), String> {
-    let image = image.ok_or("neither nodes.tab nor xget.image= names an image")?;
-    let is_missing = |name: &str| format!("{name} is not served");
-    answer.image = directory(tree, IMAGES, image).ok_or_else(|| is_missing(image))?;
-    let kernel = find(tree, &answer.image, KERNEL).map(|(_, entry)| entry);
-    answer.kernel = kernel.map(|entry| tree.entries[entry as usize].digest);
-    answer.parts = parts(tree, &answer.image);
-    let root = ROOTS.iter().find(|(name, _, kind)| {
-        let found = find(tree, &answer.image, name);
-        found.is_some_and(|(is_dir, _)| is_dir == (*kind == RootKind::Dir))
-    });
-    answer.root = root.map(|(_, _, kind)| *kind);
-    for layer in layers {
-        let path = directory(tree, LAYERS, layer).ok_or_else(|| is_missing(layer))?;
-        answer.layers.push(path);
-    }
-    // Its own comes last, over all others, and once.
-    let own = answer.name.as_ref().map(|name| format!("{LAYERS}/{name}"));
-    if let Some(own) = own.filter(|own| find(tree, own, "").is_some_and(|(is_dir, _)| is_dir)) {
-        answer.layers.retain(|layer| *layer != own);
-        answer.layers.push(own);
-    }
-    Ok(())
-}
+/// Why there is nothing for it now: which of the two, and the reason.
+type Why = (&'static str, String);
 
 /// What of an image is started: its kernel, command line and initrds.
-fn parts(tree: &Manifest, image: &str) -> Vec<String> {
-    let Some(dir) = tree.find(image.trim_start_matches('/').as_bytes(), true) else {
-        return Vec::new();
-    };
+fn add_parts(text: &mut String, tree: &Manifest, image: &str) {
+    let dir = tree.find(image.as_bytes(), true).unwrap_or_default();
     let names = tree.children(dir).map(|entry| &*tree.entries[entry as usize].name);
     let is_part =
         |name: &&[u8]| name.starts_with(INITRD) || [KERNEL.as_bytes(), CMDLINE].contains(name);
-    let text = |name| String::from_utf8_lossy(name).into_owned();
-    names.filter(is_part).take(PARTS_MAX).map(text).collect()
+    for name in names.filter(is_part).take(PARTS_MAX) {
+        add_path(text, "part", &String::from_utf8_lossy(name));
+    }
 }
 
 /// Whether what is there is a directory, and the entry that has its bytes.
@@ -204,14 +216,22 @@ fn find(tree: &Manifest, dir: &str, name: &str) -> Option<(bool, u32)> {
     }
 }
 
+fn is_dir(tree: &Manifest, path: &str) -> bool {
+    matches!(find(tree, path, ""), Some((true, _)))
+}
+
 /// The path of a served directory of this name: of those below `below`, if it is there.
-fn directory(tree: &Manifest, below: &str, name: &str) -> Option<String> {
-    let is_one = |dir: &str, name: &str| find(tree, dir, name).is_some_and(|(is_dir, _)| is_dir);
+fn directory(tree: &Manifest, below: &str, name: &str) -> Result<String, Why> {
     let name = name.trim_matches('/');
+    let path = format!("{below}/{name}");
     let is_plain = name.split('/').all(|name| !matches!(name, "" | "." | ".."));
-    if is_plain && is_one(below, name) {
-        return Some(format!("{below}/{name}"));
+    if is_plain && is_dir(tree, &path) {
+        return Ok(path);
     }
-    let name = if name.is_empty() { "." } else { name };
-    is_one(name, "").then(|| name.to_string())
+    let path = if name.is_empty() { "." } else { name };
+    if is_dir(tree, path) {
+        Ok(path.into())
+    } else {
+        Err((MISSING, format!("{name} is not served")))
+    }
 }

@@ -322,7 +322,7 @@ fn take_name(node: &NodeAnswer) {
 /// For `xget --up`, and for people.
 fn leave_word(transfers: &Transfers, node: &NodeAnswer) {
     let master = transfers.master().map(|master| format!("master {master}\n"));
-    let text = node.text() + &master.unwrap_or_default();
+    let text = node.text.clone() + &master.unwrap_or_default();
     if let Err(error) = fs::create_dir_all(KEPT).and_then(|()| fs::write(NODE_FILE, text)) {
         log::warn!("cannot write {NODE_FILE}: {error}");
     }

@@ -8,8 +8,8 @@ use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-/// By which a file is another, or has other contents: device, inode, size, mtime, ctime.
-type Stamp = [i64; 7];
+/// By which a file is another, or has other contents: inode, size, mtime, ctime.
+type Stamp = [i64; 6];
 
 const NAME: &str = "nodes.tab";
 
@@ -30,8 +30,8 @@ impl NodesTab {
     pub fn look(&mut self) -> Option<Result<Option<Table>, String>> {
         let found = std::fs::metadata(&self.path);
         let stamp = found.as_ref().ok().map(|at| {
-            let (dev, ino, size) = (at.dev() as i64, at.ino() as i64, at.size() as i64);
-            [dev, ino, size, at.mtime(), at.mtime_nsec(), at.ctime(), at.ctime_nsec()]
+            let (ino, size) = (at.ino() as i64, at.size() as i64);
+            [ino, size, at.mtime(), at.mtime_nsec(), at.ctime(), at.ctime_nsec()]
         });
         if stamp == self.seen {
             return None;

@@ -15,8 +15,6 @@ use ninep::{EINVAL, Error};
 const ONLY_THE_MASTER: Error = Error::new(13, "only the master knows the nodes");
 /// EBUSY.
 const ONE_EACH: Error = Error::new(16, "one node for each connection");
-/// Lines of one write: who it is, and how far.
-const LINES_MAX: usize = 2;
 
 /// `/.xget/node`
 pub(super) struct Node;
@@ -55,6 +53,7 @@ impl ControlFile for Node {
         Ok(Answer::Bytes(space.askers.take(opener, count)))
     }
 
+    /// Who it is, how far it is, or a line of each.
     fn write(
         &self,
         space: &mut NameSpace,
@@ -62,12 +61,21 @@ impl ControlFile for Node {
         opener: OpenId,
         data: &[u8],
     ) -> Result<(), Error> {
-        let lines = data.strip_suffix(b"\n").unwrap_or(data).split(|&byte| byte == b'\n');
-        if data.len() > NODE_LINE_LEN_MAX || lines.clone().count() > LINES_MAX {
+        if data.len() > NODE_LINE_LEN_MAX {
             return Err(EINVAL);
         }
-        let messages = lines.map(NodeMessage::parse).collect::<Option<alloc::vec::Vec<_>>>();
-        for message in messages.ok_or(EINVAL)? {
+        let line_len = data.iter().position(|byte| *byte == b'\n').unwrap_or(data.len());
+        let (first, second) = data.split_at(line_len);
+        let second = second.strip_suffix(b"\n").unwrap_or(second);
+        if second.iter().filter(|byte| **byte == b'\n').count() > 1 {
+            return Err(EINVAL);
+        }
+        let said = NodeMessage::parse(first).ok_or(EINVAL)?;
+        let second = match second {
+            b"" => None,
+            line => Some(NodeMessage::parse(&line[1..]).ok_or(EINVAL)?),
+        };
+        for message in [Some(said), second].into_iter().flatten() {
             if let NodeMessage::Question(_) = message {
                 space.askers.owe(opener);
             }
