@@ -50,6 +50,7 @@ fetching
   --keep FILE        what fits a pattern in FILE (as in a .gitignore, without `!`) is
                      neither changed nor deleted; may repeat
   --dry-run          list what would change, and write nothing
+  --copy-dest DIR    what DIR has at the same paths is copied where it is right
   --digest D         what must come: blake3:HEX of everything fetched (see
                      --print-digest) or of the one file, or sha256:HEX of the
                      one file
@@ -170,6 +171,7 @@ struct ClientOptions {
     delete: bool,
     dry_run: bool,
     keep: Vec<PathBuf>,
+    copies: Option<PathBuf>,
 }
 
 impl ClientOptions {
@@ -185,6 +187,7 @@ impl ClientOptions {
             (self.delete, "--delete"),
             (self.dry_run, "--dry-run"),
             (!self.keep.is_empty(), "--keep"),
+            (self.copies.is_some(), "--copy-dest"),
         ])
     }
 
@@ -324,6 +327,7 @@ impl Typed {
             "fsync" => self.of_clients.sync = true,
             "delete" => self.of_clients.delete = true,
             "dry-run" => self.of_clients.dry_run = true,
+            "copy-dest" => self.of_clients.copies = Some(file(parser)?),
             "keep" => self.of_clients.keep.push(file(parser)?),
             "daemon" => self.of_masters.daemon = true,
             "print-digest" => self.print_digest = true,
@@ -413,7 +417,11 @@ impl Typed {
             keep_dirs: false,
             space_bytes_max: None,
             sync: options.sync,
-            policy: Policy { purpose: options.purpose(), ..Policy::default() },
+            policy: Policy {
+                purpose: options.purpose(),
+                copies: options.copies,
+                ..Policy::default()
+            },
             hold: false,
             limits: Limits::of_client(self.clients_max, self.memory_mib),
         };
@@ -547,6 +555,7 @@ mod tests {
             "--delete",
             "--keep",
             "--dry-run",
+            "--copy-dest",
             "--max-clients",
             "--max-memory",
             "-D",

@@ -57,6 +57,11 @@ impl Dest {
             }
         }
         self.guard(&manifest)?;
+        let open = |path: &PathBuf| {
+            let opened = file::open_dir(path).map(Rc::new);
+            opened.map_err(|cause| DestError::Io { doing: "open", path: path.clone(), cause })
+        };
+        let copies = self.options.policy.copies.as_ref().map(open).transpose()?;
         let mut made = false;
         let root = match &self.root {
             Some(root) => root.clone(),
@@ -74,7 +79,7 @@ impl Dest {
         }
         self.root = Some(root.clone());
         let (path, options) = (self.path.clone(), self.options.clone());
-        Ok(DestWriter::new(path, options, (root, made), manifest, map))
+        Ok(DestWriter::new(path, options, (root, made), copies, manifest, map))
     }
 
     /// A running system is not to be replaced by something that is none: from a wrong

@@ -89,6 +89,7 @@ impl DestWriter {
         base: PathBuf,
         options: DestOptions,
         (root, root_made): (Rc<OwnedFd>, bool),
+        copies: Option<Rc<OwnedFd>>,
         manifest: Rc<Manifest>,
         map: Rc<PieceMap>,
     ) -> DestWriter {
@@ -97,7 +98,7 @@ impl DestWriter {
         attributes.keep_dirs = options.keep_dirs;
         let target = Target::new(base, options.sha256, manifest, map);
         let tree = DestTree::new(target, attributes, options.policy, (root, root_made));
-        DestWriter { check: Check::new(&tree), finish: Finish::default(), tree }
+        DestWriter { check: Check::new(&tree, copies), finish: Finish::default(), tree }
     }
 
     /// Finds out what is here, and makes the directories; to be called until

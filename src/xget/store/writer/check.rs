@@ -78,12 +78,13 @@ enum At {
 }
 
 impl Check {
-    pub fn new(tree: &DestTree) -> Check {
+    /// With another directory that may have pieces of use, if there is one.
+    pub fn new(tree: &DestTree, copies: Option<Rc<OwnedFd>>) -> Check {
         Check {
             phase: CheckPhase::Dirs(1),
             reader: Reader::default(),
             found: FoundPieces::new(tree.target.map.count()),
-            old_versions: OldVersions::default(),
+            old_versions: OldVersions::new(copies),
             replaced_bytes: 0,
             reserved_bytes: HashMap::new(),
         }

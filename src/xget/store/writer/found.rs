@@ -28,10 +28,15 @@ impl FoundPieces {
 
     /// Notes a piece of a file that was not here so far.
     pub fn count(&mut self, tree: &mut DestTree, entry: u32, piece: u32) {
+        self.note(tree, entry, piece);
+        tree.progress.count_piece(entry);
+    }
+
+    /// The same of one that was counted when it was stored.
+    pub fn note(&mut self, tree: &DestTree, entry: u32, piece: u32) {
         if tree.target.is_large(entry) {
             self.of_large[piece as usize] = true;
         }
-        tree.progress.count_piece(entry);
     }
 
     /// Notes all pieces of a file.

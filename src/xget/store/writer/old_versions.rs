@@ -1,23 +1,39 @@
 //! Copying right pieces from old versions of files, in slices.
 //!
 //! A file that has changed in part has most of its pieces at the same place in
-//! the version that is there. That one stays as it is until it is replaced.
+//! the version that is there. That one stays as it is until it is replaced. Another
+//! directory may have files of use at the same paths: it is looked through after that,
+//! and what is wrong with it costs time and nothing else.
 
 use super::super::cost::FILE_COST_BYTES;
-use super::super::error::DestError;
+use super::super::dirs::Dirs;
 use super::super::reader::Reader;
 use super::found::FoundPieces;
 use super::tree::DestTree;
 use crate::os::file;
-use peer::content::pieces::Extent;
+use nix::errno::Errno;
+use peer::content::manifest::EntryKind;
 use std::collections::VecDeque;
 use std::fs::File;
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+
+/// A directory that so many reads failed in is not read any further: a bad disk takes
+/// seconds for each.
+const READ_ERRORS_MAX: u32 = 8;
 
 /// Files whose old versions may have pieces of use.
-#[derive(Default)]
 pub struct OldVersions {
     left: VecDeque<u32>,
     open: Option<OldVersion>,
+    copies: Option<Copies>,
+}
+
+/// Another directory with files of use.
+struct Copies {
+    dirs: Dirs,
+    next: u32,
+    errors: u32,
 }
 
 struct OldVersion {
@@ -27,7 +43,22 @@ struct OldVersion {
     next_piece: u32,
 }
 
+/// What came of a piece.
+enum Copied {
+    /// It is here, or wrong there.
+    Done,
+    Unreadable(Errno),
+    /// There is no more, or no room.
+    End,
+}
+
 impl OldVersions {
+    /// With another directory, if there is one.
+    pub fn new(copies: Option<Rc<OwnedFd>>) -> OldVersions {
+        let copies = copies.map(|root| Copies { dirs: Dirs::new(root), next: 1, errors: 0 });
+        OldVersions { left: VecDeque::new(), open: None, copies }
+    }
+
     pub fn add(&mut self, entry: u32) {
         self.left.push_back(entry);
     }
@@ -41,76 +72,95 @@ impl OldVersions {
         found: &mut FoundPieces,
     ) -> Option<u64> {
         if let Some(mut old) = self.open.take() {
-            let (cost, goes_on) = old.step(tree, reader, found);
-            self.open = goes_on.then_some(old);
+            let (cost, copied) = old.step(tree, reader, found);
+            match copied {
+                Copied::End => {}
+                Copied::Unreadable(cause) if self.is_given_up(tree, cause) => {}
+                Copied::Done | Copied::Unreadable(_) => self.open = Some(old),
+            }
             return Some(cost);
         }
-        let entry = self.left.pop_front()?;
-        self.open = OldVersion::open(tree, entry);
+        if let Some(entry) = self.left.pop_front() {
+            self.open = tree.parent(entry).ok().and_then(|dir| OldVersion::open(tree, entry, &dir));
+            return Some(FILE_COST_BYTES);
+        }
+        let copies = self.copies.as_mut()?;
+        let entry = copies.next;
+        if entry as usize == tree.target.manifest.entries.len() {
+            return None;
+        }
+        copies.next += 1;
+        let found = tree.target.entry(entry);
+        if found.kind != EntryKind::File || tree.progress.has_all(entry) {
+            return Some(FILE_COST_BYTES / 256);
+        }
+        let dir = copies.dirs.get(&tree.target.manifest.entries, found.parent);
+        self.open = dir.ok().and_then(|dir| OldVersion::open(tree, entry, &dir));
         Some(FILE_COST_BYTES)
+    }
+
+    /// Counts what could not be read of the other directory; whether that was too often.
+    fn is_given_up(&mut self, tree: &mut DestTree, cause: Errno) -> bool {
+        let Some(copies) = self.copies.as_mut().filter(|copies| copies.next > 1) else {
+            return false;
+        };
+        copies.errors += 1;
+        if copies.errors < READ_ERRORS_MAX {
+            return false;
+        }
+        self.copies = None;
+        let why = std::io::Error::from(cause);
+        let dir = tree.policy.copies.clone().unwrap_or_default();
+        tree.changes.notes.push(format!("{dir:?} cannot be read ({why}): it is done without"));
+        true
     }
 }
 
 impl OldVersion {
-    fn open(tree: &mut DestTree, entry: u32) -> Option<OldVersion> {
+    fn open(tree: &DestTree, entry: u32, dir: &OwnedFd) -> Option<OldVersion> {
         if tree.progress.has_failed(entry) || tree.progress.has_all(entry) {
             return None;
         }
-        let dir = tree.parent(entry).ok()?;
-        let file = file::open_file_at(&dir, &tree.target.entry(entry).name).ok()?;
+        let file = file::open_file_at(dir, &tree.target.entry(entry).name).ok()?;
         let status = file::stat_file(&file).ok().filter(file::Status::is_file)?;
         let next_piece = tree.target.pieces(entry).start;
         Some(OldVersion { entry, file, size: status.size, next_piece })
     }
 
-    /// Copies the next piece if it is right and missing. What that cost, and
-    /// whether there may be more.
+    /// Copies the next piece if it is right and missing. What that cost, and what came
+    /// of it.
     fn step(
         &mut self,
         tree: &mut DestTree,
         reader: &mut Reader,
         found: &mut FoundPieces,
-    ) -> (u64, bool) {
+    ) -> (u64, Copied) {
         let (entry, piece) = (self.entry, self.next_piece);
         if piece == tree.target.pieces(entry).end {
-            return (FILE_COST_BYTES, false);
+            return (FILE_COST_BYTES, Copied::End);
         }
         let extent = tree.target.extent(entry, piece);
         if extent.offset + u64::from(extent.len) > self.size {
-            return (FILE_COST_BYTES, false);
+            return (FILE_COST_BYTES, Copied::End);
         }
         self.next_piece += 1;
         if found.has(tree, entry, piece) {
-            return (FILE_COST_BYTES / 16, true);
+            return (FILE_COST_BYTES / 16, Copied::Done);
         }
-        let copied = self.copy_piece(tree, reader, piece, extent).and_then(|is_copied| {
-            if is_copied {
-                found.count(tree, entry, piece);
-                tree.complete(entry)?;
-            }
-            Ok(())
-        });
-        let goes_on = copied.is_ok();
-        copied.unwrap_or_else(|error| tree.fail(entry, error));
-        (u64::from(extent.len), goes_on)
-    }
-
-    /// False when the piece is wrong or cannot be read: it is fetched.
-    fn copy_piece(
-        &self,
-        tree: &mut DestTree,
-        reader: &mut Reader,
-        piece: u32,
-        extent: Extent,
-    ) -> Result<bool, DestError> {
+        let cost = u64::from(extent.len);
         let bytes = match reader.read(&self.file, extent.offset, extent.len as usize, None) {
             Ok(bytes) => bytes,
-            Err(_) => return Ok(false),
+            // It is fetched.
+            Err(error) => return (cost, Copied::Unreadable(file::errno(&error))),
         };
         let (map, manifest) = (&tree.target.map, &tree.target.manifest);
         if map.verify_extent(manifest, piece, extent, bytes).is_err() {
-            return Ok(false);
+            return (cost, Copied::Done);
         }
-        tree.write(extent, bytes).map(|()| true)
+        if !tree.store(extent, bytes) {
+            return (cost, Copied::End);
+        }
+        found.note(tree, entry, piece);
+        (cost, Copied::Done)
     }
 }

@@ -19,6 +19,7 @@ use std::os::unix::fs::{FileExt, MetadataExt, chown, lchown, symlink};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+mod copies;
 mod copy;
 mod in_the_way;
 mod mirror;
