@@ -217,3 +217,72 @@ fn patterns_that_are_none_are_told_before_anything_is_fetched() {
     run(&scratch.join("keep")).says("keep: line 3 is no pattern");
     run(&scratch.join("none")).says("No such file");
 }
+
+#[test]
+fn a_worker_serves_what_is_right_writes_nothing_and_a_signal_ends_it() {
+    const CLIENTS: usize = 6;
+    let Some(lab) = Lab::new(CLIENTS + 2) else { return };
+    lab.shape(80);
+    let scratch = Scratch::in_memory();
+    let (source, dest) = (scratch.dir("source"), scratch.dir("dest"));
+    for number in 0..40 {
+        fs::write(source.join(format!("f{number}")), noise(number, 300_000)).unwrap();
+        fs::write(dest.join(format!("f{number}")), noise(number, 300_000)).unwrap();
+    }
+    fs::write(source.join("etc"), "of the image").unwrap();
+    fs::write(dest.join("etc"), "of the node").unwrap();
+    fs::write(dest.join("own"), "own").unwrap();
+    let before = tree::look(&dest);
+    let master = lab.on(0, || Master::on(PORT, &scratch, &source, &[]));
+    master.await_ready();
+    let at_master = |source: &str, dest: &Path, options: &[&str]| {
+        let mut command = xget();
+        command.args(["-n", &Lab::ip(0)]).args(options).arg(source).arg(dest);
+        command
+    };
+    let worker = at_master(".", &dest, &["--worker"]);
+    let worker = lab.on(1, || Proc::start(worker, &scratch));
+    // It is not done, as who is gets no more children.
+    std::thread::sleep(Duration::from_secs(1));
+    let fetch_all = |name: &str| {
+        let copy = |node: usize| scratch.join(format!("{name}{node}"));
+        let start = |node: usize| {
+            let fetch = at_master(".", &copy(node), &["-q", "--linger", "2"]);
+            lab.on(node, || Proc::start(fetch, &scratch))
+        };
+        let clients: Vec<Proc> = (2..CLIENTS + 2).map(start).collect();
+        clients.into_iter().for_each(|client| drop(client.wait().expect(0)));
+        (2..CLIENTS + 2).for_each(|node| tree::assert_same(&source, &copy(node)));
+    };
+    fetch_all("calm");
+    let sent = lab.sent_bytes(1);
+    assert!(sent > 3_000_000, "it sent {sent} bytes");
+    // What somebody writes into is not served: it is looked at before it is sent.
+    for number in 0..10 {
+        fs::write(dest.join(format!("f{number}")), noise(99, 300_000)).unwrap();
+    }
+    fetch_all("changed");
+    worker.signal(Signal::SIGTERM);
+    worker.wait().expect(0);
+    assert!(!master.proc.err().contains("corrupt"), "{}", master.proc.err());
+    let after = tree::look(&dest);
+    assert_eq!(after.keys().collect::<Vec<_>>(), before.keys().collect::<Vec<_>>());
+}
+
+#[test]
+fn a_worker_of_something_else_ends_and_one_without_a_master_tries_on() {
+    let scratch = Scratch::new();
+    let (source, dest) = source_and_dest(&scratch, 10, 100_000);
+    let master = Master::start(&scratch, &source, &[]);
+    let worker = ["--worker".as_ref(), ".".as_ref(), dest.as_os_str()];
+    master.fetch(&scratch, worker).expect(6).says("a worker wants three quarters");
+    let both = ["--worker", "--delete", ".", "/nonexistent"];
+    master.fetch(&scratch, both).expect(2).says("--delete does nothing for a --worker");
+    let mut lonely = xget();
+    lonely.args(["-n", "127.0.0.1:1", "-r", "0", "--worker", "."]).arg(&dest);
+    let lonely = Proc::start(lonely, &scratch);
+    until("it has tried", 10, || lonely.err().contains("gave up after 1 tries"));
+    std::thread::sleep(Duration::from_millis(300));
+    lonely.signal(Signal::SIGTERM);
+    lonely.wait().expect(0).within(10);
+}

@@ -57,6 +57,9 @@ pub enum Linger {
     Twice,
     /// Until nobody is connected, at most this long.
     Millis(u64),
+    /// This long, whoever is connected; less where the master is lost, which sends nobody
+    /// any more.
+    Stay(u64),
 }
 
 /// What a client is to fetch.

@@ -13,6 +13,9 @@ use std::path::PathBuf;
 const FAN_OUT: u8 = 4;
 const FAN_OUT_MAX: u8 = 16;
 
+/// A worker looks again after this.
+const ROUND_MS: u64 = 600_000;
+
 pub const HELP: &str = "\
 xget: the same bytes onto every node of a cluster
 
@@ -20,6 +23,8 @@ usage: xget [-p PORT] [-m N] [--head N] [-x] [--daemon] [--log FILE] PATH
            serve a directory or a file
        xget -n MASTER[:PORT] [-r N] [-s] [-o] [-q] [--digest D] SRC... DEST
            fetch from the master and its other clients
+       xget -n MASTER[:PORT] --worker [-q] SRC... DEST
+           serve others what is in DEST already, until a signal
        xget --print-digest PATH [SRC...]
            print what --digest would have to be
        xget --up [-n MASTER[:PORT]]
@@ -50,6 +55,8 @@ fetching
   --keep FILE        what fits a pattern in FILE (as in a .gitignore, without `!`) is
                      neither changed nor deleted; may repeat
   --dry-run          list what would change, and write nothing
+  --worker           change nothing in DEST, and serve what is right there; looks again
+                     every 10 minutes (--linger SECONDS)
   --copy-dest DIR    what DIR has at the same paths is copied where it is right
   --digest D         what must come: blake3:HEX of everything fetched (see
                      --print-digest) or of the one file, or sha256:HEX of the
@@ -170,6 +177,7 @@ struct ClientOptions {
     sync: bool,
     delete: bool,
     dry_run: bool,
+    worker: bool,
     keep: Vec<PathBuf>,
     copies: Option<PathBuf>,
 }
@@ -186,6 +194,7 @@ impl ClientOptions {
             (self.sync, "--fsync"),
             (self.delete, "--delete"),
             (self.dry_run, "--dry-run"),
+            (self.worker, "--worker"),
             (!self.keep.is_empty(), "--keep"),
             (self.copies.is_some(), "--copy-dest"),
         ])
@@ -193,6 +202,7 @@ impl ClientOptions {
 
     fn purpose(&self) -> Purpose {
         match (self.dry_run, self.delete) {
+            _ if self.worker => Purpose::Serve,
             (true, removes) => Purpose::Compare { removes },
             (false, true) => Purpose::Mirror,
             (false, false) => Purpose::Fill,
@@ -200,9 +210,14 @@ impl ClientOptions {
     }
 
     fn linger(&self) -> Linger {
-        // Who has nothing serves nobody.
-        let least = if self.dry_run { Linger::Millis(0) } else { Linger::Twice };
-        self.linger.unwrap_or(least)
+        match (self.linger, self.worker) {
+            (Some(Linger::Millis(ms)), true) => Linger::Stay(ms),
+            (_, true) => Linger::Stay(ROUND_MS),
+            (Some(linger), _) => linger,
+            // Who has nothing serves nobody.
+            (None, _) if self.dry_run => Linger::Millis(0),
+            (None, _) => Linger::Twice,
+        }
     }
 }
 
@@ -327,6 +342,7 @@ impl Typed {
             "fsync" => self.of_clients.sync = true,
             "delete" => self.of_clients.delete = true,
             "dry-run" => self.of_clients.dry_run = true,
+            "worker" => self.of_clients.worker = true,
             "copy-dest" => self.of_clients.copies = Some(file(parser)?),
             "keep" => self.of_clients.keep.push(file(parser)?),
             "daemon" => self.of_masters.daemon = true,
@@ -398,6 +414,16 @@ impl Typed {
                 .into());
         }
         let options = self.of_clients;
+        let writes = [
+            (options.delete, "--delete"),
+            (options.dry_run, "--dry-run"),
+            (!options.keep.is_empty(), "--keep"),
+            (options.copies.is_some(), "--copy-dest"),
+            (options.sync, "--fsync"),
+        ];
+        if let Some(name) = first_typed(&writes).filter(|_| options.worker) {
+            return Err(format!("{name} does nothing for a --worker, which writes nothing"));
+        }
         if options.pin.is_some() && self.paths.len() > 1 {
             return Err("--digest pins one SRC; fetch them one by one".into());
         }
@@ -556,6 +582,7 @@ mod tests {
             "--keep",
             "--dry-run",
             "--copy-dest",
+            "--worker",
             "--max-clients",
             "--max-memory",
             "-D",

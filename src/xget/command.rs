@@ -3,21 +3,24 @@
 use crate::boot::{Booted, NODE_FILE};
 use crate::cli::{self, Cache, Command};
 use crate::console::{self, FetchConsole, MasterConsole, print, report, summary};
-use crate::driver::{self, Host, ServeTask};
+use crate::driver::{self, FetchTask, Host, ServeTask};
 use crate::os::output::Output;
 use crate::os::{daemon, file, signal};
 use crate::store::patterns::Patterns;
+use crate::store::writer::Purpose;
 use crate::{boot, logger};
 use peer::content::digest::Digest;
 use peer::failure::{Failure, Status};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Something that is neither of the other statuses.
 const UNEXPECTED: u8 = 1;
 const USAGE: u8 = 2;
+/// Between two rounds of a worker.
+const ROUND_GAP: Duration = Duration::from_secs(10);
 /// How often `--up` tries each master, how long, and what is between two tries.
 const UP_TRIES: u32 = 5;
 const UP_MOST: Duration = Duration::from_secs(8);
@@ -207,6 +210,40 @@ fn add_patterns(patterns: &mut Patterns, path: &Path) -> Result<(), Failed> {
     })
 }
 
+fn fetch_once(task: FetchTask, console: &mut FetchConsole) -> Vec<Failure> {
+    driver::fetch(task, console).unwrap_or_else(|failure| vec![failure])
+}
+
+/// A worker of a running system: round after round, until a signal ends it. What will
+/// pass is tried again: the master is away, or its tree has just changed.
+fn run_worker(task: FetchTask, quiet: bool) -> Result<(), Failed> {
+    let mut console = FetchConsole::of_worker(quiet);
+    loop {
+        let failures = fetch_once(task.clone(), &mut console);
+        if console.has_ended() {
+            return Ok(());
+        }
+        let passes = |failure: &Failure| {
+            let status = failure.status;
+            matches!(
+                status,
+                Status::Interrupted | Status::Connection | Status::Source | Status::Changed
+            )
+        };
+        if !failures.iter().all(passes) {
+            return Err(failures.into());
+        }
+        failures.iter().for_each(|failure| report(&failure.text()));
+        let again = Instant::now() + ROUND_GAP;
+        while Instant::now() < again {
+            std::thread::sleep(Duration::from_millis(200));
+            if console.has_ended() {
+                return Ok(());
+            }
+        }
+    }
+}
+
 fn run_fetch(fetch: cli::Fetch) -> Result<(), Failed> {
     signal::watch_end();
     let mut task = fetch.task;
@@ -216,11 +253,11 @@ fn run_fetch(fetch: cli::Fetch) -> Result<(), Failed> {
         add_patterns(&mut task.policy.keep, path)?;
     }
     let is_dry = task.policy.purpose.compares();
+    if task.policy.purpose == Purpose::Serve {
+        return run_worker(task, fetch.quiet);
+    }
     let mut console = FetchConsole::new(fetch.quiet);
-    let failures = match driver::fetch(task, &mut console) {
-        Ok(failures) => failures,
-        Err(failure) => vec![failure],
-    };
+    let failures = fetch_once(task, &mut console);
     let (last, changes) = (console.last, std::mem::take(&mut console.changes));
     // Takes its line off the terminal, before anything else is said.
     drop(console);

@@ -143,13 +143,31 @@ pub struct FetchConsole {
     pub last: Progress,
     /// What was changed, or would be: lines.
     pub changes: String,
+    /// Its days are all the same: how far it is is not shown.
+    is_worker: bool,
+    has_ended: bool,
 }
 
 impl FetchConsole {
     pub fn new(quiet: bool) -> FetchConsole {
         let last = Progress::default();
         let (status, began, changes) = (StatusLine::new(), Instant::now(), String::new());
-        FetchConsole { quiet, status, began, last, changes }
+        let (is_worker, has_ended) = (false, false);
+        FetchConsole { quiet, status, began, last, changes, is_worker, has_ended }
+    }
+}
+
+impl FetchConsole {
+    pub fn of_worker(quiet: bool) -> FetchConsole {
+        let mut console = FetchConsole::new(quiet);
+        console.is_worker = true;
+        console
+    }
+
+    /// Whether a signal asked for the end.
+    pub fn has_ended(&mut self) -> bool {
+        self.has_ended |= signal::take();
+        self.has_ended
     }
 }
 
@@ -178,11 +196,13 @@ impl FetchObserver for FetchConsole {
     fn turn(&mut self, progress: &Progress) -> bool {
         each_output(Output::flush);
         self.last = *progress;
-        if !self.quiet && self.status.is_due() {
+        if !self.quiet && !self.is_worker && self.status.is_due() {
             let elapsed = self.began.elapsed();
             self.status.draw(&progress_line(&self.last, elapsed, self.status.terminal));
         }
-        signal::take()
+        let is_wanted = signal::take();
+        self.has_ended |= is_wanted;
+        is_wanted
     }
     fn changed(&mut self, lines: &str) {
         self.changes = lines.into();

@@ -255,6 +255,11 @@ impl MasterLink {
         }
     }
 
+    /// There is none, and none is tried.
+    pub fn is_gone(&self) -> bool {
+        self.conversation.is_none() && self.is_quiet()
+    }
+
     /// There is a conversation, and no probe is unanswered.
     pub fn is_up(&self) -> bool {
         self.conversation.is_some() && self.timers.get(MasterTimer::Silent).is_none()

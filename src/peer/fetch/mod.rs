@@ -453,23 +453,28 @@ impl Fetcher {
     fn advance(&mut self) {
         let Common { now_ms, server, master_link, report, .. } = &self.common;
         let (now_ms, is_alone) = (*now_ms, server.session_count() == 0);
+        let stays = self.stays();
         match self.phase {
             FetchPhase::Fetching => self.finish_if_complete(),
             FetchPhase::Reporting { until_ms } if master_link.is_quiet() || now_ms >= until_ms => {
                 let until_ms = match self.options.request.linger {
                     Linger::Twice => report.twice_ms(),
-                    Linger::Millis(ms) => report.after_finish_ms(ms),
+                    Linger::Millis(ms) | Linger::Stay(ms) => report.after_finish_ms(ms),
                 };
                 let notice_at_ms = until_ms - report.notice_ms(until_ms);
                 self.enter(FetchPhase::Lingering { until_ms }, notice_at_ms);
                 self.advance();
             }
-            FetchPhase::Lingering { .. } | FetchPhase::Leaving { .. } if is_alone => self.exit(),
+            FetchPhase::Lingering { .. } if is_alone && !stays => self.exit(),
+            FetchPhase::Leaving { .. } if is_alone => self.exit(),
             // Children get their notice within the time that was promised.
             FetchPhase::Lingering { until_ms }
                 if now_ms >= until_ms - report.notice_ms(until_ms) =>
             {
                 self.leave(until_ms);
+            }
+            FetchPhase::Lingering { .. } if stays && master_link.is_gone() => {
+                self.leave(now_ms + LEAVE_MS);
             }
             FetchPhase::Leaving { until_ms } if now_ms >= until_ms => self.exit(),
             _ => {}
@@ -516,6 +521,10 @@ impl Fetcher {
     /// Tells the master how the fetch ended.
     fn report_end(&mut self) {
         match self.common.report.failures.first().map(Failure::text) {
+            // Who is done gets no more children, and who stays is there for them.
+            None if self.stays() => {
+                self.common.tell(&ClientMessage::Progress(self.common.report.stats));
+            }
             None => self.common.tell(&ClientMessage::Done(self.common.report.stats)),
             Some(first) => {
                 self.common.tell(&ClientMessage::Progress(self.common.report.stats));
@@ -543,7 +552,14 @@ impl Fetcher {
         Ok(())
     }
 
+    fn stays(&self) -> bool {
+        matches!(self.options.request.linger, Linger::Stay(_))
+    }
+
     fn leave(&mut self, until_ms: u64) {
+        if self.stays() && self.common.report.failures.is_empty() {
+            self.common.tell(&ClientMessage::Done(self.common.report.stats));
+        }
         self.common.tell(&ClientMessage::Leave);
         self.enter(FetchPhase::Leaving { until_ms }, until_ms);
     }

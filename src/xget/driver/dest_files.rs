@@ -259,6 +259,9 @@ impl DestFiles {
                 None
             }
             Ok(CheckStep::Done { found }) => {
+                if let Some(error) = self.too_little(&job, &found) {
+                    return Some(fatal(&error));
+                }
                 self.state = DestState::Storing(job);
                 Some(FetchInput::Prepared { found })
             }
@@ -268,6 +271,20 @@ impl DestFiles {
             }
             Err(error) => Some(fatal(&error)),
         }
+    }
+
+    /// Who only serves holds what differs aside, in memory: that must be little.
+    fn too_little(&self, job: &DestJob, found: &[u32]) -> Option<DestError> {
+        let map = &job.content.map;
+        let all = (map.count() - map.manifest_pieces().count()) as usize;
+        let is_too_little = self.serves_alone() && found.len() * 4 < all * 3;
+        let path = || self.dest.path().into();
+        is_too_little.then(|| DestError::TooLittle { path: path(), found: found.len(), all })
+    }
+
+    /// Nothing in it is ours, and others change it.
+    pub fn serves_alone(&self) -> bool {
+        self.dest.policy().purpose == Purpose::Serve
     }
 
     fn finish_step(&mut self, mut job: DestJob) -> Option<FetchInput<'static>> {
@@ -337,7 +354,7 @@ impl DestFiles {
     /// The stored bytes that a bulk reply consists of.
     pub fn part(&mut self, space: &NameSpace, what: Bulk, len: u32) -> Result<Part, PartsError> {
         // What we did not put there may have changed since it was looked at.
-        let is_sure = self.dest.policy().purpose != Purpose::Serve;
+        let is_sure = !self.serves_alone();
         let (state, packs) = (&mut self.state, &mut self.packs);
         unfold(space, what, len, packs, &mut |_, entry| {
             let job =

@@ -341,7 +341,11 @@ impl Machine for FetchMachine<'_> {
         self.files.part(self.fetcher.space(), what, len).map_err(|error| {
             if let (PartsError::Changed(..), Bulk::Piece { generation, piece, .. }) = (&error, what)
             {
-                self.wishes.push(FetchInput::Lost { generation, piece });
+                // A worker takes a new look, which finds out what it is now.
+                self.wishes.push(match self.files.serves_alone() {
+                    true => FetchInput::Interrupted,
+                    false => FetchInput::Lost { generation, piece },
+                });
                 self.lost_count += 1;
             }
             // A running system changes its files: each piece is lost once, but they may be many.

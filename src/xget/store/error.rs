@@ -105,6 +105,12 @@ pub enum DestError {
     NotADirectory(PathBuf),
     /// The running system would be replaced by something that is none.
     NoSystem(PathBuf),
+    /// Of so many pieces so few are there for who only serves.
+    TooLittle {
+        path: PathBuf,
+        found: usize,
+        all: usize,
+    },
     /// A SHA-256 is wanted of a source that is not one file but so many.
     PinOfMany(usize),
     NoSpace {
@@ -161,6 +167,7 @@ impl DestError {
             DestError::Busy(_)
             | DestError::NotADirectory(_)
             | DestError::NoSystem(_)
+            | DestError::TooLittle { .. }
             | DestError::PinOfMany(_)
             | DestError::NoSpace { .. }
             | DestError::NoFilesLeft { .. }
@@ -252,6 +259,11 @@ impl fmt::Display for DestError {
                 f,
                 "will not make {path:?} the same as the source, which has no etc/ and usr/: \
                  that would delete the running system; name its root (IMAGE/root/.)"
+            ),
+            DestError::TooLittle { path, found, all } => write!(
+                f,
+                "{found} of {all} pieces in {path:?} are what the master has, and a worker wants \
+                 three quarters; make it the same first (--delete)"
             ),
             DestError::PinOfMany(files) => {
                 write!(f, "a sha256 digest is of one file, but the source has {files} files")

@@ -524,3 +524,28 @@ fn who_is_through_waits_2_s_for_the_master_to_hear_of_it() {
     fed.pair.run_to(5_000);
     assert_eq!(fed.pair.client(fed.client).exit, Some((2_033, vec![])));
 }
+
+#[test]
+fn who_stays_is_there_for_its_time_though_nobody_is_connected() {
+    let request = FetchRequest { linger: Linger::Stay(60_000), ..all() };
+    let mut fed = fed(Tree::of_pieces(20), &[1], request);
+    fed.pair.settle();
+    fed.give(1, 0..fed.tree.map.count());
+    fed.pair.run_to(50_000);
+    assert_eq!(fed.pair.client(fed.client).exit, None);
+    fed.pair.run_to(63_000);
+    assert!(matches!(fed.pair.client(fed.client).exit, Some((57_000..=61_000, _))));
+}
+
+#[test]
+fn who_stays_ends_when_the_master_is_lost() {
+    let request = FetchRequest { linger: Linger::Stay(600_000), ..all() };
+    let mut fed = fed(Tree::of_pieces(20), &[1], request);
+    fed.pair.settle();
+    fed.give(1, 0..fed.tree.map.count());
+    fed.pair.run_to(20_000);
+    fed.pair.befall(MASTER, Fault::Frozen);
+    fed.pair.run_to(40_000);
+    let exit = fed.pair.client(fed.client).exit.clone();
+    assert!(matches!(exit, Some((20_000..=32_000, _))), "{exit:?}");
+}
