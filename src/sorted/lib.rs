@@ -82,11 +82,6 @@ impl<K, V> SortedMap<K, V> {
         self.chunks.iter_mut().flatten().map(|(key, value)| (&*key, value))
     }
 
-    /// All, in order, out of the map.
-    pub fn into_entries(self) -> impl Iterator<Item = (K, V)> {
-        self.chunks.into_iter().flatten()
-    }
-
     /// The values of all, in the order of their keys.
     pub fn into_values(self) -> impl Iterator<Item = V> {
         self.chunks.into_iter().flatten().map(|(_, value)| value)

@@ -130,7 +130,7 @@ impl Scan {
             lists: self.lists,
             xattrs: Vec::new(),
         };
-        manifest.take_xattrs(&self.walk.xattrs.into_sets());
+        manifest.take_xattrs(&self.walk.xattrs.sets());
         let notes = (self.walk.notes, self.walk.notes_left_out);
         Ok(ServedTree::new(self.walk.root, self.walk.dirs, manifest, self.walk.seen, notes))
     }

@@ -173,7 +173,7 @@ fn decode_sets(from: &mut ByteReader) -> Result<Vec<XattrSet>, Malformed> {
         let set = XattrSet::read(from.take(len)?).ok_or(Malformed("bad attributes"))?;
         require(table.number(set) == number, "the same attributes twice")?;
     }
-    Ok(table.into_sets())
+    Ok(table.sets())
 }
 
 fn encode_entry(entry: &Entry, out: &mut Vec<u8>) {
@@ -465,7 +465,7 @@ mod tests {
         manifest.entries[5].xattrs = 1;
         let device = Entry { mode: 0o020_666, ..entry(1, "zz", EntryKind::Device(0x0010_0003)) };
         manifest.entries.push(device);
-        manifest.xattrs = table.into_sets();
+        manifest.xattrs = table.sets();
         manifest
     }
 

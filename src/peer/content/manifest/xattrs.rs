@@ -90,18 +90,14 @@ impl XattrTable {
             return 0;
         }
         let next = self.numbers.len() as u32 + 1;
-        if let Some(number) = self.numbers.get(&set) {
-            return *number;
-        }
-        self.numbers.insert(set, next);
-        next
+        *self.numbers.get_or_insert_with(set, || next)
     }
 
     /// The sets, number 1 first.
-    pub fn into_sets(self) -> Vec<XattrSet> {
+    pub fn sets(&self) -> Vec<XattrSet> {
         let mut sets = vec![XattrSet::default(); self.numbers.len()];
-        for (set, number) in self.numbers.into_entries() {
-            sets[number as usize - 1] = set;
+        for (set, number) in self.numbers.iter() {
+            sets[*number as usize - 1] = set.clone();
         }
         sets
     }
@@ -170,6 +166,6 @@ mod tests {
         let mut table = XattrTable::default();
         let numbers = [&b, &a, &XattrSet::default(), &b].map(|set| table.number(set.clone()));
         assert_eq!(numbers, [1, 2, 0, 1]);
-        assert_eq!(table.into_sets(), [b, a]);
+        assert_eq!(table.sets(), [b, a]);
     }
 }

@@ -6,11 +6,9 @@
 
 use super::super::error::DestError;
 use super::super::files::OpenFiles;
-use super::super::served_root::Seen;
 use super::target::Target;
 use crate::os::file::{self, Status};
 use nix::errno::Errno;
-use sorted::SortedMap;
 use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -20,14 +18,15 @@ pub struct EntryFiles {
     open: OpenFiles<u32>,
     /// Whether large files get their space before their bytes.
     reserves: bool,
-    /// What files with pieces of their own were when they were verified and in place.
-    placed: SortedMap<u32, Seen>,
+    /// What files with pieces of their own were when they were verified and in place, by
+    /// entry; 0 of what is not.
+    placed: Vec<u64>,
 }
 
 impl EntryFiles {
     pub fn new(root: &OwnedFd) -> EntryFiles {
         let reserves = !file::is_in_memory(root);
-        EntryFiles { open: OpenFiles::default(), reserves, placed: SortedMap::new() }
+        EntryFiles { open: OpenFiles::default(), reserves, placed: Vec::new() }
     }
 
     /// The file of an entry, if it is open.
@@ -45,12 +44,16 @@ impl EntryFiles {
 
     /// Notes what a file is in its place.
     pub fn note_placed(&mut self, entry: u32, status: &Status) {
-        self.placed.insert(entry, Seen::of(status));
+        let at = entry as usize;
+        if self.placed.len() <= at {
+            self.placed.resize(at + 1, 0);
+        }
+        self.placed[at] = mark(status);
     }
 
     /// Whether a file is what it was when that was noted.
     pub fn is_as_placed(&self, entry: u32, status: &Status) -> bool {
-        self.placed.get(&entry) == Some(&Seen::of(status))
+        self.placed.get(entry as usize) == Some(&mark(status))
     }
 
     /// Makes a new temporary file, in place of what has its name: that was
@@ -162,6 +165,16 @@ impl EntryFiles {
     pub fn open_count(&self) -> usize {
         self.open.len()
     }
+}
+
+/// A number that is another when the file or its ctime is: eight bytes of each file are
+/// kept in memory and not all that stat(2) says. Multiplied by odd numbers, each of which
+/// spreads what differs in the low bits.
+fn mark(status: &Status) -> u64 {
+    let spread = |value: u64, by: u64| value.wrapping_mul(by).rotate_left(32);
+    let time = spread(status.ctime_s as u64, 0x9e37_79b9_7f4a_7c15) ^ u64::from(status.ctime_ns);
+    let file = spread(status.ino, 0xc2b2_ae3d_27d4_eb4f) ^ status.dev ^ status.size;
+    spread(time, 0x1656_67b1_9e37_79f9).wrapping_add(file) | 1
 }
 
 /// A file made by us, under no other name, so that writing to it touches
