@@ -63,9 +63,9 @@ def large_initrd(lab):
     slow.expect(SECOND_UP, within_s=120)
     for node in fast, slow:
         node.expect(r"loading \d+ MiB: the kernel hashes and copies them", within_s=1)
-        took = node.expect(r"loaded in (\d+) ms, after (\d+) ms of copying", within_s=1)
+        took = node.expect(r"loaded in (\d+) ms, (\d+) ms of joining", within_s=1)
         started_s = node.seconds_to(SECOND_UP) - node.seconds_to(KEXEC)
-        lab.say(f"{node.name}: sealed in {took[2]} ms, loaded in {took[1]} ms, up {started_s:.1f} s later")
+        lab.say(f"{node.name}: joined in {took[2]} ms, loaded in {took[1]} ms, up {started_s:.1f} s later")
 
 
 # As systemd-networkd and ifupdown's dhclient have it: an IAID and a DUID (RFC 4361).

@@ -20,7 +20,8 @@ use std::path::Path;
 /// Moved at a time; so much is in memory twice.
 const MOVE_LEN: usize = 16 << 20;
 
-/// A file in memory that nobody can change once it is sealed.
+/// A file in memory that nobody can change once it is sealed, or that nobody
+/// can open any more.
 pub struct Sealed {
     file: File,
     len: u64,
@@ -30,6 +31,15 @@ impl Sealed {
     pub fn new(name: &CStr) -> io::Result<Sealed> {
         let fd = memfd_create(name, MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING)?;
         Ok(Sealed { file: File::from(fd), len: 0 })
+    }
+
+    /// A file as it is, without copying it: it loses its name, and who has it
+    /// open for writing would make the load fail (ETXTBSY).
+    pub fn adopt(path: &Path) -> io::Result<Sealed> {
+        let file = File::open(path)?;
+        let len = file.metadata()?.len();
+        std::fs::remove_file(path)?;
+        Ok(Sealed { file, len })
     }
 
     pub fn len(&self) -> u64 {
@@ -212,6 +222,17 @@ mod tests {
         sealed.file().read_to_end(&mut bytes).unwrap();
         assert_eq!(bytes[..9], *b"abcde\0\0\0\x07");
         assert_eq!(bytes.len(), 70_008);
+    }
+
+    #[test]
+    fn a_file_alone_is_taken_without_copying() {
+        let path = scratch("adopt", b"abcde");
+        let mut sealed = Sealed::adopt(&path).unwrap();
+        assert!(!path.exists() && sealed.len() == 5);
+        let mut bytes = Vec::new();
+        sealed.file().read_to_end(&mut bytes).unwrap();
+        assert_eq!(bytes, b"abcde");
+        assert!(sealed.write(b"x").is_err());
     }
 
     #[test]
