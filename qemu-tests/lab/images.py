@@ -178,6 +178,23 @@ def initramfs_with(files, output):
     return output
 
 
+def _busybox():
+    """This machine's, which needs no library."""
+    busybox = shutil.which("busybox")
+    program = Path(busybox).read_bytes() if busybox else b""
+    if not program or b"/ld-linux" in program:
+        raise Failed("there is no static busybox here: install busybox-static")
+    return program
+
+
+def add_script(root, script):
+    """Make a script of busybox's shell the init of a root."""
+    for name, data in (("usr/sbin/init", (GUEST / script).read_bytes()), ("bin/busybox", _busybox())):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(data)
+        (root / name).chmod(0o755)
+
+
 def script_image(name, script):
     """The tree that serves an image whose second system is a script of busybox's shell.
 
@@ -186,11 +203,7 @@ def script_image(name, script):
     tree = IMAGES / f"{name}-tree"
     image = tree / name
     image.mkdir(parents=True, exist_ok=True)
-    busybox = shutil.which("busybox")
-    program = Path(busybox).read_bytes() if busybox else b""
-    if not program or b"/ld-linux" in program:
-        raise Failed("there is no static busybox here: install busybox-static")
-    files = {"init": (GUEST / script).read_bytes(), "bin/busybox": program}
+    files = {"init": (GUEST / script).read_bytes(), "bin/busybox": _busybox()}
     # In the small initramfs this is its init, which is another one now.
     initramfs_with({**files, "sbin/modprobe": b""}, image / "initrd")
     (image / "cmdline").write_text(TINY_CMDLINE + "\n")

@@ -3,7 +3,8 @@ modules that ask for modules, addresses that are scarce.
 """
 
 from lab import paths, scenario, script_image, tiny_image
-from lab.images import FETCHED, KEXEC, SECOND_UP
+from lab.images import FETCHED, KEXEC, SECOND_UP, Roots, add_script
+from lab.lab import CONSOLE
 
 NEXT_LINK = r"it is another interface's turn"
 # A module that asks for another one when it begins, and that other one.
@@ -68,10 +69,6 @@ def large_initrd(lab):
         lab.say(f"{node.name}: joined in {took[2]} ms, loaded in {took[1]} ms, up {started_s:.1f} s later")
 
 
-# As systemd-networkd and ifupdown's dhclient have it: an IAID and a DUID (RFC 4361).
-OWN_ID = "0x3d:ff0000000100020000ab11aabbccddeeff0011"
-
-
 def next_system_asks(lab, words, client_id):
     """A pool of one address, and a next system that asks under this id; what it got."""
     dhcp = lab.dhcp(boot_server=True, pool=1)
@@ -82,10 +79,27 @@ def next_system_asks(lab, words, client_id):
     return dhcp, node.expect(r"second system: lease (\S+)", within_s=1)[1]
 
 
+def root_asks(lab, words):
+    """The same with a root that this kernel switches to, and that has networkd's files."""
+    roots = Roots(lab.directory)
+    root = roots.image("asks", cmdline=CONSOLE)
+    add_script(root, "asks-dhcp")
+    networks = root / "etc/systemd/network"
+    networks.mkdir(parents=True)
+    (networks / "lan.network").write_text("[Match]\nName=e*\n[Network]\nDHCP=yes\n")
+    roots.nodes("* - asks - -")
+    dhcp = lab.dhcp(boot_server=True, pool=1)
+    lab.master(roots.tree)
+    node = lab.node(None, ip="dhcp", master=None, append=f"lab.id=networkd {words}")
+    node.expect(SECOND_UP, within_s=90)
+    node.expect_silence(KEXEC)
+    return dhcp, node.expect(r"second system: lease (\S+)", within_s=1)[1]
+
+
 @scenario(limit_s=200, tags=["metal", "quick"])
 def lease_given_back(lab):
     """A pool of one address: the next system asks under another id, and gets it."""
-    dhcp, lease = next_system_asks(lab, "", OWN_ID)
+    dhcp, lease = next_system_asks(lab, "", "own")
     lab.check(lease != "none", "the next system has no address")
     lab.check(dhcp.console.find(r"DHCPRELEASE\(lab0\) 10\.77\.1\.1"), "nothing was given back")
 
@@ -101,5 +115,21 @@ def lease_kept(lab):
 @scenario(limit_s=200, tags=["metal"])
 def lease_kept_from_others(lab):
     """xget.lease=keep, and a pool of one: who asks under another id gets none; why it is not the default."""
-    _, lease = next_system_asks(lab, "xget.lease=keep", OWN_ID)
+    _, lease = next_system_asks(lab, "xget.lease=keep", "own")
     lab.check(lease == "none", f"the next system got {lease}")
+
+
+@scenario(limit_s=240, tags=["metal", "roots"])
+def lease_goes_on_in_a_root(lab):
+    """A pool of one address: after switch_root systemd-networkd is told to ask for the same one."""
+    dhcp, lease = root_asks(lab, "")
+    lab.check(lease == "10.77.1.1", f"the root got {lease}")
+    lab.check(not dhcp.console.find("DHCPRELEASE"), "it was given back while in use")
+
+
+@scenario(limit_s=240, tags=["metal", "roots"])
+def lease_given_back_before_a_root(lab):
+    """xget.lease=release: the address is gone before switch_root, and free for any id."""
+    dhcp, lease = root_asks(lab, "xget.lease=release")
+    lab.check(lease == "10.77.1.1", f"the root got {lease}")
+    lab.check(dhcp.console.find(r"DHCPRELEASE\(lab0\) 10\.77\.1\.1"), "nothing was given back")

@@ -15,6 +15,7 @@ mod engine;
 mod failure;
 mod fetching;
 mod fields;
+mod handover;
 mod hex;
 mod identity;
 mod image;

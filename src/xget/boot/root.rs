@@ -9,7 +9,7 @@ use super::fetching::{Errand, Transfers};
 use super::room::{self, Memory, Need, RootSize};
 use super::settings::ROOT_UNPINNED;
 use super::up::NODE_FILE;
-use super::{console, layers, setup, start, switch, uplink};
+use super::{console, handover, layers, setup, start, switch, uplink};
 use crate::os::{file, loop_device, mount, newroot};
 use peer::content::digest::Digest;
 use peer::content::manifest::Manifest;
@@ -51,6 +51,7 @@ pub fn boot(
     let words = format!("starting {init} of {}", node.image);
     log::info!("{words}");
     transfers.say(NodeStage::Starting, &words);
+    pass_lease_on(transfers);
     let keep = transfers.settings.watchdog.is_some_and(|watchdog| watchdog.keep);
     local(switch::switch(transfers.system, NEW_ROOT, &init, keep))
 }
@@ -215,7 +216,24 @@ fn fetch_root(
     Ok(())
 }
 
+/// The address stays, and with it the lease: unless it is to be given back, the next
+/// system is helped to ask for the same one.
+fn pass_lease_on(transfers: &mut Transfers) {
+    let Transfers { system, settings, uplink, .. } = transfers;
+    if settings.network.keeps_lease == Some(false) {
+        uplink.release(system.clock.now_ms(), &mut system.netlink);
+    } else if uplink.has_lease_of_mac()
+        && let Err(error) = handover::to_networkd(NEW_ROOT, Path::new("/run"))
+    {
+        log::warn!("systemd-networkd may ask for a second lease: {error}");
+    }
+}
+
 fn serve_on(transfers: &mut Transfers, most_ms: u64) {
+    // An address that is given back serves nobody.
+    if transfers.settings.network.keeps_lease == Some(false) {
+        return;
+    }
     let Transfers { engine, system, uplink, .. } = transfers;
     engine.serve_on(Duration::from_millis(most_ms), &mut || {
         console::close();

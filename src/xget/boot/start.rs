@@ -141,8 +141,9 @@ pub fn start(
     engine.log(&[fetched.master], &words);
     transfers.say(NodeStage::Starting, &words);
     let Transfers { system, settings, uplink, .. } = transfers;
-    let has_released = settings.network.keeps_lease != Some(true)
-        && uplink.release(system.clock.now_ms(), &mut system.netlink);
+    // The same agent asks again under the same id.
+    let keeps_lease = settings.network.keeps_lease.unwrap_or(next.has_root);
+    let has_released = !keeps_lease && uplink.release(system.clock.now_ms(), &mut system.netlink);
     leave(system, settings.watchdog.is_some_and(|watchdog| watchdog.keep));
     let error = reboot::into_loaded_kernel();
     kexec::unload();

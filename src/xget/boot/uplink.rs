@@ -166,6 +166,11 @@ impl Uplink {
         self.renewal = Renewal::None;
     }
 
+    /// Whether there is a lease, under the id that has the MAC address in it.
+    pub fn has_lease_of_mac(&self) -> bool {
+        matches!(self.renewal, Renewal::Dhcp { .. }) && self.link.mac().is_some()
+    }
+
     /// Gives a lease back and removes its address: the next system may ask under
     /// another id, and would get a second one, or none. Whether there was one.
     pub fn release(&mut self, now_ms: u64, netlink: &mut Netlink) -> bool {
