@@ -66,9 +66,14 @@ pub type IpError = &'static str;
 pub enum Method {
     /// As given in the parameter itself.
     Static,
+    /// IPv4 by DHCP, or IPv6 as the routers say, where a master is known by it.
+    Any,
+    /// IPv4.
     Dhcp,
-    /// IPv6 by router advertisement, done by the kernel.
+    /// IPv6 as the routers say: made by the kernel, by DHCPv6, or both.
     Auto6,
+    /// IPv6 by DHCPv6, whatever routers say.
+    Dhcp6,
     /// IPv6 link-local only.
     Link6,
     /// No network at all.
@@ -158,10 +163,11 @@ pub fn fields(text: &str) -> Vec<&str> {
 
 fn method(word: &str) -> Result<Method, IpError> {
     match word {
-        "" | "dhcp" | "on" | "any" | "both" | "bootp" | "auto" | "single-dhcp" => Ok(Method::Dhcp),
+        "" | "on" | "any" | "both" | "auto" => Ok(Method::Any),
+        "dhcp" | "bootp" | "single-dhcp" => Ok(Method::Dhcp),
         "off" | "none" => Ok(Method::Off),
-        // Without a DHCPv6 client, a router advertisement is the best there is.
-        "auto6" | "either6" | "dhcp6" => Ok(Method::Auto6),
+        "auto6" | "either6" => Ok(Method::Auto6),
+        "dhcp6" => Ok(Method::Dhcp6),
         "link6" | "link-local" => Ok(Method::Link6),
         _ => Err("method"),
     }
@@ -205,12 +211,18 @@ fn dracut_form(fields: &[&str]) -> Result<IpRule, IpError> {
     Ok(rule)
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Route {
+    pub net: IpAddr,
+    pub prefix_len: u8,
+    /// `None`: on the link itself.
+    pub gateway: Option<IpAddr>,
+}
+
 /// `rd.route=NET/MASK:GATEWAY[:DEVICE]`
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RouteRule {
-    pub net: IpAddr,
-    pub prefix_len: u8,
-    pub gateway: Option<IpAddr>,
+    pub route: Route,
     /// `None`: the one that is used.
     pub device: Option<Device>,
 }
@@ -229,7 +241,8 @@ impl RouteRule {
         if gateway.is_none() && device.is_none() {
             return None;
         }
-        Some(RouteRule { net, prefix_len: prefix_len(mask, net).ok()?, gateway, device })
+        let prefix_len = prefix_len(mask, net).ok()?;
+        Some(RouteRule { route: Route { net, prefix_len, gateway }, device })
     }
 }
 
@@ -290,9 +303,13 @@ mod tests {
 
     #[test]
     fn one_word() {
-        for word in ["dhcp", "on", "any", "single-dhcp", "dhcp,1,abc", "both", ""] {
+        for word in ["dhcp", "single-dhcp", "dhcp,1,abc"] {
             assert_eq!(IpRule::parse(word), Ok(IpRule::of(Method::Dhcp)), "{word}");
         }
+        for word in ["on", "any", "both", ""] {
+            assert_eq!(IpRule::parse(word), Ok(IpRule::of(Method::Any)), "{word}");
+        }
+        assert_eq!(IpRule::parse("eth0:dhcp6").unwrap().method, Method::Dhcp6);
         assert_eq!(IpRule::parse("off").unwrap().method, Method::Off);
         assert_eq!(IpRule::parse("auto6").unwrap().method, Method::Auto6);
         assert_eq!(IpRule::parse("rarp"), Err("method"));
@@ -361,7 +378,8 @@ mod tests {
     #[test]
     fn routes_of_both_families() {
         let route = |text: &str| {
-            let RouteRule { net, prefix_len, gateway, device } = RouteRule::parse(text)?;
+            let RouteRule { route, device } = RouteRule::parse(text)?;
+            let Route { net, prefix_len, gateway } = route;
             let name = device.map(|device| device.to_string());
             Some((net.to_string(), prefix_len, gateway, name))
         };

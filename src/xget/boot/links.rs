@@ -163,7 +163,7 @@ mod tests {
     fn without_a_word_all_take_part_at_once() {
         for last in [1, 2] {
             let (rule, wait_ms) = rule("", &link("eth0", last)).unwrap();
-            assert_eq!((rule.method, wait_ms), (Method::Dhcp, 0));
+            assert_eq!((rule.method, wait_ms), (Method::Any, 0));
         }
     }
 

@@ -5,16 +5,18 @@
 //! means is `uplink`'s.
 
 use super::datagram;
-use super::dhcp::{CLIENT_PORT, DhcpClient, DhcpEffect, SERVER_PORT};
+use super::dhcp::{CLIENT_PORT, DhcpClient, DhcpEffect, Family, SERVER_PORT};
 use super::ipconfig::{IpRule, Method};
+use super::ipv6::{Attempt6, Found6};
 use super::links::{self, Link};
 use super::settings::{Settings, Timeouts};
 use super::system::System;
-use super::uplink::Uplink;
+use super::uplink::{self, Renewal, Uplink};
 use crate::driver::Host;
 use crate::os::netif::LinkNews;
 use crate::os::packet::{DATAGRAM_LEN_MAX, PacketSocket};
 use crate::os::poll::{Poll, READABLE};
+use std::net::Ipv4Addr;
 
 /// A line about what is waited for.
 const LINE_MS: u64 = 5_000;
@@ -24,6 +26,9 @@ const READS_MAX: usize = 64;
 /// Neither a device without a driver nor anything that failed.
 const NO_HINT: &str = "every network device on PCI has a driver, if there is any (a card that is \
     switched off, or on a bus without a driver here? ip= or bootdev= that name another?)";
+/// Where nobody has said that the master has an IPv6 address, IPv4 has so long
+/// from the first carrier on.
+const IPV4_FIRST_MS: u64 = 5_000;
 
 enum AttemptStage {
     NoCarrier,
@@ -31,16 +36,19 @@ enum AttemptStage {
         client: Box<DhcpClient>,
         socket: PacketSocket,
     },
-    /// The kernel waits for a router advertisement.
-    Listening,
+    Ipv6(Attempt6),
+    /// An IPv6 address that waits until it counts.
+    Spare(Found6),
     /// It cannot be used; said once.
     Broken,
 }
 
-/// One interface on its way to an address.
+/// One interface on its way to an address of one family.
 struct Attempt {
     link: Link,
     rule: IpRule,
+    /// IPv6 beside IPv4: it counts only where a master is known by it.
+    is_spare: bool,
     start_ms: u64,
     stage: AttemptStage,
 }
@@ -166,7 +174,8 @@ impl Network<'_> {
             log::info!("{}: up, waiting for a carrier", link.label());
             let wait_ms = if alone { 0 } else { wait_ms };
             let start_ms = self.phases.began_ms + wait_ms;
-            self.attempts.push(Attempt { link, rule, start_ms, stage: AttemptStage::NoCarrier });
+            let stage = AttemptStage::NoCarrier;
+            self.attempts.push(Attempt { link, rule, is_spare: false, start_ms, stage });
             self.phases.nic_ms.get_or_insert(now_ms);
         }
     }
@@ -181,42 +190,97 @@ impl Network<'_> {
                 self.phases.carrier_ms.get_or_insert(now_ms);
                 self.begin(at, now_ms)
             }
-            AttemptStage::Asking { .. } => match self.ask(at, now_ms)? {
-                None => Ok(self.own_ipv6(at)),
-                found => Ok(found),
-            },
-            AttemptStage::Listening => Ok(self.own_ipv6(at)),
+            AttemptStage::Asking { .. } => self.ask(at, now_ms),
+            AttemptStage::Ipv6(_) | AttemptStage::Spare(_) => self.ask_ipv6(at, now_ms),
             AttemptStage::Broken => Ok(None),
         }
     }
 
     fn begin(&mut self, at: usize, now_ms: u64) -> Result<Option<Uplink>, String> {
         let attempt = &mut self.attempts[at];
-        let link = &attempt.link;
-        match attempt.rule.method {
+        let (link, rule) = (&attempt.link, &attempt.rule);
+        let system = &mut *self.system;
+        match rule.method {
             Method::Static => {
-                let rule = &attempt.rule;
-                return Uplink::with_static_address(
-                    link,
-                    rule,
-                    self.settings,
-                    &mut self.system.netlink,
-                )
-                .map(Some);
+                let lease = uplink::static_lease(rule).ok_or("ip= has no address")?;
+                if lease.address.is_ipv4() {
+                    let netlink = &mut system.netlink;
+                    return Uplink::new(link, rule, self.settings, netlink, lease, Renewal::None)
+                        .map(Some);
+                }
+                system
+                    .netlink
+                    .add_address(link.index, lease.address, lease.prefix_len)
+                    .map_err(|error| format!("{}: {}: {error}", link.label(), lease.address))?;
+                attempt.stage = AttemptStage::Ipv6(Attempt6::new(Some(lease)));
             }
-            Method::Auto6 | Method::Link6 => attempt.stage = AttemptStage::Listening,
-            Method::Dhcp => {
+            Method::Auto6 | Method::Dhcp6 | Method::Link6 => {
+                attempt.stage = AttemptStage::Ipv6(Attempt6::new(None));
+            }
+            Method::Any | Method::Dhcp => {
                 let socket = PacketSocket::open(link.index, &link.broadcast, CLIENT_PORT)
                     .map_err(|error| format!("{}: no socket for DHCP: {error}", link.label()))?;
-                let identity = self.system.firmware.dhcp(link);
-                let seed = self.system.seed ^ u64::from(link.index);
-                let client = Box::new(DhcpClient::new(identity, seed, now_ms));
+                let identity = system.firmware.dhcp(link);
+                let seed = system.seed ^ u64::from(link.index);
+                let client = Box::new(DhcpClient::new(Family::V4, identity, seed, now_ms));
                 attempt.stage = AttemptStage::Asking { client, socket };
                 log::info!("{}: carrier; asking for an address", link.label());
+                self.begin_spare(at);
             }
             Method::Off => attempt.stage = AttemptStage::Broken,
         }
         Ok(None)
+    }
+
+    /// An IPv6 network must not wait for IPv4.
+    fn begin_spare(&mut self, at: usize) {
+        let Attempt { link, rule, start_ms, .. } = &self.attempts[at];
+        if rule.method == Method::Any || self.masters().any(|by_ipv6| by_ipv6 == Some(true)) {
+            let rule = IpRule { method: Method::Auto6, ..rule.clone() };
+            let stage = AttemptStage::Ipv6(Attempt6::new(None));
+            let (link, start_ms) = (link.clone(), *start_ms);
+            self.attempts.push(Attempt { link, rule, is_spare: true, start_ms, stage });
+        }
+    }
+
+    /// Of the masters of the command line whether they have an IPv6 address, where
+    /// that can be seen.
+    fn masters(&self) -> impl Iterator<Item = Option<bool>> {
+        self.settings.image.masters.iter().map(|master| match master {
+            Host::Addr(addr) => Some(addr.is_ipv6()),
+            Host::Name(..) => None,
+        })
+    }
+
+    /// Whether an IPv6 address beside IPv4 is of use by now.
+    fn counts(&self, found: &Found6, now_ms: u64) -> bool {
+        let is_late =
+            self.phases.carrier_ms.is_some_and(|since_ms| now_ms >= since_ms + IPV4_FIRST_MS);
+        let is_named = match self.settings.image.masters.is_empty() {
+            true => found.lease.master.is_some() || !found.lease.master_guesses.is_empty(),
+            false => self.masters().any(|by_ipv6| by_ipv6.is_none()),
+        };
+        is_late && is_named || self.masters().any(|by_ipv6| by_ipv6 == Some(true))
+    }
+
+    fn ask_ipv6(&mut self, at: usize, now_ms: u64) -> Result<Option<Uplink>, String> {
+        let Attempt { link, rule, stage, .. } = &mut self.attempts[at];
+        if let AttemptStage::Ipv6(attempt) = stage {
+            match attempt.advance(link, rule.method, self.system, now_ms)? {
+                Some(found) => *stage = AttemptStage::Spare(found),
+                None => return Ok(None),
+            }
+        }
+        let Attempt { is_spare, stage, .. } = &self.attempts[at];
+        let AttemptStage::Spare(found) = stage else { return Ok(None) };
+        if *is_spare && !self.counts(found, now_ms) {
+            return Ok(None);
+        }
+        let stage = std::mem::replace(&mut self.attempts[at].stage, AttemptStage::Broken);
+        let AttemptStage::Spare(Found6 { lease, renewal }) = stage else { return Ok(None) };
+        let Attempt { link, rule, .. } = &self.attempts[at];
+        let netlink = &mut self.system.netlink;
+        Uplink::new(link, rule, self.settings, netlink, lease, renewal).map(Some)
     }
 
     fn ask(&mut self, at: usize, now_ms: u64) -> Result<Option<Uplink>, String> {
@@ -227,7 +291,8 @@ impl Network<'_> {
         for _ in 0..READS_MAX {
             let Some(len) = socket.receive(&mut buffer) else { break };
             if let Some(payload) = datagram::payload(&buffer[..len], CLIENT_PORT) {
-                effects.extend(client.receive(now_ms, payload));
+                let nobody = Ipv4Addr::UNSPECIFIED.into();
+                effects.extend(client.receive(now_ms, nobody, payload));
             }
         }
         for effect in effects {
@@ -240,35 +305,15 @@ impl Network<'_> {
                 }
                 DhcpEffect::Bound(lease) => {
                     let (link, rule) = (&attempt.link, &attempt.rule);
-                    let client = client.as_ref().clone();
+                    let renewal = Renewal::of_ipv4(client.as_ref().clone(), &lease);
                     let netlink = &mut self.system.netlink;
-                    return Uplink::with_lease(link, rule, self.settings, netlink, client, &lease)
+                    return Uplink::new(link, rule, self.settings, netlink, lease, renewal)
                         .map(Some);
                 }
                 _ => {}
             }
         }
         Ok(None)
-    }
-
-    /// Where routers advertise, the kernel has made an address by now. With
-    /// DHCP asked for, it counts only if a master has an IPv6 address: an
-    /// IPv6 fabric must not wait for IPv4.
-    fn own_ipv6(&self, at: usize) -> Option<Uplink> {
-        let Attempt { link, rule, .. } = &self.attempts[at];
-        let by_v6 = self
-            .settings
-            .image
-            .masters
-            .iter()
-            .any(|master| matches!(master, Host::Addr(addr) if addr.is_ipv6()));
-        if rule.method == Method::Dhcp && !by_v6 {
-            return None;
-        }
-        let text = std::fs::read_to_string("/proc/net/if_inet6").unwrap_or_default();
-        let link_local = rule.method == Method::Link6;
-        has_address6(&text, &link.name, link_local)
-            .then(|| Uplink::with_kernels_address(link, rule, self.settings))
     }
 
     fn overdue(&self, now_ms: u64) -> Option<String> {
@@ -304,7 +349,13 @@ impl Network<'_> {
                 AttemptStage::Asking { client, .. } => {
                     format!("{name} asked DHCP {} times without success", client.sends())
                 }
-                AttemptStage::Listening => format!("{name} hears no router"),
+                AttemptStage::Ipv6(attempt) => match attempt.sends() {
+                    Some(sends) => format!("{name} asked DHCPv6 {sends} times without success"),
+                    None => format!("{name} hears no IPv6 router"),
+                },
+                AttemptStage::Spare(_) => {
+                    format!("{name} has an IPv6 address, and no master is known by IPv6")
+                }
                 AttemptStage::Broken => format!("{name} cannot be used"),
             }
         });
@@ -327,7 +378,7 @@ impl Network<'_> {
         }
     }
 
-    fn sleep(&self, now_ms: u64, news: &LinkNews) {
+    fn sleep(&mut self, now_ms: u64, news: &LinkNews) {
         let mut sleep_ms = SLEEP_MS;
         let mut poll = Poll::default();
         poll.add(news, READABLE);
@@ -335,28 +386,22 @@ impl Network<'_> {
             poll.add(uevents, READABLE);
         }
         for attempt in &self.attempts {
-            if let AttemptStage::Asking { client, socket } = &attempt.stage {
-                poll.add(socket, READABLE);
-                sleep_ms = sleep_ms.min(client.due_ms().saturating_sub(now_ms));
-            }
+            let due_ms = match &attempt.stage {
+                AttemptStage::Asking { client, socket } => {
+                    poll.add(socket, READABLE);
+                    client.due_ms()
+                }
+                AttemptStage::Ipv6(attempt) => attempt.await_packets(&mut poll),
+                _ => continue,
+            };
+            sleep_ms = sleep_ms.min(due_ms.saturating_sub(now_ms));
         }
         // Whatever woke us, everything is looked at.
         let _ = poll.wait(sleep_ms.max(1));
-        news.drain();
+        while let Some(word) = news.next() {
+            self.system.routers.hear(word);
+        }
     }
-}
-
-/// /proc/net/if_inet6: address, index, prefix length, scope, flags, name.
-fn has_address6(text: &str, name: &str, link_local: bool) -> bool {
-    /// IFA_F_DADFAILED and IFA_F_TENTATIVE.
-    const NOT_YET: u32 = 0x08 | 0x40;
-    text.lines().any(|line| {
-        let fields: Vec<&str> = line.split_ascii_whitespace().collect();
-        let [_, _, _, scope, flags, device] = fields[..] else { return false };
-        let ready = u32::from_str_radix(flags, 16).is_ok_and(|flags| flags & NOT_YET == 0);
-        // 00 is global, 40 site-local, 20 link-local.
-        device == name && ready && (scope == "00" || scope == "40" || link_local && scope == "20")
-    })
 }
 
 #[cfg(test)]
@@ -382,18 +427,5 @@ mod tests {
         assert_eq!(phases.overdue(150, &timeouts), Some(Overdue::Address));
         let patient = Timeouts { dhcp_ms: None, ..timeouts };
         assert_eq!(phases.overdue(u64::MAX, &patient), None);
-    }
-
-    #[test]
-    fn addresses_of_the_kernel() {
-        let text = "\
-fe80000000000000505400fffe123456 02 40 20 80     eth0
-20010db8000000000000000000000002 02 40 00 40     eth0
-20010db8000000000000000000000003 03 40 00 00     eth1
-";
-        assert!(has_address6(text, "eth0", true));
-        assert!(!has_address6(text, "eth0", false), "tentative");
-        assert!(has_address6(text, "eth1", false));
-        assert!(!has_address6("nonsense\n\n", "eth0", true));
     }
 }

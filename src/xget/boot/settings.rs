@@ -372,13 +372,9 @@ impl Reader<'_> {
                 Ok(rule) => rules.push(rule),
                 Err(field) => self.unusable(param, &["one with a usable ", field].concat()),
             }
-            if text.split([':', ',']).any(|word| matches!(word, "dhcp6" | "either6")) {
-                let why = "there is no DHCPv6 here: a router advertisement is waited for";
-                self.warnings.push(why.into());
-            }
         }
         if rules.is_empty() {
-            rules.push(IpRule::of(Method::Dhcp));
+            rules.push(IpRule::of(Method::Any));
         }
         rules
     }

@@ -4,6 +4,7 @@
 use super::cmdline::Cmdline;
 use super::drivers::Drivers;
 use super::identity::Firmware;
+use super::routers::Routers;
 use super::settings::{Settings, WatchdogSettings};
 use super::uplink::Uplink;
 use crate::os::child;
@@ -30,6 +31,7 @@ pub struct System {
     pub uevents: Option<Uevents>,
     pub drivers: Drivers,
     pub firmware: Firmware,
+    pub routers: Routers,
     /// Armed, if it was asked for.
     pub watchdog: Option<Watchdog>,
     /// Differs from node to node (`identity::seed`).
@@ -51,6 +53,7 @@ impl System {
             uevents: uevents.ok(),
             drivers: Drivers::open(line, &settings.modules_never),
             firmware: Firmware::read(),
+            routers: Routers::default(),
             watchdog: None,
             seed: 0,
         })

@@ -3,8 +3,8 @@
 //! Sets and removes what it was given, and keeps its lease alive. How it came
 //! to be chosen is `network`'s.
 
-use super::dhcp::{CLIENT_PORT, DhcpClient, DhcpEffect, Lease, SERVER_PORT};
-use super::ipconfig::IpRule;
+use super::dhcp::{CLIENT_PORT, DhcpClient, DhcpEffect, Lease, SERVER_PORT, SERVERS6};
+use super::ipconfig::{IpRule, Method, Route};
 use super::links::{self, Link};
 use super::settings::{Settings, parse_masters};
 use crate::driver::Host;
@@ -21,13 +21,24 @@ const RELEASE_PAUSE: Duration = Duration::from_millis(200);
 const READS_MAX: usize = 16;
 
 /// Who sees to it that the address stays valid.
-enum Renewal {
+pub enum Renewal {
     /// Nobody has to: it is static, or the kernel's from router advertisements.
     None,
     Dhcp {
         client: Box<DhcpClient>,
+        /// Open only while a question is: nobody reads it else.
         socket: Option<UdpOnDevice>,
+        /// From where it asks.
+        own: SocketAddr,
     },
+}
+
+impl Renewal {
+    /// Of a lease of IPv4, which is asked for from its own address.
+    pub fn of_ipv4(client: DhcpClient, lease: &Lease) -> Renewal {
+        let own = SocketAddr::new(lease.address, CLIENT_PORT);
+        Renewal::Dhcp { client: Box::new(client), socket: None, own }
+    }
 }
 
 pub struct Uplink {
@@ -41,113 +52,93 @@ pub struct Uplink {
     renewal: Renewal,
 }
 
+/// What `ip=` says, as a lease that nobody takes away.
+pub fn static_lease(rule: &IpRule) -> Option<Lease> {
+    let mut lease = Lease::of(rule.address?);
+    lease.prefix_len = rule.prefix_len;
+    lease.master_guesses.extend(rule.server.map(|server| server.to_string()));
+    let default = |gateway| Route { net: any(gateway), prefix_len: 0, gateway: Some(gateway) };
+    lease.routes.extend(rule.gateway.map(default));
+    Some(lease)
+}
+
 impl Uplink {
-    /// Sets what a lease grants.
-    pub fn with_lease(
+    /// Sets what a lease grants. Where it has no address, the kernel has made one.
+    pub fn new(
         link: &Link,
         rule: &IpRule,
         settings: &Settings,
         netlink: &mut Netlink,
-        client: DhcpClient,
-        lease: &Lease,
+        lease: Lease,
+        renewal: Renewal,
     ) -> Result<Uplink, String> {
-        let mtu = settings.network.mtu.or(rule.mtu).or(lease.mtu.map(u32::from));
-        set_mtu(link, mtu);
-        let address = IpAddr::V4(lease.address);
-        set_address(link, address, lease.prefix_len, netlink)?;
-        for route in &lease.routes {
-            let gateway = route.gateway.map(IpAddr::V4);
-            set_route(link, IpAddr::V4(route.net), route.prefix_len, gateway, netlink);
+        set_mtu(link, settings.network.mtu.or(rule.mtu).or(lease.mtu));
+        let (address, prefix_len) = (lease.address, lease.prefix_len);
+        let held = (!address.is_unspecified()).then_some((address, prefix_len));
+        if let Some((address, prefix_len)) = held {
+            netlink.add_address(link.index, address, prefix_len).map_err(|error| {
+                format!("cannot give {address}/{prefix_len} to {}: {error}", link.name)
+            })?;
         }
-        set_asked_routes(link, address, settings, netlink);
-        let servers = lease.dns.iter().map(|server| IpAddr::V4(*server));
-        write_resolver(settings, servers, lease.domain.as_deref());
+        for route in &lease.routes {
+            set_route(link, route, netlink);
+        }
+        for asked in &settings.network.routes {
+            let is_here = asked.device.as_ref().is_none_or(|device| link.is(device));
+            if is_here && asked.route.net.is_ipv4() == address.is_ipv4() {
+                set_route(link, &asked.route, netlink);
+            }
+        }
+        let servers = rule.dns.iter().chain(&lease.dns).copied();
+        write_resolver(link, settings, servers, lease.domain.as_deref());
         set_hostname(rule.hostname.as_deref().or(lease.hostname.as_deref()));
         log::info!(
-            "{}: {address}/{} from {}, for {}",
+            "{}: {}",
             link.label(),
-            lease.prefix_len,
-            lease.server,
-            match lease.times.lease_s {
-                u32::MAX => "ever".into(),
-                lease_s => format!("{lease_s} s"),
-            },
+            match (held, &renewal) {
+                (None, _) => "IPv6 address by the kernel".into(),
+                (_, Renewal::None) => format!("{address}/{prefix_len} from ip="),
+                (_, Renewal::Dhcp { .. }) => format!(
+                    "{address}/{prefix_len} from {}, for {}",
+                    lease.server,
+                    match lease.times.lease_s {
+                        u32::MAX => "ever".into(),
+                        lease_s => format!("{lease_s} s"),
+                    },
+                ),
+            }
         );
         Ok(Uplink {
             link: link.clone(),
-            by_hand: settings.network.stacked.has(&link.name),
-            masters: masters_of(lease, settings.image.port),
-            held: Some((address, lease.prefix_len)),
-            renewal: Renewal::Dhcp { client: Box::new(client), socket: None },
+            by_hand: rule.method == Method::Static || settings.network.stacked.has(&link.name),
+            masters: masters_of(&lease, settings.image.port),
+            held,
+            renewal,
         })
-    }
-
-    /// Sets what `ip=` says.
-    pub fn with_static_address(
-        link: &Link,
-        rule: &IpRule,
-        settings: &Settings,
-        netlink: &mut Netlink,
-    ) -> Result<Uplink, String> {
-        let address = rule.address.ok_or("ip= has no address")?;
-        set_mtu(link, settings.network.mtu.or(rule.mtu));
-        set_address(link, address, rule.prefix_len, netlink)?;
-        if let Some(gateway) = rule.gateway {
-            set_route(link, any(gateway), 0, Some(gateway), netlink);
-        }
-        set_asked_routes(link, address, settings, netlink);
-        write_resolver(settings, rule.dns.iter().copied(), None);
-        set_hostname(rule.hostname.as_deref());
-        log::info!("{}: {address}/{} from ip=", link.label(), rule.prefix_len);
-        let server =
-            rule.server.map(|server| Host::Addr(SocketAddr::new(server, settings.image.port)));
-        Ok(Uplink {
-            link: link.clone(),
-            by_hand: true,
-            masters: server.into_iter().collect(),
-            held: Some((address, rule.prefix_len)),
-            renewal: Renewal::None,
-        })
-    }
-
-    /// Takes the IPv6 address that the kernel has made itself.
-    pub fn with_kernels_address(link: &Link, rule: &IpRule, settings: &Settings) -> Uplink {
-        write_resolver(settings, rule.dns.iter().copied(), None);
-        set_hostname(rule.hostname.as_deref());
-        log::info!("{}: IPv6 address by the kernel", link.label());
-        Uplink {
-            link: link.clone(),
-            by_hand: settings.network.stacked.has(&link.name),
-            masters: Vec::new(),
-            held: None,
-            renewal: Renewal::None,
-        }
     }
 
     /// Renews the lease when it is time. The error is why the address can no
     /// longer be used; it is removed then.
     pub fn tick(&mut self, now_ms: u64, netlink: &mut Netlink) -> Result<(), String> {
-        let Renewal::Dhcp { client, socket } = &mut self.renewal else { return Ok(()) };
-        let Some((IpAddr::V4(address), _)) = self.held else { return Ok(()) };
+        let Renewal::Dhcp { client, socket, own } = &mut self.renewal else { return Ok(()) };
         let mut effects: Vec<DhcpEffect> = client.tick(now_ms).into_iter().collect();
         let mut buffer = [0; DATAGRAM_LEN_MAX];
         for _ in 0..READS_MAX {
-            let Some(len) = socket.as_ref().and_then(|socket| socket.receive(&mut buffer)) else {
-                break;
-            };
-            effects.extend(client.receive(now_ms, &buffer[..len]));
+            let received = socket.as_ref().and_then(|socket| socket.receive(&mut buffer));
+            let Some((len, from)) = received else { break };
+            effects.extend(client.receive(now_ms, from, &buffer[..len]));
         }
         for effect in effects {
             match effect {
                 DhcpEffect::Unicast(server, bytes) => {
-                    ask(socket, &self.link, address, server, &bytes);
+                    ask(socket, &self.link, *own, server_at(*own, server), &bytes);
                 }
                 DhcpEffect::Rebind(bytes) => {
-                    ask(socket, &self.link, address, Ipv4Addr::BROADCAST, &bytes);
+                    let to = server_at(*own, Ipv4Addr::BROADCAST.into());
+                    ask(socket, &self.link, *own, to, &bytes);
                 }
                 DhcpEffect::Renewed(lease) => {
-                    log::debug!("{address} goes on for {} s", lease.times.lease_s);
-                    // Open only while a question is: nobody reads it else.
+                    log::debug!("{} goes on for {} s", lease.address, lease.times.lease_s);
                     *socket = None;
                 }
                 DhcpEffect::Lost(why) => {
@@ -174,10 +165,10 @@ impl Uplink {
     /// Gives a lease back and removes its address: the next system may ask under
     /// another id, and would get a second one, or none. Whether there was one.
     pub fn release(&mut self, now_ms: u64, netlink: &mut Netlink) -> bool {
-        let Renewal::Dhcp { client, socket } = &mut self.renewal else { return false };
-        let Some((IpAddr::V4(address), _)) = self.held else { return false };
+        let Renewal::Dhcp { client, socket, own } = &mut self.renewal else { return false };
+        let Some((address, _)) = self.held else { return false };
         let Some((server, bytes)) = client.release(now_ms) else { return false };
-        ask(socket, &self.link, address, server, &bytes);
+        ask(socket, &self.link, *own, server_at(*own, server), &bytes);
         // Nobody answers, and the address of the server may have to be asked for
         // before the message leaves.
         std::thread::sleep(RELEASE_PAUSE);
@@ -198,13 +189,24 @@ impl Uplink {
     }
 }
 
+/// Where a server is asked; those of DHCPv6 are all at one address.
+fn server_at(own: SocketAddr, server: IpAddr) -> SocketAddr {
+    if own.is_ipv4() { SocketAddr::new(server, SERVER_PORT) } else { SERVERS6 }
+}
+
 /// Sends to a DHCP server through a socket that is opened when first needed.
-fn ask(socket: &mut Option<UdpOnDevice>, link: &Link, from: Ipv4Addr, to: Ipv4Addr, bytes: &[u8]) {
+fn ask(
+    socket: &mut Option<UdpOnDevice>,
+    link: &Link,
+    own: SocketAddr,
+    to: SocketAddr,
+    bytes: &[u8],
+) {
     let sent = (|| -> io::Result<()> {
         if socket.is_none() {
-            *socket = Some(UdpOnDevice::open(&link.name, from, CLIENT_PORT)?);
+            *socket = Some(UdpOnDevice::open(&link.name, own)?);
         }
-        socket.as_ref().map_or(Ok(()), |socket| socket.send(to, SERVER_PORT, bytes))
+        socket.as_ref().map_or(Ok(()), |socket| socket.send(to, bytes))
     })();
     if let Err(error) = sent {
         log::warn!("{}: cannot tell {to} about the lease: {error}", link.name);
@@ -234,17 +236,6 @@ fn set_mtu(link: &Link, mtu: Option<u32>) {
     }
 }
 
-fn set_address(
-    link: &Link,
-    address: IpAddr,
-    prefix_len: u8,
-    netlink: &mut Netlink,
-) -> Result<(), String> {
-    netlink
-        .add_address(link.index, address, prefix_len)
-        .map_err(|error| format!("cannot give {address}/{prefix_len} to {}: {error}", link.name))
-}
-
 fn any(like: IpAddr) -> IpAddr {
     match like {
         IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
@@ -254,13 +245,8 @@ fn any(like: IpAddr) -> IpAddr {
 
 /// A gateway outside of the net is first made a neighbour, as clouds with
 /// /32 addresses want it.
-fn set_route(
-    link: &Link,
-    net: IpAddr,
-    prefix_len: u8,
-    gateway: Option<IpAddr>,
-    netlink: &mut Netlink,
-) {
+fn set_route(link: &Link, route: &Route, netlink: &mut Netlink) {
+    let Route { net, prefix_len, gateway } = *route;
     let mut done = netlink.add_route(net, prefix_len, gateway, link.index);
     if let (Err(_), Some(gateway)) = (&done, gateway) {
         let host_len = if gateway.is_ipv4() { 32 } else { 128 };
@@ -273,28 +259,25 @@ fn set_route(
     }
 }
 
-/// Those of `rd.route=` for this link, and for none, as far as they are of the
-/// address's family.
-fn set_asked_routes(link: &Link, address: IpAddr, settings: &Settings, netlink: &mut Netlink) {
-    for route in &settings.network.routes {
-        let is_here = route.device.as_ref().is_none_or(|device| link.is(device));
-        if is_here && route.net.is_ipv4() == address.is_ipv4() {
-            set_route(link, route.net, route.prefix_len, route.gateway, netlink);
-        }
-    }
-}
-
 /// musl's resolver asks at most this many servers (resolv.conf(5), MAXNS).
 const SERVERS_MAX: usize = 3;
 
 /// The command line's servers first.
 fn write_resolver(
+    link: &Link,
     settings: &Settings,
     servers: impl Iterator<Item = IpAddr>,
     domain: Option<&str>,
 ) {
     let all = settings.network.nameservers.iter().copied().chain(servers).take(SERVERS_MAX);
-    let mut text: String = all.map(|server| format!("nameserver {server}\n")).collect();
+    let line = |server: IpAddr| match server {
+        // Of a link, and found on no other.
+        IpAddr::V6(local) if local.is_unicast_link_local() => {
+            format!("nameserver {local}%{}\n", link.name)
+        }
+        other => format!("nameserver {other}\n"),
+    };
+    let mut text: String = all.map(line).collect();
     if let Some(domain) = domain {
         text.push_str(&format!("search {domain}\n"));
     }

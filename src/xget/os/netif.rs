@@ -9,7 +9,7 @@ use nix::sys::socket::{
     socket,
 };
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 const ACKED: u16 = (libc::NLM_F_REQUEST | libc::NLM_F_ACK) as u16;
@@ -232,7 +232,90 @@ impl Netlink {
     }
 }
 
-/// Wakes whoever polls it when a link changes; what changed is in sysfs.
+/// What a router said on one link, as the kernel took it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RouterWord {
+    pub index: u32,
+    pub what: Advertised,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Advertised {
+    /// The flags of the link's IPv6, of all that was ever advertised there.
+    Flags(u32),
+    /// Name servers, in the place of those before (RFC 8106, 5.1).
+    NameServers(Vec<Ipv6Addr>),
+}
+
+/// Of `Advertised::Flags`: addresses, and other things, are to be had by DHCPv6
+/// (IF_RA_MANAGED and IF_RA_OTHERCONF of the kernel's net/if_inet6.h).
+pub const MANAGED: u32 = 0x40;
+pub const OTHER: u32 = 0x80;
+
+/// linux/if_link.h, linux/rtnetlink.h: struct nduseroptmsg has 16 bytes.
+const IFLA_INET6_FLAGS: u16 = 1;
+const RTM_NEWNDUSEROPT: u16 = 68;
+const RTNLGRP_ND_USEROPT: u32 = 20;
+/// RFC 8106: in units of eight octets, with type, length, reserved, lifetime.
+const RDNSS: u8 = 25;
+/// Of one router.
+const NAME_SERVERS_MAX: usize = 3;
+
+/// What a router said, in one message of rtnetlink.
+fn router_word(message: &[u8]) -> Option<RouterWord> {
+    let kind = u16::from_ne_bytes(*message.get(4..)?.first_chunk()?);
+    let body = message.get(HEADER_LEN..)?;
+    if i32::from(*body.first()?) != libc::AF_INET6 {
+        return None;
+    }
+    let (index, what) = match kind {
+        libc::RTM_NEWLINK => {
+            let info = find(body.get(16..)?, libc::IFLA_PROTINFO)?;
+            let flags = find(info, IFLA_INET6_FLAGS)?.first_chunk()?;
+            (body.get(4..8)?, Advertised::Flags(u32::from_ne_bytes(*flags)))
+        }
+        RTM_NEWNDUSEROPT => {
+            let options_len = u16::from_ne_bytes(*body.get(2..)?.first_chunk()?);
+            let options = body.get(16..)?.get(..usize::from(options_len))?;
+            (body.get(4..8)?, Advertised::NameServers(name_servers(options)?))
+        }
+        _ => return None,
+    };
+    Some(RouterWord { index: u32::from_ne_bytes(*index.first_chunk()?), what })
+}
+
+/// The value of the first attribute of this kind.
+fn find(mut attributes: &[u8], wanted: u16) -> Option<&[u8]> {
+    loop {
+        let (len, rest) = attributes.split_first_chunk()?;
+        let (kind, _) = rest.split_first_chunk()?;
+        let len = usize::from(u16::from_ne_bytes(*len));
+        // Without the bit that says that there are attributes within.
+        if u16::from_ne_bytes(*kind) & 0x3fff == wanted {
+            return attributes.get(4..len);
+        }
+        attributes = attributes.get(len.next_multiple_of(4).max(4)..)?;
+    }
+}
+
+/// Of the first such option among those that a router sent.
+fn name_servers(mut options: &[u8]) -> Option<Vec<Ipv6Addr>> {
+    while let [kind, len, ..] = *options {
+        let len = usize::from(len) * 8;
+        if kind == RDNSS {
+            let (addresses, _) = options.get(8..len)?.as_chunks::<16>();
+            // A lifetime of 0: to be used no more.
+            let is_over = options[4..8] == [0; 4];
+            let most = if is_over { 0 } else { NAME_SERVERS_MAX };
+            return Some(addresses.iter().take(most).map(|a| Ipv6Addr::from(*a)).collect());
+        }
+        options = options.get(len.max(8)..)?;
+    }
+    None
+}
+
+/// Wakes whoever polls it when a link changes; what changed is in sysfs, but for
+/// what routers say.
 pub struct LinkNews {
     fd: OwnedFd,
 }
@@ -242,20 +325,24 @@ impl LinkNews {
         let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
         let kind = SockProtocol::NetlinkRoute;
         let fd = socket(AddressFamily::Netlink, SockType::Raw, flags, kind)?;
-        let groups = (libc::RTMGRP_LINK | libc::RTMGRP_IPV6_IFADDR) as u32;
+        let groups = libc::RTMGRP_LINK | libc::RTMGRP_IPV6_IFADDR | libc::RTMGRP_IPV6_IFINFO;
+        let groups = groups as u32 | 1 << (RTNLGRP_ND_USEROPT - 1);
         bind(fd.as_raw_fd(), &NetlinkAddr::new(0, groups))?;
         Ok(LinkNews { fd })
     }
 
-    /// Whether there was any since the last call.
-    pub fn drain(&self) -> bool {
+    /// The next word of a router; others are taken away. `None`: no more news.
+    pub fn next(&self) -> Option<RouterWord> {
         let mut bytes = [0; ANSWER_LEN_MAX];
-        let mut any = false;
         loop {
             match recv(self.fd.as_raw_fd(), &mut bytes, MsgFlags::empty()) {
-                // Overrun: there was more than fits, which is news enough.
-                Ok(_) | Err(Errno::ENOBUFS | Errno::EINTR) => any = true,
-                Err(_) => return any,
+                Ok(len) => match router_word(&bytes[..len]) {
+                    None => {}
+                    word => return word,
+                },
+                // Overrun: there was more than fits. Routers repeat themselves.
+                Err(Errno::ENOBUFS | Errno::EINTR) => {}
+                Err(_) => return None,
             }
         }
     }
@@ -350,6 +437,46 @@ mod tests {
             assert!(verdict(&answer(2, 7, 0)[..len], 7).is_none());
         }
         assert!(verdict(&[0; 64], 7).is_none());
+    }
+
+    /// A message of rtnetlink, on a little-endian machine.
+    fn news(kind: u16, body: &[u8]) -> Vec<u8> {
+        let len = (HEADER_LEN + body.len()) as u32;
+        [&len.to_ne_bytes()[..], &kind.to_ne_bytes(), &[0; 10], body].concat()
+    }
+
+    #[test]
+    fn the_words_of_routers_are_read() {
+        let mut body = vec![10, 0, 1, 0, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+        // An address before it; PROTINFO with the flags after another attribute.
+        body.extend([10, 0, 1, 0, 1, 2, 3, 4, 5, 6, 0, 0]);
+        body.extend([20, 0, 12, 0x80, 8, 0, 5, 0, 9, 9, 9, 9, 8, 0, 1, 0, 0x60, 0, 0, 0]);
+        let good = news(16, &body);
+        let word = RouterWord { index: 3, what: Advertised::Flags(0x60) };
+        assert_eq!(router_word(&good), Some(word));
+        body[0] = 2;
+        assert_eq!(router_word(&news(16, &body)), None, "not of IPv6");
+        let mut body = vec![10, 0, 48, 0, 4, 0, 0, 0, 134, 0, 0, 0, 0, 0, 0, 0];
+        body.extend([24, 1, 0, 0, 0, 0, 0, 0, 25, 5, 0, 0, 0, 0, 7, 8]);
+        body.extend([[0xfd; 16], [0xfe; 16]].concat());
+        let servers = vec![Ipv6Addr::from([0xfd; 16]), Ipv6Addr::from([0xfe; 16])];
+        let word = RouterWord { index: 4, what: Advertised::NameServers(servers) };
+        let named = news(68, &body);
+        assert_eq!(router_word(&named), Some(word));
+        body[28..32].fill(0);
+        let word = RouterWord { index: 4, what: Advertised::NameServers(Vec::new()) };
+        assert_eq!(router_word(&news(68, &body)), Some(word));
+        for whole in [good, named] {
+            for len in 0..whole.len() {
+                assert_eq!(router_word(&whole[..len]), None, "{len}");
+            }
+            // No end of an option or attribute makes it run for ever.
+            for at in HEADER_LEN..whole.len() {
+                let mut broken = whole.clone();
+                broken[at] = 0;
+                router_word(&broken);
+            }
+        }
     }
 
     #[test]

@@ -6,13 +6,13 @@
 #![allow(unsafe_code)]
 
 use nix::sys::socket::{
-    AddressFamily, MsgFlags, SockFlag, SockType, SockaddrIn, bind, recv, sendto, setsockopt,
-    socket, sockopt,
+    AddressFamily, MsgFlags, SockFlag, SockType, SockaddrStorage, bind, recv, recvfrom, sendto,
+    setsockopt, socket, sockopt,
 };
 use std::ffi::OsString;
 use std::io;
 use std::mem::size_of;
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 /// ETH_P_IP in network order.
@@ -140,30 +140,35 @@ fn filter(fd: &OwnedFd, port: u16) -> io::Result<()> {
     if set < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
-/// UDP of one interface and its own address.
+/// UDP of one interface and one of its addresses.
 pub struct UdpOnDevice {
     fd: OwnedFd,
 }
 
 impl UdpOnDevice {
-    pub fn open(device: &str, address: Ipv4Addr, port: u16) -> io::Result<UdpOnDevice> {
+    pub fn open(device: &str, own: SocketAddr) -> io::Result<UdpOnDevice> {
         let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
-        let fd = socket(AddressFamily::Inet, SockType::Datagram, flags, None)?;
+        let family = if own.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
+        let fd = socket(family, SockType::Datagram, flags, None)?;
         setsockopt(&fd, sockopt::BindToDevice, &OsString::from(device))?;
         setsockopt(&fd, sockopt::Broadcast, &true)?;
         setsockopt(&fd, sockopt::ReuseAddr, &true)?;
-        bind(fd.as_raw_fd(), &SockaddrIn::from(SocketAddrV4::new(address, port)))?;
+        bind(fd.as_raw_fd(), &SockaddrStorage::from(own))?;
         Ok(UdpOnDevice { fd })
     }
 
-    pub fn send(&self, to: Ipv4Addr, port: u16, bytes: &[u8]) -> io::Result<()> {
-        let to = SockaddrIn::from(SocketAddrV4::new(to, port));
+    pub fn send(&self, to: SocketAddr, bytes: &[u8]) -> io::Result<()> {
+        let to = SockaddrStorage::from(to);
         sendto(self.fd.as_raw_fd(), bytes, &to, MsgFlags::empty())?;
         Ok(())
     }
 
-    pub fn receive(&self, buffer: &mut [u8; DATAGRAM_LEN_MAX]) -> Option<usize> {
-        recv(self.fd.as_raw_fd(), buffer, MsgFlags::empty()).ok()
+    /// The next datagram, if there is one, and who sent it.
+    pub fn receive(&self, buffer: &mut [u8; DATAGRAM_LEN_MAX]) -> Option<(usize, IpAddr)> {
+        let (len, from) = recvfrom::<SockaddrStorage>(self.fd.as_raw_fd(), buffer).ok()?;
+        let from = from?;
+        let v6 = from.as_sockaddr_in6().map(|from| IpAddr::V6(from.ip()));
+        v6.or(from.as_sockaddr_in().map(|from| IpAddr::V4(from.ip()))).map(|from| (len, from))
     }
 }
 

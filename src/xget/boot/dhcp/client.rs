@@ -1,11 +1,13 @@
 //! One interface's DHCP client as a state machine: packets and the time in,
-//! effects out.
+//! effects out. One for both versions, which differ in their messages.
 //!
 //! RFC 2131, figure 5, without INIT-REBOOT (a diskless node remembers
-//! nothing) and without DHCPDECLINE. Owns no socket and no clock.
+//! nothing) and without DHCPDECLINE. RFC 8415, 18.2, without Confirm for the
+//! same reason. Owns no socket and no clock.
 
-use super::message::{self, DhcpMessageType, DhcpQuery, DhcpReply, Identity, Lease};
-use std::net::Ipv4Addr;
+use super::lease::{DhcpQuery, DhcpReply, Identity, Lease, Question};
+use super::{message, message6};
+use std::net::IpAddr;
 
 /// First pause before the same question again; doubled each time (RFC 2131,
 /// 4.1, starts at 4 s: too slow where ports forward at once).
@@ -18,6 +20,17 @@ const REQUESTS_MAX: u32 = 4;
 const RENEW_PAUSE_MS: u64 = 5_000;
 /// After a refusal: a server that refuses is not asked at once again.
 const NAK_PAUSE_MS: u64 = 1_000;
+/// The first question waits a random part of this (RFC 8415, 18.2.1).
+const SOLICIT_DELAY_MS: u64 = 1_000;
+
+/// Which messages are spoken, and what for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Family {
+    V4,
+    V6,
+    /// DHCPv6 without an address: the routers' networks have another way to one.
+    Inform6,
+}
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum DhcpState {
@@ -36,10 +49,10 @@ pub enum DhcpEffect {
     /// From 0.0.0.0 to 255.255.255.255, the interface may have no address.
     Broadcast(Vec<u8>),
     /// From the lease's address to this server.
-    Unicast(Ipv4Addr, Vec<u8>),
-    /// From the lease's address to everybody.
+    Unicast(IpAddr, Vec<u8>),
+    /// From an address of this interface to everybody.
     Rebind(Vec<u8>),
-    /// There is an address.
+    /// There is an address, or what was asked for in its place.
     Bound(Lease),
     /// The lease goes on.
     Renewed(Lease),
@@ -50,8 +63,13 @@ pub enum DhcpEffect {
 /// One interface's client.
 #[derive(Clone, Debug)]
 pub struct DhcpClient {
+    family: Family,
     identity: Identity,
     state: DhcpState,
+    /// The best offer so far, and the server's preference.
+    best: Option<(Lease, u8)>,
+    /// A server's refusal was said; it may come with every question.
+    is_refused: bool,
     xid: u32,
     random: u64,
     /// When this exchange began, for `secs`.
@@ -62,18 +80,22 @@ pub struct DhcpClient {
 }
 
 impl DhcpClient {
-    /// Will send its first question at once. `seed` makes nodes differ.
-    pub fn new(identity: Identity, seed: u64, now_ms: u64) -> DhcpClient {
+    /// Will send its first question at once, or soon. `seed` makes nodes differ.
+    pub fn new(family: Family, identity: Identity, seed: u64, now_ms: u64) -> DhcpClient {
         let mut client = DhcpClient {
+            family,
             identity,
             state: DhcpState::Selecting,
+            best: None,
+            is_refused: false,
             xid: 0,
             random: seed | 1,
             since_ms: now_ms,
             sends: 0,
             due_ms: now_ms,
         };
-        client.restart(now_ms, 0);
+        let delay_ms = if family == Family::V4 { 0 } else { seed % SOLICIT_DELAY_MS };
+        client.restart(now_ms, delay_ms);
         client
     }
 
@@ -95,9 +117,16 @@ impl DhcpClient {
         self.random
     }
 
+    /// DHCPv6 has room for three bytes of it.
+    fn new_xid(&mut self) -> u32 {
+        let xid = (self.random() >> 16) as u32;
+        if self.family == Family::V4 { xid } else { xid >> 8 }
+    }
+
     fn restart(&mut self, now_ms: u64, pause_ms: u64) {
         self.state = DhcpState::Selecting;
-        self.xid = (self.random() >> 16) as u32;
+        self.best = None;
+        self.xid = self.new_xid();
         self.since_ms = now_ms;
         self.sends = 0;
         self.due_ms = now_ms + pause_ms;
@@ -107,6 +136,10 @@ impl DhcpClient {
     pub fn tick(&mut self, now_ms: u64) -> Option<DhcpEffect> {
         if now_ms < self.due_ms {
             return None;
+        }
+        if let Some((offer, _)) = self.best.take() {
+            self.state = DhcpState::Requesting(offer);
+            self.sends = 0;
         }
         match &self.state {
             DhcpState::Requesting(_) if self.sends >= REQUESTS_MAX => {
@@ -127,18 +160,21 @@ impl DhcpClient {
         let jitter_ms = self.random() % (pause_ms / 4);
         self.sends += 1;
         self.due_ms = now_ms + pause_ms - pause_ms / 8 + jitter_ms;
-        let mut query = self.query(now_ms, DhcpMessageType::Discover);
-        if let DhcpState::Requesting(offer) = &self.state {
-            query.message_type = DhcpMessageType::Request;
-            query.requested = Some(offer.address);
-            query.server = Some(offer.server);
-        }
-        Some(DhcpEffect::Broadcast(message::encode(&query, &self.identity)))
+        let (question, lease) = match &self.state {
+            DhcpState::Requesting(offer) => (Question::Request, Some(offer)),
+            _ if self.family == Family::Inform6 => (Question::Inform, None),
+            _ => (Question::Discover, None),
+        };
+        Some(DhcpEffect::Broadcast(self.message(now_ms, question, lease)))
     }
 
-    fn query(&self, now_ms: u64, message_type: DhcpMessageType) -> DhcpQuery {
-        let secs = (now_ms.saturating_sub(self.since_ms) / 1000).min(u64::from(u16::MAX)) as u16;
-        DhcpQuery { message_type, xid: self.xid, secs, client: None, requested: None, server: None }
+    fn message(&self, now_ms: u64, question: Question, lease: Option<&Lease>) -> Vec<u8> {
+        let elapsed_ms = now_ms.saturating_sub(self.since_ms);
+        let query = DhcpQuery { question, xid: self.xid, elapsed_ms, lease };
+        match self.family {
+            Family::V4 => message::encode(&query, &self.identity),
+            _ => message6::encode(&query, &self.identity),
+        }
     }
 
     /// Asks the server from T1 on, everybody from T2 on, and gives the
@@ -152,41 +188,82 @@ impl DhcpClient {
         }
         if self.sends == 0 {
             self.since_ms = now_ms;
-            self.xid = (self.random() >> 16) as u32;
+            self.xid = self.new_xid();
         }
         self.sends += 1;
         let next_ms = if age_ms < rebind_ms { rebind_ms } else { end_ms };
         let left_ms = next_ms - age_ms;
         self.due_ms = now_ms + (left_ms / 2).max(RENEW_PAUSE_MS).min(left_ms);
-        let mut query = self.query(now_ms, DhcpMessageType::Request);
-        query.client = Some(lease.address);
-        let bytes = message::encode(&query, &self.identity);
-        if age_ms < rebind_ms {
-            Some(DhcpEffect::Unicast(lease.server, bytes))
-        } else {
+        let is_rebind = age_ms >= rebind_ms;
+        let question = if is_rebind { Question::Rebind } else { Question::Renew };
+        let bytes = self.message(now_ms, question, Some(lease));
+        // DHCPv6 servers are all asked in one way (RFC 8415, 18.2).
+        if is_rebind || self.family != Family::V4 {
             Some(DhcpEffect::Rebind(bytes))
+        } else {
+            Some(DhcpEffect::Unicast(lease.server, bytes))
         }
     }
 
+    /// Somebody else has the address (RFC 8415, 18.2.8): the server hears it
+    /// once, and another one is asked for.
+    pub fn decline(&mut self, now_ms: u64) -> Option<DhcpEffect> {
+        let (_, bytes) = self.part(now_ms, Question::Decline)?;
+        Some(DhcpEffect::Broadcast(bytes))
+    }
+
+    /// Gives the lease back: a message for its server (RFC 2131, 4.4.6; RFC 8415,
+    /// 18.2.7). `None` where there is no lease.
+    pub fn release(&mut self, now_ms: u64) -> Option<(IpAddr, Vec<u8>)> {
+        self.part(now_ms, Question::Release)
+    }
+
+    /// The end of a lease; no answer is waited for.
+    fn part(&mut self, now_ms: u64, question: Question) -> Option<(IpAddr, Vec<u8>)> {
+        let DhcpState::Bound { lease, .. } = &self.state else { return None };
+        let lease = lease.clone();
+        self.restart(now_ms, NAK_PAUSE_MS);
+        Some((lease.server, self.message(now_ms, question, Some(&lease))))
+    }
+
     /// A payload that came to the client's port.
-    pub fn receive(&mut self, now_ms: u64, bytes: &[u8]) -> Option<DhcpEffect> {
-        let reply = message::decode(bytes, self.xid, &self.identity.hardware)?;
+    pub fn receive(&mut self, now_ms: u64, from: IpAddr, bytes: &[u8]) -> Option<DhcpEffect> {
+        let (xid, identity) = (self.xid, &self.identity);
+        let informs = self.family == Family::Inform6;
+        let reply = match self.family {
+            Family::V4 => message::decode(bytes, xid, &identity.hardware)?,
+            _ => message6::decode(bytes, xid, identity, from, informs)?,
+        };
         match (&self.state, reply) {
-            (DhcpState::Selecting, DhcpReply::Offer(offer)) => {
-                self.state = DhcpState::Requesting(offer);
-                self.sends = 0;
-                self.due_ms = now_ms;
+            (DhcpState::Selecting, DhcpReply::Offer(offer, preference)) => {
+                if self.best.as_ref().is_none_or(|(_, known)| preference > *known) {
+                    self.best = Some((offer, preference));
+                }
+                // Others have time until the question is repeated.
+                if preference == u8::MAX || self.sends > 1 {
+                    self.due_ms = now_ms;
+                }
                 self.tick(now_ms)
             }
+            // Rapid commit, or information.
+            (DhcpState::Selecting, DhcpReply::Ack(lease)) if self.family != Family::V4 => {
+                self.bind(now_ms, lease.clone());
+                Some(DhcpEffect::Bound(lease))
+            }
             (DhcpState::Requesting(offer), DhcpReply::Ack(lease))
-                if lease.server == offer.server =>
+                if lease.server_id == offer.server_id =>
             {
                 self.bind(now_ms, lease.clone());
                 Some(DhcpEffect::Bound(lease))
             }
-            (DhcpState::Requesting(offer), DhcpReply::Nak(_)) => {
-                log::warn!("dhcp: {} refuses {}", offer.server, offer.address);
+            (DhcpState::Requesting(offer), DhcpReply::Nak(why)) => {
+                log::warn!("dhcp: {} refuses {}: {why}", offer.server, offer.address);
                 self.restart(now_ms, NAK_PAUSE_MS);
+                None
+            }
+            (DhcpState::Selecting, DhcpReply::Nak(why)) if !self.is_refused => {
+                log::warn!("dhcp: {from} has no address: {why}");
+                self.is_refused = true;
                 None
             }
             // Unasked answers (sends is 0) are old or forged.
@@ -198,7 +275,7 @@ impl DhcpClient {
         }
     }
 
-    fn renewed(&mut self, now_ms: u64, held: Ipv4Addr, reply: DhcpReply) -> Option<DhcpEffect> {
+    fn renewed(&mut self, now_ms: u64, held: IpAddr, reply: DhcpReply) -> Option<DhcpEffect> {
         match reply {
             DhcpReply::Ack(lease) if lease.address == held => {
                 self.bind(now_ms, lease.clone());
@@ -210,23 +287,10 @@ impl DhcpClient {
             }
             DhcpReply::Nak(why) => {
                 self.restart(now_ms, NAK_PAUSE_MS);
-                let why = if why.is_empty() { "it gives no reason" } else { &why };
                 Some(DhcpEffect::Lost(format!("the server no longer grants {held}: {why}")))
             }
-            DhcpReply::Offer(_) => None,
+            DhcpReply::Offer(..) => None,
         }
-    }
-
-    /// Gives the lease back: a message for its server, to which there is no
-    /// answer (RFC 2131, 4.4.6). `None` where there is no lease.
-    pub fn release(&mut self, now_ms: u64) -> Option<(Ipv4Addr, Vec<u8>)> {
-        let DhcpState::Bound { lease, .. } = &self.state else { return None };
-        let lease = lease.clone();
-        self.restart(now_ms, 0);
-        let mut query = self.query(now_ms, DhcpMessageType::Release);
-        query.client = Some(lease.address);
-        query.server = Some(lease.server);
-        Some((lease.server, message::encode(&query, &self.identity)))
     }
 
     fn bind(&mut self, now_ms: u64, lease: Lease) {
@@ -239,246 +303,4 @@ impl DhcpClient {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::boot::dhcp::testing::{identity, reply};
-    use proptest::collection::vec;
-    use proptest::prelude::*;
-
-    impl DhcpClient {
-        fn lease(&self) -> Option<&Lease> {
-            match &self.state {
-                DhcpState::Bound { lease, .. } => Some(lease),
-                _ => None,
-            }
-        }
-    }
-
-    const SERVER: &[u8] = &[54, 4, 10, 0, 0, 1];
-    const TWO_MINUTES: &[u8] = &[51, 4, 0, 0, 0, 120];
-
-    fn xid(bytes: &[u8]) -> u32 {
-        u32::from_be_bytes(bytes[4..8].try_into().unwrap())
-    }
-
-    fn message_type(bytes: &[u8]) -> u8 {
-        assert_eq!(bytes[240..242], [53, 1]);
-        bytes[242]
-    }
-
-    fn broadcast(effect: Option<DhcpEffect>) -> Vec<u8> {
-        match effect {
-            Some(DhcpEffect::Broadcast(bytes)) => bytes,
-            other => panic!("{other:?}"),
-        }
-    }
-
-    fn answer(to: &[u8], message_type: u8, address: [u8; 4]) -> Vec<u8> {
-        reply(xid(to), message_type, address, &[SERVER, TWO_MINUTES])
-    }
-
-    /// A client bound to 10.0.0.9 at `now_ms`.
-    fn bound(now_ms: u64) -> DhcpClient {
-        let mut client = DhcpClient::new(identity(), 42, now_ms);
-        let discover = broadcast(client.tick(now_ms));
-        let request = broadcast(client.receive(now_ms, &answer(&discover, 2, [10, 0, 0, 9])));
-        let bound = client.receive(now_ms, &answer(&request, 5, [10, 0, 0, 9]));
-        assert!(matches!(bound, Some(DhcpEffect::Bound(_))), "{bound:?}");
-        client
-    }
-
-    #[test]
-    fn four_messages_to_an_address() {
-        let mut client = DhcpClient::new(identity(), 42, 1000);
-        assert_eq!(client.due_ms(), 1000);
-        let discover = broadcast(client.tick(1000));
-        assert_eq!(message_type(&discover), 1);
-        assert_eq!(client.tick(1001), None);
-        let request = broadcast(client.receive(1100, &answer(&discover, 2, [10, 0, 0, 9])));
-        assert_eq!((message_type(&request), xid(&request)), (3, xid(&discover)));
-        let at = request.windows(6).position(|six| six == [50, 4, 10, 0, 0, 9]);
-        assert!(at.is_some() && request.windows(6).any(|six| six == SERVER));
-        let effect = client.receive(1200, &answer(&request, 5, [10, 0, 0, 9]));
-        let Some(DhcpEffect::Bound(lease)) = effect else { panic!("{effect:?}") };
-        assert_eq!(lease.address, Ipv4Addr::new(10, 0, 0, 9));
-        assert_eq!(client.due_ms(), 1200 + 60_000);
-        assert_eq!(client.lease(), Some(&lease));
-    }
-
-    #[test]
-    fn silence_is_asked_into_less_and_less_often() {
-        let mut client = DhcpClient::new(identity(), 42, 0);
-        let mut pauses = Vec::new();
-        let mut now_ms = 0;
-        for _ in 0..9 {
-            assert_eq!(message_type(&broadcast(client.tick(now_ms))), 1);
-            pauses.push(client.due_ms() - now_ms);
-            now_ms = client.due_ms();
-        }
-        for (sends, pause_ms) in pauses.iter().enumerate() {
-            let middle_ms = (1000u64 << sends).min(30_000);
-            let range = middle_ms - middle_ms / 8..=middle_ms + middle_ms / 8;
-            assert!(range.contains(pause_ms), "{pauses:?}");
-        }
-        let late = broadcast(client.tick(now_ms));
-        assert_eq!(u64::from(u16::from_be_bytes([late[8], late[9]])), now_ms / 1000);
-    }
-
-    #[test]
-    fn two_nodes_ask_at_different_times() {
-        let due = |seed| {
-            let mut client = DhcpClient::new(identity(), seed, 0);
-            client.tick(0);
-            (client.due_ms(), client.xid)
-        };
-        assert_ne!(due(2), due(4));
-    }
-
-    #[test]
-    fn a_refused_request_starts_anew_with_another_xid() {
-        let mut client = DhcpClient::new(identity(), 42, 0);
-        let discover = broadcast(client.tick(0));
-        let request = broadcast(client.receive(0, &answer(&discover, 2, [10, 0, 0, 9])));
-        assert_eq!(client.receive(10, &answer(&request, 6, [0; 4])), None);
-        assert_eq!(client.due_ms(), 1010);
-        let again = broadcast(client.tick(1010));
-        assert_eq!(message_type(&again), 1);
-        assert_ne!(xid(&again), xid(&discover));
-    }
-
-    #[test]
-    fn a_server_that_offers_and_falls_silent_is_left() {
-        let mut client = DhcpClient::new(identity(), 42, 0);
-        let discover = broadcast(client.tick(0));
-        let mut last = broadcast(client.receive(0, &answer(&discover, 2, [10, 0, 0, 9])));
-        let mut requests = 0;
-        while message_type(&last) == 3 {
-            requests += 1;
-            let now_ms = client.due_ms();
-            last = broadcast(client.tick(now_ms));
-        }
-        assert_eq!(requests, REQUESTS_MAX);
-        assert_eq!(message_type(&last), 1);
-    }
-
-    #[test]
-    fn an_ack_of_another_server_or_twice_changes_nothing() {
-        let mut client = DhcpClient::new(identity(), 42, 0);
-        let discover = broadcast(client.tick(0));
-        let request = broadcast(client.receive(0, &answer(&discover, 2, [10, 0, 0, 9])));
-        let other = reply(xid(&request), 5, [10, 0, 0, 9], &[&[54, 4, 10, 0, 0, 2], TWO_MINUTES]);
-        assert_eq!(client.receive(1, &other), None);
-        let ack = answer(&request, 5, [10, 0, 0, 9]);
-        assert!(client.receive(2, &ack).is_some());
-        assert_eq!(client.receive(3, &ack), None);
-        assert_eq!(client.receive(4, &answer(&request, 6, [0; 4])), None);
-        assert!(client.lease().is_some());
-    }
-
-    #[test]
-    fn a_lease_of_two_minutes_is_renewed_in_time() {
-        let mut client = bound(0);
-        assert_eq!(client.tick(59_999), None);
-        let effect = client.tick(60_000);
-        let Some(DhcpEffect::Unicast(server, bytes)) = effect else { panic!("{effect:?}") };
-        assert_eq!(server, Ipv4Addr::new(10, 0, 0, 1));
-        assert_eq!(bytes[12..16], [10, 0, 0, 9]);
-        assert_eq!(bytes[10..12], [0, 0], "a node with an address needs no broadcast");
-        let effect = client.receive(60_100, &answer(&bytes, 5, [10, 0, 0, 9]));
-        assert!(matches!(effect, Some(DhcpEffect::Renewed(_))));
-        assert_eq!(client.due_ms(), 120_100);
-    }
-
-    #[test]
-    fn an_unrenewed_lease_is_asked_of_everybody_and_then_lost() {
-        let mut client = bound(0);
-        let (mut unicasts, mut rebinds) = (0, 0);
-        let lost_ms = loop {
-            let now_ms = client.due_ms();
-            match client.tick(now_ms).unwrap() {
-                DhcpEffect::Unicast(..) => unicasts += 1,
-                DhcpEffect::Rebind(bytes) => {
-                    assert!(now_ms >= 105_000);
-                    assert_eq!(bytes[12..16], [10, 0, 0, 9]);
-                    rebinds += 1;
-                }
-                DhcpEffect::Lost(_) => break now_ms,
-                other => panic!("{other:?}"),
-            }
-        };
-        assert_eq!(lost_ms, 120_000);
-        assert!(unicasts >= 3 && rebinds >= 2, "{unicasts} {rebinds}");
-        assert_eq!(message_type(&broadcast(client.tick(lost_ms))), 1);
-    }
-
-    #[test]
-    fn renewal_refused_or_changed_loses_the_address() {
-        for (kind, address) in [(6, [0; 4]), (5, [10, 0, 0, 77])] {
-            let mut client = bound(0);
-            let Some(DhcpEffect::Unicast(_, bytes)) = client.tick(60_000) else { panic!() };
-            let effect = client.receive(60_001, &answer(&bytes, kind, address));
-            let Some(DhcpEffect::Lost(why)) = effect else { panic!("{effect:?}") };
-            assert!(
-                why.ends_with("gives no reason") || why.ends_with("10.0.0.77 instead"),
-                "{why}"
-            );
-            assert_eq!(client.lease(), None);
-        }
-    }
-
-    #[test]
-    fn a_lease_is_given_back_once() {
-        let mut client = DhcpClient::new(identity(), 42, 0);
-        assert_eq!(client.release(0), None);
-        let mut client = bound(0);
-        let (server, bytes) = client.release(5000).unwrap();
-        assert_eq!(server, Ipv4Addr::new(10, 0, 0, 1));
-        assert_eq!((message_type(&bytes), &bytes[12..16]), (7, &[10, 0, 0, 9][..]));
-        assert_eq!(client.lease(), None);
-        assert_eq!(client.release(5000), None);
-        assert_eq!(message_type(&broadcast(client.tick(5000))), 1, "a new one can be asked for");
-    }
-
-    #[test]
-    fn a_lease_for_ever_and_a_lease_of_nothing() {
-        let mut client = DhcpClient::new(identity(), 42, 0);
-        let discover = broadcast(client.tick(0));
-        let for_ever: &[u8] = &[51, 4, 255, 255, 255, 255];
-        let offer = reply(xid(&discover), 2, [10, 0, 0, 9], &[SERVER, for_ever]);
-        let request = broadcast(client.receive(0, &offer));
-        client.receive(0, &reply(xid(&request), 5, [10, 0, 0, 9], &[SERVER, for_ever]));
-        assert_eq!(client.due_ms(), u64::MAX);
-        let nothing: &[u8] = &[51, 4, 0, 0, 0, 0];
-        let mut client = DhcpClient::new(identity(), 42, 0);
-        let discover = broadcast(client.tick(0));
-        let request = broadcast(
-            client.receive(0, &reply(xid(&discover), 2, [10, 0, 0, 9], &[SERVER, nothing])),
-        );
-        client.receive(0, &reply(xid(&request), 5, [10, 0, 0, 9], &[SERVER, nothing]));
-        assert!(matches!(client.tick(0), Some(DhcpEffect::Lost(_))));
-    }
-
-    proptest! {
-        #[test]
-        fn a_wire_that_loses_much_delays_the_lease_and_no_more(
-            seed in any::<u64>(),
-            losses in vec(any::<bool>(), 0..12),
-        ) {
-            let mut losses = losses.into_iter();
-            let mut client = DhcpClient::new(identity(), seed, 0);
-            let mut now_ms = 0;
-            while client.lease().is_none() {
-                prop_assert!(now_ms < 600_000, "not bound after ten minutes");
-                let mut effect = client.tick(now_ms);
-                while let Some(DhcpEffect::Broadcast(bytes)) = effect {
-                    let kind = if message_type(&bytes) == 1 { 2 } else { 5 };
-                    let is_lost = losses.next().unwrap_or(false);
-                    effect = (!is_lost)
-                        .then(|| client.receive(now_ms, &answer(&bytes, kind, [10, 0, 0, 9])))
-                        .flatten();
-                }
-                now_ms = client.due_ms();
-            }
-        }
-    }
-}
+mod tests;

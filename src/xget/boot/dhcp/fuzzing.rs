@@ -4,9 +4,11 @@
 //! for it: its transaction number and hardware address are put in, because
 //! nobody on the wire has to guess them.
 
-use super::client::{DhcpClient, DhcpEffect};
-use super::message::{self, DhcpReply, Hardware, Identity, Lease};
+use super::client::{DhcpClient, DhcpEffect, Family};
+use super::lease::{DhcpReply, Hardware, Identity, Lease};
+use super::message;
 use super::options::{ROUTES_MAX, TEXT_LEN_MAX};
+use std::net::Ipv4Addr;
 
 const HARDWARE: [u8; 6] = [0x52, 0x54, 0, 0x12, 0x34, 0x56];
 /// Option 53 of a DHCPACK and of a DHCPOFFER.
@@ -19,7 +21,7 @@ const STEPS: usize = 16;
 /// A lease is beyond its bounds, or the client's time runs backwards.
 pub fn dhcp(bytes: &[u8]) {
     match message::parse(bytes) {
-        Some(DhcpReply::Offer(lease) | DhcpReply::Ack(lease)) => check(&lease),
+        Some(DhcpReply::Offer(lease, _) | DhcpReply::Ack(lease)) => check(&lease),
         Some(DhcpReply::Nak(words)) => assert!(words.len() <= 3 * TEXT_LEN_MAX),
         None => return,
     }
@@ -36,12 +38,12 @@ pub fn dhcp(bytes: &[u8]) {
 fn drive(offer: &mut [u8], message: &mut [u8]) {
     let hardware = Hardware { arp_type: 1, address: HARDWARE.into() };
     let identity = Identity { hardware, uuid: None, architecture: 7, class: "xget".into() };
-    let (mut client, mut now_ms) = (DhcpClient::new(identity, 1, 0), 0);
+    let (mut client, mut now_ms) = (DhcpClient::new(Family::V4, identity, 1, 0), 0);
     for step in 0..STEPS {
         let answer = if step == 0 { &mut *offer } else { &mut *message };
         let asked = client.tick(now_ms);
         note_xid(asked.as_ref(), answer);
-        let effect = client.receive(now_ms, answer);
+        let effect = client.receive(now_ms, Ipv4Addr::UNSPECIFIED.into(), answer);
         note_xid(effect.as_ref(), message);
         if let Some(DhcpEffect::Bound(lease) | DhcpEffect::Renewed(lease)) = &effect {
             check(lease);

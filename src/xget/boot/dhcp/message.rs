@@ -3,9 +3,11 @@
 //! RFC 2131 (layout), 4578 (architecture, UUID), 4390 (InfiniBand). Knows no
 //! state and no time.
 
-use super::options::{self, Options, Route, put};
-use crate::boot::{fields, ipconfig};
-use std::net::Ipv4Addr;
+use super::lease::{DhcpQuery, DhcpReply, Hardware, Identity, Lease, LeaseTimes, Question};
+use super::options::{self, Options, put};
+use crate::boot::fields;
+use crate::boot::ipconfig::{self, Route};
+use std::net::{IpAddr, Ipv4Addr};
 
 const BOOT_REQUEST: u8 = 1;
 const BOOT_REPLY: u8 = 2;
@@ -23,101 +25,18 @@ const INFINIBAND: u8 = 32;
 const HARDWARE_LEN_MAX: usize = 16;
 
 /// Option 53 (RFC 2132, 9.6): what this client sends, and what it heeds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DhcpMessageType {
-    Discover = 1,
-    Offer = 2,
-    Request = 3,
-    Ack = 5,
-    Nak = 6,
-    Release = 7,
-}
-
-impl DhcpMessageType {
-    fn parse(value: &[u8]) -> Option<DhcpMessageType> {
-        use DhcpMessageType::{Ack, Discover, Nak, Offer, Request};
-        let [number] = *value else { return None };
-        [Discover, Offer, Request, Ack, Nak].into_iter().find(|known| *known as u8 == number)
-    }
-}
-
-/// The interface, as DHCP names it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Hardware {
-    /// ARPHRD_ number: 1 Ethernet, 32 InfiniBand.
-    pub arp_type: u8,
-    pub address: Vec<u8>,
-}
+const DISCOVER: u8 = 1;
+const OFFER: u8 = 2;
+const REQUEST: u8 = 3;
+const ACK: u8 = 5;
+const NAK: u8 = 6;
+const RELEASE: u8 = 7;
 
 impl Hardware {
     /// The address as far as `chaddr` holds it.
     fn chaddr(&self) -> &[u8] {
         &self.address[..self.address.len().min(HARDWARE_LEN_MAX)]
     }
-}
-
-/// What a client tells about itself.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Identity {
-    pub hardware: Hardware,
-    /// SMBIOS UUID, in the order of its text.
-    pub uuid: Option<[u8; 16]>,
-    /// RFC 4578, 2.1: 0 BIOS, 7 EFI x86-64, 11 EFI ARM64.
-    pub architecture: u16,
-    /// Option 60.
-    pub class: String,
-}
-
-/// For how long an address may be used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LeaseTimes {
-    /// `u32::MAX` is for ever (RFC 2131, 3.3).
-    pub lease_s: u32,
-    /// T1: the server is asked from then on.
-    pub renew_s: u32,
-    /// T2: everybody is asked from then on.
-    pub rebind_s: u32,
-}
-
-/// What a server grants.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Lease {
-    pub address: Ipv4Addr,
-    pub prefix_len: u8,
-    pub server: Ipv4Addr,
-    pub routes: Vec<Route>,
-    pub dns: Vec<Ipv4Addr>,
-    pub domain: Option<String>,
-    pub hostname: Option<String>,
-    pub mtu: Option<u16>,
-    /// Named on purpose, for us: option 224, else 224 within 43.
-    pub master: Option<String>,
-    /// Who may be the master when nobody is named: next-server, option 66,
-    /// the DHCP server itself.
-    pub master_guesses: Vec<String>,
-    pub times: LeaseTimes,
-}
-
-/// A server's reply.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum DhcpReply {
-    Offer(Lease),
-    Ack(Lease),
-    /// With the server's words, if it has any.
-    Nak(String),
-}
-
-/// What is to be sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct DhcpQuery {
-    pub message_type: DhcpMessageType,
-    pub xid: u32,
-    pub secs: u16,
-    /// Set while renewing and rebinding (RFC 2131, table 5).
-    pub client: Option<Ipv4Addr>,
-    /// Option 50, and option 54 with it while requesting.
-    pub requested: Option<Ipv4Addr>,
-    pub server: Option<Ipv4Addr>,
 }
 
 /// Options asked for: 121 before 3 (RFC 3442), ours last.
@@ -150,11 +69,15 @@ pub fn encode(query: &DhcpQuery, identity: &Identity) -> Vec<u8> {
         out[28..28 + chaddr.len()].copy_from_slice(chaddr);
     }
     out[4..8].copy_from_slice(&query.xid.to_be_bytes());
-    out[8..10].copy_from_slice(&query.secs.to_be_bytes());
-    match query.client {
-        Some(address) => out[12..16].copy_from_slice(&address.octets()),
+    let secs = (query.elapsed_ms / 1000).min(u64::from(u16::MAX)) as u16;
+    out[8..10].copy_from_slice(&secs.to_be_bytes());
+    // RFC 2131, table 5: with a lease, and only then.
+    match (query.question, query.lease.map(|lease| lease.address)) {
+        (Question::Renew | Question::Rebind | Question::Release, Some(IpAddr::V4(address))) => {
+            out[12..16].copy_from_slice(&address.octets());
+        }
         // An interface without an address cannot be sent to.
-        None => out[10..12].copy_from_slice(&BROADCAST.to_be_bytes()),
+        _ => out[10..12].copy_from_slice(&BROADCAST.to_be_bytes()),
     }
     out[236..240].copy_from_slice(&COOKIE);
     put_options(&mut out, query, identity);
@@ -163,20 +86,25 @@ pub fn encode(query: &DhcpQuery, identity: &Identity) -> Vec<u8> {
 }
 
 fn put_options(out: &mut Vec<u8>, query: &DhcpQuery, identity: &Identity) {
-    put(out, options::MESSAGE_TYPE, &[query.message_type as u8]);
+    let message_type = match query.question {
+        Question::Discover => DISCOVER,
+        Question::Release => RELEASE,
+        _ => REQUEST,
+    };
+    put(out, options::MESSAGE_TYPE, &[message_type]);
     put(out, options::CLIENT_IDENTIFIER, &client_id(&identity.hardware));
-    if query.message_type == DhcpMessageType::Release {
+    if let (Question::Release, Some(lease)) = (query.question, query.lease) {
         // Nothing else may be in it (RFC 2131, table 5).
-        query.server.iter().for_each(|s| put(out, options::SERVER_IDENTIFIER, &s.octets()));
+        put(out, options::SERVER_IDENTIFIER, &lease.server_id);
         out.push(options::END);
         return;
     }
     put(out, options::MESSAGE_LEN_MAX, &MESSAGE_LEN_MAX.to_be_bytes());
-    if let Some(address) = query.requested {
+    if let (Question::Request, Some(lease)) = (query.question, query.lease)
+        && let IpAddr::V4(address) = lease.address
+    {
         put(out, options::REQUESTED_ADDRESS, &address.octets());
-    }
-    if let Some(server) = query.server {
-        put(out, options::SERVER_IDENTIFIER, &server.octets());
+        put(out, options::SERVER_IDENTIFIER, &lease.server_id);
     }
     put(out, options::CLASS_IDENTIFIER, identity.class.as_bytes());
     put(out, options::CLIENT_ARCHITECTURE, &identity.architecture.to_be_bytes());
@@ -217,13 +145,11 @@ pub fn parse(bytes: &[u8]) -> Option<DhcpReply> {
         return None;
     }
     let options = Options::collect(field, &header[108..236], &header[44..108]);
-    match DhcpMessageType::parse(options.get(options::MESSAGE_TYPE)?)? {
-        DhcpMessageType::Offer => lease(header, &options).map(DhcpReply::Offer),
-        DhcpMessageType::Ack => lease(header, &options).map(DhcpReply::Ack),
-        DhcpMessageType::Nak => {
-            Some(DhcpReply::Nak(options.text(options::MESSAGE).unwrap_or_default()))
-        }
-        DhcpMessageType::Discover | DhcpMessageType::Request | DhcpMessageType::Release => None,
+    match *options.get(options::MESSAGE_TYPE)? {
+        [OFFER] => lease(header, &options).map(|lease| DhcpReply::Offer(lease, u8::MAX)),
+        [ACK] => lease(header, &options).map(DhcpReply::Ack),
+        [NAK] => Some(DhcpReply::Nak(options::words(options.get(options::MESSAGE)))),
+        _ => None,
     }
 }
 
@@ -237,14 +163,15 @@ fn lease(header: &[u8; HEADER_LEN], options: &Options) -> Option<Lease> {
     let mask = options.address(options::SUBNET_MASK).and_then(ipconfig::mask_len);
     let prefix_len = mask.or_else(|| ipconfig::classful(address))?;
     Some(Lease {
-        address,
+        address: IpAddr::V4(address),
         prefix_len,
-        server,
+        server: IpAddr::V4(server),
+        server_id: server.octets().to_vec(),
         routes: routes(options),
-        dns: options.addresses(options::NAME_SERVER),
+        dns: options.addresses(options::NAME_SERVER).into_iter().map(IpAddr::V4).collect(),
         domain: options.text(options::DOMAIN_NAME),
         hostname: options.text(options::HOST_NAME),
-        mtu: options.u16(options::INTERFACE_MTU),
+        mtu: options.u16(options::INTERFACE_MTU).map(u32::from),
         master: options.text(options::SITE_MASTER).or_else(|| options.vendor_master()),
         master_guesses: master_guesses(next_server, options, server),
         times: times(options),
@@ -264,24 +191,20 @@ fn master_guesses(next_server: Ipv4Addr, options: &Options, server: Ipv4Addr) ->
     guesses
 }
 
-/// T1 and T2, or half and seven eighths of the lease (RFC 2131, 4.4.5).
 fn times(options: &Options) -> LeaseTimes {
     // BOOTP has no lease time, DHCP must have one (RFC 2131, table 3); as
     // long as can be, if it is missing.
     let lease_s = options.u32(options::LEASE_TIME).unwrap_or(u32::MAX);
-    let t1 = options.u32(options::RENEWAL_TIME);
-    let t2 = options.u32(options::REBINDING_TIME);
-    let rebind_s = t2.filter(|t2| *t2 < lease_s).unwrap_or(lease_s - lease_s / 8);
-    let renew_s = t1.filter(|t1| *t1 < rebind_s).unwrap_or((lease_s / 2).min(rebind_s));
-    LeaseTimes { lease_s, renew_s, rebind_s }
+    let (t1, t2) = (options.u32(options::RENEWAL_TIME), options.u32(options::REBINDING_TIME));
+    LeaseTimes::new(lease_s, t1, t2)
 }
 
 /// Option 121 replaces option 3 (RFC 3442).
 fn routes(options: &Options) -> Vec<Route> {
     options.classless_routes().unwrap_or_else(|| {
         let gateway = options.address(options::ROUTER).filter(|router| !router.is_unspecified());
-        let net = Ipv4Addr::UNSPECIFIED;
-        let default = gateway.map(|_| Route { net, prefix_len: 0, gateway });
+        let net = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+        let default = gateway.map(|to| Route { net, prefix_len: 0, gateway: Some(IpAddr::V4(to)) });
         default.into_iter().collect()
     })
 }
@@ -300,12 +223,10 @@ mod tests {
     #[test]
     fn discover_byte_for_byte() {
         let query = DhcpQuery {
-            message_type: DhcpMessageType::Discover,
+            question: Question::Discover,
             xid: 0x01020304,
-            secs: 5,
-            client: None,
-            requested: None,
-            server: None,
+            elapsed_ms: 5900,
+            lease: None,
         };
         let bytes = encode(&query, &identity());
         assert_eq!(bytes[..12], [1, 1, 6, 0, 1, 2, 3, 4, 0, 5, 0x80, 0]);
@@ -326,14 +247,9 @@ mod tests {
 
     #[test]
     fn release_byte_for_byte() {
-        let query = DhcpQuery {
-            message_type: DhcpMessageType::Release,
-            xid: 1,
-            secs: 0,
-            client: Some([10, 0, 0, 9].into()),
-            requested: None,
-            server: Some([10, 0, 0, 1].into()),
-        };
+        let lease = offer(&[]);
+        let query =
+            DhcpQuery { question: Question::Release, xid: 1, elapsed_ms: 0, lease: Some(&lease) };
         let bytes = encode(&query, &identity());
         assert_eq!(bytes[8..16], [0, 0, 0, 0, 10, 0, 0, 9], "no broadcast, and whose address");
         let options =
@@ -346,14 +262,9 @@ mod tests {
     fn infiniband_has_no_chaddr_but_an_id() {
         let mut identity = identity();
         identity.hardware = Hardware { arp_type: 32, address: vec![9; 20] };
-        let query = DhcpQuery {
-            message_type: DhcpMessageType::Request,
-            xid: 1,
-            secs: 0,
-            client: None,
-            requested: Some([10, 0, 0, 9].into()),
-            server: Some([10, 0, 0, 1].into()),
-        };
+        let lease = offer(&[]);
+        let query =
+            DhcpQuery { question: Question::Request, xid: 1, elapsed_ms: 0, lease: Some(&lease) };
         let bytes = encode(&query, &identity);
         assert_eq!((bytes[1], bytes[2]), (32, 0));
         assert_eq!(bytes[28..44], [0; 16]);
@@ -377,7 +288,7 @@ mod tests {
             prefix_len: 0,
             gateway: Some([10, 0, 0, 254].into()),
         };
-        assert_eq!(lease.address, Ipv4Addr::new(10, 0, 0, 9));
+        assert_eq!(lease.address, IpAddr::from([10, 0, 0, 9]));
         assert_eq!(lease.prefix_len, 23);
         assert_eq!(lease.routes, [default]);
         assert_eq!(lease.dns.len(), 2);
@@ -401,7 +312,7 @@ mod tests {
         assert_eq!(offer(&[&[224, 2, 1, 2]]).master, None);
         let mut bytes = reply(7, 2, [10, 0, 0, 9], &[&[54, 4, 10, 0, 0, 1]]);
         bytes[20..24].copy_from_slice(&[10, 0, 0, 5]);
-        let Some(DhcpReply::Offer(lease)) = decoded(&bytes) else { panic!("no offer") };
+        let Some(DhcpReply::Offer(lease, _)) = decoded(&bytes) else { panic!("no offer") };
         assert_eq!(lease.master_guesses, ["10.0.0.5", "10.0.0.1"]);
     }
 
@@ -456,6 +367,10 @@ mod tests {
         assert_eq!(decoded(&reply(7, 8, [10, 0, 0, 9], &[server])), None, "inform");
         let nak = reply(7, 6, [0; 4], &[server, &[56, 2, b'n', b'o']]);
         assert_eq!(decoded(&nak), Some(DhcpReply::Nak("no".into())));
+        let spaced = reply(7, 6, [0; 4], &[server, &[56, 4, b'n', b'o', b' ', 7]]);
+        assert_eq!(decoded(&spaced), Some(DhcpReply::Nak("no ?".into())));
+        let silent = reply(7, 6, [0; 4], &[server]);
+        assert_eq!(decoded(&silent), Some(DhcpReply::Nak("it does not say why".into())));
     }
 
     #[test]
@@ -502,7 +417,7 @@ mod tests {
             raw.extend_from_slice(&tail);
             let mut bytes = reply(7, message_type, [10, 0, 0, 9], &[&raw]);
             bytes[44..236].copy_from_slice(&sname_and_file);
-            if let Some(DhcpReply::Offer(lease) | DhcpReply::Ack(lease)) = decoded(&bytes) {
+            if let Some(DhcpReply::Offer(lease, _) | DhcpReply::Ack(lease)) = decoded(&bytes) {
                 check(&lease)?;
             }
         }

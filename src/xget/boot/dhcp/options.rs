@@ -4,7 +4,8 @@
 //! Knows forms, and refuses to know what an option means for the lease.
 
 use crate::boot::fields;
-use std::net::Ipv4Addr;
+use crate::boot::ipconfig::Route;
+use std::net::{IpAddr, Ipv4Addr};
 
 pub const PAD: u8 = 0;
 pub const SUBNET_MASK: u8 = 1;
@@ -39,15 +40,6 @@ pub const END: u8 = 255;
 const ADDRESSES_MAX: usize = 8;
 pub const ROUTES_MAX: usize = 32;
 pub const TEXT_LEN_MAX: usize = 255;
-
-/// One route of option 121.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Route {
-    pub net: Ipv4Addr,
-    pub prefix_len: u8,
-    /// `None`: on the link itself.
-    pub gateway: Option<Ipv4Addr>,
-}
 
 /// Appends one option; more than fits into its length byte is cut off.
 pub fn put(out: &mut Vec<u8>, code: u8, value: &[u8]) {
@@ -146,16 +138,26 @@ impl Options {
             let mut net = [0; 4];
             net[..octets_len].copy_from_slice(rest.get(..octets_len)?);
             let gateway = Ipv4Addr::from(fields::array::<4>(rest, octets_len)?);
-            let gateway = (!gateway.is_unspecified()).then_some(gateway);
-            routes.push(Route { net: Ipv4Addr::from(net), prefix_len, gateway });
+            let gateway = (!gateway.is_unspecified()).then_some(IpAddr::V4(gateway));
+            routes.push(Route { net: IpAddr::from(net), prefix_len, gateway });
             value = &rest[octets_len + 4..];
         }
         Some(routes)
     }
 }
 
+/// What a server says to people; never nothing, and no control characters.
+pub fn words(bytes: Option<&[u8]>) -> String {
+    let plain = |byte: &u8| char::from(if matches!(byte, b' '..=b'~') { *byte } else { b'?' });
+    let bytes = bytes.unwrap_or_default();
+    match bytes.iter().take(TEXT_LEN_MAX).map(plain).collect::<String>() {
+        text if text.is_empty() => "it does not say why".into(),
+        text => text,
+    }
+}
+
 /// Printable ASCII; servers may end it with zeroes (RFC 2132, 2).
-fn text(bytes: &[u8]) -> Option<String> {
+pub fn text(bytes: &[u8]) -> Option<String> {
     let end = bytes.iter().rposition(|byte| *byte != 0)? + 1;
     let plain = bytes[..end].iter().all(|byte| byte.is_ascii_graphic());
     (plain && end <= TEXT_LEN_MAX).then(|| String::from_utf8_lossy(&bytes[..end]).into_owned())
@@ -172,7 +174,7 @@ mod tests {
         let found = |bytes: &[u8]| walk(bytes).map(|(code, _)| code).collect::<Vec<u8>>();
         assert_eq!(found(&[0, 0, 1, 1, 9, 0, 2, 0, 255, 3, 0]), [1, 2]);
         assert_eq!(found(&[1, 1, 9, 2, 5, 0]), [1]);
-        assert_eq!(found(&[1]), []);
+        assert!(found(&[1]).is_empty());
     }
 
     proptest! {

