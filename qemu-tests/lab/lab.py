@@ -70,6 +70,19 @@ class Lab:
         self.services.append(server)
         return server
 
+    def vlan(self, number):
+        """A second network with the same cards, in a VLAN of the first one."""
+        vlan = network.Vlan()
+        self.services.append(services.Tagger(self.directory, vlan, number))
+        return vlan
+
+    def routers(self, range_, **settings):
+        """Give the head an IPv6 address, and start what tells nodes of IPv6."""
+        network.give_ipv6()
+        server = services.Routers(self.directory, range_, **settings)
+        self.services.append(server)
+        return server
+
     def nodes(self, count, image, **settings):
         """Make and start this many nodes; see `node`."""
         return [self.node(image, **settings) for _ in range(count)]
@@ -86,20 +99,20 @@ class Lab:
     ):
         """Make a node that is to boot the image, and start it when memory allows.
 
-        `ip` is "static", "dhcp", or the value of ip= as the kernel has it;
+        `ip` is "static", "dhcp", the value of ip= as the kernel has it, or None;
         `rate` limits its link both ways, as "100mbit"; `master=None` leaves
-        the master to DHCP, and `image=None` the image to the master. `files`, contents by path, are laid over its
-        initramfs; `networks` are others that it has a card in as well.
+        the master to DHCP, and `image=None` the image to the master. `files`,
+        contents by path, are laid over its initramfs; `networks` are others that
+        it has a card in as well.
         """
         index = len(self.machines) + 1
         if ip == "static":
             mask = network.PLAN.subnet.netmask
             ip = f"{network.PLAN.node(index)}::{network.MASTER}:{mask}:node{index}::off"
-        parameters = f"{CONSOLE} ip={ip}"
-        if image is not None:
-            parameters += f" xget.image={image}"
-        if master is not None:
-            parameters += f" xget.master={master}"
+        parameters = CONSOLE
+        for name, value in (("ip", ip), ("xget.image", image), ("xget.master", master)):
+            if value is not None:
+                parameters += f" {name}={value}"
         boots = None
         if files:
             more = self.directory / f"node{index}.img"

@@ -1,6 +1,7 @@
 """One node: a QEMU machine with nothing but a network card and a console."""
 
 import signal
+import socket
 import subprocess
 import time
 from pathlib import Path
@@ -14,6 +15,7 @@ from .paths import initramfs, kernel
 # translations take up to a gigabyte more.
 TRANSLATION_MB = 64
 OVERHEAD_MB = TRANSLATION_MB + 64
+MONITOR_LIMIT_S = 10
 
 
 class Machine:
@@ -87,6 +89,9 @@ class Machine:
             line += ["-netdev", f"tap,id=net{at},ifname={port.tap},script=no,downscript=no"]
             line += ["-device", f"virtio-net-pci,netdev=net{at},mac={port.mac},romfile="]
         line += ["-device", "virtio-rng-pci"]
+        options = "abstract=on,tight=on,server=on,wait=off"
+        line += ["-chardev", f"socket,id=monitor,path={self.monitor},{options}"]
+        line += ["-mon", "chardev=monitor,mode=readline"]
         return line
 
     def start(self):
@@ -147,6 +152,22 @@ class Machine:
     def resume(self):
         """Let it go on."""
         self.process.send_signal(signal.SIGCONT)
+
+    @property
+    def monitor(self):
+        """The abstract name of QEMU's own socket; namespaces keep scenarios apart."""
+        return f"lab-{self.name}"
+
+    def unplug(self):
+        """Pull the cable of its first card: the card sees no carrier any more."""
+        with socket.socket(socket.AF_UNIX) as monitor:
+            monitor.settimeout(MONITOR_LIMIT_S)
+            monitor.connect(f"\0{self.monitor}")
+            for command in (b"", b"set_link net0 off\n"):
+                monitor.sendall(command)
+                said = b""
+                while not said.endswith(b"(qemu) "):
+                    said += monitor.recv(4096)
 
     def cut(self):
         """Cut its link to the network."""

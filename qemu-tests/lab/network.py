@@ -20,6 +20,7 @@ BRIDGE = "lab0"
 PLAN = Plan(ipaddress.ip_network("10.77.0.0/16"), "52:54:00:77")
 OTHER_PLAN = Plan(ipaddress.ip_network("10.78.0.0/16"), "52:54:00:78")
 MASTER = PLAN.head
+MASTER6 = ipaddress.ip_address("fd77::1")
 # Enough for the largest burst of a virtio queue at any rate.
 BURST_BYTES = 128 * 1024
 QUEUE_S = 0.2
@@ -57,6 +58,42 @@ class Network:
         """
         lines = ["rule add pref 100 lookup local", "rule del pref 0"]
         batch("ip", [*lines, f"rule add pref 10 iif {self.bridge} ipproto tcp blackhole"])
+
+
+class Vlan:
+    """A network of its own whose frames carry a tag on the lab's bridge (tagging.py)."""
+
+    tagged, bridge = "tagged0", "plain0"
+    # The same cards, and so the same hardware addresses.
+    plan = Plan(ipaddress.ip_network("10.79.0.0/16"), PLAN.mac_prefix)
+
+    def __init__(self):
+        address = link.address(self.bridge, self.plan.head, self.plan.subnet.prefixlen)
+        lines = [link.tap(self.tagged), link.plug(self.tagged, BRIDGE)]
+        batch("ip", [*lines, link.tap(self.bridge), address, link.up(self.bridge)])
+
+
+class SecondCards:
+    """The lab's bridge once more, for machines with two cards in it."""
+
+    FROM = 500
+
+    def port(self, index):
+        """Plug in the second card of node number `index`."""
+        return Port(self.FROM + index, None, self)
+
+    bridge = BRIDGE
+    plan = PLAN
+
+
+def give_ipv6(address=MASTER6):
+    """Give the head an IPv6 address beside the other; nobody else has it."""
+    batch("ip", [f"addr add {address}/64 dev {BRIDGE} nodad"])
+
+
+def give_far_address(address):
+    """Give the head an address that no node has a route to."""
+    batch("ip", [f"addr add {address}/32 dev lo"])
 
 
 class Port:

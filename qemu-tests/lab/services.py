@@ -2,6 +2,7 @@
 
 import signal
 import subprocess
+import sys
 from pathlib import Path
 
 from repository import binary
@@ -135,3 +136,31 @@ class Dhcp(Service):
             hosts.write_text("".join(rows))
             line += [f"--dhcp-hostsfile={hosts}"]
         super().__init__(directory, name, line)
+
+
+class Routers(Service):
+    """dnsmasq on the bridge for IPv6 alone: router advertisements, and DHCPv6 as `range_` says.
+
+    `names` are addresses by name; the advertisements say whom to ask for them.
+    """
+
+    def __init__(self, directory, range_, options=(), names=None):
+        line = ["dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--no-resolv"]
+        line += ["--user=root", "--log-facility=-", "--log-dhcp", "--leasefile-ro", "--pid-file"]
+        line += [f"--interface={network.BRIDGE}", "--bind-interfaces", "--enable-ra", "--no-hosts"]
+        line += [f"--dhcp-range={range_}", f"--port={53 if names else 0}"]
+        line += [f"--dhcp-option=option6:{option}" for option in options]
+        for name, address in (names or {}).items():
+            # The whole domain is its own: an address of IPv4 is denied, not refused.
+            domain = name.partition(".")[2]
+            line += [f"--host-record={name},{address}", f"--local=/{domain}/"]
+        super().__init__(directory, "routers", line)
+
+
+class Tagger(Service):
+    """What makes a `network.Vlan` of two taps."""
+
+    def __init__(self, directory, vlan, number):
+        program = Path(__file__).parent / "tagging.py"
+        command = [sys.executable, "-B", str(program), vlan.tagged, vlan.bridge, str(number)]
+        super().__init__(directory, "tagging", command)
