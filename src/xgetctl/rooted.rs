@@ -62,7 +62,15 @@ impl Rooted {
                     .ok_or_else(|| Failure::source(format!("{} is gone", self.path.display())))?;
                 let above = self.make_dir(above)?;
                 match mkdirat(&above, name, Mode::from_raw_mode(0o755)) {
-                    Ok(()) | Err(Errno::EXIST) => self.dir(path),
+                    Ok(()) => self.dir(path),
+                    // It was there all the time, and leads nowhere.
+                    Err(Errno::EXIST) => {
+                        let text = format!(
+                            "{} is a link that leads nowhere within the root",
+                            self.shown(path).display()
+                        );
+                        return Err(Failure::wrong(text));
+                    }
                     Err(error) => Err(error),
                 }
             }

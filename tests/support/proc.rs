@@ -10,7 +10,14 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-pub const XGET: &str = env!("CARGO_BIN_EXE_xget");
+/// Cargo names the programs of the package whose test this is; they lie side by side.
+pub const XGET: &str = match option_env!("CARGO_BIN_EXE_xget") {
+    Some(xget) => xget,
+    None => match option_env!("CARGO_BIN_EXE_xgetctl") {
+        Some(xgetctl) => xgetctl.split_at(xgetctl.len() - "ctl".len()).0,
+        None => "xget",
+    },
+};
 /// No process of a test runs longer.
 const RUN_SECONDS_MAX: u64 = 90;
 

@@ -2,9 +2,11 @@
 //! `docker save` writes.
 
 mod acl;
+mod archive;
 mod decompress;
 mod entry;
 mod layout;
+mod pax;
 mod unpack;
 
 use crate::failure::{Doing, Failure, Outcome};

@@ -4,8 +4,10 @@
 //! Names are looked up within the root (`rooted`): an archive can replace what is in it, and
 //! nothing else. Knows no images and no registries' formats.
 
+use super::acl::{self, Names};
+use super::archive::{Archive, Found};
 use super::decompress;
-use super::entry::{self, Kind, Meta};
+use super::entry::{Kind, Meta};
 use crate::failure::{Doing, Failure, Outcome, reason};
 use crate::rooted::{Rooted, split};
 use crate::{interrupt, out};
@@ -16,10 +18,10 @@ use rustix::fs::{
 use rustix::io::Errno;
 use rustix::process::{Gid, Uid};
 use sha2::{Digest, Sha256};
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::ffi::OsStr;
 use std::fs::{self, File};
-use std::io::{self, Read};
+use std::io::{self, Read, Seek, SeekFrom};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
@@ -28,6 +30,9 @@ const WHITEOUT: &str = ".wh.";
 const OPAQUE: &str = ".wh..wh..opq";
 /// Entries between two lines on a terminal.
 const SAY_EACH: usize = 500;
+
+/// Longest passwd and group.
+const PASSWD_LEN_MAX: u64 = 16 << 20;
 
 /// How an archive is to be taken.
 pub struct Source<'a> {
@@ -43,55 +48,47 @@ pub fn unpack(from: impl Read, root: &Path, source: &Source) -> Outcome<[u8; 32]
         Failure::wrong(format!("{} is damaged, or no tar archive: {}", source.name, reason(error)))
     };
     let plain = decompress::reader(from).map_err(|error| damaged(&error))?;
-    let mut tap = Tap { from: plain, sum: Sha256::new(), last: Vec::new() };
+    let tap = Tap { from: plain, sum: Sha256::new() };
     let rooted = Rooted::open(root)?;
-    let mut unpacking = Unpacking { root: &rooted, source, made: HashSet::new(), dirs: Vec::new() };
+    let mut unpacking = Unpacking {
+        root: &rooted,
+        source,
+        made: HashSet::new(),
+        dirs: Vec::new(),
+        acls: BTreeMap::new(),
+    };
     let spinner = out::Spinner::new("unpack");
-    let mut archive = tar::Archive::new(&mut tap);
-    for (count, entry) in archive.entries().map_err(|error| damaged(&error))?.enumerate() {
+    let mut archive = Archive::new(tap, source.name);
+    let mut count = 0_usize;
+    while let Some(found) = archive.next()? {
         interrupt::check()?;
-        let mut entry = entry.map_err(|error| damaged(&error))?;
-        if let Some(meta) = entry::read(&mut entry, source.name)? {
-            if count.is_multiple_of(SAY_EACH) {
-                spinner.say(&meta.path.to_string_lossy());
-            }
-            unpacking.take(&meta, &mut entry)?;
+        let meta = Meta::of(&found, source.name)?;
+        if count.is_multiple_of(SAY_EACH) {
+            spinner.say(&meta.path.to_string_lossy());
         }
+        unpacking.take(&meta, &found, &mut archive)?;
+        count += 1;
     }
+    let mut tap = archive.into_inner();
+    // What comes behind belongs to the digest.
     io::copy(&mut tap, &mut io::sink()).map_err(|error| damaged(&error))?;
     unpacking.finish()?;
     spinner.finish();
-    if !tap.ends_as_an_archive() {
-        let text = format!("{} is damaged, or no tar archive: it is cut off", source.name);
-        return Err(Failure::wrong(text));
-    }
     Ok(tap.sum.finalize().into())
 }
 
-/// What passes here is summed, and its end is looked at: a cut at the border of two
-/// entries is seen by nobody else.
+/// What passes here is summed.
 struct Tap<R> {
     from: R,
     sum: Sha256,
-    last: Vec<u8>,
 }
-
-const BLOCK_LEN: usize = 512;
 
 impl<R: Read> Read for Tap<R> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        let count = self.from.read(buf)?;
-        let bytes = &buf[..count];
-        self.sum.update(bytes);
-        self.last.extend_from_slice(&bytes[count.saturating_sub(BLOCK_LEN)..]);
-        self.last.drain(..self.last.len().saturating_sub(BLOCK_LEN));
+        // lzma-rust2 takes a read of nothing for the end of a block.
+        let count = if buf.is_empty() { 0 } else { self.from.read(buf)? };
+        self.sum.update(&buf[..count]);
         Ok(count)
-    }
-}
-
-impl<R> Tap<R> {
-    fn ends_as_an_archive(&self) -> bool {
-        self.last.len() == BLOCK_LEN && self.last.iter().all(|b| *b == 0)
     }
 }
 
@@ -103,6 +100,8 @@ struct Unpacking<'a> {
     made: HashSet<PathBuf>,
     /// Directories get their times last, since what comes into them changes these.
     dirs: Vec<(PathBuf, (i64, u32))>,
+    /// ACLs name users that may come later in the archive.
+    acls: BTreeMap<PathBuf, Vec<(&'static str, String)>>,
 }
 
 /// The directory that an entry goes into, and its name there.
@@ -138,7 +137,7 @@ impl Place<'_> {
 }
 
 impl Unpacking<'_> {
-    fn take(&mut self, meta: &Meta, data: &mut impl Read) -> Outcome {
+    fn take(&mut self, meta: &Meta, found: &Found, data: &mut impl Read) -> Outcome {
         let Some((above, name)) = split(&meta.path) else {
             return self.attributes_of_root(meta);
         };
@@ -153,7 +152,12 @@ impl Unpacking<'_> {
         if !is_dir_again {
             place.clear()?;
         }
-        self.make(&place, meta, data, is_dir_again)?;
+        match meta.kind {
+            Kind::File => self.make_file(&place, meta, found, data)?,
+            Kind::Dir if is_dir_again => self.attributes(&place, meta)?,
+            _ => self.make(&place, meta)?,
+        }
+        self.acls.insert(meta.path.clone(), meta.acls.clone());
         if meta.kind == Kind::Dir {
             self.dirs.push((meta.path.clone(), meta.mtime));
         }
@@ -163,13 +167,12 @@ impl Unpacking<'_> {
         Ok(())
     }
 
-    fn make(&self, place: &Place, meta: &Meta, data: &mut impl Read, is_there: bool) -> Outcome {
+    fn make(&self, place: &Place, meta: &Meta) -> Outcome {
         let (dir, name) = (&place.dir, place.name);
         let mode = Mode::from_raw_mode(0o600);
         let special = |kind, device| mknodat(dir, name, kind, mode, device);
         match &meta.kind {
-            Kind::File => return self.make_file(place, meta, data),
-            Kind::Dir if is_there => Ok(()),
+            Kind::File => special(FileType::RegularFile, 0),
             Kind::Dir => mkdirat(dir, name, Mode::from_raw_mode(0o700)),
             Kind::Symlink(target) => symlinkat(target, dir, name),
             Kind::Link(target) => return self.make_link(place, target),
@@ -181,11 +184,27 @@ impl Unpacking<'_> {
         self.attributes(place, meta)
     }
 
-    fn make_file(&self, place: &Place, meta: &Meta, data: &mut impl Read) -> Outcome {
+    /// With its holes, where the archive has them.
+    fn make_file(
+        &self,
+        place: &Place,
+        meta: &Meta,
+        found: &Found,
+        data: &mut impl Read,
+    ) -> Outcome {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
         let fd = openat(&place.dir, place.name, flags, Mode::from_raw_mode(0o600));
         let mut file = File::from(fd.doing("make", &place.shown)?);
-        io::copy(data, &mut file).doing("unpack", &place.shown)?;
+        for (offset, len) in &found.extents {
+            file.seek(SeekFrom::Start(*offset)).doing("unpack", &place.shown)?;
+            let copied = io::copy(&mut data.take(*len), &mut file).doing("unpack", &place.shown)?;
+            if copied < *len {
+                let name = self.source.name;
+                let text = format!("{name} is damaged, or no tar archive: it is cut off");
+                return Err(Failure::wrong(text));
+            }
+        }
+        file.set_len(found.len).doing("unpack", &place.shown)?;
         drop(file);
         self.attributes(place, meta)
     }
@@ -232,6 +251,7 @@ impl Unpacking<'_> {
         let dir = self.root.make_dir(Path::new(""))?;
         let place = Place { dir, name: OsStr::new("."), shown: self.root.shown("") };
         self.dirs.push((PathBuf::new(), meta.mtime));
+        self.acls.insert(PathBuf::new(), meta.acls.clone());
         self.attributes(&place, meta)
     }
 
@@ -271,11 +291,44 @@ impl Unpacking<'_> {
     }
 
     fn finish(&self) -> Outcome {
+        self.set_acls()?;
         for (path, mtime) in self.dirs.iter().rev() {
             // A later entry may have taken it away.
             let Ok(dir) = self.root.dir(path) else { continue };
             let set = utimensat(&dir, ".", &timestamps(*mtime), AtFlags::empty());
             set.doing("set the time of", &self.root.shown(path))?;
+        }
+        Ok(())
+    }
+}
+
+impl Unpacking<'_> {
+    fn set_acls(&self) -> Outcome {
+        if self.acls.values().all(Vec::is_empty) {
+            return Ok(());
+        }
+        let text = |path: &str| -> Outcome<String> {
+            let bytes = self.root.read(path, PASSWD_LEN_MAX)?.unwrap_or_default();
+            Ok(String::from_utf8_lossy(&bytes).into_owned())
+        };
+        let names = Names::of(&text("etc/passwd")?, &text("etc/group")?);
+        for (path, acls) in self.acls.iter().filter(|(_, acls)| !acls.is_empty()) {
+            let shown = self.root.shown(path);
+            let (above, name) = split(path).unwrap_or((Path::new(""), OsStr::new(".")));
+            // A later entry may have taken it away.
+            let Ok(dir) = self.root.dir(above) else { continue };
+            let place = Place { dir, name, shown };
+            if place.kind()?.is_none() {
+                continue;
+            }
+            for (attribute, text) in acls {
+                let value = acl::attribute(text, &names).map_err(|why| {
+                    let entry = path.display();
+                    Failure::wrong(format!("{}: entry {entry}: {why}", self.source.name))
+                })?;
+                let set = lsetxattr(place.path(), *attribute, &value, XattrFlags::empty());
+                set.doing("set the ACL of", &place.shown)?;
+            }
         }
         Ok(())
     }
