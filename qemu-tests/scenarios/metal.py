@@ -2,6 +2,8 @@
 modules that ask for modules, addresses that are scarce.
 """
 
+import shutil
+
 from lab import paths, scenario, script_image, tiny_image
 from lab.images import FETCHED, KEXEC, SECOND_UP, Roots, add_script
 from lab.lab import CONSOLE
@@ -133,3 +135,23 @@ def lease_given_back_before_a_root(lab):
     dhcp, lease = root_asks(lab, "xget.lease=release")
     lab.check(lease == "10.77.1.1", f"the root got {lease}")
     lab.check(dhcp.console.find(r"DHCPRELEASE\(lab0\) 10\.77\.1\.1"), "nothing was given back")
+
+
+@scenario(limit_s=240, tags=["metal", "faults"])
+def image_comes_late(lab):
+    """The master has no such image yet: when it is there, a node fetches it within 30 s."""
+    source, tree = tiny_image(), lab.directory / "served"
+    tree.mkdir()
+    lab.master(tree)
+    node = lab.node("tiny")
+    node.expect(r"^xget .*again in 1\d\.\d s", within_s=60)
+    node.expect(r"^xget .*this node is mac=", within_s=5)
+    shutil.copytree(source / "tiny", tree / ".new")
+    (tree / ".new").rename(tree / "tiny")
+    added_s = node.own_s()
+    node.expect(FETCHED, within_s=60)
+    took_s = node.seconds_to(FETCHED) - added_s
+    node.expect(SECOND_UP, within_s=60)
+    shutil.rmtree(tree)
+    lab.say(f"fetched {took_s:.1f} s after it was there")
+    lab.check(took_s < 45, "that is more than twice the longest pause")

@@ -36,7 +36,10 @@ fn networks() -> Vec<String> {
         let entries = fs::read_dir(directory).into_iter().flatten().flatten();
         for entry in entries.take(FILES_MAX) {
             let Ok(name) = entry.file_name().into_string() else { continue };
-            let text = fs::read_to_string(entry.path()).unwrap_or_default();
+            // Nothing else is opened: a fifo would wait for ever.
+            let path = entry.path();
+            let is_file = fs::metadata(&path).is_ok_and(|status| status.is_file());
+            let text = is_file.then(|| fs::read_to_string(path).ok()).flatten().unwrap_or_default();
             if name.ends_with(".network") && asks(&text) && !names.contains(&name) {
                 names.push(name);
             }

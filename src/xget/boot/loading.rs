@@ -21,6 +21,8 @@ const LOAD_PAUSE_MS: u64 = 200;
 const TICK_MS: u64 = 250;
 /// A line about what is waited for.
 const LINE: Duration = Duration::from_secs(5);
+/// A load that takes longer has gone wrong: 4 GiB take a minute on slow machines.
+const LOAD_TIME_MAX: Duration = Duration::from_secs(600);
 
 /// Seals the bytes and gives them to the kernel. `tick` is called at least once
 /// a second, but for the copying within memory.
@@ -67,6 +69,9 @@ fn load_once(
             return answer;
         }
         tick();
+        if began.elapsed() > LOAD_TIME_MAX {
+            return Err(io::Error::from(io::ErrorKind::TimedOut));
+        }
         if said.elapsed() >= LINE {
             said = Instant::now();
             log::info!("loading ({} s)", began.elapsed().as_secs());
