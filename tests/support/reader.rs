@@ -28,7 +28,15 @@ impl Reader {
 
     /// Attaches to the tree of this name.
     pub fn attach(addr: impl ToSocketAddrs, name: &str) -> io::Result<Reader> {
-        let stream = TcpStream::connect(addr)?;
+        Reader::of(TcpStream::connect(addr)?, name)
+    }
+
+    /// Over a connection that is up.
+    pub fn over(stream: TcpStream) -> io::Result<Reader> {
+        Reader::of(stream, "")
+    }
+
+    fn of(stream: TcpStream, name: &str) -> io::Result<Reader> {
         stream.set_read_timeout(Some(Duration::from_secs(20)))?;
         let mut reader = Reader { stream, fids: 0 };
         reader.ask(100, &body(&[&MSIZE.to_le_bytes(), &string(b"9P2000")]))?;

@@ -288,7 +288,7 @@ impl Fetcher {
             | Notice::LogLine(..)
             | Notice::NodeSaid(..)
             | Notice::NodeClosed(_)
-            | Notice::StatusWanted => {}
+            | Notice::ReportWanted(_) => {}
         }
     }
 

@@ -18,6 +18,9 @@ impl Master {
         if self.members.has(join.open_id) || self.joins.has(join.open_id) {
             return self.refuse(join.open_id, 22, "joined already");
         }
+        if let Some(heard) = self.nodes.roll.at(now_ms, join.ip) {
+            heard.joined(now_ms);
+        }
         let was_in = take_generation(&mut join.sources);
         if let Some(id) = was_in.and_then(|digest| self.server.space.generation_of(digest)) {
             return self.admit_to(now_ms, &join, id);

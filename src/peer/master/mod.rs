@@ -14,13 +14,14 @@ mod node_answers;
 mod nodes;
 mod rescan;
 mod returns;
+mod roll;
 mod selections;
 
 use crate::conn::{ConnEffect, ConnEvent};
 use crate::content::manifest::Manifest;
 use crate::control::{self, ClientMessage, MasterMessage, TransferStats, printable};
 use crate::failure::{Failure, Status};
-use crate::namespace::{Generation, GenerationId, NameSpace, Notice, Origin};
+use crate::namespace::{Generation, GenerationId, NameSpace, Notice, Origin, Report};
 use crate::overlay::Limits;
 use crate::server::Server;
 use ::nodes::Table;
@@ -41,9 +42,9 @@ use selections::Selections;
 /// Most lines in one write of a conversation. A client of ours writes one.
 const ROUTE_LINES_MAX: usize = 64;
 
-/// So many records of `status` are worth a millisecond's age: with 10,000 clients it
+/// So many records of `status` or `nodes` are worth a millisecond's age: with 10,000 clients it
 /// is composed once in 1.2 s at most, with 100 whenever it is opened.
-const STATUS_RECORDS_PER_MS: u64 = 8;
+const REPORT_RECORDS_PER_MS: u64 = 8;
 
 /// How a master routes.
 #[derive(Clone, Copy, Debug)]
@@ -162,8 +163,8 @@ pub struct Master {
     options: MasterOptions,
     /// When something happened last.
     now_ms: u64,
-    /// When `status` is composed anew for who opens it.
-    status_due_ms: u64,
+    /// When `status` and `nodes` are composed anew for who opens them.
+    reports_due_ms: [u64; 2],
     /// What is served and where, for the line that says so.
     label: String,
     server: Server,
@@ -187,7 +188,7 @@ impl Master {
         Master {
             options,
             now_ms: 0,
-            status_due_ms: 0,
+            reports_due_ms: [0; 2],
             label,
             server: Server::new(NameSpace::new(true, u32::from(stripes))),
             effects: VecDeque::new(),
@@ -425,13 +426,16 @@ impl Master {
             }
             Notice::NodeSaid(open_id, message) => self.node_said(now_ms, open_id, message),
             Notice::NodeClosed(open_id) => self.nodes.forget(open_id),
-            Notice::StatusWanted if now_ms >= self.status_due_ms => {
-                let (text, records) = self.members.status_text();
-                self.server.space.set_status(text);
+            Notice::ReportWanted(report) if now_ms >= self.reports_due_ms[report as usize] => {
+                let (text, records) = match report {
+                    Report::Clients => self.members.status_text(),
+                    Report::Nodes => self.nodes.text(now_ms),
+                };
+                self.server.space.set_report(report, text);
                 // Of many it takes milliseconds, and anybody may ask.
-                self.status_due_ms = now_ms + records / STATUS_RECORDS_PER_MS;
+                self.reports_due_ms[report as usize] = now_ms + records / REPORT_RECORDS_PER_MS;
             }
-            Notice::StatusWanted => {}
+            Notice::ReportWanted(_) => {}
         }
     }
 
@@ -512,6 +516,8 @@ impl Master {
     }
 
     fn note(&mut self, now_ms: u64, open_id: OpenId, stats: TransferStats, done: bool) {
+        let ip = self.server.space.peer_ip(open_id.conn);
+        let _ = ip.and_then(|ip| self.nodes.roll.at(now_ms, ip));
         if !self.members.note(open_id, stats, done)
             && let Some(greeting) = self.members.greeting(&self.server, open_id)
         {

@@ -5,6 +5,7 @@
 //! the answer.
 
 use super::nodes::LOOK_MS;
+use super::roll::{ASKED, MISSING, UNKNOWN};
 use super::{Master, MasterEffect};
 use crate::content::manifest::{EntryKind, Manifest};
 use crate::control::{NodeMessage, NodeQuestion, ROOTS, RootKind, add_path, add_words};
@@ -27,13 +28,21 @@ const CMDLINE: &[u8] = b"cmdline";
 const INITRD: &[u8] = b"initrd";
 const PARTS_MAX: usize = 66;
 
-const ASKED: &str = "asked";
-const UNKNOWN: &str = "unknown";
-const MISSING: &str = "missing";
-
 impl Master {
     pub(super) fn node_said(&mut self, now_ms: u64, open_id: OpenId, message: NodeMessage) {
-        let NodeMessage::Question(question) = message else { return };
+        let Some(ip) = self.server.space.peer_ip(open_id.conn) else { return };
+        let question = match message {
+            NodeMessage::Question(question) => question,
+            NodeMessage::State(stage, words) => {
+                if let Some(heard) = self.nodes.roll.at(now_ms, ip) {
+                    heard.said(now_ms, stage, words);
+                }
+                return;
+            }
+        };
+        if let Some(heard) = self.nodes.roll.hear(now_ms, &question.keys, ip) {
+            heard.asks(now_ms);
+        }
         if !self.nodes.wait(now_ms, open_id, question) {
             return self.refuse_node(open_id, "too many nodes ask at once");
         }
@@ -87,6 +96,10 @@ impl Master {
             let told = self.compose(&pending.question, ip);
             // What is missing may have come since the last look.
             if has_looked || told.state != MISSING {
+                if let Some(heard) = self.nodes.roll.hear(now_ms, &pending.question.keys, ip) {
+                    heard.answered(now_ms, told.state);
+                    (heard.name, heard.image) = (told.name, told.image);
+                }
                 self.server.answer_node(pending.open_id, &told.text);
             } else {
                 self.nodes.pending.push(pending);

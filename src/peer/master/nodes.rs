@@ -2,8 +2,9 @@
 //!
 //! Refuses to know the file, and what is served.
 
-use crate::control::NodeQuestion;
-use alloc::string::String;
+use super::roll::Roll;
+use crate::control::{NodeQuestion, add_word};
+use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use ninep::server::OpenId;
 use nodes::Table;
@@ -29,9 +30,29 @@ pub(super) struct Nodes {
     /// When it was looked at last.
     pub looked_ms: Option<u64>,
     pub pending: Vec<Pending>,
+    pub roll: Roll,
 }
 
 impl Nodes {
+    /// The text of `/.xget/nodes`, and how many are in it.
+    pub fn text(&self, now_ms: u64) -> (String, u64) {
+        let mut text = String::from("table=");
+        text.push_str(match (&self.table, &self.fault) {
+            (_, Some(_)) => "wrong",
+            (Some(_), None) => "good",
+            (None, None) => "none",
+        });
+        if let Some(table) = &self.table {
+            add_word(&mut text, "nodes", &table.nodes_count().to_string());
+        }
+        if let Some(fault) = &self.fault {
+            add_word(&mut text, "why", fault);
+        }
+        text.push('\n');
+        let count = self.roll.text(now_ms, &mut text);
+        (text, count)
+    }
+
     /// When who waits is to be told that it takes longer.
     pub fn deadline_ms(&self) -> Option<u64> {
         self.pending.first().map(|pending| pending.since_ms + ANSWER_MS)

@@ -52,4 +52,4 @@ mod workers;
 pub use bulk::Bulk;
 pub use generation::{Content, Generation, GenerationId, Origin};
 pub use space::NameSpace;
-pub(crate) use space::Notice;
+pub(crate) use space::{Notice, Report};

@@ -43,6 +43,15 @@ pub(super) enum Wait {
     Checksum(GenerationId, u32),
 }
 
+/// What is composed when it is opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Report {
+    /// `/.xget/status`
+    Clients,
+    /// `/.xget/nodes`
+    Nodes,
+}
+
 /// What happened in the name space that the node has to act upon.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Notice {
@@ -58,8 +67,8 @@ pub(crate) enum Notice {
     NodeSaid(OpenId, NodeMessage),
     /// An opening of `/.xget/node` ended.
     NodeClosed(OpenId),
-    /// `status` was opened: [`NameSpace::set_status`] before the next request.
-    StatusWanted,
+    /// A report was opened: [`NameSpace::set_report`] before the next request.
+    ReportWanted(Report),
 }
 
 /// The name space that a node serves; a [`Tree`](ninep::server::Tree) for the
@@ -72,8 +81,8 @@ pub struct NameSpace {
     pub(super) generations: Generations,
     /// Text of `/.xget/info`; reads park until it is there.
     pub(super) info: Option<String>,
-    /// Text of `/.xget/status`.
-    pub(super) status: String,
+    /// Texts of `/.xget/status` and `/.xget/nodes`.
+    pub(super) reports: [String; 2],
     pub(super) log: LogLines,
     pub(super) conversations: Conversations,
     /// Of `/.xget/node`.
@@ -95,7 +104,7 @@ impl NameSpace {
         NameSpace {
             generations: Generations::default(),
             info: None,
-            status: String::new(),
+            reports: Default::default(),
             log: LogLines::default(),
             conversations: Conversations::default(),
             askers: Conversations::default(),
@@ -238,9 +247,9 @@ impl NameSpace {
         self.parked.wake(Wait::Checksum(id, entry))
     }
 
-    /// The text of `status`.
-    pub(crate) fn set_status(&mut self, status: String) {
-        self.status = status;
+    /// The text of a report.
+    pub(crate) fn set_report(&mut self, report: Report, text: String) {
+        self.reports[report as usize] = text;
     }
 
     /// Adds a line to what `/log` shows, without its newline.

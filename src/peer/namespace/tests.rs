@@ -76,7 +76,10 @@ fn generations_are_listed_and_walked_by_their_digest() {
     let (mut space, id) = master();
     let digest = space.generation(id).unwrap().digest().to_string();
     let control = walk(&mut space, b"", ".xget").unwrap();
-    assert_eq!(list(&space, control), ["info", "route", "status", "manifest", "node", &digest]);
+    assert_eq!(
+        list(&space, control),
+        ["info", "route", "status", "manifest", "node", "nodes", &digest]
+    );
     let dir = walk(&mut space, b"", &format!(".xget/{digest}")).unwrap();
     assert_eq!(list(&space, dir), ["list", "pieces", "held", "rest"]);
     assert_eq!(space.attr(&dir).name, digest.as_bytes());
@@ -92,7 +95,7 @@ fn a_listing_goes_on_while_generations_come_and_go() {
     let (mut space, first) = master();
     let control = walk(&mut space, b"", ".xget").unwrap();
     let mut cursor = 0;
-    for _ in 0..5 {
+    for _ in 0..6 {
         cursor = space.entry(&control, cursor, true).unwrap().next;
     }
     let at_first = space.entry(&control, cursor, true).unwrap();

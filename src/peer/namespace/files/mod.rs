@@ -18,6 +18,7 @@ mod status;
 
 use super::control_file::ControlFile;
 use super::file_id::{CONTROLS_MAX, ControlId, Directory};
+use super::space::Report;
 
 static CONTROL_FILES: &[&dyn ControlFile] = &[
     // /
@@ -25,9 +26,10 @@ static CONTROL_FILES: &[&dyn ControlFile] = &[
     // /.xget
     &info::Info,
     &route::Route,
-    &status::Status,
+    &status::Status(Report::Clients),
     &manifest::ManifestBytes,
     &node::Node,
+    &status::Status(Report::Nodes),
     // /.xget/<generation>
     &list::List,
     &pieces::Pieces::Whole,

@@ -1,21 +1,25 @@
-//! `/.xget/status`: one record for each client, live; on a client it is empty.
+//! `/.xget/status`: one record for each client, and `/.xget/nodes`: one for each node that the
+//! master heard of, live; on a client they are empty.
 //!
-//! The text is the node's (docs/protocol.md, "status"): each opening asks for a
+//! The text is the node's (docs/protocol.md, "status", "Nodes"): each opening asks for a
 //! new one, and reads show what it was at the last.
 
 use crate::namespace::bulk::Bulk;
 use crate::namespace::control_file::{ControlFile, ReadRequest};
 use crate::namespace::file_id::{Directory, EntryId};
-use crate::namespace::space::{NameSpace, Notice};
+use crate::namespace::space::{NameSpace, Notice, Report};
 use ninep::Error;
 use ninep::server::{Answer, OpenId};
 
-/// `/.xget/status`
-pub(super) struct Status;
+/// `/.xget/status` or `/.xget/nodes`
+pub(super) struct Status(pub Report);
 
 impl ControlFile for Status {
     fn name(&self) -> &'static str {
-        "status"
+        match self.0 {
+            Report::Clients => "status",
+            Report::Nodes => "nodes",
+        }
     }
 
     fn directory(&self) -> Directory {
@@ -23,11 +27,11 @@ impl ControlFile for Status {
     }
 
     fn len(&self, space: &NameSpace, _: EntryId) -> u64 {
-        space.status.len() as u64
+        space.reports[self.0 as usize].len() as u64
     }
 
     fn open(&self, space: &mut NameSpace, _: EntryId, _: OpenId) -> Result<(), Error> {
-        space.notify(Notice::StatusWanted);
+        space.notify(Notice::ReportWanted(self.0));
         Ok(())
     }
 
@@ -37,7 +41,7 @@ impl ControlFile for Status {
         _: EntryId,
         request: ReadRequest,
     ) -> Result<Answer<Bulk>, Error> {
-        Ok(request.part_of(space.status.as_bytes()))
+        Ok(request.part_of(space.reports[self.0 as usize].as_bytes()))
     }
 }
 
@@ -49,15 +53,18 @@ mod tests {
 
     #[test]
     fn each_opening_asks_for_it_and_reads_show_the_last() {
-        for (mut space, _) in [master(), client()] {
-            assert_eq!(look(&mut space, ".xget/status"), read_only(&space, 0));
-            let status = file(&mut space, ".xget/status");
+        let reports = [(".xget/status", Report::Clients), (".xget/nodes", Report::Nodes)];
+        for ((mut space, _), (path, report)) in
+            [(master(), reports[0]), (master(), reports[1]), (client(), reports[0])]
+        {
+            assert_eq!(look(&mut space, path), read_only(&space, 0));
+            let status = file(&mut space, path);
             assert_eq!(read_all(&mut space, &status), "");
             assert_eq!(notices(&mut space), []);
             assert_eq!(space.open(opener(1), &status, READ), Ok(()));
-            assert_eq!(notices(&mut space), [Notice::StatusWanted]);
-            space.set_status("address state\nme done\n".into());
-            assert_eq!(look(&mut space, ".xget/status"), read_only(&space, 22));
+            assert_eq!(notices(&mut space), [Notice::ReportWanted(report)]);
+            space.set_report(report, "address state\nme done\n".into());
+            assert_eq!(look(&mut space, path), read_only(&space, 22));
             assert_eq!(read_all(&mut space, &status), "address state\nme done\n");
             space.close(opener(1), &status);
             assert_eq!(notices(&mut space), []);

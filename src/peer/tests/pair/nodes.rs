@@ -231,3 +231,53 @@ fn who_goes_takes_nobodys_place() {
     let (caller, token) = asks(&mut pair, master, "image=debian");
     assert_eq!(pair.bytes(caller, token), None, "there is a place");
 }
+
+#[test]
+fn nodes_has_a_line_for_each_that_was_heard_of() {
+    let (mut pair, master) = served("52:54:00:00:00:01 n001 debian");
+    let table = "table=good nodes=1\n";
+    let reader = pair.add_caller(master);
+    assert_eq!(pair.text(reader, ".xget/nodes"), table);
+    let who = "mac=52:54:00:00:00:01 host=a";
+    let (node, _) = asks(&mut pair, master, &format!("{who}\nstate starting a kernel"));
+    let (stranger, _) = asks(&mut pair, master, "serial=X");
+    let seen = |pair: &mut Pair| pair.text(reader, ".xget/nodes");
+    let line = |state: &str, seconds: u32, said: &str| {
+        let node = pair_ip(node);
+        format!(
+            "state={state} seconds={seconds} address={node} name=n001 image=images/debian \
+             {said}{who}\n"
+        )
+    };
+    let unknown = format!("state=unknown seconds=0 address={} serial=X\n", pair_ip(stranger));
+    assert_eq!(
+        seen(&mut pair),
+        format!("{table}{}{unknown}", line("starting", 0, "said=a%20kernel "))
+    );
+    pair.run_for(599_999);
+    assert!(seen(&mut pair).contains("state=starting seconds=599 "));
+    pair.run_for(1);
+    assert!(seen(&mut pair).contains("state=lost seconds=600 "));
+    told(&mut pair, master, &format!("{who}\nstate up kernel=6.1 image=x\n"));
+    assert!(seen(&mut pair).contains("state=up seconds=0 "));
+    pair.master(master).nodes_tab = Some(Err("line 3, column 1: no".into()));
+    pair.run_for(1_000);
+    told(&mut pair, master, who);
+    let text = seen(&mut pair);
+    let wrong = "table=wrong nodes=1 why=line%203,%20column%201:%20no\nstate=asked seconds=0 ";
+    assert!(text.starts_with(wrong), "{text}");
+}
+
+#[test]
+fn who_joins_from_the_address_of_a_node_fetches() {
+    let (mut pair, master) = served("* - debian");
+    let (node, _) = asks(&mut pair, master, "mac=52:54:00:00:00:01");
+    pair.let_caller(node, |caller| caller.say("join 3 5 images/debian/kernel"));
+    let reader = pair.add_caller(master);
+    let text = pair.text(reader, ".xget/nodes");
+    assert!(text.contains("\nstate=fetching seconds=0 "), "{text}");
+}
+
+fn pair_ip(host: usize) -> String {
+    addr(host).ip().to_string()
+}
