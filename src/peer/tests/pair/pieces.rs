@@ -8,6 +8,7 @@ use crate::scripted_client::Answered;
 use crate::scripted_server::Asked;
 use peer::control::{ClientMessage, Complaint, MasterMessage};
 use peer::failure::Status;
+use peer::fetch::FetchInput;
 use peer::master::MasterInput;
 use peer::namespace::GenerationId;
 use peer::request::{FetchRequest, Linger};
@@ -250,6 +251,28 @@ fn the_masters_word_ends_the_file_at_once_here_and_below_and_nobody_is_blamed() 
     let left = |(_, said): &(u64, ClientMessage)| matches!(said, ClientMessage::Leave);
     let end_ms = host.said.iter().position(left);
     assert!(end_ms.is_none_or(|at| at + 1 == host.said.len()), "it goes on serving");
+}
+
+#[test]
+fn a_piece_that_somebody_changed_under_a_client_is_refused_from_then_on_and_it_takes_leave() {
+    let mut fed = fed_pieces(20, &[1]);
+    fed.give(1, 1..=10);
+    let path = format!(".xget/{}/pieces", fed.tree.digest());
+    let lost = FetchInput::Lost { generation: GenerationId(1), piece: 3 };
+    fed.pair.input_client(fed.client, lost);
+    let child = fed.pair.add_caller(fed.client);
+    let tokens = [3, 4].map(|piece| fed.pair.read_file_at(child, &path, piece * STRIDE));
+    fed.pair.run_to(40);
+    let refused = fed.pair.caller(child).answer(tokens[0]);
+    assert!(matches!(refused, Some((_, Answered::Failed(5, _)))), "{refused:?}");
+    let expected = Answered::Read(fed.tree.piece(4));
+    assert_eq!(fed.pair.caller(child).answer(tokens[1]).map(|(_, a)| a), Some(&expected));
+    fed.give(1, 11..=20);
+    fed.pair.drive_bounded();
+    let host = fed.pair.client(fed.client);
+    assert_eq!(host.exit.as_ref().map(|(_, failures)| failures.len()), Some(0), "it had all");
+    assert!(host.said.iter().any(|(_, said)| *said == ClientMessage::Leave));
+    assert_eq!(fed.complaints(), []);
 }
 
 #[test]

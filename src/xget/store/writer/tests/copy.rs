@@ -238,3 +238,32 @@ fn what_goes_over_something_else_leaves_directories_as_they_are() {
     begun.check();
     assert_eq!(mode("later"), 0o770);
 }
+
+/// As a root is: DEST is a file system that was mounted for it.
+#[test]
+fn a_destination_that_was_there_gets_the_attributes_of_the_root_where_that_is_wanted() {
+    let (from, to) = (Dir::new(), Dir::new());
+    from.write("f", b"f");
+    set_mode(from.path(), 0o1711);
+    set_mtime(from.path(), 1_000, 5);
+    for (takes_root, mode) in [(false, 0o750), (true, 0o1711)] {
+        let dest = to.join(&format!("{takes_root}"));
+        fs::create_dir(&dest).unwrap();
+        set_mode(&dest, 0o750);
+        let options = DestOptions { takes_root, ..faithful() };
+        Fetch::begin(scan(from.path()), &dest, options).all();
+        let now = status(&dest);
+        assert_eq!((now.permissions(), now.mtime_s, now.mtime_ns), (mode, 1_000, 5));
+    }
+    // Several sources have no root in common.
+    let manifest = scan(from.path()).manifest.select(&[b"f"]).unwrap().manifest;
+    let dest = to.join("bare");
+    fs::create_dir(&dest).unwrap();
+    set_mode(&dest, 0o750);
+    let mut claimed = Dest::open(&dest, DestOptions { takes_root: true, ..faithful() }).unwrap();
+    let manifest = Rc::new(manifest);
+    let mut writer = claimed.begin(manifest.clone(), map_of(&manifest)).unwrap();
+    while writer.check_step(1).unwrap() == CheckStep::Checking {}
+    while writer.finish_step(1) != FinishStep::Done {}
+    assert_eq!(status(&dest).permissions(), 0o750);
+}
