@@ -67,6 +67,14 @@ impl DigestCache {
         }
     }
 
+    /// Notes of a file that is known that it has no extended attributes.
+    pub fn note_bare(&mut self, key: &FileKey) {
+        if let Some(known) = self.known.get_mut(key) {
+            known.is_bare = true;
+            self.changed = true;
+        }
+    }
+
     /// Writes what was asked for and added, and nothing else; whole or not at all.
     pub fn save(&mut self) -> io::Result<()> {
         if !self.changed && self.unused == 0 {

@@ -191,19 +191,30 @@ impl Scan {
         };
         entry.digest = known.digest;
         entry.sparse = known.sparse;
-        let (size, list) = (entry.size, known.list.clone());
-        // Of the file that has the name: where that is another by now, it is seen later.
-        let read = self.parent(number).and_then(|dir| {
-            let of = Xattrs::at(&dir, self.walk.root.name(&self.walk.entries[number as usize]));
-            self.walk.read_xattrs(number, of)
-        });
-        if read.is_err() {
-            // It is opened, and then it shows why.
+        let (size, sparse, is_bare) = (entry.size, known.sparse, known.is_bare);
+        let list = known.list.clone();
+        if !is_bare && !self.find_xattrs(number) {
+            // It is opened, and then it shows why they cannot be read.
             return false;
+        }
+        // Others than root do not see all of them.
+        let was_bare = self.walk.entries[number as usize].xattrs == 0 && !sparse && file::is_root();
+        if let (false, true, Some(cache)) = (is_bare, was_bare, &mut self.cache) {
+            cache.note_bare(&key);
         }
         self.lists.extend_from_slice(&list);
         self.done_bytes += size;
         true
+    }
+
+    /// Reads the extended attributes of what has a file's name: where that is another file by
+    /// now, it is seen later.
+    fn find_xattrs(&mut self, number: u32) -> bool {
+        let read = self.parent(number).and_then(|dir| {
+            let of = Xattrs::at(&dir, self.walk.root.name(&self.walk.entries[number as usize]));
+            self.walk.read_xattrs(number, of)
+        });
+        read.is_ok()
     }
 
     /// The directory that holds an entry.
@@ -284,7 +295,9 @@ impl Scan {
         self.lists.extend_from_slice(&hashed.list);
         if let Some(cache) = &mut self.cache {
             let (digest, sparse, list) = (hashed.digest, entry.sparse, hashed.list.into());
-            let known = KnownFile { digest, sparse, list, used: true };
+            // Others than root do not see all of them.
+            let is_bare = entry.xattrs == 0 && !sparse && file::is_root();
+            let known = KnownFile { digest, sparse, is_bare, list, used: true };
             cache.put(FileKey::of(&open.before), known, now_s());
         }
         Ok(())

@@ -16,6 +16,10 @@ const MAGIC: &[u8; 8] = b"xget\0dc2";
 pub const CACHE_LEN_MAX: u64 = 512 * 1024 * 1024;
 /// Of the BLAKE3 check sum at the end.
 const CHECK_LEN: usize = 32;
+/// What a record says besides: nothing where neither is so. Who knew of holes alone reads
+/// the second as that, and a file with holes is looked at each time.
+const SPARSE: u8 = 1;
+const BARE: u8 = 2;
 /// FileKey, flags, digest, length of the list.
 const RECORD_LEN_MIN: usize = FileKey::LEN + 1 + 32 + 4;
 
@@ -36,6 +40,8 @@ pub struct FileKey {
 pub struct KnownFile {
     pub digest: Digest,
     pub sparse: bool,
+    /// It has no extended attributes, not even such as root alone sees.
+    pub is_bare: bool,
     pub list: Box<[Digest]>,
     /// Asked for or added in this run: to be written back.
     pub used: bool,
@@ -89,7 +95,13 @@ pub fn encode(known: &KnownFiles, piece_len: u32) -> Vec<u8> {
     out.reserve(CHECK_LEN + known.len() * (RECORD_LEN_MIN + 8));
     for (key, known) in known.iter().filter(|(_, known)| known.used) {
         key.encode(&mut out);
-        out.push(u8::from(known.sparse));
+        out.push(if known.sparse {
+            SPARSE
+        } else if known.is_bare {
+            BARE
+        } else {
+            0
+        });
         out.extend_from_slice(&known.digest.0);
         out.extend_from_slice(&(known.list.len() as u32).to_le_bytes());
         known.list.iter().for_each(|digest| out.extend_from_slice(&digest.0));
@@ -131,7 +143,8 @@ pub fn decode(bytes: &[u8], piece_len: u32) -> Option<KnownFiles> {
 /// The next record.
 fn decode_record(from: &mut ByteReader, piece_len: u32) -> Option<(FileKey, KnownFile)> {
     let key = FileKey::decode(from).ok()?;
-    let sparse = from.u8().ok()? == 1;
+    let kind = from.u8().ok()?;
+    let (sparse, is_bare) = (kind == SPARSE, kind == BARE);
     let digest = Digest(from.array().ok()?);
     let list_len = from.u32().ok()? as usize;
     let raw = from.take(list_len.checked_mul(32)?).ok()?;
@@ -144,7 +157,7 @@ fn decode_record(from: &mut ByteReader, piece_len: u32) -> Option<(FileKey, Know
         }
         false => list.is_empty(),
     };
-    let file = KnownFile { digest, sparse, list: list.into(), used: false };
+    let file = KnownFile { digest, sparse, is_bare, list: list.into(), used: false };
     is_right.then_some((key, file))
 }
 
@@ -185,7 +198,8 @@ mod tests {
         for (piece_len, is_right) in [(P, false), (4 * P, true)] {
             let list = vec![Digest::default(); size.div_ceil(u64::from(piece_len)) as usize];
             let digest = digest::of_list(&list, size, piece_len).unwrap();
-            let known = KnownFile { digest, sparse: false, list: list.into(), used: true };
+            let known =
+                KnownFile { digest, sparse: false, is_bare: true, list: list.into(), used: true };
             let read = decode(&encode(&HashMap::from([(key(1, size), known)]), P), P);
             assert_eq!(read.is_some(), is_right, "{piece_len}");
         }
@@ -206,13 +220,13 @@ mod tests {
         fn any_file()(
             key in any_key(),
             first in any::<[u8; 32]>(),
-            sparse in any::<bool>(),
+            (sparse, is_bare) in any::<(bool, bool)>(),
         ) -> (FileKey, KnownFile) {
             let pieces = if key.size > u64::from(P) { key.size.div_ceil(u64::from(P)) } else { 0 };
             let list: Box<[Digest]> =
                 (0..pieces).map(|at| Digest::of(&[&first[..], &at.to_le_bytes()].concat())).collect();
             let digest = digest::of_list(&list, key.size, P).unwrap_or(Digest(first));
-            (key, KnownFile { digest, sparse, list, used: true })
+            (key, KnownFile { digest, sparse, is_bare: is_bare && !sparse, list, used: true })
         }
     }
 

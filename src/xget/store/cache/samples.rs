@@ -16,10 +16,16 @@ pub fn key(ino: u64, size: u64) -> FileKey {
 pub fn large() -> KnownFile {
     let data = vec![7; 10_000];
     let list = digest::list_of(&data, P).into();
-    KnownFile { digest: Digest::of(&data), sparse: true, list, used: true }
+    KnownFile { digest: Digest::of(&data), sparse: true, is_bare: false, list, used: true }
 }
 
 /// A file without a list.
 pub fn small() -> KnownFile {
-    KnownFile { digest: Digest::of(b"x"), sparse: false, list: Box::default(), used: true }
+    KnownFile {
+        digest: Digest::of(b"x"),
+        sparse: false,
+        is_bare: false,
+        list: Box::default(),
+        used: true,
+    }
 }

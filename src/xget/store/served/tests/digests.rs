@@ -108,6 +108,49 @@ fn digests_come_from_the_cache_until_a_file_changes() {
     assert_eq!(fourth.notes[0].reason, damaged);
 }
 
+fn set_xattr(path: &Path, name: &std::ffi::CStr, value: &[u8]) {
+    let file = fs::File::open(path).unwrap();
+    Xattrs::of(file.as_fd()).set(name, value).unwrap();
+}
+
+#[test]
+fn what_is_known_of_a_file_tells_of_its_extended_attributes_until_one_changes() {
+    let dir = Dir::new();
+    let (tree, cache) = (dir.join("tree"), dir.join("cache"));
+    let paths = ["bare", "has", "sparse"].map(|name| dir.write(&format!("tree/{name}"), b"x"));
+    set_xattr(&paths[1], c"user.a", b"first");
+    fs::File::options().write(true).open(&paths[2]).unwrap().set_len(1 << 20).unwrap();
+    settle();
+    let first = scan(&tree).manifest;
+    let sets: Vec<u32> = first.entries.iter().map(|entry| entry.xattrs).collect();
+    assert_eq!(sets, [0, 0, 1, 0]);
+    for _ in 0..3 {
+        assert_eq!(scan_cached(&tree, &cache).manifest, first);
+    }
+    let served = scan_cached(&tree, &cache);
+    assert_eq!(verdict(&served), Verdict::Same);
+    for path in &paths {
+        set_xattr(path, c"user.b", b"second");
+        let now = scan_cached(&tree, &cache).manifest;
+        assert_eq!(now, scan(&tree).manifest);
+        assert!(now != served.manifest);
+    }
+    assert!(matches!(verdict(&served), Verdict::Differs(_, Difference::Changed)));
+}
+
+#[test]
+fn an_attribute_of_what_is_no_file_is_seen_to_change_too() {
+    let dir = Dir::new();
+    dir.write("d/f", b"x");
+    let served = scan(dir.path());
+    assert_eq!(verdict(&served), Verdict::Same);
+    set_xattr(&dir.join("d"), c"user.a", b"");
+    let differs = Verdict::Differs(b"d".to_vec(), Difference::OtherAttributes);
+    assert_eq!(verdict(&served), differs);
+    let again = scan(dir.path());
+    assert_eq!((again.manifest.entries[1].xattrs, again.manifest.xattrs.len()), (1, 1));
+}
+
 #[test]
 fn a_cache_within_the_tree_is_not_used() {
     let dir = Dir::new();

@@ -8,11 +8,13 @@ use super::super::testing::{
 };
 use super::*;
 use crate::os::scratch::Dir;
+use crate::os::xattr::Xattrs;
 use peer::content::digest::{self, Digest};
 use peer::content::manifest::{DEPTH_MAX, PIECE_LEN};
 use peer::content::pieces::{ManifestPieces, PieceMap};
 use std::fs;
 use std::io::Write;
+use std::os::fd::AsFd;
 use std::os::unix::fs::{FileExt, symlink};
 use std::path::Path;
 
