@@ -22,6 +22,7 @@ use std::fs;
 use std::io;
 use std::net::{SocketAddr, SocketAddrV6};
 use std::ops::ControlFlow;
+use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
 
@@ -103,6 +104,8 @@ pub struct Errand<'a> {
     pub is_layer: bool,
     /// What came has to fit into so much, whatever is free.
     pub room_bytes: Option<u64>,
+    /// A directory that may have pieces of it.
+    pub copies: Option<PathBuf>,
 }
 
 /// All transfers of one boot: what is carried from try to try, and from one to the next.
@@ -380,7 +383,7 @@ impl<'a> Transfers<'a> {
         FetchTask {
             // Into memory, and for this boot alone.
             sync: false,
-            policy: Policy::default(),
+            policy: Policy { copies: errand.copies.clone(), ..Policy::default() },
             hold: true,
             limits: Limits::of_client(None, None),
             masters: self.masters.clone(),

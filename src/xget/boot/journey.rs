@@ -139,6 +139,7 @@ fn fetch_kernel(
         keep_attributes: false,
         is_layer: false,
         room_bytes: Some(room_bytes),
+        copies: None,
     };
     let mut kernel = None;
     let fetched = transfers.fetch(&errand, &mut |content, _| {

@@ -5,6 +5,7 @@
 //! a reboot after it has said why. The transfer itself is behind `engine`; everything that can
 //! be decided without the machine is in pure files of its own.
 
+mod cache;
 mod cmdline;
 mod console;
 mod datagram;

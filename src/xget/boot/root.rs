@@ -3,12 +3,15 @@
 //! What has to fit is `room`'s, what a layer may not do `layers`', how it ends
 //! `switch`'s. Nothing is written before it is known that all fits.
 
+use super::cache::Cache;
 use super::cmdline::Cmdline;
 use super::failure::FetchError;
 use super::fetching::{Errand, Transfers};
 use super::room::{self, Memory, Need, RootSize};
 use super::settings::ROOT_UNPINNED;
+use super::system::System;
 use super::up::NODE_FILE;
+use super::uplink::Uplink;
 use super::{console, handover, layers, setup, start, switch, uplink};
 use crate::os::{file, loop_device, mount, newroot};
 use peer::content::digest::Digest;
@@ -194,6 +197,8 @@ fn fetch_root(
         Some(kind) => format!("{}/root.{kind}", node.image),
     };
     let source = if packed.is_none() { format!("{name}/.") } else { name.clone() };
+    let asked = transfers.settings.root.cache.clone();
+    let cache = asked.and_then(|asked| Cache::open(&asked, &name, transfers.system));
     let errand = Errand {
         name: &name,
         sources: vec![source.into_bytes()],
@@ -202,9 +207,12 @@ fn fetch_root(
         keep_attributes: true,
         is_layer: false,
         room_bytes: None,
+        copies: cache.as_ref().and_then(Cache::dir),
     };
+    let mut what = None;
     let began_ms = transfers.system.clock.now_ms();
     transfers.fetch(&errand, &mut |content, digest| {
+        what = Some((content.manifest.clone(), content.map.clone()));
         tmpfs.make_room(&content.manifest, digest).map_err(|why| FetchError {
             status: Status::NoSpace,
             text: format!("the root {name} cannot be in memory: {why}"),
@@ -213,6 +221,10 @@ fn fetch_root(
     let took_ms = transfers.system.clock.now_ms() - began_ms;
     let most_ms = transfers.settings.image.linger_ms.unwrap_or(LINGER_MS_MAX.min(2 * took_ms));
     serve_on(transfers, most_ms);
+    if let (Some(cache), Some(what)) = (cache, what) {
+        let Transfers { system, uplink, .. } = transfers;
+        cache.refresh(what, Path::new(tmpfs.path), &mut || lighten(system, uplink));
+    }
     Ok(())
 }
 
@@ -235,11 +247,14 @@ fn serve_on(transfers: &mut Transfers, most_ms: u64) {
         return;
     }
     let Transfers { engine, system, uplink, .. } = transfers;
-    engine.serve_on(Duration::from_millis(most_ms), &mut || {
-        console::close();
-        system.lighten();
-        uplink.let_go();
-    });
+    engine.serve_on(Duration::from_millis(most_ms), &mut || lighten(system, uplink));
+}
+
+/// A child has no use for these, and they are the parent's.
+fn lighten(system: &mut System, uplink: &mut Uplink) {
+    console::close();
+    system.lighten();
+    uplink.let_go();
 }
 
 /// What came is not written to: a tmpfs above it is.
@@ -289,6 +304,7 @@ fn fetch_layer(transfers: &mut Transfers, layer: &str) -> Result<(), FetchError>
         keep_attributes: true,
         is_layer: true,
         room_bytes: None,
+        copies: None,
     };
     let mut is_begun = false;
     transfers.fetch(&errand, &mut |content, _| {

@@ -77,6 +77,8 @@ pub struct RootSettings {
     pub overlay: bool,
     /// Layers and words are taken though no digest covers them.
     pub unpinned: bool,
+    /// The disk that keeps it between boots.
+    pub cache: Option<String>,
 }
 
 /// Who pins what is started means the root, too.
@@ -159,7 +161,7 @@ impl Settings {
     }
 }
 
-const OWN_NAMES: [&str; 23] = [
+const OWN_NAMES: [&str; 24] = [
     "xget.master",
     "xget.port",
     "xget.image",
@@ -181,6 +183,7 @@ const OWN_NAMES: [&str; 23] = [
     "xget.root.size",
     "xget.root.overlay",
     "xget.unpinned",
+    "xget.cache",
     // Written by the first stage for the system that it starts; seen here
     // when that system is again this one.
     "xget.booted",
@@ -328,6 +331,7 @@ impl Reader<'_> {
             size,
             overlay: self.line.flag("xget.root.overlay").unwrap_or(false),
             unpinned: self.line.flag("xget.unpinned").unwrap_or(false),
+            cache: self.line.last("xget.cache").map(str::to_string),
         }
     }
 

@@ -195,6 +195,11 @@ pub fn unlink_at(dir: &OwnedFd, name: &[u8]) -> Result<(), Errno> {
     unistd::unlinkat(dir, name, UnlinkatFlags::NoRemoveDir)
 }
 
+/// Waits until all that was written to a file system is on its medium.
+pub fn sync_all(dir: &OwnedFd) -> Result<(), Errno> {
+    unistd::syncfs(dir)
+}
+
 /// Removes an empty directory.
 pub fn remove_dir_at(dir: &OwnedFd, name: &[u8]) -> Result<(), Errno> {
     unistd::unlinkat(dir, name, UnlinkatFlags::RemoveDir)

@@ -17,6 +17,12 @@ pub fn mount_device(device: &str, target: &str, kind: &str) -> io::Result<()> {
     change(device, target, kind, MsFlags::MS_RDONLY, "")
 }
 
+/// Mounts a disk that is written to, of which nothing is to be run.
+pub fn mount_cache(device: &str, target: &str, kind: &str, options: &str) -> io::Result<()> {
+    let flags = MsFlags::MS_NOATIME | MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
+    change(device, target, kind, flags, options)
+}
+
 /// Changes the options of what is mounted.
 pub fn remount(target: &str, options: &str) -> io::Result<()> {
     change("none", target, "", MsFlags::MS_REMOUNT, options)

@@ -7,7 +7,7 @@
 use super::attributes::MODE_IN_PART;
 use super::error::DestError;
 use super::name;
-use super::writer::{DestOptions, DestWriter, Policy, Purpose};
+use super::writer::{DestOptions, DestWriter, Policy};
 use crate::os::file;
 use nix::errno::Errno;
 use peer::content::manifest::{EntryKind, Manifest};
@@ -25,12 +25,14 @@ pub struct Dest {
     options: DestOptions,
     /// Open and locked, once it exists.
     root: Option<Rc<OwnedFd>>,
+    /// The one with pieces of use, once it was opened.
+    copies: Option<Rc<OwnedFd>>,
 }
 
 impl Dest {
     /// Claims the directory if it is there; changes nothing.
     pub fn open(path: &Path, options: DestOptions) -> Result<Dest, DestError> {
-        let mut dest = Dest { path: path.into(), options, root: None };
+        let mut dest = Dest { path: path.into(), options, root: None, copies: None };
         match file::stat_path(path) {
             Ok(status) if status.is_dir() => dest.root = Some(dest.claim()?),
             Ok(_) => return Err(DestError::NotADirectory(path.into())),
@@ -65,11 +67,13 @@ impl Dest {
             let opened = file::open_dir(path).map(Rc::new);
             opened.map_err(|cause| DestError::Io { doing: "open", path: path.clone(), cause })
         };
-        let copies = self.options.policy.copies.as_ref().map(open).transpose()?;
+        if self.copies.is_none() {
+            self.copies = self.options.policy.copies.as_ref().map(open).transpose()?;
+        }
         let mut made = false;
         let root = match &self.root {
             Some(root) => root.clone(),
-            None if !matches!(self.options.policy.purpose, Purpose::Fill | Purpose::Mirror) => {
+            None if !self.options.policy.purpose.writes() => {
                 return Err(self.failed("look at", Errno::ENOENT));
             }
             None => {
@@ -83,7 +87,7 @@ impl Dest {
         }
         self.root = Some(root.clone());
         let (path, options) = (self.path.clone(), self.options.clone());
-        Ok(DestWriter::new(path, options, (root, made), copies, manifest, map))
+        Ok(DestWriter::new(path, options, (root, made), self.copies.clone(), manifest, map))
     }
 
     /// A running system is not to be replaced by something that is none: from a wrong
@@ -131,7 +135,7 @@ impl Dest {
     fn claim(&self) -> Result<Rc<OwnedFd>, DestError> {
         let root = file::open_dir(&self.path).map_err(|cause| self.failed("open", cause))?;
         // Who only looks and serves is in nobody's way.
-        let locks = matches!(self.options.policy.purpose, Purpose::Fill | Purpose::Mirror);
+        let locks = self.options.policy.purpose.writes();
         if !locks || file::lock(&root) {
             Ok(Rc::new(root))
         } else {

@@ -17,6 +17,7 @@ mod hash;
 mod name;
 pub mod patterns;
 mod reader;
+pub mod refresh;
 pub mod scan;
 pub mod served;
 mod served_root;

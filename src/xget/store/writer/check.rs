@@ -189,7 +189,7 @@ impl Check {
             return Ok(None);
         }
         // Where all is waited for, the old and the new are there at a time.
-        if status.nlink == 1 && tree.policy.purpose == Purpose::Fill {
+        if status.nlink == 1 && tree.policy.purpose.is_gradual() {
             self.replaced_bytes += status.allocated_bytes;
         }
         if status.size != wanted.size {
@@ -295,7 +295,7 @@ impl Check {
         tree.note_placed(entry, file::stat_file(file));
         tree.progress.set(entry, EntryState::Whole);
         tree.files.keep(entry, file.clone());
-        if status.nlink == 1 && tree.policy.purpose == Purpose::Fill {
+        if status.nlink == 1 && tree.policy.purpose.is_gradual() {
             self.replaced_bytes = self.replaced_bytes.saturating_sub(status.allocated_bytes);
         }
         true

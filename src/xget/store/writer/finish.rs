@@ -141,7 +141,7 @@ fn after_rest(tree: &mut DestTree) -> FinishPhase {
     if !purpose.removes() {
         return after_extra(tree);
     }
-    if purpose.compares() || tree.progress.failures().is_empty() {
+    if purpose == Purpose::Copy || purpose.compares() || tree.progress.failures().is_empty() {
         return FinishPhase::Extra;
     }
     tree.changes.notes.push("not all is in place: nothing is deleted".into());

@@ -14,6 +14,9 @@ pub enum Purpose {
     /// All is fetched and verified before the first is put in place. What the source
     /// does not have is removed after all else.
     Mirror,
+    /// What is right in another directory comes, and nothing else; what the source does
+    /// not have is removed, whatever failed before.
+    Copy,
     /// It is told, and nothing is written; with or without what `Mirror` would remove.
     Compare { removes: bool },
     /// It stays as it is, and is fetched aside, for those who are served.
@@ -22,7 +25,14 @@ pub enum Purpose {
 
 impl Purpose {
     pub fn removes(self) -> bool {
-        matches!(self, Purpose::Mirror | Purpose::Compare { removes: true })
+        matches!(self, Purpose::Mirror | Purpose::Copy | Purpose::Compare { removes: true })
+    }
+    pub fn writes(self) -> bool {
+        self == Purpose::Mirror || self.is_gradual()
+    }
+    /// Each file is put in place when it is whole.
+    pub fn is_gradual(self) -> bool {
+        matches!(self, Purpose::Fill | Purpose::Copy)
     }
     pub fn compares(self) -> bool {
         matches!(self, Purpose::Compare { .. })

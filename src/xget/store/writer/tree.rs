@@ -62,7 +62,7 @@ impl DestTree {
     ) -> DestTree {
         let mount = mount_of(&root).unwrap_or_default();
         let file_systems = vec![(mount.0, root.clone())];
-        let lists = policy.purpose.removes() || policy.purpose.compares();
+        let lists = policy.purpose == Purpose::Mirror || policy.purpose.compares();
         let root_state = if root_made { EntryState::Made } else { EntryState::Found };
         DestTree {
             progress: Progress::new(&target, root_state),
@@ -90,7 +90,9 @@ impl DestTree {
     /// Whether a directory is of another file system than the destination, or of the
     /// same one mounted once more.
     pub fn is_foreign(&self, dir: &OwnedFd) -> Result<bool, Errno> {
-        Ok(mount_of(dir)? != self.mount)
+        let ((dev, mount), (own_dev, own)) = (mount_of(dir)?, self.mount);
+        // Where /proc is gone meanwhile, the device alone tells.
+        Ok(dev != own_dev || mount.zip(own).is_some_and(|(mount, own)| mount != own))
     }
 
     /// Notes whether an entry is to be left as it is; its directory was asked about before.
@@ -460,7 +462,7 @@ impl DestTree {
     /// attributes are set with the others; where is only compared, it is noted.
     pub fn stays(&mut self, entry: u32, file: &File, status: &Status) -> bool {
         let is_kept = self.progress.state(entry) == EntryState::Kept;
-        if is_kept || self.policy.purpose == Purpose::Fill {
+        if is_kept || self.policy.purpose.is_gradual() {
             return is_kept || self.repair(entry, file, status);
         }
         if self.are_right(entry, status, &Xattrs::of(file.as_fd())) {

@@ -1,0 +1,255 @@
+//! A partition that keeps an image's root between boots: `xget.cache=`.
+//!
+//! Knows how file systems are told apart and named, and that nothing of a disk may
+//! keep a node from booting: whatever is wrong with it is a line, and the boot goes on
+//! without. Refuses to know what is in the cache: pieces that are right are.
+
+use super::system::System;
+use crate::os::{child, file, mount};
+use crate::store::refresh::Refresh;
+use peer::content::manifest::Manifest;
+use peer::content::pieces::PieceMap;
+use std::fs::{self, File};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::fs::FileExt;
+use std::path::{Component, Path, PathBuf};
+use std::rc::Rc;
+use std::thread;
+use std::time::Duration;
+
+/// A disk may need so long after its driver has come.
+const WAIT_MS: u64 = 10_000;
+const LOOK_MS: u64 = 100;
+/// Only as long as it takes to open it: nobody else sees it.
+const PLACE: &str = "/run/xget-cache";
+/// What is ours on the partition.
+const DIRECTORY: &str = "xget-cache";
+
+/// How a file system says what it is, and what it is called.
+struct FileSystem {
+    kind: &'static str,
+    /// Where its mark stands, and what that is.
+    mark: (u64, &'static [u8]),
+    uuid_at: u64,
+    /// Where its label stands, and how long that may be.
+    label: (u64, usize),
+    options: &'static str,
+}
+
+const FILE_SYSTEMS: [FileSystem; 3] = [
+    // ext2 and ext3 are ext4's as well. Its superblock may ask for a panic.
+    FileSystem {
+        kind: "ext4",
+        mark: (0x438, b"\x53\xef"),
+        uuid_at: 0x468,
+        label: (0x478, 16),
+        options: "errors=remount-ro",
+    },
+    FileSystem { kind: "xfs", mark: (0, b"XFSB"), uuid_at: 32, label: (108, 12), options: "" },
+    FileSystem {
+        kind: "btrfs",
+        mark: (0x10040, b"_BHRfS_M"),
+        uuid_at: 0x10020,
+        label: (0x1012b, 256),
+        options: "",
+    },
+];
+
+/// A partition, open, and mounted nowhere: it is let go with the last that has it open.
+pub struct Cache {
+    root: OwnedFd,
+    /// Below `DIRECTORY`: what it is the cache of.
+    name: PathBuf,
+}
+
+impl Cache {
+    /// Finds and opens it, in a bounded time.
+    pub fn open(asked: &str, name: &str, system: &mut System) -> Option<Cache> {
+        let opened = open(asked, name, system);
+        match opened {
+            Ok(cache) => {
+                log::info!("{asked} is the cache of {name}");
+                Some(cache)
+            }
+            Err(why) => {
+                log::warn!("xget.cache={asked}: {why}; the boot goes on without");
+                None
+            }
+        }
+    }
+
+    fn path(&self) -> PathBuf {
+        let root = format!("/proc/self/fd/{}", self.root.as_raw_fd());
+        Path::new(&root).join(DIRECTORY).join(&self.name)
+    }
+
+    /// Where pieces of it are, if there are any.
+    pub fn dir(&self) -> Option<PathBuf> {
+        Some(self.path()).filter(|path| path.is_dir())
+    }
+
+    /// Leaves a child that brings it up to date from what was fetched into this directory.
+    /// All is opened here and now: soon no path leads there any more.
+    pub fn refresh(
+        self,
+        what: (Rc<Manifest>, Rc<PieceMap>),
+        from: &Path,
+        lighten: &mut dyn FnMut(),
+    ) {
+        let begun = Refresh::begin(what, from, &self.path());
+        let forked = begun.map_err(|error| error.to_string()).and_then(|refresh| {
+            child::split().map(|is_child| (is_child, refresh)).map_err(|error| error.to_string())
+        });
+        match forked {
+            Ok((true, refresh)) => {
+                lighten();
+                child::yield_to_others();
+                if let Err(error) = refresh.run() {
+                    log::warn!("the cache is not up to date: {error}");
+                }
+                drop(self.root);
+                child::end()
+            }
+            Ok((false, _)) => {}
+            Err(why) => log::warn!("the cache is not brought up to date: {why}"),
+        }
+    }
+}
+
+fn open(asked: &str, name: &str, system: &mut System) -> Result<Cache, String> {
+    let name = Path::new(name);
+    if !name.components().all(|part| matches!(part, Component::Normal(_))) {
+        return Err(format!("{} is no path for it", name.display()));
+    }
+    let (device, of) = wait_for(asked, system)?;
+    system.drivers.load(of.kind);
+    fs::create_dir_all(PLACE).map_err(|error| error.to_string())?;
+    let mounted = mount::mount_cache(&device, PLACE, of.kind, of.options);
+    mounted.map_err(|error| {
+        let kind = of.kind;
+        format!("{device} cannot be mounted: {error} (is the module {kind} in the initramfs?)")
+    })?;
+    let root = file::open_dir(Path::new(PLACE));
+    let _ = mount::detach(Path::new(PLACE));
+    let root = root.map_err(|cause| std::io::Error::from(cause).to_string())?;
+    Ok(Cache { root, name: name.into() })
+}
+
+fn wait_for(asked: &str, system: &mut System) -> Result<(String, &'static FileSystem), String> {
+    let until_ms = system.clock.now_ms() + WAIT_MS;
+    loop {
+        if let Some(found) = find(asked) {
+            return Ok(found);
+        }
+        if system.clock.now_ms() >= until_ms {
+            return Err(format!(
+                "no disk has such a file system of ext4, xfs or btrfs (waited {} s; is its driver in the initramfs?)",
+                WAIT_MS / 1000
+            ));
+        }
+        system.chores();
+        thread::sleep(Duration::from_millis(LOOK_MS));
+    }
+}
+
+fn find(asked: &str) -> Option<(String, &'static FileSystem)> {
+    let of = |device: String| {
+        let disk = File::open(&device).ok()?;
+        let read = |at, place: &mut [u8]| disk.read_exact_at(place, at).is_ok();
+        let found = identify(&read).filter(|volume| volume.is(asked, &device))?;
+        Some((device, found.of))
+    };
+    let names = fs::read_dir("/sys/class/block").ok()?.filter_map(Result::ok);
+    // A slash in the name of a device is written so.
+    names
+        .map(|name| name.file_name().to_string_lossy().replace('!', "/"))
+        .find_map(|name| of(format!("/dev/{name}")))
+}
+
+/// What a file system says of itself.
+struct Volume {
+    of: &'static FileSystem,
+    label: Vec<u8>,
+    uuid: [u8; 16],
+}
+
+impl Volume {
+    fn is(&self, asked: &str, device: &str) -> bool {
+        match asked.split_once('=') {
+            Some(("LABEL", label)) => label.as_bytes() == self.label,
+            Some(("UUID", uuid)) => {
+                super::hex::joined(&uuid.replace('-', "")).is_some_and(|uuid| uuid == self.uuid)
+            }
+            Some(_) => false,
+            None => asked == device,
+        }
+    }
+}
+
+fn identify(read: &dyn Fn(u64, &mut [u8]) -> bool) -> Option<Volume> {
+    FILE_SYSTEMS.iter().find_map(|of| {
+        let (mut mark, mut uuid) = ([0; 8], [0; 16]);
+        let mark = &mut mark[..of.mark.1.len()];
+        let mut label = vec![0; of.label.1];
+        let is_read = read(of.mark.0, mark) && read(of.uuid_at, &mut uuid);
+        if !is_read || mark != of.mark.1 || !read(of.label.0, &mut label) {
+            return None;
+        }
+        label.truncate(label.iter().position(|&byte| byte == 0).unwrap_or(label.len()));
+        Some(Volume { of, label, uuid })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A disk with a file system, as `mkfs` writes it.
+    fn disk(of: &FileSystem, label: &str) -> Vec<u8> {
+        let mut disk = vec![0; 0x11000];
+        let mut write = |at: u64, bytes: &[u8]| {
+            disk[at as usize..][..bytes.len()].copy_from_slice(bytes);
+        };
+        write(of.mark.0, of.mark.1);
+        write(of.uuid_at, &(0xa0..0xb0).collect::<Vec<u8>>());
+        write(of.label.0, label.as_bytes());
+        disk
+    }
+
+    fn identified(disk: &[u8]) -> Option<Volume> {
+        identify(&|at, place| {
+            let there = disk.get(at as usize..at as usize + place.len());
+            there.map(|there| place.copy_from_slice(there)).is_some()
+        })
+    }
+
+    #[test]
+    fn file_systems_are_known_by_label_uuid_and_device() {
+        for of in &FILE_SYSTEMS {
+            let volume = identified(&disk(of, "cache")).unwrap();
+            assert_eq!(volume.of.kind, of.kind);
+            for (asked, is) in [
+                ("LABEL=cache", true),
+                ("LABEL=cach", false),
+                ("UUID=a0a1a2a3-a4a5-a6a7-a8a9-aaabacadaeaf", true),
+                ("UUID=A0A1A2A3A4A5A6A7A8A9AAABACADAEAF", true),
+                ("UUID=a0a1", false),
+                ("UUID=none", false),
+                ("PARTUUID=a0", false),
+                ("/dev/sda2", true),
+                ("/dev/sda1", false),
+            ] {
+                assert_eq!(volume.is(asked, "/dev/sda2"), is, "{} {asked}", of.kind);
+            }
+        }
+        let full = identified(&disk(&FILE_SYSTEMS[1], "twelve-bytes")).unwrap();
+        assert_eq!(full.label, b"twelve-bytes");
+    }
+
+    #[test]
+    fn what_is_none_of_them_is_none() {
+        assert!(identified(&[0; 0x11000]).is_none());
+        assert!(identified(&disk(&FILE_SYSTEMS[2], "x")[..0x10050]).is_none());
+        assert!(identified(b"XFSB").is_none());
+    }
+}
