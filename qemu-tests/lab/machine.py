@@ -33,6 +33,8 @@ class Machine:
         self.parameters = parameters
         # Kernel and initramfs.
         self.boots = boots or (kernel(), initramfs())
+        # An image of one, in a file.
+        self.disk = None
         self.console = Console(lab.directory / f"{self.name}.log")
         self.process = None
         self.started = None
@@ -92,6 +94,8 @@ class Machine:
         options = "abstract=on,tight=on,server=on,wait=off"
         line += ["-chardev", f"socket,id=monitor,path={self.monitor},{options}"]
         line += ["-mon", "chardev=monitor,mode=readline"]
+        if self.disk is not None:
+            line += ["-drive", f"file={self.disk},if=virtio,format=raw,cache=unsafe"]
         return line
 
     def start(self):

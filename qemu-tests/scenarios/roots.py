@@ -1,5 +1,7 @@
 """Images with a root: fetched into memory, layers over it, and booted by switch_root."""
 
+import subprocess
+
 from lab import scenario
 from lab.images import FETCHED, KEXEC, LOADER_KEXEC, ROOT, ROOT_UP, Roots
 from lab.lab import CONSOLE
@@ -145,4 +147,77 @@ def root_serves_on(lab):
     second.expect(ROOT_UP, within_s=2 * BOOT_S)
     client = lab.client(second)
     lab.check(client and client.from_peers_bytes > 0, "nothing came from the first node")
+    roots.remove()
+
+
+PADDING_MB = 24
+
+
+def _disk(lab, name, size_mb, label=None):
+    """Make a disk; with a file system of this label, or with nothing that makes sense."""
+    path = lab.directory / name
+    with open(path, "wb") as file:
+        file.truncate(size_mb << 20)
+        if label is None:
+            file.write(bytes(range(256)) * 4096)
+    if label is not None:
+        command = ["mkfs.ext4", "-q", "-L", label, str(path)]
+        subprocess.run(command, check=True, timeout=30, capture_output=True)
+    return path
+
+
+def _damage(path, what):
+    """Change one byte of each place that has these bytes."""
+    disk = bytearray(path.read_bytes())
+    at = disk.find(what)
+    places = 0
+    while at >= 0:
+        disk[at] ^= 0xFF
+        places += 1
+        at = disk.find(what, at + len(what))
+    path.write_bytes(disk)
+    return places
+
+
+@scenario(limit_s=900, tags=["roots", "faults"])
+def root_from_a_disk(lab):
+    """A disk keeps a root: the next boot moves next to nothing. A bad one only costs time."""
+    roots = Roots(lab.directory)
+    image = roots.image("tree", cmdline=CONSOLE, padding_mb=PADDING_MB)
+    roots.nodes("* - tree - -")
+    lab.master(roots.tree)
+    good, small, wild = (
+        _disk(lab, "good", 128, "cache"),
+        _disk(lab, "small", 12, "cache"),
+        _disk(lab, "wild", 16),
+    )
+
+    def boot(disk, says_first, stay_s=0):
+        words = f"xget.cache=LABEL=cache xget.linger=0 lab.stay={stay_s}"
+        node = lab.node(None, append=words, disk=disk)
+        node.expect(says_first, BOOT_S)
+        node.expect(ROOT_UP, within_s=2 * BOOT_S)
+        if stay_s:
+            # The cache is written beside the system, and is through with it.
+            says(node, r"serving 1$")
+            node.expect(ROOT + r"still serving 0$", within_s=2 * stay_s)
+        node.expect_end(within_s=60)
+        client = lab.client(node)
+        lab.check(client is not None, "the master knows nothing of it")
+        return (client.from_master_bytes + client.from_peers_bytes) >> 20
+
+    found = r"^xget .*LABEL=cache is the cache of images/tree/root"
+    cold = boot(good, found, stay_s=30)
+    lab.check(cold >= PADDING_MB, f"only {cold} MiB moved")
+    warm = boot(good, found, stay_s=30)
+    lab.check(warm == 0, f"{warm} MiB moved with a cache")
+    padding = max((path for path in image.rglob("*") if path.is_file()), key=lambda p: p.stat().st_size)
+    mark = padding.read_bytes()[5 << 20 :][:4096]
+    lab.check(_damage(good, mark) > 0, "the padding is not on the disk")
+    damaged = boot(good, found, stay_s=30)
+    lab.check(damaged < PADDING_MB // 2, f"{damaged} MiB moved with a byte wrong")
+    full = boot(small, found, stay_s=30)
+    lab.check(full >= PADDING_MB // 2, f"only {full} MiB moved")
+    without = boot(wild, r"^xget .*! xget.cache=LABEL=cache: no disk has .* the boot goes on")
+    lab.check(without >= PADDING_MB, f"only {without} MiB moved")
     roots.remove()
