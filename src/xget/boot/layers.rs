@@ -47,6 +47,25 @@ pub fn conflict(layer: &Manifest, look: &mut dyn FnMut(&Path) -> Standing) -> Op
     })
 }
 
+/// The files of a layer as patterns of `--keep`: an update of the image alone leaves them.
+pub fn patterns(layer: &Manifest) -> Vec<u8> {
+    let mut text = Vec::new();
+    let numbers = 1..layer.entries.len() as u32;
+    for number in numbers.filter(|&n| layer.entries[n as usize].kind != EntryKind::Dir) {
+        text.push(b'/');
+        for byte in layer.path(number) {
+            match byte {
+                // A line ends with it.
+                b'\n' | b'\r' => text.push(b'?'),
+                b'*' | b'?' | b'[' | b'\\' => text.extend([b'\\', byte]),
+                byte => text.push(byte),
+            }
+        }
+        text.push(b'\n');
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -69,6 +88,18 @@ mod tests {
             lists: Vec::new(),
             xattrs: Vec::new(),
         }
+    }
+
+    #[test]
+    fn the_files_of_a_layer_are_patterns() {
+        let mut layer = layer(EntryKind::File);
+        layer.entries[2].name = b"odd*\nname".as_slice().into();
+        let text = patterns(&layer);
+        assert_eq!(text, b"/odd\\*?name\n/etc/motd\n");
+        let mut keep = crate::store::patterns::Patterns::default();
+        keep.add(&text).unwrap();
+        assert!(keep.fit(b"odd*\nname", false) && keep.fit(b"etc/motd", false));
+        assert!(!keep.fit(b"etc", true) && !keep.fit(b"odd\nname", false));
     }
 
     #[test]

@@ -19,6 +19,7 @@ use peer::content::manifest::Manifest;
 use peer::control::{NodeAnswer, NodeStage, RootKind};
 use peer::failure::Status;
 use std::fs;
+use std::io::Write;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::Path;
 use std::time::Duration;
@@ -27,6 +28,8 @@ use std::time::Duration;
 const NEW_ROOT: &str = "/newroot";
 /// Beside /run/xget, which stays in the running system: what lies below an overlay.
 const KEPT: &str = "/run/xget";
+/// Patterns of what is not the image's: layers, the name.
+const KEEP_FILE: &str = "/run/xget/keep";
 const IMAGE: &str = "/run/xget/image";
 const LOWER: &str = "/run/xget/lower";
 const UPPER: &str = "/run/xget/upper";
@@ -95,6 +98,7 @@ fn build(
         mount_overlay(transfers, packed, &mut upper).map_err(local)?;
         tmpfs = upper;
     }
+    let _ = fs::remove_file(KEEP_FILE);
     take_name(node);
     for layer in &node.layers {
         fetch_layer(transfers, layer)?;
@@ -318,7 +322,9 @@ fn fetch_layer(transfers: &mut Transfers, layer: &str) -> Result<(), FetchError>
         if let Some(why) = conflict {
             return Err(local(format!("the layer {layer} does not go over the image: {why}")));
         }
-        is_begun = true;
+        if !std::mem::replace(&mut is_begun, true) {
+            note_kept(&layers::patterns(&content.manifest));
+        }
         let fits = room::room(Need::of(&content.manifest), 0, memory(), None);
         fits.map(drop).map_err(|why| FetchError {
             status: Status::NoSpace,
@@ -330,6 +336,14 @@ fn fetch_layer(transfers: &mut Transfers, layer: &str) -> Result<(), FetchError>
     Ok(())
 }
 
+/// What an update of the image is to leave alone (`--keep`).
+fn note_kept(patterns: &[u8]) {
+    let opened = fs::OpenOptions::new().create(true).append(true).open(KEEP_FILE);
+    if let Err(error) = opened.and_then(|mut file| file.write_all(patterns)) {
+        log::warn!("{KEEP_FILE} lacks something: {error}");
+    }
+}
+
 /// A layer is small, and few are far behind.
 const LAYER_LINGER_MS: u64 = 10_000;
 
@@ -337,6 +351,7 @@ const LAYER_LINGER_MS: u64 = 10_000;
 /// was made; one that a layer brings later is meant.
 fn take_name(node: &NodeAnswer) {
     let Some(name) = &node.name else { return };
+    note_kept(b"/etc/hostname\n");
     uplink::set_hostname(Some(name));
     let write = || {
         let path = Path::new("/etc/hostname");
