@@ -152,7 +152,9 @@ fn a_root_arrives_as_tar_sees_it_from_the_master_and_from_peers() {
     make_root(&source);
     fs::write(source.join("large"), noise(9, 20 << 20)).unwrap();
     let master = Master::start(&scratch, &source, &[]);
-    let copies = ["one", "another"].map(|name| scratch.join(name));
+    // The second in memory, as a node's root is.
+    let memory = Scratch::in_memory();
+    let copies = [scratch.join("one"), memory.join("another")];
     let fetch = |copy: &std::path::PathBuf| {
         let mut command = xget();
         command.args(["-n", &master.addr(), "."]).arg(copy);

@@ -24,7 +24,7 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Instant;
 
-/// So many pieces that somebody changed under us are told of, and no more.
+/// So often is told of what somebody changed under us, and no more.
 const LOST_SAID_MAX: u32 = 20;
 /// How often is looked whether all is on the medium.
 const SYNC_LOOK_MS: u64 = 20;
@@ -216,7 +216,7 @@ pub(super) struct FetchMachine<'w> {
     observer: Box<dyn FetchObserver + 'w>,
     /// What somebody outside the loop wants, and what was found while replies were sent.
     wishes: Vec<FetchInput<'static>>,
-    /// Pieces that were here and were changed by somebody else.
+    /// How often something was asked for that somebody else had changed.
     lost_count: u32,
     /// Who begins the fetch wants to see what is to come before it is written.
     hold: bool,
@@ -339,16 +339,13 @@ impl Machine for FetchMachine<'_> {
 
     fn part(&mut self, what: Bulk, len: u32) -> Result<Part, ()> {
         self.files.part(self.fetcher.space(), what, len).map_err(|error| {
-            if let (PartsError::Changed(..), Bulk::Piece { generation, piece, .. }) = (&error, what)
-            {
-                // A worker takes a new look, which finds out what it is now.
-                self.wishes.push(match self.files.serves_alone() {
-                    true => FetchInput::Interrupted,
-                    false => FetchInput::Lost { generation, piece },
-                });
-                self.lost_count += 1;
+            if let PartsError::Changed(..) = error {
+                self.lost_count = self.lost_count.saturating_add(1);
+                if let Bulk::Piece { generation, piece, .. } = what {
+                    self.wishes.push(FetchInput::Lost { generation, piece });
+                }
             }
-            // A running system changes its files: each piece is lost once, but they may be many.
+            // A running system changes many of its files, and anybody may read them.
             if self.lost_count <= LOST_SAID_MAX {
                 self.observer.warn(&cannot_serve(error));
             }

@@ -44,7 +44,7 @@ impl<'a> Xattrs<'a> {
     }
 
     /// The names, each with a NUL behind it. There are none where the file system knows of
-    /// no attributes.
+    /// no attributes; nor of what has a name, where there is no /proc.
     pub fn list(&self) -> Result<Vec<u8>, Errno> {
         let fd = self.fd.as_raw_fd();
         let listed = read(&|to: *mut c_void, len| {
@@ -57,7 +57,7 @@ impl<'a> Xattrs<'a> {
             }
         });
         match listed {
-            Err(Errno::ENOTSUP | Errno::ENOSYS) => Ok(Vec::new()),
+            Err(Errno::ENOTSUP | Errno::ENOSYS | Errno::ENOENT) => Ok(Vec::new()),
             listed => listed,
         }
     }

@@ -12,7 +12,7 @@ use super::xattrs;
 use crate::os::file::{self, Listing, Status};
 use crate::os::xattr::Xattrs;
 use nix::errno::Errno;
-use peer::content::manifest::{DEPTH_MAX, ENTRIES_MAX, Entry, EntryKind, XattrSet, XattrTable};
+use peer::content::manifest::{DEPTH_MAX, ENTRIES_MAX, Entry, EntryKind, XattrTable};
 use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, OwnedFd};
@@ -317,10 +317,7 @@ impl Walk {
 
     /// What is gone by now has none; that it is gone shows elsewhere.
     pub fn read_xattrs(&mut self, number: u32, of: Result<Xattrs, Errno>) -> Result<(), Errno> {
-        let set = match of.and_then(|of| xattrs::read(&of)) {
-            Err(Errno::ENOENT) => XattrSet::default(),
-            read => read?,
-        };
+        let set = of.and_then(|of| xattrs::read(&of))?;
         self.entries[number as usize].xattrs = self.xattrs.number(set);
         Ok(())
     }

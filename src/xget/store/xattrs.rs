@@ -61,7 +61,7 @@ pub fn read(of: &Xattrs) -> Result<XattrSet, Errno> {
     while let Some(name) = carried().filter(|name| *name > last).min() {
         last = name;
         let value = match of.get(name) {
-            Err(Errno::ENODATA) => continue,
+            Err(Errno::ENODATA | Errno::ENOENT) => continue,
             value => value?,
         };
         if !set.push(name.to_bytes(), &value) {
