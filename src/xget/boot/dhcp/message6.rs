@@ -4,7 +4,7 @@
 //! Knows no state and no time.
 
 use super::lease::{DhcpQuery, DhcpReply, Identity, Lease, LeaseTimes, Question};
-use super::options::{self, SITE_MASTER, text};
+use super::options::{self, text};
 use crate::boot::fields;
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -21,20 +21,19 @@ const ELAPSED_TIME: u16 = 8;
 const STATUS: u16 = 13;
 const RAPID_COMMIT: u16 = 14;
 const USER_CLASS: u16 = 15;
-const VENDOR_OPTIONS: u16 = 17;
 const NAME_SERVERS: u16 = 23;
 const BOOT_FILE: u16 = 59;
 const ARCHITECTURE: u16 = 61;
 
 /// Not asked for is SOL_MAX_RT: a boot that asked less often than each half
 /// minute would end before it is answered.
-const WANTED: [u16; 3] = [VENDOR_OPTIONS, NAME_SERVERS, BOOT_FILE];
+const WANTED: [u16; 2] = [NAME_SERVERS, BOOT_FILE];
 /// Of a DUID, with its type (RFC 8415, 11.1).
 const DUID_LEN_MAX: usize = 130;
 /// More in one reply are ignored.
 const ADDRESSES_MAX: usize = 8;
-/// In the URL of a boot file: our own, which names a master and no file.
-const SCHEME: &str = "xget";
+/// Of the URL of a boot file: our own, which names a master and no file.
+const SCHEME: &str = "xget://";
 
 fn put(out: &mut Vec<u8>, code: u16, value: &[u8]) {
     out.extend_from_slice(&code.to_be_bytes());
@@ -126,8 +125,7 @@ pub fn decode(
                 why = why.or(associate(value, &mut lease));
             }
             NAME_SERVERS => lease.dns = addresses(value),
-            VENDOR_OPTIONS => vendor(value, &mut lease),
-            BOOT_FILE => boot_file(value, &mut lease),
+            BOOT_FILE => lease.master = boot_file(value),
             _ => {}
         }
     }
@@ -148,10 +146,7 @@ pub fn decode(
 
 /// The words of a status that is not success.
 fn failure(value: &[u8]) -> Option<String> {
-    match fields::be16(value, 0)? {
-        0 => None,
-        code => Some(format!("status {code}, {}", options::words(value.get(2..)))),
-    }
+    (fields::be16(value, 0)? != 0).then(|| options::words(value.get(2..)))
 }
 
 /// Takes the first address that can be used; gives the words of a failure.
@@ -181,27 +176,10 @@ fn addresses(value: &[u8]) -> Vec<IpAddr> {
     addresses.iter().take(ADDRESSES_MAX).map(|octets| IpAddr::from(*octets)).collect()
 }
 
-/// Sub-option 224, whoever's enterprise number is before it.
-fn vendor(value: &[u8], lease: &mut Lease) {
-    let list = walk(value.get(4..).unwrap_or_default());
-    let named = list.filter(|(code, _)| *code == u16::from(SITE_MASTER));
-    if let Some(master) = named.filter_map(|(_, value)| text(value)).next() {
-        lease.master = Some(master);
-    }
-}
-
-/// `xget://HOST[:PORT]` names the master; whoever else has a boot file may be it.
-fn boot_file(value: &[u8], lease: &mut Lease) {
-    let url = text(value).unwrap_or_default();
-    let Some((scheme, rest)) = url.split_once("://") else { return };
-    let host = rest.split('/').next().unwrap_or_default();
-    if scheme == SCHEME {
-        lease.master.get_or_insert(host.into());
-    } else {
-        // The port is that of another protocol.
-        let end = host.rfind(']').map(|at| at + 1).or(host.find(':')).unwrap_or(host.len());
-        lease.master_guesses.push(host[..end].into());
-    }
+/// `xget://HOST[:PORT]` names the master. A boot ROM has a file there: who serves
+/// both tells them apart by the user class.
+fn boot_file(value: &[u8]) -> Option<String> {
+    Some(text(value)?.strip_prefix(SCHEME)?.trim_end_matches('/').into())
 }
 
 #[cfg(test)]
@@ -243,7 +221,7 @@ mod tests {
         expected.extend([0, 8, 0, 2, 0, 123, 0, 14, 0, 0]);
         expected.extend([0, 15, 0, 15, 0, 13]);
         expected.extend(b"xget:x86_64:2");
-        expected.extend([0, 61, 0, 2, 0, 7, 0, 6, 0, 6, 0, 17, 0, 23, 0, 59]);
+        expected.extend([0, 61, 0, 2, 0, 7, 0, 6, 0, 4, 0, 23, 0, 59]);
         assert_eq!(bytes, expected);
     }
 
@@ -279,18 +257,16 @@ mod tests {
         assert_eq!(lease.address, ADDRESS6.parse::<IpAddr>().unwrap());
         assert_eq!((lease.prefix_len, lease.dns.len()), (128, 2));
         assert_eq!(lease.times, LeaseTimes { lease_s: 120, renew_s: 60, rebind_s: 96 });
-        assert_eq!(lease.master_guesses, ["[fd00::1]", SERVER6]);
+        assert_eq!(lease.master_guesses, [SERVER6]);
         assert_eq!(lease.master, None);
     }
 
     #[test]
-    fn the_master_by_a_url_and_by_vendor_options() {
+    fn the_master_by_a_url_of_ours() {
         let url: &[u8] = b"\0\x3b\0\x12xget://[fd00::1]:7";
         assert_eq!(ack(&[url]).master.as_deref(), Some("[fd00::1]:7"));
-        let vendor: &[u8] = b"\0\x11\0\x0c\0\0\x12\x34\0\xe0\0\x04head";
-        assert_eq!(ack(&[url, vendor]).master.as_deref(), Some("head"));
-        assert_eq!(ack(&[vendor, url]).master.as_deref(), Some("head"));
-        assert_eq!(ack(&[b"\0\x3b\0\x04head", b"\0\x11\0\x03\0\0\0"]).master, None);
+        assert_eq!(ack(&[b"\0\x3b\0\x09xget://h/"]).master.as_deref(), Some("h"));
+        assert_eq!(ack(&[b"\0\x3b\0\x04head"]).master, None);
     }
 
     #[test]
@@ -312,7 +288,7 @@ mod tests {
     #[test]
     fn refusals_are_in_the_servers_words() {
         let none = decoded(&reply6(XID, ADVERTISE, None, &[b"\0\x0d\0\x09\0\x02no more"]));
-        assert_eq!(none, Some(DhcpReply::Nak("status 2, no more".into())));
+        assert_eq!(none, Some(DhcpReply::Nak("no more".into())));
         let silent = decoded(&reply6(XID, REPLY, None, &[]));
         assert_eq!(silent, Some(DhcpReply::Nak("it does not say why".into())));
         let zero = decoded(&reply6(XID, REPLY, Some(0), &[]));

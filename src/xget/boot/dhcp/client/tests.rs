@@ -304,7 +304,7 @@ fn a_lease_of_ipv6_is_renewed_rebound_and_lost() {
     let gone = reply6(xid6(&renew), REPLY, Some(0), &[b"\0\x0d\0\x06\0\x03gone"]);
     let effect = receive6(&mut client, at_ms + 120_200, &gone);
     let Some(DhcpEffect::Lost(why)) = effect else { panic!("{effect:?}") };
-    assert!(why.ends_with("status 3, gone"), "{why}");
+    assert!(why.ends_with("gone"), "{why}");
 }
 
 #[test]
