@@ -33,6 +33,7 @@ fn main() -> io::Result<()> {
     manifests(&seeds)?;
     lines(&seeds)?;
     leases(&seeds)?;
+    leases6(&seeds)?;
     caches(&seeds)
 }
 
@@ -328,6 +329,26 @@ fn leases(seeds: &Seeds) -> io::Result<()> {
     seeds.write("dhcp", "ack", &dhcp_reply(ACK, &full))?;
     seeds.write("dhcp", "offer-datagram", &datagram(&dhcp_reply(OFFER, &[server])))?;
     seeds.write("dhcp", "nak", &dhcp_reply(NAK, &[server, &[56, 2, b'n', b'o']]))
+}
+
+/// Options of DHCPv6 after the kind of the message; the client's interface is that
+/// of `xget::fuzzing`.
+fn leases6(seeds: &Seeds) -> io::Result<()> {
+    const ADVERTISE: u8 = 2;
+    const REPLY: u8 = 7;
+    let association = [0, 0x12, 0x34, 0x56, 0, 0, 0, 60, 0, 0, 0, 96];
+    let address = [&[0xfd, 0][..], &[0; 13], &[9, 0, 0, 0, 120, 0, 0, 0, 120]].concat();
+    let granted = [&[0, 3, 0, 40][..], &association, &[0, 5, 0, 24], &address].concat();
+    let servers = [&[0, 23, 0, 16][..], &[0xfd; 16]].concat();
+    let url = b"\0\x3b\0\x10xget://[fd00::1]";
+    let refused = [&[0, 3, 0, 22][..], &association, b"\0\x0d\0\x06\0\x02none"].concat();
+    seeds.write(
+        "dhcp6",
+        "advertise",
+        &[&[ADVERTISE], &granted[..], &[0, 7, 0, 1, 255]].concat(),
+    )?;
+    seeds.write("dhcp6", "reply", &[&[REPLY], &granted[..], &servers, url].concat())?;
+    seeds.write("dhcp6", "refusal", &[&[REPLY], &refused[..]].concat())
 }
 
 /// Records of a digest cache, and a whole one: with header and check sum.

@@ -25,6 +25,11 @@ pub mod fuzzing {
         crate::boot::fuzz_dhcp(bytes);
     }
 
+    /// Options of DHCPv6, as a server might send them.
+    pub fn dhcp6(bytes: &[u8]) {
+        crate::boot::fuzz_dhcp6(bytes);
+    }
+
     /// A digest cache, as it is read from disk. Since hardly any bytes have the
     /// right check sum by chance, they are also taken as records with one.
     ///

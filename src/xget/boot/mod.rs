@@ -58,6 +58,8 @@ use system::System;
 pub use up::{Booted, NODE_FILE, booted};
 
 #[cfg(feature = "fuzzing")]
+pub use dhcp::fuzz6 as fuzz_dhcp6;
+#[cfg(feature = "fuzzing")]
 pub use fuzzing::dhcp as fuzz_dhcp;
 
 #[cfg(feature = "fuzzing")]

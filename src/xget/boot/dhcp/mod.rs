@@ -17,7 +17,7 @@ use std::net::{Ipv6Addr, SocketAddr, SocketAddrV6};
 
 pub use client::{DhcpClient, DhcpEffect, Family};
 #[cfg(feature = "fuzzing")]
-pub use fuzzing::dhcp as fuzz;
+pub use fuzzing::{dhcp as fuzz, dhcp6 as fuzz6};
 pub use lease::{Hardware, Identity, Lease};
 
 pub const SERVER_PORT: u16 = 67;
