@@ -157,9 +157,10 @@ impl Uplink {
         self.renewal = Renewal::None;
     }
 
-    /// Whether there is a lease, under the id that has the MAC address in it.
+    /// Whether there is a lease of IPv4, under the id that has the MAC address in it.
     pub fn has_lease_of_mac(&self) -> bool {
-        matches!(self.renewal, Renewal::Dhcp { .. }) && self.link.mac().is_some()
+        let is_leased = matches!(self.renewal, Renewal::Dhcp { .. });
+        is_leased && matches!(self.held, Some((IpAddr::V4(_), _))) && self.link.mac().is_some()
     }
 
     /// Gives a lease back and removes its address: the next system may ask under
