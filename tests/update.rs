@@ -275,7 +275,7 @@ fn a_worker_of_something_else_ends_and_one_without_a_master_tries_on() {
     let (source, dest) = source_and_dest(&scratch, 10, 100_000);
     let master = Master::start(&scratch, &source, &[]);
     let worker = ["--worker".as_ref(), ".".as_ref(), dest.as_os_str()];
-    master.fetch(&scratch, worker).expect(6).says("a worker wants three quarters");
+    master.fetch(&scratch, worker).expect(6).says("make it the same first (--delete)");
     let both = ["--worker", "--delete", ".", "/nonexistent"];
     master.fetch(&scratch, both).expect(2).says("--delete does nothing for a --worker");
     let mut lonely = xget();

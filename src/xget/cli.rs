@@ -283,13 +283,16 @@ fn number<T: TryFrom<u64>>(
     what: &str,
     range: std::ops::RangeInclusive<u64>,
 ) -> Result<T, String> {
+    let number = number_within(parser, what, *range.start(), *range.end())?;
+    T::try_from(number).map_err(|_| what.into())
+}
+
+/// Apart from it, so that it is in the program once.
+fn number_within(parser: &mut Parser, what: &str, least: u64, most: u64) -> Result<u64, String> {
     let value = parser.value().map_err(|error| error.to_string())?;
-    let text = value.to_string_lossy().into_owned();
-    let in_range =
-        text.parse().ok().filter(|n| range.contains(n)).and_then(|n| T::try_from(n).ok());
-    in_range.ok_or_else(|| {
-        format!("{what} wants a number from {} to {}, not {text:?}", range.start(), range.end())
-    })
+    let text = value.to_string_lossy();
+    let in_range = text.parse().ok().filter(|number| (least..=most).contains(number));
+    in_range.ok_or_else(|| format!("{what} wants a number from {least} to {most}, not {text:?}"))
 }
 
 fn text(parser: &mut Parser) -> Result<String, String> {

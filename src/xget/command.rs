@@ -262,7 +262,11 @@ fn run_fetch(fetch: cli::Fetch) -> Result<(), Failed> {
     // Takes its line off the terminal, before anything else is said.
     drop(console);
     if !fetch.quiet {
-        answer(&changes)?;
+        let told = answer(&changes);
+        // The files are in place, whoever reads this; of a comparison this is all.
+        if is_dry {
+            told?;
+        }
     }
     if !failures.is_empty() {
         return Err(failures.into());

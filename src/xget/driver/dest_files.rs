@@ -4,6 +4,7 @@
 
 use super::conn::Part;
 use super::parts::{Opened, Packs, PartsError, unfold};
+use crate::os::memory;
 use crate::os::sync::{self, Syncing};
 use crate::store::dest::Dest;
 use crate::store::error::DestError;
@@ -275,11 +276,23 @@ impl DestFiles {
 
     /// Who only serves holds what differs aside, in memory: that must be little.
     fn too_little(&self, job: &DestJob, found: &[u32]) -> Option<DestError> {
-        let map = &job.content.map;
-        let all = (map.count() - map.manifest_pieces().count()) as usize;
-        let is_too_little = self.serves_alone() && found.len() * 4 < all * 3;
+        if !self.serves_alone() {
+            return None;
+        }
+        let (map, manifest) = (&job.content.map, &job.content.manifest);
+        let len = |piece| -> u64 {
+            map.extents(manifest, piece).map(|extent| u64::from(extent.len)).sum()
+        };
+        let found_bytes: u64 = found.iter().map(|&piece| len(piece)).sum();
+        let all_bytes = (map.manifest_pieces().count()..map.count()).map(len).sum::<u64>();
+        let most_bytes = (all_bytes / 4).min(memory::available() / 8);
+        let aside_bytes = all_bytes - found_bytes;
         let path = || self.dest.path().into();
-        is_too_little.then(|| DestError::TooLittle { path: path(), found: found.len(), all })
+        (aside_bytes > most_bytes).then(|| DestError::TooLittle {
+            path: path(),
+            aside_bytes,
+            most_bytes,
+        })
     }
 
     /// Nothing in it is ours, and others change it.

@@ -341,8 +341,13 @@ impl Machine for FetchMachine<'_> {
         self.files.part(self.fetcher.space(), what, len).map_err(|error| {
             if let PartsError::Changed(..) = error {
                 self.lost_count = self.lost_count.saturating_add(1);
-                if let Bulk::Piece { generation, piece, .. } = what {
-                    self.wishes.push(FetchInput::Lost { generation, piece });
+                // A worker takes a new look, which finds out what it is now.
+                match (what, self.files.serves_alone()) {
+                    (_, true) if self.lost_count == 1 => self.wishes.push(FetchInput::Interrupted),
+                    (Bulk::Piece { generation, piece, .. }, false) => {
+                        self.wishes.push(FetchInput::Lost { generation, piece });
+                    }
+                    _ => {}
                 }
             }
             // A running system changes many of its files, and anybody may read them.

@@ -105,11 +105,11 @@ pub enum DestError {
     NotADirectory(PathBuf),
     /// The running system would be replaced by something that is none.
     NoSystem(PathBuf),
-    /// Of so many pieces so few are there for who only serves.
+    /// So much differs for who only serves.
     TooLittle {
         path: PathBuf,
-        found: usize,
-        all: usize,
+        aside_bytes: u64,
+        most_bytes: u64,
     },
     /// A SHA-256 is wanted of a source that is not one file but so many.
     PinOfMany(usize),
@@ -260,10 +260,13 @@ impl fmt::Display for DestError {
                 "will not make {path:?} the same as the source, which has no etc/ and usr/: \
                  that would delete the running system; name its root (IMAGE/root/.)"
             ),
-            DestError::TooLittle { path, found, all } => write!(
+            DestError::TooLittle { path, aside_bytes, most_bytes } => write!(
                 f,
-                "{found} of {all} pieces in {path:?} are what the master has, and a worker wants \
-                 three quarters; make it the same first (--delete)"
+                "{} MiB are not in {path:?} as the master has them, and a worker holds {} MiB in \
+                 memory (a quarter of it all, and an eighth of what is free); make it the same \
+                 first (--delete)",
+                aside_bytes.div_ceil(1 << 20),
+                most_bytes >> 20
             ),
             DestError::PinOfMany(files) => {
                 write!(f, "a sha256 digest is of one file, but the source has {files} files")

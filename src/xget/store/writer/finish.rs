@@ -34,6 +34,8 @@ pub enum FinishStep {
 pub struct Finish {
     phase: FinishPhase,
     sweeping: Sweeping,
+    /// What was there stays as it was.
+    is_held: bool,
 }
 
 #[derive(Default)]
@@ -84,7 +86,11 @@ impl Finish {
                     cost = left;
                     sum_on(tree, entry, sum, left)
                 }
-                FinishPhase::Commit => commit(tree),
+                FinishPhase::Commit => {
+                    let next = commit(tree);
+                    self.is_held = matches!(next, FinishPhase::Remains(_));
+                    next
+                }
                 FinishPhase::Clearing(entry) if self.sweeping.removal.step(tree) => {
                     FinishPhase::Clearing(entry)
                 }
@@ -113,7 +119,10 @@ impl Finish {
                 FinishPhase::Sweeping(sweep) => sweep_on(sweep),
                 FinishPhase::Dirs(0) => FinishPhase::Done,
                 FinishPhase::Dirs(above) => {
-                    finish_dir(tree, above - 1);
+                    match self.is_held {
+                        true => restore_dir(tree, above - 1),
+                        false => finish_dir(tree, above - 1),
+                    }
                     FinishPhase::Dirs(above - 1)
                 }
             };
@@ -250,6 +259,16 @@ fn finish_dir(tree: &mut DestTree, dir: u32) {
     match done {
         Ok(()) => tree.progress.set(dir, EntryState::Whole),
         Err(error) => tree.fail(dir, tree.target.attributes_failed(dir, error)),
+    }
+}
+
+/// One that kept us out gets its mode back.
+fn restore_dir(tree: &mut DestTree, dir: u32) {
+    if let Ok(at) = tree.original_modes.binary_search_by_key(&dir, |(entry, _)| *entry)
+        && let Ok(fd) = tree.dir(dir)
+    {
+        // It was changed by us a moment ago.
+        let _ = file::set_mode(fd.as_fd(), tree.original_modes[at].1);
     }
 }
 

@@ -4,6 +4,7 @@
 //!
 //! Each of the three in slices; the order is the finish's.
 
+use super::super::name;
 use super::changes::Change;
 use super::folded;
 use super::progress::EntryState;
@@ -119,6 +120,10 @@ impl Sweeping {
                     && tree.target.entry(entry).kind != EntryKind::Dir
                     && tree.progress.state(entry) != EntryState::Kept
                     && file::stat_at(fd, name).is_ok_and(|now| now.is_dir())
+            }
+            // Of our own files those of no use are swept away without a word.
+            None if name::is_temporary(name) => {
+                file::stat_at(fd, name).is_ok_and(|now| now.is_dir())
             }
             None => !folded::is_known(tree, dir, fd, name),
         };

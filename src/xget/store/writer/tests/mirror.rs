@@ -103,6 +103,7 @@ fn a_comparison_tells_what_a_mirror_does_and_writes_nothing() {
 #[test]
 fn until_all_is_here_nothing_is_changed() {
     let (source, dest) = old_and_new();
+    set_mode(&source.join("hollow"), 0o700);
     let before = picture(dest.path());
     let mut begun = Fetch::begin(scan(source.path()), dest.path(), mirroring(""));
     begun.check();
@@ -123,11 +124,24 @@ fn until_all_is_here_nothing_is_changed() {
     begun.finish();
     assert_eq!(changed(&picture(dest.path())), 0);
     assert!(dest.join("extra/deep/file").exists());
+    assert_eq!(status(&dest.join("hollow")).permissions(), 0o1777);
     assert!(begun.writer.take_notes()[0].contains("nothing that was there is changed"));
     drop(begun);
     let resumed = fetch(source.path(), dest.path(), mirroring(""));
     assert_eq!((resumed.errors().len(), resumed.moved), (0, 1), "the rest was there");
     assert_eq!(picture(dest.path()), picture(source.path()));
+}
+
+#[test]
+fn a_destination_that_an_interrupted_run_made_gets_the_attributes_of_the_source() {
+    let (source, dest) = (rich_tree(), Dir::new());
+    set_mode(source.path(), 0o750);
+    let new = dest.join("new");
+    Fetch::begin(scan(source.path()), &new, mirroring("")).check();
+    let mut ended = fetch(source.path(), &new, mirroring(""));
+    assert_eq!(ended.errors(), [""; 0]);
+    assert_eq!(status(&new).permissions(), 0o750);
+    assert!(!ended.writer.take_changes().contains(".xget-"));
 }
 
 #[test]
