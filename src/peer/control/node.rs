@@ -150,9 +150,9 @@ pub enum RootKind {
 
 /// The names of each in an image, and its word, in the order in which they are looked for.
 pub(crate) const ROOTS: [(&str, &str, RootKind); 3] = [
-    ("root", "dir", RootKind::Dir),
     ("root.squashfs", "squashfs", RootKind::Squashfs),
     ("root.erofs", "erofs", RootKind::Erofs),
+    ("root", "dir", RootKind::Dir),
 ];
 
 /// What a node is to have.

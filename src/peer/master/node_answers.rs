@@ -19,8 +19,6 @@ use nodes::{Found, Table};
 /// Directories of images and of layers; a path that is in none of them is one of the root.
 const IMAGES: &str = "images";
 const LAYERS: &str = "layers";
-/// What `xgetctl layers render` makes, a layer for each node.
-const RENDERED: &str = "layers/.rendered";
 /// The image of who asks for none, where there is no nodes.tab.
 const DEFAULT_IMAGE: &str = "default";
 /// What of an image is started, as the agent knows it too: one kernel, one file of words, and
@@ -170,12 +168,10 @@ impl Master {
         for layer in line.layers {
             layers.push(directory(tree, LAYERS, layer)?);
         }
-        // Its own comes last, over all others, and what was made for it of their templates.
-        for above in [LAYERS, RENDERED] {
-            let own = format!("{above}/{}", told.name);
-            if !told.name.is_empty() && is_dir(tree, &own) {
-                layers.push(own);
-            }
+        // Its own comes last, over all others.
+        let own = format!("{LAYERS}/{}", told.name);
+        if !told.name.is_empty() && is_dir(tree, &own) {
+            layers.push(own);
         }
         add_path(&mut told.text, "image", &image);
         if let Some((false, kernel)) = find(tree, &image, KERNEL) {
