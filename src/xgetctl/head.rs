@@ -32,6 +32,9 @@ impl Image {
     pub fn kernel(&self) -> PathBuf {
         self.dir.join("kernel")
     }
+    pub fn initrd(&self) -> PathBuf {
+        self.dir.join("initrd")
+    }
     pub fn cmdline(&self) -> PathBuf {
         self.dir.join("cmdline")
     }
@@ -83,15 +86,6 @@ impl Head {
 
     pub fn image_names(&self) -> Outcome<Vec<String>> {
         names_in(&self.images())
-    }
-
-    /// What is made of templates, a layer for each node.
-    pub fn rendered(&self) -> PathBuf {
-        self.layers().join(".rendered")
-    }
-
-    pub fn rendered_names(&self) -> Outcome<Vec<String>> {
-        names_in(&self.rendered())
     }
 
     pub fn layer_names(&self) -> Outcome<Vec<String>> {

@@ -5,12 +5,11 @@
 //! never in the initramfs, and nothing of `xget` depends on it.
 
 mod cli;
-mod failure;
-mod head;
+pub mod failure;
+pub mod head;
 mod image;
 mod import;
 mod interrupt;
-mod layers;
 mod listing;
 mod out;
 mod pages;

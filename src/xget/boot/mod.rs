@@ -49,6 +49,7 @@ pub use modprobe::run as modprobe;
 
 use cmdline::Cmdline;
 use engine::Engine;
+use failure::EndSettings;
 use fetching::Transfers;
 use peer::control::NodeStage;
 use settings::Settings;
@@ -81,49 +82,49 @@ pub fn run() -> ! {
     console::install();
     let text = std::fs::read("/proc/cmdline").unwrap_or_default();
     let line = Cmdline::parse(&String::from_utf8_lossy(&text));
-    let mut settings = Settings::of(&line);
+    let settings = Settings::of(&line);
     end::catch_panics(settings.end);
     console::set_debug(settings.debug);
     log::info!("xget {} as PID {}", env!("CARGO_PKG_VERSION"), std::process::id());
     troubles.iter().chain(&settings.warnings).for_each(|said| log::warn!("{said}"));
     setup::set_switches(settings.end.panic_s.is_some());
-    let mut engine = Engine::default();
-    let mut masters = Vec::new();
-    let reason = match boot(&line, &mut settings, &mut engine, &mut masters) {
+    let (mut engine, mut masters, mut end) = (Engine::default(), Vec::new(), settings.end);
+    let reason = match boot(&line, settings, &mut engine, &mut masters, &mut end) {
         Ok(never) => match never {},
         Err(reason) => reason,
     };
     log::error!("boot failed: {reason}");
     engine.log(&masters, &format!("boot failed: {reason}"));
-    end::end(settings.end)
+    end::end(end)
 }
 
 /// All phases; returns only with the reason why there is no next system. `masters` gets
-/// those that may listen to our last words, `settings` what the master had to add.
+/// those that may listen to our last words, `end` what the master had to add to it.
 fn boot(
     line: &Cmdline,
-    settings: &mut Settings,
+    settings: Settings,
     engine: &mut Engine,
     masters: &mut Vec<SocketAddr>,
+    end: &mut EndSettings,
 ) -> Result<std::convert::Infallible, String> {
-    if let Some(reason) = &settings.refusal {
-        return Err(reason.clone());
+    if let Some(reason) = settings.refusal {
+        return Err(reason);
     }
-    let mut system = System::open(line, settings)?;
+    let mut system = System::open(line, &settings)?;
     system.drivers.start(&settings.modules_first);
     system.seed = identity::seed(&links::list());
     system.arm_watchdog(settings.watchdog);
-    let reason = match Transfers::begin(&mut system, settings.clone(), engine, masters) {
+    let reason = match Transfers::begin(&mut system, settings, engine, masters) {
         Ok(mut transfers) => {
             let reason = journey::go(&mut transfers, line);
             transfers.say(NodeStage::Failed, &reason);
-            *settings = transfers.settings;
+            *end = transfers.settings.end;
             reason
         }
         Err(reason) => reason,
     };
     // Left armed it guards the countdown; but not against an operator.
-    let attended = settings.end.shell || settings.end.panic_s == Some(0);
+    let attended = end.shell || end.panic_s == Some(0);
     if let Some(watchdog) = system.watchdog.take_if(|_| attended) {
         watchdog.disarm();
     }

@@ -11,7 +11,10 @@ const INODE_BYTES: u64 = 1024;
 /// A symlink up to this length lies in its inode (mm/shmem.c).
 const SHORT_LINK_LEN: usize = 127;
 /// What the system needs beside its root to get to a login prompt.
-const SPARE_BYTES: u64 = 96 << 20;
+const SPARE_BYTES: u64 = 64 << 20;
+/// Of that, what must be free while the root comes: the rest may be what this
+/// initramfs gives back.
+const SPARE_BYTES_MIN: u64 = 24 << 20;
 /// Names that the system may make beyond the image's.
 const INODES_SPARE: u64 = 65_536;
 
@@ -65,6 +68,14 @@ impl Need {
 pub struct Memory {
     pub all_bytes: u64,
     pub available_bytes: u64,
+    /// What this initramfs takes, and will not when the root is entered.
+    pub passing_bytes: u64,
+}
+
+impl Memory {
+    fn spare_bytes(self) -> u64 {
+        SPARE_BYTES.saturating_sub(self.passing_bytes).max(SPARE_BYTES_MIN)
+    }
 }
 
 /// A tmpfs: its options `size` and `nr_inodes`.
@@ -84,7 +95,8 @@ pub fn room(
 ) -> Result<Room, String> {
     let mib = |bytes: u64| bytes.div_ceil(1 << 20);
     let inode_bytes = need.inodes * INODE_BYTES;
-    let most_bytes = (memory.available_bytes + held_bytes).saturating_sub(SPARE_BYTES);
+    let spare_bytes = memory.spare_bytes();
+    let most_bytes = (memory.available_bytes + held_bytes).saturating_sub(spare_bytes);
     if need.all_bytes() > most_bytes {
         return Err(format!(
             "it takes {} MiB of memory as it lies there; {} MiB are available, and {} MiB of them \
@@ -93,7 +105,7 @@ pub fn room(
              in memory",
             mib(need.all_bytes()),
             (memory.available_bytes + held_bytes) >> 20,
-            SPARE_BYTES >> 20,
+            spare_bytes >> 20,
             mib(need.all_bytes() - most_bytes),
         ));
     }
@@ -114,7 +126,7 @@ pub fn room(
 
 /// The size when all is there: half of what is left may be written.
 pub fn final_bytes(used_bytes: u64, memory: Memory) -> u64 {
-    let left_bytes = memory.available_bytes.saturating_sub(SPARE_BYTES) / 2;
+    let left_bytes = memory.available_bytes.saturating_sub(memory.spare_bytes()) / 2;
     (used_bytes + left_bytes) / PAGE_BYTES * PAGE_BYTES
 }
 
@@ -125,7 +137,8 @@ mod tests {
     use peer::testing::entry;
 
     const MIB: u64 = 1 << 20;
-    const MEMORY: Memory = Memory { all_bytes: 1024 * MIB, available_bytes: 900 * MIB };
+    const MEMORY: Memory =
+        Memory { all_bytes: 1024 * MIB, available_bytes: 900 * MIB, passing_bytes: 0 };
 
     fn manifest(entries: Vec<Entry>) -> Manifest {
         Manifest {
@@ -160,15 +173,19 @@ mod tests {
     fn what_does_not_fit_is_refused_with_figures() {
         let need = |mib| Need { bytes: mib * MIB, inodes: 1024 };
         let room_of = |mib| room(need(mib), 0, MEMORY, None);
-        assert_eq!(room_of(803).unwrap().size_bytes, 803 * MIB);
-        let words = room_of(804).unwrap_err();
-        for said in ["805 MiB", "900 MiB", "96 MiB", "1 MiB more", "squashfs"] {
+        assert_eq!(room_of(835).unwrap().size_bytes, 835 * MIB);
+        let words = room_of(836).unwrap_err();
+        for said in ["837 MiB", "900 MiB", "64 MiB", "1 MiB more", "squashfs"] {
             assert!(words.contains(said), "{said}: {words}");
         }
+        // What the initramfs takes now the system has later, but for some.
+        let less = |mib| Memory { passing_bytes: mib * MIB, ..MEMORY };
+        assert!(room(need(855), 0, less(20), None).is_ok());
+        assert!(room(need(876), 0, less(50), None).is_err());
         // What a try before has left there is not needed twice.
         let later = Memory { available_bytes: 500 * MIB, ..MEMORY };
         assert!(room(need(803), 400 * MIB, later, None).is_ok());
-        let none = Memory { all_bytes: 0, available_bytes: 0 };
+        let none = Memory { all_bytes: 0, available_bytes: 0, passing_bytes: 0 };
         assert!(room(need(1), 0, none, None).is_err());
     }
 
@@ -192,7 +209,7 @@ mod tests {
 
     #[test]
     fn half_of_what_is_left_may_be_written() {
-        let after = Memory { available_bytes: 296 * MIB, ..MEMORY };
+        let after = Memory { available_bytes: 264 * MIB, ..MEMORY };
         assert_eq!(final_bytes(400 * MIB, after), 500 * MIB);
         assert_eq!(final_bytes(400 * MIB, Memory { available_bytes: 0, ..MEMORY }), 400 * MIB);
     }

@@ -182,7 +182,11 @@ fn mount_tmpfs(path: &str, options: &str) -> std::io::Result<()> {
 
 fn memory() -> Memory {
     let machine = start::machine();
-    Memory { all_bytes: machine.memory_bytes, available_bytes: machine.available_bytes }
+    Memory {
+        all_bytes: machine.memory_bytes,
+        available_bytes: machine.available_bytes,
+        passing_bytes: used_bytes("/"),
+    }
 }
 
 fn used_bytes(path: &str) -> u64 {
