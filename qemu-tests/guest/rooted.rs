@@ -63,6 +63,10 @@ fn say_what_is_here() {
             say(&format!("mode {path} {:o} {} {}", status.mode(), status.uid(), status.gid()));
         }
     }
+    if let Ok(status) = fs::metadata("/big/disk") {
+        // Blocks of 512 bytes, whatever those of the file system (stat(2)).
+        say(&format!("size /big/disk {} {}", status.size(), status.blocks()));
+    }
     for line in read("/run/xget/node").lines() {
         say(&format!("node {line}"));
     }

@@ -68,30 +68,45 @@ def _program(name):
     return program
 
 
+def debian_root():
+    """The tree that serves a Debian with systemd, its root in `images/debian/root`."""
+    tree = IMAGES / "debian-root-tree"
+    if not (tree / "images" / "debian").exists():
+        tree.mkdir(parents=True, exist_ok=True)
+        command = [str(binary().with_name("xgetctl")), "image", "create", "debian"]
+        command += ["--root", str(tree), "--suite", "bookworm"]
+        command += ["--kernel", "linux-image-cloud-amd64", "--cache", str(IMAGES / "cache")]
+        _run(command, DEBIAN_LIMIT_S, "making a Debian root")
+    return tree
+
+
 class Roots:
-    """A tree with roots that are to be booted, below a scenario's own directory."""
+    """A tree with roots that are to be booted, of one scenario and made anew for it."""
 
-    def __init__(self, directory, kernel_file=None):
-        self.tree = Path(directory) / "served"
-        self.tree.mkdir()
-        self.kernel = kernel_file or kernel()
+    def __init__(self, lab):
+        self.tree = IMAGES / f"{lab.directory.name}-tree"
+        shutil.rmtree(self.tree, ignore_errors=True)
+        self.tree.mkdir(parents=True)
 
-    def image(self, name, kind="dir", cmdline=TINY_CMDLINE, padding_mb=0, links=True):
-        """An image: the lab's kernel and initramfs again, and a root with one program."""
+    def image(self, name, kind="dir", cmdline=TINY_CMDLINE, padding_mb=0, bare=False):
+        """An image: the lab's kernel and initramfs again, and a root with one program.
+
+        A bare one has the root alone.
+        """
         image = self.tree / "images" / name
         image.mkdir(parents=True)
-        (image / "kernel").write_bytes(self.kernel.read_bytes())
-        (image / "initrd").write_bytes(initramfs().read_bytes())
-        (image / "cmdline").write_text(cmdline + "\n")
+        if not bare:
+            (image / "kernel").write_bytes(kernel().read_bytes())
+            (image / "initrd").write_bytes(initramfs().read_bytes())
+            (image / "cmdline").write_text(cmdline + "\n")
         root = image / "root"
         for path in ("usr/sbin", "usr/lib64", "etc", "big", "dev", "proc", "sys", "run"):
             (root / path).mkdir(parents=True)
         (root / "usr/sbin/init").write_bytes(_program("rooted").read_bytes())
         (root / "usr/sbin/init").chmod(0o755)
         (root / "usr/lib64/ld").write_text("a loader\n")
-        if links:
-            (root / "sbin").symlink_to("/usr/sbin")
-            (root / "lib64").symlink_to("usr/lib64")
+        (root / "sbin").symlink_to("/usr/sbin")
+        (root / "lib64").symlink_to("usr/lib64")
         (root / "etc/hostname").write_text("builder\n")
         (root / "etc/motd").write_text(f"image {name}\n")
         (root / "etc").chmod(0o751)

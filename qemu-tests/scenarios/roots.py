@@ -1,9 +1,10 @@
 """Images with a root: fetched into memory, layers over it, and booted by switch_root."""
 
+import os
 import subprocess
 
 from lab import scenario
-from lab.images import FETCHED, KEXEC, LOADER_KEXEC, ROOT, ROOT_UP, Roots
+from lab.images import FETCHED, KEXEC, LOADER_KEXEC, ROOT, ROOT_UP, Roots, debian_root
 from lab.lab import CONSOLE
 from lab.network import PLAN
 
@@ -19,7 +20,7 @@ def says(node, what, within_s=5):
 @scenario(limit_s=240, tags=["quick", "roots"])
 def root(lab):
     """One node gets a root as a tree of files, two layers and its name, without another kernel."""
-    roots = Roots(lab.directory)
+    roots = Roots(lab)
     roots.image("tree", cmdline=CONSOLE)
     roots.layer("all", {"etc/layer": "all", "etc/own": "all", "etc/motd": "from the layer"})
     roots.layer("n001", {"etc/own": "mine"})
@@ -60,7 +61,7 @@ def root(lab):
 @scenario(limit_s=400, tags=["quick", "roots"])
 def packed_roots(lab):
     """Roots as squashfs and erofs, after a kexec for a word of the node's line; an overlay."""
-    roots = Roots(lab.directory)
+    roots = Roots(lab)
     roots.image("squash", "squashfs", cmdline=CONSOLE)
     roots.image("erofs", "erofs", cmdline=CONSOLE)
     roots.image("tree", cmdline=CONSOLE)
@@ -90,7 +91,7 @@ def packed_roots(lab):
 @scenario(limit_s=400, tags=["quick", "roots", "faults"])
 def root_refused(lab):
     """Roots that cannot be booted say why before anything is lost: memory, a layer, no init."""
-    roots = Roots(lab.directory)
+    roots = Roots(lab)
     large = roots.image("large", cmdline=CONSOLE)
     with open(large / "big" / "file", "wb") as file:
         for number in range(400):
@@ -116,7 +117,7 @@ def root_refused(lab):
 @scenario(limit_s=300, tags=["roots", "faults"])
 def unknown_node(lab):
     """A node that nodes.tab does not know waits, and boots when a line is added."""
-    roots = Roots(lab.directory)
+    roots = Roots(lab)
     roots.image("tree", cmdline=CONSOLE)
     roots.nodes("52:54:00:ff:ff:ff n999 tree - -")
     lab.dhcp(lease_s=120)
@@ -133,17 +134,16 @@ def unknown_node(lab):
 @scenario(limit_s=400, tags=["roots"])
 def root_serves_on(lab):
     """A node that has booted its root goes on serving the one that is behind it."""
-    roots = Roots(lab.directory)
-    roots.image("tree", cmdline=CONSOLE, padding_mb=24)
+    roots = Roots(lab)
+    roots.image("tree", padding_mb=24, bare=True)
     roots.nodes("* - tree - -")
     lab.master(roots.tree)
-    first = lab.node(None, append="lab.stay=60 xget.linger=60")
     lab.network.shape_master("40mbit")
-    first.expect(r"^xget .*fetching images/tree/root", BOOT_S)
+    first = lab.node(None, append="lab.stay=90 xget.linger=90")
     second = lab.node(None, rate="6mbit")
     first.expect(ROOT_UP, within_s=BOOT_S)
     says(first, r"serving [1-9]")
-    lab.await_parent([first], 0.9)
+    lab.check(second.console.find(FETCHED) is None, "the second node was not behind")
     second.expect(ROOT_UP, within_s=2 * BOOT_S)
     client = lab.client(second)
     lab.check(client and client.from_peers_bytes > 0, "nothing came from the first node")
@@ -182,7 +182,7 @@ def _damage(path, what):
 @scenario(limit_s=900, tags=["roots", "faults"])
 def root_from_a_disk(lab):
     """A disk keeps a root: the next boot moves next to nothing. A bad one only costs time."""
-    roots = Roots(lab.directory)
+    roots = Roots(lab)
     image = roots.image("tree", cmdline=CONSOLE, padding_mb=PADDING_MB)
     roots.nodes("* - tree - -")
     lab.master(roots.tree)
@@ -221,3 +221,35 @@ def root_from_a_disk(lab):
     without = boot(wild, r"^xget .*! xget.cache=LABEL=cache: no disk has .* the boot goes on")
     lab.check(without >= PADDING_MB, f"only {without} MiB moved")
     roots.remove()
+
+
+@scenario(limit_s=500, tags=["roots"])
+def sparse_root(lab):
+    """A root of 12 GiB, nearly all of it holes, while a lease of 120 s is renewed."""
+    roots = Roots(lab)
+    root = roots.image("tree", bare=True)
+    with open(root / "big" / "disk", "wb") as disk:
+        for at in (0, 5 << 30, (12 << 30) - 4096):
+            disk.seek(at)
+            disk.write(b"data" * 1024)
+    roots.nodes(f"{PLAN.mac(1)} n001 tree - -")
+    lab.dhcp(lease_s=120)
+    lab.master(roots.tree)
+    node = lab.node(None, ip="dhcp")
+    node.expect(ROOT_UP, within_s=300)
+    says(node, r"size /big/disk 12884901888 \d{1,5}$")
+    roots.remove()
+
+
+@scenario(limit_s=900, tags=["slow", "roots"], prepare=debian_root)
+def debian_login(lab):
+    """Debian's systemd from a root in memory, to a login prompt with the node's own name."""
+    tree = debian_root()
+    table = tree / "nodes.tab"
+    table.write_text(f"{PLAN.mac(1)} n001 debian - {CONSOLE}\n")
+    lab.dhcp()
+    lab.master(tree)
+    node = lab.node(None, ip="dhcp", memory_mb=int(os.environ.get("XGET_DEBIAN_MB", "1024")))
+    node.expect(r"^xget .*the root takes \d+ MiB", within_s=BOOT_S)
+    # The prompt itself ends no line.
+    node.expect(r"^Debian GNU/Linux \d+ n001 ttyS0", within_s=300)
