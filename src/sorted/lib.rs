@@ -15,6 +15,10 @@
 
 extern crate alloc;
 
+mod order;
+
+pub use order::sort;
+
 use alloc::vec;
 use alloc::vec::Vec;
 use core::borrow::Borrow;

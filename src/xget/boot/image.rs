@@ -137,7 +137,7 @@ pub fn roles(names: &[String]) -> Result<ImageFiles, ImageError> {
     }
     let mut initrds: Vec<String> =
         names.iter().filter(|name| name.starts_with("initrd")).cloned().collect();
-    initrds.sort_unstable();
+    sorted::sort(&mut initrds);
     if initrds.len() > INITRDS_MAX {
         return Err(ImageError::InitrdCount(initrds.len()));
     }

@@ -196,7 +196,7 @@ fn names(directory: &Path) -> io::Result<Vec<String>> {
     for entry in fs::read_dir(directory)?.take(NAMES_MAX) {
         names.extend(entry?.file_name().into_string());
     }
-    names.sort_unstable();
+    sorted::sort(&mut names);
     Ok(names)
 }
 

@@ -89,7 +89,7 @@ mod tests {
     fn names(dir: &Path) -> Vec<String> {
         let names = fs::read_dir(dir).unwrap().map(|name| name.unwrap().file_name());
         let mut names: Vec<String> = names.map(|name| name.into_string().unwrap()).collect();
-        names.sort_unstable();
+        sorted::sort(&mut names);
         names
     }
 

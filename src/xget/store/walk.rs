@@ -170,7 +170,8 @@ impl Walk {
                 Some(Ok(name)) => names.push(name),
                 Some(Err(cause)) => return self.unlistable(dir, cause),
                 None => {
-                    names.sort_unstable_by(|a, b| b.cmp(a));
+                    sorted::sort(&mut names);
+                    names.reverse();
                     // A directory that changes while it is listed may repeat names.
                     names.dedup();
                     return match self.dirs.get(&self.entries, dir) {

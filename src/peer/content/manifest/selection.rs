@@ -62,7 +62,7 @@ impl fmt::Display for SelectError {
 /// means depends on symlinks: it stays.
 pub(crate) fn plain_sources(sources: &[impl AsRef<[u8]>]) -> Vec<Vec<u8>> {
     let mut plain: Vec<Vec<u8>> = sources.iter().map(|s| plain_source(s.as_ref())).collect();
-    plain.sort_unstable();
+    sorted::sort(&mut plain);
     plain.dedup();
     plain
 }
@@ -104,7 +104,7 @@ impl Manifest {
             let contents = self.add_tops(source, &mut tops, &mut opened)?;
             root = contents.filter(|_| sources.len() == 1);
         }
-        tops.sort_unstable();
+        sorted::sort(&mut tops);
         // The same entry named twice is one; two entries of one name collide.
         tops.dedup();
         if let Some(pair) = tops.windows(2).find(|pair| pair[0].0 == pair[1].0) {
