@@ -197,7 +197,7 @@ fn default_cache(path: &Path) -> Option<PathBuf> {
         _ => PathBuf::from(std::env::var_os("HOME")?).join(".cache"),
     };
     let dir = base.join("xget");
-    std::fs::create_dir_all(&dir).ok()?;
+    file::make_dirs(&dir).ok()?;
     let name = Digest::of(path.as_os_str().as_encoded_bytes()).to_string();
     Some(dir.join(&name[..16]))
 }

@@ -123,7 +123,7 @@ fn open(asked: &str, name: &str, system: &mut System) -> Result<Cache, String> {
     }
     let (device, of) = wait_for(asked, system)?;
     system.drivers.load(of.kind);
-    fs::create_dir_all(PLACE).map_err(|error| error.to_string())?;
+    file::make_dirs(PLACE.as_ref()).map_err(|error| error.to_string())?;
     let mounted = mount::mount_cache(&device, PLACE, of.kind, of.options);
     mounted.map_err(|error| {
         let kind = of.kind;

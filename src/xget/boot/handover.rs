@@ -5,7 +5,7 @@
 //! (`ClientIdentifier=duid`, systemd.network(5)), and where what it is told for one
 //! boot belongs. What other clients need is for people (docs/boot.md, Network).
 
-use crate::os::newroot;
+use crate::os::{file, newroot};
 use std::fs;
 use std::io;
 use std::path::Path;
@@ -22,7 +22,7 @@ const DROP_IN: &str = "# The address is in use already, under this id: systemd.n
 pub fn to_networkd(root: &str, run: &Path) -> io::Result<()> {
     for name in newroot::within(root, networks)? {
         let directory = run.join("systemd/network").join(format!("{name}.d"));
-        fs::create_dir_all(&directory)?;
+        file::make_dirs(&directory)?;
         fs::write(directory.join("50-xget.conf"), DROP_IN)?;
         log::debug!("{name}: systemd-networkd asks under the id that has the lease");
     }

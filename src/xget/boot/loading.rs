@@ -37,7 +37,7 @@ pub fn load(
     let kernel = Sealed::adopt(&directory.join("kernel")).map_err(sealing)?;
     let initrd = seal(c"initrd", directory, &files.initrds, tick).map_err(sealing)?;
     let mib = (kernel.len() + initrd.len()) >> 20;
-    let sealed_ms = began.elapsed().as_millis();
+    let sealed_ms = began.elapsed().as_millis() as u64;
     log::info!("loading {mib} MiB: the kernel hashes and copies them");
     let mut loads = 1;
     while let Err(error) = load_once(&kernel, &initrd, cmdline, tick) {
@@ -47,7 +47,7 @@ pub fn load(
         loads += 1;
         std::thread::sleep(Duration::from_millis(LOAD_PAUSE_MS));
     }
-    let loaded_ms = began.elapsed().as_millis() - sealed_ms;
+    let loaded_ms = began.elapsed().as_millis() as u64 - sealed_ms;
     log::info!("loaded in {loaded_ms} ms, {sealed_ms} ms of joining before it");
     match fs::read_to_string(LOADED) {
         Ok(text) if text.trim() == "1" => Ok(()),

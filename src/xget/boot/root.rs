@@ -120,7 +120,7 @@ struct Tmpfs {
 
 impl Tmpfs {
     fn new(path: &'static str) -> Tmpfs {
-        let _ = fs::create_dir(KEPT);
+        let _ = file::make_dirs(KEPT.as_ref());
         // A fetch claims a directory that is there, and this one is to be mounted first.
         let _ = fs::remove_dir(path);
         Tmpfs { path, asked: None, generation: None }
@@ -152,7 +152,7 @@ impl Tmpfs {
         let owner = format!("mode={:o},uid={},gid={}", top.mode & 0o7777, top.uid, top.gid);
         let done = match is_mounted {
             true => mount::remount(self.path, &size),
-            false => fs::create_dir(self.path)
+            false => file::make_dirs(self.path.as_ref())
                 .and_then(|()| mount_tmpfs(self.path, &format!("{owner},{size}"))),
         };
         done.map_err(|error| format!("cannot mount a tmpfs on {}: {error}", self.path))
@@ -280,7 +280,7 @@ fn mount_overlay(
         let path = Path::new(IMAGE).join(format!("root.{kind}"));
         let device = loop_device::of_file(&path)
             .map_err(|error| format!("no loop device for root.{kind} (module loop): {error}"))?;
-        let _ = fs::create_dir(LOWER);
+        let _ = file::make_dirs(LOWER.as_ref());
         mount::mount_device(&device.path, LOWER, kind).map_err(|error| {
             format!("cannot mount root.{kind} (is the module {kind} in the initramfs?): {error}")
         })?;
@@ -289,14 +289,14 @@ fn mount_overlay(
     let failed = |error: std::io::Error| format!("cannot make the overlay's upper half: {error}");
     let top = fs::metadata(lower).map_err(failed)?;
     let room = room::room(Need::default(), 0, memory(), upper.asked)?;
-    fs::create_dir(UPPER).map_err(failed)?;
+    file::make_dirs(UPPER.as_ref()).map_err(failed)?;
     mount_tmpfs(UPPER, &format!("mode=0700,size={}", room.size_bytes)).map_err(failed)?;
     let data = Path::new(UPPER).join("data");
-    fs::create_dir(&data).map_err(failed)?;
-    fs::create_dir(Path::new(UPPER).join("work")).map_err(failed)?;
+    file::make_dirs(&data).map_err(failed)?;
+    file::make_dirs(&Path::new(UPPER).join("work")).map_err(failed)?;
     chown(&data, Some(top.uid()), Some(top.gid())).map_err(failed)?;
     fs::set_permissions(&data, fs::Permissions::from_mode(top.mode() & 0o7777)).map_err(failed)?;
-    let _ = fs::create_dir(NEW_ROOT);
+    let _ = file::make_dirs(NEW_ROOT.as_ref());
     let options = format!("lowerdir={lower},upperdir={UPPER}/data,workdir={UPPER}/work");
     mount::mount("overlay", NEW_ROOT, false, &options)
         .map_err(|error| format!("cannot mount the overlay (module overlay): {error}"))
@@ -376,7 +376,7 @@ fn take_name(node: &NodeAnswer) {
 fn leave_word(transfers: &Transfers, node: &NodeAnswer) {
     let master = transfers.master().map(|master| format!("master {master}\n"));
     let text = node.text.clone() + &master.unwrap_or_default();
-    if let Err(error) = fs::create_dir_all(KEPT).and_then(|()| fs::write(NODE_FILE, text)) {
+    if let Err(error) = file::make_dirs(KEPT.as_ref()).and_then(|()| fs::write(NODE_FILE, text)) {
         log::warn!("cannot write {NODE_FILE}: {error}");
     }
 }

@@ -41,6 +41,8 @@ pub struct ServeTask {
 pub fn serve(task: ServeTask, observer: impl MasterObserver) -> Result<(), String> {
     let (mut machine, event_loop) = begin(task, Box::new(observer))?;
     let failures = event_loop.run(&mut machine).map_err(|error| error.to_string())?;
+    // The process ends: to free each thing that was served is code, and time.
+    std::mem::forget(machine);
     failures.into_iter().next().map_or(Ok(()), |failure| Err(failure.why))
 }
 

@@ -15,7 +15,7 @@ use nix::sys::memfd::{self, MFdFlags};
 use nix::sys::stat::{self, Mode, SFlag, UtimensatFlags};
 use nix::sys::time::TimeSpec;
 use nix::unistd::{self, Gid, Uid, UnlinkatFlags, Whence};
-use std::ffi::OsString;
+use std::ffi::{CString, OsString};
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
@@ -101,13 +101,22 @@ fn status(st: stat::FileStat) -> Status {
     }
 }
 
+/// For the kernel. By nix itself it would be code of its own in each function.
+fn c_name(name: &[u8]) -> Result<CString, Errno> {
+    CString::new(name).map_err(|_| Errno::EINVAL)
+}
+
+fn c_path(path: &Path) -> Result<CString, Errno> {
+    c_name(path.as_os_str().as_encoded_bytes())
+}
+
 /// Follows symlinks: for paths that the operator gave.
 pub fn stat_path(path: &Path) -> Result<Status, Errno> {
-    stat::stat(path).map(status)
+    stat::stat(&*c_path(path)?).map(status)
 }
 
 pub fn stat_at(dir: &OwnedFd, name: &[u8]) -> Result<Status, Errno> {
-    stat::fstatat(dir, name, AtFlags::AT_SYMLINK_NOFOLLOW).map(status)
+    stat::fstatat(dir, &*c_name(name)?, AtFlags::AT_SYMLINK_NOFOLLOW).map(status)
 }
 
 pub fn stat_dir(dir: &OwnedFd) -> Result<Status, Errno> {
@@ -123,18 +132,18 @@ const DIR_FLAGS: OFlag =
 
 /// Follows symlinks: for paths that the operator gave.
 pub fn open_dir(path: &Path) -> Result<OwnedFd, Errno> {
-    fcntl::open(path, DIR_FLAGS, Mode::empty())
+    fcntl::open(&*c_path(path)?, DIR_FLAGS, Mode::empty())
 }
 
 pub fn open_dir_at(dir: &OwnedFd, name: &[u8]) -> Result<OwnedFd, Errno> {
-    fcntl::openat(dir, name, DIR_FLAGS | OFlag::O_NOFOLLOW, Mode::empty())
+    fcntl::openat(dir, &*c_name(name)?, DIR_FLAGS | OFlag::O_NOFOLLOW, Mode::empty())
 }
 
 /// The same for a path of several names, none of which may be a symlink
 /// either; since Linux 5.6.
 pub fn open_dir_below(dir: &OwnedFd, path: &[u8]) -> Result<OwnedFd, Errno> {
     let resolve = ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS;
-    fcntl::openat2(dir, path, OpenHow::new().flags(DIR_FLAGS).resolve(resolve))
+    fcntl::openat2(dir, &*c_name(path)?, OpenHow::new().flags(DIR_FLAGS).resolve(resolve))
 }
 
 /// Not blocking, in case a fifo has taken the file's name meanwhile.
@@ -142,37 +151,57 @@ const FILE_FLAGS: OFlag =
     OFlag::O_NOFOLLOW.union(OFlag::O_CLOEXEC).union(OFlag::O_NONBLOCK).union(OFlag::O_NOCTTY);
 
 pub fn open_file_at(dir: &OwnedFd, name: &[u8]) -> Result<File, Errno> {
-    fcntl::openat(dir, name, FILE_FLAGS | OFlag::O_RDONLY, Mode::empty()).map(File::from)
+    fcntl::openat(dir, &*c_name(name)?, FILE_FLAGS | OFlag::O_RDONLY, Mode::empty()).map(File::from)
 }
 
 pub fn open_file_rw_at(dir: &OwnedFd, name: &[u8]) -> Result<File, Errno> {
-    fcntl::openat(dir, name, FILE_FLAGS | OFlag::O_RDWR, Mode::empty()).map(File::from)
+    fcntl::openat(dir, &*c_name(name)?, FILE_FLAGS | OFlag::O_RDWR, Mode::empty()).map(File::from)
 }
 
 /// A new file; the umask applies.
 pub fn create_file_at(dir: &OwnedFd, name: &[u8], mode: u32) -> Result<File, Errno> {
     let flags = FILE_FLAGS | OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_EXCL;
-    fcntl::openat(dir, name, flags, Mode::from_bits_truncate(mode)).map(File::from)
+    fcntl::openat(dir, &*c_name(name)?, flags, Mode::from_bits_truncate(mode)).map(File::from)
 }
 
 /// A new directory; the umask applies.
 pub fn make_dir_at(dir: &OwnedFd, name: &[u8], mode: u32) -> Result<(), Errno> {
-    stat::mkdirat(dir, name, Mode::from_bits_truncate(mode))
+    stat::mkdirat(dir, &*c_name(name)?, Mode::from_bits_truncate(mode))
+}
+
+/// For a path that the operator gave; the umask applies.
+pub fn make_dir(path: &Path, mode: u32) -> Result<(), Errno> {
+    unistd::mkdir(&*c_path(path)?, Mode::from_bits_truncate(mode))
+}
+
+/// With those above it that are not there. One that is there stays as it is.
+pub fn make_dirs(path: &Path) -> io::Result<()> {
+    let mut made = make_dir(path, 0o777);
+    if made == Err(Errno::ENOENT)
+        && let Some(above) = path.parent()
+    {
+        make_dirs(above)?;
+        made = make_dir(path, 0o777);
+    }
+    match made {
+        Err(_) if path.is_dir() => Ok(()),
+        made => Ok(made?),
+    }
 }
 
 /// A fifo, a socket or a device, by the type in its mode; the umask applies.
 pub fn make_node_at(dir: &OwnedFd, name: &[u8], mode: u32, device: u32) -> Result<(), Errno> {
     let (kind, mode) = (SFlag::from_bits_truncate(mode), Mode::from_bits_truncate(mode));
     let minor = device & ((1 << MINOR_BITS) - 1);
-    stat::mknodat(dir, name, kind, mode, libc::makedev(device >> MINOR_BITS, minor))
+    stat::mknodat(dir, &*c_name(name)?, kind, mode, libc::makedev(device >> MINOR_BITS, minor))
 }
 
 pub fn make_symlink_at(dir: &OwnedFd, name: &[u8], target: &[u8]) -> Result<(), Errno> {
-    unistd::symlinkat(target, dir, name)
+    unistd::symlinkat(&*c_name(target)?, dir, &*c_name(name)?)
 }
 
 pub fn read_symlink_at(dir: &OwnedFd, name: &[u8]) -> Result<Vec<u8>, Errno> {
-    fcntl::readlinkat(dir, name).map(OsString::into_vec)
+    fcntl::readlinkat(dir, &*c_name(name)?).map(OsString::into_vec)
 }
 
 /// Another name of a file; a symlink of the old name is not followed.
@@ -182,17 +211,17 @@ pub fn link_at(
     dir: &OwnedFd,
     name: &[u8],
 ) -> Result<(), Errno> {
-    unistd::linkat(old_dir, old_name, dir, name, AtFlags::empty())
+    unistd::linkat(old_dir, &*c_name(old_name)?, dir, &*c_name(name)?, AtFlags::empty())
 }
 
 /// Within one directory, replacing what has the new name.
 pub fn rename_at(dir: &OwnedFd, old_name: &[u8], name: &[u8]) -> Result<(), Errno> {
-    fcntl::renameat(dir, old_name, dir, name)
+    fcntl::renameat(dir, &*c_name(old_name)?, dir, &*c_name(name)?)
 }
 
 /// Removes a name that is no directory.
 pub fn unlink_at(dir: &OwnedFd, name: &[u8]) -> Result<(), Errno> {
-    unistd::unlinkat(dir, name, UnlinkatFlags::NoRemoveDir)
+    unistd::unlinkat(dir, &*c_name(name)?, UnlinkatFlags::NoRemoveDir)
 }
 
 /// Waits until all that was written to a file system is on its medium.
@@ -202,7 +231,7 @@ pub fn sync_all(dir: &OwnedFd) -> Result<(), Errno> {
 
 /// Removes an empty directory.
 pub fn remove_dir_at(dir: &OwnedFd, name: &[u8]) -> Result<(), Errno> {
-    unistd::unlinkat(dir, name, UnlinkatFlags::RemoveDir)
+    unistd::unlinkat(dir, &*c_name(name)?, UnlinkatFlags::RemoveDir)
 }
 
 /// What a file is called between its making and the loss of its name.
@@ -235,7 +264,7 @@ pub struct Listing(OwningIter);
 
 /// Opens the directory anew, so that the reading position is this listing's.
 pub fn list(dir: &OwnedFd) -> Result<Listing, Errno> {
-    let again = fcntl::openat(dir, b".".as_slice(), DIR_FLAGS, Mode::empty())?;
+    let again = fcntl::openat(dir, c".", DIR_FLAGS, Mode::empty())?;
     Ok(Listing(Dir::from_fd(again)?.into_iter()))
 }
 
@@ -305,14 +334,14 @@ pub fn set_mtime(fd: BorrowedFd, s: i64, ns: u32) -> Result<(), Errno> {
 /// Of the symlink itself.
 pub fn set_owner_at(dir: &OwnedFd, name: &[u8], uid: u32, gid: u32) -> Result<(), Errno> {
     let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
-    unistd::fchownat(dir, name, Some(uid), Some(gid), AtFlags::AT_SYMLINK_NOFOLLOW)
+    unistd::fchownat(dir, &*c_name(name)?, Some(uid), Some(gid), AtFlags::AT_SYMLINK_NOFOLLOW)
 }
 
 /// Of the symlink itself.
 pub fn set_mtime_at(dir: &OwnedFd, name: &[u8], s: i64, ns: u32) -> Result<(), Errno> {
     let mtime = TimeSpec::new(s, i64::from(ns));
     let flag = UtimensatFlags::NoFollowSymlink;
-    stat::utimensat(dir, name, &TimeSpec::UTIME_OMIT, &mtime, flag)
+    stat::utimensat(dir, &*c_name(name)?, &TimeSpec::UTIME_OMIT, &mtime, flag)
 }
 
 /// Sets the mode of a directory that its mode does not let us open.
@@ -327,11 +356,11 @@ pub fn set_node_mode_at(dir: &OwnedFd, name: &[u8], mode: u32) -> Result<(), Err
 
 fn set_mode_unopened(dir: &OwnedFd, name: &[u8], mode: u32, flags: OFlag) -> Result<(), Errno> {
     let flags = flags | OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-    let fd = fcntl::openat(dir, name, flags, Mode::empty())?;
+    let fd = fcntl::openat(dir, &*c_name(name)?, flags, Mode::empty())?;
     // fchmod(2) refuses O_PATH; its link in /proc names the same directory.
     let path = format!("/proc/self/fd/{}", fd.as_raw_fd());
     let follow = stat::FchmodatFlags::FollowSymlink;
-    stat::fchmodat(&fd, path.as_str(), Mode::from_bits_truncate(mode), follow)
+    stat::fchmodat(&fd, &*c_name(path.as_bytes())?, Mode::from_bits_truncate(mode), follow)
 }
 
 /// Takes the advisory lock of an open directory. False when another process

@@ -12,10 +12,7 @@ use crate::os::file;
 use nix::errno::Errno;
 use peer::content::manifest::{EntryKind, Manifest};
 use peer::content::pieces::PieceMap;
-use std::fs::{self, DirBuilder};
-use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
@@ -116,19 +113,18 @@ impl Dest {
     /// Makes the directory, and those above it that are not there. False when
     /// somebody else has made it meanwhile.
     fn make(&self) -> Result<bool, DestError> {
-        let failed = |error: io::Error| self.failed("make the directory", file::errno(&error));
-        let make = || DirBuilder::new().mode(0o700).create(&self.path);
-        let mut made = make();
-        if made.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+        let failed = |cause| self.failed("make the directory", cause);
+        let mut made = file::make_dir(&self.path, 0o700);
+        if made == Err(Errno::ENOENT)
             && let Some(above) = self.path.parent()
         {
-            fs::create_dir_all(above).map_err(failed)?;
-            made = make();
+            file::make_dirs(above).map_err(|error| failed(file::errno(&error)))?;
+            made = file::make_dir(&self.path, 0o700);
         }
         match made {
             Ok(()) => Ok(true),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
-            Err(error) => Err(failed(error)),
+            Err(Errno::EEXIST) => Ok(false),
+            Err(cause) => Err(failed(cause)),
         }
     }
 
