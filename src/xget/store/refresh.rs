@@ -89,7 +89,7 @@ mod tests {
     fn names(dir: &Path) -> Vec<String> {
         let names = fs::read_dir(dir).unwrap().map(|name| name.unwrap().file_name());
         let mut names: Vec<String> = names.map(|name| name.into_string().unwrap()).collect();
-        sorted::sort(&mut names);
+        names.sort_unstable();
         names
     }
 
