@@ -87,3 +87,17 @@ def ipv6_by_routers(lab):
     for node in nodes[:3]:
         node.expect(r"IPv6 address by the kernel", within_s=1)
     nodes[3].expect(r"fd77::99/64 from ip=", within_s=1)
+
+
+@scenario(limit_s=400, tags=["network"])
+def ipv6_lease(lab):
+    """A lease of DHCPv6 is renewed while the image comes slowly, and given back at the end."""
+    url = f"bootfile-url,xget://[{network.MASTER6}]"
+    server = lab.routers("fd77::100,fd77::1ff,64,120", options=[url])
+    lab.master(tiny_image("slow", padding_mb=24))
+    lab.network.shape_master("4mbit")
+    node = lab.node("slow", ip=None, master=None)
+    lab.wait(lambda: server.console.find("DHCPRENEW"), 120, "renewal", [node])
+    node.expect(SECOND_UP, within_s=120)
+    node.expect(r"fd77::1\w\w given back", within_s=1)
+    lab.check(server.console.find("DHCPRELEASE"), "the server did not hear that it is given back")

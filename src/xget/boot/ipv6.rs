@@ -11,7 +11,7 @@ use super::hex;
 use super::ipconfig::Method;
 use super::links::Link;
 use super::system::System;
-use super::uplink::Renewal;
+use super::uplink::{self, Renewal};
 use crate::os::netif::{MANAGED, Netlink, OTHER};
 use crate::os::packet::{DATAGRAM_LEN_MAX, UdpOnDevice};
 use crate::os::poll::{Poll, READABLE};
@@ -134,14 +134,8 @@ impl Attempt6 {
             }
             return Ok(None);
         }
-        let stateful = method == Method::Dhcp6 || flags & MANAGED != 0;
-        let asks = stateful || flags & OTHER != 0;
-        if asks
-            && method != Method::Link6
-            && self.asking.is_none()
-            && let Some(own) = own
-        {
-            let family = if stateful { Family::V6 } else { Family::Inform6 };
+        let asks = asks(method, flags);
+        if let (Some(family), None, Some(own)) = (asks, &self.asking, own) {
             self.asking =
                 Some(begin(link, own.address, family, (firmware.dhcp(link), *seed), now_ms)?);
         }
@@ -150,9 +144,7 @@ impl Attempt6 {
             if !lease.address.is_unspecified() {
                 // The routers say what else is on the link (RFC 5942).
                 lease.prefix_len = if flags & MANAGED != 0 { 128 } else { PREFIX_LEN };
-                netlink.add_address(link.index, lease.address, lease.prefix_len).map_err(
-                    |error| format!("cannot give {} to {}: {error}", lease.address, link.name),
-                )?;
+                uplink::give(link, &lease, netlink)?;
             }
             self.lease = Some(lease);
         }
@@ -160,7 +152,7 @@ impl Attempt6 {
         let is_made = held.iter().any(|held| held.scope == scope && held.state == Probe::Free);
         let is_late = self.asking.as_ref().is_some_and(|a| now_ms >= a.began_ms + PATIENCE_MS);
         let told = self.lease.as_ref().map(|lease| lease.address.is_unspecified());
-        let is_whole = !asks || is_late || told == Some(true);
+        let is_whole = asks.is_none() || is_late || told == Some(true);
         if method == Method::Dhcp6 || !is_made || !is_whole || told == Some(false) {
             return Ok(None);
         }
@@ -196,6 +188,17 @@ impl Attempt6 {
         let decline = asking.client.decline(now_ms);
         asking.send(decline);
         Ok(())
+    }
+}
+
+/// What DHCPv6 is asked for (RFC 4861, 4.2): an address, the rest, or nothing.
+fn asks(method: Method, flags: u32) -> Option<Family> {
+    match method {
+        Method::Link6 => None,
+        Method::Dhcp6 => Some(Family::V6),
+        _ if flags & MANAGED != 0 => Some(Family::V6),
+        _ if flags & OTHER != 0 => Some(Family::Inform6),
+        _ => None,
     }
 }
 
@@ -242,6 +245,15 @@ impl Asking {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn routers_and_the_command_line_say_what_dhcpv6_is_asked_for() {
+        assert_eq!(asks(Method::Auto6, 0), None);
+        assert_eq!(asks(Method::Auto6, OTHER), Some(Family::Inform6));
+        assert_eq!(asks(Method::Auto6, OTHER | MANAGED), Some(Family::V6));
+        assert_eq!(asks(Method::Dhcp6, 0), Some(Family::V6));
+        assert_eq!(asks(Method::Link6, OTHER | MANAGED), None);
+    }
 
     #[test]
     fn addresses_of_the_kernel() {

@@ -208,10 +208,7 @@ impl Network<'_> {
                     return Uplink::new(link, rule, self.settings, netlink, lease, Renewal::None)
                         .map(Some);
                 }
-                system
-                    .netlink
-                    .add_address(link.index, lease.address, lease.prefix_len)
-                    .map_err(|error| format!("{}: {}: {error}", link.label(), lease.address))?;
+                uplink::give(link, &lease, &mut system.netlink)?;
                 attempt.stage = AttemptStage::Ipv6(Attempt6::new(Some(lease)));
             }
             Method::Auto6 | Method::Dhcp6 | Method::Link6 => {

@@ -7,6 +7,7 @@
 
 use super::cmdline::{Cmdline, words};
 use super::ipconfig::Mac;
+use std::net::SocketAddr;
 
 /// How the system came there, as far as only this boot knows.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -58,6 +59,15 @@ const DONE: [&str; 7] = [
 pub const KERNEL_DIGITS: usize = 16;
 /// Written by boot loaders about files that are not these.
 const DROPPED: [&str; 2] = ["BOOT_IMAGE", "initrd"];
+/// The master as the next system can call it: the number of a link is not the same
+/// there.
+pub fn master(mut addr: SocketAddr) -> String {
+    if let SocketAddr::V6(addr) = &mut addr {
+        addr.set_scope_id(0);
+    }
+    addr.to_string()
+}
+
 /// Joins the image's words with ours. `own` is the line of this boot.
 pub fn compose(image_text: &str, own: &Cmdline, provenance: &Provenance) -> String {
     let image = Cmdline::parse(image_text);
@@ -131,6 +141,12 @@ mod tests {
         );
         let line = compose("root=tmpfs ro\n", &own, &provenance());
         assert_eq!(line, format!("root=tmpfs ro console=tty0 console=ttyS0,115200 panic=9 {TOLD}"));
+    }
+
+    #[test]
+    fn a_master_of_the_link_is_named_without_the_link() {
+        assert_eq!(master("[fe80::1%3]:7".parse().unwrap()), "[fe80::1]:7");
+        assert_eq!(master("10.0.0.1:7".parse().unwrap()), "10.0.0.1:7");
     }
 
     #[test]

@@ -160,9 +160,13 @@ impl Stacked {
                 netlink.set_link(first.index, false)?;
                 netlink.rename(first.index, &self.name)?;
             }
-            Kind::Vlan if !is_there => {
-                drivers.load("8021q");
+            Kind::Vlan => {
+                // Also for one that is there: after a kexec that came back.
                 netlink.set_link(first.index, true)?;
+                if is_there {
+                    return Ok(true);
+                }
+                drivers.load("8021q");
                 netlink.add_vlan(&self.name, first.index, self.id)?;
             }
             Kind::Bond => self.make_bond(&lower, netlink, drivers)?,
@@ -195,6 +199,7 @@ impl Stacked {
                 netlink.set_link(lower.index, false)?;
                 add(&files.join("slaves"), &lower.name)?;
             }
+            netlink.set_link(lower.index, true)?;
         }
         if self.mtu.is_empty() { Ok(()) } else { fs::write(link.join("mtu"), &self.mtu) }
     }

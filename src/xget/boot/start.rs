@@ -106,7 +106,7 @@ pub fn start(
     let Transfers { system, settings, engine, uplink, .. } = transfers;
     let provenance = Provenance {
         mac: uplink.link.mac(),
-        master: fetched.master.to_string(),
+        master: next_cmdline::master(fetched.master),
         image: settings.image.path.clone(),
         digest: fetched.digest.to_string(),
         kernel: next.kernel.clone(),
@@ -257,8 +257,11 @@ fn come_back(system: &mut System, settings: &Settings, uplink: &Uplink, has_rele
         }
         return;
     }
-    if system.netlink.set_link(uplink.link.index, true).is_err() {
-        return;
+    // What it is made upon comes before it.
+    for link in links::list() {
+        if let Err(error) = system.netlink.set_link(link.index, true) {
+            log::debug!("{}: cannot be brought up: {error}", link.name);
+        }
     }
     for _ in 0..CARRIER_TRIES {
         if uplink.link.has_carrier() {

@@ -75,10 +75,8 @@ impl Uplink {
         set_mtu(link, settings.network.mtu.or(rule.mtu).or(lease.mtu));
         let (address, prefix_len) = (lease.address, lease.prefix_len);
         let held = (!address.is_unspecified()).then_some((address, prefix_len));
-        if let Some((address, prefix_len)) = held {
-            netlink.add_address(link.index, address, prefix_len).map_err(|error| {
-                format!("cannot give {address}/{prefix_len} to {}: {error}", link.name)
-            })?;
+        if held.is_some() {
+            give(link, &lease, netlink)?;
         }
         for route in &lease.routes {
             set_route(link, route, netlink);
@@ -137,8 +135,10 @@ impl Uplink {
                     let to = server_at(*own, Ipv4Addr::BROADCAST.into());
                     ask(socket, &self.link, *own, to, &bytes);
                 }
-                DhcpEffect::Renewed(lease) => {
+                DhcpEffect::Renewed(mut lease) => {
                     log::debug!("{} goes on for {} s", lease.address, lease.times.lease_s);
+                    lease.prefix_len = self.held.map_or(lease.prefix_len, |(_, len)| len);
+                    give(&self.link, &lease, netlink)?;
                     *socket = None;
                 }
                 DhcpEffect::Lost(why) => {
@@ -188,6 +188,16 @@ impl Uplink {
         }
         self.renewal = Renewal::None;
     }
+}
+
+/// Gives a link the address of a lease. The kernel takes an IPv6 address away when
+/// its time is over, whoever is there then (RFC 4862, 5.5.4).
+pub fn give(link: &Link, lease: &Lease, netlink: &mut Netlink) -> Result<(), String> {
+    let (address, prefix_len) = (lease.address, lease.prefix_len);
+    let valid_s = if address.is_ipv6() { lease.times.lease_s } else { u32::MAX };
+    netlink
+        .add_address(link.index, address, prefix_len, valid_s)
+        .map_err(|error| format!("cannot give {address}/{prefix_len} to {}: {error}", link.name))
 }
 
 /// Where a server is asked; those of DHCPv6 are all at one address.

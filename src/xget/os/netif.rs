@@ -96,14 +96,20 @@ fn c_string(text: &str) -> Vec<u8> {
 }
 
 /// struct ifaddrmsg: family, prefix length, flags, scope, index.
-fn address(new: bool, index: u32, address: IpAddr, prefix_len: u8) -> Message {
+/// `valid_s` is for how long; `u32::MAX` for ever.
+fn address(new: bool, index: u32, address: IpAddr, prefix_len: u8, valid_s: u32) -> Message {
     let mut fixed = vec![family(address), prefix_len, 0, 0];
     fixed.extend_from_slice(&index.to_ne_bytes());
     let (kind, flags) = if new { (libc::RTM_NEWADDR, NEW) } else { (libc::RTM_DELADDR, 0) };
     let bytes = octets(address);
-    let message = Message::new(kind, flags, &fixed)
+    let mut message = Message::new(kind, flags, &fixed)
         .attribute(libc::IFA_LOCAL, &bytes)
         .attribute(libc::IFA_ADDRESS, &bytes);
+    if valid_s != u32::MAX {
+        // struct ifa_cacheinfo: preferred, valid, and two times of the kernel's.
+        let valid = valid_s.to_ne_bytes();
+        message = message.attribute(libc::IFA_CACHEINFO, &[valid, valid, [0; 4], [0; 4]].concat());
+    }
     match address {
         IpAddr::V4(v4) if prefix_len < 31 => {
             let host_bits = u32::MAX.checked_shr(u32::from(prefix_len)).unwrap_or(0);
@@ -194,12 +200,19 @@ impl Netlink {
         self.request(message.attribute(libc::IFLA_IFNAME, &c_string(name)))
     }
 
-    pub fn add_address(&mut self, index: u32, ip: IpAddr, prefix_len: u8) -> io::Result<()> {
-        self.request(address(true, index, ip, prefix_len))
+    /// For so many seconds, `u32::MAX` for ever.
+    pub fn add_address(
+        &mut self,
+        index: u32,
+        ip: IpAddr,
+        prefix_len: u8,
+        valid_s: u32,
+    ) -> io::Result<()> {
+        self.request(address(true, index, ip, prefix_len, valid_s))
     }
 
     pub fn remove_address(&mut self, index: u32, ip: IpAddr, prefix_len: u8) -> io::Result<()> {
-        self.request(address(false, index, ip, prefix_len))
+        self.request(address(false, index, ip, prefix_len, u32::MAX))
     }
 
     pub fn add_route(
@@ -392,13 +405,16 @@ mod tests {
 
     #[test]
     fn address_has_a_broadcast() {
-        let bytes = address(true, 3, "10.1.2.3".parse().unwrap(), 23).finish(1);
+        let bytes = address(true, 3, "10.1.2.3".parse().unwrap(), 23, u32::MAX).finish(1);
         assert_eq!(bytes[16..20], [2, 23, 0, 0]);
         assert_eq!(bytes[bytes.len() - 4..], [10, 1, 3, 255]);
-        let bytes = address(true, 3, "10.1.2.3".parse().unwrap(), 31).finish(1);
+        let bytes = address(true, 3, "10.1.2.3".parse().unwrap(), 31, u32::MAX).finish(1);
         assert_eq!(bytes[bytes.len() - 4..], [10, 1, 2, 3]);
-        let bytes = address(false, 3, "fe80::1".parse().unwrap(), 64).finish(1);
+        let bytes = address(false, 3, "fe80::1".parse().unwrap(), 64, u32::MAX).finish(1);
         assert_eq!((bytes[16], bytes.len()), (10, 24 + 20 + 20));
+        let bytes = address(true, 3, "fd00::1".parse().unwrap(), 64, 120).finish(1);
+        let lifetimes = [20, 0, 6, 0, 120, 0, 0, 0, 120, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+        assert_eq!(bytes[64..], lifetimes);
     }
 
     #[test]
