@@ -16,6 +16,8 @@ POLL_S = 0.1
 STATUS_EVERY_S = 1.0
 STATUS_TIMEOUT_S = 1.0
 MASTER_PORT = 20004
+# A machine that did nothing new for so long, on its own clock, is called stuck.
+STUCK_S = 60.0
 # Left to everybody else on this machine.
 RESERVE_MB = 1024
 CONSOLE = f"console=ttyS0 panic=-1 {images.CROWDED}"
@@ -354,4 +356,7 @@ class Lab:
         if machine.process is None:
             return "not started"
         stage = "second system" if machine.seconds_to(images.KEXEC) else "first system"
-        return f"{'ended' if machine.ended else 'stuck'} in the {stage}"
+        if machine.ended is not None:
+            return f"ended in the {stage}"
+        is_moving = machine.own_s() - machine.moved_s < STUCK_S
+        return f"{'on its way' if is_moving else 'stuck'} in the {stage}"

@@ -84,6 +84,17 @@ class MachineTest(unittest.TestCase):
         self.machine.console.path.write_bytes(b"up, switching off\n")
         self.assertIsNone(hopeless(), "it had said so before it was looked at")
 
+    def test_only_who_does_nothing_new_is_called_stuck(self):
+        def where():
+            return Lab._where_it_is(self.machine)  # pylint: disable=protected-access
+
+        self.machine.moved_s = 10
+        self.assertEqual(where(), "stuck in the first system")
+        self.machine.moved_s = 95
+        self.assertEqual(where(), "on its way in the first system")
+        self.machine.ended = time.monotonic()
+        self.assertEqual(where(), "ended in the first system")
+
 
 class RegistryTest(unittest.TestCase):
     """The scenarios that there are."""
