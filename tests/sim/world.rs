@@ -118,7 +118,7 @@ impl World {
             port: 0,
             request,
             memory_bytes: u64::MAX,
-            makes_nodes: false,
+            makes_specials: false,
         }));
     }
 

@@ -37,7 +37,7 @@ enum Brought<'a> {
 pub(super) struct Download {
     pub transfer: Transfer,
     pin: Option<Pin>,
-    makes_nodes: bool,
+    makes_specials: bool,
     corrupt: CorruptPieces,
 }
 
@@ -52,9 +52,9 @@ impl Download {
         let digest = pieces.generation;
         let id = common.server.space.add_generation(Generation::empty(pieces, stripes));
         let transfer = Transfer::new(id, digest, stripes, common.now_ms);
-        let FetchOptions { request, makes_nodes, .. } = options;
-        let (pin, makes_nodes) = (request.pin, *makes_nodes);
-        Download { transfer, pin, makes_nodes, corrupt: CorruptPieces::default() }
+        let FetchOptions { request, makes_specials, .. } = options;
+        let (pin, makes_specials) = (request.pin, *makes_specials);
+        Download { transfer, pin, makes_specials, corrupt: CorruptPieces::default() }
     }
 
     pub fn digest(&self) -> Digest {
@@ -183,7 +183,7 @@ impl Download {
         let map = PieceMap::new(pieces, &manifest);
         common.report.files = manifest.files_count();
         common.report.stats.total_bytes = manifest.bytes_total();
-        let unavailable = manifest::unavailable(&manifest, self.makes_nodes);
+        let unavailable = manifest::unavailable(&manifest, self.makes_specials);
         unavailable.warnings.into_iter().for_each(|text| common.warn(text));
         common.report.failures.extend(unavailable.failures);
         let content = Rc::new(Content { manifest: Rc::new(manifest), map: Rc::new(map) });

@@ -97,11 +97,11 @@ pub(super) struct Unavailable {
 
 /// What the master could not read is a failure; fifos, sockets and devices are
 /// not where they are not made, unless they were asked for by name.
-pub(super) fn unavailable(manifest: &Manifest, makes_nodes: bool) -> Unavailable {
+pub(super) fn unavailable(manifest: &Manifest, makes_specials: bool) -> Unavailable {
     let (mut found, mut unread) = (Unavailable::default(), 0u64);
     for (number, entry) in manifest.entries.iter().enumerate() {
         let why = match entry.kind {
-            _ if makes_nodes && entry.is_node() => continue,
+            _ if makes_specials && entry.is_special() => continue,
             EntryKind::Special | EntryKind::Device(_) => {
                 "left out: neither file, directory nor symlink"
             }

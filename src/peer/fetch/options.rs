@@ -20,7 +20,7 @@ pub struct FetchOptions {
     /// Bytes of memory that may be used, as far as is known.
     pub memory_bytes: u64,
     /// Fifos, sockets and devices are made where the files go; else they are left out.
-    pub makes_nodes: bool,
+    pub makes_specials: bool,
 }
 
 /// How far a fetch is, for people.

@@ -190,8 +190,8 @@ fn begin<'w>(
     let listener = socket::listen(0).map_err(listening)?;
     let port = listener.local_addr().map_err(listening)?.port();
     let memory_bytes = memory::available();
-    let makes_nodes = keep_owners;
-    let options = FetchOptions { masters, port, request, memory_bytes, makes_nodes };
+    let makes_specials = keep_owners;
+    let options = FetchOptions { masters, port, request, memory_bytes, makes_specials };
     let began = Instant::now();
     let machine = FetchMachine {
         began,

@@ -190,7 +190,7 @@ pub fn make_dirs(path: &Path) -> io::Result<()> {
 }
 
 /// A fifo, a socket or a device, by the type in its mode; the umask applies.
-pub fn make_node_at(dir: &OwnedFd, name: &[u8], mode: u32, device: u32) -> Result<(), Errno> {
+pub fn make_special_at(dir: &OwnedFd, name: &[u8], mode: u32, device: u32) -> Result<(), Errno> {
     let (kind, mode) = (SFlag::from_bits_truncate(mode), Mode::from_bits_truncate(mode));
     let minor = device & ((1 << MINOR_BITS) - 1);
     stat::mknodat(dir, &*c_name(name)?, kind, mode, libc::makedev(device >> MINOR_BITS, minor))
@@ -350,7 +350,7 @@ pub fn set_dir_mode_at(dir: &OwnedFd, name: &[u8], mode: u32) -> Result<(), Errn
 }
 
 /// Sets the mode of what is never opened: a fifo, a socket, a device.
-pub fn set_node_mode_at(dir: &OwnedFd, name: &[u8], mode: u32) -> Result<(), Errno> {
+pub fn set_special_mode_at(dir: &OwnedFd, name: &[u8], mode: u32) -> Result<(), Errno> {
     set_mode_unopened(dir, name, mode, OFlag::empty())
 }
 

@@ -198,7 +198,7 @@ impl Attributes {
         let settled = xattrs::settle(&Xattrs::at(dir, name)?, wanted.xattrs, self.keep(), true);
         settled.map_err(AttributeError::Xattr)?;
         if !now.is_symlink() {
-            file::set_node_mode_at(dir, name, self.mode(entry, now, owner, true))?;
+            file::set_special_mode_at(dir, name, self.mode(entry, now, owner, true))?;
         }
         if !has_mtime(entry, now) {
             file::set_mtime_at(dir, name, entry.mtime_s, entry.mtime_ns)?;

@@ -88,7 +88,7 @@ impl Entry {
     }
 
     /// Whether it is a fifo, a socket or a device, and all is known that it takes to make it.
-    pub fn is_node(&self) -> bool {
+    pub fn is_special(&self) -> bool {
         let is_fifo_or_socket = matches!(self.mode & 0o170_000, 0o010_000 | 0o140_000);
         match self.kind {
             EntryKind::Special => is_fifo_or_socket,

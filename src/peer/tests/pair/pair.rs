@@ -158,7 +158,7 @@ impl Pair {
         let masters = vec![addr(master)];
         let port = addr(0).port();
         let options =
-            FetchOptions { masters, port, request, memory_bytes: u64::MAX, makes_nodes: false };
+            FetchOptions { masters, port, request, memory_bytes: u64::MAX, makes_specials: false };
         let fetcher = Fetcher::new(options, self.now_ms);
         self.add(Node::Client(ClientHost::new(fetcher)))
     }

@@ -308,7 +308,7 @@ impl Check {
             let state = tree.progress.state(number);
             let is_file = entry.kind == EntryKind::File;
             let is_new = state == EntryState::Pending;
-            let is_other = entry.kind == EntryKind::Symlink || tree.makes_node(number);
+            let is_other = entry.kind == EntryKind::Symlink || tree.makes_special(number);
             needs.new_files += u64::from(is_new && (is_file || is_other));
             if is_file && !matches!(state, EntryState::Whole | EntryState::Failed) {
                 needs.add_file(self.needed_bytes(tree, number), free.block_bytes);

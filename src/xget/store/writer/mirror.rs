@@ -167,8 +167,8 @@ fn rest_is(tree: &mut DestTree, entry: u32) -> Result<Option<Change>, Errno> {
             let stays = is_one && tree.progress.is_whole(first);
             return Ok((!stays).then_some(Change::Changed));
         }
-        EntryKind::Device(number) => is_node(found, &now) && now.device == number,
-        EntryKind::Special => is_node(found, &now),
+        EntryKind::Device(number) => is_special(found, &now) && now.device == number,
+        EntryKind::Special => is_special(found, &now),
         _ => now.is_file() && now.size == 0,
     };
     if !is_same {
@@ -176,12 +176,12 @@ fn rest_is(tree: &mut DestTree, entry: u32) -> Result<Option<Change>, Errno> {
     }
     let is_right = tree.are_right(entry, &now, &Xattrs::at(&dir, &found.name)?);
     // One that is never opened is made anew.
-    let is_node = matches!(found.kind, EntryKind::Device(_) | EntryKind::Special);
-    let change = if is_node { Change::Changed } else { Change::Attributes };
+    let is_special = matches!(found.kind, EntryKind::Device(_) | EntryKind::Special);
+    let change = if is_special { Change::Changed } else { Change::Attributes };
     Ok((!is_right).then_some(change))
 }
 
 /// Whether something is a fifo, a socket or a device as it is to be.
-pub fn is_node(wanted: &Entry, now: &Status) -> bool {
+pub fn is_special(wanted: &Entry, now: &Status) -> bool {
     (now.mode ^ wanted.mode) & !0o7777 == 0
 }

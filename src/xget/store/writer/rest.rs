@@ -21,7 +21,7 @@ pub fn is_rest(tree: &DestTree, entry: u32) -> bool {
     let is_rest = match found.kind {
         EntryKind::File => found.size == 0,
         EntryKind::Symlink | EntryKind::Hardlink(_) => true,
-        EntryKind::Special | EntryKind::Device(_) => tree.makes_node(entry),
+        EntryKind::Special | EntryKind::Device(_) => tree.makes_special(entry),
         EntryKind::Dir | EntryKind::Unreadable => false,
     };
     is_rest && tree.progress.state(entry) == EntryState::Pending
@@ -51,8 +51,8 @@ fn make(tree: &mut DestTree, entry: u32) -> Result<(), DestError> {
     match tree.target.entry(entry).kind {
         EntryKind::Symlink => make_symlink(tree, entry, &dir, old),
         EntryKind::Hardlink(file) => make_link(tree, entry, file, &dir, old),
-        EntryKind::Special => make_node(tree, entry, 0, &dir, old),
-        EntryKind::Device(number) => make_node(tree, entry, number, &dir, old),
+        EntryKind::Special => make_special(tree, entry, 0, &dir, old),
+        EntryKind::Device(number) => make_special(tree, entry, number, &dir, old),
         _ => make_empty(tree, entry, &dir, old),
     }
 }
@@ -115,7 +115,7 @@ fn place_unopened(
 }
 
 /// A fifo, a socket or a device: what is there and right stays.
-fn make_node(
+fn make_special(
     tree: &DestTree,
     entry: u32,
     device: u32,
@@ -135,7 +135,7 @@ fn make_node(
     let temporary = tree.target.temporary_name(entry);
     // For its owner alone, until it is somebody's.
     let mode = wanted.entry.mode & !0o7777 | MODE_IN_PART;
-    replacing(dir, &temporary, || file::make_node_at(dir, &temporary, mode, device))
+    replacing(dir, &temporary, || file::make_special_at(dir, &temporary, mode, device))
         .map_err(failed)?;
     place_unopened(tree, entry, dir, &temporary)
 }

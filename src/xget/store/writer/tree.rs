@@ -198,8 +198,8 @@ impl DestTree {
     }
 
     /// Whether an entry is a fifo, socket or device, and gets made: that is root's right.
-    pub fn makes_node(&self, entry: u32) -> bool {
-        self.attributes.keep_owners && self.target.entry(entry).is_node()
+    pub fn makes_special(&self, entry: u32) -> bool {
+        self.attributes.keep_owners && self.target.entry(entry).is_special()
     }
 
     /// Why nothing can be made for an entry, whatever it is.
