@@ -135,11 +135,12 @@ def unknown_node(lab):
 def root_serves_on(lab):
     """A node that has booted its root goes on serving the one that is behind it."""
     roots = Roots(lab)
-    roots.image("tree", padding_mb=24, bare=True)
+    roots.image("tree", padding_mb=48, bare=True)
     roots.nodes("* - tree - -")
     lab.master(roots.tree)
-    lab.network.shape_master("40mbit")
+    lab.network.shape_master("30mbit")
     first = lab.node(None, append="lab.stay=90 xget.linger=90")
+    first.expect(r"^xget .*fetching images/tree/root", BOOT_S)
     second = lab.node(None, rate="6mbit")
     first.expect(ROOT_UP, within_s=BOOT_S)
     says(first, r"serving [1-9]")

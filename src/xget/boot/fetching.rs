@@ -177,6 +177,11 @@ impl<'a> Transfers<'a> {
         let question = NodeQuestion { image, ..self.who() };
         let question = NodeMessage::Question(question).line();
         for master in self.masters.iter() {
+            // Each of them may take its time, and the lease does not wait.
+            let now_ms = self.system.clock.now_ms();
+            if let ControlFlow::Break(text) = self.system.tick(&mut self.uplink, now_ms) {
+                return Err(FetchError { status: Status::Interrupted, text });
+            }
             let text = match driver::ask_node(*master, &question, ASK_TIME_MAX) {
                 Ok(text) => text,
                 Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),

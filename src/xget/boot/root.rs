@@ -33,6 +33,8 @@ const KEEP_FILE: &str = "/run/xget/keep";
 const IMAGE: &str = "/run/xget/image";
 const LOWER: &str = "/run/xget/lower";
 const UPPER: &str = "/run/xget/upper";
+/// HOST_NAME_MAX of Linux.
+const NAME_LEN_MAX: usize = 64;
 /// Others are served after the boot for so long at most, where nothing was said.
 const LINGER_MS_MAX: u64 = 60_000;
 
@@ -314,20 +316,25 @@ fn fetch_layer(transfers: &mut Transfers, layer: &str) -> Result<(), FetchError>
         room_bytes: None,
         copies: None,
     };
-    let mut is_begun = false;
-    transfers.fetch(&errand, &mut |content, _| {
-        // What a try before has put there is the layer's own.
-        let conflict = match is_begun {
-            true => None,
-            false => layers::conflict(&content.manifest, &mut |path| {
-                layers::standing(&Path::new(NEW_ROOT).join(path))
-            }),
-        };
-        if let Some(why) = conflict {
-            return Err(local(format!("the layer {layer} does not go over the image: {why}")));
-        }
-        if !std::mem::replace(&mut is_begun, true) {
-            note_kept(&layers::patterns(&content.manifest));
+    let mut begun = None;
+    transfers.fetch(&errand, &mut |content, digest| {
+        match begun.replace(digest) {
+            // What a try before has put there is the layer's own.
+            Some(before) if before == digest => {}
+            Some(_) => {
+                let text = format!("the layer {layer} has changed: its root is put together anew");
+                return Err(FetchError { status: Status::Source, text });
+            }
+            None => {
+                let conflict = layers::conflict(&content.manifest, &mut |path| {
+                    layers::standing(&Path::new(NEW_ROOT).join(path))
+                });
+                if let Some(why) = conflict {
+                    let why = format!("the layer {layer} does not go over the image: {why}");
+                    return Err(local(why));
+                }
+                note_kept(&layers::patterns(&content.manifest));
+            }
         }
         let fits = room::room(Need::of(&content.manifest), 0, memory(), None);
         fits.map(drop).map_err(|why| FetchError {
@@ -351,10 +358,16 @@ fn note_kept(patterns: &[u8]) {
 /// A layer is small, and few are far behind.
 const LAYER_LINGER_MS: u64 = 10_000;
 
+/// No file gets anything else as a name, whoever the master is.
+fn is_host_name(text: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+    (1..=NAME_LEN_MAX).contains(&text.len()) && text.bytes().all(plain)
+}
+
 /// The node's name becomes the system's. A name that the image has is of where it
 /// was made; one that a layer brings later is meant.
 fn take_name(node: &NodeAnswer) {
-    let Some(name) = &node.name else { return };
+    let Some(name) = node.name.as_ref().filter(|name| is_host_name(name)) else { return };
     note_kept(b"/etc/hostname\n");
     uplink::set_hostname(Some(name));
     let write = || {
@@ -378,5 +391,20 @@ fn leave_word(transfers: &Transfers, node: &NodeAnswer) {
     let text = node.text.clone() + &master.unwrap_or_default();
     if let Err(error) = file::make_dirs(KEPT.as_ref()).and_then(|()| fs::write(NODE_FILE, text)) {
         log::warn!("cannot write {NODE_FILE}: {error}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_a_host_name_or_none() {
+        for name in ["n001", "n-1.rack_2.example", &"x".repeat(64)] {
+            assert!(is_host_name(name), "{name}");
+        }
+        for name in ["", "a b", "a\nb", "../a", "n\u{e9}", &"x".repeat(65)] {
+            assert!(!is_host_name(name), "{name}");
+        }
     }
 }
