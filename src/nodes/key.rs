@@ -59,7 +59,11 @@ impl Key {
             Kind::Mac => is_hex(value, 17, |at| at % 3 == 2),
             Kind::Uuid => is_hex(value, 36, |at| matches!(at, 8 | 13 | 18 | 23)),
             Kind::Serial | Kind::Asset => !value.bytes().any(|byte| byte.is_ascii_control()),
-            _ => value.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte)),
+            // A name is a name of a directory, too: never `..`.
+            _ => {
+                let is_one = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+                !value.starts_with('.') && value.bytes().all(is_one)
+            }
         };
         let mut bytes = Vec::from(value);
         for byte in &mut bytes {
@@ -125,6 +129,7 @@ mod tests {
         assert_eq!(text(Kind::Serial, "A\n"), None);
         assert_eq!(text(Kind::Host, "N001.Cluster"), Some("n001.cluster".into()));
         assert_eq!(text(Kind::Host, "n[1]"), None);
+        assert_eq!([".", "..", ".n"].map(|value| text(Kind::Name, value)), [None, None, None]);
         assert_eq!(text(Kind::Host, &"n".repeat(VALUE_LEN_MAX + 1)), None);
     }
 

@@ -125,25 +125,35 @@ fn of_ip(ip: IpAddr) -> Key {
     Key { kind: Kind::Address, text: ip.to_string() }
 }
 
-/// By what a node is told from others: its first interfaces, and where it has none by all
-/// that it is known by.
-fn identities(keys: &[Key]) -> impl Iterator<Item = &Key> {
+/// What is kept of a node's keys, and how many of these, the first, tell it from others: its
+/// first interfaces, and where it has none those of all that it is known by.
+fn kept(keys: &[Key]) -> (Vec<Key>, usize) {
     let has_mac = keys.iter().any(|key| key.kind == Kind::Mac);
-    let is_one =
-        move |key: &&Key| key.text.len() <= KEY_LEN_MAX && (key.kind == Kind::Mac || !has_mac);
-    keys.iter().filter(is_one).take(IDENTITIES_MAX)
+    let (mut identities, mut others) = (Vec::new(), Vec::new());
+    for key in keys.iter().filter(|key| key.text.len() <= KEY_LEN_MAX) {
+        let is_identity = (key.kind == Kind::Mac) == has_mac;
+        if is_identity && identities.len() < IDENTITIES_MAX {
+            identities.push(key.clone());
+        } else if key.kind != Kind::Mac && others.len() < OTHERS_MAX {
+            others.push(key.clone());
+        }
+    }
+    let count = identities.len();
+    identities.append(&mut others);
+    (identities, count)
 }
 
 impl Roll {
     /// A node asks: what is known of it, if there is a place for it.
     pub fn hear(&mut self, now_ms: u64, keys: &[Key], ip: IpAddr) -> Option<&mut Heard> {
-        let known = identities(keys).find_map(|key| self.by_key.get(key)).map(|known| known.1);
+        let (keys, identities) = kept(keys);
+        let known = keys[..identities].iter().find_map(|key| self.by_key.get(key)).map(|k| k.1);
         if known.is_none_or(|at| self.list[at as usize].ip != ip) && !self.has_place_at(ip) {
             return None;
         }
         let at = match known {
             Some(at) => at,
-            None => self.add(now_ms, keys, ip)?,
+            None => self.add(now_ms, keys, identities, ip)?,
         };
         self.move_to(at, ip);
         let heard = &mut self.list[at as usize];
@@ -164,15 +174,15 @@ impl Roll {
     }
 
     /// Another node, in the place of one that is forgotten where there is no other.
-    fn add(&mut self, now_ms: u64, keys: &[Key], ip: IpAddr) -> Option<u32> {
-        identities(keys).next()?;
+    fn add(&mut self, now_ms: u64, keys: Vec<Key>, identities: usize, ip: IpAddr) -> Option<u32> {
+        keys.first()?;
         let at = if self.list.len() < HEARD_MAX { self.list.len() } else { self.forget(now_ms)? };
-        for key in identities(keys) {
+        for key in &keys[..identities] {
             self.by_key.insert(key.clone(), (1, at as u32));
         }
         self.by_key.get_or_insert_with(of_ip(ip), || (0, 0)).0 += 1;
         let heard = Heard {
-            keys: kept(keys),
+            keys,
             ip,
             name: String::new(),
             image: String::new(),
@@ -235,14 +245,6 @@ impl Roll {
         self.list.iter().for_each(|heard| heard.line(now_ms, text));
         self.list.len() as u64
     }
-}
-
-/// What is kept of a node's keys.
-fn kept(keys: &[Key]) -> Vec<Key> {
-    let has_mac = keys.iter().any(|key| key.kind == Kind::Mac);
-    let others = keys.iter().filter(|key| key.kind != Kind::Mac && key.text.len() <= KEY_LEN_MAX);
-    let others = others.skip(if has_mac { 0 } else { IDENTITIES_MAX }).take(OTHERS_MAX);
-    identities(keys).chain(others).cloned().collect()
 }
 
 #[cfg(test)]
