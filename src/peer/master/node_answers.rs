@@ -19,6 +19,8 @@ use nodes::{Found, Table};
 /// Directories of images and of layers; a path that is in none of them is one of the root.
 const IMAGES: &str = "images";
 const LAYERS: &str = "layers";
+/// What `xgetctl layers render` makes, a layer for each node.
+const RENDERED: &str = "layers/.rendered";
 /// The image of who asks for none, where there is no nodes.tab.
 const DEFAULT_IMAGE: &str = "default";
 /// What of an image is started, as the agent knows it too: one kernel, one file of words, and
@@ -128,50 +130,50 @@ impl Master {
     }
 
     fn compose(&self, question: &NodeQuestion, ip: IpAddr) -> Told {
-        let mut told = Told::default();
-        match self.compose_in(&mut told, question, ip) {
-            Ok(()) => told.state = ASKED,
-            Err((state, reason)) => {
-                told.state = state;
-                add_words(&mut told.text, state, &reason);
-            }
-        }
+        let mut told = Told { state: ASKED, ..Told::default() };
+        // What is wrong was said to it.
+        let _ = self.compose_in(&mut told, question, ip);
         told
     }
 
-    fn compose_in(&self, told: &mut Told, question: &NodeQuestion, ip: IpAddr) -> Result<(), Why> {
+    /// Nothing where it was told why there is nothing for it now.
+    fn compose_in(&self, told: &mut Told, question: &NodeQuestion, ip: IpAddr) -> Option<()> {
         let content = self.whole.and_then(|id| self.server.space.generation(id)?.content.as_ref());
-        let content = content.ok_or((MISSING, "nothing is hashed yet".to_string()))?;
+        let Some(content) = content else { return told.refuse(MISSING, "nothing is hashed yet") };
         let tree = &*content.manifest;
-        let unknown = |why: &str| Err((UNKNOWN, why.to_string()));
-        let line = match &self.nodes.table {
-            Some(table) => match table.find(&question.keys, ip) {
-                None => return unknown("no line of nodes.tab is this node's, and none is for all"),
-                line => line,
-            },
+        let found = self.nodes.table.as_ref().map(|table| table.find(&question.keys, ip));
+        let line = match found {
+            Some(Some(line)) => line,
+            Some(None) => {
+                let reason = "no line of nodes.tab is this node's, and none is for all";
+                return told.refuse(UNKNOWN, reason);
+            }
             None if self.nodes.fault.is_some() => {
-                return unknown("something is wrong with nodes.tab: see the master's log");
+                let reason = "something is wrong with nodes.tab: see the master's log";
+                return told.refuse(UNKNOWN, reason);
             }
             // As agents that know no nodes have it.
-            None => Some(Found { image: Some(DEFAULT_IMAGE), ..Found::default() }),
+            None => Found { image: Some(DEFAULT_IMAGE), ..Found::default() },
         };
-        let line = line.unwrap_or_default();
         let mut layers = Vec::new();
         if let Some(name) = line.name {
             told.name = name.to_string();
             add_path(&mut told.text, "name", name);
         }
         let Some(image) = question.image.as_deref().or(line.image) else {
-            return Err((MISSING, "neither nodes.tab nor xget.image= names an image".to_string()));
+            return told.refuse(MISSING, "neither nodes.tab nor xget.image= names an image");
         };
-        let image = directory(tree, IMAGES, image)?;
+        let image = told.directory(tree, IMAGES, image)?;
         for layer in line.layers {
-            layers.push(directory(tree, LAYERS, layer)?);
+            layers.push(told.directory(tree, LAYERS, layer)?);
         }
-        // Its own comes last, over all others.
-        let own = format!("{LAYERS}/{}", told.name);
-        if !told.name.is_empty() && is_dir(tree, &own) {
-            layers.push(own);
+        // Its own comes last, over all others, and what was made for it of their templates.
+        for above in [LAYERS, RENDERED] {
+            let own = format!("{above}/{}", told.name);
+            if !told.name.is_empty() && is_dir(tree, &own) {
+                layers.retain(|layer| *layer != own);
+                layers.push(own);
+            }
         }
         add_path(&mut told.text, "image", &image);
         if let Some((false, kernel)) = find(tree, &image, KERNEL) {
@@ -190,7 +192,7 @@ impl Master {
             add_words(&mut told.text, "words", &line.words.join(" "));
         }
         told.image = image;
-        Ok(())
+        Some(())
     }
 }
 
@@ -204,8 +206,29 @@ struct Told {
     image: String,
 }
 
-/// Why there is nothing for it now: which of the two, and the reason.
-type Why = (&'static str, String);
+impl Told {
+    /// There is nothing for it now.
+    fn refuse<T>(&mut self, state: &'static str, reason: &str) -> Option<T> {
+        self.state = state;
+        add_words(&mut self.text, state, reason);
+        None
+    }
+
+    /// The path of a served directory of this name: of those below `below`, if it is there.
+    fn directory(&mut self, tree: &Manifest, below: &str, name: &str) -> Option<String> {
+        let name = name.trim_matches('/');
+        let path = format!("{below}/{name}");
+        let is_plain = name.split('/').all(|name| !matches!(name, "" | "." | ".."));
+        if is_plain && is_dir(tree, &path) {
+            return Some(path);
+        }
+        let path = if name.is_empty() { "." } else { name };
+        if is_dir(tree, path) {
+            return Some(path.into());
+        }
+        self.refuse(MISSING, &format!("{name} is not served"))
+    }
+}
 
 /// What of an image is started: its kernel, command line and initrds.
 fn add_parts(text: &mut String, tree: &Manifest, image: &str) {
@@ -231,20 +254,4 @@ fn find(tree: &Manifest, dir: &str, name: &str) -> Option<(bool, u32)> {
 
 fn is_dir(tree: &Manifest, path: &str) -> bool {
     matches!(find(tree, path, ""), Some((true, _)))
-}
-
-/// The path of a served directory of this name: of those below `below`, if it is there.
-fn directory(tree: &Manifest, below: &str, name: &str) -> Result<String, Why> {
-    let name = name.trim_matches('/');
-    let path = format!("{below}/{name}");
-    let is_plain = name.split('/').all(|name| !matches!(name, "" | "." | ".."));
-    if is_plain && is_dir(tree, &path) {
-        return Ok(path);
-    }
-    let path = if name.is_empty() { "." } else { name };
-    if is_dir(tree, path) {
-        Ok(path.into())
-    } else {
-        Err((MISSING, format!("{name} is not served")))
-    }
 }

@@ -180,7 +180,7 @@ impl Roll {
         for key in &keys[..identities] {
             self.by_key.insert(key.clone(), (1, at as u32));
         }
-        self.by_key.get_or_insert_with(of_ip(ip), || (0, 0)).0 += 1;
+        self.enter(at as u32, ip, 1);
         let heard = Heard {
             keys,
             ip,
@@ -222,11 +222,14 @@ impl Roll {
         let before = core::mem::replace(&mut self.list[at as usize].ip, ip);
         if before != ip {
             self.leave(before);
-            self.by_key.get_or_insert_with(of_ip(ip), || (0, at)).0 += 1;
         }
-        if let Some((_, last)) = self.by_key.get_mut(&of_ip(ip)) {
-            *last = at;
-        }
+        self.enter(at, ip, u32::from(before != ip));
+    }
+
+    /// So many more are at this address, and this is who spoke from there last.
+    fn enter(&mut self, at: u32, ip: IpAddr, more: u32) {
+        let count = self.by_key.get(&of_ip(ip)).map_or(0, |(count, _)| *count);
+        self.by_key.insert(of_ip(ip), (count + more, at));
     }
 
     /// One less is at this address.

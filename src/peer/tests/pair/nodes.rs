@@ -44,6 +44,7 @@ fn usual() -> Rc<Tree> {
         "images/tiny/kernel",
         "layers/all/x",
         "layers/n001/x",
+        "layers/.rendered/n001/x",
         "own/kernel",
         "own/root.erofs",
         "special/",
@@ -117,7 +118,7 @@ fn a_table_gives_name_image_layers_and_words() {
          n002 - tiny\n10.0.0.0/8 - live nothing\n",
     );
     let debian = kernel("images/debian/kernel");
-    let layers = "layer layers/all\nlayer layers/n001\n";
+    let layers = "layer layers/all\nlayer layers/n001\nlayer layers/.rendered/n001\n";
     let n001 = "mac=52:54:00:00:00:01 host=n002";
     assert_eq!(
         told(&mut pair, master, n001),
