@@ -11,7 +11,7 @@ use super::hex;
 use super::ipconfig::Method;
 use super::links::Link;
 use super::system::System;
-use super::uplink::{self, Renewal};
+use super::uplink::{self, Found, Renewal};
 use crate::os::netif::{MANAGED, Netlink, OTHER};
 use crate::os::packet::{DATAGRAM_LEN_MAX, UdpOnDevice};
 use crate::os::poll::{Poll, READABLE};
@@ -86,13 +86,6 @@ pub struct Attempt6 {
     asking: Option<Asking>,
 }
 
-/// What there is, and who keeps it.
-pub struct Found6 {
-    /// Without an address where the kernel has made it.
-    pub lease: Lease,
-    pub renewal: Renewal,
-}
-
 impl Attempt6 {
     /// `given` is an address of `ip=`, which has to be free as any other.
     pub fn new(given: Option<Lease>) -> Attempt6 {
@@ -119,7 +112,7 @@ impl Attempt6 {
         method: Method,
         system: &mut System,
         now_ms: u64,
-    ) -> Result<Option<Found6>, String> {
+    ) -> Result<Option<Found>, String> {
         let System { netlink, routers, firmware, seed, .. } = system;
         let text = fs::read_to_string("/proc/net/if_inet6").unwrap_or_default();
         let held = held(&text, &link.name);
@@ -162,7 +155,7 @@ impl Attempt6 {
         Ok(Some(self.found(lease, servers)))
     }
 
-    fn found(&mut self, mut lease: Lease, servers: &[Ipv6Addr]) -> Found6 {
+    fn found(&mut self, mut lease: Lease, servers: &[Ipv6Addr]) -> Found {
         lease.dns.extend(servers.iter().map(|server| IpAddr::V6(*server)));
         let renewal = match self.asking.take() {
             Some(Asking { client, socket, own, .. }) => {
@@ -170,7 +163,7 @@ impl Attempt6 {
             }
             None => Renewal::None,
         };
-        Found6 { lease, renewal }
+        Found { lease, renewal }
     }
 
     /// Somebody else has the address.

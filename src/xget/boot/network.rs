@@ -7,11 +7,11 @@
 use super::datagram;
 use super::dhcp::{CLIENT_PORT, DhcpClient, DhcpEffect, Family, SERVER_PORT};
 use super::ipconfig::{IpRule, Method};
-use super::ipv6::{Attempt6, Found6};
+use super::ipv6::Attempt6;
 use super::links::{self, Link};
 use super::settings::{Settings, Timeouts};
 use super::system::System;
-use super::uplink::{self, Renewal, Uplink};
+use super::uplink::{self, Found, Renewal, Uplink};
 use crate::driver::Host;
 use crate::os::netif::LinkNews;
 use crate::os::packet::{DATAGRAM_LEN_MAX, PacketSocket};
@@ -37,8 +37,8 @@ enum AttemptStage {
         socket: PacketSocket,
     },
     Ipv6(Attempt6),
-    /// An IPv6 address that waits until it counts.
-    Spare(Found6),
+    /// There is an address; one of IPv6 may have to wait until it counts.
+    Found(Found),
     /// It cannot be used; said once.
     Broken,
 }
@@ -181,38 +181,41 @@ impl Network<'_> {
     }
 
     fn advance(&mut self, at: usize, now_ms: u64) -> Result<Option<Uplink>, String> {
-        let attempt = &mut self.attempts[at];
-        match &mut attempt.stage {
+        let Attempt { link, rule, start_ms, stage, .. } = &mut self.attempts[at];
+        match stage {
             AttemptStage::NoCarrier => {
-                if now_ms < attempt.start_ms || !attempt.link.has_carrier() {
+                if now_ms < *start_ms || !link.has_carrier() {
                     return Ok(None);
                 }
                 self.phases.carrier_ms.get_or_insert(now_ms);
-                self.begin(at, now_ms)
+                self.begin(at, now_ms)?;
             }
             AttemptStage::Asking { .. } => self.ask(at, now_ms),
-            AttemptStage::Ipv6(_) | AttemptStage::Spare(_) => self.ask_ipv6(at, now_ms),
-            AttemptStage::Broken => Ok(None),
+            AttemptStage::Ipv6(attempt) => {
+                if let Some(found) = attempt.advance(link, rule.method, self.system, now_ms)? {
+                    *stage = AttemptStage::Found(found);
+                }
+            }
+            AttemptStage::Found(_) | AttemptStage::Broken => {}
         }
+        self.take(at, now_ms)
     }
 
-    fn begin(&mut self, at: usize, now_ms: u64) -> Result<Option<Uplink>, String> {
-        let attempt = &mut self.attempts[at];
-        let (link, rule) = (&attempt.link, &attempt.rule);
+    fn begin(&mut self, at: usize, now_ms: u64) -> Result<(), String> {
+        let Attempt { link, rule, stage, .. } = &mut self.attempts[at];
         let system = &mut *self.system;
-        match rule.method {
+        *stage = match rule.method {
             Method::Static => {
                 let lease = uplink::static_lease(rule).ok_or("ip= has no address")?;
                 if lease.address.is_ipv4() {
-                    let netlink = &mut system.netlink;
-                    return Uplink::new(link, rule, self.settings, netlink, lease, Renewal::None)
-                        .map(Some);
+                    AttemptStage::Found(Found { lease, renewal: Renewal::None })
+                } else {
+                    uplink::give(link, &lease, &mut system.netlink)?;
+                    AttemptStage::Ipv6(Attempt6::new(Some(lease)))
                 }
-                uplink::give(link, &lease, &mut system.netlink)?;
-                attempt.stage = AttemptStage::Ipv6(Attempt6::new(Some(lease)));
             }
             Method::Auto6 | Method::Dhcp6 | Method::Link6 => {
-                attempt.stage = AttemptStage::Ipv6(Attempt6::new(None));
+                AttemptStage::Ipv6(Attempt6::new(None))
             }
             Method::Any | Method::Dhcp => {
                 let socket = PacketSocket::open(link.index, &link.broadcast, CLIENT_PORT)
@@ -220,13 +223,14 @@ impl Network<'_> {
                 let identity = system.firmware.dhcp(link);
                 let seed = system.seed ^ u64::from(link.index);
                 let client = Box::new(DhcpClient::new(Family::V4, identity, seed, now_ms));
-                attempt.stage = AttemptStage::Asking { client, socket };
                 log::info!("{}: carrier; asking for an address", link.label());
+                *stage = AttemptStage::Asking { client, socket };
                 self.begin_spare(at);
+                return Ok(());
             }
-            Method::Off => attempt.stage = AttemptStage::Broken,
-        }
-        Ok(None)
+            Method::Off => AttemptStage::Broken,
+        };
+        Ok(())
     }
 
     /// An IPv6 network must not wait for IPv4.
@@ -250,7 +254,7 @@ impl Network<'_> {
     }
 
     /// Whether an IPv6 address beside IPv4 is of use by now.
-    fn counts(&self, found: &Found6, now_ms: u64) -> bool {
+    fn counts(&self, found: &Found, now_ms: u64) -> bool {
         let is_late =
             self.phases.carrier_ms.is_some_and(|since_ms| now_ms >= since_ms + IPV4_FIRST_MS);
         let is_named = match self.settings.image.masters.is_empty() {
@@ -260,29 +264,23 @@ impl Network<'_> {
         is_late && is_named || self.masters().any(|by_ipv6| by_ipv6 == Some(true))
     }
 
-    fn ask_ipv6(&mut self, at: usize, now_ms: u64) -> Result<Option<Uplink>, String> {
-        let Attempt { link, rule, stage, .. } = &mut self.attempts[at];
-        if let AttemptStage::Ipv6(attempt) = stage {
-            match attempt.advance(link, rule.method, self.system, now_ms)? {
-                Some(found) => *stage = AttemptStage::Spare(found),
-                None => return Ok(None),
-            }
-        }
+    /// Takes the address that was found, if it counts.
+    fn take(&mut self, at: usize, now_ms: u64) -> Result<Option<Uplink>, String> {
         let Attempt { is_spare, stage, .. } = &self.attempts[at];
-        let AttemptStage::Spare(found) = stage else { return Ok(None) };
+        let AttemptStage::Found(found) = stage else { return Ok(None) };
         if *is_spare && !self.counts(found, now_ms) {
             return Ok(None);
         }
-        let stage = std::mem::replace(&mut self.attempts[at].stage, AttemptStage::Broken);
-        let AttemptStage::Spare(Found6 { lease, renewal }) = stage else { return Ok(None) };
-        let Attempt { link, rule, .. } = &self.attempts[at];
-        let netlink = &mut self.system.netlink;
-        Uplink::new(link, rule, self.settings, netlink, lease, renewal).map(Some)
+        let Attempt { link, rule, stage, .. } = &mut self.attempts[at];
+        let AttemptStage::Found(found) = std::mem::replace(stage, AttemptStage::Broken) else {
+            return Ok(None);
+        };
+        Uplink::new(link, rule, self.settings, &mut self.system.netlink, found).map(Some)
     }
 
-    fn ask(&mut self, at: usize, now_ms: u64) -> Result<Option<Uplink>, String> {
-        let attempt = &mut self.attempts[at];
-        let AttemptStage::Asking { client, socket } = &mut attempt.stage else { return Ok(None) };
+    fn ask(&mut self, at: usize, now_ms: u64) {
+        let Attempt { link, stage, .. } = &mut self.attempts[at];
+        let AttemptStage::Asking { client, socket } = stage else { return };
         let mut effects: Vec<DhcpEffect> = client.tick(now_ms).into_iter().collect();
         let mut buffer = [0; DATAGRAM_LEN_MAX];
         for _ in 0..READS_MAX {
@@ -292,25 +290,26 @@ impl Network<'_> {
                 effects.extend(client.receive(now_ms, nobody, payload));
             }
         }
+        let mut bound = None;
         for effect in effects {
             match effect {
                 DhcpEffect::Broadcast(bytes) => {
                     let packet = datagram::broadcast(CLIENT_PORT, SERVER_PORT, &bytes);
                     if let Err(error) = socket.broadcast(&packet) {
-                        log::debug!("{}: cannot send: {error}", attempt.link.name);
+                        log::debug!("{}: cannot send: {error}", link.name);
                     }
                 }
-                DhcpEffect::Bound(lease) => {
-                    let (link, rule) = (&attempt.link, &attempt.rule);
-                    let renewal = Renewal::of_ipv4(client.as_ref().clone(), &lease);
-                    let netlink = &mut self.system.netlink;
-                    return Uplink::new(link, rule, self.settings, netlink, lease, renewal)
-                        .map(Some);
-                }
+                DhcpEffect::Bound(lease) => bound = Some(lease),
                 _ => {}
             }
         }
-        Ok(None)
+        if let Some(lease) = bound
+            && let AttemptStage::Asking { client, .. } =
+                std::mem::replace(stage, AttemptStage::Broken)
+        {
+            let renewal = Renewal::of_ipv4(client, &lease);
+            *stage = AttemptStage::Found(Found { lease, renewal });
+        }
     }
 
     fn overdue(&self, now_ms: u64) -> Option<String> {
@@ -350,7 +349,7 @@ impl Network<'_> {
                     Some(sends) => format!("{name} asked DHCPv6 {sends} times without success"),
                     None => format!("{name} hears no IPv6 router"),
                 },
-                AttemptStage::Spare(_) => {
+                AttemptStage::Found(_) => {
                     format!("{name} has an IPv6 address, and no master is known by IPv6")
                 }
                 AttemptStage::Broken => format!("{name} cannot be used"),

@@ -35,10 +35,17 @@ pub enum Renewal {
 
 impl Renewal {
     /// Of a lease of IPv4, which is asked for from its own address.
-    pub fn of_ipv4(client: DhcpClient, lease: &Lease) -> Renewal {
+    pub fn of_ipv4(client: Box<DhcpClient>, lease: &Lease) -> Renewal {
         let own = SocketAddr::new(lease.address, CLIENT_PORT);
-        Renewal::Dhcp { client: Box::new(client), socket: None, own }
+        Renewal::Dhcp { client, socket: None, own }
     }
+}
+
+/// An address that may be used, and who keeps it.
+pub struct Found {
+    /// Without an address where the kernel has made it.
+    pub lease: Lease,
+    pub renewal: Renewal,
 }
 
 pub struct Uplink {
@@ -50,6 +57,19 @@ pub struct Uplink {
     pub masters: Vec<Host>,
     held: Option<(IpAddr, u8)>,
     renewal: Renewal,
+}
+
+/// Where an address is from, for people.
+fn origin(lease: &Lease, renewal: &Renewal) -> String {
+    let Lease { address, prefix_len, server, times, .. } = lease;
+    match renewal {
+        Renewal::Dhcp { .. } if times.lease_s < u32::MAX => {
+            format!("{address}/{prefix_len} from {server}, for {} s", times.lease_s)
+        }
+        Renewal::Dhcp { .. } => format!("{address}/{prefix_len} from {server}, for ever"),
+        Renewal::None if address.is_unspecified() => "IPv6 address by the kernel".into(),
+        Renewal::None => format!("{address}/{prefix_len} from ip="),
+    }
 }
 
 /// What `ip=` says, as a lease that nobody takes away.
@@ -69,8 +89,7 @@ impl Uplink {
         rule: &IpRule,
         settings: &Settings,
         netlink: &mut Netlink,
-        lease: Lease,
-        renewal: Renewal,
+        Found { lease, renewal }: Found,
     ) -> Result<Uplink, String> {
         set_mtu(link, settings.network.mtu.or(rule.mtu).or(lease.mtu));
         let (address, prefix_len) = (lease.address, lease.prefix_len);
@@ -90,22 +109,7 @@ impl Uplink {
         let servers = rule.dns.iter().chain(&lease.dns).copied();
         write_resolver(link, settings, servers, lease.domain.as_deref());
         set_hostname(rule.hostname.as_deref().or(lease.hostname.as_deref()));
-        log::info!(
-            "{}: {}",
-            link.label(),
-            match (held, &renewal) {
-                (None, _) => "IPv6 address by the kernel".into(),
-                (_, Renewal::None) => format!("{address}/{prefix_len} from ip="),
-                (_, Renewal::Dhcp { .. }) => format!(
-                    "{address}/{prefix_len} from {}, for {}",
-                    lease.server,
-                    match lease.times.lease_s {
-                        u32::MAX => "ever".into(),
-                        lease_s => format!("{lease_s} s"),
-                    },
-                ),
-            }
-        );
+        log::info!("{}: {}", link.label(), origin(&lease, &renewal));
         Ok(Uplink {
             link: link.clone(),
             by_hand: rule.method == Method::Static || settings.network.stacked.has(&link.name),
@@ -281,16 +285,15 @@ fn write_resolver(
     domain: Option<&str>,
 ) {
     let all = settings.network.nameservers.iter().copied().chain(servers).take(SERVERS_MAX);
-    let line = |server: IpAddr| match server {
+    let mut text = String::new();
+    for server in all {
         // Of a link, and found on no other.
-        IpAddr::V6(local) if local.is_unicast_link_local() => {
-            format!("nameserver {local}%{}\n", link.name)
-        }
-        other => format!("nameserver {other}\n"),
-    };
-    let mut text: String = all.map(line).collect();
+        let is_local = matches!(server, IpAddr::V6(v6) if v6.is_unicast_link_local());
+        let (at, scope) = if is_local { ("%", link.name.as_str()) } else { ("", "") };
+        text.push_str(&format!("nameserver {server}{at}{scope}\n"));
+    }
     if let Some(domain) = domain {
-        text.push_str(&format!("search {domain}\n"));
+        text.push_str(&["search ", domain, "\n"].concat());
     }
     if let Err(error) = fs::write("/etc/resolv.conf", text) {
         log::warn!("cannot write /etc/resolv.conf: {error}");

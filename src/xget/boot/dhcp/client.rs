@@ -61,7 +61,7 @@ pub enum DhcpEffect {
 }
 
 /// One interface's client.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct DhcpClient {
     family: Family,
     identity: Identity,
