@@ -17,7 +17,7 @@ use peer::failure::{Failure, Status};
 use peer::fetch::{FetchEffect, FetchInput, FetchOptions, Fetcher, Progress};
 use peer::namespace::{Bulk, Content};
 use peer::request::{FetchRequest, Pin};
-use std::collections::HashSet;
+use sorted::SortedSet;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -385,7 +385,7 @@ impl Machine for FetchMachine<'_> {
 
 /// A file that failed is told of with each of its pieces, and at the end.
 fn each_once(mut failures: Vec<Failure>) -> Vec<Failure> {
-    let mut told = HashSet::new();
+    let mut told = SortedSet::new();
     failures.retain(|failure| told.insert(failure.text()));
     failures
 }

@@ -13,7 +13,7 @@ use crate::os::file::{self, Listing, Status};
 use crate::os::xattr::Xattrs;
 use nix::errno::Errno;
 use peer::content::manifest::{DEPTH_MAX, ENTRIES_MAX, Entry, EntryKind, XattrTable};
-use std::collections::HashMap;
+use sorted::SortedMap;
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -36,9 +36,9 @@ pub struct Walk {
     /// Directories that were gone when their turn came.
     pub gone: Vec<u32>,
     /// The first name of each file of several names.
-    firsts: HashMap<(u64, u64), u32>,
+    firsts: SortedMap<(u64, u64), u32>,
     /// By that first name, the others.
-    others: HashMap<u32, Vec<u32>>,
+    others: SortedMap<u32, Vec<u32>>,
     phase: WalkPhase,
 }
 
@@ -60,8 +60,8 @@ impl Walk {
             notes: Vec::new(),
             notes_left_out: 0,
             gone: Vec::new(),
-            firsts: HashMap::new(),
-            others: HashMap::new(),
+            firsts: SortedMap::new(),
+            others: SortedMap::new(),
             phase: WalkPhase::Next(0),
             root: root.clone(),
         };
@@ -263,9 +263,9 @@ impl Walk {
         }
         self.entries[number as usize].size = status.size;
         if status.nlink > 1 {
-            let first = *self.firsts.entry((status.dev, status.ino)).or_insert(number);
+            let first = *self.firsts.get_or_insert_with((status.dev, status.ino), || number);
             if first != number {
-                self.others.entry(first).or_default().push(number);
+                self.others.get_or_insert_with(first, Vec::new).push(number);
                 self.entries[number as usize].kind = EntryKind::Hardlink(first);
                 self.entries[number as usize].size = 0;
             }

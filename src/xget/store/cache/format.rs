@@ -8,7 +8,7 @@ use crate::os::file::Status;
 use peer::content::bytes::{ByteReader, TooShort};
 use peer::content::digest::{self, Digest};
 use peer::content::manifest::piece_len_of;
-use std::collections::HashMap;
+use sorted::SortedMap;
 
 const MAGIC: &[u8; 8] = b"xget\0dc2";
 /// Largest cache that is read back: piece digests of 2 TiB of very large
@@ -24,7 +24,7 @@ const BARE: u8 = 2;
 const RECORD_LEN_MIN: usize = FileKey::LEN + 1 + 32 + 4;
 
 /// What a file is known again by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct FileKey {
     dev: u64,
     ino: u64,
@@ -48,7 +48,7 @@ pub struct KnownFile {
 }
 
 /// All that a cache knows.
-pub type KnownFiles = HashMap<FileKey, KnownFile>;
+pub type KnownFiles = SortedMap<FileKey, KnownFile>;
 
 impl FileKey {
     const LEN: usize = 5 * 8 + 2 * 4;
@@ -131,7 +131,7 @@ pub fn decode(bytes: &[u8], piece_len: u32) -> Option<KnownFiles> {
         return None;
     }
     let records = body.strip_prefix(&*header(piece_len))?;
-    let mut known = HashMap::with_capacity(records.len() / RECORD_LEN_MIN);
+    let mut known = SortedMap::new();
     let mut from = ByteReader::new(records);
     while !from.is_empty() {
         let (key, file) = decode_record(&mut from, piece_len)?;
@@ -168,14 +168,22 @@ mod tests {
     use proptest::collection::vec;
     use proptest::prelude::*;
 
+    fn known(files: impl IntoIterator<Item = (FileKey, KnownFile)>) -> KnownFiles {
+        let mut known = KnownFiles::new();
+        for (key, file) in files {
+            known.insert(key, file);
+        }
+        known
+    }
+
     #[test]
     fn damage_anywhere_makes_the_cache_empty() {
-        let known = HashMap::from([(key(1, 10_000), large()), (key(2, 1), small())]);
-        let bytes = encode(&known, P);
+        let files = known([(key(1, 10_000), large()), (key(2, 1), small())]);
+        let bytes = encode(&files, P);
         let mut again = decode(&bytes, P).unwrap();
         assert!(again.values().all(|known| !known.used));
-        again.values_mut().for_each(|known| known.used = true);
-        assert_eq!(again, known);
+        again.iter_mut().for_each(|(_, known)| known.used = true);
+        assert_eq!(again, files);
         assert_eq!(decode(&bytes, 2 * P), None, "another piece length");
         for at in 0..bytes.len() {
             assert_eq!(decode(&bytes[..at], P), None, "{at} bytes");
@@ -189,7 +197,7 @@ mod tests {
     fn a_list_that_is_not_its_files_is_refused_even_with_a_right_check_sum() {
         let mut wrong = large();
         wrong.list[0].0[0] ^= 1;
-        assert_eq!(decode(&encode(&HashMap::from([(key(1, 10_000), wrong)]), P), P), None);
+        assert_eq!(decode(&encode(&known([(key(1, 10_000), wrong)]), P), P), None);
     }
 
     #[test]
@@ -198,9 +206,9 @@ mod tests {
         for (piece_len, is_right) in [(P, false), (4 * P, true)] {
             let list = vec![Digest::default(); size.div_ceil(u64::from(piece_len)) as usize];
             let digest = digest::of_list(&list, size, piece_len).unwrap();
-            let known =
+            let file =
                 KnownFile { digest, sparse: false, is_bare: true, list: list.into(), used: true };
-            let read = decode(&encode(&HashMap::from([(key(1, size), known)]), P), P);
+            let read = decode(&encode(&known([(key(1, size), file)]), P), P);
             assert_eq!(read.is_some(), is_right, "{piece_len}");
         }
     }
@@ -233,10 +241,10 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_encoded_is_decoded(files in vec(any_file(), 0..8)) {
-            let known: KnownFiles = files.into_iter().collect();
-            let mut again = decode(&encode(&known, P), P).unwrap();
-            again.values_mut().for_each(|file| file.used = true);
-            prop_assert_eq!(again, known);
+            let files = known(files);
+            let mut again = decode(&encode(&files, P), P).unwrap();
+            again.iter_mut().for_each(|(_, file)| file.used = true);
+            prop_assert_eq!(again, files);
         }
 
         /// Bytes that somebody chose, with a check sum that is right.
@@ -246,7 +254,7 @@ mod tests {
             changes in vec((any::<prop::sample::Index>(), any::<u8>()), 0..4),
             more in vec(any::<u8>(), 0..200),
         ) {
-            let mut body = encode(&files.into_iter().collect(), P);
+            let mut body = encode(&known(files), P);
             body.truncate(body.len() - CHECK_LEN);
             body.extend(more);
             for (at, byte) in changes {
@@ -254,9 +262,9 @@ mod tests {
                 body[at] = byte;
             }
             if let Some(mut known) = decode(&seal(body), P) {
-                known.values_mut().for_each(|file| file.used = true);
+                known.iter_mut().for_each(|(_, file)| file.used = true);
                 let mut again = decode(&encode(&known, P), P).unwrap();
-                again.values_mut().for_each(|file| file.used = true);
+                again.iter_mut().for_each(|(_, file)| file.used = true);
                 prop_assert_eq!(again, known);
             }
         }

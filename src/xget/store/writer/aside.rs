@@ -3,7 +3,7 @@
 
 use crate::os::file;
 use nix::errno::Errno;
-use std::collections::HashMap;
+use sorted::SortedMap;
 use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
@@ -12,7 +12,7 @@ use std::rc::Rc;
 pub struct Aside {
     file: Option<Rc<File>>,
     /// Where each file begins in it.
-    starts: HashMap<u32, u64>,
+    starts: SortedMap<u32, u64>,
     len: u64,
 }
 
@@ -33,7 +33,7 @@ impl Aside {
             }),
         };
         self.file = Some(file.clone());
-        let start = *self.starts.entry(entry).or_insert(self.len);
+        let start = *self.starts.get_or_insert_with(entry, || self.len);
         if start == self.len {
             self.len += size;
         }

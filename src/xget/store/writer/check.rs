@@ -23,7 +23,7 @@ use super::tree::DestTree;
 use crate::os::file::{self, Status};
 use nix::errno::Errno;
 use peer::content::manifest::EntryKind;
-use std::collections::HashMap;
+use sorted::SortedMap;
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
@@ -47,7 +47,7 @@ pub struct Check {
     /// What files that are there take now, and will not when they are replaced.
     replaced_bytes: u64,
     /// What temporary files of an earlier run take already.
-    reserved_bytes: HashMap<u32, u64>,
+    reserved_bytes: SortedMap<u32, u64>,
 }
 
 enum CheckPhase {
@@ -86,7 +86,7 @@ impl Check {
             found: FoundPieces::new(tree.target.map.count()),
             old_versions: OldVersions::new(copies),
             replaced_bytes: 0,
-            reserved_bytes: HashMap::new(),
+            reserved_bytes: SortedMap::new(),
         }
     }
 
@@ -131,7 +131,7 @@ impl Check {
     fn done(&mut self, tree: &DestTree) -> CheckStep {
         let found = std::mem::take(&mut self.found).whole(tree);
         self.reader = Reader::default();
-        self.reserved_bytes.clear();
+        self.reserved_bytes = SortedMap::new();
         CheckStep::Done { found }
     }
 

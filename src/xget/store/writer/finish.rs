@@ -19,7 +19,7 @@ use super::tree::DestTree;
 use crate::os::file::{self, Listing};
 use nix::errno::Errno;
 use peer::content::manifest::EntryKind;
-use std::collections::HashSet;
+use sorted::SortedSet;
 use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 
@@ -66,7 +66,7 @@ struct Sweep {
     fd: Rc<OwnedFd>,
     names: Listing,
     /// Temporary names in this directory that a later run can resume.
-    kept: HashSet<Vec<u8>>,
+    kept: SortedSet<Vec<u8>>,
 }
 
 impl Finish {

@@ -9,7 +9,7 @@ use super::super::error::DestError;
 use super::progress::EntryState;
 use super::tree::DestTree;
 use crate::os::file;
-use std::collections::HashSet;
+use sorted::SortedSet;
 use std::os::fd::OwnedFd;
 
 /// The same for names that may be one, and mostly for no others: the name
@@ -29,7 +29,7 @@ fn alike(tree: &DestTree, dir: u32) -> Vec<u32> {
     };
     let name = |entry: u32| likeness(&tree.target.entry(entry).name);
     let placed = || tree.target.manifest.children(dir).filter(is_placed);
-    let (mut seen, mut twice) = (HashSet::new(), HashSet::new());
+    let (mut seen, mut twice) = (SortedSet::new(), SortedSet::new());
     for name in placed().map(name) {
         if seen.contains(&name) {
             twice.insert(name);
@@ -56,7 +56,7 @@ pub fn fail_folded(tree: &mut DestTree, dir: u32) {
         Some([status.dev.to_ne_bytes(), status.ino.to_ne_bytes()].concat())
     };
     // Places on disk; and each with the file of the manifest that is there.
-    let mut taken: HashSet<Vec<u8>> = HashSet::new();
+    let mut taken: SortedSet<Vec<u8>> = SortedSet::new();
     for &entry in &alike {
         let Some(there) = led_to(tree, entry) else { continue };
         // Links of one file lead to the same, as they should.

@@ -9,7 +9,7 @@ use super::super::xattrs::XattrError;
 use nix::errno::Errno;
 use peer::content::manifest::{Entry, EntryKind, Manifest};
 use peer::content::pieces::{Extent, PieceMap};
-use std::collections::HashMap;
+use sorted::SortedMap;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -22,7 +22,7 @@ pub struct Target {
     /// What the only file must have before it gets its name.
     pub sha256: Option<[u8; 32]>,
     /// How many other names a file has in the manifest.
-    other_names: HashMap<u32, u64>,
+    other_names: SortedMap<u32, u64>,
 }
 
 impl Target {
@@ -32,10 +32,10 @@ impl Target {
         manifest: Rc<Manifest>,
         map: Rc<PieceMap>,
     ) -> Target {
-        let mut other_names: HashMap<u32, u64> = HashMap::new();
+        let mut other_names: SortedMap<u32, u64> = SortedMap::new();
         for entry in &manifest.entries {
             if let EntryKind::Hardlink(file) = entry.kind {
-                *other_names.entry(file).or_default() += 1;
+                *other_names.get_or_insert_with(file, || 0) += 1;
             }
         }
         Target { base, manifest, map, sha256, other_names }
