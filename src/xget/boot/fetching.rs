@@ -176,9 +176,14 @@ impl<'a> Transfers<'a> {
         let mut reason = String::new();
         let question = NodeQuestion { image, ..self.who() };
         let question = NodeMessage::Question(question).line();
+        let is_short = self.turns.is_short(self.uplink.link.index, &self.usable());
+        let began_ms = self.system.clock.now_ms();
         for master in self.masters.iter() {
             // Each of them may take its time, and the lease does not wait.
             let now_ms = self.system.clock.now_ms();
+            if is_short && now_ms > began_ms + TURN_MS {
+                break;
+            }
             if let ControlFlow::Break(text) = self.system.tick(&mut self.uplink, now_ms) {
                 return Err(FetchError { status: Status::Interrupted, text });
             }

@@ -14,6 +14,9 @@ const COUNT: u32 = 4096;
 /// Bytes of the longest answer.
 const ANSWER_LEN_MAX: usize = 65_536;
 
+/// A connection that is not up by then is given up, as in a fetch.
+const CONNECT_TIME_MAX: Duration = Duration::from_secs(3);
+
 const WRITTEN: Token = Token(1);
 
 /// Puts one line into a master's log, within `most`.
@@ -40,8 +43,8 @@ fn exchange(
     reads: bool,
     most: Duration,
 ) -> io::Result<Vec<u8>> {
-    let mut line =
-        Line { stream: TcpStream::connect_timeout(&master, most)?, end: Instant::now() + most };
+    let stream = TcpStream::connect_timeout(&master, most.min(CONNECT_TIME_MAX))?;
+    let mut line = Line { stream, end: Instant::now() + most };
     let mut client = Client::new(MSIZE);
     let mode = if reads { OpenMode::ReadWrite } else { OpenMode::Write };
     let fid = client.open(path, mode, Token(0));
