@@ -13,7 +13,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use support::proc::{Master, Proc};
+use support::proc::{Master, Proc, XGET};
 use support::tree::{assert_same, look};
 use support::{lacks, lacks_root, until};
 
@@ -353,4 +353,89 @@ fn the_command_line_explains_itself() {
     let line = format!("'{}' man | head -c 1; exit \"${{PIPESTATUS[0]}}\"", ctl::XGETCTL);
     let status = std::process::Command::new("bash").args(["-c", &line]).status().unwrap();
     assert!(status.success(), "{status}");
+}
+
+#[test]
+fn an_image_is_shown_with_its_digests() {
+    let Some(head) = head_with("debian") else { return };
+    let mut command = head.command(["image", "show", "debian", "--json"]);
+    command.env("XGET_BINARY", XGET);
+    let json = Proc::start(command, &head.scratch).wait().expect(0).out;
+    let shown: serde_json::Value = serde_json::from_str(&json).unwrap();
+    let taken = support::proc::xget()
+        .arg("--print-digest")
+        .arg(&head.dir)
+        .args(["kernel", "cmdline", "initrd"].map(|name| format!("images/debian/{name}")))
+        .output()
+        .unwrap();
+    assert_eq!(shown["digest"], String::from_utf8(taken.stdout).unwrap().trim());
+    assert!(shown["root_digest"].as_str().unwrap().starts_with("blake3:"));
+    assert_eq!((&shown["kernel"], &shown["root"]), (&VERSION.into(), &"dir".into()));
+    assert!(shown["tally"]["tmpfs_bytes"].as_u64().unwrap() > 1 << 20);
+}
+
+#[test]
+fn a_check_says_what_keeps_a_node_from_coming_up() {
+    if lacks_root() || lacks(&["busybox", "depmod", "zstd"]) {
+        return;
+    }
+    let head = import_into(Head::with_real_initrds(), "debian");
+    let image = head.image("debian");
+    let root = image.join("root");
+    // This initrd has no modules, as the kernel has none; its directory is enough.
+    head.says("image check").expect(0).says("1 images: no errors, 0 warnings");
+    let check = |words: &str| {
+        head.says("image check debian").expect(5).says(words);
+    };
+    let moved = |path: &Path, words: &str| {
+        let away = head.scratch.join("away");
+        fs::rename(path, &away).unwrap();
+        check(words);
+        fs::rename(&away, path).unwrap();
+    };
+    moved(&image.join("kernel"), "kernel  is missing");
+    moved(&image.join("initrd"), "an image with a root needs it");
+    moved(&root.join("usr/lib/modules"), "no modules for the image's kernel");
+    moved(&root.join("usr/sbin/init"), "has nothing to start");
+    fs::write(image.join("kernel"), ctl::kernel("6.9-other")).unwrap();
+    check("and not of 6.9-other");
+    fs::write(image.join("kernel"), "\x7fELF").unwrap();
+    check("too short for a kernel");
+    fs::write(image.join("kernel"), ctl::kernel(VERSION)).unwrap();
+    fs::create_dir_all(head.dir.join("layers/all/lib/firmware")).unwrap();
+    check("takes the place of a symbolic link of the image debian");
+    fs::remove_dir_all(head.dir.join("layers/all")).unwrap();
+    head.says("image check").expect(0);
+}
+
+#[test]
+fn a_check_warns_of_what_everybody_can_read() {
+    let Some(head) = head_with("debian") else { return };
+    let root = head.image("debian").join("root");
+    let key = "-----BEGIN OPENSSH PRIVATE KEY-----\nsecret\n-----END OPENSSH PRIVATE KEY-----\n";
+    let ssh = head.dir.join("layers/all/root/.ssh");
+    fs::create_dir_all(&ssh).unwrap();
+    fs::write(ssh.join("id"), key).unwrap();
+    fs::write(root.join("etc/ssh/ssh_host_rsa_key"), key).unwrap();
+    fs::write(root.join("etc/shadow"), "root:$y$j9T$x$y:19000::::::\n").unwrap();
+    fs::write(root.join("etc/machine-id"), "0123\n").unwrap();
+    fs::write(root.join("etc/fstab"), "UUID=0-1 / ext4\n").unwrap();
+    std::os::unix::fs::symlink("gone", root.join("dangling")).unwrap();
+    std::os::unix::fs::chown(ssh.join("id"), Some(4242), None).unwrap();
+    let json = head.says("image check --json").out;
+    let found: serde_json::Value = serde_json::from_str(&json).unwrap();
+    let has = |place: &str, what: &str| {
+        let text = |one: &serde_json::Value, name: &str| one[name].as_str().unwrap().to_owned();
+        let mut all = found.as_array().unwrap().iter();
+        let there =
+            all.any(|one| text(one, "place").ends_with(place) && text(one, "what").contains(what));
+        assert!(there, "{place}: {what} is not in {json}");
+    };
+    has("layers/all/root/.ssh/id", "private key");
+    has("layers/all/root/.ssh/id", "belongs to 4242:0");
+    has("root/etc/ssh/ssh_host_rsa_key", "one machine's");
+    has("root/etc/shadow", "1 hashes of passwords");
+    has("root/etc/machine-id", "one machine's");
+    has("root/etc/fstab", "UUID=0-1");
+    has("root/dangling", "leads nowhere");
 }

@@ -75,10 +75,12 @@ pub fn capture(command: &mut Command, doing: &str) -> Outcome<Vec<u8>> {
     let mut child = spawn(command, doing)?;
     let (said, lines) = mpsc::channel();
     let stdout = child.stdout.take();
-    let whole = std::thread::spawn(move || {
+    let (all, whole) = mpsc::channel();
+    std::thread::spawn(move || {
         let mut bytes = Vec::new();
         let read = stdout.map(|mut out| out.read_to_end(&mut bytes));
-        (bytes, read)
+        // Nobody listens any more when the program was ended.
+        let _ = all.send((bytes, read));
     });
     let stderr = child.stderr.take();
     std::thread::spawn(move || stderr.map(|err| pass_lines(err, &said)));
@@ -92,7 +94,13 @@ pub fn capture(command: &mut Command, doing: &str) -> Outcome<Vec<u8>> {
     });
     spinner.finish();
     let status = ended?;
-    let (bytes, _) = whole.join().unwrap_or_default();
+    let (bytes, read) = whole.recv_timeout(LAST_WORDS_PATIENCE).map_err(|_| {
+        let name = name_of(command);
+        Failure::machine(format!("cannot {doing}: {name} left something that holds its output"))
+    })?;
+    if let Some(Err(error)) = read {
+        return Err(Failure::machine(format!("cannot {doing}: {}", reason(&error))));
+    }
     if status.success() {
         return Ok(bytes);
     }

@@ -11,13 +11,13 @@ use serde::Serialize;
 /// What is said of an image.
 #[derive(Debug, Serialize)]
 pub struct Line {
-    name: String,
+    pub name: String,
     /// `dir`, `squashfs` or `erofs`; none for one that is only started by kexec.
-    root: Option<&'static str>,
-    kernel: Option<String>,
-    tally: Tally,
+    pub root: Option<&'static str>,
+    pub kernel: Option<String>,
+    pub tally: Tally,
     /// What a node needs to boot it; of roots only.
-    node_bytes: Option<u64>,
+    pub node_bytes: Option<u64>,
 }
 
 /// What the agent makes the root of, in the order of its choice.

@@ -3,12 +3,17 @@
 //! Every change of one is made beside it and put in place as a whole (`staging`).
 
 mod build;
+mod check;
+mod finding;
 mod fit;
+mod initrd;
 mod kernel;
 mod list;
 mod make;
 mod manage;
+mod secrets;
 mod shell;
+mod show;
 mod suite;
 mod tally;
 mod tools;
@@ -36,6 +41,10 @@ enum Action {
     Build(build::Build),
     /// List the images: what root, which kernel, how large, what a node needs
     List(Listing),
+    /// Show all that is known of an image, digests too
+    Show(show::Show),
+    /// Look for what keeps nodes from coming up, and for secrets in what is served
+    Check(check::Check),
     /// Copy an image under another name
     Clone(manage::Clone),
     /// Remove images
@@ -50,6 +59,8 @@ impl Args {
             Action::Shell(args) => args.run(head),
             Action::Build(args) => args.run(head),
             Action::List(listing) => list::run(head, listing),
+            Action::Show(args) => args.run(head),
+            Action::Check(args) => args.run(head),
             Action::Clone(args) => args.run(head),
             Action::Rm(args) => args.run(head),
         }

@@ -12,6 +12,7 @@ mod unpack;
 use crate::failure::{Doing, Failure, Outcome};
 use crate::rooted::Rooted;
 use crate::{interrupt, out, program};
+pub use decompress::reader as decompressed;
 use layout::Layer;
 use sha2::{Digest, Sha256};
 use std::fs::{self, File};
