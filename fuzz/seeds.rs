@@ -32,6 +32,7 @@ fn main() -> io::Result<()> {
     client_sessions(&seeds)?;
     manifests(&seeds)?;
     lines(&seeds)?;
+    tables(&seeds)?;
     leases(&seeds)?;
     leases6(&seeds)?;
     caches(&seeds)
@@ -278,8 +279,31 @@ fn lines(seeds: &Seeds) -> io::Result<()> {
         ),
         ("parent", MasterMessage::Parent { stripe: 1, parent: peer("10.0.0.1:20004")? }.line()),
         ("error", error.line()),
+        (
+            "node",
+            "mac=52:54:00:00:00:01 uuid=4c4c4544-0050-3610-8058-b4c04f4e4b31 image=a%20b\n".into(),
+        ),
+        ("state", "state up kernel=6.1 image=images/a\n".into()),
+        (
+            "answer",
+            "name n1\nimage images/a\npart kernel\nroot dir\nlayer layers/all\nwords quiet\n"
+                .into(),
+        ),
     ];
     list.iter().try_for_each(|(name, line)| seeds.write("control", name, line.as_bytes()))
+}
+
+/// Tables of nodes, with each kind of key.
+fn tables(seeds: &Seeds) -> io::Result<()> {
+    let usual = "# key name image layers words\n@base - debian all console=ttyS0\n\
+                 52:54:00:00:00:01 n001 @base\nn[002-004,9]-ib - @base - quiet # odd\n* - rescue\n";
+    let keys = "uuid=4c4c4544-0050-3610-8058-b4c04f4e4b31 a\nserial=X7,asset=R_1 b,c\n\
+                10.0.0.0/30 d[0-3]\n10.0.1.1-10.0.1.9\nfd00::/64 - net6\nfd00::1\n";
+    let groups = "@a - i x y\n@b - @a @a,z @a y\nn1 - @b\nn2 - other @b,@a\n";
+    for (name, text) in [("usual", usual), ("keys", keys), ("groups", groups)] {
+        seeds.write("nodes_tab", name, text.as_bytes())?;
+    }
+    Ok(())
 }
 
 /// A DHCP message of a server with these options. The program has no encoder

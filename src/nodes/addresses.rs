@@ -49,6 +49,12 @@ impl Addresses {
         (self.from <= ip && ip <= self.to).then(|| (ip - self.from) as u32)
     }
 
+    /// The one at a place, from 0 on.
+    pub fn at(&self, place: u32) -> Option<IpAddr> {
+        let number = self.from.checked_add(place.into()).filter(|number| *number <= self.to)?;
+        Some(IpAddr::V6(number.into()).to_canonical())
+    }
+
     /// How many there are, or as many as fit.
     pub fn count(&self) -> u32 {
         u32::try_from(self.to - self.from).map_or(u32::MAX, |last| last.saturating_add(1))
@@ -58,6 +64,14 @@ impl Addresses {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_place_has_its_address() {
+        let at = |range: &str, place| Addresses::parse(range).unwrap().unwrap().at(place);
+        assert_eq!(at("10.0.0.11-10.0.0.50", 2), "10.0.0.13".parse().ok());
+        assert_eq!(at("10.0.0.7", 1), None);
+        assert_eq!(at("fd00::/64", 5), "fd00::5".parse().ok());
+    }
 
     fn place(range: &str, ip: &str) -> Option<u32> {
         Addresses::parse(range).unwrap().unwrap().place(ip.parse().unwrap())

@@ -10,7 +10,7 @@ use crate::ranges::{expand, term_end};
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
-use core::net::IpAddr;
+use core::net::{IpAddr, Ipv4Addr};
 use sorted::SortedMap;
 
 /// Bytes of the longest text.
@@ -363,6 +363,35 @@ impl Table {
             layers: words(LAYERS),
             words: words(WORDS),
         })
+    }
+
+    /// The names of all nodes that have one, in their order.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.keys.keys().filter(|key| key.kind == Kind::Name).map(|key| &*key.text)
+    }
+
+    /// What it says of the node with this name.
+    pub fn named<'a>(&'a self, name: &'a Key) -> Option<Found<'a>> {
+        self.keys.get(name).filter(|_| name.kind == Kind::Name)?;
+        let found = self.find(core::slice::from_ref(name), IpAddr::V4(Ipv4Addr::UNSPECIFIED))?;
+        Some(Found { name: Some(&name.text), ..found })
+    }
+
+    /// What the node with this name is known by, but for ranges of addresses: see
+    /// [`Table::address`].
+    pub fn keys<'a>(&'a self, name: &Key) -> impl Iterator<Item = &'a Key> {
+        let place = self.keys.get(name);
+        let of_node = move |(_, at): &(&Key, &(u32, u32))| place == Some(*at);
+        self.keys.iter().filter(of_node).map(|(key, _)| key).filter(|key| key.word().is_some())
+    }
+
+    /// The address that is the key of the node with this name.
+    pub fn address(&self, name: &Key) -> Option<IpAddr> {
+        let (line, nth) = self.keys.get(name)?;
+        let of_line = self.addresses.iter().filter(|(_, at, _)| at == line);
+        of_line
+            .into_iter()
+            .find_map(|(addresses, _, before)| addresses.at(nth.checked_sub(*before)?))
     }
 
     /// The line of a host name, or of what of it is before the first dot, and which it was.

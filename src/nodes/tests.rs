@@ -227,3 +227,24 @@ proptest! {
         prop_assert_eq!(of(&text, &word), format!("n{:04} i  ", from + nth));
     }
 }
+
+#[test]
+fn nodes_are_found_by_their_names() {
+    let text = "@all - debian all console=ttyS0\n\
+                52:54:00:00:00:01,52:54:00:00:00:02 n[1-2] @all\n\
+                10.0.0.11-10.0.0.13 c[1-3] @all\n\
+                io[1-2] - debian\n* - rescue\n";
+    let table = Table::parse(text.as_bytes()).unwrap();
+    let names: Vec<&str> = table.names().collect();
+    assert_eq!(names, ["c1", "c2", "c3", "io1", "io2", "n1", "n2"]);
+    let name = |name| Key::new(Kind::Name, name).unwrap();
+    let found =
+        table.named(&name("n2")).map(|found| (found.name.unwrap().to_string(), found.layers.len()));
+    assert_eq!(found, Some(("n2".to_string(), 1)));
+    assert_eq!(table.named(&name("io1")).unwrap().image, Some("debian"));
+    assert_eq!(table.named(&name("n3")), None);
+    let keys: Vec<&str> = table.keys(&name("n2")).map(|key| &*key.text).collect();
+    assert_eq!(keys, ["52:54:00:00:00:02"]);
+    assert_eq!(table.address(&name("c2")), "10.0.0.12".parse().ok());
+    assert_eq!(table.address(&name("n1")), None);
+}

@@ -5,16 +5,16 @@
 
 use crate::failure::{Outcome, Status};
 use crate::head::Head;
-use crate::{image, interrupt, out, pages};
+use crate::{image, interrupt, layers, out, pages};
 use clap::{CommandFactory, Parser, Subcommand};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 const AFTER_HELP: &str = "\
 exit status: 0 all of it is done; 1 interrupted, or something unexpected; 2 usage;
-3 the master cannot be reached; 4 something is missing or unreadable; 5 something
-is not what it has to be; 6 a place that cannot be written to, a program that is
-missing or failed, or another limit of this machine
+4 something is missing or unreadable; 5 something is not what it has to be; 6 a
+place that cannot be written to, a program that is missing or failed, or another
+limit of this machine
 
 Every command can be interrupted and run again: what is in place is whole.";
 
@@ -33,6 +33,8 @@ struct Cli {
 enum Command {
     /// Make, change, look at and remove images
     Image(image::Args),
+    /// What goes over an image's root on each node
+    Layers(layers::Args),
     /// Print what makes a shell complete these commands
     Completion(pages::Completion),
     /// Print the man page, or write all of them
@@ -43,6 +45,7 @@ fn run(cli: &Cli) -> Outcome {
     let head = Head { dir: cli.root.clone() };
     match &cli.command {
         Command::Image(args) => args.run(&head),
+        Command::Layers(args) => args.run(&head),
         Command::Completion(args) => args.run(Cli::command()),
         Command::Man(args) => args.run(Cli::command()),
     }

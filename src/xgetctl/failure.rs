@@ -13,8 +13,6 @@ pub enum Status {
     /// Interrupted, or something unexpected.
     Unexpected = 1,
     Usage = 2,
-    /// The master cannot be reached.
-    Unreachable = 3,
     /// What is to be read is missing or unreadable.
     Source = 4,
     /// What was read is not what it has to be.

@@ -88,6 +88,15 @@ impl Head {
         names_in(&self.images())
     }
 
+    /// What is made of templates, a layer for each node.
+    pub fn rendered(&self) -> PathBuf {
+        self.layers().join(".rendered")
+    }
+
+    pub fn rendered_names(&self) -> Outcome<Vec<String>> {
+        names_in(&self.rendered())
+    }
+
     pub fn layer_names(&self) -> Outcome<Vec<String>> {
         names_in(&self.layers())
     }

@@ -5,11 +5,12 @@
 //! never in the initramfs, and nothing of `xget` depends on it.
 
 mod cli;
-pub mod failure;
-pub mod head;
+mod failure;
+mod head;
 mod image;
 mod import;
 mod interrupt;
+mod layers;
 mod listing;
 mod out;
 mod pages;

@@ -24,6 +24,8 @@ const TAIL_LINES: usize = 20;
 const LINE_LEN_MAX: u64 = 4096;
 /// How often an end, or a wish for one, is looked for.
 const TICK: Duration = Duration::from_millis(50);
+/// How long the last words of one that failed may take.
+const LAST_WORDS_PATIENCE: Duration = Duration::from_secs(5);
 /// How long one that was killed may take to be gone.
 const KILL_PATIENCE: Duration = Duration::from_secs(10);
 /// Where a user's PATH often does not lead, and a program of ours may be.
@@ -104,9 +106,10 @@ pub fn capture(command: &mut Command, doing: &str) -> Outcome<Vec<u8>> {
     if status.success() {
         return Ok(bytes);
     }
-    // All of it is in the channel once the other end is closed, which may be held
-    // open by what the program left running.
-    while let Ok(line) = lines.recv_timeout(TICK) {
+    // The other end is closed when all was said, unless something that the program left
+    // running holds it open.
+    let deadline = Instant::now() + LAST_WORDS_PATIENCE;
+    while let Ok(line) = lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
         keep(&mut tail, line);
     }
     if tail.is_empty() {

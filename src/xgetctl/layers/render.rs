@@ -1,0 +1,206 @@
+//! `layers render`: what comes of a node's templates, as a layer of its own that goes over all
+//! others (`layers/.rendered/NAME`).
+//!
+//! A node's is made anew as a whole, and only where something is other; those of nodes that
+//! have no templates any more are removed.
+
+use super::plan::{Origin, plan};
+use super::table::{self, Node};
+use super::template;
+use crate::failure::{Doing, Failure, Outcome};
+use crate::head::Head;
+use crate::listing::Change;
+use crate::staging::Staging;
+use crate::{interrupt, out};
+use clap::Args;
+use std::collections::BTreeMap;
+use std::fs::{self, File, Metadata, Permissions};
+use std::io::Read;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::path::{Path, PathBuf};
+
+/// Longest template.
+const TEMPLATE_LEN_MAX: u64 = 1 << 20;
+
+#[derive(Args, Clone, Debug)]
+pub struct Render {
+    /// The nodes; all of nodes.tab if none is named
+    nodes: Vec<String>,
+    #[command(flatten)]
+    change: Change,
+}
+
+/// A file or directory of a rendered layer.
+#[derive(Debug, PartialEq, Eq)]
+enum Made {
+    Dir { mode: u32, owner: (u32, u32) },
+    File { bytes: Vec<u8>, mode: u32, owner: (u32, u32) },
+}
+
+type Tree = BTreeMap<PathBuf, Made>;
+
+impl Render {
+    pub fn run(&self, head: &Head) -> Outcome {
+        let table = table::read(head)?;
+        let names: Vec<String> = match &self.nodes[..] {
+            [] => table.names().map(String::from).collect(),
+            named => named.to_vec(),
+        };
+        // All are rendered before one is written: an error changes nothing.
+        let mut trees = Vec::new();
+        for name in names {
+            interrupt::check()?;
+            let node = table::node(head, &table, &name)?;
+            trees.push((name, tree(head, &node)?));
+        }
+        let mut changed = 0;
+        for (name, tree) in &trees {
+            changed += usize::from(self.put(head, name, tree)?);
+        }
+        if self.nodes.is_empty() {
+            changed += self.remove_stale(head, &trees)?;
+        }
+        let nodes = trees.iter().filter(|(_, tree)| !tree.is_empty()).count();
+        out::line(&format!("{nodes} nodes have templates; {changed} changed"))
+    }
+
+    /// Whether something was, or would be, changed.
+    fn put(&self, head: &Head, name: &str, tree: &Tree) -> Outcome<bool> {
+        let place = head.rendered().join(name);
+        if tree.is_empty() {
+            return self.remove(&head.rendered(), &place);
+        }
+        if place.is_dir() && look(&place)? == *tree {
+            return Ok(false);
+        }
+        if self.change.dry_run {
+            return out::line(&format!("would write {}", place.display())).map(|()| true);
+        }
+        let staging = Staging::below(&head.rendered())?;
+        let made = staging.join("layer");
+        write(&made, tree)?;
+        staging.put(&made, &place, true)?;
+        Ok(true)
+    }
+
+    fn remove(&self, above: &Path, place: &Path) -> Outcome<bool> {
+        if !place.is_dir() {
+            return Ok(false);
+        }
+        if self.change.dry_run {
+            return out::line(&format!("would remove {}", place.display())).map(|()| true);
+        }
+        Staging::below(above)?.take(place)?;
+        Ok(true)
+    }
+
+    fn remove_stale(&self, head: &Head, trees: &[(String, Tree)]) -> Outcome<usize> {
+        let mut removed = 0;
+        for name in head.rendered_names()? {
+            if !trees.iter().any(|(known, _)| *known == name) {
+                let place = head.rendered().join(&name);
+                removed += usize::from(self.remove(&head.rendered(), &place)?);
+            }
+        }
+        Ok(removed)
+    }
+}
+
+/// What comes of a node's templates; nothing where it has none.
+fn tree(head: &Head, node: &Node) -> Outcome<Tree> {
+    let mut tree = Tree::new();
+    for (path, origin) in plan(head, node)? {
+        if !origin.is_template {
+            continue;
+        }
+        let file = head.dir.join(&origin.file);
+        let status = file.metadata().doing("look at", &file)?;
+        let bytes = rendered(&file, node)?;
+        add_directories(head, &origin, &path, &mut tree)?;
+        let (mode, owner) = (mode(&status), owner(&status));
+        tree.insert(path, Made::File { bytes, mode, owner });
+    }
+    Ok(tree)
+}
+
+fn rendered(file: &Path, node: &Node) -> Outcome<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let opened = File::open(file).doing("open", file)?;
+    opened.take(TEMPLATE_LEN_MAX + 1).read_to_end(&mut bytes).doing("read", file)?;
+    if bytes.len() as u64 > TEMPLATE_LEN_MAX {
+        let text = format!("{} is longer than a template may be (1 MiB)", file.display());
+        return Err(Failure::wrong(text));
+    }
+    template::render(&bytes, &node.variables).map_err(|fault| {
+        Failure::wrong(format!(
+            "{}:{}:{}: for {}: {}",
+            file.display(),
+            fault.line,
+            fault.column,
+            node.name,
+            fault.what
+        ))
+    })
+}
+
+/// Directories above a file are as in the layer of its template.
+fn add_directories(head: &Head, origin: &Origin, path: &Path, tree: &mut Tree) -> Outcome {
+    for above in path.ancestors().skip(1) {
+        let dir = head.dir.join(&origin.layer).join(above);
+        let status = dir.metadata().doing("look at", &dir)?;
+        let made = Made::Dir { mode: mode(&status), owner: owner(&status) };
+        tree.insert(above.into(), made);
+    }
+    Ok(())
+}
+
+fn mode(status: &Metadata) -> u32 {
+    status.mode() & 0o7777
+}
+
+fn owner(status: &Metadata) -> (u32, u32) {
+    (status.uid(), status.gid())
+}
+
+/// What was rendered before.
+fn look(place: &Path) -> Outcome<Tree> {
+    let mut tree = Tree::new();
+    for entry in walkdir::WalkDir::new(place) {
+        let entry = entry.map_err(|error| Failure::source(format!("cannot look: {error}")))?;
+        let status = entry.metadata().doing("look at", entry.path())?;
+        let (mode, owner) = (mode(&status), owner(&status));
+        let made = if status.is_dir() {
+            Made::Dir { mode, owner }
+        } else {
+            let bytes = fs::read(entry.path()).doing("read", entry.path())?;
+            Made::File { bytes, mode, owner }
+        };
+        let path = entry.path().strip_prefix(place).unwrap_or(entry.path());
+        tree.insert(path.into(), made);
+    }
+    Ok(tree)
+}
+
+/// Owner before mode: giving away takes setuid away. A directory is in the order of paths
+/// before what is in it.
+fn write(top: &Path, tree: &Tree) -> Outcome {
+    for (path, made) in tree {
+        let path = if path.as_os_str().is_empty() { top.into() } else { top.join(path) };
+        let (mode, (uid, gid)) = match made {
+            Made::Dir { mode, owner } => {
+                fs::create_dir(&path).doing("make the directory", &path)?;
+                (*mode, *owner)
+            }
+            Made::File { bytes, mode, owner } => {
+                fs::write(&path, bytes).doing("write", &path)?;
+                (*mode, *owner)
+            }
+        };
+        let is_ours = owner(&path.metadata().doing("look at", &path)?) == (uid, gid);
+        if !is_ours {
+            chown(&path, Some(uid), Some(gid)).doing("give away", &path)?;
+        }
+        fs::set_permissions(&path, Permissions::from_mode(mode)).doing("set the mode of", &path)?;
+    }
+    Ok(())
+}

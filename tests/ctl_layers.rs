@@ -1,0 +1,127 @@
+//! Layers as they go over the roots of nodes, and templates in them.
+
+#![allow(clippy::unwrap_used)] // in tests a panic is the report
+
+#[path = "ctl_support.rs"]
+mod ctl;
+mod support;
+
+use ctl::Head;
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::Path;
+use support::tree::look;
+
+const TAB: &str = "\
+@all                - debian all console=tty0 console=ttyS0,115200 quiet
+10.0.0.11-10.0.0.12 n[1-2] @all
+52:54:00:00:00:03   n3 debian all,gpu
+io1                 -  debian
+";
+
+fn head() -> Head {
+    let head = Head::new();
+    let write = |path: &str, text: &str| {
+        let path = head.dir.join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    };
+    write("nodes.tab", TAB);
+    write("images/debian/root/etc/motd", "the image's\n");
+    write("layers/all/etc/motd", "all\n");
+    write("layers/all/etc/hosts.tmpl", "{{address}} {{name}}\n");
+    write("layers/all/etc/tty.tmpl", "{{ words.console }}\n");
+    write("layers/gpu/etc/motd", "gpu\n");
+    write("layers/gpu/etc/hosts", "plain\n");
+    write("layers/gpu/etc/tty", "plain\n");
+    write("layers/n1/etc/secret.tmpl", "key of {{name}}\n");
+    let secret = head.dir.join("layers/n1/etc/secret.tmpl");
+    fs::set_permissions(secret, fs::Permissions::from_mode(0o600)).unwrap();
+    head
+}
+
+fn read(head: &Head, path: &str) -> String {
+    fs::read_to_string(head.dir.join("layers/.rendered").join(path)).unwrap()
+}
+
+#[test]
+fn what_a_node_gets_is_shown_file_by_file() {
+    let head = head();
+    let json = head.says("layers show n3 --json").expect(0).out;
+    let lines: serde_json::Value = serde_json::from_str(&json).unwrap();
+    let line = |path: &str| {
+        lines.as_array().unwrap().iter().find(|line| line["path"] == path).unwrap().clone()
+    };
+    let motd = line("/etc/motd");
+    assert_eq!(motd["layer"], "layers/gpu");
+    assert_eq!((&motd["hides"][0], &motd["over_image"]), (&"layers/all".into(), &true.into()));
+    assert_eq!(line("/etc/hosts")["template"], false);
+    let shown = head.says("layers show n1").expect(0).out;
+    assert!(shown.contains("/etc/hosts") && shown.contains("layers/all/etc/hosts.tmpl"), "{shown}");
+    assert!(shown.contains("layers/n1/etc/secret.tmpl"), "{shown}");
+    let listed = head.says("layers list --json").expect(0).out;
+    let listed: serde_json::Value = serde_json::from_str(&listed).unwrap();
+    let figures = |nth: usize| {
+        ["name", "files", "templates", "nodes"].map(|what| listed[nth][what].to_string())
+    };
+    assert_eq!(figures(0), ["\"all\"", "3", "2", "3"]);
+    assert_eq!(figures(1), ["\"gpu\"", "3", "0", "1"]);
+    assert_eq!(figures(2), ["\"n1\"", "1", "1", "1"]);
+    head.says("layers show n9").expect(4).says("no line of");
+}
+
+#[test]
+fn templates_become_a_layer_of_each_node() {
+    let head = head();
+    let before = look(&head.dir);
+    head.says("layers render --dry-run").expect(0).says("would write").says("2 changed");
+    assert_eq!(look(&head.dir), before);
+    head.says("layers render").expect(0).says("2 nodes have templates; 2 changed");
+    assert_eq!(read(&head, "n1/etc/hosts"), "10.0.0.11 n1\n");
+    assert_eq!(read(&head, "n2/etc/hosts"), "10.0.0.12 n2\n");
+    // Of several words the last counts, as for the kernel.
+    assert_eq!(read(&head, "n2/etc/tty"), "ttyS0,115200\n");
+    let secret = head.dir.join("layers/.rendered/n1/etc/secret");
+    assert_eq!(secret.metadata().unwrap().mode() & 0o7777, 0o600);
+    // What a later layer has as a plain file is not hidden by an earlier one's template.
+    assert!(!head.dir.join("layers/.rendered/n3").exists());
+    // Only what is other is written.
+    let made = |name: &str| head.dir.join("layers/.rendered").join(name).metadata().unwrap().ino();
+    let (one, two) = (made("n1"), made("n2"));
+    fs::write(head.dir.join("layers/n1/etc/secret.tmpl"), "other {{name}}\n").unwrap();
+    head.says("layers render").expect(0).says("1 changed");
+    assert_eq!((made("n2"), made("n1") == one), (two, false));
+    // What is no longer is removed.
+    fs::write(head.dir.join("nodes.tab"), TAB.replace("n[1-2]", "m[1-2]")).unwrap();
+    head.says("layers render").expect(0);
+    let names: Vec<_> = fs::read_dir(head.dir.join("layers/.rendered"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    assert_eq!(names.iter().filter(|name| name.starts_with('m')).count(), 2, "{names:?}");
+    assert_eq!(names.len(), 2, "{names:?}");
+}
+
+#[test]
+fn an_error_has_its_place_and_changes_nothing() {
+    let head = head();
+    head.says("layers render").expect(0);
+    let before = look(&head.dir.join("layers/.rendered"));
+    let motd = head.dir.join("layers/all/etc/issue.tmpl");
+    fs::write(&motd, "one\n two {{adress}}\n").unwrap();
+    head.says("layers render").expect(5).says("issue.tmpl:2:6: for n1: \"adress\" is not known");
+    assert_eq!(look(&head.dir.join("layers/.rendered")), before);
+    fs::remove_file(&motd).unwrap();
+    // A node of which no address is said.
+    fs::write(head.dir.join("layers/gpu/etc/x.tmpl"), "{{address}}").unwrap();
+    head.says("layers render n3").expect(5).says("for n3: \"address\" is not known");
+    fs::remove_file(head.dir.join("layers/gpu/etc/x.tmpl")).unwrap();
+    fs::write(head.dir.join("layers/all/etc/motd.tmpl"), "").unwrap();
+    head.says("layers show n1").expect(5).says("both for the same file");
+    fs::remove_file(head.dir.join("layers/all/etc/motd.tmpl")).unwrap();
+    fs::write(head.dir.join("nodes.tab"), "n1 - x\nn1 - y\n").unwrap();
+    head.says("layers render").expect(5).says("line 2, column 1");
+    fs::write(head.dir.join("nodes.tab"), "n1 - debian nothing\n").unwrap();
+    head.says("layers render").expect(4).says("neither layers/nothing nor nothing");
+    assert!(Path::new(&head.dir.join("layers/.rendered/n1")).exists());
+}
