@@ -12,7 +12,7 @@ use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use support::lab::{Lab, PORT};
-use support::mounts::{have_own_mounts, mount_memory};
+use support::mounts::{have_own_mounts, mount_memory, mount_new};
 use support::proc::{Master, Proc, XGET, command, xget};
 use support::{Scratch, lacks, lacks_root, noise, tree, until};
 
@@ -285,4 +285,39 @@ fn a_worker_of_something_else_ends_and_one_without_a_master_tries_on() {
     std::thread::sleep(Duration::from_millis(300));
     lonely.signal(Signal::SIGTERM);
     lonely.wait().expect(0).within(10);
+}
+
+#[test]
+fn a_directory_on_a_bad_disk_costs_time_and_nothing_else() {
+    if !have_own_mounts() {
+        return;
+    }
+    let scratch = Scratch::new();
+    let (source, copies) = (scratch.dir("source"), scratch.dir("copies"));
+    let image = scratch.join("disk");
+    let disk = mount_new(&image, &["mkfs.ext4", "-q"], 64 << 20, "loop", &copies);
+    let Some(_disk) = disk else { return };
+    for number in 0..40 {
+        let name = format!("f{number}");
+        fs::write(source.join(&name), noise(number, 400_000)).unwrap();
+        fs::copy(source.join(&name), copies.join(&name)).unwrap();
+    }
+    // What was read is forgotten, and most of the disk is not there any more.
+    nix::unistd::sync();
+    for number in 0..40 {
+        let file = fs::File::open(copies.join(format!("f{number}"))).unwrap();
+        let dont_need = nix::fcntl::PosixFadviseAdvice::POSIX_FADV_DONTNEED;
+        nix::fcntl::posix_fadvise(&file, 0, 0, dont_need).unwrap();
+    }
+    let file = fs::File::options().write(true).open(&image).unwrap();
+    file.set_len(9 << 20).unwrap();
+    let is_bad = |number: u64| fs::read(copies.join(format!("f{number}"))).is_err();
+    assert!((0..40).filter(|number| is_bad(*number)).count() > 8, "the disk is not bad enough");
+    let master = Master::start(&scratch, &source, &[]);
+    let copy = scratch.join("copy");
+    let mut fetch = master.client(["--copy-dest".as_ref(), copies.as_os_str()]);
+    fetch.arg(".").arg(&copy);
+    let words = "cannot be read (Input/output error (os error 5)): it is done without";
+    Proc::start(fetch, &scratch).wait().expect(0).says(words);
+    tree::assert_same(&source, &copy);
 }
