@@ -101,3 +101,22 @@ def ipv6_lease(lab):
     node.expect(SECOND_UP, within_s=120)
     node.expect(r"fd77::1\w\w given back", within_s=1)
     lab.check(server.console.find("DHCPRELEASE"), "the server did not hear that it is given back")
+
+
+@scenario(limit_s=200, tags=["network"])
+def refused_links(lab):
+    """What cannot be made or used is said: a bond's option, a VLAN without its module, an address."""
+    network.give_ipv6()
+    lab.master(tiny_image())
+    mask = network.PLAN.subnet.netmask
+    ip = f"{network.PLAN.node(1)}:::{mask}::b0:none"
+    bonded = lab.node("tiny", ip=ip, append="bond=b0:eth0:mode=active-backup,colour=red")
+    soon = "xget.timeout.nic=5 xget.timeout.dhcp=10"
+    tagged = lab.node("tiny", ip="eth0.5:dhcp", append=f"{soon} rd.driver.blacklist=8021q")
+    taken = lab.node("tiny", ip=f"[{network.MASTER6}]:::64::eth0:none", append=soon)
+    bonded.expect(r"! b0: colour=red is refused: \S", within_s=30)
+    bonded.expect(SECOND_UP, within_s=60)
+    tagged.expect(r"! eth0\.5 cannot be a VLAN on …: \S", within_s=30)
+    tagged.expect(r"boot failed: no usable network interface: \S", within_s=30)
+    taken.expect(rf"! eth0 .*: another machine has {network.MASTER6}", within_s=30)
+    taken.expect(r"boot failed: no address: eth0 cannot be used", within_s=30)
