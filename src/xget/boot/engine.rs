@@ -140,6 +140,7 @@ impl Engine {
     pub fn serve_on(&mut self, most: Duration, lighten: &mut dyn FnMut()) {
         let Some(fetching) = &self.serving else { return };
         fetching.release();
+        child::write_no_more();
         match child::split() {
             Ok(true) => {
                 lighten();

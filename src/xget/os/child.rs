@@ -11,7 +11,7 @@ use nix::unistd::{AccessFlags, ForkResult, Pid, access, fork};
 use std::ffi::{CStr, CString};
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, RawFd};
 
 /// Orphans reaped in one go; the rest waits for the next.
 const REAPS_MAX: usize = 64;
@@ -71,6 +71,36 @@ pub fn yield_to_others() {
     }
 }
 
+/// Opens every file anew that may be written to, to be read alone: the kernel starts
+/// no program that somebody could write to (execve(2), ETXTBSY). Before [`split`], so
+/// that neither process is in the other's way.
+pub fn write_no_more() {
+    let names = std::fs::read_dir("/proc/self/fd").into_iter().flatten().flatten();
+    let open: Vec<RawFd> =
+        names.filter_map(|name| name.file_name().to_str()?.parse().ok()).collect();
+    for fd in open {
+        read_only(fd);
+    }
+}
+
+/// What is no file, or cannot be opened anew, stays as it is.
+fn read_only(fd: RawFd) {
+    // SAFETY: fcntl(2) and fstat(2) look at a number, which need not be open.
+    let (flags, is_file) = unsafe {
+        let mut status = std::mem::zeroed::<libc::stat>();
+        let is_known = libc::fstat(fd, &raw mut status) == 0;
+        (libc::fcntl(fd, libc::F_GETFL), is_known && status.st_mode & libc::S_IFMT == libc::S_IFREG)
+    };
+    if !is_file || flags & libc::O_ACCMODE == libc::O_RDONLY {
+        return;
+    }
+    if let Ok(file) = File::open(format!("/proc/self/fd/{fd}")) {
+        // SAFETY: both are open, and whoever owns the second one goes on with the same
+        // file under the same number.
+        unsafe { libc::dup3(file.as_raw_fd(), fd, libc::O_CLOEXEC) };
+    }
+}
+
 /// Ends a child that [`split`] made, without anything of the parent's.
 pub fn end() -> ! {
     // SAFETY: it ends this process at once.
@@ -101,6 +131,23 @@ fn become_program(path: &CStr, tty: &File) -> ! {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_is_read_and_not_written_any_more() {
+        use crate::os::scratch::Dir;
+        use std::io::{Read, Write};
+        let dir = Dir::new();
+        let path = dir.join("f");
+        std::fs::write(&path, "text").unwrap();
+        let mut file = OpenOptions::new().read(true).write(true).open(&path).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        read_only(file.as_raw_fd());
+        assert!(file.write(b"x").is_err());
+        let mut text = String::new();
+        file.read_to_string(&mut text).unwrap();
+        assert_eq!(text, "text");
+        read_only(-1);
+    }
 
     #[test]
     fn a_program_that_is_not_there_is_an_error() {
