@@ -21,7 +21,7 @@ pub enum Kind {
     Asset,
     /// The host name that DHCP gave it.
     Host,
-    /// An IP address; not for [`Key::of_word`].
+    /// An IP address: of the table, and never said by a node.
     Address,
     /// A name of `nodes.tab`.
     Name,
