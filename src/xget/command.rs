@@ -24,7 +24,10 @@ const ROUND_GAP: Duration = Duration::from_secs(10);
 /// How often `--up` tries each master, how long, and what is between two tries.
 const UP_TRIES: u32 = 5;
 const UP_MOST: Duration = Duration::from_secs(8);
-const UP_PAUSE: Duration = Duration::from_secs(4);
+const UP_LEAST: Duration = Duration::from_millis(10);
+const UP_PAUSE: Duration = Duration::from_secs(10);
+/// And how long all of that takes, however many masters there are.
+const UP_WITHIN: Duration = Duration::from_secs(60);
 
 /// Why a command failed: what the user is told, and the exit status.
 struct Failed {
@@ -119,13 +122,17 @@ fn run_up(master: Option<Host>) -> Result<(), Failed> {
     if let Some(master) = master {
         masters = vec![master];
     }
+    let end = Instant::now() + UP_WITHIN;
     let mut why = format!("no master is known: neither -n, nor {NODE_FILE}, nor xget.master=");
     for nth in 0..UP_TRIES {
-        if nth > 0 && !masters.is_empty() {
+        if masters.is_empty() || Instant::now() + UP_PAUSE >= end {
+            break;
+        }
+        if nth > 0 {
             thread::sleep(UP_PAUSE);
         }
         for host in &masters {
-            match tell_up(host, &lines) {
+            match tell_up(host, &lines, end) {
                 Ok(()) => return Ok(()),
                 Err(failed) => why = failed,
             }
@@ -135,10 +142,12 @@ fn run_up(master: Option<Host>) -> Result<(), Failed> {
 }
 
 /// Any of the addresses of a master will do.
-fn tell_up(host: &Host, lines: &str) -> Result<(), String> {
+fn tell_up(host: &Host, lines: &str, end: Instant) -> Result<(), String> {
     let mut why = String::new();
     for addr in driver::resolve(host)? {
-        match driver::ask_node(addr, lines, UP_MOST) {
+        // Not nothing: that would be no limit.
+        let left = end.saturating_duration_since(Instant::now()).max(UP_LEAST);
+        match driver::ask_node(addr, lines, left.min(UP_MOST)) {
             Ok(_) => return Ok(()),
             Err(error) => {
                 why = format!("master {addr} does not hear that this node is up: {error}")

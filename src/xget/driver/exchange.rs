@@ -58,8 +58,11 @@ fn exchange(
             Ok(Some(Event::Read { data, .. })) => {
                 let data = data.unwrap_or_default();
                 answer.extend_from_slice(data);
-                if data.is_empty() || answer.len() > ANSWER_LEN_MAX {
+                if data.is_empty() {
                     return Ok(answer);
+                }
+                if answer.len() > ANSWER_LEN_MAX {
+                    return Err(io::ErrorKind::FileTooLarge.into());
                 }
             }
             Ok(Some(Event::Failed { error, .. })) => {
