@@ -77,6 +77,7 @@ fn programs_go_on_while_theirs_is_replaced_and_it_is_told_what_was() {
         assert!(lines.iter().any(|told| told == line), "{line}: {lines:#?}");
     }
     until("the master knows that it was none", 10, || master.proc.out().contains("compared what"));
+    assert!(!master.proc.err().contains("not done"), "{}", master.proc.err());
 }
 
 #[test]

@@ -33,7 +33,7 @@ pub use scheduler::bench::SchedulerBench;
 use crate::conn::{ConnEffect, ConnEvent};
 use crate::content::pieces::ManifestPieces;
 use crate::control::{
-    ClientMessage, JOIN_LEN_MAX, MasterMessage, VERSION, VERSION_MIN, sources_of,
+    ClientMessage, JOIN_LEN_MAX, MasterMessage, TransferStats, VERSION, VERSION_MIN, sources_of,
 };
 use crate::failure::{Failure, Status};
 use crate::namespace::{NameSpace, Notice};
@@ -512,8 +512,11 @@ impl Fetcher {
         if let Some(download) = &mut self.download {
             download.transfer.end(&mut self.common);
         }
-        self.common.leave_once();
         self.common.log("compared what it has with this, and fetches nothing");
+        // Of nothing it has all, and who is done gets no children.
+        let TransferStats { elapsed_ms, .. } = self.common.report.stats;
+        let stats = TransferStats { elapsed_ms, ..TransferStats::default() };
+        self.common.tell(&ClientMessage::Done(stats));
         let until_ms = now_ms + REPORT_MS;
         self.enter(FetchPhase::Reporting { until_ms }, until_ms);
     }
