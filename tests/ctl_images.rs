@@ -106,6 +106,31 @@ fn images_are_listed_copied_and_removed() {
     head.says("image rm ../srv").expect(2).says("is no name for an image");
 }
 
+/// What is done to the copy must not be done to what a link leads to.
+#[test]
+fn a_link_to_a_directory_is_not_taken_for_it() {
+    let Some(head) = head_with("debian") else { return };
+    let (root, link) = (head.scratch.join("root"), head.scratch.join("link"));
+    let before = look(&root);
+    std::os::unix::fs::symlink(&root, &link).unwrap();
+    head.run(["image", "import", "linked", link.to_str().unwrap()]).expect(0);
+    assert!(!head.image("linked").join("root").symlink_metadata().unwrap().is_symlink());
+    assert_eq!(look(&root), before);
+    let other = head.scratch.dir("other");
+    fs::rename(head.image("linked"), other.join("image")).unwrap();
+    std::os::unix::fs::symlink(other.join("image"), head.image("linked")).unwrap();
+    head.says("image shell linked -- touch /made").expect(0);
+    assert!(!other.join("image/root/made").exists());
+    assert!(head.image("linked").join("root/made").exists());
+    fs::rename(head.image("linked").join("root"), other.join("root")).unwrap();
+    std::os::unix::fs::symlink(other.join("root"), head.image("linked").join("root")).unwrap();
+    head.says("image shell linked -- touch /again").expect(6).says("Not a directory");
+    assert!(!other.join("root/again").exists());
+    head.run(["image", "import", "all", head.scratch.path.to_str().unwrap()])
+        .expect(2)
+        .says("holds the place that it is to be copied to");
+}
+
 #[test]
 fn what_is_only_said_is_not_done() {
     let Some(head) = head_with("debian") else { return };

@@ -47,7 +47,10 @@ impl Failure {
         Failure::new(Status::Machine, text)
     }
     pub fn interrupted() -> Failure {
-        Failure::new(Status::Unexpected, "interrupted; nothing was changed")
+        Failure::new(
+            Status::Unexpected,
+            "interrupted; what is in place is whole, and it can be run again",
+        )
     }
 }
 

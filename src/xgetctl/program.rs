@@ -6,7 +6,7 @@
 //! (unshare(1)), so that its mounts go with its last process. Knows nothing of what
 //! they do.
 
-use crate::failure::{Failure, Outcome, reason};
+use crate::failure::{Doing, Failure, Outcome, reason};
 use crate::{interrupt, out};
 use rustix::process::{Pid, Signal, kill_process};
 use std::collections::VecDeque;
@@ -233,8 +233,18 @@ fn name_of(command: &Command) -> String {
 }
 
 /// `cp -a`: owners, modes, times, xattrs, ACLs, hard links, holes and special files; blocks
-/// are shared where the file system can.
+/// are shared where the file system can. A link to a tree is not copied as one: what is done
+/// to the copy would be done to what it leads to.
 pub fn copy_tree(from: &Path, to: &Path) -> Outcome {
+    let from = &from.canonicalize().doing("copy", from)?;
+    if to
+        .parent()
+        .and_then(|above| above.canonicalize().ok())
+        .is_some_and(|to| to.starts_with(from))
+    {
+        let text = format!("{} holds the place that it is to be copied to", from.display());
+        return Err(Failure::usage(text));
+    }
     let cp = need("cp", "coreutils", "copying an image")?;
     let mut command = command(&cp)?;
     let args: [OsString; 5] =

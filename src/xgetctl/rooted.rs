@@ -29,8 +29,9 @@ pub struct Rooted {
 }
 
 impl Rooted {
+    /// It is a directory itself, and no link to one, which would be somebody else's.
     pub fn open(path: &Path) -> Outcome<Rooted> {
-        let fd = openat(rustix::fs::CWD, path, DIR_FLAGS, Mode::empty());
+        let fd = openat(rustix::fs::CWD, path, DIR_FLAGS | OFlags::NOFOLLOW, Mode::empty());
         Ok(Rooted { fd: fd.doing("open the directory", path)?, path: path.into() })
     }
 
@@ -87,7 +88,11 @@ impl Rooted {
             found => found.doing("open", &shown)?,
         };
         let mut bytes = Vec::new();
-        let read = File::from(fd).take(len_max + 1).read_to_end(&mut bytes);
+        let file = File::from(fd);
+        if !file.metadata().doing("look at", &shown)?.is_file() {
+            return Err(Failure::wrong(format!("{} is no file", shown.display())));
+        }
+        let read = file.take(len_max + 1).read_to_end(&mut bytes);
         read.doing("read", &shown)?;
         if bytes.len() as u64 > len_max {
             let text = format!("{} has more than {len_max} bytes", shown.display());
@@ -98,8 +103,12 @@ impl Rooted {
 
     /// A file to read from.
     pub fn file(&self, path: &Path) -> Outcome<File> {
-        let fd = self.open_at(path, OFlags::RDONLY).doing("open", &self.shown(path))?;
-        Ok(File::from(fd))
+        let shown = self.shown(path);
+        let file = File::from(self.open_at(path, OFlags::RDONLY).doing("open", &shown)?);
+        if !file.metadata().doing("look at", &shown)?.is_file() {
+            return Err(Failure::wrong(format!("{} is no file", shown.display())));
+        }
+        Ok(file)
     }
 
     /// Makes a file, or another in its place; what stands there is no longer in the way,

@@ -12,7 +12,7 @@ use rustix::io::Errno;
 use std::fs::{self, File, TryLockError};
 use std::hash::{BuildHasher, RandomState};
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -36,7 +36,9 @@ impl Staging {
         sweep(dir)?;
         for _ in 0..TRIES {
             let path = dir.join(format!(".xget-{:016x}.part", RandomState::new().hash_one(0)));
-            fs::create_dir(&path).doing("make the directory", &path)?;
+            // What is in it may be a stranger's, with setuid bits and devices.
+            let made = fs::DirBuilder::new().mode(0o700).create(&path);
+            made.doing("make the directory", &path)?;
             if let Some(lock) = lock_directory(&path)? {
                 return Ok(Staging { dir: path, _lock: lock });
             }

@@ -11,6 +11,7 @@ use crate::out;
 use crate::staging::Staging;
 use clap::Args;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
 /// What both have.
@@ -94,6 +95,9 @@ impl Making {
             fs::create_dir(dir).doing("make the directory", dir)?;
         }
         fill(&made.root(), &work)?;
+        // Whatever the umask of who runs this is: nodes and a master that is not root read it.
+        let readable = fs::Permissions::from_mode(0o755);
+        fs::set_permissions(&made.dir, readable).doing("set the mode of", &made.dir)?;
         keep_cmdline(&place, &made)?;
         fit(&made.root())?;
         make_all(&made, &self.roots, &staging)?;

@@ -100,7 +100,7 @@ impl<'a, R: Read> Archive<'a, R> {
 
     fn begin(&mut self, size: u64) {
         self.left = size;
-        self.padding = size.next_multiple_of(BLOCK_LEN).saturating_sub(size);
+        self.padding = (BLOCK_LEN - size % BLOCK_LEN) % BLOCK_LEN;
     }
 
     /// The next header that is none of zeros; none at the end of the archive.

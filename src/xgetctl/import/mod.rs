@@ -23,6 +23,7 @@ use unpack::{Source, unpack};
 /// Makes `root` out of what is at `from`. `work` is an empty directory for what lies in
 /// between.
 pub fn import(from: &Path, tag: Option<&str>, work: &Path, root: &Path) -> Outcome {
+    let from = &from.canonicalize().doing("import", from)?;
     let status = from.metadata().doing("import", from)?;
     let name = from.to_string_lossy();
     if status.is_dir() {
