@@ -97,7 +97,7 @@ class Lab:
 
     def node(
         self, image, memory_mb=512, ip="static", rate=None, append="", master=network.MASTER,
-        files=None, networks=(), disk=None,
+        files=None, networks=(), disk=None, devices=(),
     ):
         """Make a node that is to boot the image, and start it when memory allows.
 
@@ -105,7 +105,7 @@ class Lab:
         `rate` limits its link both ways, as "100mbit"; `master=None` leaves
         the master to DHCP, and `image=None` the image to the master. `files`,
         contents by path, are laid over its initramfs; `networks` are others that
-        it has a card in as well; `disk` is a file.
+        it has a card in as well; `disk` is a file, `devices` are more of QEMU's.
         """
         index = len(self.machines) + 1
         if ip == "static":
@@ -120,7 +120,7 @@ class Lab:
             more = self.directory / f"node{index}.img"
             boots = paths.kernel(), images.initramfs_with(files, more)
         parameters = f"{parameters} {append}".strip()
-        return self._machine(memory_mb, rate, parameters, boots, networks, disk)
+        return self._machine(memory_mb, rate, parameters, boots, networks, disk, devices)
 
     def mounter(self, kernel, initrd, append="", memory_mb=512):
         """Start the machine that mounts (lab.mounter); it gets an address like a node."""
@@ -128,12 +128,15 @@ class Lab:
         parameters = f"{CONSOLE} lab.address={address} lab.master={network.MASTER} {append}"
         return self._machine(memory_mb, None, parameters, (kernel, initrd))
 
-    def _machine(self, memory_mb, rate, parameters, boots=None, networks=(), disk=None):
+    def _machine(
+        self, memory_mb, rate, parameters, boots=None, networks=(), disk=None, devices=()
+    ):
         """Make the next machine, and start it when memory allows."""
         index = len(self.machines) + 1
         ports = [self.network.port(index, rate), *(net.port(index) for net in networks)]
         node = Machine(self, index, memory_mb, ports, parameters, boots)
         node.disk = disk
+        node.devices = devices
         if memory_mb + OVERHEAD_MB > self._budget_mb:
             raise Failed(f"{node.name} needs {memory_mb} MB, of which there are {self._budget_mb}")
         self.machines.append(node)

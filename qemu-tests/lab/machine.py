@@ -35,6 +35,7 @@ class Machine:
         self.boots = boots or (kernel(), initramfs())
         # An image of one, in a file.
         self.disk = None
+        self.devices = ()
         self.console = Console(lab.directory / f"{self.name}.log")
         self.process = None
         self.started = None
@@ -94,6 +95,8 @@ class Machine:
         options = "abstract=on,tight=on,server=on,wait=off"
         line += ["-chardev", f"socket,id=monitor,path={self.monitor},{options}"]
         line += ["-mon", "chardev=monitor,mode=readline"]
+        for device in self.devices:
+            line += ["-device", device]
         if self.disk is not None:
             line += ["-drive", f"file={self.disk},if=virtio,format=raw,cache=unsafe"]
         return line

@@ -226,6 +226,24 @@ def root_from_a_disk(lab):
     roots.remove()
 
 
+@scenario(limit_s=300, tags=["roots", "faults"])
+def watchdog_kept(lab):
+    """A watchdog that stays armed restarts a system that does not feed it; another one lives."""
+    roots = Roots(lab)
+    roots.image("tree", bare=True)
+    roots.nodes("* - tree - -")
+    lab.master(roots.tree)
+    dogs = ["i6300esb"]
+    left = lab.node(None, append="xget.watchdog=20 lab.stay=50", devices=dogs)
+    kept = lab.node(None, append="xget.watchdog=20,keep lab.stay=50", devices=dogs)
+    for node in (left, kept):
+        node.expect(r"^xget .*watchdog: \d+ s", BOOT_S)
+        node.expect(ROOT_UP, within_s=BOOT_S)
+    kept.expect_end(within_s=60)
+    kept.expect_silence(ROOT + "switching off")
+    left.expect(ROOT + "switching off", within_s=90)
+
+
 @scenario(limit_s=500, tags=["roots"])
 def sparse_root(lab):
     """A root of 12 GiB, nearly all of it holes, while a lease of 120 s is renewed."""
