@@ -35,7 +35,7 @@ struct Newest {
     dir: u32,
     mode: u32,
     status: Status,
-    /// It had extended attributes that have to go: of the directory, which hands down ACLs.
+    /// It had no extended attributes that have to go, as where a directory hands down ACLs.
     is_bare: bool,
 }
 
