@@ -4,7 +4,7 @@
 //! `lab.stay=SECONDS`, so that others may fetch from what serves beside it, and
 //! switches the machine off. Compiled by lab/images.py with rustc alone.
 
-use std::ffi::c_int;
+use std::ffi::{CString, c_char, c_int};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::time::{Duration, Instant};
@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 unsafe extern "C" {
     fn reboot(command: c_int) -> c_int;
     fn sync();
+    fn lgetxattr(path: *const c_char, name: *const c_char, value: *mut u8, size: usize) -> isize;
 }
 
 /// RB_POWER_OFF of reboot(2).
@@ -19,6 +20,18 @@ const POWER_OFF: c_int = 0x4321_fedc;
 
 fn read(path: &str) -> String {
     fs::read_to_string(path).unwrap_or_else(|error| format!("({error})")).trim().to_string()
+}
+
+/// The value of an extended attribute, in hexadecimal digits.
+fn xattr(path: &str, name: &str) -> String {
+    let (path, name) = (CString::new(path).unwrap(), CString::new(name).unwrap());
+    let mut value = [0u8; 256];
+    // SAFETY: both strings end in a NUL, and the value has as much room as is said.
+    let len = unsafe { lgetxattr(path.as_ptr(), name.as_ptr(), value.as_mut_ptr(), value.len()) };
+    match usize::try_from(len) {
+        Ok(len) => value[..len].iter().map(|byte| format!("{byte:02x}")).collect(),
+        Err(_) => "none".into(),
+    }
 }
 
 fn say(text: &str) {
@@ -66,6 +79,19 @@ fn say_what_is_here() {
     if let Ok(status) = fs::metadata("/big/disk") {
         // Blocks of 512 bytes, whatever those of the file system (stat(2)).
         say(&format!("size /big/disk {} {}", status.size(), status.blocks()));
+    }
+    for path in ["/etc/null", "/etc/fifo"] {
+        if let Ok(status) = fs::symlink_metadata(path) {
+            let (uid, gid, device) = (status.uid(), status.gid(), status.rdev());
+            say(&format!("mode {path} {:o} {uid} {gid} device {device:#x}", status.mode()));
+        }
+    }
+    for (path, name) in [
+        ("/usr/sbin/init", "security.capability"),
+        ("/etc", "system.posix_acl_default"),
+        ("/etc/layer", "system.posix_acl_access"),
+    ] {
+        say(&format!("xattr {path} {name}: {}", xattr(path, name)));
     }
     for line in read("/run/xget/node").lines() {
         say(&format!("node {line}"));

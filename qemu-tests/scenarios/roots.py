@@ -13,6 +13,25 @@ BOOT_S = 120
 FAILED = r"^xget .*! boot failed: "
 
 
+# cap_net_raw, permitted and effective (linux/capability.h, revision 2).
+CAPABILITY = bytes.fromhex("0100000200200000000000000000000000000000")
+# user::rwx user:1234:r-x group::r-x mask::r-x other::--- (linux/posix_acl_xattr.h).
+ACL = bytes.fromhex(
+    "02000000" "01000700ffffffff" "02000500d2040000"
+    "04000500ffffffff" "10000500ffffffff" "20000000ffffffff"
+)
+
+
+def add_what_takes_root(root):
+    """Give a root what its owner alone can: a capability, an ACL, a device, a fifo."""
+    os.setxattr(root / "usr/sbin/init", "security.capability", CAPABILITY)
+    os.setxattr(root / "etc", "system.posix_acl_default", ACL)
+    os.mknod(root / "etc/null", 0o020666, os.makedev(1, 3))
+    (root / "etc/null").chmod(0o666)
+    os.mkfifo(root / "etc/fifo")
+    (root / "etc/fifo").chmod(0o640)
+
+
 def says(node, what, within_s=5):
     """What the root says after these words."""
     return node.expect(ROOT + what, within_s)
@@ -22,7 +41,7 @@ def says(node, what, within_s=5):
 def root(lab):
     """One node gets a root as a tree of files, two layers and its name, without another kernel."""
     roots = Roots(lab)
-    roots.image("tree", cmdline=CONSOLE)
+    add_what_takes_root(roots.image("tree", cmdline=CONSOLE))
     roots.layer("all", {"etc/layer": "all", "etc/own": "all", "etc/motd": "from the layer"})
     roots.layer("n001", {"etc/own": "mine"})
     roots.nodes(f"{PLAN.mac(1)} n001 tree all -")
@@ -49,6 +68,11 @@ def root(lab):
         r"file /lib64/ld: a loader$",
         r"mode / 40755 0 0$",
         r"mode /etc 40751 0 0$",
+        r"mode /etc/null 20666 0 0 device 0x103$",
+        r"mode /etc/fifo 10640 0 0 device 0x0$",
+        rf"xattr /usr/sbin/init security.capability: {CAPABILITY.hex()}$",
+        rf"xattr /etc system.posix_acl_default: {ACL.hex()}$",
+        r"xattr /etc/layer system.posix_acl_access: none$",
         r"node name n001$",
         r"node image images/tree$",
         r"node layer layers/n001$",
