@@ -5,7 +5,7 @@
 
 use crate::failure::{Outcome, Status};
 use crate::head::Head;
-use crate::{image, interrupt, layers, out, pages};
+use crate::{image, interrupt, layers, node, out, pages};
 use clap::{CommandFactory, Parser, Subcommand};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -35,6 +35,8 @@ enum Command {
     Image(image::Args),
     /// What goes over an image's root on each node
     Layers(layers::Args),
+    /// What nodes.tab says of nodes, and how far they are
+    Nodes(Box<node::Args>),
     /// Print what makes a shell complete these commands
     Completion(pages::Completion),
     /// Print the man page, or write all of them
@@ -46,6 +48,7 @@ fn run(cli: &Cli) -> Outcome {
     match &cli.command {
         Command::Image(args) => args.run(&head),
         Command::Layers(args) => args.run(&head),
+        Command::Nodes(args) => args.run(&head),
         Command::Completion(args) => args.run(Cli::command()),
         Command::Man(args) => args.run(Cli::command()),
     }

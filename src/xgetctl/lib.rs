@@ -12,10 +12,13 @@ mod import;
 mod interrupt;
 mod layers;
 mod listing;
+mod master;
+mod node;
 mod out;
 mod pages;
 mod program;
 mod rooted;
 mod staging;
+mod tab;
 
 pub use cli::main;

@@ -11,6 +11,7 @@ use crate::failure::{Doing, Failure, Outcome};
 use crate::head::Head;
 use crate::listing::Change;
 use crate::staging::Staging;
+use crate::tab;
 use crate::{interrupt, out};
 use clap::Args;
 use std::collections::BTreeMap;
@@ -41,7 +42,7 @@ type Tree = BTreeMap<PathBuf, Made>;
 
 impl Render {
     pub fn run(&self, head: &Head) -> Outcome {
-        let table = table::read(head)?;
+        let table = tab::read(head)?;
         let names: Vec<String> = match &self.nodes[..] {
             [] => table.names().map(String::from).collect(),
             named => named.to_vec(),

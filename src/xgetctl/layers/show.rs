@@ -6,6 +6,7 @@ use crate::failure::Outcome;
 use crate::head::Head;
 use crate::listing::Listing;
 use crate::out::{self, Table};
+use crate::tab;
 use clap::Args;
 use serde::Serialize;
 use std::path::Path;
@@ -41,7 +42,7 @@ struct Line {
 }
 
 pub fn list(head: &Head, listing: &Listing) -> Outcome {
-    let table = table::read(head)?;
+    let table = tab::read(head)?;
     let mut nodes = Vec::new();
     for name in table.names() {
         nodes.push(table::node(head, &table, name)?);
@@ -75,7 +76,7 @@ pub fn list(head: &Head, listing: &Listing) -> Outcome {
 
 impl Show {
     pub fn run(&self, head: &Head) -> Outcome {
-        let table = table::read(head)?;
+        let table = tab::read(head)?;
         let node = table::node(head, &table, &self.node)?;
         let root = node.image.as_ref().map(|image| head.dir.join(image).join("root"));
         let mut lines = Vec::new();

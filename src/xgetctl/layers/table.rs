@@ -1,25 +1,10 @@
 //! What `nodes.tab` says of nodes, for who asks at the head.
 
 use super::template::Variables;
-use crate::failure::{Doing, Failure, Outcome};
+use crate::failure::{Failure, Outcome};
 use crate::head::Head;
-use nodes::{Key, Kind, TAB_BYTES_MAX, Table};
-use std::fs::File;
-use std::io::{ErrorKind, Read};
+use nodes::{Key, Kind, Table};
 use std::path::{Path, PathBuf};
-
-/// Reads it; an empty one where there is none.
-pub fn read(head: &Head) -> Outcome<Table> {
-    let path = head.nodes_tab();
-    let file = match File::open(&path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Table::default()),
-        opened => opened.doing("open", &path)?,
-    };
-    let mut bytes = Vec::new();
-    let most = TAB_BYTES_MAX as u64 + 1;
-    file.take(most).read_to_end(&mut bytes).doing("read", &path)?;
-    Table::parse(&bytes).map_err(|fault| Failure::wrong(format!("{}: {fault}", path.display())))
-}
 
 /// A node with all that is said of it.
 #[derive(Debug)]

@@ -1,0 +1,111 @@
+//! `xgetctl nodes` beside a real master: who waits, is taken in, and is listed.
+
+#![allow(clippy::unwrap_used)] // in tests a panic is the report
+
+#[path = "ctl_support.rs"]
+mod ctl;
+mod support;
+
+use ctl::Head;
+use serde_json::Value;
+use std::fs;
+use support::proc::{Master, Proc};
+use support::reader::Reader;
+use support::until;
+
+const TAB: &str = "# ours\n@base              -     debian  all  quiet # all of them\n\
+                   52:54:00:00:00:01  n001  @base\n";
+
+fn head() -> Head {
+    let head = Head::new();
+    for dir in ["images/debian/root", "layers/all"] {
+        fs::create_dir_all(head.dir.join(dir)).unwrap();
+    }
+    fs::write(head.dir.join("images/debian/kernel"), "k").unwrap();
+    fs::write(head.dir.join("nodes.tab"), TAB).unwrap();
+    head
+}
+
+fn tab(head: &Head) -> String {
+    fs::read_to_string(head.dir.join("nodes.tab")).unwrap()
+}
+
+/// What a node is told.
+fn ask(master: &Master, line: &str) -> String {
+    let mut reader = Reader::connect(("127.0.0.1", master.port)).unwrap();
+    let fid = reader.open(&[".xget", "node"], 2).unwrap();
+    reader.write(fid, line.as_bytes()).unwrap();
+    String::from_utf8_lossy(&reader.read(fid, 0).unwrap()).into_owned()
+}
+
+fn json(text: &str) -> Value {
+    serde_json::from_str(text).unwrap()
+}
+
+#[test]
+fn who_waits_is_taken_in_by_one_command_and_comes_up() {
+    let head = head();
+    let master = Master::start(&head.scratch, &head.dir, &[]);
+    let asks = "mac=52:54:00:00:00:07 serial=X7";
+    assert!(ask(&master, asks).starts_with("unknown "));
+    let waiting = head.says(&format!("nodes --unknown -n {}", master.addr())).expect(0).out;
+    assert!(waiting.contains("52:54:00:00:00:07") && waiting.contains("serial=X7"), "{waiting}");
+    let refused = head.says(&format!("nodes --unknown --take n[7-8] -n {}", master.addr()));
+    refused.expect(4).says("1 wait, and there are names for 2");
+    assert_eq!(tab(&head), TAB);
+    let take = format!("nodes --unknown --take n007 --image @base -n {}", master.addr());
+    let dry = head.says(&format!("{take} --dry-run")).expect(0).out;
+    assert_eq!(dry, "@@ line end @@\n+52:54:00:00:00:07  n007  @base\n");
+    assert_eq!(tab(&head), TAB);
+    head.says(&take).expect(0).says("52:54:00:00:00:07 is n007");
+    assert_eq!(tab(&head), format!("{TAB}52:54:00:00:00:07  n007  @base\n"));
+    until("the master knows it", 20, || ask(&master, asks).starts_with("name n007\nimage "));
+    let listed = head.says(&format!("nodes list --json -n {}", master.addr())).expect(0).out;
+    let listed = json(&listed);
+    let state = |at: usize| (&listed[at]["name"], &listed[at]["state"], &listed[at]["image"]);
+    assert_eq!(state(0), (&"n001".into(), &Value::Null, &"debian".into()));
+    assert_eq!(state(1), (&"n007".into(), &"asked".into(), &"debian".into()));
+    let none = head.says(&format!("nodes --unknown --json -n {}", master.addr())).expect(0).out;
+    assert_eq!(json(&none), Value::Array(Vec::new()));
+}
+
+#[test]
+fn lines_are_added_set_and_removed_and_a_wrong_table_is_never_written() {
+    let head = head();
+    let port = support::proc::free_port();
+    head.says("nodes add serial=X7 n002 --image tiny --layers all --words a=1")
+        .expect(0)
+        .says("images/tiny is not there");
+    head.says("nodes set n001 n002 --image debian").expect(0);
+    assert_eq!(
+        tab(&head),
+        "# ours\n@base              -     debian  all  quiet # all of them\n\
+         52:54:00:00:00:01  n001  debian  @base  @base\nserial=X7          n002  debian all  a=1\n"
+    );
+    let before = tab(&head);
+    head.says("nodes add serial=X8 n001").expect(5).says("line 5, column 20: \"n001\": has a line");
+    head.says("nodes rm @base").expect(5).says("no line above has this group");
+    head.says("nodes set n001 nobody --image x").expect(4).says("has the name or key nobody");
+    head.says("nodes set n001").expect(2).says("nothing is to be changed");
+    head.says("nodes --image x").expect(2);
+    assert_eq!(tab(&head), before);
+    head.says(&format!("nodes list -n 127.0.0.1:{port}")).expect(4).says("no master answers");
+    head.says("nodes rm n002 52-54-00-00-00-01").expect(0);
+    assert_eq!(tab(&head).lines().count(), 2);
+    fs::write(head.dir.join("nodes.tab"), "n1 x]\n").unwrap();
+    head.says("nodes add n2").expect(5).says("line 1, column 4").says("mend that first");
+    fs::remove_file(head.dir.join("nodes.tab")).unwrap();
+    head.says("nodes add n2").expect(0);
+    assert_eq!(tab(&head), "n2\n");
+}
+
+#[test]
+fn many_at_a_time_lose_no_line() {
+    let head = head();
+    let start = |at: usize| head.start(&format!("nodes add io{at} - --image debian"));
+    let running: Vec<Proc> = (0..20).map(start).collect();
+    running.into_iter().for_each(|one| drop(one.wait().expect(0)));
+    assert_eq!(tab(&head).lines().filter(|line| line.starts_with("io")).count(), 20);
+    let left = fs::read_dir(&head.dir).unwrap().count();
+    assert_eq!(left, 3, "images, layers, nodes.tab");
+}
