@@ -5,6 +5,8 @@ TARGET := x86_64-unknown-linux-musl
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 RELEASE := $(TARGET_DIR)/$(TARGET)/release
 BINARY := $(RELEASE)/xget
+# The same without what only a head needs: /init of the initramfs.
+AGENT := $(RELEASE)/xget-init
 PREFIX ?= /usr/local
 SHARE := $(DESTDIR)$(PREFIX)/share
 # What xgetctl takes of this directory: the maker of initrds, with its parts.
@@ -39,17 +41,17 @@ export PATH := $(PATH):$(HOME)/.cargo/bin
 
 # One by one: built together they would share the features of what both use, and
 # those of xgetctl are not to be in every initramfs.
-build: ## the static binaries xget and xgetctl (the default goal)
+build: ## the static binaries xget, xget-init and xgetctl (the default goal)
 	@scripts/setup --build
 	cargo build --release --target $(TARGET) -p xget
 	cargo build --release --target $(TARGET) -p xgetctl
-	@scripts/check-size $(BINARY)
+	@scripts/check-size $(AGENT)
 
 setup: ## install what everything below needs (Debian packages, Rust target)
 	@scripts/setup
 
 initramfs: setup build ## build/initramfs.img and build/vmlinuz (KERNEL=, MODULES=, FIRMWARE=)
-	@initramfs/build --kernel $(KERNEL) --init $(BINARY) --modules $(MODULES) \
+	@initramfs/build --kernel $(KERNEL) --init $(AGENT) --modules $(MODULES) \
 		$(foreach name,$(FIRMWARE),--firmware $(name))
 
 demo: ## a master and four machines that boot Debian through the tree
@@ -81,11 +83,12 @@ bench: build ## race against other tools in network namespaces (RACE="--nodes 31
 soak: build ## an hour of kills, freezes, cuts and changes over 31 clients (MINUTES=60)
 	@scripts/soak $(MINUTES)
 
-size: ## how large the binary is, against its budget
-	@scripts/check-size $(BINARY)
+size: ## how large the agent is, against its budget
+	@scripts/check-size $(AGENT)
 
 install: build ## both binaries, man pages and completions below PREFIX (/usr/local) and DESTDIR
 	install -D -m 755 -t $(DESTDIR)$(PREFIX)/bin $(BINARY) $(RELEASE)/xgetctl
+	install -D -m 755 $(AGENT) $(DESTDIR)$(PREFIX)/lib/xget/xget-init
 	for part in $(LIBRARY); do \
 	    install -D -p "$$part" "$(DESTDIR)$(PREFIX)/lib/xget/$$part" || exit 1; \
 	done

@@ -18,6 +18,9 @@ die() {
 # where_binary: the path of the static release binary.
 where_binary() { printf '%s\n' "${CARGO_TARGET_DIR:-$REPO/target}/$TARGET/release/xget"; }
 
+# where_agent: the path of what the initramfs carries of it.
+where_agent() { printf '%s-init\n' "$(where_binary)"; }
+
 # oldest_rust: the oldest compiler that is promised, `rust-version` in Cargo.toml.
 oldest_rust() { sed -n 's/^rust-version = "\(.*\)"/\1/p' "$REPO/Cargo.toml"; }
 

@@ -33,6 +33,24 @@ fn usage_is_refused_with_status_2() {
 }
 
 #[test]
+fn the_xget_of_an_initramfs_fetches_and_says_that_it_serves_no_directory() {
+    let scratch = Scratch::new();
+    let init = env!("CARGO_BIN_EXE_xget-init");
+    for head in [&["."][..], &["--print-digest", "."]] {
+        let mut asked = command(init);
+        asked.args(head);
+        Proc::start(asked, &scratch).wait().expect(2).says("make install");
+    }
+    let tree = scratch.dir("tree");
+    fs::write(tree.join("file"), "bytes").unwrap();
+    let master = Master::start(&scratch, &tree, &[]);
+    let mut asked = command(init);
+    asked.args(["-n", &master.addr(), "--linger", "0", "."]).arg(scratch.join("dest"));
+    Proc::start(asked, &scratch).wait().expect(0);
+    assert_eq!(fs::read(scratch.join("dest/file")).unwrap(), b"bytes");
+}
+
+#[test]
 fn no_master_is_a_clear_error_after_the_tries() {
     let scratch = Scratch::new();
     let dest = scratch.join("dest");

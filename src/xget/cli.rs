@@ -1,8 +1,11 @@
 //! What was typed, as options. Checks what can be checked without looking at
 //! anything; acts on nothing.
 
+mod help;
+
 use crate::driver::{FetchTask, Host, Limits, MASTER_PORT, parse_host};
 use crate::store::writer::{Policy, Purpose};
+pub use help::HELP;
 use lexopt::{Arg, Parser, ValueExt};
 use peer::request::{FetchRequest, Linger, Pin, RETRIES, source_is_below};
 use std::ffi::OsString;
@@ -15,75 +18,6 @@ const FAN_OUT_MAX: u8 = 16;
 
 /// A worker looks again after this.
 const ROUND_MS: u64 = 600_000;
-
-pub const HELP: &str = "\
-xget: the same bytes onto every node of a cluster
-
-usage: xget [-p PORT] [-m N] [--head N] [-x] [--daemon] [--log FILE] PATH
-           serve a directory or a file
-       xget -n MASTER[:PORT] [-r N] [-s] [-o] [-q] [--digest D] SRC... DEST
-           fetch from the master and its other clients
-       xget -n MASTER[:PORT] --worker [-q] SRC... DEST
-           serve others what is in DEST already, until a signal
-       xget --print-digest PATH [SRC...]
-           print what --digest would have to be
-       xget --up [-n MASTER[:PORT]]
-           tell the master that this node's system has booted
-
-SRC is a path below what the master serves; `.` is everything. It lands in the
-directory DEST under its base name; of `dir/.` the contents land in DEST.
-
-serving
-  -p PORT            listen here (20004)
-  -m N               most clients that one client feeds, 1 to 16 (4)
-  --head N           the head's link is N times as fast as a node's (1)
-  -x                 stay on one file system
-  --daemon           go into the background once ready
-  --log FILE         append what is said to FILE, too; all there is of a daemon
-  --cache FILE       where digests are kept between starts; --no-cache: nowhere
-
-fetching
-  -n MASTER[:PORT]   name, IPv4 address or [IPv6] address of the master
-  -p PORT            the master's port, where MASTER does not say it (20004)
-  -r N               tries again when the master cannot be reached (20)
-  -s                 do not keep modes, owners and all that takes root
-  -o                 as -s; kept from the original
-  -q                 print only errors
-  --delete           what SRC does not have is deleted, once all else is verified and
-                     in place; until all is verified nothing is changed. What is
-                     mounted below DEST stays. Lists what changed
-  --keep FILE        what fits a pattern in FILE (as in a .gitignore, without `!`) is
-                     neither changed nor deleted; may repeat
-  --dry-run          list what would change, and write nothing
-  --worker           change nothing in DEST, and serve what is right there; looks again
-                     every 10 minutes (--linger SECONDS)
-  --copy-dest DIR    what DIR has at the same paths is copied where it is right
-  --digest D         what must come: blake3:HEX of everything fetched (see
-                     --print-digest) or of the one file, or sha256:HEX of the
-                     one file
-  --fsync            end with status 0 when all is on the disk, and not when it
-                     is written alone: for what must survive a crash
-  --linger SECONDS   serve others at most this long after the fetch; without
-                     it, until twice the time of the fetch has passed. 0 leaves
-                     at once
-
-both
-  --max-clients N    connections of others at a time, as far as the limit of open
-                     files allows (16384)
-  --max-memory MIB   memory that they may make us hold (a master 192, and
-                     64 or an eighth of what is free for parts of the tree;
-                     a client 64)
-  -D BITS            debug: 1 general, 2 client, 4 server, 8 9P server, 16 9P
-                     client messages
-  -h, --help         this text
-  -V, --version      the version
-
-exit status: 0 every file is verified and in place; 1 interrupted, or
-something unexpected;
-2 usage; 3 the master cannot be reached or was lost; 4 a source is missing,
-unreadable or changed; 5 wrong bytes or digest; 6 the destination, or
-another limit of this machine
-";
 
 /// A master's work.
 #[derive(Clone, Debug)]
@@ -124,15 +58,17 @@ pub struct Fetch {
 pub enum Command {
     Help,
     Version,
-    Serve(Serve),
     Fetch(Box<Fetch>),
-    PrintDigest {
-        path: PathBuf,
-        sources: Vec<Vec<u8>>,
-        one_file_system: bool,
-    },
     /// To the master that was typed, else to that which the system came from.
     Up(Option<Host>),
+    Head(HeadCommand),
+}
+
+/// What a head alone is asked for.
+#[derive(Clone, Debug)]
+pub enum HeadCommand {
+    Serve(Serve),
+    PrintDigest { path: PathBuf, sources: Vec<Vec<u8>>, one_file_system: bool },
 }
 
 #[derive(Clone, Debug)]
@@ -388,7 +324,8 @@ impl Typed {
         if sources.is_empty() {
             sources.push(b".".to_vec());
         }
-        Ok(Command::PrintDigest { path, sources, one_file_system: self.one_file_system })
+        let one_file_system = self.one_file_system;
+        Ok(Command::Head(HeadCommand::PrintDigest { path, sources, one_file_system }))
     }
 
     fn up_command(self) -> Result<Command, String> {
@@ -467,7 +404,7 @@ impl Typed {
             return Err("a master serves one path; to fetch, name the master with -n".into());
         }
         let options = self.of_masters;
-        Ok(Command::Serve(Serve {
+        Ok(Command::Head(HeadCommand::Serve(Serve {
             path,
             port: self.port.unwrap_or(MASTER_PORT),
             fan_out: options.fan_out.unwrap_or(FAN_OUT),
@@ -477,7 +414,7 @@ impl Typed {
             log: options.log,
             cache: options.cache.unwrap_or(Cache::Default),
             limits: Limits::of_master(self.clients_max, self.memory_mib),
-        }))
+        })))
     }
 }
 
@@ -498,7 +435,10 @@ mod tests {
 
     #[test]
     fn a_path_is_served_with_the_originals_port() {
-        let Command::Serve(serve) = parsed("-m 2 -x /srv").unwrap().command else { panic!() };
+        let Command::Head(HeadCommand::Serve(serve)) = parsed("-m 2 -x /srv").unwrap().command
+        else {
+            panic!()
+        };
         assert_eq!((serve.port, serve.fan_out, serve.one_file_system), (MASTER_PORT, 2, true));
     }
 

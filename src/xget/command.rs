@@ -1,7 +1,7 @@
 //! Arguments to options to exit status.
 
 use crate::boot::{Booted, NODE_FILE};
-use crate::cli::{self, Cache, Command};
+use crate::cli::{self, Cache, Command, HeadCommand};
 use crate::console::{self, FetchConsole, MasterConsole, print, report, summary};
 use crate::driver::{self, FetchTask, Host, ServeTask};
 use crate::os::output::Output;
@@ -19,6 +19,8 @@ use std::time::{Duration, Instant};
 /// Something that is neither of the other statuses.
 const UNEXPECTED: u8 = 1;
 const USAGE: u8 = 2;
+const NO_HEAD: &str = "this is the xget of an initramfs, which fetches and boots: serving a directory \
+     and --print-digest take the whole program, which `make install` puts on the head";
 /// Between two rounds of a worker.
 const ROUND_GAP: Duration = Duration::from_secs(10);
 /// How often `--up` tries each master, how long, and what is between two tries.
@@ -66,8 +68,21 @@ fn exit_code(status: Status) -> u8 {
     }
 }
 
+/// What does a head's commands, where the program has that.
+type Head = fn(HeadCommand) -> Result<(), Failed>;
+
 /// The whole program: reads its arguments, does what they say.
 pub fn main() -> ExitCode {
+    run_as(Some(run_head))
+}
+
+/// The same for an initramfs: a node serves what it fetches, and no directory of its own. What
+/// is not reached from here the linker leaves out (docs/architecture.md, Size).
+pub fn init_main() -> ExitCode {
+    run_as(None)
+}
+
+fn run_as(head: Option<Head>) -> ExitCode {
     // A container's first process is PID 1 as well, but is not called init.
     let name = std::env::args_os().next().unwrap_or_default();
     if std::process::id() == 1 && name.as_encoded_bytes().ends_with(b"init") {
@@ -76,7 +91,7 @@ pub fn main() -> ExitCode {
     if name.as_encoded_bytes().ends_with(b"modprobe") {
         return boot::modprobe(std::env::args_os());
     }
-    let status = match run() {
+    let status = match run(head) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failed) => {
             failed.reasons.iter().for_each(|why| report(why));
@@ -87,19 +102,28 @@ pub fn main() -> ExitCode {
     status
 }
 
-fn run() -> Result<(), Failed> {
+fn run(head: Option<Head>) -> Result<(), Failed> {
     let options = cli::parse(std::env::args_os().skip(1)).map_err(|why| Failed::new(why, USAGE))?;
     logger::init(options.debug);
     signal::ignore_file_size();
     match options.command {
         Command::Help => answer(cli::HELP),
         Command::Version => answer(concat!("xget ", env!("CARGO_PKG_VERSION"), "\n")),
-        Command::Serve(serve) => run_master(serve),
         Command::Fetch(fetch) => run_fetch(*fetch),
-        Command::PrintDigest { path, sources, one_file_system } => {
+        Command::Up(master) => run_up(master),
+        Command::Head(command) => match head {
+            Some(run_head) => run_head(command),
+            None => Err(Failed::new(NO_HEAD.into(), USAGE)),
+        },
+    }
+}
+
+fn run_head(command: HeadCommand) -> Result<(), Failed> {
+    match command {
+        HeadCommand::Serve(serve) => run_master(serve),
+        HeadCommand::PrintDigest { path, sources, one_file_system } => {
             run_print_digest(&path, &sources, one_file_system)
         }
-        Command::Up(master) => run_up(master),
     }
 }
 

@@ -10,7 +10,7 @@ mod logger;
 mod os;
 mod store;
 
-pub use command::main;
+pub use command::{init_main, main};
 // For tests that fetch within their own process.
 pub use driver::{FetchObserver, FetchTask, Fetching, Limits, Observer, Turn};
 
@@ -39,10 +39,10 @@ pub mod fuzzing {
         let with_check = format::seal([&*format::header(PIECE_LEN), bytes].concat());
         for bytes in [bytes, &with_check] {
             let Some(mut known) = format::decode(bytes, PIECE_LEN) else { continue };
-            known.values_mut().for_each(|file| file.used = true);
+            known.iter_mut().for_each(|(_, file)| file.used = true);
             let mut again = format::decode(&format::encode(&known, PIECE_LEN), PIECE_LEN);
-            let files = again.iter_mut().flat_map(|known| known.values_mut());
-            files.for_each(|file| file.used = true);
+            let files = again.iter_mut().flat_map(|known| known.iter_mut());
+            files.for_each(|(_, file)| file.used = true);
             assert_eq!(again, Some(known));
         }
     }

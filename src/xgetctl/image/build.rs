@@ -245,7 +245,7 @@ fn make_initrd(root: &Rooted, found: &Kernel, into: &Path, staging: &Staging) ->
     link(root.real("lib/firmware")?, base.join("lib/firmware"))?;
     let build = tools::initramfs_build()?;
     let mut command = program::command(&build)?;
-    command.arg("--kernel").arg(&base).arg("--init").arg(tools::agent()?);
+    command.arg("--kernel").arg(&base).arg("--init").arg(tools::init()?);
     command.arg("--output").arg(work.join("initrd")).env("XGET_BUILD", &work);
     program::run(&mut command, &format!("make the initrd for {}", found.version))?;
     let place = into.join("initrd");

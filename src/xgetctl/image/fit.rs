@@ -71,7 +71,7 @@ fn put(root: &Rooted, path: &str, bytes: &[u8], mode: u32) -> Outcome {
 }
 
 fn install_agent(root: &Rooted) -> Outcome {
-    let agent = tools::agent()?;
+    let agent = tools::program()?;
     let bytes = fs::read(&agent).doing("read", &agent)?;
     put(root, AGENT, &bytes, 0o755)
 }

@@ -110,7 +110,7 @@ fn parts(image: &Image) -> Outcome<Vec<String>> {
 
 /// As the agent itself computes it.
 fn digest(head: &Head, sources: &[String]) -> Outcome<String> {
-    let mut command = program::command(&tools::agent()?)?;
+    let mut command = program::command(&tools::program()?)?;
     command.arg("--print-digest").arg(&head.dir).args(sources);
     let said = program::capture(&mut command, "take the digest of the image")?;
     let said = String::from_utf8_lossy(&said).into_owned();

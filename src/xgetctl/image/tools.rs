@@ -1,7 +1,7 @@
 //! What of this project lies beside this program: the agent, and the maker of initrds.
 //!
 //! Installed: PREFIX/bin/xget and PREFIX/lib/xget. In a build directory: beside it, and above
-//! it. XGET_BINARY and XGET_LIB name others.
+//! it. XGET_BINARY, XGET_INIT and XGET_LIB name others.
 
 use crate::failure::{Doing, Failure, Outcome};
 use std::fs::File;
@@ -15,8 +15,23 @@ fn own_dir() -> Outcome<PathBuf> {
     Ok(own.parent().unwrap_or(Path::new("/")).into())
 }
 
-/// The program that is the nodes' agent.
-pub fn agent() -> Outcome<PathBuf> {
+/// What an initrd has as `/init`: the program without a head's half, or the whole one, which
+/// can be that as well.
+pub fn init() -> Outcome<PathBuf> {
+    if let Some(path) = std::env::var_os("XGET_INIT") {
+        return Ok(path.into());
+    }
+    let own = own_dir()?;
+    let named = std::env::var_os("XGET_BINARY").is_some();
+    let places = [own.join("xget-init"), own.join("../lib/xget/xget-init")];
+    match places.into_iter().find(|path| !named && path.is_file()) {
+        Some(path) => Ok(path),
+        None => program(),
+    }
+}
+
+/// The program that a node has when it is up.
+pub fn program() -> Outcome<PathBuf> {
     let path = match std::env::var_os("XGET_BINARY") {
         Some(path) => PathBuf::from(path),
         None => own_dir()?.join("xget"),
