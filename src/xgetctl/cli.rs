@@ -5,7 +5,7 @@
 
 use crate::failure::{Outcome, Status};
 use crate::head::Head;
-use crate::{image, interrupt, layers, node, out, pages};
+use crate::{image, interrupt, layers, netboot, node, out, pages};
 use clap::{CommandFactory, Parser, Subcommand};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -37,6 +37,8 @@ enum Command {
     Layers(layers::Args),
     /// What nodes.tab says of nodes, and how far they are
     Nodes(Box<node::Args>),
+    /// Make the files that machines boot from over the network
+    Netboot(netboot::Args),
     /// Print what makes a shell complete these commands
     Completion(pages::Completion),
     /// Print the man page, or write all of them
@@ -49,6 +51,7 @@ fn run(cli: &Cli) -> Outcome {
         Command::Image(args) => args.run(&head),
         Command::Layers(args) => args.run(&head),
         Command::Nodes(args) => args.run(&head),
+        Command::Netboot(args) => args.run(&head),
         Command::Completion(args) => args.run(Cli::command()),
         Command::Man(args) => args.run(Cli::command()),
     }

@@ -13,6 +13,7 @@ mod interrupt;
 mod layers;
 mod listing;
 mod master;
+mod netboot;
 mod node;
 mod out;
 mod pages;

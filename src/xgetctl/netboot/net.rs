@@ -1,0 +1,147 @@
+//! The interface that nodes boot from, and the addresses that are lent there.
+//!
+//! Asks ip(8). Refuses to know what is done with it.
+
+use crate::failure::{Failure, Outcome};
+use crate::program;
+use serde::Deserialize;
+use std::net::Ipv4Addr;
+
+/// Addresses lent at most: as many as nodes can be told apart.
+const LENT_MAX: u32 = nodes::NODES_MAX as u32;
+/// A net of four addresses has one for the head and one for a node.
+const PREFIX_MAX: u8 = 30;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Net {
+    pub interface: String,
+    /// The head's.
+    pub address: Ipv4Addr,
+    /// The first and last that are lent: the upper half of the net.
+    pub from: Ipv4Addr,
+    pub to: Ipv4Addr,
+    pub mask: Ipv4Addr,
+}
+
+#[derive(Debug, Deserialize)]
+struct Link {
+    ifname: String,
+    #[serde(default)]
+    addr_info: Vec<Address>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Address {
+    local: Ipv4Addr,
+    prefixlen: u8,
+}
+
+impl Net {
+    /// That of an interface; of the only one if none is named.
+    pub fn find(interface: Option<&str>) -> Outcome<Net> {
+        let ip = program::need("ip", "iproute2", "looking at interfaces")?;
+        let mut command = program::command(&ip)?;
+        command.args(["-j", "-4", "address", "show"]);
+        if let Some(interface) = interface {
+            command.args(["dev", interface]);
+        }
+        let bytes = program::capture(&mut command, "look at interfaces")?;
+        let links: Vec<Link> = serde_json::from_slice(&bytes)
+            .map_err(|error| Failure::machine(format!("cannot read what ip(8) says: {error}")))?;
+        choose(&links, interface)
+    }
+
+    pub fn new(interface: &str, address: Ipv4Addr, prefix: u8) -> Outcome<Net> {
+        if prefix > PREFIX_MAX {
+            return Err(Failure::machine(format!(
+                "{interface} has {address}/{prefix}: no room for nodes; give it a net of /30 or \
+                 larger"
+            )));
+        }
+        let host = u32::MAX.checked_shr(prefix.into()).unwrap_or(0);
+        let net = address.to_bits() & !host;
+        let last = net + host - 1;
+        let first = net + host / 2 + 1;
+        // What a small net has below the half is not wasted on the head alone.
+        let first = if first > last { last } else { first };
+        let first = first.max(last.saturating_sub(LENT_MAX - 1));
+        // dnsmasq never lends its own, and wants another in the range.
+        let first = if first == last && last == address.to_bits() { net + 1 } else { first };
+        Ok(Net {
+            interface: interface.into(),
+            address,
+            from: first.into(),
+            to: last.into(),
+            mask: (!host).into(),
+        })
+    }
+}
+
+fn choose(links: &[Link], interface: Option<&str>) -> Outcome<Net> {
+    // One that is named is taken, whatever it is.
+    let is_one = |link: &&Link| interface.is_some() || !link.addr_info.iter().all(is_loopback);
+    let found: Vec<&Link> = links.iter().filter(is_one).collect();
+    match (found.as_slice(), interface) {
+        ([link], _) if !link.addr_info.is_empty() => {
+            let Address { local, prefixlen } = link.addr_info[0];
+            Net::new(&link.ifname, local, prefixlen)
+        }
+        (_, Some(interface)) => Err(Failure::machine(format!(
+            "{interface} has no IPv4 address: `ip address add 10.0.0.1/24 dev {interface}`, and \
+             in the configuration of this machine"
+        ))),
+        ([], None) => Err(Failure::machine(
+            "no interface has an IPv4 address: give one to that \
+             which nodes are on, and name it by --interface",
+        )),
+        (many, None) => {
+            let names: Vec<&str> = many.iter().map(|link| &*link.ifname).collect();
+            Err(Failure::usage(format!(
+                "which of these are the nodes on? --interface {}",
+                names.join(" or ")
+            )))
+        }
+    }
+}
+
+fn is_loopback(address: &Address) -> bool {
+    address.local.is_loopback()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn range(address: [u8; 4], prefix: u8) -> String {
+        let net = Net::new("e", address.into(), prefix).unwrap();
+        format!("{}-{}/{}", net.from, net.to, net.mask)
+    }
+
+    #[test]
+    fn the_upper_half_is_lent_as_far_as_there_is_one() {
+        assert_eq!(range([10, 0, 0, 1], 24), "10.0.0.128-10.0.0.254/255.255.255.0");
+        assert_eq!(range([10, 0, 0, 200], 24), "10.0.0.128-10.0.0.254/255.255.255.0");
+        assert_eq!(range([10, 0, 0, 1], 30), "10.0.0.2-10.0.0.2/255.255.255.252");
+        assert_eq!(range([10, 0, 0, 2], 30), "10.0.0.1-10.0.0.2/255.255.255.252");
+        assert_eq!(range([127, 0, 0, 1], 8), "127.254.255.255-127.255.255.254/255.0.0.0");
+        assert!(Net::new("e", [10, 0, 0, 1].into(), 31).is_err());
+    }
+
+    #[test]
+    fn the_only_interface_is_taken_and_of_several_one_is_named() {
+        let link = |text: &str| serde_json::from_str::<Vec<Link>>(text).unwrap();
+        let lo = r#"{"ifname":"lo","addr_info":[{"local":"127.0.0.1","prefixlen":8}]}"#;
+        let a = r#"{"ifname":"a","addr_info":[{"local":"10.0.0.1","prefixlen":24}]}"#;
+        let b = r#"{"ifname":"b","addr_info":[{"local":"10.1.0.1","prefixlen":24}]}"#;
+        assert_eq!(choose(&link(&format!("[{lo},{a}]")), None).unwrap().interface, "a");
+        let many = choose(&link(&format!("[{lo},{a},{b}]")), None).unwrap_err().text;
+        assert!(many.ends_with("--interface a or b"), "{many}");
+        assert!(choose(&link(&format!("[{lo}]")), None).is_err());
+        assert_eq!(choose(&link(&format!("[{lo}]")), Some("lo")).unwrap().interface, "lo");
+        // ip(8) gives nothing, or an empty object, for one without an address.
+        for text in ["[]", r#"[{"ifname":"x"}]"#] {
+            let none = choose(&link(text), Some("x")).unwrap_err().text;
+            assert!(none.starts_with("x has no IPv4 address"), "{none}");
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! `xgetctl netboot`: its files, tested by a real dnsmasq.
+
+#![allow(clippy::unwrap_used)] // in tests a panic is the report
+
+#[path = "ctl_support.rs"]
+mod ctl;
+mod support;
+
+use ctl::Head;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+fn head() -> Head {
+    let head = Head::new();
+    fs::create_dir_all(head.image("debian").join("root")).unwrap();
+    for name in ["kernel", "initrd"] {
+        let path = head.image("debian").join(name);
+        fs::write(&path, name).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    }
+    fs::write(head.dir.join("nodes.tab"), "52:54:00:00:00:01 n001 debian\n").unwrap();
+    head
+}
+
+#[test]
+fn all_that_a_machine_boots_from_is_in_one_directory_and_made_anew() {
+    let head = head();
+    let dir = head.scratch.join("boot");
+    for words in ["console=ttyS0", "quiet"] {
+        let line = format!("netboot --dir {} --interface lo --words {words}", dir.display());
+        let said = head.says(&line).expect(0).out;
+        assert!(said.contains("lo: 127.0.0.1 lends 127."), "{said}");
+        let read = |name: &str| fs::read_to_string(dir.join(name)).unwrap();
+        assert_eq!((&*read("vmlinuz"), &*read("initramfs.img")), ("kernel", "initrd"));
+        for name in ["boot.ipxe", "pxelinux.cfg/default"] {
+            assert!(read(name).contains(&format!("xget.master=127.0.0.1 {words}")), "{name}");
+        }
+        let conf = read("dnsmasq.conf");
+        assert!(conf.contains("\ndhcp-host=52:54:00:00:00:01,n001\n"), "{conf}");
+        assert!(conf.contains(&format!("\ntftp-root={}\n", dir.display())), "{conf}");
+        // Who dnsmasq runs as is nobody special.
+        let mode = |name: &str| dir.join(name).metadata().unwrap().permissions().mode() & 0o7777;
+        let modes = ["", "pxelinux.cfg", "vmlinuz", "initramfs.img", "dnsmasq.conf"].map(mode);
+        assert_eq!(modes, [0o755, 0o755, 0o644, 0o644, 0o644]);
+        let hidden = fs::read_dir(&dir).unwrap().map(|entry| entry.unwrap().file_name());
+        assert_eq!(hidden.filter(|name| name.to_string_lossy().starts_with('.')).count(), 0);
+    }
+}
+
+#[test]
+fn what_dnsmasq_does_not_understand_is_not_put_in_place() {
+    let head = head();
+    head.stand_in("dnsmasq", "echo bad option at line 3 >&2; exit 1");
+    let dir = head.scratch.join("boot");
+    let line = format!("netboot --dir {} --interface lo", dir.display());
+    head.says(&line).expect(6).says("bad option at line 3");
+    assert_eq!(fs::read_dir(&dir).unwrap().count(), 0);
+}
+
+#[test]
+fn what_is_missing_is_said() {
+    let head = head();
+    let dir = head.scratch.join("boot");
+    let with = |more: &str| head.says(&format!("netboot --dir {} {more}", dir.display()));
+    with("--interface xget-none0").expect(6).says("xget-none0");
+    with("--interface lo --image none").expect(4).says("none");
+    with("--interface lo --boot /nowhere").expect(4).says("cannot find /nowhere/vmlinuz");
+    with("--interface lo --words $x").expect(2).says("--words cannot have");
+    fs::remove_file(head.image("debian").join("initrd")).unwrap();
+    with("--interface lo").expect(4).says("xgetctl image build debian");
+    fs::create_dir(head.image("other")).unwrap();
+    with("--interface lo").expect(2).says("debian, other");
+    assert!(!dir.exists());
+}
