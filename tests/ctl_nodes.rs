@@ -65,6 +65,11 @@ fn who_waits_is_taken_in_by_one_command_and_comes_up() {
     let state = |at: usize| (&listed[at]["name"], &listed[at]["state"], &listed[at]["image"]);
     assert_eq!(state(0), (&"n001".into(), &Value::Null, &"debian".into()));
     assert_eq!(state(1), (&"n007".into(), &"asked".into(), &"debian".into()));
+    let hosts = head.says(&format!("nodes export --hosts -n {}", master.addr())).expect(0);
+    assert_eq!(hosts.out, "127.0.0.1\tn007\n");
+    hosts.says("1 of 2 nodes are left out");
+    assert_eq!(head.says("nodes export --pdsh").expect(0).out, "n001\nn007\n");
+    head.says("nodes export").expect(2);
     let none = head.says(&format!("nodes --unknown --json -n {}", master.addr())).expect(0).out;
     assert_eq!(json(&none), Value::Array(Vec::new()));
 }

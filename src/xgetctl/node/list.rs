@@ -44,20 +44,23 @@ struct Node {
 
 pub fn list(head: &Head, asking: &Asking, listing: &Listing) -> Outcome {
     let (table, text) = tab::read_with_text(head)?;
-    let roll = match Roll::ask(asking.master()) {
-        Err(failure) if asking.is_named() => return Err(failure),
-        Err(failure) => {
-            out::note(&format!("how far they are is not known: {}", failure.text));
-            Roll::default()
-        }
-        Ok(roll) => roll,
-    };
-    warn(&roll);
+    let roll = roll(asking)?;
     let mut nodes: Vec<Node> = table.names().map(|name| named(&table, name, &roll)).collect();
     nodes.extend(nameless(&text));
     let others = roll.nodes.iter().filter(|heard| !table.names().any(|name| name == heard.name));
     nodes.extend(others.map(stranger));
     if listing.json { out::json(&nodes) } else { print(&nodes) }
+}
+
+/// What a master heard; nothing where none was named and none answers.
+pub fn roll(asking: &Asking) -> Outcome<Roll> {
+    match Roll::ask(asking.master()) {
+        Err(failure) if !asking.is_named() => {
+            out::note(&format!("how far they are is not known: {}", failure.text));
+            Ok(Roll::default())
+        }
+        roll => roll.inspect(warn),
+    }
 }
 
 fn named(table: &Table, name: &str, roll: &Roll) -> Node {

@@ -1,6 +1,7 @@
 //! `xgetctl nodes`: what nodes.tab says of nodes, how far they are, and changes of it.
 
 mod edit;
+mod export;
 mod heard;
 mod list;
 mod row;
@@ -49,6 +50,8 @@ enum Action {
     Set(Set),
     /// Remove lines
     Rm(Rm),
+    /// Print the nodes as other programs want them
+    Export(export::Export),
 }
 
 /// What a line says.
@@ -123,6 +126,7 @@ impl Args {
             Some(Action::Add(args)) => args.run(head),
             Some(Action::Set(args)) => args.run(head),
             Some(Action::Rm(args)) => args.run(head),
+            Some(Action::Export(args)) => args.run(head),
             None => self.run_without(head),
         }
     }
