@@ -135,7 +135,7 @@ mod tests {
             ..Heard::default()
         };
         let heard = vec![heard("n3", "fd00::3"), heard("io1", "rubbish"), heard("x", "::1")];
-        let nodes = nodes(&table, &Roll { nodes: heard, ..Roll::default() });
+        let nodes = nodes(&table, &Roll::of(None, heard));
         assert_eq!(hosts(&nodes), "10.0.0.11\tn1\n10.0.0.12\tn2\nfd00::3\tn3\n");
         assert_eq!(
             clush(&nodes),

@@ -7,6 +7,7 @@ use crate::failure::Outcome;
 use crate::master;
 use nodes::{Key, Kind};
 use serde::Serialize;
+use std::collections::BTreeMap;
 
 /// A node that asked.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -28,6 +29,8 @@ pub struct Roll {
     /// What is wrong with the table that it has.
     pub fault: Option<String>,
     pub nodes: Vec<Heard>,
+    /// Of each name the one that was heard of last.
+    by_name: BTreeMap<String, usize>,
 }
 
 impl Roll {
@@ -36,12 +39,12 @@ impl Roll {
     }
 
     fn parse(text: &str) -> Roll {
-        let mut roll = Roll::default();
+        let (mut nodes, mut fault) = (Vec::new(), None);
         for line in text.lines() {
             let mut heard = Heard::default();
             for (name, value) in master::words(line) {
                 match name {
-                    "why" => roll.fault = Some(value),
+                    "why" => fault = Some(value),
                     "state" => heard.state = value,
                     "seconds" => heard.seconds = value.parse().unwrap_or_default(),
                     "address" => heard.address = value,
@@ -55,10 +58,21 @@ impl Roll {
                 }
             }
             if !heard.state.is_empty() {
-                roll.nodes.push(heard);
+                nodes.push(heard);
             }
         }
-        roll
+        Roll::of(fault, nodes)
+    }
+
+    pub fn of(fault: Option<String>, nodes: Vec<Heard>) -> Roll {
+        let mut by_name: BTreeMap<String, usize> = BTreeMap::new();
+        for (at, node) in nodes.iter().enumerate().filter(|(_, node)| !node.name.is_empty()) {
+            let last = by_name.entry(node.name.clone()).or_insert(at);
+            if nodes[*last].seconds > node.seconds {
+                *last = at;
+            }
+        }
+        Roll { fault, nodes, by_name }
     }
 
     /// Who waits for a line, the longest first.
@@ -70,8 +84,7 @@ impl Roll {
 
     /// The last that was heard of who has this name.
     pub fn named(&self, name: &str) -> Option<&Heard> {
-        let nodes = self.nodes.iter().filter(|node| node.name == name);
-        nodes.min_by_key(|node| node.seconds)
+        self.by_name.get(name).map(|at| &self.nodes[*at])
     }
 }
 

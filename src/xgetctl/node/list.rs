@@ -11,6 +11,7 @@ use crate::out;
 use crate::tab;
 use nodes::{Key, Kind, Table};
 use serde::Serialize;
+use std::collections::BTreeSet;
 
 #[derive(clap::Args, Clone, Debug)]
 pub struct List {
@@ -47,7 +48,8 @@ pub fn list(head: &Head, asking: &Asking, listing: &Listing) -> Outcome {
     let roll = roll(asking)?;
     let mut nodes: Vec<Node> = table.names().map(|name| named(&table, name, &roll)).collect();
     nodes.extend(nameless(&text));
-    let others = roll.nodes.iter().filter(|heard| !table.names().any(|name| name == heard.name));
+    let known: BTreeSet<&str> = table.names().collect();
+    let others = roll.nodes.iter().filter(|heard| !known.contains(&*heard.name));
     nodes.extend(others.map(stranger));
     if listing.json { out::json(&nodes) } else { print(&nodes) }
 }
@@ -165,7 +167,7 @@ mod tests {
     fn a_node_is_joined_with_what_was_heard_of_it() {
         let table = Table::parse(b"52:54:00:00:00:01,10.0.0.7 n[1-2] debian a,b quiet\n").unwrap();
         let heard = Heard { name: "n2".into(), state: "up".into(), ..Heard::default() };
-        let roll = Roll { nodes: vec![heard], ..Roll::default() };
+        let roll = Roll::of(None, vec![heard]);
         let one = named(&table, "n1", &roll);
         assert_eq!((one.keys.join(" "), one.state), ("mac=52:54:00:00:00:01".into(), None));
         let two = named(&table, "n2", &roll);
