@@ -84,11 +84,12 @@ pub fn init_main() -> ExitCode {
 
 fn run_as(head: Option<Head>) -> ExitCode {
     // A container's first process is PID 1 as well, but is not called init.
-    let name = std::env::args_os().next().unwrap_or_default();
-    if std::process::id() == 1 && name.as_encoded_bytes().ends_with(b"init") {
+    let path = std::env::args_os().next().unwrap_or_default();
+    let name = Path::new(&path).file_name().unwrap_or_default();
+    if std::process::id() == 1 && name == "init" {
         boot::run();
     }
-    if name.as_encoded_bytes().ends_with(b"modprobe") {
+    if name == "modprobe" {
         return boot::modprobe(std::env::args_os());
     }
     let status = match run(head) {
