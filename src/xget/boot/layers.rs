@@ -57,7 +57,8 @@ pub fn patterns(layer: &Manifest) -> Vec<u8> {
             match byte {
                 // A line ends with it.
                 b'\n' | b'\r' => text.push(b'?'),
-                b'*' | b'?' | b'[' | b'\\' => text.extend([b'\\', byte]),
+                // A space counts at the end of a line only so.
+                b' ' | b'*' | b'?' | b'[' | b'\\' => text.extend([b'\\', byte]),
                 byte => text.push(byte),
             }
         }

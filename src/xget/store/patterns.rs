@@ -22,7 +22,7 @@ impl Patterns {
     /// Adds the patterns of a file. The error is the number of the line that is none.
     pub fn add(&mut self, text: &[u8]) -> Result<(), usize> {
         for (at, line) in text.split(|&byte| byte == b'\n').enumerate() {
-            let line = line.strip_suffix(b"\r").unwrap_or(line);
+            let line = without_spaces_at_end(line.strip_suffix(b"\r").unwrap_or(line));
             if line.is_empty() || line[0] == b'#' {
                 continue;
             }
@@ -58,13 +58,27 @@ impl Pattern {
         let is_anchored = glob.contains(&b'/');
         let glob = glob.strip_prefix(b"/").unwrap_or(glob);
         // With `!` gitignore means an exception, and rsync that all before is void.
-        let is_sound = line[0] != b'!' && !glob.is_empty() && is_sound(glob);
+        let is_sound = line[0] != b'!' && is_sound(glob);
         is_sound.then(|| Pattern { glob: glob.to_vec(), is_anchored, is_of_dirs })
     }
 }
 
-/// Each `[` has its `]` and each `\` what it quotes, in the same name.
-fn is_sound(mut glob: &[u8]) -> bool {
+/// Those at the end of a line count only where `\` quotes the first of them (gitignore(5)).
+fn without_spaces_at_end(line: &[u8]) -> &[u8] {
+    let len = line.trim_ascii_end().len();
+    let quotes = line[..len].iter().rev().take_while(|&&byte| byte == b'\\').count();
+    &line[..line.len().min(len + quotes % 2)]
+}
+
+/// It can fit something: all of its names are names, each `[` has its `]` and each `\` what
+/// it quotes, in the same name. Classes as `[:digit:]` are not known here.
+fn is_sound(glob: &[u8]) -> bool {
+    glob.split(|&byte| byte == b'/').all(|name| !matches!(name, b"" | b"." | b".."))
+        && !glob.windows(2).any(|pair| pair == b"[:")
+        && is_whole(glob)
+}
+
+fn is_whole(mut glob: &[u8]) -> bool {
     while let Some(&first) = glob.first() {
         let len = match first {
             b'*' => 1,
@@ -207,6 +221,10 @@ mod tests {
             ("*a*b*c", "xaybzcd", false),
             ("?", "\\", true),
             ("\\?", "x", false),
+            ("x  \t", "x", true),
+            ("x\\ ", "x ", true),
+            ("x\\  ", "x ", true),
+            ("x\\\\ ", "x\\", true),
         ] {
             assert_eq!(patterns(pattern).fit(path.as_bytes(), false), fits, "{pattern} {path}");
         }
@@ -214,7 +232,7 @@ mod tests {
 
     #[test]
     fn a_slash_at_the_end_is_for_directories() {
-        let kept = patterns("/var/log/\nspool/\n");
+        let kept = patterns("/var/log/ \nspool/\n");
         assert!(kept.fit(b"var/log", true) && !kept.fit(b"var/log", false));
         assert!(kept.fit(b"a/spool", true) && !kept.fit(b"a/spool", false));
     }
@@ -223,7 +241,17 @@ mod tests {
     fn what_is_no_pattern_is_told_by_line() {
         assert_eq!(patterns("# a comment\n\n\r\nx\r\n"), patterns("x"));
         assert!(patterns("# none").is_empty());
-        for (text, line) in [("a\n!b", 2), ("[a", 1), ("a\\", 1), ("/", 1), ("x\ny\n[a/b]", 3)] {
+        for (text, line) in [
+            ("a\n!b", 2),
+            ("[a", 1),
+            ("a\\", 1),
+            ("/", 1),
+            ("x\ny\n[a/b]", 3),
+            ("[[:digit:]]", 1),
+            ("./x", 1),
+            ("/a//b", 1),
+            ("a/../b", 1),
+        ] {
             assert_eq!(Patterns::default().add(text.as_bytes()), Err(line), "{text:?}");
         }
     }

@@ -486,7 +486,9 @@ impl DestTree {
         let looked = opened.and_then(|file| Ok((file::stat_file(&file)?, file)));
         let (status, file) = looked.map_err(|cause| self.target.failed("open", entry, cause))?;
         let was_ours = self.files.is_as_placed(entry, &status);
-        self.apply(entry, &file, Ok((status, false)))?;
+        // As one that was there: without modes to keep it keeps its own.
+        let set = self.attributes.set(file.as_fd(), self.target.wanted(entry), &status, false);
+        set.map_err(|error| self.target.attributes_failed(entry, error))?;
         if was_ours {
             self.note_placed(entry, file::stat_file(&file));
         }

@@ -45,6 +45,18 @@ fn old_and_new() -> (Dir, Dir) {
 }
 
 #[test]
+fn a_mirror_without_modes_leaves_those_that_are_there() {
+    let (from, to) = (Dir::new(), Dir::new());
+    let old = from.write("private", b"private");
+    set_mtime(&old, 42, 43);
+    set_mode(&to.write("private", b"private"), 0o600);
+    let options = DestOptions { keep_modes: false, keep_owners: false, ..mirroring("") };
+    assert_eq!(fetch(from.path(), to.path(), options).errors(), [""; 0]);
+    let there = status(&to.join("private"));
+    assert_eq!((there.permissions(), there.mtime_s), (0o600, 42));
+}
+
+#[test]
 fn a_mirror_is_the_same_as_its_source() {
     let (source, dest) = old_and_new();
     let mut fetch = fetch(source.path(), dest.path(), mirroring(""));
