@@ -72,3 +72,23 @@ fn what_is_missing_is_said() {
     with("--interface lo").expect(2).says("debian, other");
     assert!(!dir.exists());
 }
+
+#[test]
+fn what_others_wrote_stays() {
+    let head = head();
+    let dir = head.scratch.join("boot");
+    let line = format!("netboot --dir {} --interface lo", dir.display());
+    head.says(&line).expect(0);
+    let menu = dir.join("pxelinux.cfg/01-52-54-00-00-00-01");
+    fs::write(&menu, "LABEL mine\n").unwrap();
+    head.says(&line).expect(0);
+    assert_eq!(fs::read_to_string(&menu).unwrap(), "LABEL mine\n");
+    for name in ["dnsmasq.conf", "boot.ipxe", "pxelinux.cfg/default"] {
+        let path = dir.join(name);
+        let ours = fs::read(&path).unwrap();
+        fs::write(&path, "mine\n").unwrap();
+        head.says(&line).expect(2).says("stays as it is");
+        assert_eq!(fs::read(&path).unwrap(), b"mine\n");
+        fs::write(&path, ours).unwrap();
+    }
+}

@@ -82,7 +82,7 @@ def next_system_asks(lab, words, client_id):
 
 def root_asks(lab, words):
     """The same with a root that this kernel switches to, and that has networkd's files."""
-    roots = Roots(lab.directory)
+    roots = Roots(lab)
     root = roots.image("asks", cmdline=CONSOLE)
     add_script(root, "asks-dhcp")
     networks = root / "etc/systemd/network"

@@ -30,7 +30,7 @@ pub struct Plan<'a> {
 const LEASE: &str = "12h";
 /// Machines at a time.
 const LEASES_MAX: usize = nodes::NODES_MAX;
-const HEADER: &str = "# made by `xgetctl netboot`, which makes it anew each time";
+pub const HEADER: &str = "# made by `xgetctl netboot`, which makes it anew each time";
 
 impl Plan<'_> {
     pub fn dnsmasq(&self, table: &Table) -> String {

@@ -7,7 +7,7 @@ use crate::failure::{Doing, Failure, Outcome};
 use crate::head::Head;
 use crate::staging::Staging;
 use crate::{out, program, tab};
-use files::{Bios, Plan};
+use files::{Bios, HEADER, Plan};
 use net::Net;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -22,6 +22,9 @@ const PROGRAMS: [(&str, &str); 5] = [
     ("/usr/lib/syslinux/modules/bios", "ldlinux.c32"),
 ];
 const CONF: &str = "dnsmasq.conf";
+const IPXE: &str = "boot.ipxe";
+const MENUS: &str = "pxelinux.cfg";
+const MENU: &str = "pxelinux.cfg/default";
 
 #[derive(clap::Args, Clone, Debug)]
 pub struct Args {
@@ -75,9 +78,13 @@ impl Args {
             copy(&staging, &kernel, "vmlinuz")?,
             copy(&staging, &initramfs, "initramfs.img")?,
             conf,
-            write(&staging, &plan.ipxe(), "boot.ipxe")?,
+            write(&staging, &plan.ipxe(), IPXE)?,
             menu(&staging, &plan.pxelinux())?,
         ]);
+        for (_, name) in &made {
+            is_free_or_ours(&dir, name)?;
+        }
+        make_menus(&dir)?;
         for (path, name) in &made {
             staging.put(path, &dir.join(name), true)?;
         }
@@ -146,13 +153,36 @@ fn plain(dir: &Path) -> Outcome<&str> {
     })
 }
 
-/// PXELINUX looks for its menu in a directory.
+/// PXELINUX looks for its menu in a directory, where an administrator may have others.
+fn make_menus(dir: &Path) -> Outcome {
+    let menus = dir.join(MENUS);
+    if menus.is_dir() {
+        return Ok(());
+    }
+    fs::create_dir(&menus).doing("make the directory", &menus)?;
+    open_up(&menus, 0o755)
+}
+
 fn menu(staging: &Staging, text: &str) -> Outcome<Made> {
-    let dir = staging.join("pxelinux.cfg");
+    let dir = staging.join(MENUS);
     fs::create_dir(&dir).doing("make the directory", &dir)?;
-    open_up(&dir, 0o755)?;
-    write(staging, text, "pxelinux.cfg/default")?;
-    Ok((dir, "pxelinux.cfg"))
+    write(staging, text, MENU)
+}
+
+/// A configuration that somebody else wrote is not replaced.
+fn is_free_or_ours(dir: &Path, name: &str) -> Outcome {
+    let place = dir.join(name);
+    if ![CONF, IPXE, MENU].contains(&name) || place.symlink_metadata().is_err() {
+        return Ok(());
+    }
+    let text = fs::read(&place).doing("read", &place)?;
+    match text.windows(HEADER.len()).any(|bytes| bytes == HEADER.as_bytes()) {
+        true => Ok(()),
+        false => Err(Failure::usage(format!(
+            "{} was not made by xgetctl and stays as it is: move it away, or take another --dir",
+            place.display()
+        ))),
+    }
 }
 
 fn open_up(path: &Path, mode: u32) -> Outcome {
