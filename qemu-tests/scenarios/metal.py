@@ -94,7 +94,9 @@ def root_asks(lab, words):
     node = lab.node(None, ip="dhcp", master=None, append=f"lab.id=networkd {words}")
     node.expect(SECOND_UP, within_s=90)
     node.expect_silence(KEXEC)
-    return dhcp, node.expect(r"second system: lease (\S+)", within_s=1)[1]
+    lease = node.expect(r"second system: lease (\S+)", within_s=1)[1]
+    roots.remove()
+    return dhcp, lease
 
 
 @scenario(limit_s=200, tags=["metal", "quick"])

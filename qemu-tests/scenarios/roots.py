@@ -255,11 +255,12 @@ def watchdog_kept(lab):
     """A watchdog that stays armed restarts a system that does not feed it; another one lives."""
     roots = Roots(lab)
     roots.image("tree", bare=True)
-    roots.nodes("* - tree - -")
+    # One is told by its own line, the other by that of nodes.tab.
+    roots.nodes(f"{PLAN.mac(2)} n002 tree - xget.watchdog=20,keep", "* - tree - -")
     lab.master(roots.tree)
     dogs = ["i6300esb"]
     left = lab.node(None, append="xget.watchdog=20 lab.stay=50", devices=dogs)
-    kept = lab.node(None, append="xget.watchdog=20,keep lab.stay=50", devices=dogs)
+    kept = lab.node(None, append="lab.stay=50", devices=dogs)
     for node in (left, kept):
         node.expect(r"^xget .*watchdog: \d+ s", BOOT_S)
         node.expect(ROOT_UP, within_s=BOOT_S)

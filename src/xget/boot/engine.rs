@@ -156,6 +156,11 @@ impl Engine {
         }
     }
 
+    /// Serves nobody any more, and holds nothing of what came.
+    pub fn stop(&mut self) {
+        self.serving = None;
+    }
+
     /// A line in the master's log; best effort, two seconds at the longest.
     pub fn log(&mut self, masters: &[SocketAddr], line: &str) {
         if let Some(fetching) = &mut self.serving {

@@ -85,6 +85,9 @@ fn obey(transfers: &mut Transfers, line: &Cmdline, node: &NodeAnswer) -> Result<
     }
     settings.image.path = node.image.clone();
     super::console::set_debug(settings.debug);
+    if transfers.settings.watchdog.is_none() {
+        transfers.system.arm_watchdog(settings.watchdog);
+    }
     transfers.settings = settings;
     Ok(merged)
 }

@@ -252,8 +252,10 @@ fn pass_lease_on(transfers: &mut Transfers) {
 }
 
 fn serve_on(transfers: &mut Transfers, most_ms: u64) {
-    // An address that is given back serves nobody.
+    // An address that is given back serves nobody; and what is open for writing is no
+    // program that the system can start.
     if transfers.settings.network.keeps_lease == Some(false) {
+        transfers.engine.stop();
         return;
     }
     let Transfers { engine, system, uplink, .. } = transfers;
