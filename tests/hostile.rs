@@ -30,13 +30,7 @@ fn file(name: &[u8], contents: &[u8]) -> Entry {
 fn manifest_of(files: &[(&[u8], &[u8])]) -> Manifest {
     let mut entries = vec![Entry::bare_root()];
     entries.extend(files.iter().map(|(name, contents)| file(name, contents)));
-    Manifest {
-        piece_len: PIECE_LEN,
-        root_described: true,
-        entries,
-        lists: Vec::new(),
-        xattrs: Vec::new(),
-    }
+    Manifest::of_entries(PIECE_LEN, entries)
 }
 
 /// A master that serves these bytes as the manifest and these as the contents.

@@ -4,7 +4,6 @@ use crate::content::digest::Digest;
 use crate::content::manifest::{Entry, EntryKind, Manifest};
 use alloc::boxed::Box;
 use alloc::vec;
-use alloc::vec::Vec;
 
 /// An entry of this kind, mode 0644, owned by root, with times of zero.
 pub fn entry(parent: u32, name: &str, kind: EntryKind) -> Entry {
@@ -28,10 +27,9 @@ pub fn small() -> Manifest {
     link.link = (*b"x").into();
     let mut up = entry(0, "current", EntryKind::Symlink);
     up.link = (*b"a").into();
-    Manifest {
-        piece_len: 4096,
-        root_described: true,
-        entries: vec![
+    Manifest::of_entries(
+        4096,
+        vec![
             Entry { name: Box::default(), ..entry(0, "", EntryKind::Dir) },
             entry(0, "a", EntryKind::Dir),
             file(0, "b", b"bee"),
@@ -41,7 +39,5 @@ pub fn small() -> Manifest {
             link,
             entry(1, "z", EntryKind::Hardlink(5)),
         ],
-        lists: Vec::new(),
-        xattrs: Vec::new(),
-    }
+    )
 }

@@ -11,13 +11,7 @@ use std::rc::Rc;
 
 /// Files of these sizes, each of more than one piece, in the root.
 pub fn manifest(sizes: &[u64], piece_len: u32) -> Rc<Manifest> {
-    let mut manifest = Manifest {
-        piece_len,
-        root_described: true,
-        entries: vec![Entry::bare_root()],
-        lists: Vec::new(),
-        xattrs: Vec::new(),
-    };
+    let mut manifest = Manifest::of_entries(piece_len, vec![Entry::bare_root()]);
     for (number, &size) in sizes.iter().enumerate() {
         assert!(size > u64::from(piece_len), "a pack would need the bytes of its files");
         let name = format!("file{number:04}").into_bytes().into_boxed_slice();

@@ -40,13 +40,7 @@ impl Sample {
     /// The root alone.
     fn new(piece_len: u32, root: Entry) -> Sample {
         let root = Entry { parent: 0, name: [].into(), kind: EntryKind::Dir, ..root };
-        let manifest = Manifest {
-            piece_len,
-            root_described: true,
-            entries: Vec::new(),
-            lists: Vec::new(),
-            xattrs: Vec::new(),
-        };
+        let manifest = Manifest::of_entries(piece_len, Vec::new());
         let mut sample = Sample { manifest, contents: Vec::new() };
         sample.push(root);
         sample

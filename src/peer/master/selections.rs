@@ -219,13 +219,7 @@ mod tests {
         let mut entries = vec![Entry::bare_root()];
         let name = |number: usize| format!("{number:04}");
         entries.extend((0..300).map(|number| file(0, &name(number), name(number).as_bytes())));
-        let manifest = Manifest {
-            piece_len: 4096,
-            root_described: true,
-            entries,
-            lists: Vec::new(),
-            xattrs: Vec::new(),
-        };
+        let manifest = Manifest::of_entries(4096, entries);
         let mut space = NameSpace::new(true, 1);
         let origin = Origin { scan: 1, entries: None };
         let whole = space.add_generation(Generation::whole(Rc::new(manifest), Some(origin)));

@@ -82,13 +82,7 @@ mod tests {
             entry(0, "lib64", kind),
             entry(1, "motd", EntryKind::File),
         ];
-        Manifest {
-            piece_len: PIECE_LEN,
-            root_described: true,
-            entries,
-            lists: Vec::new(),
-            xattrs: Vec::new(),
-        }
+        Manifest::of_entries(PIECE_LEN, entries)
     }
 
     #[test]

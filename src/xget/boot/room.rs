@@ -141,13 +141,7 @@ mod tests {
         Memory { all_bytes: 1024 * MIB, available_bytes: 900 * MIB, passing_bytes: 0 };
 
     fn manifest(entries: Vec<Entry>) -> Manifest {
-        Manifest {
-            piece_len: PIECE_LEN,
-            root_described: true,
-            entries,
-            lists: Vec::new(),
-            xattrs: Vec::new(),
-        }
+        Manifest::of_entries(PIECE_LEN, entries)
     }
 
     #[test]

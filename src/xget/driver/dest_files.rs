@@ -429,13 +429,7 @@ mod tests {
         let mut entries =
             vec![entry(0, "", EntryKind::Dir), file(0, "a", b"ay"), file(0, "b", b"bee")];
         entries[0].mode = 0o755;
-        let manifest = Manifest {
-            piece_len: 4096,
-            root_described: true,
-            entries,
-            lists: Vec::new(),
-            xattrs: Vec::new(),
-        };
+        let manifest = Manifest::of_entries(4096, entries);
         let content = Generation::whole(Rc::new(manifest), None).content.unwrap();
         let mut files = files(&dir);
         assert!(files.prepare(content.clone()).is_none());
@@ -457,13 +451,7 @@ mod tests {
     fn what_does_not_fit_is_refused_before_anything_is_written() {
         let dir = Dir::new();
         let entries = vec![entry(0, "", EntryKind::Dir), file(0, "a", b"four")];
-        let manifest = Manifest {
-            piece_len: 4096,
-            root_described: true,
-            entries,
-            lists: Vec::new(),
-            xattrs: Vec::new(),
-        };
+        let manifest = Manifest::of_entries(4096, entries);
         let content = Generation::whole(Rc::new(manifest), None).content.unwrap();
         let mut files = files(&dir);
         files.space_bytes_max = Some(3);

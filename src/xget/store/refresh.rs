@@ -41,13 +41,8 @@ impl Refresh {
     pub fn run(mut self) -> Result<(), DestError> {
         let (manifest, map) = (self.manifest.clone(), self.map.clone());
         if self.bring(&manifest, &map).is_err() {
-            let nothing = Rc::new(Manifest {
-                entries: vec![Entry::bare_root()],
-                lists: Vec::new(),
-                xattrs: Vec::new(),
-                root_described: true,
-                piece_len: manifest.piece_len,
-            });
+            let nothing = vec![Entry::bare_root()];
+            let nothing = Rc::new(Manifest::of_entries(manifest.piece_len, nothing));
             let pieces = ManifestPieces::of(&nothing.encode(), nothing.piece_len);
             let empty = Rc::new(PieceMap::new(pieces, &nothing));
             self.bring(&nothing, &empty)?;

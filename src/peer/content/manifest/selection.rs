@@ -160,12 +160,9 @@ impl<'a> SelectionBuilder<'a> {
         let root_entry =
             Entry { parent: 0, name: Box::default(), ..described.unwrap_or_else(Entry::bare_root) };
         let manifest = Manifest {
-            piece_len: whole.piece_len,
             // The root of the whole may be nobody's directory as well.
             root_described: root.is_some_and(|found| found != 0 || whole.root_described),
-            entries: vec![root_entry],
-            lists: Vec::new(),
-            xattrs: Vec::new(),
+            ..Manifest::of_entries(whole.piece_len, vec![root_entry])
         };
         SelectionBuilder {
             whole,

@@ -128,6 +128,13 @@ pub struct Manifest {
 }
 
 impl Manifest {
+    /// A tree of these entries, whose root is described. The lists of longer files, and the
+    /// sets of attributes that entries name, are the caller's to add.
+    pub fn of_entries(piece_len: u32, entries: Vec<Entry>) -> Manifest {
+        let (lists, xattrs) = (Vec::new(), Vec::new());
+        Manifest { piece_len, root_described: true, entries, lists, xattrs }
+    }
+
     /// Each file that has a piece list, in entry order, and where in `lists` it
     /// is.
     pub(crate) fn files_with_lists(&self) -> impl Iterator<Item = (u32, Range<usize>)> + '_ {
