@@ -121,7 +121,8 @@ impl EntryFiles {
         match looked {
             Ok((status, file)) if is_ours(&status) => {
                 let size = target.entry(entry).size;
-                if status.size > size || target.entry(entry).sparse {
+                // What is behind its end would look like a hole.
+                if status.size != size {
                     let cut = file.set_len(size).map_err(|error| file::errno(&error));
                     cut.map_err(|cause| target.failed("resume", entry, cause))?;
                 }

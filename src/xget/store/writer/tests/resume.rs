@@ -19,6 +19,20 @@ fn an_interrupted_run_is_resumed_piece_by_piece() {
     assert_eq!(picture(to.path()), picture(from.path()));
 }
 
+/// Where no space is reserved, a temporary file is as long as what has come.
+#[test]
+fn what_is_behind_the_end_of_an_interrupted_file_is_not_taken_for_zeros() {
+    on_file_system("tmpfs", "size=4m", |to| {
+        let from = Dir::new();
+        from.write("f", &[bytes(1, 2 * P), vec![0; 2 * P]].concat());
+        let to = to.join("d");
+        Fetch::begin(scan(from.path()), &to, faithful()).check().store(1);
+        let again = fetch(from.path(), &to, faithful());
+        assert_eq!(again.errors(), [""; 0]);
+        assert_eq!(picture(&to), picture(from.path()));
+    });
+}
+
 /// Beside a file of short pieces, and in those of 128 KiB of its own.
 #[test]
 fn a_very_large_file_is_resumed_piece_by_piece() {
