@@ -233,6 +233,11 @@ fn a_worker_serves_what_is_right_writes_nothing_and_a_signal_ends_it() {
     fs::write(source.join("etc"), "of the image").unwrap();
     fs::write(dest.join("etc"), "of the node").unwrap();
     fs::write(dest.join("own"), "own").unwrap();
+    // One byte of it is the node's own.
+    fs::write(source.join("database"), noise(50, 3_000_000)).unwrap();
+    let mut database = noise(50, 3_000_000);
+    database[1_500_000] ^= 1;
+    fs::write(dest.join("database"), database).unwrap();
     let before = tree::look(&dest);
     let master = lab.on(0, || Master::on(PORT, &scratch, &source, &[]));
     master.await_ready();

@@ -369,16 +369,17 @@ impl DestFiles {
         // What we did not put there may have changed since it was looked at.
         let is_sure = !self.serves_alone();
         let (state, packs) = (&mut self.state, &mut self.packs);
-        unfold(space, what, len, packs, &mut |_, entry| {
+        unfold(space, what, len, packs, &mut |_, entry, offset| {
             let job =
                 state.job().ok_or_else(|| PartsError::Failed("nothing is here yet".into()))?;
-            if let Some((file, start)) = job.writer.aside(entry) {
-                return Ok(Opened { file, start, is_sure: true });
+            if let Some((file, start)) = job.writer.aside(entry, offset) {
+                // The piece before it or behind may be elsewhere.
+                return Ok(Opened { file, start, is_sure: false });
             }
             match job.writer.file(entry) {
                 Ok((file, is_same)) => Ok(Opened { file, start: 0, is_sure: is_sure && is_same }),
                 // It was put in place, and is there no more or is as long no more.
-                Err(_) if job.writer.is_whole(entry) => {
+                Err(_) if job.writer.has_name(entry) => {
                     let path = job.content.manifest.path(entry);
                     Err(PartsError::Changed(entry, String::from_utf8_lossy(&path).into_owned()))
                 }

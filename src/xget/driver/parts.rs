@@ -34,8 +34,9 @@ pub struct Opened {
     pub is_sure: bool,
 }
 
-/// Gives the file of an entry.
-pub type Open<'a> = &'a mut dyn FnMut(&Generation, u32) -> Result<Opened, PartsError>;
+/// Gives the file of an entry. One that is not sure may be another for each of the offsets
+/// that pieces begin at.
+pub type Open<'a> = &'a mut dyn FnMut(&Generation, u32, u64) -> Result<Opened, PartsError>;
 
 /// The bytes of the last packs. To read one takes four system calls for each
 /// of its files, and several children want it. Memory is used again and again.
@@ -91,16 +92,7 @@ pub fn unfold(
     match what {
         Bulk::File { generation, entry, offset } => {
             let generation = space.generation(generation).ok_or_else(gone)?;
-            let opened = open(generation, entry)?;
-            if opened.is_sure {
-                return Ok(Part::File {
-                    file: opened.file,
-                    offset: opened.start + offset,
-                    len: u64::from(len),
-                });
-            }
-            let content = generation.content.as_deref().ok_or_else(gone)?;
-            proven_stretch(content, entry, offset, len, &opened)
+            stretch(generation, entry, offset, len, open)
         }
         Bulk::Rest { generation, piece, skip } => {
             let generation = space.generation(generation).ok_or_else(gone)?;
@@ -129,17 +121,24 @@ pub fn unfold(
     }
 }
 
-/// Bytes of a file that may have changed, as the manifest has them.
-fn proven_stretch(
-    content: &Content,
+/// A stretch of a file: of one that may have changed, its bytes as the manifest has them.
+fn stretch(
+    generation: &Generation,
     entry: u32,
     offset: u64,
     len: u32,
-    opened: &Opened,
+    open: Open,
 ) -> Result<Part, PartsError> {
+    let content = generation.content.as_ref().ok_or_else(unknown)?;
     let (manifest, map) = (&content.manifest, &content.map);
     let size = manifest.entries[entry as usize].size;
-    let first = offset / u64::from(piece_len_of(size, map.piece_len()));
+    let piece_len = u64::from(piece_len_of(size, map.piece_len()));
+    let first = offset / piece_len;
+    let mut opened = open(generation, entry, first * piece_len)?;
+    if opened.is_sure {
+        let offset = opened.start + offset;
+        return Ok(Part::File { file: opened.file, offset, len: u64::from(len) });
+    }
     let mut bytes = vec![0; len as usize];
     let mut done = 0;
     for piece in map.of_entry(manifest, entry).skip(first as usize) {
@@ -149,7 +148,12 @@ fn proven_stretch(
         if let Some(extent) = map.extents(manifest, piece).find(|extent| extent.entry == entry) {
             let from = (offset + done as u64 - extent.offset) as usize;
             let end = (done + extent.len as usize - from).min(bytes.len());
-            read(content, piece, extent, from, &mut bytes[done..end], opened)?;
+            if done > 0 {
+                opened = open(generation, entry, extent.offset)?;
+            }
+            // Not a word more is believed of the next one.
+            opened.is_sure = false;
+            read(content, piece, extent, from, &mut bytes[done..end], &opened)?;
             done = end;
         }
     }
@@ -201,15 +205,8 @@ fn piece_part(
     let content = generation.content.as_ref().ok_or_else(unknown)?;
     let mut extents = content.map.extents(&content.manifest, piece);
     if let (Some(only), None) = (extents.next(), extents.next()) {
-        let (opened, offset) = (open(generation, only.entry)?, only.offset + u64::from(skip));
-        if opened.is_sure {
-            return Ok(Part::File {
-                file: opened.file,
-                offset: opened.start + offset,
-                len: u64::from(len),
-            });
-        }
-        return proven_stretch(content, only.entry, offset, len, &opened);
+        let offset = only.offset + u64::from(skip);
+        return stretch(generation, only.entry, offset, len, open);
     }
     pack_part(generation, (piece, skip, len), false, packs, open)
 }
@@ -239,7 +236,7 @@ fn pack_part(
         let (from, to) = (at.max(skip), (at + extent.len as usize).min(end));
         if from < to {
             let place = &mut bytes[from - skip..to - skip];
-            let opened = open(generation, extent.entry);
+            let opened = open(generation, extent.entry, extent.offset);
             let done =
                 opened.and_then(|opened| read(content, piece, extent, from - at, place, &opened));
             match done {
@@ -306,7 +303,7 @@ mod tests {
         let piece = content.map.manifest_pieces().count();
         assert!(content.map.extents(&manifest, piece).count() > 500);
         let mut opened: Vec<Weak<File>> = Vec::new();
-        let mut open = |_: &Generation, entry: u32| {
+        let mut open = |_: &Generation, entry: u32, _: u64| {
             assert!(opened.iter().all(|file| file.upgrade().is_none()), "two are open");
             let name = String::from_utf8_lossy(&manifest.entries[entry as usize].name).into_owned();
             let file = Rc::new(File::open(dir.join(&name)).unwrap());
@@ -327,7 +324,7 @@ mod tests {
         let manifest = pack(&dir, Some(7));
         let generation = Generation::whole(manifest.clone(), None);
         let piece = generation.content.as_ref().unwrap().map.manifest_pieces().count();
-        let mut open = |_: &Generation, entry: u32| {
+        let mut open = |_: &Generation, entry: u32, _: u64| {
             let name = String::from_utf8_lossy(&manifest.entries[entry as usize].name).into_owned();
             let file = Rc::new(File::open(dir.join(&name)).unwrap());
             Ok(Opened { file, start: 0, is_sure: true })
@@ -362,10 +359,10 @@ mod tests {
             Manifest { piece_len: 4096, root_described: true, entries, lists, xattrs: Vec::new() };
         let generation = Generation::whole(Rc::new(manifest), None);
         let content: &Content = generation.content.as_ref().unwrap();
-        let mut open = |_: &Generation, entry: u32| doubtful(&dir, entry, "f");
+        let mut open = |_: &Generation, entry: u32, _: u64| doubtful(&dir, entry, "f");
         let stretch = |offset: u64, len: u32| {
-            let opened = doubtful(&dir, 1, "f").unwrap();
-            proven_stretch(content, 1, offset, len, &opened).map(bytes_of)
+            let mut open = |_: &Generation, entry: u32, _: u64| doubtful(&dir, entry, "f");
+            stretch(&generation, 1, offset, len, &mut open).map(bytes_of)
         };
         // It grew, and its first bytes are what they were.
         fs::write(dir.join("f"), [&contents[..], b"more"].concat()).unwrap();
@@ -389,6 +386,14 @@ mod tests {
         fs::write(dir.join("f"), &contents[..8191]).unwrap();
         assert!(stretch(0, 4096).is_ok());
         assert!(matches!(stretch(8000, 1), Err(PartsError::Changed(1, _))), "it is shorter");
+        // Its second piece is elsewhere.
+        fs::write(dir.join("f"), &wrong).unwrap();
+        fs::write(dir.join("aside"), &contents).unwrap();
+        let mut open = |_: &Generation, entry: u32, offset: u64| {
+            doubtful(&dir, entry, if offset == 4096 { "aside" } else { "f" })
+        };
+        let part = super::stretch(&generation, 1, 100, 20_000, &mut open);
+        assert_eq!(bytes_of(part.unwrap()), contents[100..20_100]);
     }
 
     #[test]
@@ -399,7 +404,7 @@ mod tests {
         fs::write(dir.join("0011"), b"!!").unwrap();
         let generation = Generation::whole(manifest.clone(), None);
         let piece = generation.content.as_ref().unwrap().map.manifest_pieces().count();
-        let mut open = |_: &Generation, entry: u32| {
+        let mut open = |_: &Generation, entry: u32, _: u64| {
             let name = String::from_utf8_lossy(&manifest.entries[entry as usize].name).into_owned();
             doubtful(&dir, entry, &name)
         };

@@ -250,7 +250,7 @@ impl ServedFiles {
     /// was when it was hashed, each time anew; where it is not the same, its bytes are.
     pub fn part(&mut self, space: &NameSpace, what: Bulk, len: u32) -> Result<Part, PartsError> {
         let (trees, files, has_doubt) = (&self.trees, &mut self.files, &mut self.has_doubt);
-        unfold(space, what, len, &mut self.packs, &mut |generation, entry| {
+        unfold(space, what, len, &mut self.packs, &mut |generation, entry, _| {
             let gone = || PartsError::Changed(entry, "what is not served any more".into());
             let origin = generation.origin.as_ref().ok_or_else(gone)?;
             let tree = find(trees, origin.scan).ok_or_else(gone)?;

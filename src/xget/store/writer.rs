@@ -153,6 +153,12 @@ impl DestWriter {
         self.tree.progress.is_whole(self.tree.target.file_entry(entry))
     }
 
+    /// Whether what is here of a file is under its final name.
+    pub fn has_name(&self, entry: u32) -> bool {
+        let state = self.tree.progress.state(self.tree.target.file_entry(entry));
+        matches!(state, progress::EntryState::Whole | progress::EntryState::Kept)
+    }
+
     /// What failed so far, in order of time.
     pub fn failures(&self) -> &[EntryFailure] {
         self.tree.progress.failures()
@@ -179,9 +185,10 @@ impl DestWriter {
         self.tree.file_to_serve(entry)
     }
 
-    /// The same of one whose contents are kept aside, and where in that file they begin.
-    pub fn aside(&self, entry: u32) -> Option<(Rc<File>, u64)> {
-        self.tree.aside.get(self.tree.target.file_entry(entry))
+    /// What holds the piece of an entry that begins at this offset, where it is kept aside,
+    /// and where in that the entry begins.
+    pub fn aside(&self, entry: u32, offset: u64) -> Option<(Rc<File>, u64)> {
+        self.tree.aside.get(self.tree.target.file_entry(entry), offset)
     }
 
     /// What was changed, or would be, since this was asked last: lines.

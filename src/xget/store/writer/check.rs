@@ -13,6 +13,7 @@ use super::super::attributes::AttributeError;
 use super::super::cost::FILE_COST_BYTES;
 use super::super::error::DestError;
 use super::super::reader::{NextData, Reader};
+use super::super::scan::same_contents;
 use super::changes::Change;
 use super::found::FoundPieces;
 use super::old_versions::OldVersions;
@@ -72,6 +73,8 @@ struct Looking {
 enum At {
     /// The one under the final name, all of whose pieces must be right.
     Final(Rc<File>, Status),
+    /// The same of one that stays as it is: any of them is of use.
+    Kept(Rc<File>, Status),
     Temporary(Rc<File>),
     /// Nothing: whether the piece is all zeros.
     Holes,
@@ -143,7 +146,7 @@ impl Check {
         }
         let above = tree.progress.state(found.parent);
         if tree.progress.state(entry) == EntryState::Kept {
-            return (self.check_kept(tree, entry), FILE_COST_BYTES);
+            return (check_kept(tree, entry), FILE_COST_BYTES);
         }
         if let Some(error) = tree.refusal(entry) {
             tree.fail(entry, error);
@@ -167,15 +170,6 @@ impl Check {
             }
         };
         (next, FILE_COST_BYTES)
-    }
-
-    /// A file that stays as it is may be what is wanted, and else comes aside.
-    fn check_kept(&mut self, tree: &mut DestTree, entry: u32) -> CheckPhase {
-        let is_compared = tree.policy.purpose.compares();
-        match self.look_at_final(tree, entry) {
-            Ok(Some(at)) if !is_compared => CheckPhase::Looking(Looking::new(tree, entry, at)),
-            _ => CheckPhase::Files(entry + 1),
-        }
     }
 
     fn look_at_final(&mut self, tree: &mut DestTree, entry: u32) -> Result<Option<At>, DestError> {
@@ -211,9 +205,6 @@ impl Check {
             tree.note(entry, change);
             return CheckPhase::Files(entry + 1);
         }
-        if tree.progress.state(entry) == EntryState::Kept {
-            return CheckPhase::Files(entry + 1);
-        }
         match tree.adopt(entry) {
             Ok(Some((file, status))) => {
                 self.reserved_bytes.insert(entry, status.allocated_bytes);
@@ -234,7 +225,8 @@ impl Check {
             return (self.looked_through(tree, looking), FILE_COST_BYTES / 16);
         }
         looking.next_piece += 1;
-        let cost = u64::from(tree.target.extent(entry, piece).len);
+        let extent = tree.target.extent(entry, piece);
+        let cost = u64::from(extent.len);
         if let At::Final(_, status) = &looking.at {
             let was_large = status.size > u64::from(tree.target.map.piece_len());
             if !self.is_right(tree, &mut looking, piece) {
@@ -245,6 +237,11 @@ impl Check {
             }
         } else if !self.found.has(tree, entry, piece) && self.is_right(tree, &mut looking, piece) {
             self.found.count(tree, entry, piece);
+            if let (At::Holes, EntryState::Kept) = (&looking.at, tree.progress.state(entry)) {
+                let zeros = self.reader.zeros(cost as usize);
+                let held = tree.write_aside(extent, zeros);
+                held.unwrap_or_else(|error| tree.fail(entry, error));
+            }
         }
         (CheckPhase::Looking(looking), cost)
     }
@@ -253,7 +250,11 @@ impl Check {
         let extent = tree.target.extent(looking.entry, piece);
         let len = extent.len as usize;
         let bytes = match &looking.at {
-            At::Final(file, _) | At::Temporary(file) => {
+            // Behind the end of the file is no hole.
+            At::Kept(_, status) if extent.offset + u64::from(extent.len) > status.size => {
+                return false;
+            }
+            At::Final(file, _) | At::Kept(file, _) | At::Temporary(file) => {
                 self.reader.read(file, extent.offset, len, Some(&mut looking.data))
             }
             At::Holes => Ok(self.reader.zeros(len)),
@@ -273,11 +274,21 @@ impl Check {
                 self.old_versions.add(entry);
                 self.look_at_temporary(tree, entry)
             }
+            At::Kept(file, status) => {
+                let is_right = status.size == tree.target.entry(entry).size;
+                if is_right && tree.progress.has_all(entry) && is_same_now(&file, &status) {
+                    tree.note_placed(entry, Ok(status));
+                    tree.progress.set(entry, EntryState::Whole);
+                }
+                tree.files.keep(entry, file);
+                look_for_holes(tree, entry)
+            }
             At::Temporary(_) => look_for_holes(tree, entry),
             At::Holes => {
                 let has_zeros = tree.progress.left(entry) < tree.target.pieces(entry).len() as u32;
+                let is_pending = tree.progress.state(entry) == EntryState::Pending;
                 // A file of nothing but zeros is complete with this.
-                if has_zeros {
+                if has_zeros && is_pending {
                     let made = tree.temporary(entry).map(drop);
                     made.unwrap_or_else(|error| tree.fail(entry, error));
                 }
@@ -292,7 +303,9 @@ impl Check {
             return false;
         }
         self.found.count_all(tree, entry);
-        tree.note_placed(entry, file::stat_file(file));
+        if tree.target.is_large(entry) {
+            tree.note_placed(entry, file::stat_file(file));
+        }
         tree.progress.set(entry, EntryState::Whole);
         tree.files.keep(entry, file.clone());
         if status.nlink == 1 && tree.policy.purpose.is_gradual() {
@@ -361,6 +374,32 @@ fn check_dir(tree: &mut DestTree, entry: u32) -> u64 {
         Err(error) => tree.fail(entry, error),
     }
     FILE_COST_BYTES
+}
+
+/// Of a file that stays as it is what is right is served from where it is, and the rest
+/// comes aside.
+fn check_kept(tree: &mut DestTree, entry: u32) -> CheckPhase {
+    if tree.policy.purpose.compares() {
+        return CheckPhase::Files(entry + 1);
+    }
+    let (dir, wanted) = (tree.parent(entry), tree.target.entry(entry));
+    let is_of_use =
+        |now: &Status| now.is_file() && (now.size == wanted.size || tree.target.is_large(entry));
+    let opened = dir.ok().and_then(|dir| {
+        file::stat_at(&dir, &wanted.name).ok().filter(is_of_use)?;
+        let file = file::open_file_at(&dir, &wanted.name).ok()?;
+        let status = file::stat_file(&file).ok().filter(is_of_use)?;
+        Some(At::Kept(Rc::new(file), status))
+    });
+    match opened {
+        Some(at) => CheckPhase::Looking(Looking::new(tree, entry, at)),
+        None => look_for_holes(tree, entry),
+    }
+}
+
+/// Nothing says that a file was written to since it was looked at.
+fn is_same_now(file: &File, status: &Status) -> bool {
+    file::stat_file(file).is_ok_and(|now| same_contents(status, &now))
 }
 
 fn make_dir(tree: &mut DestTree, entry: u32) -> Result<EntryState, DestError> {
@@ -466,7 +505,9 @@ fn enter_dir(tree: &mut DestTree, entry: u32) -> Result<EntryState, DestError> {
 fn look_for_holes(tree: &mut DestTree, entry: u32) -> CheckPhase {
     // An earlier run's temporary file has been looked through: where that
     // should be zeros and is not, zeros must be written.
-    if !tree.target.entry(entry).sparse || tree.progress.state(entry) != EntryState::Pending {
+    let state = tree.progress.state(entry);
+    let is_open = matches!(state, EntryState::Pending | EntryState::Kept);
+    if !tree.target.entry(entry).sparse || !is_open {
         return file_done(tree, entry);
     }
     CheckPhase::Looking(Looking::new(tree, entry, At::Holes))

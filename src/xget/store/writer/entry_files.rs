@@ -145,16 +145,19 @@ impl EntryFiles {
         let _ = file::unlink_at(dir, &target.temporary_name(entry));
     }
 
-    /// A file that is in place, if it still looks like the one put there.
+    /// A file that is in place, if it still looks like the one put there; or is of any
+    /// size.
     pub fn open_final(
         &mut self,
         target: &Target,
         dir: &OwnedFd,
         entry: u32,
+        of_any_size: bool,
     ) -> io::Result<Rc<File>> {
         let file = file::open_file_at(dir, &target.entry(entry).name)?;
         let status = file::stat_file(&file)?;
-        if !status.is_file() || status.size != target.entry(entry).size {
+        let is_as_long = of_any_size || status.size == target.entry(entry).size;
+        if !status.is_file() || !is_as_long {
             return Err(Errno::ESTALE.into());
         }
         let file = Rc::new(file);
@@ -259,10 +262,10 @@ mod tests {
         let dir = Dir::new();
         let (target, root, mut files) = begin(&dir);
         fs::write(dir.join("f"), b"four").unwrap();
-        assert!(files.open_final(&target, &root, 1).is_ok());
+        assert!(files.open_final(&target, &root, 1, false).is_ok());
         files.forget(1);
         fs::write(dir.join("f"), b"fourteen").unwrap();
-        let error = files.open_final(&target, &root, 1).unwrap_err();
+        let error = files.open_final(&target, &root, 1, false).unwrap_err();
         assert_eq!(error.raw_os_error(), Some(Errno::ESTALE as i32));
         assert_eq!(files.open_count(), 0);
     }

@@ -238,10 +238,8 @@ impl DestTree {
         let entry = self.target.file_entry(entry);
         match self.progress.state(entry) {
             EntryState::Made | EntryState::Found => self.temporary(entry).map_err(io_error),
-            EntryState::Whole => self.whole(entry),
-            EntryState::Pending | EntryState::Kept | EntryState::Failed => {
-                Err(Errno::ENOENT.into())
-            }
+            EntryState::Whole | EntryState::Kept => self.whole(entry),
+            EntryState::Pending | EntryState::Failed => Err(Errno::ENOENT.into()),
         }
     }
 
@@ -268,7 +266,9 @@ impl DestTree {
             return Ok(file);
         }
         let dir = self.parent(entry).map_err(io_error)?;
-        self.files.open_final(&self.target, &dir, entry)
+        // Of one that is left as it is, the length need not be the right one.
+        let is_kept = self.progress.state(entry) == EntryState::Kept;
+        self.files.open_final(&self.target, &dir, entry, is_kept)
     }
 
     /// Stores a verified piece of a file, which was missing. Whether it is here:
@@ -327,15 +327,24 @@ impl DestTree {
         self.write_to(&file, extent, bytes)
     }
 
-    fn write_aside(&mut self, extent: Extent, bytes: &[u8]) -> Result<(), DestError> {
-        let Extent { entry, offset, .. } = extent;
+    /// The same aside, for a file that stays as it is.
+    pub fn write_aside(&mut self, extent: Extent, bytes: &[u8]) -> Result<(), DestError> {
+        let found = self.target.entry(extent.entry);
         // Who only serves writes nothing here.
         let dir = (self.policy.purpose != Purpose::Serve).then_some(&*self.root);
-        let place = self.aside.place(entry, self.target.entry(entry).size, dir);
+        let place = self.aside.place(extent.entry, found.size, dir);
         let written = place.and_then(|(file, start)| {
-            file.write_all_at(bytes, start + offset).map_err(|error| file::errno(&error))
+            let at = start + extent.offset;
+            let written = match found.sparse {
+                true => write_around_holes(&file, at, bytes, true),
+                false => file.write_all_at(bytes, at),
+            };
+            written.map_err(|error| file::errno(&error))
         });
-        written.map_err(|cause| self.target.failed("keep aside what is new of", entry, cause))
+        let failed = |cause| self.target.failed("keep aside what is new of", extent.entry, cause);
+        written.map_err(failed)?;
+        self.aside.hold(extent);
+        Ok(())
     }
 
     fn write_to(&self, file: &File, extent: Extent, bytes: &[u8]) -> Result<(), DestError> {

@@ -190,12 +190,10 @@ fn what_fits_a_pattern_is_neither_changed_nor_deleted_nor_put_there() {
     let lines = fetch.writer.take_changes();
     assert_eq!(sorted(&lines), ["deleted 4 gone/this", "deleted 4 var/gone", "new 5 etc/other"]);
     // Those who ask for these pieces get them all the same.
-    let (id, large) = (fetch.entry("etc/id"), fetch.entry("etc/large"));
-    let (file, start) = fetch.writer.aside(id).unwrap();
-    let mut bytes_of = [0; 7];
-    file.read_exact_at(&mut bytes_of, start).unwrap();
-    assert_eq!(&bytes_of, b"image's");
-    assert!(fetch.writer.aside(large).is_some() && fetch.writer.aside(0).is_none());
+    assert_eq!(aside(&fetch, "etc/id", 0, 7).unwrap(), b"image's");
+    let large = |at: usize| aside(&fetch, "etc/large", at, P).unwrap();
+    assert_eq!([large(0), large(P), large(2 * P)].concat(), bytes(1, 3 * P));
+    assert!(fetch.writer.aside(0, 0).is_none());
     assert_eq!(fs::read_dir(dest.path()).unwrap().count(), 3, "nothing of it has a name");
 }
 
@@ -207,7 +205,69 @@ fn a_kept_file_that_is_right_is_served_from_where_it_is() {
     set_mode(&dest.join("same"), 0o640);
     let mut fetch = fetch(source.path(), dest.path(), mirroring("same"));
     assert_eq!((fetch.moved, status(&dest.join("same")).permissions()), (0, 0o640));
-    assert!(fetch.writer.aside(1).is_none() && fetch.writer.file(1).is_ok());
+    assert!(fetch.writer.aside(1, 0).is_none() && fetch.writer.file(1).is_ok());
+}
+
+/// What is kept aside of a file.
+fn aside(fetch: &Fetch, path: &str, offset: usize, len: usize) -> Option<Vec<u8>> {
+    let (file, start) = fetch.writer.aside(fetch.entry(path), offset as u64)?;
+    let mut there = vec![0; len];
+    file.read_exact_at(&mut there, start + offset as u64).unwrap();
+    Some(there)
+}
+
+#[test]
+fn of_a_kept_file_what_is_right_is_served_from_it_and_the_rest_comes_aside() {
+    let (source, dest) = (Dir::new(), Dir::new());
+    let right = bytes(1, 40 * P + 7);
+    for name in ["changed", "longer", "shorter"] {
+        source.write(name, &right);
+    }
+    let mut changed = right.clone();
+    changed[3 * P + 5] ^= 1;
+    dest.write("changed", &changed);
+    dest.write("longer", &[&right[..], b"and more"].concat());
+    dest.write("shorter", &right[..39 * P + 1]);
+    for purpose in [Purpose::Serve, Purpose::Mirror] {
+        let mut fetch = Fetch::begin(scan(source.path()), dest.path(), policy(purpose, "*"));
+        fetch.check();
+        assert_eq!(fetch.missing().len(), 1 + 2, "{purpose:?}");
+        assert!(fetch.writer.aside(1, 0).is_none(), "nothing was copied");
+        fetch.store(usize::MAX).finish();
+        assert_eq!(fetch.errors(), [""; 0]);
+        assert_eq!(aside(&fetch, "changed", 3 * P, P).unwrap(), right[3 * P..4 * P]);
+        assert!(aside(&fetch, "changed", 2 * P, P).is_none());
+        assert_eq!(aside(&fetch, "shorter", 40 * P, 7).unwrap(), right[40 * P..]);
+        for name in ["changed", "shorter", "longer"] {
+            let (file, is_sure) = fetch.writer.file(fetch.entry(name)).unwrap();
+            let mut there = vec![0; P];
+            file.read_exact_at(&mut there, 2 * P as u64).unwrap();
+            assert!(there == right[2 * P..3 * P] && !is_sure, "{name}");
+        }
+        let (file, _) = fetch.writer.aside(fetch.entry("changed"), 3 * P as u64).unwrap();
+        // Three of 121 pieces.
+        assert!(file.metadata().unwrap().blocks() * 512 <= 4 * P as u64);
+    }
+    assert!(fs::read(dest.join("changed")).unwrap() == changed);
+}
+
+#[test]
+fn a_kept_sparse_file_takes_no_room_for_its_holes() {
+    on_file_system("tmpfs", "size=2m", |dest| {
+        let source = Dir::new();
+        let log = fs::File::create(source.join("lastlog")).unwrap();
+        log.set_len(1 << 30).unwrap();
+        log.write_all_at(b"of the image", 500 << 20).unwrap();
+        fs::write(dest.join("lastlog"), b"of the node").unwrap();
+        for purpose in [Purpose::Mirror, Purpose::Fill, Purpose::Serve] {
+            let mut fetch = Fetch::begin(scan(source.path()), dest, policy(purpose, "/lastlog"));
+            fetch.all();
+            assert_eq!((fetch.errors().len(), fetch.moved), (0, 1), "{purpose:?}");
+            assert_eq!(aside(&fetch, "lastlog", 500 << 20, 12).unwrap(), b"of the image");
+            assert_eq!(aside(&fetch, "lastlog", 1000 << 20, P).unwrap(), vec![0; P]);
+        }
+        assert_eq!(fs::read(dest.join("lastlog")).unwrap(), b"of the node");
+    });
 }
 
 #[test]
@@ -371,8 +431,5 @@ fn who_serves_writes_nothing_and_has_the_rest_aside() {
     serving.store(usize::MAX).finish();
     assert_eq!(serving.errors(), [""; 0]);
     assert_eq!(picture(dest.path()), before);
-    let (file, start) = serving.writer.aside(serving.entry("one-piece")).unwrap();
-    let mut there = vec![0; P];
-    file.read_exact_at(&mut there, start).unwrap();
-    assert!(there == bytes(3, P));
+    assert!(aside(&serving, "one-piece", 0, P).unwrap() == bytes(3, P));
 }
