@@ -299,7 +299,8 @@ impl Check {
 
     /// Takes a file with the right contents as what it is to become.
     fn keep(&mut self, tree: &mut DestTree, entry: u32, file: &Rc<File>, status: &Status) -> bool {
-        if !tree.stays(entry, file, status) {
+        // What is written while it is looked through was looked through in vain.
+        if !is_same_now(file, status) || !tree.stays(entry, file, status) {
             return false;
         }
         self.found.count_all(tree, entry);

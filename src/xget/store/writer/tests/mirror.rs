@@ -270,6 +270,31 @@ fn a_kept_sparse_file_takes_no_room_for_its_holes() {
     });
 }
 
+/// It is one that would be wrong and have the status of a right one.
+#[test]
+fn what_is_written_to_while_it_is_looked_at_is_not_taken_for_right() {
+    for options in [faithful(), mirroring("")] {
+        let (source, dest) = (Dir::new(), Dir::new());
+        source.write("f", &bytes(1, 8 * P));
+        dest.write("f", &bytes(1, 8 * P));
+        set_mtime(&source.join("f"), 1_000, 5);
+        set_mtime(&dest.join("f"), 1_000, 5);
+        let mut fetch = Fetch::begin(scan(source.path()), dest.path(), options);
+        // Until the first of its pieces were looked at.
+        (0..6).for_each(|_| assert_eq!(fetch.writer.check_step(1), Ok(CheckStep::Checking)));
+        let before = status(&dest.join("f"));
+        let file = fs::OpenOptions::new().write(true).open(dest.join("f")).unwrap();
+        // The clock of a file system has ticks.
+        while status(&dest.join("f")).ctime_ns == before.ctime_ns {
+            file.write_all_at(b"?", 7).unwrap();
+            set_mtime(&dest.join("f"), 1_000, 5);
+        }
+        fetch.all();
+        assert_eq!((fetch.errors().len(), fetch.moved), (0, 1));
+        assert!(fs::read(dest.join("f")).unwrap() == bytes(1, 8 * P));
+    }
+}
+
 #[test]
 fn a_directory_makes_way_for_a_file_and_a_symlink_for_a_directory() {
     let (source, dest) = (Dir::new(), Dir::new());
