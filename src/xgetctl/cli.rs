@@ -5,16 +5,16 @@
 
 use crate::failure::{Outcome, Status};
 use crate::head::Head;
-use crate::{image, interrupt, layers, netboot, node, out, pages};
+use crate::{image, interrupt, layers, netboot, node, out, pages, status};
 use clap::{CommandFactory, Parser, Subcommand};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 const AFTER_HELP: &str = "\
 exit status: 0 all of it is done; 1 interrupted, or something unexpected; 2 usage;
-4 something is missing or unreadable; 5 something is not what it has to be; 6 a
-place that cannot be written to, a program that is missing or failed, or another
-limit of this machine
+3 no master answers; 4 something is missing or unreadable; 5 something is not
+what it has to be; 6 a place that cannot be written to, a program that is missing
+or failed, or another limit of this machine; 7 not all are up in time
 
 Every command can be interrupted and run again: what is in place is whole.";
 
@@ -37,6 +37,8 @@ enum Command {
     Layers(layers::Args),
     /// What nodes.tab says of nodes, and how far they are
     Nodes(Box<node::Args>),
+    /// Show how far every node is
+    Status(status::Args),
     /// Make the files that machines boot from over the network
     Netboot(netboot::Args),
     /// Print what makes a shell complete these commands
@@ -51,6 +53,7 @@ fn run(cli: &Cli) -> Outcome {
         Command::Image(args) => args.run(&head),
         Command::Layers(args) => args.run(&head),
         Command::Nodes(args) => args.run(&head),
+        Command::Status(args) => args.run(&head),
         Command::Netboot(args) => args.run(&head),
         Command::Completion(args) => args.run(Cli::command()),
         Command::Man(args) => args.run(Cli::command()),

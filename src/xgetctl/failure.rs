@@ -7,12 +7,14 @@ use std::fmt::Display;
 use std::io;
 use std::path::Path;
 
-/// The statuses of `xget --help`, as far as they fit.
+/// The statuses of `xget --help`, as far as they fit, and one more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Status {
     /// Interrupted, or something unexpected.
     Unexpected = 1,
     Usage = 2,
+    /// No master answers.
+    Unreachable = 3,
     /// What is to be read is missing or unreadable.
     Source = 4,
     /// What was read is not what it has to be.
@@ -20,6 +22,8 @@ pub enum Status {
     /// What is to be written to, a program that is missing or fails, or another
     /// limit of this machine.
     Machine = 6,
+    /// What was waited for has not come.
+    Late = 7,
 }
 
 #[derive(Debug)]

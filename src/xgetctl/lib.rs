@@ -7,6 +7,7 @@
 mod cli;
 mod failure;
 mod head;
+mod heard;
 mod image;
 mod import;
 mod interrupt;
@@ -20,6 +21,7 @@ mod pages;
 mod program;
 mod rooted;
 mod staging;
+mod status;
 mod tab;
 
 pub use cli::main;

@@ -17,3 +17,23 @@ pub struct Change {
     #[arg(long)]
     pub dry_run: bool,
 }
+
+/// Where a master is looked for that nobody named.
+const NEAR: &str = "127.0.0.1";
+
+/// Of commands that ask a master.
+#[derive(Args, Clone, Debug)]
+pub struct Asking {
+    /// The master, HOST or HOST:PORT; this machine if none is named
+    #[arg(short = 'n', long = "master", value_name = "HEAD")]
+    master: Option<String>,
+}
+
+impl Asking {
+    pub fn master(&self) -> &str {
+        self.master.as_deref().unwrap_or(NEAR)
+    }
+    pub fn is_named(&self) -> bool {
+        self.master.is_some()
+    }
+}

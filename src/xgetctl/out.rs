@@ -12,13 +12,18 @@ use std::time::Duration;
 
 /// Text on standard output.
 pub fn print(text: &str) -> Outcome {
+    print_to_reader(text).map(drop)
+}
+
+/// And whether anybody still reads it: of use to who would print for ever.
+pub fn print_to_reader(text: &str) -> Outcome<bool> {
     let mut out = io::stdout().lock();
-    let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
-    match written {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => {
             Err(Failure::machine(format!("cannot write to standard output: {}", reason(&error))))
         }
-        _ => Ok(()),
+        Ok(()) => Ok(true),
     }
 }
 
@@ -67,7 +72,7 @@ impl Table {
         print(&self.text())
     }
 
-    fn text(&self) -> String {
+    pub fn text(&self) -> String {
         let columns = self.rows.iter().map(Vec::len).max().unwrap_or(0);
         let wide = |cell: &String| cell.chars().count();
         let widths: Vec<usize> = (0..columns)

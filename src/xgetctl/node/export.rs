@@ -3,11 +3,10 @@
 //! Names are those of nodes.tab, addresses those of its lines, else where a node asked a
 //! master from. Groups are the images.
 
-use super::Asking;
-use super::heard::Roll;
-use super::list::roll;
 use crate::failure::Outcome;
 use crate::head::Head;
+use crate::heard::{Roll, roll};
+use crate::listing::Asking;
 use crate::{out, tab};
 use nodes::{Key, Kind, Table};
 use std::collections::BTreeMap;
@@ -122,8 +121,8 @@ fn hosts(nodes: &[Node]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::heard::Heard;
     use super::*;
+    use crate::heard::Heard;
 
     #[test]
     fn nodes_are_written_as_others_read_them() {

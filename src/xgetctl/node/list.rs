@@ -1,12 +1,10 @@
 //! `nodes list`: the table, with what a master heard of each node.
 
-use super::Asking;
-use super::heard::{Heard, Roll};
 use super::row::{IMAGE, KEY, LAYERS, NAME, Row, WORDS};
-use super::unknown::warn;
 use crate::failure::Outcome;
 use crate::head::Head;
-use crate::listing::Listing;
+use crate::heard::{Heard, Roll, roll};
+use crate::listing::{Asking, Listing};
 use crate::out;
 use crate::tab;
 use nodes::{Key, Kind, Table};
@@ -52,17 +50,6 @@ pub fn list(head: &Head, asking: &Asking, listing: &Listing) -> Outcome {
     let others = roll.nodes.iter().filter(|heard| !known.contains(&*heard.name));
     nodes.extend(others.map(stranger));
     if listing.json { out::json(&nodes) } else { print(&nodes) }
-}
-
-/// What a master heard; nothing where none was named and none answers.
-pub fn roll(asking: &Asking) -> Outcome<Roll> {
-    match Roll::ask(asking.master()) {
-        Err(failure) if !asking.is_named() => {
-            out::note(&format!("how far they are is not known: {}", failure.text));
-            Ok(Roll::default())
-        }
-        roll => roll.inspect(warn),
-    }
 }
 
 fn named(table: &Table, name: &str, roll: &Roll) -> Node {

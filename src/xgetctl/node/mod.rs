@@ -2,22 +2,18 @@
 
 mod edit;
 mod export;
-mod heard;
 mod list;
 mod row;
 mod unknown;
 
 use crate::failure::{Failure, Outcome};
 use crate::head::Head;
-use crate::listing::{Change, Listing};
+use crate::listing::{Asking, Change, Listing};
 use crate::out;
 use crate::tab::Locked;
 use clap::Subcommand;
 use edit::Edit;
 use row::{IMAGE, LAYERS, NAME, WORDS};
-
-/// Where a master is looked for that nobody named.
-const NEAR: &str = "127.0.0.1";
 
 #[derive(clap::Args, Clone, Debug)]
 #[command(args_conflicts_with_subcommands = true)]
@@ -66,23 +62,6 @@ struct Columns {
     /// Words for the kernel
     #[arg(long)]
     words: Option<String>,
-}
-
-/// Of whom it is asked.
-#[derive(clap::Args, Clone, Debug)]
-pub struct Asking {
-    /// The master, HOST or HOST:PORT; this machine if none is named
-    #[arg(short = 'n', long = "master", value_name = "HEAD")]
-    master: Option<String>,
-}
-
-impl Asking {
-    pub fn master(&self) -> &str {
-        self.master.as_deref().unwrap_or(NEAR)
-    }
-    pub fn is_named(&self) -> bool {
-        self.master.is_some()
-    }
 }
 
 #[derive(clap::Args, Clone, Debug)]

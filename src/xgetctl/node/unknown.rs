@@ -1,15 +1,14 @@
 //! Who waits for a line, and what they are to be called.
 
-use super::Asking;
-use super::heard::{Heard, Roll};
 use crate::failure::{Failure, Outcome};
-use crate::listing::Listing;
+use crate::heard::{Heard, Roll};
+use crate::listing::{Asking, Listing};
 use crate::out::{self, Table};
 use nodes::{NODES_MAX, expand};
 
 pub fn list(asking: &Asking, listing: &Listing) -> Outcome {
     let roll = Roll::ask(asking.master())?;
-    warn(&roll);
+    roll.warn();
     let waiting = roll.unknown();
     if listing.json {
         return out::json(&waiting);
@@ -21,13 +20,6 @@ pub fn list(asking: &Asking, listing: &Listing) -> Outcome {
         table.row(vec![key, node.address.clone(), node.seconds.to_string(), also]);
     }
     table.print()
-}
-
-/// A master whose table is not what the file says.
-pub fn warn(roll: &Roll) {
-    if let Some(fault) = &roll.fault {
-        out::note(&format!("the master cannot read nodes.tab and goes by an older one: {fault}"));
-    }
 }
 
 /// Keys of all who wait, with a name for each.

@@ -4,7 +4,9 @@
 //! its one form.
 
 use crate::failure::Outcome;
-use crate::master;
+use crate::listing::Asking;
+use crate::master::{self, Session};
+use crate::{interrupt, out};
 use nodes::{Key, Kind};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -34,11 +36,14 @@ pub struct Roll {
 }
 
 impl Roll {
+    /// Nothing is begun yet, so a signal ends the program at once.
     pub fn ask(master: &str) -> Outcome<Roll> {
-        Ok(Roll::parse(&master::read(master, "nodes")?))
+        let _ends = interrupt::ends_at_once()?;
+        Ok(Roll::parse(&Session::open(master)?.control("nodes")?))
     }
 
-    fn parse(text: &str) -> Roll {
+    /// Of the text of `/.xget/nodes`.
+    pub fn parse(text: &str) -> Roll {
         let (mut nodes, mut fault) = (Vec::new(), None);
         for line in text.lines() {
             let mut heard = Heard::default();
@@ -75,6 +80,18 @@ impl Roll {
         Roll { fault, nodes, by_name }
     }
 
+    /// What is wrong with the table that the master has.
+    pub fn warn(&self) {
+        if let Some(text) = self.warning() {
+            out::note(&text);
+        }
+    }
+
+    pub fn warning(&self) -> Option<String> {
+        let fault = self.fault.as_ref()?;
+        Some(format!("the master cannot read nodes.tab and goes by an older one: {fault}"))
+    }
+
     /// Who waits for a line, the longest first.
     pub fn unknown(mut self) -> Vec<Heard> {
         self.nodes.retain(|node| node.state == "unknown");
@@ -85,6 +102,17 @@ impl Roll {
     /// The last that was heard of who has this name.
     pub fn named(&self, name: &str) -> Option<&Heard> {
         self.by_name.get(name).map(|at| &self.nodes[*at])
+    }
+}
+
+/// What a master heard; nothing where none was named and none answers.
+pub fn roll(asking: &Asking) -> Outcome<Roll> {
+    match Roll::ask(asking.master()) {
+        Err(failure) if !asking.is_named() => {
+            out::note(&format!("how far they are is not known: {}", failure.text));
+            Ok(Roll::default())
+        }
+        roll => roll.inspect(Roll::warn),
     }
 }
 
