@@ -9,6 +9,7 @@ mod support;
 use ctl::Head;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 
 fn head() -> Head {
     let head = Head::new();
@@ -31,20 +32,76 @@ fn all_that_a_machine_boots_from_is_in_one_directory_and_made_anew() {
         let said = head.says(&line).expect(0).out;
         assert!(said.contains("lo: 127.0.0.1 lends 127."), "{said}");
         let read = |name: &str| fs::read_to_string(dir.join(name)).unwrap();
-        assert_eq!((&*read("vmlinuz"), &*read("initramfs.img")), ("kernel", "initrd"));
+        let pair = pair(&dir);
+        assert_eq!((&*read(&pair[1]), &*read(&pair[0])), ("kernel", "initrd"));
         for name in ["boot.ipxe", "pxelinux.cfg/default"] {
             assert!(read(name).contains(&format!("xget.master=127.0.0.1 {words}")), "{name}");
         }
         let conf = read("dnsmasq.conf");
-        assert!(conf.contains("\ndhcp-host=52:54:00:00:00:01,n001\n"), "{conf}");
+        assert!(conf.contains(&format!("\ndhcp-hostsfile={}/dhcp-hosts\n", dir.display())));
+        assert!(read("dhcp-hosts").ends_with("\n52:54:00:00:00:01,n001\n"));
         assert!(conf.contains(&format!("\ntftp-root={}\n", dir.display())), "{conf}");
         // Who dnsmasq runs as is nobody special.
         let mode = |name: &str| dir.join(name).metadata().unwrap().permissions().mode() & 0o7777;
-        let modes = ["", "pxelinux.cfg", "vmlinuz", "initramfs.img", "dnsmasq.conf"].map(mode);
+        let modes = ["", "pxelinux.cfg", &pair[0], &pair[1], "dnsmasq.conf"].map(mode);
         assert_eq!(modes, [0o755, 0o755, 0o644, 0o644, 0o644]);
         let hidden = fs::read_dir(&dir).unwrap().map(|entry| entry.unwrap().file_name());
         assert_eq!(hidden.filter(|name| name.to_string_lossy().starts_with('.')).count(), 0);
     }
+}
+
+/// Kernels and initramfses, in the order of their names.
+fn pair(dir: &Path) -> Vec<String> {
+    let names = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name());
+    let names = names.map(|name| name.into_string().unwrap());
+    let mut pair: Vec<String> = names
+        .filter(|name| name.starts_with("vmlinuz-") || name.starts_with("initramfs-"))
+        .collect();
+    pair.sort();
+    pair
+}
+
+#[test]
+fn a_pair_stays_until_machines_have_the_next_but_one() {
+    let head = head();
+    let dir = head.scratch.join("boot");
+    let mut pairs = Vec::new();
+    for kernel in ["one", "two", "two", "three"] {
+        fs::write(head.image("debian").join("kernel"), kernel).unwrap();
+        head.says(&format!("netboot --dir {} --interface lo", dir.display())).expect(0);
+        pairs.push(pair(&dir));
+    }
+    // Of the first alone, with the second, again, and the second with the third.
+    assert_eq!(pairs.iter().map(Vec::len).collect::<Vec<_>>(), [2, 4, 4, 4]);
+    assert!(!pairs[3].contains(&pairs[0][0]) && !pairs[3].contains(&pairs[0][1]));
+    let script = fs::read_to_string(dir.join("boot.ipxe")).unwrap();
+    let named: Vec<&String> = pairs[3].iter().filter(|name| script.contains(*name)).collect();
+    assert_eq!(named.len(), 2, "{script}");
+    assert_eq!(fs::read(dir.join(named[1])).unwrap(), b"three");
+}
+
+#[test]
+fn without_a_table_the_image_is_named() {
+    let head = head();
+    let dir = head.scratch.join("boot");
+    let line = format!("netboot --dir {} --interface lo", dir.display());
+    let script = |more: &str| {
+        head.says(&format!("{line}{more}")).expect(0);
+        fs::read_to_string(dir.join("boot.ipxe")).unwrap()
+    };
+    assert!(!script("").contains("xget.image="));
+    fs::remove_file(head.dir.join("nodes.tab")).unwrap();
+    assert!(script("").contains("xget.master=127.0.0.1 xget.image=debian BOOTIF"));
+    assert!(script(" --words xget.image=x").contains("xget.master=127.0.0.1 xget.image=x BOOTIF"));
+    let boot = head.scratch.dir("stage");
+    for name in ["vmlinuz", "initramfs.img"] {
+        fs::write(boot.join(name), name).unwrap();
+    }
+    let line = format!("{line} --boot {}", boot.display());
+    head.says(&line).expect(0).says("nodes ask for the image default");
+    fs::create_dir(head.image("default")).unwrap();
+    let said = head.says(&line).expect(0);
+    assert!(!said.err.contains("default"), "{}", said.err);
 }
 
 #[test]
@@ -62,7 +119,7 @@ fn what_is_missing_is_said() {
     let head = head();
     let dir = head.scratch.join("boot");
     let with = |more: &str| head.says(&format!("netboot --dir {} {more}", dir.display()));
-    with("--interface xget-none0").expect(6).says("xget-none0");
+    with("--interface xget-none0").expect(11).says("xget-none0");
     with("--interface lo --image none").expect(4).says("none");
     with("--interface lo --boot /nowhere").expect(4).says("cannot find /nowhere/vmlinuz");
     with("--interface lo --words $x").expect(2).says("--words cannot have");
@@ -79,10 +136,13 @@ fn what_others_wrote_stays() {
     let dir = head.scratch.join("boot");
     let line = format!("netboot --dir {} --interface lo", dir.display());
     head.says(&line).expect(0);
+    let mine = dir.join("vmlinuz");
+    fs::write(&mine, "mine").unwrap();
     let menu = dir.join("pxelinux.cfg/01-52-54-00-00-00-01");
     fs::write(&menu, "LABEL mine\n").unwrap();
     head.says(&line).expect(0);
     assert_eq!(fs::read_to_string(&menu).unwrap(), "LABEL mine\n");
+    assert_eq!(fs::read_to_string(&mine).unwrap(), "mine");
     for name in ["dnsmasq.conf", "boot.ipxe", "pxelinux.cfg/default"] {
         let path = dir.join(name);
         let ours = fs::read(&path).unwrap();

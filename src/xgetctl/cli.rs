@@ -14,7 +14,9 @@ const AFTER_HELP: &str = "\
 exit status: 0 all of it is done; 1 interrupted, or something unexpected; 2 usage;
 3 no master answers; 4 something is missing or unreadable; 5 something is not
 what it has to be; 6 a place that cannot be written to, a program that is missing
-or failed, or another limit of this machine; 7 not all are up in time
+or failed, or another limit of this machine; 7 not all are up in time; 10 only root
+may; 11 an interface without a usable address; 12 a port that another program has;
+13 a program that was to run on has ended
 
 Every command can be interrupted and run again: what is in place is whole.";
 

@@ -24,6 +24,14 @@ pub enum Status {
     Machine = 6,
     /// What was waited for has not come.
     Late = 7,
+    /// Only root may do it.
+    Root = 10,
+    /// An interface that is not there, or has no address that could be used.
+    Interface = 11,
+    /// Another program has the port.
+    Taken = 12,
+    /// What was started, and was to run on, has ended.
+    Child = 13,
 }
 
 #[derive(Debug)]

@@ -85,7 +85,7 @@ pub fn capture(command: &mut Command, doing: &str) -> Outcome<Vec<u8>> {
         let _ = all.send((bytes, read));
     });
     let stderr = child.stderr.take();
-    std::thread::spawn(move || stderr.map(|err| pass_lines(err, &said)));
+    std::thread::spawn(move || stderr.map(|err| pass_lines(err, |line| said.send(line).is_ok())));
     let mut tail = VecDeque::new();
     let spinner = out::Spinner::new(doing);
     let ended = wait(&mut child, doing, || {
@@ -143,14 +143,15 @@ fn keep(tail: &mut VecDeque<String>, line: String) {
     tail.push_back(line);
 }
 
-fn pass_lines(from: impl Read, said: &mpsc::Sender<String>) {
+/// Passes a program's lines on until it has ended, or nobody listens.
+pub fn pass_lines(from: impl Read, mut say: impl FnMut(String) -> bool) {
     let mut from = BufReader::new(from);
     let mut line = Vec::new();
     while matches!(from.by_ref().take(LINE_LEN_MAX).read_until(b'\n', &mut line), Ok(1..)) {
         let text = String::from_utf8_lossy(&line);
         // What redraws a line has its last state behind the last carriage return.
         let text = text.trim_end().rsplit('\r').next().unwrap_or_default();
-        if !text.is_empty() && said.send(text.into()).is_err() {
+        if !text.is_empty() && !say(text.into()) {
             return;
         }
         line.clear();

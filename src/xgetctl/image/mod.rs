@@ -16,7 +16,7 @@ mod shell;
 mod show;
 mod suite;
 mod tally;
-mod tools;
+pub mod tools;
 
 use crate::failure::Outcome;
 use crate::head::Head;

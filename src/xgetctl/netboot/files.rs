@@ -4,6 +4,7 @@
 //! PXELINUX' ways of writing. Refuses to know files and interfaces.
 
 use super::net::Net;
+use super::place::{HEADER, HOSTS, IPXE, Pair};
 use nodes::{Key, Kind, Table};
 
 /// The boot program of BIOS machines: both are started the same way.
@@ -24,18 +25,25 @@ pub struct Plan<'a> {
     pub uefi: Option<&'a str>,
     /// Words for the first kernel, beside the master's.
     pub words: &'a str,
+    /// Kernel and initramfs.
+    pub pair: &'a Pair,
+    /// Where they are to be had by HTTP, if they are.
+    pub http: Option<&'a str>,
 }
 
 /// How long an address is lent.
 const LEASE: &str = "12h";
 /// Machines at a time.
 const LEASES_MAX: usize = nodes::NODES_MAX;
-pub const HEADER: &str = "# made by `xgetctl netboot`, which makes it anew each time";
 
 impl Plan<'_> {
-    pub fn dnsmasq(&self, table: &Table) -> String {
+    pub fn dnsmasq(&self) -> String {
         let Net { interface, address, from, to, mask } = self.net;
         let dir = self.dir;
+        let script = match self.http {
+            Some(base) => format!("{base}/{IPXE}"),
+            None => IPXE.into(),
+        };
         let mut text = format!(
             "{HEADER}\n\
              # DHCP and TFTP on one interface, no DNS. It has to be the only DHCP server there.\n\
@@ -57,7 +65,9 @@ impl Plan<'_> {
              dhcp-match=set:bios,option:client-arch,0\n\
              dhcp-match=set:uefi,option:client-arch,7\n\
              dhcp-match=set:uefi,option:client-arch,9\n\
-             dhcp-boot=tag:ipxe,boot.ipxe\n"
+             dhcp-boot=tag:ipxe,{script}\n\
+             # Names of nodes.tab; read again on SIGHUP.\n\
+             dhcp-hostsfile={dir}/{HOSTS}\n"
         );
         if let Some(bios) = self.bios {
             let file = match bios {
@@ -69,33 +79,32 @@ impl Plan<'_> {
         if let Some(file) = self.uefi {
             text += &format!("dhcp-boot=tag:!ipxe,tag:uefi,{file}\n");
         }
-        text += "# Names of nodes.tab.\n";
-        for (mac, name) in reservations(table) {
-            text += &format!("dhcp-host={mac},{name}\n");
-        }
         text
     }
 
+    /// This script is fetched again before each further try: it may name other files.
     pub fn ipxe(&self) -> String {
         let line = self.cmdline();
+        let Pair { kernel, initramfs } = self.pair;
         format!(
-            "#!ipxe\n{HEADER}\n:start\n\
-             kernel vmlinuz initrd=initramfs.img {line} BOOTIF=01-${{netX/mac:hexhyp}} || goto again\n\
-             initrd initramfs.img || goto again\n\
+            "#!ipxe\n{HEADER}\n\
+             kernel {kernel} initrd={initramfs} {line} BOOTIF=01-${{netX/mac:hexhyp}} || goto again\n\
+             initrd {initramfs} || goto again\n\
              boot || goto again\n\
              :again\n\
              echo The head does not answer; again in 10 s\n\
              imgfree\n\
              sleep 10\n\
-             goto start\n"
+             chain --replace {IPXE} || goto again\n"
         )
     }
 
     pub fn pxelinux(&self) -> String {
         let line = self.cmdline();
+        let Pair { kernel, initramfs } = self.pair;
         format!(
-            "{HEADER}\nDEFAULT xget\nPROMPT 0\nLABEL xget\n    KERNEL vmlinuz\n    \
-             INITRD initramfs.img\n    APPEND {line}\n    IPAPPEND 2\n"
+            "{HEADER}\nDEFAULT xget\nPROMPT 0\nLABEL xget\n    KERNEL {kernel}\n    \
+             INITRD {initramfs}\n    APPEND {line}\n    IPAPPEND 2\n"
         )
     }
 
@@ -103,6 +112,12 @@ impl Plan<'_> {
         let master = format!("xget.master={}", self.net.address);
         if self.words.is_empty() { master } else { format!("{master} {}", self.words) }
     }
+}
+
+/// The names of nodes, for dnsmasq.
+pub fn hosts(table: &Table) -> String {
+    let lines = reservations(table).into_iter().map(|(mac, name)| format!("{mac},{name}\n"));
+    lines.fold(format!("{HEADER}\n"), |text, line| text + &line)
 }
 
 /// MAC addresses with the names that dnsmasq can take: it would read `10h` as a time.
@@ -134,8 +149,13 @@ mod tests {
         Net::new("eth1", [10, 0, 0, 1].into(), 24).unwrap()
     }
 
-    fn plan(net: &Net) -> Plan<'_> {
-        Plan { net, dir: "/srv/boot", bios: Some(Bios::Ipxe), uefi: None, words: "quiet" }
+    fn pair() -> Pair {
+        Pair::new("0123456789abcdef")
+    }
+
+    fn plan<'a>(net: &'a Net, pair: &'a Pair) -> Plan<'a> {
+        let (dir, bios) = ("/srv/boot", Some(Bios::Ipxe));
+        Plan { net, dir, bios, uefi: None, words: "quiet", pair, http: None }
     }
 
     #[test]
@@ -145,7 +165,9 @@ mod tests {
               52:54:00:00:00:03 ignore\n52:54:00:00:00:04 a_b\n",
         )
         .unwrap();
-        let text = plan(&net()).dnsmasq(&table);
+        assert_eq!(hosts(&table), format!("{HEADER}\n52:54:00:00:00:01,n001\n"));
+        let (net, pair) = (net(), pair());
+        let text = plan(&net, &pair).dnsmasq();
         let said: Vec<&str> = text.lines().filter(|line| !line.starts_with('#')).collect();
         let expected = "\
 port=0
@@ -164,24 +186,30 @@ dhcp-match=set:bios,option:client-arch,0
 dhcp-match=set:uefi,option:client-arch,7
 dhcp-match=set:uefi,option:client-arch,9
 dhcp-boot=tag:ipxe,boot.ipxe
-dhcp-boot=tag:!ipxe,tag:bios,undionly.kpxe
-dhcp-host=52:54:00:00:00:01,n001";
+dhcp-hostsfile=/srv/boot/dhcp-hosts
+dhcp-boot=tag:!ipxe,tag:bios,undionly.kpxe";
         assert_eq!(said.join("\n"), expected);
-        let net = net();
-        let uefi = Plan { bios: Some(Bios::Pxelinux), uefi: Some("snponly.efi"), ..plan(&net) };
-        let text = uefi.dnsmasq(&Table::default());
+        let uefi = Plan {
+            bios: Some(Bios::Pxelinux),
+            uefi: Some("snponly.efi"),
+            http: Some("http://10.0.0.1:8080"),
+            ..plan(&net, &pair)
+        };
+        let text = uefi.dnsmasq();
+        assert!(text.contains("dhcp-boot=tag:ipxe,http://10.0.0.1:8080/boot.ipxe\n"));
         assert!(text.contains("dhcp-boot=tag:!ipxe,tag:bios,pxelinux.0\n"));
         assert!(text.contains("dhcp-boot=tag:!ipxe,tag:uefi,snponly.efi\n"));
     }
 
     #[test]
     fn boot_programs_name_the_master_the_interface_and_the_words() {
-        let net = net();
-        let plan = plan(&net);
+        let (net, pair) = (net(), pair());
+        let plan = plan(&net, &pair);
         assert!(plan.ipxe().starts_with("#!ipxe\n"));
         assert!(plan.ipxe().contains(
-            "kernel vmlinuz initrd=initramfs.img xget.master=10.0.0.1 quiet \
-             BOOTIF=01-${netX/mac:hexhyp} || goto again\ninitrd initramfs.img ||"
+            "kernel vmlinuz-0123456789abcdef initrd=initramfs-0123456789abcdef.img \
+             xget.master=10.0.0.1 quiet BOOTIF=01-${netX/mac:hexhyp} || goto again\n\
+             initrd initramfs-0123456789abcdef.img ||"
         ));
         assert!(plan.pxelinux().contains("APPEND xget.master=10.0.0.1 quiet\n    IPAPPEND 2\n"));
         let without = Plan { words: "", ..plan };

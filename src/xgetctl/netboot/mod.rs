@@ -1,16 +1,21 @@
-//! `xgetctl netboot`: the files that machines boot from over the network, ready made.
+//! `xgetctl netboot`: what machines boot from over the network, made and, with `--run`, served.
 
+mod children;
 mod files;
+mod http;
 mod net;
+mod place;
+mod ports;
+mod run;
 
 use crate::failure::{Doing, Failure, Outcome};
 use crate::head::Head;
 use crate::staging::Staging;
 use crate::{out, program, tab};
-use files::{Bios, HEADER, Plan};
+use files::{Bios, Plan};
 use net::Net;
+use place::{CONF, HOSTS, IPXE, MENU, Made, copy, open_up, write};
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 /// Where Debian's packages have boot programs; all are copied that are there.
@@ -21,16 +26,20 @@ const PROGRAMS: [(&str, &str); 5] = [
     ("/usr/lib/PXELINUX", "pxelinux.0"),
     ("/usr/lib/syslinux/modules/bios", "ldlinux.c32"),
 ];
-const CONF: &str = "dnsmasq.conf";
-const IPXE: &str = "boot.ipxe";
-const MENUS: &str = "pxelinux.cfg";
-const MENU: &str = "pxelinux.cfg/default";
 
 #[derive(clap::Args, Clone, Debug)]
 pub struct Args {
-    /// Where to write dnsmasq.conf, boot.ipxe, pxelinux.cfg, kernel, initramfs and boot programs
-    #[arg(long, value_name = "DIR")]
-    dir: PathBuf,
+    /// Where to write dnsmasq.conf, boot.ipxe, pxelinux.cfg, kernel, initramfs and boot programs;
+    /// with --run also leases, which then outlive it
+    #[arg(long, value_name = "DIR", required_unless_present = "run")]
+    dir: Option<PathBuf>,
+    /// Serve it all until ^C: dnsmasq, HTTP, and the master if none answers here
+    #[arg(long)]
+    run: bool,
+    /// Where --run serves HTTP
+    #[arg(long, value_name = "PORT", default_value_t = 80, requires = "run")]
+    #[arg(value_parser = clap::value_parser!(u16).range(1..))]
+    http_port: u16,
     /// The interface that the nodes are on, with an IPv4 address
     #[arg(long, value_name = "IF")]
     interface: Option<String>,
@@ -45,20 +54,44 @@ pub struct Args {
     words: String,
 }
 
-/// A file that was made, and the name that it gets.
-type Made = (PathBuf, &'static str);
+/// What is started first.
+struct First {
+    kernel: PathBuf,
+    initramfs: PathBuf,
+    /// Where it is an image's.
+    image: Option<String>,
+}
+
+/// What was made, and can be served.
+struct Netboot {
+    dir: PathBuf,
+    net: Net,
+    names: Vec<String>,
+    is_tested: bool,
+}
 
 impl Args {
     pub fn run(&self, head: &Head) -> Outcome {
+        if self.run {
+            return run::run(self, head);
+        }
+        let dir = self.dir.as_deref().unwrap_or(Path::new("."));
+        let made = self.make(head, Net::find(self.interface.as_deref())?, dir, None)?;
+        made.report()
+    }
+
+    /// Makes the files for this net in this directory. `http` is where they will be served.
+    fn make(&self, head: &Head, net: Net, dir: &Path, http: Option<&str>) -> Outcome<Netboot> {
         if !files::are_words(&self.words) {
             let text = "--words cannot have $, &, |, #, control characters, or spaces around them";
             return Err(Failure::usage(text));
         }
-        let (kernel, initramfs) = self.sources(head)?;
-        let net = Net::find(self.interface.as_deref())?;
+        let first = self.first(head)?;
         let table = tab::read(head)?;
-        let dir = self.directory()?;
+        let words = self.all_words(head, &first)?;
+        let dir = directory(dir)?;
         let staging = Staging::below(&dir)?;
+        let (pair, files) = place::pair(&staging, &first.kernel, &first.initramfs)?;
         let mut made = programs(&staging)?;
         let has = |wanted: &str| made.iter().any(|(_, name)| *name == wanted);
         let has_pxelinux = has("pxelinux.0") && has("ldlinux.c32");
@@ -70,35 +103,31 @@ impl Args {
                 false => has_pxelinux.then_some(Bios::Pxelinux),
             },
             uefi: ["snponly.efi", "ipxe.efi"].into_iter().find(|name| has(name)),
-            words: &self.words,
+            words: &words,
+            pair: &pair,
+            http,
         };
-        let conf = write(&staging, &plan.dnsmasq(&table), CONF)?;
-        let is_tested = test(&conf.0)?;
-        made.extend([
-            copy(&staging, &kernel, "vmlinuz")?,
-            copy(&staging, &initramfs, "initramfs.img")?,
-            conf,
-            write(&staging, &plan.ipxe(), IPXE)?,
-            menu(&staging, &plan.pxelinux())?,
-        ]);
-        for (_, name) in &made {
-            is_free_or_ours(&dir, name)?;
-        }
-        make_menus(&dir)?;
-        for (path, name) in &made {
-            staging.put(path, &dir.join(name), true)?;
-        }
-        report(&dir, &made, &plan, is_tested)
+        say_what_is_missing(&plan);
+        made.extend(files);
+        made.push(write(&staging, &files::hosts(&table), HOSTS)?);
+        made.push(write(&staging, &plan.ipxe(), IPXE)?);
+        made.push(write(&staging, &plan.pxelinux(), MENU)?);
+        made.push(write(&staging, &plan.dnsmasq(), CONF)?);
+        let is_tested = test(&staging.join(CONF))?;
+        place::put(&staging, &dir, &made)?;
+        let names = made.into_iter().map(|(_, name)| name).collect();
+        drop(staging);
+        Ok(Netboot { dir, net, names, is_tested })
     }
 
     /// Kernel and initramfs.
-    fn sources(&self, head: &Head) -> Outcome<(PathBuf, PathBuf)> {
+    fn first(&self, head: &Head) -> Outcome<First> {
         if let Some(dir) = &self.boot {
-            let both = (dir.join("vmlinuz"), dir.join("initramfs.img"));
-            for path in [&both.0, &both.1] {
+            let (kernel, initramfs) = (dir.join("vmlinuz"), dir.join("initramfs.img"));
+            for path in [&kernel, &initramfs] {
                 fs::metadata(path).doing("find", path)?;
             }
-            return Ok(both);
+            return Ok(First { kernel, initramfs, image: None });
         }
         let image = match &self.image {
             Some(name) => head.image(name)?,
@@ -122,18 +151,41 @@ impl Args {
                 image.name
             )));
         }
-        Ok((image.kernel(), image.initrd()))
+        let (kernel, initramfs) = (image.kernel(), image.initrd());
+        Ok(First { kernel, initramfs, image: Some(image.name) })
     }
 
-    /// The directory, absolute; who dnsmasq runs as reads it.
-    fn directory(&self) -> Outcome<PathBuf> {
-        let is_new = !self.dir.exists();
-        fs::create_dir_all(&self.dir).doing("make the directory", &self.dir)?;
-        if is_new {
-            open_up(&self.dir, 0o755)?;
+    /// The words for the first kernel. Where there is no nodes.tab they say which image it is.
+    fn all_words(&self, head: &Head, first: &First) -> Outcome<String> {
+        let is_said = self.words.split(' ').any(|word| word.starts_with("xget.image="));
+        if is_said || head.nodes_tab().exists() {
+            return Ok(self.words.clone());
         }
-        self.dir.canonicalize().doing("look at", &self.dir)
+        let Some(image) = &first.image else {
+            let there = head.image_names()?;
+            if !there.iter().any(|name| name == "default") {
+                out::note(&format!(
+                    "there is no {}: nodes ask for the image default, which there is not; `xgetctl \
+                     nodes add '*' --image NAME`, or --words xget.image=NAME (there are: {})",
+                    head.nodes_tab().display(),
+                    if there.is_empty() { "none".into() } else { there.join(", ") }
+                ));
+            }
+            return Ok(self.words.clone());
+        };
+        let word = format!("xget.image={image}");
+        Ok(if self.words.is_empty() { word } else { format!("{word} {}", self.words) })
     }
+}
+
+/// The directory, absolute; who dnsmasq runs as reads it.
+fn directory(dir: &Path) -> Outcome<PathBuf> {
+    let is_new = !dir.exists();
+    fs::create_dir_all(dir).doing("make the directory", dir)?;
+    if is_new {
+        open_up(dir, 0o755)?;
+    }
+    dir.canonicalize().doing("look at", dir)
 }
 
 /// The boot programs that are installed.
@@ -153,75 +205,18 @@ fn plain(dir: &Path) -> Outcome<&str> {
     })
 }
 
-/// PXELINUX looks for its menu in a directory, where an administrator may have others.
-fn make_menus(dir: &Path) -> Outcome {
-    let menus = dir.join(MENUS);
-    if menus.is_dir() {
-        return Ok(());
-    }
-    fs::create_dir(&menus).doing("make the directory", &menus)?;
-    open_up(&menus, 0o755)
-}
-
-fn menu(staging: &Staging, text: &str) -> Outcome<Made> {
-    let dir = staging.join(MENUS);
-    fs::create_dir(&dir).doing("make the directory", &dir)?;
-    write(staging, text, MENU)
-}
-
-/// A configuration that somebody else wrote is not replaced.
-fn is_free_or_ours(dir: &Path, name: &str) -> Outcome {
-    let place = dir.join(name);
-    if ![CONF, IPXE, MENU].contains(&name) || place.symlink_metadata().is_err() {
-        return Ok(());
-    }
-    let text = fs::read(&place).doing("read", &place)?;
-    match text.windows(HEADER.len()).any(|bytes| bytes == HEADER.as_bytes()) {
-        true => Ok(()),
-        false => Err(Failure::usage(format!(
-            "{} was not made by xgetctl and stays as it is: move it away, or take another --dir",
-            place.display()
-        ))),
-    }
-}
-
-fn open_up(path: &Path, mode: u32) -> Outcome {
-    fs::set_permissions(path, fs::Permissions::from_mode(mode)).doing("open to all", path)
-}
-
-fn copy(staging: &Staging, from: &Path, name: &'static str) -> Outcome<Made> {
-    let to = staging.join(name);
-    fs::copy(from, &to).doing("copy", from)?;
-    open_up(&to, 0o644)?;
-    Ok((to, name))
-}
-
-fn write(staging: &Staging, text: &str, name: &'static str) -> Outcome<Made> {
-    let to = staging.join(name);
-    fs::write(&to, text).doing("write", &to)?;
-    open_up(&to, 0o644)?;
-    Ok((to, name))
-}
-
 /// Whether dnsmasq is here; what it does not understand is an error.
 fn test(conf: &Path) -> Outcome<bool> {
     let Some(dnsmasq) = program::find("dnsmasq") else { return Ok(false) };
     let mut command = program::command(&dnsmasq)?;
     let mut option = std::ffi::OsString::from("--conf-file=");
     option.push(conf);
-    program::run(command.arg("--test").arg(option), "have dnsmasq test its configuration")?;
+    command.arg("--test").arg(option);
+    program::run(&mut command, "have dnsmasq read its configuration")?;
     Ok(true)
 }
 
-fn report(dir: &Path, made: &[Made], plan: &Plan, is_tested: bool) -> Outcome {
-    let net = plan.net;
-    let names: Vec<&str> = made.iter().map(|(_, name)| *name).collect();
-    out::line(&format!("{}: {}", dir.display(), names.join(", ")))?;
-    out::line(&format!("{}: {} lends {} to {}", net.interface, net.address, net.from, net.to))?;
-    out::line(&format!(
-        "start: dnsmasq --keep-in-foreground --conf-file={}/{CONF}",
-        dir.display()
-    ))?;
+fn say_what_is_missing(plan: &Plan) {
     if plan.bios.is_none() {
         out::note(
             "BIOS machines without an iPXE of their own do not start: no undionly.kpxe (package \
@@ -234,8 +229,17 @@ fn report(dir: &Path, made: &[Made], plan: &Plan, is_tested: bool) -> Outcome {
              (package ipxe)",
         );
     }
-    if !is_tested {
-        out::note("dnsmasq is not here; on Debian: apt-get install dnsmasq-base");
+}
+
+impl Netboot {
+    fn report(&self) -> Outcome {
+        let dir = self.dir.display();
+        out::line(&format!("{dir}: {}", self.names.join(", ")))?;
+        out::line(&self.net.to_string())?;
+        out::line(&format!("start: dnsmasq --keep-in-foreground --conf-file={dir}/{CONF}"))?;
+        if !self.is_tested {
+            out::note("dnsmasq is not here; on Debian: apt-get install dnsmasq-base");
+        }
+        Ok(())
     }
-    Ok(())
 }

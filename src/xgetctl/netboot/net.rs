@@ -2,9 +2,10 @@
 //!
 //! Asks ip(8). Refuses to know what is done with it.
 
-use crate::failure::{Failure, Outcome};
+use crate::failure::{Failure, Outcome, Status};
 use crate::program;
 use serde::Deserialize;
+use std::fmt;
 use std::net::Ipv4Addr;
 
 /// Addresses lent at most: as many as nodes can be told apart.
@@ -45,7 +46,11 @@ impl Net {
         if let Some(interface) = interface {
             command.args(["dev", interface]);
         }
-        let bytes = program::capture(&mut command, "look at interfaces")?;
+        let shown = program::capture(&mut command, "look at interfaces");
+        let bytes = shown.map_err(|failure| match interface {
+            Some(_) => unusable(failure.text),
+            None => failure,
+        })?;
         let links: Vec<Link> = serde_json::from_slice(&bytes)
             .map_err(|error| Failure::machine(format!("cannot read what ip(8) says: {error}")))?;
         choose(&links, interface)
@@ -53,7 +58,7 @@ impl Net {
 
     pub fn new(interface: &str, address: Ipv4Addr, prefix: u8) -> Outcome<Net> {
         if prefix > PREFIX_MAX {
-            return Err(Failure::machine(format!(
+            return Err(unusable(format!(
                 "{interface} has {address}/{prefix}: no room for nodes; give it a net of /30 or \
                  larger"
             )));
@@ -77,6 +82,13 @@ impl Net {
     }
 }
 
+impl fmt::Display for Net {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Net { interface, address, from, to, .. } = self;
+        write!(f, "{interface}: {address} lends {from} to {to}")
+    }
+}
+
 fn choose(links: &[Link], interface: Option<&str>) -> Outcome<Net> {
     // One that is named is taken, whatever it is.
     let is_one = |link: &&Link| interface.is_some() || !link.addr_info.iter().all(is_loopback);
@@ -86,11 +98,11 @@ fn choose(links: &[Link], interface: Option<&str>) -> Outcome<Net> {
             let Address { local, prefixlen } = link.addr_info[0];
             Net::new(&link.ifname, local, prefixlen)
         }
-        (_, Some(interface)) => Err(Failure::machine(format!(
+        (_, Some(interface)) => Err(unusable(format!(
             "{interface} has no IPv4 address: `ip address add 10.0.0.1/24 dev {interface}`, and \
              in the configuration of this machine"
         ))),
-        ([], None) => Err(Failure::machine(
+        ([], None) => Err(unusable(
             "no interface has an IPv4 address: give one to that \
              which nodes are on, and name it by --interface",
         )),
@@ -102,6 +114,10 @@ fn choose(links: &[Link], interface: Option<&str>) -> Outcome<Net> {
             )))
         }
     }
+}
+
+fn unusable(text: impl Into<String>) -> Failure {
+    Failure::new(Status::Interface, text)
 }
 
 fn is_loopback(address: &Address) -> bool {

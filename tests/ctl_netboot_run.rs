@@ -1,0 +1,284 @@
+//! `xgetctl netboot --run` in a network of its own: machines that ask for an address, and
+//! fetch by TFTP, HTTP and 9P; what is in its way, and what stays when it has ended.
+
+#![allow(clippy::unwrap_used)] // in tests a panic is the report
+
+#[path = "ctl_support.rs"]
+mod ctl;
+mod support;
+
+use ctl::{Head, XGETCTL};
+use nix::sys::signal::Signal;
+use nix::sys::socket::sockopt::{BindToDevice, ReuseAddr, ReusePort};
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn, bind, setsockopt, socket};
+use std::fs;
+use std::net::{TcpListener, UdpSocket};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use support::lab::Lab;
+use support::proc::{Ended, Proc, command, xget};
+use support::{lacks, until};
+
+const RUN: &str = "netboot --run --interface eth0";
+const READY: &str = "machines can boot";
+const HEAD: usize = 0;
+const NODE: usize = 1;
+/// What udhcpc(8) is told, as a file of the shell.
+const LEASE_SCRIPT: &str = "[ \"$1\" = bound ] || exit 0\nset >\"$LEASE\"\n";
+
+struct Net {
+    head: Head,
+    lab: Lab,
+}
+
+impl Net {
+    fn new() -> Option<Net> {
+        if lacks(&["dnsmasq", "busybox", "ip", "unshare"]) {
+            return None;
+        }
+        let lab = Lab::new(2)?;
+        let head = Head::new();
+        fs::create_dir_all(head.image("debian").join("root")).unwrap();
+        for name in ["kernel", "initrd"] {
+            fs::write(head.image("debian").join(name), name).unwrap();
+        }
+        fs::write(head.dir.join("nodes.tab"), "* - debian\n").unwrap();
+        Some(Net { head, lab })
+    }
+
+    fn start(&self, line: &str) -> Proc {
+        self.lab.on(HEAD, || self.head.start(line))
+    }
+
+    fn ready(&self, line: &str) -> Proc {
+        let mut run = self.start(line);
+        until("it serves", 60, || {
+            assert!(!run.has_ended(), "{}{}", run.out(), run.err());
+            run.out().contains(READY)
+        });
+        run
+    }
+
+    fn fails(&self, line: &str) -> Ended {
+        self.start(line).wait()
+    }
+
+    fn node(&self, line: &str) -> Ended {
+        let words: Vec<&str> = line.split(' ').collect();
+        let mut command = command(words[0]);
+        command.args(&words[1..]).current_dir(&self.head.scratch.path);
+        self.lab.on(NODE, || Proc::start(command, &self.head.scratch)).wait()
+    }
+
+    /// What a machine is told that says this.
+    fn lease(&self, says: &str) -> String {
+        let script = self.head.scratch.join("lease-script");
+        let lease = self.head.scratch.join("lease");
+        fs::write(&script, format!("#!/bin/sh\n{LEASE_SCRIPT}")).unwrap();
+        make_executable(&script);
+        let _ = fs::remove_file(&lease);
+        let mut ask = command("busybox");
+        let line = format!("udhcpc -i eth0 -n -q -f -t 10 -T 1{says} -s {}", script.display());
+        ask.args(line.split(' ')).env("LEASE", &lease);
+        self.lab.on(NODE, || Proc::start(ask, &self.head.scratch)).wait().expect(0);
+        fs::read_to_string(&lease).unwrap()
+    }
+
+    /// Processes in the head's network, this one not counted.
+    fn processes(&self) -> Vec<String> {
+        let network = |pid: &str| fs::read_link(format!("/proc/{pid}/ns/net")).ok();
+        let heads = self.lab.on(HEAD, || network("thread-self"));
+        let listed = fs::read_dir("/proc").unwrap().map(|entry| entry.unwrap().file_name());
+        let pids = listed.map(|name| name.into_string().unwrap());
+        let in_it = pids.filter(|pid| pid.parse::<u32>().is_ok() && network(pid) == heads);
+        let name =
+            |pid: String| fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        // What has ended and was not waited for yet has no network any more.
+        in_it.map(name).filter(|stat| !stat.is_empty()).collect()
+    }
+
+    fn nothing_is_left(&self) {
+        until("all have ended", 30, || self.processes().is_empty());
+    }
+}
+
+fn make_executable(path: &Path) {
+    use std::os::unix::fs::PermissionsExt;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+/// Where its files are, as it says.
+fn place_of(run: &Proc) -> PathBuf {
+    let out = run.out();
+    let line = out.lines().find(|line| line.contains("TFTP has")).unwrap();
+    line.rsplit('(').next().unwrap().trim_end_matches(')').into()
+}
+
+#[test]
+fn a_machine_has_all_that_it_boots_from() {
+    let Some(net) = Net::new() else { return };
+    let run = net.ready(RUN);
+    let place = place_of(&run);
+    // Firmware, then iPXE, which says so by option 175.
+    let lease = net.lease(" -x 0x5d:0000");
+    assert!(lease.contains("\nip='10.99.0."), "{lease}");
+    assert!(lease.contains("\nsiaddr='10.99.0.1'\n"), "{lease}");
+    if place.join("undionly.kpxe").exists() {
+        assert!(lease.contains("\nboot_file='undionly.kpxe'\n"), "{lease}");
+        net.node("busybox tftp -g -r undionly.kpxe -l undionly 10.99.0.1").expect(0);
+        let same = [place.join("undionly.kpxe"), net.head.scratch.join("undionly")];
+        assert!(fs::read(&same[0]).unwrap() == fs::read(&same[1]).unwrap());
+    }
+    let lease = net.lease(" -x 0xaf:01");
+    assert!(lease.contains("\nboot_file='http://10.99.0.1/boot.ipxe'\n"), "{lease}");
+    net.node("busybox tftp -g -r boot.ipxe -l by-tftp 10.99.0.1").expect(0);
+    net.node("busybox wget -q -O by-http http://10.99.0.1/boot.ipxe").expect(0);
+    let script = fs::read_to_string(net.head.scratch.join("by-http")).unwrap();
+    assert_eq!(script, fs::read_to_string(net.head.scratch.join("by-tftp")).unwrap());
+    assert!(script.contains(" xget.master=10.99.0.1 "), "{script}");
+    for (before, text) in [("kernel vmlinuz-", "kernel"), ("\ninitrd initramfs-", "initrd")] {
+        let at = script.find(before).unwrap() + before.find(' ').unwrap() + 1;
+        let name = script[at..].split(' ').next().unwrap();
+        net.node(&format!("busybox wget -q -O fetched http://10.99.0.1/{name}")).expect(0);
+        assert_eq!(fs::read_to_string(net.head.scratch.join("fetched")).unwrap(), text);
+    }
+    let mut fetch = xget();
+    fetch.args(["-n", "10.99.0.1", "--linger", "0", "nodes.tab"]).arg(&net.head.scratch.path);
+    net.lab.on(NODE, || Proc::start(fetch, &net.head.scratch)).wait().expect(0);
+    let out = run.out();
+    for says in ["\nmaster: ", "\ndnsmasq-dhcp", "\nhttp: 10.99.0.2 /boot.ipxe: ", "\nnetboot: "] {
+        assert!(out.contains(says), "no {says:?} in {out}");
+    }
+    run.signal(Signal::SIGTERM);
+    run.wait().expect(0).says("ended, as asked");
+    net.nothing_is_left();
+    assert!(!place.exists());
+}
+
+#[test]
+fn names_follow_the_table_and_leases_stay_where_asked_for() {
+    let Some(net) = Net::new() else { return };
+    let dir = net.head.scratch.join("boot");
+    let line = format!("{RUN} --dir {}", dir.display());
+    let run = net.ready(&line);
+    assert!(!net.lease("").contains("\nhostname="));
+    let mac = net.lab.on(NODE, || {
+        fs::read_to_string("/proc/thread-self/net/arp").unwrap();
+        let said = Command::new("ip").args(["-o", "link", "show", "eth0"]).output().unwrap();
+        let said = String::from_utf8(said.stdout).unwrap();
+        said.split(' ').skip_while(|word| *word != "link/ether").nth(1).unwrap().to_string()
+    });
+    fs::write(net.head.dir.join("nodes.tab"), "n001 - @none\n").unwrap();
+    until("a bad table is said", 30, || run.out().contains("names stay"));
+    fs::write(net.head.dir.join("nodes.tab"), format!("{mac} n007 debian\n")).unwrap();
+    until("the change is seen", 30, || run.out().contains("nodes.tab has changed"));
+    let lease = net.lease("");
+    assert!(lease.contains("\nhostname='n007'\n"), "{lease}");
+    net.fails(&line).expect(2).says("another `xgetctl netboot --run` has");
+    run.signal(Signal::SIGINT);
+    run.wait().expect(0);
+    net.nothing_is_left();
+    assert!(fs::read_to_string(dir.join("leases")).unwrap().contains(&mac));
+    // Once more, with what is there.
+    let run = net.ready(&line);
+    run.signal(Signal::SIGTERM);
+    run.wait().expect(0);
+}
+
+#[test]
+fn a_master_that_answers_is_taken_and_stays() {
+    let Some(net) = Net::new() else { return };
+    let mut master = xget();
+    master.arg("--no-cache").arg(&net.head.dir);
+    let mut master = net.lab.on(HEAD, || Proc::start(master, &net.head.scratch));
+    until("the master serves", 30, || master.out().contains(" serving "));
+    let run = net.ready(RUN);
+    assert!(run.out().contains("a master answers on 10.99.0.1:20004"), "{}", run.out());
+    run.signal(Signal::SIGTERM);
+    run.wait().expect(0);
+    assert!(!master.has_ended());
+}
+
+/// A server's socket as dnsmasq has it.
+fn sharing(port: u16, interface: Option<&str>) -> OwnedFd {
+    let made = socket(AddressFamily::Inet, SockType::Datagram, SockFlag::empty(), None).unwrap();
+    setsockopt(&made, ReuseAddr, &true).unwrap();
+    setsockopt(&made, ReusePort, &true).unwrap();
+    if let Some(interface) = interface {
+        setsockopt(&made, BindToDevice, &interface.into()).unwrap();
+    }
+    bind(made.as_raw_fd(), &SockaddrIn::new(0, 0, 0, 0, port)).unwrap();
+    made
+}
+
+#[test]
+fn what_has_a_port_is_named() {
+    let Some(net) = Net::new() else { return };
+    let us = format!("(process {})", std::process::id());
+    for (port, what) in [(67, "DHCP: udp"), (69, "TFTP: udp")] {
+        let taken = net.lab.on(HEAD, || UdpSocket::bind(("0.0.0.0", port)).unwrap());
+        net.fails(RUN).expect(12).says(&format!("cannot serve {what} port {port}")).says(&us);
+        drop(taken);
+    }
+    // Two that share a port would both answer.
+    let taken = net.lab.on(HEAD, || sharing(67, None));
+    net.fails(RUN).expect(12).says("udp port 67 is taken by").says(&us);
+    drop(taken);
+    let taken = net.lab.on(HEAD, || TcpListener::bind("0.0.0.0:80").unwrap());
+    net.fails(RUN).expect(12).says("cannot serve HTTP: tcp port 80").says(&us);
+    // Another port, and a DHCP server of another interface, are in nobody's way.
+    let other = net.lab.on(HEAD, || sharing(67, Some("lo")));
+    let run = net.ready(&format!("{RUN} --http-port 8080"));
+    let lease = net.lease(" -x 0xaf:01");
+    assert!(lease.contains("\nboot_file='http://10.99.0.1:8080/boot.ipxe'\n"), "{lease}");
+    run.signal(Signal::SIGTERM);
+    run.wait().expect(0);
+    drop((taken, other));
+}
+
+#[test]
+fn one_that_ends_ends_all_and_a_kill_leaves_nobody() {
+    let Some(net) = Net::new() else { return };
+    let run = net.ready(RUN);
+    let place = place_of(&run);
+    run.signal(Signal::SIGKILL);
+    run.wait().expect(137);
+    net.nothing_is_left();
+    let words = "case $* in *--test*) exit 0 ;; esac\necho bad luck >&2\nexit 3";
+    net.head.stand_in("dnsmasq", words);
+    net.fails(RUN).expect(13).says("dnsmasq ended with status 3").says("bad luck");
+    net.nothing_is_left();
+    // What the killed one left was removed by the next.
+    assert!(!place.exists());
+    net.head.stand_in("dnsmasq", "case $* in *--test*) exit 0 ;; esac\nexec sleep 1000");
+    net.fails(RUN).expect(13).says("does not say within 20 s that it serves");
+    net.nothing_is_left();
+}
+
+#[test]
+fn what_it_cannot_do_without_is_said_first() {
+    let Some(net) = Net::new() else { return };
+    net.lab.on(HEAD, || {
+        let line = ["link", "add", "bare0", "type", "bridge"];
+        assert!(Command::new("ip").args(line).status().unwrap().success());
+    });
+    net.fails("netboot --run --interface bare0").expect(11).says("bare0 has no IPv4 address");
+    net.fails("netboot --run --interface none0").expect(11).says("none0");
+    // As nobody; who cannot see where it was built.
+    let own = net.head.scratch.join("xgetctl");
+    fs::copy(XGETCTL, &own).unwrap();
+    let mut nobody = command("setpriv");
+    nobody.args(["--reuid", "65534", "--regid", "65534", "--clear-groups", "--"]).arg(&own);
+    nobody.args(RUN.split(' '));
+    let ended = net.lab.on(HEAD, || Proc::start(nobody, &net.head.scratch)).wait();
+    ended.expect(10).says("only root may");
+    let mut without = command("unshare");
+    let hide = "mount --bind /dev/null $(command -v dnsmasq) && exec \"$@\"";
+    without.args(["--mount", "sh", "-c", hide, "sh", XGETCTL]).args(RUN.split(' '));
+    let ended = net.lab.on(HEAD, || Proc::start(without, &net.head.scratch)).wait();
+    ended.expect(6).says("apt-get install dnsmasq-base");
+    net.head.says("netboot").expect(2).says("--dir");
+    net.head.says("netboot --dir x --http-port 81").expect(2).says("--run");
+    net.nothing_is_left();
+}
