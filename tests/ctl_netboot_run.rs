@@ -195,9 +195,16 @@ fn a_master_that_answers_is_taken_and_stays() {
     until("the master serves", 30, || master.out().contains(" serving "));
     let run = net.ready(RUN);
     assert!(run.out().contains("a master answers on 10.99.0.1:20004"), "{}", run.out());
+    assert!(!run.err().contains("another nodes.tab"), "{}", run.err());
     run.signal(Signal::SIGTERM);
     run.wait().expect(0);
     assert!(!master.has_ended());
+    fs::create_dir_all(net.head.scratch.join("other/images")).unwrap();
+    let image = net.head.image("debian");
+    std::os::unix::fs::symlink(image, net.head.scratch.join("other/images/debian")).unwrap();
+    let other = net.head.scratch.join("other");
+    let run = net.ready(&format!("--root {} {RUN}", other.display()));
+    until("it says so", 20, || run.err().contains("that master has another nodes.tab"));
 }
 
 /// A server's socket as dnsmasq has it.

@@ -11,8 +11,9 @@ use super::{Args, Netboot, files, http, place, ports};
 use crate::failure::{Doing, Failure, Outcome, Status};
 use crate::head::Head;
 use crate::image::tools;
+use crate::master::Session;
 use crate::staging::Staging;
-use crate::{interrupt, master, out, program, tab};
+use crate::{interrupt, out, program, tab};
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, TryLockError};
 use std::net::{SocketAddr, TcpStream};
@@ -102,17 +103,14 @@ fn serve(
 /// One that answers is taken, whoever started it.
 fn start_master(children: &mut Children, head: &Head, made: &Netboot) -> Outcome {
     let address = SocketAddr::from((made.net.address, MASTER_PORT));
-    let served = head.dir.display();
     if answers(address) {
-        // What is no master is told apart.
-        master::read(&address.to_string(), "status")?;
-        return out::line(&format!(
-            "netboot: a master answers on {address} and is taken; whether it serves {served} is \
-             for you to know"
-        ));
+        return take_master(head, address);
     }
     fs::read_dir(&head.dir).doing("serve", &head.dir)?;
-    out::line(&format!("netboot: no master answers on {address}: one is started for {served}"))?;
+    out::line(&format!(
+        "netboot: no master answers on {address}: one is started for {}",
+        head.dir.display()
+    ))?;
     let xget = tools::program()?;
     children.start(MASTER, &xget, &[head.dir.as_os_str()], false)?;
     let deadline = Instant::now() + MASTER_START_PATIENCE;
@@ -129,6 +127,18 @@ fn start_master(children: &mut Children, head: &Head, made: &Netboot) -> Outcome
                 ),
             ));
         }
+    }
+    Ok(())
+}
+
+/// What is no master is told apart, and what serves another table.
+fn take_master(head: &Head, address: SocketAddr) -> Outcome {
+    let theirs = Session::open(&address.to_string())?.served("nodes.tab")?;
+    let ours = tab::read_with_text(head)?.1.into_bytes();
+    out::line(&format!("netboot: a master answers on {address}, and is taken"))?;
+    if theirs.unwrap_or_default() != ours {
+        let served = head.dir.display();
+        out::note(&format!("that master has another nodes.tab: it does not serve {served}"));
     }
     Ok(())
 }
