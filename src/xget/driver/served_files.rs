@@ -6,7 +6,7 @@ use super::conn::Part;
 use super::dest_files::SUM_SLICE_BYTES;
 use super::parts::{Opened, Packs, PartsError, unfold};
 use crate::store::comparison::{Comparison, Verdict};
-use crate::store::error::{Note, ServeError};
+use crate::store::error::{Note, NoteReason, ServeError};
 use crate::store::files::OpenFiles;
 use crate::store::scan::{Scan, ScanOptions, ScanStep};
 use crate::store::served::{Checksum, Likeness, ServedTree};
@@ -68,10 +68,20 @@ pub(super) struct ServedFiles {
     events: VecDeque<ServedEvent>,
 }
 
-/// What was odd, a line each.
+/// What was odd, a line each. Of special files, of which each system's root has some, the
+/// first is named.
 pub(super) fn notes(tree: &ServedTree) -> Vec<String> {
     let line = |note: &Note| format!("{}: {}", String::from_utf8_lossy(&note.path), note.reason);
-    let mut lines: Vec<String> = tree.notes.iter().map(line).collect();
+    let (special, others): (Vec<&Note>, Vec<&Note>) =
+        tree.notes.iter().partition(|note| matches!(note.reason, NoteReason::Special(_)));
+    let mut lines: Vec<String> = others.into_iter().map(line).collect();
+    if let Some(first) = special.first() {
+        let more = match special.len() - 1 {
+            0 => String::new(),
+            count => format!("; and {count} more special files"),
+        };
+        lines.push(line(first) + &more);
+    }
     if tree.notes_left_out > 0 {
         lines.push(format!("and {} more like these", tree.notes_left_out));
     }
