@@ -36,11 +36,15 @@ pub struct Archive<'a, R> {
     /// Of the present entry: bytes not read yet, and what fills its last block.
     left: u64,
     padding: u64,
+    /// Its bytes have a digest to keep, which shows what is cut off.
+    has_digest: bool,
 }
 
 impl<'a, R: Read> Archive<'a, R> {
-    pub fn new(from: R, name: &'a str) -> Archive<'a, R> {
-        Archive { from, name, left: 0, padding: 0 }
+    /// Some who write layers leave out the blocks of zeros that end an archive: one without a
+    /// digest is cut off then.
+    pub fn new(from: R, name: &'a str, has_digest: bool) -> Archive<'a, R> {
+        Archive { from, name, left: 0, padding: 0, has_digest }
     }
 
     fn damaged(&self, why: &str) -> Failure {
@@ -112,7 +116,11 @@ impl<'a, R: Read> Archive<'a, R> {
         }
         self.begin(0);
         let mut block = [0; BLOCK_LEN as usize];
-        self.from.read_exact(&mut block).map_err(|error| self.failed(error))?;
+        let count = self.from.read(&mut block).map_err(|error| self.failed(error))?;
+        if count == 0 && self.has_digest {
+            return Ok(None);
+        }
+        self.from.read_exact(&mut block[count..]).map_err(|error| self.failed(error))?;
         if block.iter().all(|b| *b == 0) {
             return Ok(None);
         }

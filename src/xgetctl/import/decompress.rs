@@ -30,7 +30,8 @@ pub fn reader<'a>(from: impl Read + 'a) -> io::Result<Box<dyn Read + 'a>> {
         return Ok(Box::new(Zstd { from: Some(from), frame: None }));
     }
     if head.starts_with(BZIP2) {
-        let why = "it is compressed with bzip2: gzip, xz, zstd or nothing is understood";
+        let why = "it is compressed with bzip2: gzip, xz, zstd or nothing is understood; unpack it \
+                   (tar -xjf) and import the directory";
         return Err(Error::new(ErrorKind::InvalidData, why));
     }
     Ok(Box::new(from))

@@ -38,7 +38,7 @@ const PASSWD_LEN_MAX: u64 = 16 << 20;
 pub struct Source<'a> {
     /// What a person calls it.
     pub name: &'a str,
-    /// A layer of an image: some of its names take away.
+    /// A layer of an image: some of its names take away, and its digest is held afterwards.
     pub is_layer: bool,
 }
 
@@ -58,7 +58,7 @@ pub fn unpack(from: impl Read, root: &Path, source: &Source) -> Outcome<[u8; 32]
         acls: BTreeMap::new(),
     };
     let spinner = out::Spinner::new("unpack");
-    let mut archive = Archive::new(tap, source.name);
+    let mut archive = Archive::new(tap, source.name, source.is_layer);
     let mut count = 0_usize;
     while let Some(found) = archive.next()? {
         interrupt::check()?;
