@@ -281,8 +281,9 @@ fn three_layers() -> [Vec<u8>; 3] {
             ("opt/old/later", '0', "third"),
         ]),
     ];
-    // As umoci 0.4 leaves it: an archive without the blocks of zeros at its end.
-    layers[1].truncate(layers[1].len() - 1024);
+    // As umoci 0.4 leaves them: no blocks of zeros at the end, and the last one not filled.
+    layers[0].truncate(layers[0].len() - 1024);
+    layers[1].truncate(layers[1].len() - 1024 - 512 + "through the link".len());
     layers
 }
 

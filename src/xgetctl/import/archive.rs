@@ -41,8 +41,8 @@ pub struct Archive<'a, R> {
 }
 
 impl<'a, R: Read> Archive<'a, R> {
-    /// Some who write layers leave out the blocks of zeros that end an archive: one without a
-    /// digest is cut off then.
+    /// Some who write layers leave out the zeros that end an archive, and those that fill its
+    /// last block: one without a digest is cut off then.
     pub fn new(from: R, name: &'a str, has_digest: bool) -> Archive<'a, R> {
         Archive { from, name, left: 0, padding: 0, has_digest }
     }
@@ -111,8 +111,10 @@ impl<'a, R: Read> Archive<'a, R> {
     fn header(&mut self) -> Outcome<Option<Header>> {
         let rest = self.left.saturating_add(self.padding);
         let skipped = io::copy(&mut self.from.by_ref().take(rest), &mut io::sink());
-        if skipped.map_err(|error| self.failed(error))? < rest {
-            return Err(self.damaged("it is cut off"));
+        let skipped = skipped.map_err(|error| self.failed(error))?;
+        if skipped < rest {
+            let is_whole = self.has_digest && skipped >= self.left;
+            return if is_whole { Ok(None) } else { Err(self.damaged("it is cut off")) };
         }
         self.begin(0);
         let mut block = [0; BLOCK_LEN as usize];
