@@ -88,7 +88,14 @@ fn check_image(head: &Head, image: &Image) -> Outcome<Vec<Finding>> {
 fn check_kernel(image: &Image, found: &mut Vec<Finding>) -> Outcome<Option<String>> {
     let path = image.kernel();
     if !path.exists() {
-        found.push(Finding::error(&path, "is missing: install one, and `xgetctl image build`"));
+        found.push(match image.root().is_dir() {
+            true => Finding::warning(
+                &path,
+                "is missing, and nodes keep the kernel that started the agent: if that is not \
+                 meant, install one and `xgetctl image build`",
+            ),
+            false => Finding::error(&path, "is missing, and there is no root to boot without it"),
+        });
         return Ok(None);
     }
     match kernel::version(&path)? {
