@@ -219,6 +219,17 @@ pub fn rename_at(dir: &OwnedFd, old_name: &[u8], name: &[u8]) -> Result<(), Errn
     fcntl::renameat(dir, &*c_name(old_name)?, dir, &*c_name(name)?)
 }
 
+/// Lets two names of a directory change places in one step: rename(2), RENAME_EXCHANGE, since
+/// Linux 3.15 and not for every file system. musl has no function of it.
+pub fn exchange_at(dir: &OwnedFd, one: &[u8], other: &[u8]) -> Result<(), Errno> {
+    let (fd, one, other) = (dir.as_raw_fd(), c_name(one)?, c_name(other)?);
+    let flag = libc::RENAME_EXCHANGE;
+    // SAFETY: `fd` is open, and both names end in a NUL.
+    let result =
+        unsafe { libc::syscall(libc::SYS_renameat2, fd, one.as_ptr(), fd, other.as_ptr(), flag) };
+    Errno::result(result).map(drop)
+}
+
 /// Removes a name that is no directory.
 pub fn unlink_at(dir: &OwnedFd, name: &[u8]) -> Result<(), Errno> {
     unistd::unlinkat(dir, &*c_name(name)?, UnlinkatFlags::NoRemoveDir)

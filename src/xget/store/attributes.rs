@@ -80,6 +80,12 @@ impl Attributes {
         if plain && owner == (now.uid, now.gid) { mode } else { MODE_IN_PART }
     }
 
+    /// The mode to make a directory with. With modes to come, nobody else enters before;
+    /// without, this is final, and a later run could not tell it from one that was there.
+    pub fn mode_of_new_dir(&self) -> u32 {
+        if self.keep_modes { 0o700 } else { 0o777 }
+    }
+
     /// What a file is that was made with this mode and has its bytes, and whether it has no
     /// extended attributes.
     pub fn status_of_new(

@@ -96,6 +96,8 @@ pub enum ServeError {
 
 /// What is done in an `Io` that attributes are the matter of.
 pub const SET_ATTRIBUTES: &str = "set owner, mode or time of";
+/// The same with a temporary file or directory that is not ours.
+pub const FOREIGN_TEMPORARY: &str = "use what took the temporary name of";
 
 /// What went wrong, and with what.
 #[derive(Clone, Debug, PartialEq, Eq)]

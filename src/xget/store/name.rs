@@ -31,6 +31,15 @@ pub fn temporary(manifest: &Manifest, entry: u32) -> Vec<u8> {
     name
 }
 
+/// One more beside a temporary name.
+pub fn beside(temporary: &[u8]) -> Vec<u8> {
+    let mut name = temporary.to_vec();
+    if let Some(digit) = name.get_mut(PREFIX.len()) {
+        *digit = if *digit == b'0' { b'1' } else { b'0' };
+    }
+    name
+}
+
 /// Whether a name has the form of a temporary one.
 pub fn is_temporary(name: &[u8]) -> bool {
     let mark = name.strip_prefix(PREFIX).and_then(|rest| rest.strip_suffix(SUFFIX));
@@ -65,6 +74,7 @@ mod tests {
         changed.entries[2].digest.0[0] ^= 1;
         assert_ne!(name, temporary(&changed, 2));
         assert_eq!(name, temporary(&small(), 2), "the same in every run");
+        assert!(is_temporary(&beside(&name)) && beside(&name) != name);
     }
 
     #[test]

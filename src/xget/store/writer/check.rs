@@ -405,9 +405,7 @@ fn is_same_now(file: &File, status: &Status) -> bool {
 
 fn make_dir(tree: &mut DestTree, entry: u32) -> Result<EntryState, DestError> {
     let parent = tree.parent(entry)?;
-    // With modes to come, nobody else enters before; without, this is final,
-    // and a later run could not tell it from one that was there.
-    let mode = if tree.attributes.keep_modes { 0o700 } else { 0o777 };
+    let mode = tree.attributes.mode_of_new_dir();
     match file::make_dir_at(&parent, &tree.target.entry(entry).name, mode) {
         Ok(()) => {
             tree.note(entry, Change::New);
@@ -483,7 +481,11 @@ fn enter_dir(tree: &mut DestTree, entry: u32) -> Result<EntryState, DestError> {
     let status = file::stat_at(&parent, name)
         .map_err(|cause| tree.target.failed("look at the directory", entry, cause))?;
     if !status.is_dir() && tree.policy.purpose == Purpose::Mirror {
-        return tree.wait_for_name(entry).map(|()| EntryState::Made);
+        let state = tree.wait_for_name(entry)?;
+        return match tree.attributes.keep_dirs {
+            true => finish_new_dir(tree, entry).map(|_| state),
+            false => Ok(state),
+        };
     }
     if !status.is_dir() {
         return Err(DestError::NotDirInTheWay(tree.target.path(entry)));

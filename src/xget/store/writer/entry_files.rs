@@ -4,7 +4,7 @@
 //! Every call is given the directory that the file is in. What has been done
 //! for an entry, and what comes next, is not known here.
 
-use super::super::error::DestError;
+use super::super::error::{DestError, FOREIGN_TEMPORARY};
 use super::super::files::OpenFiles;
 use super::target::Target;
 use crate::os::file::{self, Status};
@@ -100,7 +100,7 @@ impl EntryFiles {
         let looked = opened.and_then(|file| Ok((file::stat_file(&file)?, file)));
         let (status, file) = looked.map_err(|cause| target.failed("reopen", entry, cause))?;
         if !is_ours(&status) {
-            return Err(target.failed("use what took the temporary name of", entry, Errno::ESTALE));
+            return Err(target.failed(FOREIGN_TEMPORARY, entry, Errno::ESTALE));
         }
         let file = Rc::new(file);
         self.keep(entry, file.clone());

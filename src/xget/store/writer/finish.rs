@@ -46,11 +46,13 @@ enum FinishPhase {
     /// Whether all is here that is waited for.
     Commit,
     /// The next entry in whose way a directory may be.
-    Clearing(u32),
+    Yielding(u32),
     /// The next entry that may wait for its name.
     Placing(u32),
     /// The next entry that may be empty, a symlink or another name.
     Rest(u32),
+    /// The next entry that may be a directory without its name.
+    Naming(u32),
     /// What the source does not have goes.
     Extra,
     /// The next entry that may be a directory with remains of earlier runs.
@@ -86,25 +88,35 @@ impl Finish {
                     cost = left;
                     sum_on(tree, entry, sum, left)
                 }
-                FinishPhase::Commit => {
-                    let next = commit(tree);
-                    self.is_held = matches!(next, FinishPhase::Remains(_));
-                    next
+                FinishPhase::Commit if tree.policy.purpose != Purpose::Mirror => {
+                    FinishPhase::Rest(1)
                 }
-                FinishPhase::Clearing(entry) if self.sweeping.removal.step(tree) => {
-                    FinishPhase::Clearing(entry)
+                FinishPhase::Commit if mirror::is_complete(tree) => FinishPhase::Yielding(1),
+                FinishPhase::Commit => self.hold(tree),
+                FinishPhase::Yielding(entry) if self.sweeping.removal.step(tree) => {
+                    FinishPhase::Yielding(entry)
                 }
-                FinishPhase::Clearing(entry) if entry == count => FinishPhase::Placing(1),
-                FinishPhase::Clearing(entry) => {
-                    mirror::clear(tree, &mut self.sweeping.removal, entry);
-                    FinishPhase::Clearing(entry + 1)
+                FinishPhase::Yielding(entry) => {
+                    mirror::judge_way(tree, &mut self.sweeping.removal);
+                    if entry == count {
+                        self.begin_placing(tree)
+                    } else {
+                        mirror::look_in_way(tree, &mut self.sweeping.removal, entry);
+                        FinishPhase::Yielding(entry + 1)
+                    }
                 }
                 FinishPhase::Placing(entry) if entry == count => FinishPhase::Rest(1),
                 FinishPhase::Placing(entry) => {
                     mirror::place(tree, entry);
                     FinishPhase::Placing(entry + 1)
                 }
-                FinishPhase::Rest(entry) if entry == count => after_rest(tree),
+                FinishPhase::Rest(entry) if entry == count => FinishPhase::Naming(1),
+                FinishPhase::Naming(entry) if entry == count => after_rest(tree),
+                FinishPhase::Naming(entry) => {
+                    mirror::name_dir(tree, entry);
+                    cost = FILE_COST_BYTES / 256;
+                    FinishPhase::Naming(entry + 1)
+                }
                 FinishPhase::Rest(entry) => {
                     match tree.policy.purpose.compares() {
                         true => mirror::compare_rest(tree, entry),
@@ -130,19 +142,22 @@ impl Finish {
         }
         FinishStep::Finishing
     }
-}
 
-/// Where all is waited for, all that is left is renaming; or nothing is done.
-fn commit(tree: &mut DestTree) -> FinishPhase {
-    if tree.policy.purpose != Purpose::Mirror {
-        return FinishPhase::Rest(1);
+    /// Where all is waited for, all that is left is renaming; or nothing is done.
+    fn begin_placing(&mut self, tree: &mut DestTree) -> FinishPhase {
+        match tree.progress.failures().is_empty() {
+            true => FinishPhase::Placing(1),
+            false => self.hold(tree),
+        }
     }
-    if mirror::is_complete(tree) {
-        return FinishPhase::Clearing(1);
+
+    fn hold(&mut self, tree: &mut DestTree) -> FinishPhase {
+        self.is_held = true;
+        let note = "not all has come, or can be put in place: nothing that was there is changed \
+                    or deleted";
+        tree.changes.notes.push(note.into());
+        FinishPhase::Remains(0)
     }
-    let note = "not all has come: nothing that was there is changed or deleted";
-    tree.changes.notes.push(note.into());
-    FinishPhase::Remains(0)
 }
 
 fn after_rest(tree: &mut DestTree) -> FinishPhase {

@@ -4,11 +4,12 @@
 //!
 //! Each of the three in slices; the order is the finish's.
 
+use super::super::error::DestError;
 use super::super::name;
 use super::changes::Change;
 use super::folded;
 use super::progress::EntryState;
-use super::removal::Removal;
+use super::removal::{Removal, joined};
 use super::rest::is_rest;
 use super::tree::DestTree;
 use crate::os::file::{self, Listing, Status};
@@ -28,8 +29,9 @@ pub fn is_complete(tree: &DestTree) -> bool {
     tree.progress.failures().is_empty() && (0..).zip(&tree.target.manifest.entries).all(is_here)
 }
 
-/// Begins to remove a directory that is where something else must go.
-pub fn clear(tree: &mut DestTree, removal: &mut Removal, entry: u32) {
+/// Begins to look through a directory that is where something else must go: whether all of
+/// it may go.
+pub fn look_in_way(tree: &mut DestTree, removal: &mut Removal, entry: u32) {
     let found = tree.target.entry(entry);
     let is_to_come = match found.kind {
         EntryKind::File => {
@@ -44,15 +46,34 @@ pub fn clear(tree: &mut DestTree, removal: &mut Removal, entry: u32) {
     let Ok(dir) = tree.parent(entry) else { return };
     let name = &tree.target.entry(entry).name.clone();
     if file::stat_at(&dir, name).is_ok_and(|now| now.is_dir()) {
-        let above = tree.target.manifest.path(tree.target.entry(entry).parent);
-        removal.begin(tree, &dir, &above, name);
+        removal.try_out(entry);
+        removal.begin(tree, &dir, name, tree.target.manifest.path(entry));
     }
 }
 
-/// Gives a file that is here its name; or a directory, or attributes, that had to wait.
+/// What came of that.
+pub fn judge_way(tree: &mut DestTree, removal: &mut Removal) {
+    match removal.tried_out() {
+        Some((entry, false)) => tree.progress.set_yielded(entry),
+        Some((entry, true)) => {
+            let error = DestError::DirInTheWay(tree.target.path(entry));
+            tree.fail(entry, error);
+        }
+        None => {}
+    }
+}
+
+/// Gives a directory its name that had to wait until all that is in it is there.
+pub fn name_dir(tree: &mut DestTree, entry: u32) {
+    if tree.waits(entry) {
+        let named = tree.end_wait(entry);
+        named.unwrap_or_else(|error| tree.fail(entry, error));
+    }
+}
+
+/// Gives a file that is here its name, or attributes that had to wait.
 pub fn place(tree: &mut DestTree, entry: u32) {
     let placed = match tree.target.entry(entry).kind {
-        EntryKind::Dir if tree.waits(entry) => tree.end_wait(entry),
         EntryKind::File if tree.progress.is_in_part(entry) => tree.put_in_place(entry),
         EntryKind::File if tree.progress.is_whole(entry) => tree.repair_late(entry),
         _ => Ok(()),
@@ -113,8 +134,8 @@ impl Sweeping {
 
     fn look(&mut self, tree: &mut DestTree, dir: u32, fd: &Rc<OwnedFd>, name: &[u8]) {
         let is_extra = match tree.target.manifest.child(dir, name) {
-            // A directory where something else will be was cleared away, unless it is
-            // only to be told.
+            // A directory where something else must be has got another name, unless it is only
+            // to be told.
             Some(entry) => {
                 tree.policy.purpose.compares()
                     && tree.target.entry(entry).kind != EntryKind::Dir
@@ -128,8 +149,16 @@ impl Sweeping {
             None => !folded::is_known(tree, dir, fd, name),
         };
         if is_extra {
-            let path = tree.target.manifest.path(dir);
-            self.removal.begin(tree, fd, &path, name);
+            let is_its = |entry: &&u32| {
+                tree.target.entry(**entry).parent == dir
+                    && tree.target.temporary_name(**entry) == name
+            };
+            // What has made way is told under the name that it had.
+            let path = match tree.progress.yielded().iter().find(is_its) {
+                Some(&entry) => tree.target.manifest.path(entry),
+                None => joined(&tree.target.manifest.path(dir), name),
+            };
+            self.removal.begin(tree, fd, name, path);
         }
     }
 }

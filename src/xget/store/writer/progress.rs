@@ -38,6 +38,8 @@ pub struct Progress {
     failures: Vec<EntryFailure>,
     /// Files with the right contents whose attributes are set when all is here.
     late: Vec<u32>,
+    /// Those in whose place a directory is that makes way.
+    yielded: Vec<u32>,
 }
 
 impl Progress {
@@ -47,7 +49,7 @@ impl Progress {
         let mut states = vec![EntryState::Pending; count];
         states[0] = root;
         let left = (0..count as u32).map(|entry| target.pieces(entry).len() as u32).collect();
-        Progress { states, left, failures: Vec::new(), late: Vec::new() }
+        Progress { states, left, failures: Vec::new(), late: Vec::new(), yielded: Vec::new() }
     }
 
     pub fn state(&self, entry: u32) -> EntryState {
@@ -110,6 +112,15 @@ impl Progress {
     /// Entries are noted in rising order.
     pub fn is_late(&self, entry: u32) -> bool {
         self.late.binary_search(&entry).is_ok()
+    }
+
+    pub fn set_yielded(&mut self, entry: u32) {
+        self.yielded.push(entry);
+    }
+
+    /// In rising order, as they were noted.
+    pub fn yielded(&self) -> &[u32] {
+        &self.yielded
     }
 
     pub fn failures(&self) -> &[EntryFailure] {

@@ -2,7 +2,8 @@
 //!
 //! Goes down by open directories, never through a symlink, and never into what is
 //! mounted or to be kept: those stay, and so do the directories above them. Where it
-//! is only to be told what would go, nothing is removed.
+//! is only to be told what would go, or to be known whether all of it may, nothing is
+//! removed.
 
 use super::changes::Change;
 use super::tree::DestTree;
@@ -18,6 +19,11 @@ const DEPTH_MAX: usize = 100;
 #[derive(Default)]
 pub struct Removal {
     levels: Vec<Level>,
+    /// It is only tried, for this entry; and whether something stays.
+    trial: Option<(u32, bool)>,
+    /// The path of what is removed with all in it, and how long the one is that it is told
+    /// under: what has made way has another name by now.
+    top: (Vec<u8>, usize),
 }
 
 struct Level {
@@ -32,17 +38,41 @@ struct Level {
 }
 
 impl Removal {
-    /// Begins to remove what has this name in a directory, whose path below the
-    /// destination is `path`. What is no directory is gone at once.
-    pub fn begin(&mut self, tree: &mut DestTree, above: &Rc<OwnedFd>, path: &[u8], name: &[u8]) {
-        let path = joined(path, name);
-        if let Err(cause) = self.remove(tree, above, &path, name) {
-            self.stay();
-            // Gone meanwhile, or mounted: an open file or a directory of another tree.
-            if !matches!(cause, Errno::ENOENT | Errno::EBUSY) {
-                tree.fail_path("remove", &path, cause);
+    /// The next one is not removed: it is looked whether all of it may go, for this entry.
+    pub fn try_out(&mut self, entry: u32) {
+        self.trial = Some((entry, false));
+    }
+
+    /// For whom it was looked, and whether something has to stay.
+    pub fn tried_out(&mut self) -> Option<(u32, bool)> {
+        self.trial.take()
+    }
+
+    /// Begins to remove what has this name in a directory, and is told under this path below
+    /// the destination. What is no directory is gone at once.
+    pub fn begin(&mut self, tree: &mut DestTree, above: &Rc<OwnedFd>, name: &[u8], path: Vec<u8>) {
+        if self.levels.is_empty() {
+            let dir = path.iter().rposition(|&byte| byte == b'/').map_or(0, |at| at + 1);
+            self.top = ([&path[..dir], name].concat(), path.len());
+        }
+        match self.remove(tree, above, &path, name) {
+            // Gone meanwhile.
+            Ok(()) | Err(Errno::ENOENT) => {}
+            Err(cause) => {
+                self.stay();
+                // Mounted: an open file or a directory of another tree.
+                if cause != Errno::EBUSY {
+                    let path = self.place_of(&path);
+                    tree.fail_path("remove", &path, cause);
+                }
             }
         }
+    }
+
+    /// Where something is that is told under this path.
+    fn place_of(&self, path: &[u8]) -> Vec<u8> {
+        let (place, told_len) = &self.top;
+        [place, path.get(*told_len..).unwrap_or_default()].concat()
     }
 
     fn remove(
@@ -58,10 +88,12 @@ impl Removal {
             return Ok(());
         }
         if !status.is_dir() {
-            if !tree.policy.purpose.compares() {
+            if self.removes(tree) {
                 file::unlink_at(above, name)?;
             }
-            tree.changes.note(Change::Deleted, status.size, path.into(), false);
+            if self.trial.is_none() {
+                tree.changes.note(Change::Deleted, status.size, path.into(), false);
+            }
             return Ok(());
         }
         let fd = Rc::new(file::open_dir_at(above, name)?);
@@ -78,7 +110,14 @@ impl Removal {
         Ok(())
     }
 
+    fn removes(&self, tree: &DestTree) -> bool {
+        self.trial.is_none() && !tree.policy.purpose.compares()
+    }
+
     fn stay(&mut self) {
+        if let Some((_, stays)) = &mut self.trial {
+            *stays = true;
+        }
         if let Some(level) = self.levels.last_mut() {
             level.stays = true;
         }
@@ -89,9 +128,9 @@ impl Removal {
         let Some(mut level) = self.levels.pop() else { return false };
         match level.names.next() {
             Some(Ok(name)) => {
-                let (fd, path) = (level.fd.clone(), level.path.clone());
+                let (fd, path) = (level.fd.clone(), joined(&level.path, &name));
                 self.levels.push(level);
-                self.begin(tree, &fd, &path, &name);
+                self.begin(tree, &fd, &name, path);
             }
             Some(Err(cause)) => {
                 tree.fail_path("list the directory", &level.path, cause);
@@ -107,12 +146,16 @@ impl Removal {
         if level.stays {
             return self.stay();
         }
-        if !tree.policy.purpose.compares()
+        if self.trial.is_some() {
+            return;
+        }
+        if self.removes(tree)
             && let Err(cause) = file::remove_dir_at(&level.above, &level.name)
         {
             self.stay();
             if !matches!(cause, Errno::ENOENT | Errno::EBUSY) {
-                tree.fail_path("remove the directory", &level.path, cause);
+                let path = self.place_of(&level.path);
+                tree.fail_path("remove the directory", &path, cause);
             }
             return;
         }

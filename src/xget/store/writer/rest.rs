@@ -44,9 +44,12 @@ pub fn make_rest(tree: &mut DestTree, entry: u32) {
 
 fn make(tree: &mut DestTree, entry: u32) -> Result<(), DestError> {
     let dir = tree.parent(entry)?;
-    let old = file::stat_at(&dir, &tree.target.entry(entry).name).ok();
+    let mut old = file::stat_at(&dir, &tree.target.entry(entry).name).ok();
     if old.is_some_and(|status| status.is_dir()) {
-        return Err(DestError::DirInTheWay(tree.target.path(entry)));
+        if !tree.progress.yielded().contains(&entry) {
+            return Err(DestError::DirInTheWay(tree.target.path(entry)));
+        }
+        old = None;
     }
     match tree.target.entry(entry).kind {
         EntryKind::Symlink => make_symlink(tree, entry, &dir, old),

@@ -7,7 +7,7 @@
 
 use super::super::attributes::{Attributes, MODE_IN_PART, Wanted};
 use super::super::dirs::{DirError, Dirs};
-use super::super::error::DestError;
+use super::super::error::{DestError, FOREIGN_TEMPORARY};
 use super::super::name;
 use super::aside::Aside;
 use super::changes::{Change, Changes};
@@ -147,15 +147,27 @@ impl DestTree {
         self.progress.fail_other(DestError::Io { doing, path, cause });
     }
 
-    /// Makes a directory under its temporary name, as long as something else has its own.
-    pub fn wait_for_name(&mut self, entry: u32) -> Result<(), DestError> {
+    /// Makes a directory under its temporary name, as long as something else has its own;
+    /// or goes on with that of an earlier run.
+    pub fn wait_for_name(&mut self, entry: u32) -> Result<EntryState, DestError> {
         let parent = self.parent(entry)?;
         let name = self.target.temporary_name(entry);
-        match file::make_dir_at(&parent, &name, 0o700) {
-            Ok(()) | Err(Errno::EEXIST) => self.dirs.set_name(entry, Some(name)),
+        let state = match file::make_dir_at(&parent, &name, self.attributes.mode_of_new_dir()) {
+            Ok(()) => EntryState::Made,
+            Err(Errno::EEXIST) => EntryState::Found,
             Err(cause) => return Err(self.target.failed("make the directory", entry, cause)),
+        };
+        self.dirs.set_name(entry, Some(name));
+        let dir = self.enter(entry)?;
+        // Who made it in advance could go on putting things there.
+        match file::stat_dir(&dir) {
+            Ok(now) if now.uid == file::user() => Ok(state),
+            looked => {
+                self.dirs.set_name(entry, None);
+                let cause = looked.err().unwrap_or(Errno::ESTALE);
+                Err(self.target.failed(FOREIGN_TEMPORARY, entry, cause))
+            }
         }
-        self.enter(entry).map(drop)
     }
 
     /// Whether a directory has its temporary name.
@@ -166,14 +178,14 @@ impl DestTree {
     /// Gives such a directory its own name, in place of what has it.
     pub fn end_wait(&mut self, entry: u32) -> Result<(), DestError> {
         let parent = self.parent(entry)?;
-        let failed = |cause| self.target.failed("put in place", entry, cause);
         let name = &self.target.entry(entry).name;
         let temporary = self.target.temporary_name(entry);
-        match file::unlink_at(&parent, name) {
-            Ok(()) | Err(Errno::ENOENT) => {}
-            Err(cause) => return Err(failed(cause)),
-        }
-        file::rename_at(&parent, &temporary, name).map_err(failed)?;
+        let put = match file::rename_at(&parent, &temporary, name) {
+            Err(Errno::ENOTDIR) => change_places(&parent, &temporary, name)
+                .and_then(|()| file::unlink_at(&parent, &temporary)),
+            done => done,
+        };
+        put.map_err(|cause| self.target.failed("put in place", entry, cause))?;
         self.note(entry, Change::Changed);
         self.dirs.set_name(entry, None);
         Ok(())
@@ -434,11 +446,16 @@ impl DestTree {
         set.map_err(|error| self.target.attributes_failed(entry, error))
     }
 
-    /// Gives a temporary file, symlink or link its final name.
+    /// Gives a temporary file, symlink or link its final name. A directory that makes way for
+    /// it gets the temporary one.
     pub fn rename(&self, entry: u32, temporary: &[u8], dir: &OwnedFd) -> Result<(), DestError> {
         let name = &self.target.entry(entry).name;
         let was_there = self.changes.are_wanted() && file::stat_at(dir, name).is_ok();
-        match file::rename_at(dir, temporary, name) {
+        let mut renamed = file::rename_at(dir, temporary, name);
+        if renamed == Err(Errno::EISDIR) && self.progress.yielded().contains(&entry) {
+            renamed = change_places(dir, temporary, name);
+        }
+        match renamed {
             Err(Errno::EISDIR) => return Err(DestError::DirInTheWay(self.target.path(entry))),
             done => done.map_err(|cause| self.target.failed("put in place", entry, cause))?,
         }
@@ -506,9 +523,52 @@ impl DestTree {
     }
 }
 
+/// Lets what has a temporary name and what has a final one change places: where that is
+/// possible in one step, so that there is always something under the final one.
+fn change_places(dir: &OwnedFd, temporary: &[u8], name: &[u8]) -> Result<(), Errno> {
+    match file::exchange_at(dir, temporary, name) {
+        Err(Errno::EINVAL | Errno::ENOSYS | Errno::EOPNOTSUPP) => {
+            change_places_in_steps(dir, temporary, name)
+        }
+        done => done,
+    }
+}
+
+fn change_places_in_steps(dir: &OwnedFd, temporary: &[u8], name: &[u8]) -> Result<(), Errno> {
+    let beside = name::beside(temporary);
+    file::rename_at(dir, name, &beside)?;
+    file::rename_at(dir, temporary, name)?;
+    file::rename_at(dir, &beside, temporary)
+}
+
 fn io_error(error: DestError) -> io::Error {
     match error {
         DestError::Io { cause, .. } => cause.into(),
         _ => Errno::ENOENT.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::os::scratch::Dir;
+    use std::fs;
+
+    /// As on file systems that have no one step for it.
+    #[test]
+    fn a_directory_and_a_file_change_places_in_steps() {
+        let dir = Dir::new();
+        let temporary = ".xget-0123456789abcdef.part";
+        let root = file::open_dir(dir.path()).unwrap();
+        for change in [change_places, change_places_in_steps] {
+            dir.write("x/inside", b"old");
+            dir.write(temporary, b"new");
+            change(&root, temporary.as_bytes(), b"x").unwrap();
+            assert_eq!(fs::read(dir.join("x")).unwrap(), b"new");
+            assert_eq!(fs::read(dir.join(temporary).join("inside")).unwrap(), b"old");
+            assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2);
+            fs::remove_file(dir.join("x")).unwrap();
+            fs::remove_dir_all(dir.join(temporary)).unwrap();
+        }
     }
 }
