@@ -206,6 +206,48 @@ fn a_system_updates_itself_and_what_is_mounted_or_kept_stays() {
     nix::mount::umount2(&proc_dir, nix::mount::MntFlags::MNT_DETACH).unwrap();
 }
 
+/// As docs/provisioning.md has it: the image, and the layers over it.
+#[test]
+fn layers_go_over_an_updated_image_and_leave_its_directories_as_they_are() {
+    let scratch = Scratch::new();
+    let (served, dest) = (scratch.dir("served"), scratch.dir("dest"));
+    let (image, layer) = (served.join("images/debian/root"), served.join("layers/all"));
+    for path in ["root", "etc", "tmp", "usr"] {
+        fs::create_dir_all(image.join(path)).unwrap();
+    }
+    fs::write(image.join("etc/motd"), "image").unwrap();
+    for path in ["root/.ssh", "etc/new", "tmp"] {
+        fs::create_dir_all(layer.join(path)).unwrap();
+    }
+    fs::write(layer.join("root/.ssh/authorized_keys"), "key").unwrap();
+    fs::write(layer.join("etc/motd"), "layer").unwrap();
+    for (path, mode) in [("root", 0o700), ("tmp", 0o1777), ("etc", 0o755), (".", 0o755)] {
+        tree::chmod(&image.join(path), mode);
+        tree::chmod(&layer.join(path), 0o775);
+    }
+    tree::chmod(&layer.join("root/.ssh"), 0o750);
+    tree::chmod(&layer.join("etc/new"), 0o775);
+    fs::write(scratch.join("keep"), "/etc/motd\n/root/.ssh/\n/etc/new/\n").unwrap();
+    let master = Master::start(&scratch, &served, &[]);
+    let fetch = |words: &[&str]| {
+        let words = words.iter().map(PathBuf::from).chain([dest.clone()]);
+        master.fetch(&scratch, words).expect(0)
+    };
+    let keep = scratch.join("keep");
+    let keep = keep.to_str().unwrap();
+    let mode = |path: &str| fs::symlink_metadata(dest.join(path)).unwrap().mode() & 0o7777;
+    for round in 0..2 {
+        fetch(&["--delete", "--keep", keep, "images/debian/root/."]);
+        let told = fetch(&["--dry-run", "--keep-dirs", "layers/all/."]).out;
+        assert!(!told.contains("attributes"), "{told}");
+        fetch(&["--keep-dirs", "layers/all/."]);
+        let modes = ["root", "tmp", "etc", "root/.ssh", "etc/new"].map(mode);
+        assert_eq!(modes, [0o700, 0o1777, 0o755, 0o750, 0o775], "round {round}");
+        assert_eq!(fs::read_to_string(dest.join("etc/motd")).unwrap(), "layer");
+        assert!(dest.join("root/.ssh/authorized_keys").exists());
+    }
+}
+
 #[test]
 fn patterns_that_are_none_are_told_before_anything_is_fetched() {
     let scratch = Scratch::new();

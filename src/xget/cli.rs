@@ -109,6 +109,7 @@ struct ClientOptions {
     pin: Option<Pin>,
     /// `-s`, `-o`
     plain_attributes: bool,
+    keep_dirs: bool,
     quiet: bool,
     sync: bool,
     delete: bool,
@@ -126,6 +127,7 @@ impl ClientOptions {
             (self.linger.is_some(), "--linger"),
             (self.pin.is_some(), "--digest"),
             (self.plain_attributes, "-s and -o"),
+            (self.keep_dirs, "--keep-dirs"),
             (self.quiet, "-q"),
             (self.sync, "--fsync"),
             (self.delete, "--delete"),
@@ -284,6 +286,7 @@ impl Typed {
             "worker" => self.of_clients.worker = true,
             "copy-dest" => self.of_clients.copies = Some(file(parser)?),
             "keep" => self.of_clients.keep.push(file(parser)?),
+            "keep-dirs" => self.of_clients.keep_dirs = true,
             "daemon" => self.of_masters.daemon = true,
             "print-digest" => self.print_digest = true,
             "up" => self.up = true,
@@ -360,6 +363,7 @@ impl Typed {
             (!options.keep.is_empty(), "--keep"),
             (options.copies.is_some(), "--copy-dest"),
             (options.sync, "--fsync"),
+            (options.keep_dirs, "--keep-dirs"),
         ];
         if let Some(name) = first_typed(&writes).filter(|_| options.worker) {
             return Err(format!("{name} does nothing for a --worker, which writes nothing"));
@@ -380,7 +384,7 @@ impl Typed {
             dest: dest.into(),
             keep_root_attributes: false,
             keep_attributes: !options.plain_attributes,
-            keep_dirs: false,
+            keep_dirs: options.keep_dirs,
             space_bytes_max: None,
             sync: options.sync,
             policy: Policy {
@@ -523,6 +527,7 @@ mod tests {
             "--fsync",
             "--delete",
             "--keep",
+            "--keep-dirs",
             "--dry-run",
             "--copy-dest",
             "--worker",

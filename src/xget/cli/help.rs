@@ -38,6 +38,8 @@ fetching
                      mounted below DEST stays. Lists what changed
   --keep FILE        what fits a pattern in FILE (as in a .gitignore, without `!`) is
                      neither changed nor deleted; may repeat
+  --keep-dirs        directories that are there stay as they are: for what goes over
+                     something else, as a layer over a root
   --dry-run          list what would change, and write nothing
   --worker           change nothing in DEST, and serve what is right there; looks again
                      every 10 minutes (--linger SECONDS)

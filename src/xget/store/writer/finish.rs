@@ -294,7 +294,8 @@ fn set_dir(tree: &mut DestTree, dir: u32, is_made: bool) -> Result<(), Attribute
         tree.note_attributes(dir, &fd, &now);
     }
     let original = tree.original_modes.binary_search_by_key(&dir, |(entry, _)| *entry);
-    if let (Ok(at), false) = (original, tree.attributes.keep_modes) {
+    let gets_another = tree.attributes.keep_modes && (is_made || !tree.attributes.keep_dirs);
+    if let (Ok(at), false) = (original, gets_another) {
         let (_, mode) = tree.original_modes[at];
         file::set_mode(fd.as_fd(), mode)?;
         now.mode = now.mode & !0o7777 | mode;

@@ -136,7 +136,8 @@ impl DestTree {
     pub fn note_attributes(&self, entry: u32, dir: &OwnedFd, now: &Status) {
         let found = self.target.entry(entry);
         let now = Status { mtime_s: found.mtime_s, mtime_ns: found.mtime_ns, ..*now };
-        if self.changes.are_wanted() && !self.are_right(entry, &now, &Xattrs::of(dir.as_fd())) {
+        let is_told = self.changes.are_wanted() && !self.attributes.keep_dirs;
+        if is_told && !self.are_right(entry, &now, &Xattrs::of(dir.as_fd())) {
             self.note(entry, Change::Attributes);
         }
     }

@@ -239,6 +239,24 @@ fn what_goes_over_something_else_leaves_directories_as_they_are() {
     assert_eq!(mode("later"), 0o770);
 }
 
+#[test]
+fn a_directory_that_kept_its_owner_out_gets_its_mode_back_where_directories_stay() {
+    let (from, to) = (Dir::new(), Dir::new());
+    from.write("d/file", b"x");
+    let dest = to.join("dest");
+    fs::create_dir_all(dest.join("d")).unwrap();
+    if file::is_root() {
+        for path in [&dest, &dest.join("d")] {
+            chown(path, Some(NOBODY), Some(NOBODY)).unwrap();
+        }
+    }
+    set_mode(&dest.join("d"), 0o511);
+    let options = DestOptions { keep_dirs: true, keep_owners: false, ..faithful() };
+    assert_eq!(as_nobody(|| fetch(from.path(), &dest, options).errors()), [""; 0]);
+    assert_eq!(status(&dest.join("d")).permissions(), 0o511);
+    assert!(dest.join("d/file").exists());
+}
+
 /// As a root is: DEST is a file system that was mounted for it.
 #[test]
 fn a_destination_that_was_there_gets_the_attributes_of_the_root_where_that_is_wanted() {
