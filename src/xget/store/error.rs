@@ -96,7 +96,9 @@ pub enum ServeError {
 
 /// What is done in an `Io` that attributes are the matter of.
 pub const SET_ATTRIBUTES: &str = "set owner, mode or time of";
-/// The same with a temporary file or directory that is not ours.
+/// The same of what was right when it was looked at.
+pub const SET_ATTRIBUTES_LATE: &str = "set owner and mode (it was changed meanwhile) of";
+/// What is done with a temporary file or directory that is not ours.
 pub const FOREIGN_TEMPORARY: &str = "use what took the temporary name of";
 
 /// What went wrong, and with what.

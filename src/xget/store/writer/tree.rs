@@ -7,7 +7,7 @@
 
 use super::super::attributes::{Attributes, MODE_IN_PART, Wanted};
 use super::super::dirs::{DirError, Dirs};
-use super::super::error::{DestError, FOREIGN_TEMPORARY};
+use super::super::error::{DestError, FOREIGN_TEMPORARY, SET_ATTRIBUTES_LATE};
 use super::super::name;
 use super::aside::Aside;
 use super::changes::{Change, Changes};
@@ -497,7 +497,10 @@ impl DestTree {
         }
         match (status.nlink == 1, self.policy.purpose.compares()) {
             (true, true) => self.note(entry, Change::Attributes),
-            (true, false) => self.progress.set_late(entry),
+            (true, false) => {
+                self.progress.set_late(entry);
+                self.files.note_placed(entry, status);
+            }
             (false, _) => {}
         }
         status.nlink == 1
@@ -512,13 +515,15 @@ impl DestTree {
         let opened = file::open_file_at(&dir, &self.target.entry(entry).name);
         let looked = opened.and_then(|file| Ok((file::stat_file(&file)?, file)));
         let (status, file) = looked.map_err(|cause| self.target.failed("open", entry, cause))?;
-        let was_ours = self.files.is_as_placed(entry, &status);
+        // Whatever else has its name by now gets neither owner nor mode: it may be another
+        // name of what is not ours.
+        if !self.files.is_as_placed(entry, &status) {
+            return Err(self.target.failed(SET_ATTRIBUTES_LATE, entry, Errno::ESTALE));
+        }
         // As one that was there: without modes to keep it keeps its own.
         let set = self.attributes.set(file.as_fd(), self.target.wanted(entry), &status, false);
         set.map_err(|error| self.target.attributes_failed(entry, error))?;
-        if was_ours {
-            self.note_placed(entry, file::stat_file(&file));
-        }
+        self.note_placed(entry, file::stat_file(&file));
         self.note(entry, Change::Attributes);
         Ok(())
     }

@@ -56,6 +56,35 @@ fn a_mirror_without_modes_leaves_those_that_are_there() {
     assert_eq!((there.permissions(), there.mtime_s), (0o600, 42));
 }
 
+/// A name in a directory that others write to may be another file's by then.
+#[test]
+fn attributes_are_given_to_what_was_looked_at_and_to_nothing_else() {
+    let (source, dest) = (Dir::new(), Dir::new());
+    for name in ["linked", "other", "rewritten", "same"] {
+        set_mode(&source.write(name, b"right"), 0o4755);
+        set_mode(&dest.write(name, b"right"), 0o600);
+    }
+    let outside = dest.write("outside", b"right");
+    set_mode(&outside, 0o600);
+    let mut fetch = Fetch::begin(scan(source.path()), dest.path(), mirroring("outside"));
+    fetch.check();
+    fs::remove_file(dest.join("linked")).unwrap();
+    fs::hard_link(&outside, dest.join("linked")).unwrap();
+    fs::remove_file(dest.join("other")).unwrap();
+    set_mode(&dest.write("other", b"other"), 0o640);
+    let before = status(&dest.join("rewritten")).ctime_ns;
+    while status(&dest.join("rewritten")).ctime_ns == before {
+        fs::write(dest.join("rewritten"), b"wrong").unwrap();
+    }
+    fetch.store(usize::MAX).finish();
+    assert_eq!(fetch.errors().len(), 3, "{:?}", fetch.errors());
+    assert!(fetch.errors().iter().all(|why| why.contains("changed meanwhile")));
+    let modes = ["outside", "other", "rewritten", "same"]
+        .map(|name| status(&dest.join(name)).permissions());
+    assert_eq!(modes, [0o600, 0o640, 0o600, 0o4755]);
+    assert!(fetch.writer.take_notes()[0].contains("nothing is deleted"));
+}
+
 #[test]
 fn a_mirror_is_the_same_as_its_source() {
     let (source, dest) = old_and_new();
