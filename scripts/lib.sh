@@ -4,6 +4,8 @@
 
 REPO=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 BUILD=${XGET_BUILD:-$REPO/build}
+# Where `make install` put this there is nothing to build.
+[ -n "${XGET_BUILD:-}" ] || [ -e "$REPO/Cargo.toml" ] || BUILD=/var/cache/xget
 TARGET=x86_64-unknown-linux-musl
 # Tools like ip, tc and modprobe are outside an ordinary user's PATH on Debian.
 export PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin:$HOME/.cargo/bin"
@@ -49,4 +51,10 @@ as_root() {
     else
         die "this step needs root: run it as root or install sudo: $*"
     fi
+}
+
+# refresh_lists: apt knows what its mirror has now.
+refresh_lists() {
+    say "refreshing apt's package lists"
+    logged apt-lists as_root apt-get -o DPkg::Lock::Timeout=120 update
 }

@@ -125,3 +125,34 @@ fn an_error_has_its_place_and_changes_nothing() {
     head.says("layers render").expect(4).says("neither layers/nothing nor nothing");
     assert!(Path::new(&head.dir.join("layers/.rendered/n1")).exists());
 }
+
+#[test]
+fn who_is_taken_into_the_table_has_what_comes_of_templates_before() {
+    let head = head();
+    let tab = || fs::read_to_string(head.dir.join("nodes.tab")).unwrap();
+    let add = "nodes add 10.0.0.13 n4 --image @all";
+    let dry = head.says(&format!("{add} --dry-run")).expect(0);
+    dry.says("+10.0.0.13").says("would write").says("layers/.rendered/n4");
+    assert!(!head.dir.join("layers/.rendered").exists() && tab() == TAB);
+    head.says(add).expect(0);
+    assert_eq!(read(&head, "n4/etc/hosts"), "10.0.0.13 n4\n");
+    assert!(!head.dir.join("layers/.rendered/n1").exists(), "those of others are as they are");
+    // A group's words are those of all who have it.
+    let set = ["nodes", "set", "@all", "--words", "console=ttyS1"];
+    head.run(set).expect(0);
+    assert_eq!(read(&head, "n1/etc/tty"), "ttyS1\n");
+    // What cannot be rendered is said before the line is there.
+    let before = tab();
+    let refused = head.says("nodes add serial=X n5 --image @all").expect(5);
+    refused
+        .says("nothing is changed; ")
+        .says("etc/hosts.tmpl:1:1: for n5: \"address\" is not known");
+    assert_eq!(tab(), before);
+    // What is not there yet may come.
+    let late = head.says("nodes add serial=X n5 --image @all --layers late").expect(0);
+    late.says("is to have late").says("once it is, run `xgetctl layers render`");
+    // As in the table itself.
+    assert!(!head.dir.join("layers/.rendered/n5").exists());
+    head.says("nodes set n4 --layers gpu").expect(0);
+    assert!(!head.dir.join("layers/.rendered/n4").exists(), "it has no template any more");
+}

@@ -65,9 +65,18 @@ fn who_waits_is_taken_in_by_one_command_and_comes_up() {
     let state = |at: usize| (&listed[at]["name"], &listed[at]["state"], &listed[at]["image"]);
     assert_eq!(state(0), (&"n001".into(), &Value::Null, &"debian".into()));
     assert_eq!(state(1), (&"n007".into(), &"asked".into(), &"debian".into()));
-    let hosts = head.says(&format!("nodes export --hosts -n {}", master.addr())).expect(0);
+    // Whoever reaches the master can say that he is n007.
+    let hosts = head.says("nodes export --hosts").expect(0);
+    assert_eq!(hosts.out, "");
+    hosts.says("2 of 2 nodes are left out");
+    head.says(&format!("nodes export --hosts -n {}", master.addr())).expect(2).says("--heard");
+    let hosts = head.says(&format!("nodes export --hosts --heard -n {}", master.addr())).expect(0);
     assert_eq!(hosts.out, "127.0.0.1\tn007\n");
-    hosts.says("1 of 2 nodes are left out");
+    hosts.says("1 of 2 nodes are left out").says("the addresses of 1 nodes are what somebody said");
+    let leases = head.scratch.join("leases");
+    fs::write(&leases, "1763 52:54:00:00:00:07 10.0.0.7 x *\n").unwrap();
+    let lent = head.says(&format!("nodes export --ansible --leases {}", leases.display()));
+    assert!(lent.expect(0).out.starts_with("n001\nn007 ansible_host=10.0.0.7\n"));
     assert_eq!(head.says("nodes export --pdsh").expect(0).out, "n001\nn007\n");
     head.says("nodes export").expect(2);
     let none = head.says(&format!("nodes --unknown --json -n {}", master.addr())).expect(0).out;
@@ -93,6 +102,13 @@ fn lines_are_added_set_and_removed_and_a_wrong_table_is_never_written() {
     head.says("nodes set n001 nobody --image x").expect(4).says("has the name or key nobody");
     head.says("nodes set n001").expect(2).says("nothing is to be changed");
     head.says("nodes --image x").expect(2);
+    head.says("nodes --json list").expect(2).says("goes behind it");
+    let elsewhere = head.scratch.dir("elsewhere");
+    fs::write(elsewhere.join("nodes.tab"), "there - x\n").unwrap();
+    for line in ["nodes --root DIR list", "nodes list --root DIR", "nodes --root DIR"] {
+        let line = line.replace("DIR", &elsewhere.display().to_string());
+        head.says(&line).expect(0).says("there ");
+    }
     assert_eq!(tab(&head), before);
     head.says(&format!("nodes list -n 127.0.0.1:{port}")).expect(3).says("no master answers");
     head.says("nodes rm n002 52-54-00-00-00-01").expect(0);

@@ -10,6 +10,7 @@ use crate::failure::Outcome;
 use crate::head::Head;
 use crate::listing::Listing;
 use clap::Subcommand;
+pub use render::Rendered;
 
 #[derive(clap::Args, Clone, Debug)]
 pub struct Args {

@@ -14,7 +14,7 @@ use crate::staging::Staging;
 use crate::tab;
 use crate::{interrupt, out};
 use clap::Args;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, Metadata, Permissions};
 use std::io::Read;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
@@ -47,64 +47,100 @@ impl Render {
             [] => table.names().map(String::from).collect(),
             named => named.to_vec(),
         };
-        // All are rendered before one is written: an error changes nothing.
-        let mut trees = Vec::new();
+        let mut made = Rendered::default();
         for name in names {
             interrupt::check()?;
-            let node = table::node(head, &table, &name)?;
-            trees.push((name, tree(head, &node)?));
+            made.add(head, &table::node(head, &table, &name)?)?;
         }
-        let mut changed = 0;
-        for (name, tree) in &trees {
-            changed += usize::from(self.put(head, name, tree)?);
-        }
+        let mut changed = made.put(head, &self.change)?;
         if self.nodes.is_empty() {
-            changed += self.remove_stale(head, &trees)?;
+            changed += made.remove_others(head, &self.change)?;
         }
-        let nodes = trees.iter().filter(|(_, tree)| !tree.is_empty()).count();
+        let nodes = made.trees.values().filter(|tree| !tree.is_empty()).count();
         out::line(&format!("{nodes} nodes have templates; {changed} changed"))
     }
+}
 
-    /// Whether something was, or would be, changed.
-    fn put(&self, head: &Head, name: &str, tree: &Tree) -> Outcome<bool> {
-        let place = head.rendered().join(name);
-        if tree.is_empty() {
-            return self.remove(&head.rendered(), &place);
+/// What comes of the templates of these nodes. All are rendered before one is written: an
+/// error changes nothing.
+#[derive(Default)]
+pub struct Rendered {
+    trees: BTreeMap<String, Tree>,
+}
+
+impl Rendered {
+    /// Of nodes by name, as this table has them. Where a layer is not there yet it is said: its
+    /// nodes wait until it is.
+    pub fn of(head: &Head, table: &nodes::Table, names: &BTreeSet<String>) -> Outcome<Rendered> {
+        let mut made = Rendered::default();
+        let mut missing = BTreeSet::new();
+        for name in names {
+            interrupt::check()?;
+            match table::node(head, table, name) {
+                Ok(node) => made.add(head, &node)?,
+                Err(failure) => drop(missing.insert(failure.text)),
+            }
         }
-        if place.is_dir() && look(&place)? == *tree {
-            return Ok(false);
+        if let Some(text) = missing.first() {
+            out::note(&format!("{text}; once it is, run `xgetctl layers render`"));
         }
-        if self.change.dry_run {
-            return out::line(&format!("would write {}", place.display())).map(|()| true);
-        }
-        let staging = Staging::below(&head.rendered())?;
-        let made = staging.join("layer");
-        write(&made, tree)?;
-        staging.put(&made, &place, true)?;
-        Ok(true)
+        Ok(made)
     }
 
-    fn remove(&self, above: &Path, place: &Path) -> Outcome<bool> {
-        if !place.is_dir() {
-            return Ok(false);
-        }
-        if self.change.dry_run {
-            return out::line(&format!("would remove {}", place.display())).map(|()| true);
-        }
-        Staging::below(above)?.take(place)?;
-        Ok(true)
+    fn add(&mut self, head: &Head, node: &Node) -> Outcome {
+        self.trees.insert(node.name.clone(), tree(head, node)?);
+        Ok(())
     }
 
-    fn remove_stale(&self, head: &Head, trees: &[(String, Tree)]) -> Outcome<usize> {
+    /// How many were, or would be, changed.
+    pub fn put(&self, head: &Head, change: &Change) -> Outcome<usize> {
+        let mut changed = 0;
+        for (name, tree) in &self.trees {
+            changed += usize::from(put(head, name, tree, change)?);
+        }
+        Ok(changed)
+    }
+
+    fn remove_others(&self, head: &Head, change: &Change) -> Outcome<usize> {
         let mut removed = 0;
         for name in head.rendered_names()? {
-            if !trees.iter().any(|(known, _)| *known == name) {
-                let place = head.rendered().join(&name);
-                removed += usize::from(self.remove(&head.rendered(), &place)?);
+            if !self.trees.contains_key(&name) {
+                removed += usize::from(remove(head, &name, change)?);
             }
         }
         Ok(removed)
     }
+}
+
+/// Whether something was, or would be, changed.
+fn put(head: &Head, name: &str, tree: &Tree, change: &Change) -> Outcome<bool> {
+    let place = head.rendered().join(name);
+    if tree.is_empty() {
+        return remove(head, name, change);
+    }
+    if place.is_dir() && look(&place)? == *tree {
+        return Ok(false);
+    }
+    if change.dry_run {
+        return out::line(&format!("would write {}", place.display())).map(|()| true);
+    }
+    let staging = Staging::below(&head.rendered())?;
+    let made = staging.join("layer");
+    write(&made, tree)?;
+    staging.put(&made, &place, true)?;
+    Ok(true)
+}
+
+fn remove(head: &Head, name: &str, change: &Change) -> Outcome<bool> {
+    let place = head.rendered().join(name);
+    if !place.is_dir() {
+        return Ok(false);
+    }
+    if change.dry_run {
+        return out::line(&format!("would remove {}", place.display())).map(|()| true);
+    }
+    Staging::below(&head.rendered())?.take(&place)?;
+    Ok(true)
 }
 
 /// What comes of a node's templates; nothing where it has none.

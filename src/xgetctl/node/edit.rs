@@ -95,6 +95,17 @@ impl Edit {
         })
     }
 
+    /// Names that lines have that became other: those of nodes, and host names, which are names
+    /// where there is no other.
+    pub fn names(&self) -> impl Iterator<Item = String> {
+        let changed = self.lines.iter().filter(|line| line.before != line.after);
+        let rows = changed.filter_map(|line| Row::parse(line.after.as_deref()?));
+        rows.flat_map(|row| {
+            let column = Some(row.column(NAME)).filter(|name| *name != "-");
+            expand(column.unwrap_or(row.column(KEY)), NAMES_MAX).unwrap_or_default()
+        })
+    }
+
     /// What it is now.
     pub fn text(&self) -> String {
         let lines: Vec<&str> = self.lines.iter().filter_map(|line| line.after.as_deref()).collect();
@@ -181,6 +192,7 @@ mod tests {
              +52:54:00:00:00:01  n001  @gpu  x  @gpu   # the first\n@@ line 5 @@\n-n[2-3] - tiny\n\
              @@ line end @@\n+52:54:00:00:00:09  n9  debian\n"
         );
+        assert_eq!(edit.names().collect::<Vec<_>>(), ["n001", "n9"]);
         assert_eq!(Edit::of(TAB).text(), TAB);
         assert_eq!(Edit::of(TAB).diff(), "");
     }

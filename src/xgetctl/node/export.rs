@@ -1,16 +1,20 @@
 //! `nodes export`: the nodes with a name, as other programs want them.
 //!
-//! Names are those of nodes.tab, addresses those of its lines, else where a node asked a
-//! master from. Groups are the images.
+//! Names are those of nodes.tab, addresses those of its lines, else of leases of their MAC
+//! addresses. Where a node asked a master from counts only for who says so: anybody can say that
+//! he is a node, and be logged in to. Groups are the images.
 
-use crate::failure::Outcome;
+use crate::failure::{Doing, Failure, Outcome};
 use crate::head::Head;
 use crate::heard::{Roll, roll};
 use crate::listing::Asking;
 use crate::{out, tab};
 use nodes::{Key, Kind, Table};
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read;
 use std::net::IpAddr;
+use std::path::{Path, PathBuf};
 
 #[derive(clap::Args, Clone, Debug)]
 #[group(id = "form", required = true, multiple = false, args = ["pdsh", "clush", "ansible", "hosts"])]
@@ -27,29 +31,53 @@ pub struct Export {
     /// Lines for /etc/hosts, of the nodes whose address is known
     #[arg(long)]
     hosts: bool,
+    /// Addresses that dnsmasq lent, too: its lease file
+    #[arg(long, value_name = "FILE")]
+    leases: Option<PathBuf>,
+    /// Addresses from which nodes asked the master, too; whoever reaches its port can say that he
+    /// is a node
+    #[arg(long)]
+    heard: bool,
     #[command(flatten)]
     asking: Asking,
 }
+
+/// Longest file of leases.
+const LEASES_LEN_MAX: u64 = 64 << 20;
 
 #[derive(Debug, PartialEq, Eq)]
 struct Node {
     name: String,
     address: Option<IpAddr>,
+    /// It was a node that said so, or somebody else.
+    is_heard: bool,
     group: Option<String>,
 }
 
 impl Export {
     pub fn run(&self, head: &Head) -> Outcome {
+        if self.asking.is_named() && !self.heard {
+            return Err(Failure::usage("a master is asked for addresses with --heard alone"));
+        }
         let table = tab::read(head)?;
-        let has_addresses = self.hosts || self.ansible;
-        let roll = if has_addresses { roll(&self.asking)? } else { Roll::default() };
-        let nodes = nodes(&table, &roll);
+        let leases = match &self.leases {
+            Some(file) => leases(&table, &read(file)?),
+            None => BTreeMap::new(),
+        };
+        let roll = if self.heard { roll(&self.asking)? } else { Roll::default() };
+        let nodes = nodes(&table, &leases, &roll);
         let without = nodes.iter().filter(|node| node.address.is_none()).count();
         if self.hosts && without > 0 {
             out::note(&format!(
-                "{without} of {} nodes are left out: no line of nodes.tab has their address, and \
-                 no master heard of them",
+                "{without} of {} nodes are left out: their address is not known here (of a line of \
+                 nodes.tab, or of --leases FILE)",
                 nodes.len()
+            ));
+        }
+        let believed = nodes.iter().filter(|node| node.is_heard).count();
+        if believed > 0 {
+            out::note(&format!(
+                "the addresses of {believed} nodes are what somebody said who reached the master"
             ));
         }
         out::print(&match (self.pdsh, self.clush, self.ansible) {
@@ -61,13 +89,39 @@ impl Export {
     }
 }
 
-fn nodes(table: &Table, roll: &Roll) -> Vec<Node> {
+fn read(file: &Path) -> Outcome<String> {
+    let mut bytes = Vec::new();
+    let opened = File::open(file).doing("open", file)?;
+    opened.take(LEASES_LEN_MAX + 1).read_to_end(&mut bytes).doing("read", file)?;
+    if bytes.len() as u64 > LEASES_LEN_MAX {
+        let text = format!("{} is longer than {} MiB", file.display(), LEASES_LEN_MAX >> 20);
+        return Err(Failure::wrong(text));
+    }
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// Addresses by name: lines of an expiry, a MAC address, an IP address, and what the client
+/// says it is called, which is not looked at. The last line of a node counts.
+fn leases(table: &Table, text: &str) -> BTreeMap<String, IpAddr> {
+    let lease = |line: &str| {
+        let mut words = line.split_ascii_whitespace().skip(1);
+        let key = Key::new(Kind::Mac, words.next()?)?;
+        let address = words.next()?.parse::<IpAddr>().ok()?;
+        let name = table.find(&[key], address)?.name?.to_string();
+        Some((name, address))
+    };
+    text.lines().filter_map(lease).collect()
+}
+
+fn nodes(table: &Table, leases: &BTreeMap<String, IpAddr>, roll: &Roll) -> Vec<Node> {
     let keys = table.names().filter_map(|name| Key::new(Kind::Name, name));
     let node = |key: Key| {
         let heard = || roll.named(&key.text)?.address.parse::<IpAddr>().ok();
-        let address = table.address(&key).or_else(heard);
+        let known = table.address(&key).or_else(|| leases.get(&key.text).copied());
+        let address = known.or_else(heard);
         let image = table.named(&key).and_then(|found| found.image.map(group));
-        Node { address, group: image, name: key.text }
+        let is_heard = known.is_none() && address.is_some();
+        Node { address, is_heard, group: image, name: key.text }
     };
     keys.map(node).collect()
 }
@@ -134,7 +188,15 @@ mod tests {
             ..Heard::default()
         };
         let heard = vec![heard("n3", "fd00::3"), heard("io1", "rubbish"), heard("x", "::1")];
-        let nodes = nodes(&table, &Roll::of(None, heard));
+        let leases = leases(
+            &table,
+            "1763 52:54:00:00:00:01 10.0.0.99 liar *\n1763 52:54:00:00:00:09 10.0.0.8 n1 *\n\
+             duid 00\n1763 7 fd00::9 n1 00:01\n1763 52:54:00:00:00:01 10.0.0.7 * *\n1763 x\n",
+        );
+        let lent = nodes(&table, &leases, &Roll::default());
+        assert_eq!(hosts(&lent), "10.0.0.11\tn1\n10.0.0.12\tn2\n10.0.0.7\tn3\n");
+        let nodes = nodes(&table, &BTreeMap::new(), &Roll::of(None, heard));
+        assert_eq!(nodes.iter().filter(|node| node.is_heard).count(), 1);
         assert_eq!(hosts(&nodes), "10.0.0.11\tn1\n10.0.0.12\tn2\nfd00::3\tn3\n");
         assert_eq!(
             clush(&nodes),

@@ -8,15 +8,17 @@ mod unknown;
 
 use crate::failure::{Failure, Outcome};
 use crate::head::Head;
+use crate::layers::Rendered;
 use crate::listing::{Asking, Change, Listing};
 use crate::out;
 use crate::tab::Locked;
 use clap::Subcommand;
 use edit::Edit;
+use nodes::{Key, Kind, Table};
 use row::{IMAGE, LAYERS, NAME, WORDS};
+use std::collections::BTreeSet;
 
 #[derive(clap::Args, Clone, Debug)]
-#[command(args_conflicts_with_subcommands = true)]
 pub struct Args {
     /// List who waits: nodes that asked the master, and that no line fits
     #[arg(long)]
@@ -100,6 +102,11 @@ struct Rm {
 
 impl Args {
     pub fn run(&self, head: &Head) -> Outcome {
+        if self.action.is_some() && self.has_options() {
+            return Err(Failure::usage(
+                "what is said before `list`, `add`, `set`, `rm` or `export` goes behind it",
+            ));
+        }
         match &self.action {
             Some(Action::List(args)) => args.run(head),
             Some(Action::Add(args)) => args.run(head),
@@ -108,6 +115,12 @@ impl Args {
             Some(Action::Export(args)) => args.run(head),
             None => self.run_without(head),
         }
+    }
+
+    /// Options of it alone, without a command.
+    fn has_options(&self) -> bool {
+        let is_asking = self.unknown || self.take.is_some() || self.asking.is_named();
+        is_asking || self.listing.json || self.change.dry_run || self.columns.is_any()
     }
 
     fn run_without(&self, head: &Head) -> Outcome {
@@ -204,15 +217,33 @@ impl Rm {
     }
 }
 
-/// All of a change or none of it.
+/// All of a change or none of it. What comes of templates is in place before the line is:
+/// who waits for it boots at once.
 fn edit(head: &Head, change: &Change, make: impl FnOnce(&mut Edit) -> Outcome) -> Outcome {
     let tab = Locked::open(head)?;
+    let before = tab.check(tab.text()?)?;
     let mut edit = Edit::of(tab.text()?);
     make(&mut edit)?;
     let text = edit.text();
+    let table = tab.check(&text)?;
+    let changed = changed(&before, &table, &edit);
+    let rendered = Rendered::of(head, &table, &changed).map_err(|failure| {
+        Failure::new(failure.status, format!("nothing is changed; {}", failure.text))
+    })?;
     if change.dry_run {
-        tab.check(&text)?;
-        return out::print(&out::printable(&edit.diff()));
+        out::print(&out::printable(&edit.diff()))?;
+        return rendered.put(head, change).map(drop);
     }
+    rendered.put(head, change)?;
     tab.replace(&text)
+}
+
+/// The names of which something is other, their keys too.
+fn changed(before: &Table, after: &Table, edit: &Edit) -> BTreeSet<String> {
+    let of_lines: BTreeSet<String> = edit.names().collect();
+    let is_other = |name: &&str| {
+        let key = Key::new(Kind::Name, name);
+        of_lines.contains(*name) || key.is_some_and(|key| before.named(&key) != after.named(&key))
+    };
+    after.names().filter(is_other).map(String::from).collect()
 }
