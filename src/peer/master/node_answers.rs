@@ -67,6 +67,8 @@ impl Master {
                 let text = format!("nodes.tab: {} nodes", table.nodes_count());
                 (self.nodes.table, self.nodes.fault) = (Some(table), None);
                 self.announce(MasterEffect::Say, text);
+                // What came before the table (layers that were rendered for it) is seen with it.
+                self.look_again(now_ms);
             }
             Some(Ok(None)) => {
                 let text = "nodes.tab is gone: nodes get what they ask for".to_string();

@@ -198,6 +198,22 @@ fn the_tree_is_looked_at_before_who_asks_late_is_answered() {
 }
 
 #[test]
+fn what_was_made_for_a_new_table_is_seen_with_it() {
+    let (mut pair, master) = served("* - debian");
+    pair.run_for(2_000);
+    told(&mut pair, master, "host=n001");
+    // The last look is recent: without a table that is new it would do.
+    pair.master(master).is_looked_at_once = false;
+    pair.input_master(master, MasterInput::NodesTab(table("host=n001 n001 debian late")));
+    let (caller, token) = asks(&mut pair, master, "host=n001");
+    assert_eq!(pair.bytes(caller, token), None);
+    let manifest = tree(&["images/debian/kernel", "layers/late/x"]).manifest.clone();
+    pair.input_master(master, MasterInput::Scanned { manifest, scan: 2 });
+    let answer = String::from_utf8(pair.bytes(caller, token).unwrap()).unwrap();
+    assert!(answer.ends_with("layer layers/late\n"), "{answer}");
+}
+
+#[test]
 fn who_waits_for_the_hashing_is_told_after_five_seconds() {
     let mut pair = Pair::default();
     let master = pair.add_hashing_master(1);
