@@ -32,18 +32,23 @@ struct Net {
     lab: Lab,
 }
 
+fn served_by(table: &str) -> Head {
+    let head = Head::new();
+    fs::create_dir_all(head.image("debian").join("root")).unwrap();
+    for name in ["kernel", "initrd"] {
+        fs::write(head.image("debian").join(name), name).unwrap();
+    }
+    fs::write(head.dir.join("nodes.tab"), table).unwrap();
+    head
+}
+
 impl Net {
     fn new() -> Option<Net> {
         if lacks(&["dnsmasq", "busybox", "ip", "unshare"]) {
             return None;
         }
         let lab = Lab::new(2)?;
-        let head = Head::new();
-        fs::create_dir_all(head.image("debian").join("root")).unwrap();
-        for name in ["kernel", "initrd"] {
-            fs::write(head.image("debian").join(name), name).unwrap();
-        }
-        fs::write(head.dir.join("nodes.tab"), "* - debian\n").unwrap();
+        let head = served_by("* - debian\n");
         Some(Net { head, lab })
     }
 
@@ -199,11 +204,8 @@ fn a_master_that_answers_is_taken_and_stays() {
     run.signal(Signal::SIGTERM);
     run.wait().expect(0);
     assert!(!master.has_ended());
-    fs::create_dir_all(net.head.scratch.join("other/images")).unwrap();
-    let image = net.head.image("debian");
-    std::os::unix::fs::symlink(image, net.head.scratch.join("other/images/debian")).unwrap();
-    let other = net.head.scratch.join("other");
-    let run = net.ready(&format!("--root {} {RUN}", other.display()));
+    let other = Net { head: served_by("* - debian quiet\n"), ..net };
+    let run = other.ready(RUN);
     until("it says so", 20, || run.err().contains("that master has another nodes.tab"));
 }
 
