@@ -50,6 +50,23 @@ fn all_that_a_machine_boots_from_is_in_one_directory_and_made_anew() {
     }
 }
 
+#[test]
+fn lines_of_an_administrator_go_after_ours_and_are_tested_with_them() {
+    let head = head();
+    let (dir, own) = (head.scratch.join("boot"), head.scratch.join("own"));
+    let line = format!("netboot --dir {} --interface lo --dnsmasq", dir.display());
+    let lines = "dhcp-mac=set:old,52:54:00:00:00:09\ndhcp-boot=tag:old,pxelinux.0\n";
+    fs::write(&own, lines).unwrap();
+    head.says(&format!("{line} {}", own.display())).expect(0);
+    let conf = || fs::read_to_string(dir.join("dnsmasq.conf")).unwrap();
+    assert!(conf().ends_with(lines), "{}", conf());
+    fs::write(&own, "dhcp-boot\nno-such-word\n").unwrap();
+    let said = head.says(&format!("{line} {}", own.display())).expect(6);
+    assert!(said.err.contains("dnsmasq"), "{}", said.err);
+    assert!(conf().ends_with(lines), "what dnsmasq refuses is not put in place");
+    head.says(&format!("{line} {}", head.scratch.join("none").display())).expect(4);
+}
+
 /// Kernels and initramfses, in the order of their names.
 fn pair(dir: &Path) -> Vec<String> {
     let names = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name());

@@ -52,6 +52,9 @@ pub struct Args {
     /// Words for the first kernel, console=ttyS0 and the like
     #[arg(long, default_value = "", hide_default_value = true)]
     words: String,
+    /// More lines for dnsmasq, after ours: reservations, other boot files for some machines
+    #[arg(long, value_name = "FILE")]
+    dnsmasq: Option<PathBuf>,
 }
 
 /// What is started first.
@@ -112,12 +115,20 @@ impl Args {
         made.push(write(&staging, &files::hosts(&table), HOSTS)?);
         made.push(write(&staging, &plan.ipxe(), IPXE)?);
         made.push(write(&staging, &plan.pxelinux(), MENU)?);
-        made.push(write(&staging, &plan.dnsmasq(), CONF)?);
+        let conf = plan.dnsmasq() + &self.lines_for_dnsmasq()?;
+        made.push(write(&staging, &conf, CONF)?);
         let is_tested = test(&staging.join(CONF))?;
         place::put(&staging, &dir, &made)?;
         let names = made.into_iter().map(|(_, name)| name).collect();
         drop(staging);
         Ok(Netboot { dir, net, names, is_tested })
+    }
+
+    /// An administrator's own; dnsmasq tests all of it together.
+    fn lines_for_dnsmasq(&self) -> Outcome<String> {
+        let Some(path) = &self.dnsmasq else { return Ok(String::new()) };
+        let text = fs::read_to_string(path).doing("read", path)?;
+        Ok(format!("# Of {}.\n{text}", path.display()))
     }
 
     /// Kernel and initramfs.
