@@ -130,3 +130,46 @@ fn many_at_a_time_lose_no_line() {
     let left = fs::read_dir(&head.dir).unwrap().count();
     assert_eq!(left, 3, "images, layers, nodes.tab");
 }
+
+#[test]
+fn tables_of_others_are_imported_whole_or_not_at_all() {
+    let head = head();
+    let sheet = head.scratch.join("nodes.csv");
+    let import = format!("nodes import {}", sheet.display());
+    let rows = "name,mac,image,layers\nn001,52-54-00-00-00-01,@base,\nn002,52:54:00:00:00:02,,\n";
+    fs::write(&sheet, format!("{rows}n001,52:54:00:00:00:03,,\n")).unwrap();
+    head.says(&import).expect(5).says("nodes.csv, line 4: ").says("has a line already (line 2)");
+    fs::write(&sheet, format!("{rows}n003,52:54:00:00:00:01,,\n")).unwrap();
+    head.says(&import).expect(5).says("nothing is changed").says("has a line already (line 2)");
+    fs::write(&sheet, rows.replace("@base", "tiny")).unwrap();
+    head.says(&import).expect(5).says("line 2: ").says("says otherwise (line 3 of nodes.tab)");
+    fs::write(&sheet, rows.replace("name,", "label,")).unwrap();
+    head.says(&import).expect(5).says("line 1: no column is called \"label\"");
+    assert_eq!(tab(&head), TAB);
+    fs::write(&sheet, rows).unwrap();
+    let dry = head.says(&format!("{import} --image debian --dry-run")).expect(0);
+    assert_eq!(dry.out, "@@ line end @@\n+52:54:00:00:00:02  n002  debian\n");
+    dry.says("1 lines would be added; 1 are there already");
+    assert_eq!(tab(&head), TAB);
+    head.says(&format!("{import} --image debian")).expect(0).says("line 2: n001 is there already");
+    let once = format!("{TAB}52:54:00:00:00:02  n002  debian\n");
+    assert_eq!(tab(&head), once);
+    head.says(&format!("{import} --image debian")).expect(0).says("0 lines added; 2 are there");
+    assert_eq!(tab(&head), once);
+    let genders = head.scratch.join("genders");
+    fs::write(&genders, "io[1-2] io,base\nio2 rack=7 # far\n").unwrap();
+    let import = format!("nodes import --genders {}", genders.display());
+    head.says(&import).expect(0).says("3 lines added; 0").says("not taken: rack");
+    let added = "@io\nio1                -     -  @io,@base  @io @base\n\
+                 io2                -     -  @io,@base  @io @base\n";
+    let cells = |text: &str| {
+        let words = |line: &str| line.split_whitespace().map(String::from).collect::<Vec<_>>();
+        text.lines().map(words).collect::<Vec<_>>()
+    };
+    assert_eq!(cells(&tab(&head)[once.len()..]), cells(added));
+    head.says(&import).expect(0).says("0 lines added; 2 are there already");
+    for wrong in ["nodes import", "nodes import a --genders b"] {
+        head.says(wrong).expect(2);
+    }
+    head.says("nodes import none.csv").expect(4).says("cannot read none.csv");
+}

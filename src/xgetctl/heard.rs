@@ -129,7 +129,7 @@ impl Heard {
 }
 
 /// A key as it is written. What would be read as something else (a comma, a bracket) is none.
-fn key_of(word: &str, value: &str) -> Option<String> {
+pub fn key_of(word: &str, value: &str) -> Option<String> {
     let kind = Key::kind_of(word)?;
     let key = Key::new(kind, value)?;
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:/+".contains(&byte);

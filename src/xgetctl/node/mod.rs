@@ -2,6 +2,7 @@
 
 mod edit;
 mod export;
+mod import;
 mod list;
 mod row;
 mod unknown;
@@ -48,6 +49,8 @@ enum Action {
     Set(Set),
     /// Remove lines
     Rm(Rm),
+    /// Add lines for the nodes of a CSV or genders file
+    Import(import::Import),
     /// Print the nodes as other programs want them
     Export(export::Export),
 }
@@ -104,7 +107,7 @@ impl Args {
     pub fn run(&self, head: &Head) -> Outcome {
         if self.action.is_some() && self.has_options() {
             return Err(Failure::usage(
-                "what is said before `list`, `add`, `set`, `rm` or `export` goes behind it",
+                "what is said before `list`, `add`, `set`, `rm`, `import` or `export` goes behind it",
             ));
         }
         match &self.action {
@@ -112,6 +115,7 @@ impl Args {
             Some(Action::Add(args)) => args.run(head),
             Some(Action::Set(args)) => args.run(head),
             Some(Action::Rm(args)) => args.run(head),
+            Some(Action::Import(args)) => args.run(head),
             Some(Action::Export(args)) => args.run(head),
             None => self.run_without(head),
         }
