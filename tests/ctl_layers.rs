@@ -10,6 +10,9 @@ use ctl::Head;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
+use support::Scratch;
+use support::proc::Master;
+use support::reader::Reader;
 use support::tree::look;
 
 const TAB: &str = "\
@@ -155,4 +158,55 @@ fn who_is_taken_into_the_table_has_what_comes_of_templates_before() {
     assert!(!head.dir.join("layers/.rendered/n5").exists());
     head.says("nodes set n4 --layers gpu").expect(0);
     assert!(!head.dir.join("layers/.rendered/n4").exists(), "it has no template any more");
+}
+
+/// What the master tells a node and what is shown at the head are one rule, and one look at
+/// the tree: through links in it, and never out of it.
+#[test]
+fn what_is_shown_is_what_the_node_is_told() {
+    let head = head();
+    let tab = "N1 - debian gpu,n1,link,all\nn2 - debian layers/gpu,.rendered/n2,plain\n\
+               n3 - debian out\n";
+    fs::write(head.dir.join("nodes.tab"), tab).unwrap();
+    let add = |path: &str| {
+        let path = head.dir.join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, "x").unwrap();
+    };
+    ["layers/.rendered/n1/x", "layers/.rendered/n2/x", "plain/x"].into_iter().for_each(add);
+    let link = |to: &str, name: &str| {
+        std::os::unix::fs::symlink(to, head.dir.join("layers").join(name)).unwrap();
+    };
+    link("gpu", "link");
+    link("/etc", "out");
+    let scratch = Scratch::new();
+    let master = Master::start(&scratch, &head.dir, &[]);
+    let told = |name: &str| {
+        let mut reader = Reader::connect(("127.0.0.1", master.port)).unwrap();
+        let fid = reader.open(&[".xget", "node"], 2).unwrap();
+        reader.write(fid, format!("host={name}").as_bytes()).unwrap();
+        let text = String::from_utf8(reader.read(fid, 0).unwrap()).unwrap();
+        let layers = text.lines().filter_map(|line| line.strip_prefix("layer "));
+        let layers: Vec<String> = layers.map(String::from).collect();
+        if layers.is_empty() { vec![text] } else { layers }
+    };
+    for (name, layers) in [
+        ("n1", "layers/gpu layers/link layers/all layers/n1 layers/.rendered/n1"),
+        ("n2", "layers/gpu plain layers/.rendered/n2"),
+    ] {
+        let layers: Vec<&str> = layers.split(' ').collect();
+        assert_eq!(told(name), layers, "{name}");
+        let json = head.says(&format!("layers show {name} --json")).expect(0).out;
+        let lines: serde_json::Value = serde_json::from_str(&json).unwrap();
+        let shown = |layer: &str| {
+            lines.as_array().unwrap().iter().any(|line| {
+                line["layer"] == layer || line["hides"].as_array().unwrap().contains(&layer.into())
+            })
+        };
+        // What came of templates is shown as these.
+        let plain = layers.iter().filter(|layer| !layer.contains("rendered"));
+        plain.for_each(|layer| assert!(shown(layer), "{name} {layer}: {json}"));
+    }
+    assert_eq!(told("n3"), ["name n3\nmissing out is not served\n"]);
+    head.says("layers show n3").expect(4).says("neither layers/out nor out is a directory");
 }

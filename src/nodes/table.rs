@@ -289,9 +289,12 @@ impl Table {
         for (name, nth) in names.into_iter().zip(nth..) {
             // What has no letter is an address that is none.
             let is_name = name.bytes().any(|byte| byte.is_ascii_alphabetic());
-            self.insert(Key::new(Kind::Host, &name).filter(|_| is_name).ok_or(NO_KEY)?, nth)?;
-            if !has_names {
-                self.insert(Key { kind: Kind::Name, text: name }, nth)?;
+            let key = Key::new(Kind::Host, &name).filter(|_| is_name).ok_or(NO_KEY)?;
+            // In the form in which it is found again.
+            let name = (!has_names).then(|| Key { kind: Kind::Name, ..key.clone() });
+            self.insert(key, nth)?;
+            if let Some(name) = name {
+                self.insert(name, nth)?;
             }
         }
         Ok(count)

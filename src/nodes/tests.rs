@@ -89,6 +89,16 @@ fn a_host_name_that_is_a_key_is_the_name_unless_another_is_given() {
 }
 
 #[test]
+fn a_host_name_in_capitals_has_one_name_wherever_it_is_asked_for() {
+    let table = table("N[01-02] - img\nKey Name2 img\n");
+    assert_eq!(said(&table, "host=N01.cluster", "::1").unwrap(), "n01 img  ");
+    assert_eq!(table.names().collect::<Vec<_>>(), ["Name2", "n01", "n02"]);
+    let name = Key::new(Kind::Name, "n01").unwrap();
+    assert_eq!(table.named(&name).unwrap().name, Some("n01"));
+    assert_eq!(fault("n1\nN1"), "line 2, column 1: \"N1\": has a line already (line 1)");
+}
+
+#[test]
 fn groups_stand_for_columns_or_for_parts_of_them() {
     let text = "@base - debian all console=ttyS0\n\
                 @gpu - @base @base,gpu @base nouveau.modeset=0\n\

@@ -11,16 +11,10 @@ use crate::content::manifest::{EntryKind, Manifest};
 use crate::control::{NodeMessage, NodeQuestion, ROOTS, RootKind, add_path, add_words};
 use alloc::format;
 use alloc::string::{String, ToString};
-use alloc::vec::Vec;
 use core::net::IpAddr;
 use ninep::server::OpenId;
-use nodes::{Found, Table};
+use nodes::{Found, IMAGES, Layers, Table, directory};
 
-/// Directories of images and of layers; a path that is in none of them is one of the root.
-const IMAGES: &str = "images";
-const LAYERS: &str = "layers";
-/// What `xgetctl layers render` makes, a layer for each node.
-const RENDERED: &str = "layers/.rendered";
 /// The image of who asks for none, where there is no nodes.tab.
 const DEFAULT_IMAGE: &str = "default";
 /// What of an image is started, as the agent knows it too: one kernel, one file of words, and
@@ -157,7 +151,6 @@ impl Master {
             // As agents that know no nodes have it.
             None => Found { image: Some(DEFAULT_IMAGE), ..Found::default() },
         };
-        let mut layers = Vec::new();
         if let Some(name) = line.name {
             told.name = name.to_string();
             add_path(&mut told.text, "name", name);
@@ -165,18 +158,14 @@ impl Master {
         let Some(image) = question.image.as_deref().or(line.image) else {
             return told.refuse(MISSING, "neither nodes.tab nor xget.image= names an image");
         };
-        let image = told.directory(tree, IMAGES, image)?;
-        for layer in line.layers {
-            layers.push(told.directory(tree, LAYERS, layer)?);
-        }
-        // Its own comes last, over all others, and what was made for it of their templates.
-        for above in [LAYERS, RENDERED] {
-            let own = format!("{above}/{}", told.name);
-            if !told.name.is_empty() && is_dir(tree, &own) {
-                layers.retain(|layer| *layer != own);
-                layers.push(own);
-            }
-        }
+        let is_there = |path: &str| is_dir(tree, path);
+        let Some(image) = directory(IMAGES, image, &is_there) else {
+            return told.lack(image);
+        };
+        let layers = match Layers::of(&line.layers, line.name, &is_there) {
+            Ok(layers) => layers.plain.into_iter().chain(layers.rendered),
+            Err(layer) => return told.lack(layer),
+        };
         add_path(&mut told.text, "image", &image);
         if let Some((false, kernel)) = find(tree, &image, KERNEL) {
             let digest = tree.entries[kernel as usize].digest;
@@ -189,7 +178,7 @@ impl Master {
         if let Some((_, word, _)) = root {
             add_words(&mut told.text, "root", word);
         }
-        layers.iter().for_each(|layer| add_path(&mut told.text, "layer", layer));
+        layers.for_each(|layer| add_path(&mut told.text, "layer", &layer));
         if !line.words.is_empty() {
             add_words(&mut told.text, "words", &line.words.join(" "));
         }
@@ -216,19 +205,9 @@ impl Told {
         None
     }
 
-    /// The path of a served directory of this name: of those below `below`, if it is there.
-    fn directory(&mut self, tree: &Manifest, below: &str, name: &str) -> Option<String> {
-        let name = name.trim_matches('/');
-        let path = format!("{below}/{name}");
-        let is_plain = name.split('/').all(|name| !matches!(name, "" | "." | ".."));
-        if is_plain && is_dir(tree, &path) {
-            return Some(path);
-        }
-        let path = if name.is_empty() { "." } else { name };
-        if is_dir(tree, path) {
-            return Some(path.into());
-        }
-        self.refuse(MISSING, &format!("{name} is not served"))
+    /// What is not there may come.
+    fn lack<T>(&mut self, name: &str) -> Option<T> {
+        self.refuse(MISSING, &format!("{} is not served", name.trim_matches('/')))
     }
 }
 

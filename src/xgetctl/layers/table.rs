@@ -1,9 +1,10 @@
 //! What `nodes.tab` says of nodes, for who asks at the head.
 
 use super::template::Variables;
-use crate::failure::{Failure, Outcome};
+use crate::failure::{Doing, Failure, Outcome};
 use crate::head::Head;
-use nodes::{Key, Kind, Table};
+use crate::rooted::Rooted;
+use nodes::{IMAGES, Key, Kind, LAYERS, Layers, Table};
 use std::path::{Path, PathBuf};
 
 /// A node with all that is said of it.
@@ -23,15 +24,22 @@ pub fn node(head: &Head, table: &Table, name: &str) -> Outcome<Node> {
     let (key, found) = found.ok_or_else(|| {
         Failure::source(format!("no line of {} has the name {name}", head.nodes_tab().display()))
     })?;
-    let mut layers = Vec::new();
-    for layer in &found.layers {
-        layers.push(directory(head, "layers", layer, name)?);
-    }
-    let own = Path::new("layers").join(name);
-    if head.dir.join(&own).is_dir() {
-        layers.push(own);
-    }
-    let image = found.image.map(|image| directory(head, "images", image, name)).transpose()?;
+    // As the master sees the tree: no link in it leads out.
+    let tree = Rooted::open(&head.dir.canonicalize().doing("open the directory", &head.dir)?)?;
+    let is_dir = |path: &str| tree.dir(Path::new(path)).is_ok();
+    let lack = |above: &str, what: &str| {
+        Failure::source(format!(
+            "{name} is to have {what}, and neither {above}/{what} nor {what} is a directory of {}",
+            head.dir.display()
+        ))
+    };
+    let image = found
+        .image
+        .map(|image| nodes::directory(IMAGES, image, &is_dir).ok_or_else(|| lack(IMAGES, image)));
+    let image = image.transpose()?.map(PathBuf::from);
+    let layers = Layers::of(&found.layers, found.name, &is_dir);
+    let layers = layers.map_err(|layer| lack(LAYERS, layer))?.plain;
+    let layers = layers.into_iter().map(PathBuf::from).collect();
     let mut variables = Variables::new();
     let mut say = |name: &str, value: String| variables.insert(name.into(), value);
     say("name", name.into());
@@ -51,16 +59,4 @@ pub fn node(head: &Head, table: &Table, name: &str) -> Outcome<Node> {
         say(&format!("words.{word}"), value.into());
     }
     Ok(Node { name: name.into(), image, layers, variables })
-}
-
-/// `x` is `layers/x` where that is a directory, else `x`, as for the master.
-fn directory(head: &Head, above: &str, name: &str, node: &str) -> Outcome<PathBuf> {
-    let near = Path::new(above).join(name);
-    let found = [near, PathBuf::from(name)].into_iter().find(|path| head.dir.join(path).is_dir());
-    found.ok_or_else(|| {
-        Failure::source(format!(
-            "{node} is to have {name}, and neither {above}/{name} nor {name} is a directory of {}",
-            head.dir.display()
-        ))
-    })
 }
