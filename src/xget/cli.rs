@@ -315,10 +315,18 @@ impl Typed {
         }
     }
 
+    /// The name of an option that was typed and is of who serves or fetches.
+    fn of_who_serves(&self) -> Option<&'static str> {
+        let of_both = [
+            (self.clients_max.is_some(), "--max-clients"),
+            (self.memory_mib.is_some(), "--max-memory"),
+        ];
+        self.of_masters.typed().or(self.of_clients.typed()).or(first_typed(&of_both))
+    }
+
     fn print_digest_command(self) -> Result<Command, String> {
         let others = [(self.master.is_some(), "-n"), (self.port.is_some(), "-p")];
-        let misplaced = self.of_masters.typed().or(self.of_clients.typed());
-        if let Some(name) = misplaced.or(first_typed(&others)) {
+        if let Some(name) = self.of_who_serves().or(first_typed(&others)) {
             return Err(format!("{name} does nothing for --print-digest"));
         }
         let mut paths = self.paths.into_iter();
@@ -332,8 +340,8 @@ impl Typed {
     }
 
     fn up_command(self) -> Result<Command, String> {
-        let misplaced = self.of_masters.typed().or(self.of_clients.typed());
-        if misplaced.is_some() || self.print_digest || !self.paths.is_empty() {
+        let is_other = self.one_file_system || self.print_digest || !self.paths.is_empty();
+        if is_other || self.of_who_serves().is_some() {
             return Err("--up takes -n and -p, and nothing else".into());
         }
         let port = self.port.unwrap_or(MASTER_PORT);
@@ -500,6 +508,11 @@ mod tests {
             "--up /srv",
             "--up -q",
             "--up --print-digest",
+            "--up -x",
+            "--up --max-clients 9",
+            "--up --max-memory 9",
+            "--print-digest --max-clients 9 /srv",
+            "--print-digest --max-memory 9 /srv",
             "--up -n he:ad:1",
         ] {
             assert!(parsed(line).is_err(), "{line:?}");
