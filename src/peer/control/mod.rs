@@ -42,6 +42,6 @@ pub use master::MasterMessage;
 pub use node::{
     NODE_LINE_LEN_MAX, NodeAnswer, NodeMessage, NodeQuestion, NodeRefusal, NodeStage, RootKind,
 };
-pub(crate) use node::{ROOTS, add_path, add_word, add_words};
+pub(crate) use node::{ROOTS, add_path, add_word, add_word_within, add_words};
 pub use text::printable;
 pub use words::LINE_LEN_MAX;

@@ -129,12 +129,17 @@ impl NodeMessage {
 
 /// Appends `name=value`, after a space where there is a word before it.
 pub(crate) fn add_word(line: &mut String, name: &str, value: &str) {
+    add_word_within(line, name, value, 3 * value.len());
+}
+
+/// The same with the value cut to so many bytes, as it is encoded.
+pub(crate) fn add_word_within(line: &mut String, name: &str, value: &str, len_max: usize) {
     if !line.is_empty() {
         line.push(' ');
     }
     line.push_str(name);
     line.push('=');
-    escape(value.as_bytes(), 3 * value.len(), line);
+    escape(value.as_bytes(), len_max, line);
 }
 
 /// What the root of an image is.

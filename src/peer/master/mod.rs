@@ -7,6 +7,7 @@
 
 mod admission;
 mod bans;
+mod heard;
 mod inspections;
 mod joins;
 mod members;

@@ -4,8 +4,8 @@
 //! Knows in what order. Refuses to know how the tree is looked at, and what a node does with
 //! the answer.
 
+use super::heard::{ASKED, MISSING, UNKNOWN};
 use super::nodes::LOOK_MS;
-use super::roll::{ASKED, MISSING, UNKNOWN};
 use super::{Master, MasterEffect};
 use crate::content::manifest::{EntryKind, Manifest};
 use crate::control::{NodeMessage, NodeQuestion, ROOTS, RootKind, add_path, add_words};
@@ -31,7 +31,7 @@ impl Master {
             NodeMessage::Question(question) => question,
             NodeMessage::State(stage, words) => {
                 if let Some(heard) = self.nodes.roll.at(now_ms, ip) {
-                    heard.said(now_ms, stage, words);
+                    heard.said(now_ms, stage, &words);
                 }
                 return;
             }
@@ -39,7 +39,7 @@ impl Master {
         if let Some(heard) = self.nodes.roll.hear(now_ms, &question.keys, ip) {
             heard.asks(now_ms);
         }
-        if !self.nodes.wait(now_ms, open_id, question) {
+        if !self.nodes.wait(now_ms, open_id, ip, question) {
             return self.refuse_node(open_id, "too many nodes ask at once");
         }
         if self.nodes.looked_ms.is_none_or(|looked_ms| now_ms >= looked_ms + LOOK_MS) {
@@ -94,10 +94,8 @@ impl Master {
             let told = self.compose(&pending.question, ip);
             // What is missing may have come since the last look.
             if has_looked || told.state != MISSING {
-                if let Some(heard) = self.nodes.roll.hear(now_ms, &pending.question.keys, ip) {
-                    heard.answered(now_ms, told.state);
-                    (heard.name, heard.image) = (told.name, told.image);
-                }
+                let heard = (told.state, &*told.name, &*told.image);
+                self.nodes.roll.answer(now_ms, &pending.question.keys, ip, heard);
                 self.server.answer_node(pending.open_id, &told.text);
             } else {
                 self.nodes.pending.push(pending);

@@ -6,6 +6,7 @@ use super::roll::Roll;
 use crate::control::{NodeQuestion, add_word};
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
+use core::net::IpAddr;
 use ninep::server::OpenId;
 use nodes::Table;
 
@@ -13,11 +14,13 @@ use nodes::Table;
 pub(super) const LOOK_MS: u64 = 1_000;
 /// Who asks waits so long for the served tree to be looked at.
 const ANSWER_MS: u64 = 5_000;
-/// Questions that wait at a time.
+/// Questions that wait at a time, and those of one IP address.
 const QUESTIONS_MAX: usize = 4_096;
+const QUESTIONS_PER_IP_MAX: usize = 256;
 
 pub(super) struct Pending {
     pub open_id: OpenId,
+    pub ip: IpAddr,
     pub since_ms: u64,
     pub question: NodeQuestion,
 }
@@ -59,11 +62,18 @@ impl Nodes {
     }
 
     /// It waits for an answer, if there is a place: in that of what it asked before.
-    pub fn wait(&mut self, now_ms: u64, open_id: OpenId, question: NodeQuestion) -> bool {
+    pub fn wait(
+        &mut self,
+        now_ms: u64,
+        open_id: OpenId,
+        ip: IpAddr,
+        question: NodeQuestion,
+    ) -> bool {
         self.forget(open_id);
-        let has_place = self.pending.len() < QUESTIONS_MAX;
+        let of_ip = self.pending.iter().filter(|pending| pending.ip == ip).count();
+        let has_place = self.pending.len() < QUESTIONS_MAX && of_ip < QUESTIONS_PER_IP_MAX;
         if has_place {
-            self.pending.push(Pending { open_id, since_ms: now_ms, question });
+            self.pending.push(Pending { open_id, ip, since_ms: now_ms, question });
         }
         has_place
     }
@@ -84,11 +94,18 @@ mod tests {
         let mut nodes = Nodes::default();
         let asks = |conn| OpenId { conn: ConnId(conn), serial: 1 };
         let count = QUESTIONS_MAX as u32;
-        assert!((0..count).all(|conn| nodes.wait(7, asks(conn), NodeQuestion::default())));
-        assert!(!nodes.wait(8, asks(count), NodeQuestion::default()));
-        assert!(nodes.wait(9, asks(3), NodeQuestion::default()), "in its own place");
+        let from = |conn: u32| IpAddr::from((conn / QUESTIONS_PER_IP_MAX as u32).to_be_bytes());
+        let mut waits =
+            |now_ms, conn, ip| nodes.wait(now_ms, asks(conn), ip, NodeQuestion::default());
+        for conn in 0..QUESTIONS_PER_IP_MAX as u32 {
+            assert!(waits(7, conn, from(conn)));
+        }
+        assert!(!waits(7, count, from(0)), "one address has so many");
+        assert!((QUESTIONS_PER_IP_MAX as u32..count).all(|conn| waits(7, conn, from(conn))));
+        assert!(!waits(8, count, from(count)));
+        assert!(waits(9, 3, from(3)), "in its own place");
         nodes.forget(asks(4));
-        assert!(nodes.wait(9, asks(count), NodeQuestion::default()));
-        assert_eq!(nodes.deadline_ms(), Some(5_007));
+        assert!(nodes.wait(9, asks(count), from(count), NodeQuestion::default()));
+        assert_eq!(nodes.deadline_ms(), Some(7_u64 + ANSWER_MS));
     }
 }

@@ -265,11 +265,12 @@ fn nodes_has_a_line_for_each_that_was_heard_of() {
     let line = |state: &str, seconds: u32, said: &str| {
         let node = pair_ip(node);
         format!(
-            "state={state} seconds={seconds} address={node} name=n001 image=images/debian \
+            "state={state} seconds={seconds} heard={seconds} address={node} name=n001 image=images/debian \
              {said}{who}\n"
         )
     };
-    let unknown = format!("state=unknown seconds=0 address={} serial=X\n", pair_ip(stranger));
+    let unknown =
+        format!("state=unknown seconds=0 heard=0 address={} serial=X\n", pair_ip(stranger));
     assert_eq!(
         seen(&mut pair),
         format!("{table}{}{unknown}", line("starting", 0, "said=a%20kernel "))
