@@ -12,7 +12,7 @@ use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use support::lab::{Lab, PORT};
-use support::mounts::{have_own_mounts, mount_memory, mount_new};
+use support::mounts::{have_own_mounts, mount_image, mount_memory, mount_new};
 use support::proc::{Master, Proc, XGET, command, xget};
 use support::{Scratch, lacks, lacks_root, noise, tree, until};
 
@@ -361,6 +361,39 @@ fn a_directory_on_a_bad_disk_costs_time_and_nothing_else() {
     file.set_len(9 << 20).unwrap();
     let is_bad = |number: u64| fs::read(copies.join(format!("f{number}"))).is_err();
     assert!((0..40).filter(|number| is_bad(*number)).count() > 8, "the disk is not bad enough");
+    let master = Master::start(&scratch, &source, &[]);
+    let copy = scratch.join("copy");
+    let mut fetch = master.client(["--copy-dest".as_ref(), copies.as_os_str()]);
+    fetch.arg(".").arg(&copy);
+    let words = "cannot be read (Input/output error (os error 5)): it is done without";
+    Proc::start(fetch, &scratch).wait().expect(0).says(words);
+    tree::assert_same(&source, &copy);
+}
+
+/// A disk whose files are where they were, and that has lost what says where: each that is
+/// opened is an error of its own.
+#[test]
+fn a_directory_that_cannot_be_looked_into_costs_time_and_nothing_else() {
+    if !have_own_mounts() {
+        return;
+    }
+    let scratch = Scratch::new();
+    let (source, copies) = (scratch.dir("source"), scratch.dir("copies"));
+    let image = scratch.join("disk");
+    // Eight groups, each with inodes of its own; directories are put into all of them.
+    let mkfs = ["mkfs.ext4", "-q", "-b", "1024", "-O", "^flex_bg,^has_journal"];
+    let disk = mount_new(&image, &mkfs, 64 << 20, "loop", &copies);
+    let Some(disk) = disk else { return };
+    for number in 0..60 {
+        let name = format!("d{number}/f");
+        for dir in [&source, &copies] {
+            fs::create_dir(dir.join(format!("d{number}"))).unwrap();
+            fs::write(dir.join(&name), noise(number, 1000)).unwrap();
+        }
+    }
+    drop(disk);
+    let Some(_disk) = mount_image(&image, "loop,ro", &copies) else { return };
+    fs::File::options().write(true).open(&image).unwrap().set_len(4 << 20).unwrap();
     let master = Master::start(&scratch, &source, &[]);
     let copy = scratch.join("copy");
     let mut fetch = master.client(["--copy-dest".as_ref(), copies.as_os_str()]);

@@ -18,9 +18,9 @@ use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 
-/// A directory that so many reads failed in is not read any further: a bad disk takes
-/// seconds for each.
-const READ_ERRORS_MAX: u32 = 8;
+/// A directory that could not be read or looked into so often is not used any further: a
+/// bad disk takes seconds for each.
+const ERRORS_MAX: u32 = 8;
 
 /// Files whose old versions may have pieces of use.
 pub struct OldVersions {
@@ -81,7 +81,8 @@ impl OldVersions {
             return Some(cost);
         }
         if let Some(entry) = self.left.pop_front() {
-            self.open = tree.parent(entry).ok().and_then(|dir| OldVersion::open(tree, entry, &dir));
+            let dir = tree.parent(entry).ok();
+            self.open = dir.and_then(|dir| OldVersion::open(tree, entry, &dir).ok().flatten());
             return Some(FILE_COST_BYTES);
         }
         let copies = self.copies.as_mut()?;
@@ -95,7 +96,12 @@ impl OldVersions {
             return Some(FILE_COST_BYTES / 256);
         }
         let dir = copies.dirs.get(&tree.target.manifest.entries, found.parent);
-        self.open = dir.ok().and_then(|dir| OldVersion::open(tree, entry, &dir));
+        let opened = dir.map_err(|error| error.cause);
+        match opened.and_then(|dir| OldVersion::open(tree, entry, &dir)) {
+            Ok(open) => self.open = open,
+            Err(cause) if is_of_disk(cause) => drop(self.is_given_up(tree, cause)),
+            Err(_) => {}
+        }
         Some(FILE_COST_BYTES)
     }
 
@@ -105,7 +111,7 @@ impl OldVersions {
             return false;
         };
         copies.errors += 1;
-        if copies.errors < READ_ERRORS_MAX {
+        if copies.errors < ERRORS_MAX {
             return false;
         }
         self.copies = None;
@@ -116,15 +122,31 @@ impl OldVersions {
     }
 }
 
+/// Whether a file or directory cannot be opened for another reason than what is in its place,
+/// or that there is nothing.
+fn is_of_disk(cause: Errno) -> bool {
+    !matches!(
+        cause,
+        Errno::ENOENT
+            | Errno::ENOTDIR
+            | Errno::ELOOP
+            | Errno::EACCES
+            | Errno::ENXIO
+            | Errno::ENAMETOOLONG
+    )
+}
+
 impl OldVersion {
-    fn open(tree: &DestTree, entry: u32, dir: &OwnedFd) -> Option<OldVersion> {
+    /// `None` where there is none that is of use.
+    fn open(tree: &DestTree, entry: u32, dir: &OwnedFd) -> Result<Option<OldVersion>, Errno> {
         if tree.progress.has_failed(entry) || tree.progress.has_all(entry) {
-            return None;
+            return Ok(None);
         }
-        let file = file::open_file_at(dir, &tree.target.entry(entry).name).ok()?;
-        let status = file::stat_file(&file).ok().filter(file::Status::is_file)?;
+        let file = file::open_file_at(dir, &tree.target.entry(entry).name)?;
+        let status = file::stat_file(&file)?;
         let next_piece = tree.target.pieces(entry).start;
-        Some(OldVersion { entry, file, size: status.size, next_piece })
+        let old = OldVersion { entry, file, size: status.size, next_piece };
+        Ok(status.is_file().then_some(old))
     }
 
     /// Copies the next piece if it is right and missing. What that cost, and what came
