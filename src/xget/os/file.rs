@@ -262,6 +262,24 @@ pub fn unnamed_in_memory() -> Result<File, Errno> {
     memfd::memfd_create(c"xget", MFdFlags::MFD_CLOEXEC).map(File::from)
 }
 
+/// Whether something is mounted on a name, as far as the kernel tells (statx(2), since Linux
+/// 5.8): devices are no help, since an overlayfs gives files of one directory several.
+pub fn is_mounted_at(dir: &OwnedFd, name: &[u8]) -> bool {
+    let Ok(name) = c_name(name) else { return false };
+    let mut told = std::mem::MaybeUninit::<libc::statx>::zeroed();
+    let (fd, flags) = (dir.as_raw_fd(), libc::AT_SYMLINK_NOFOLLOW | libc::AT_NO_AUTOMOUNT);
+    // SAFETY: `dir` is open, the name ends in a NUL, and there is room for what is told; all
+    // of which are numbers, for which zeros do.
+    let told = unsafe {
+        let to = told.as_mut_ptr();
+        if libc::syscall(libc::SYS_statx, fd, name.as_ptr(), flags, 0, to) != 0 {
+            return false;
+        }
+        told.assume_init()
+    };
+    told.stx_attributes & told.stx_attributes_mask & libc::STATX_ATTR_MOUNT_ROOT as u64 != 0
+}
+
 /// The number of the mount that a directory is in, where /proc tells
 /// (proc_pid_fdinfo(5), since Linux 3.15).
 pub fn mount_id(dir: &OwnedFd) -> Option<u64> {

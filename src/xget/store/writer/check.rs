@@ -363,7 +363,8 @@ fn check_dir(tree: &mut DestTree, entry: u32) -> u64 {
     tree.note_kept(entry);
     let is_kept = tree.progress.state(entry) == EntryState::Kept;
     if tree.target.entry(entry).kind != EntryKind::Dir || is_kept {
-        return FILE_COST_BYTES / 256;
+        let is_asked = tree.policy.purpose.removes() && !is_kept;
+        return if is_asked { leave_mounted(tree, entry) } else { FILE_COST_BYTES / 256 };
     }
     let made = match tree.refusal(entry) {
         Some(error) => Err(error),
@@ -461,6 +462,23 @@ fn leave_foreign(
         ));
     }
     Ok(is_foreign.then_some(EntryState::Kept))
+}
+
+/// The same of what is mounted on a file, as containers do with their /etc/resolv.conf: it
+/// cannot be replaced, and what is changed of it is changed elsewhere. What that cost.
+fn leave_mounted(tree: &mut DestTree, entry: u32) -> u64 {
+    let found = tree.target.entry(entry);
+    if tree.progress.state(found.parent) == EntryState::Found
+        && let Ok(dir) = tree.parent(entry)
+        && file::is_mounted_at(&dir, &tree.target.entry(entry).name)
+    {
+        tree.progress.set(entry, EntryState::Kept);
+        let path = tree.target.path(entry);
+        tree.changes.notes.push(format!(
+            "{path:?} is a file of another place that is mounted here: it is left as it is"
+        ));
+    }
+    FILE_COST_BYTES / 16
 }
 
 /// A run that goes on where this one ended finds it as one that was there: so it

@@ -90,6 +90,8 @@ impl Removal {
         if !status.is_dir() {
             if self.removes(tree) {
                 file::unlink_at(above, name)?;
+            } else if file::is_mounted_at(above, name) {
+                return Err(Errno::EBUSY);
             }
             if self.trial.is_none() {
                 tree.changes.note(Change::Deleted, status.size, path.into(), false);

@@ -483,6 +483,52 @@ fn what_is_mounted_below_stays_whatever_the_source_has_there() {
 }
 
 #[test]
+fn a_file_that_is_mounted_is_left_as_it_is_with_what_is_behind_it() {
+    on_file_system("tmpfs", "size=4m", |dest| {
+        let source = Dir::new();
+        let large = bytes(1, 2 * P);
+        for (name, contents) in [("same", &b"same"[..]), ("other", b"other"), ("empty", b"")] {
+            set_mode(&source.write(&format!("etc/{name}"), contents), 0o4755);
+        }
+        source.write("etc/large", &large);
+        source.write("way", b"a file");
+        let names = ["etc/same", "etc/other", "etc/empty", "etc/large", "etc/extra", "way/deep/in"];
+        fs::create_dir_all(dest.join("etc")).unwrap();
+        fs::create_dir_all(dest.join("way/deep")).unwrap();
+        let behind = Dir::new();
+        for (number, path) in names.iter().enumerate() {
+            let contents = if number < 3 { &b"same"[..(4 - 2 * number)] } else { &large[..P] };
+            let theirs = behind.write(&number.to_string(), contents);
+            set_mode(&theirs, 0o600);
+            fs::write(dest.join(path), b"under it").unwrap();
+            let none = None::<&str>;
+            let bind = nix::mount::MsFlags::MS_BIND;
+            nix::mount::mount(Some(&theirs), &dest.join(path), none, bind, none).unwrap();
+        }
+        let before = picture(behind.path());
+        let comparing = policy(Purpose::Compare { removes: true }, "");
+        let mut compared = compare(source.path(), dest, comparing);
+        let told = compared.writer.take_changes();
+        drop(compared);
+        let way = fetch(source.path(), dest, mirroring(""));
+        assert!(way.errors()[0].contains("/way\" in place: a directory is in the way"));
+        assert!(dest.join("way/deep/in").exists());
+        drop(way);
+        fs::remove_file(source.join("way")).unwrap();
+        let mut fetch = fetch(source.path(), dest, mirroring(""));
+        assert_eq!(fetch.errors(), [""; 0]);
+        assert_eq!(picture(behind.path()), before);
+        assert!(dest.join("etc/extra").exists() && dest.join("way/deep/in").exists());
+        let notes = fetch.writer.take_notes();
+        assert_eq!(notes.len(), 4, "{notes:?}");
+        assert!(notes[0].contains("is mounted here: it is left as it is"), "{notes:?}");
+        assert_eq!(aside(&fetch, "etc/other", 0, 5).unwrap(), b"other");
+        let done = fetch.writer.take_changes();
+        assert!(!told.contains("deleted") && !done.contains("deleted"), "{told}\n{done}");
+    });
+}
+
+#[test]
 fn what_cannot_be_removed_is_named_and_the_others_go() {
     if !file::is_root() {
         return;
