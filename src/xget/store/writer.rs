@@ -41,6 +41,7 @@ mod found;
 mod holes;
 mod mirror;
 mod old_versions;
+mod places;
 mod policy;
 mod progress;
 mod removal;

@@ -9,7 +9,6 @@
 //! Only contents count: a file is what the manifest says when its bytes are.
 //! What was found is told by piece at the end, once, and not kept.
 
-use super::super::attributes::AttributeError;
 use super::super::cost::FILE_COST_BYTES;
 use super::super::error::DestError;
 use super::super::reader::{NextData, Reader};
@@ -17,16 +16,16 @@ use super::super::scan::same_contents;
 use super::changes::Change;
 use super::found::FoundPieces;
 use super::old_versions::OldVersions;
+use super::places::check_dir;
 use super::policy::Purpose;
 use super::progress::EntryState;
 use super::space::Needs;
 use super::tree::DestTree;
 use crate::os::file::{self, Status};
-use nix::errno::Errno;
 use peer::content::manifest::EntryKind;
 use sorted::SortedMap;
 use std::fs::File;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::rc::Rc;
 
 /// How far a check is.
@@ -111,10 +110,19 @@ impl Check {
                 CheckPhase::Space => {
                     // Should it be called again, it fails again.
                     self.phase = CheckPhase::Space;
-                    self.check_space(tree)?;
-                    match tree.policy.purpose.compares() {
-                        true => (CheckPhase::Done, 0),
-                        false => (CheckPhase::OldVersions, FILE_COST_BYTES),
+                    let fits = self.check_space(tree);
+                    match tree.policy.purpose {
+                        // Nothing is written here, and memory is not this one's.
+                        Purpose::Serve => (CheckPhase::Done, 0),
+                        // It is told with the rest.
+                        Purpose::Compare { .. } => {
+                            tree.changes.notes.extend(fits.err().map(|error| error.to_string()));
+                            (CheckPhase::Done, 0)
+                        }
+                        _ => {
+                            fits?;
+                            (CheckPhase::OldVersions, FILE_COST_BYTES)
+                        }
                     }
                 }
                 CheckPhase::OldVersions => {
@@ -182,8 +190,7 @@ impl Check {
         if !status.is_file() || status.size == 0 {
             return Ok(None);
         }
-        // Where all is waited for, the old and the new are there at a time.
-        if status.nlink == 1 && tree.policy.purpose.is_gradual() {
+        if status.nlink == 1 && makes_room(tree) {
             self.replaced_bytes += status.allocated_bytes;
         }
         if status.size != wanted.size {
@@ -203,6 +210,11 @@ impl Check {
         if tree.policy.purpose.compares() {
             let change = tree.change_of(entry);
             tree.note(entry, change);
+            let name = tree.target.temporary_name(entry);
+            let there = tree.parent(entry).ok().and_then(|dir| file::stat_at(&dir, &name).ok());
+            if let Some(there) = there.filter(Status::is_file) {
+                self.reserved_bytes.insert(entry, there.allocated_bytes);
+            }
             return CheckPhase::Files(entry + 1);
         }
         match tree.adopt(entry) {
@@ -309,14 +321,25 @@ impl Check {
         }
         tree.progress.set(entry, EntryState::Whole);
         tree.files.keep(entry, file.clone());
-        if status.nlink == 1 && tree.policy.purpose.is_gradual() {
+        if status.nlink == 1 && makes_room(tree) {
             self.replaced_bytes = self.replaced_bytes.saturating_sub(status.allocated_bytes);
         }
         true
     }
 
-    fn check_space(&self, tree: &DestTree) -> Result<(), DestError> {
+    fn check_space(&self, tree: &mut DestTree) -> Result<(), DestError> {
         let free = file::free_space(&tree.root);
+        let mut needs = self.needs(tree, free.block_bytes);
+        let fits = needs.fit(&free, &tree.target.base);
+        if let Err(DestError::NoFilesLeft { .. }) = fits {
+            // Which is worth a closer look.
+            needs.new_files -= there_already(tree);
+            return needs.fit(&free, &tree.target.base);
+        }
+        fits
+    }
+
+    fn needs(&self, tree: &DestTree, block_bytes: u64) -> Needs {
         let mut needs = Needs { replaced_bytes: self.replaced_bytes, ..Needs::default() };
         for (number, entry) in (0..).zip(&tree.target.manifest.entries) {
             let state = tree.progress.state(number);
@@ -325,10 +348,10 @@ impl Check {
             let is_other = entry.kind == EntryKind::Symlink || tree.makes_special(number);
             needs.new_files += u64::from(is_new && (is_file || is_other));
             if is_file && !matches!(state, EntryState::Whole | EntryState::Failed) {
-                needs.add_file(self.needed_bytes(tree, number), free.block_bytes);
+                needs.add_file(self.needed_bytes(tree, number), block_bytes);
             }
         }
-        needs.fit(&free, &tree.target.base)
+        needs
     }
 
     /// What a file still takes of the free space.
@@ -358,24 +381,30 @@ impl Looking {
     }
 }
 
-/// Makes a directory, or enters the one that is there. What it costs.
-fn check_dir(tree: &mut DestTree, entry: u32) -> u64 {
-    tree.note_kept(entry);
-    let is_kept = tree.progress.state(entry) == EntryState::Kept;
-    if tree.target.entry(entry).kind != EntryKind::Dir || is_kept {
-        let is_asked = tree.policy.purpose.removes() && !is_kept;
-        return if is_asked { leave_mounted(tree, entry) } else { FILE_COST_BYTES / 256 };
-    }
-    let made = match tree.refusal(entry) {
-        Some(error) => Err(error),
-        None if tree.policy.purpose.compares() => find_dir(tree, entry),
-        None => make_dir(tree, entry),
+/// Whether old versions make room for the new ones: where all is waited for, both are there
+/// at a time.
+fn makes_room(tree: &DestTree) -> bool {
+    let purpose = tree.policy.purpose;
+    purpose.is_gradual() || purpose == Purpose::Compare { removes: false }
+}
+
+/// Entries that were counted as new files and whose names are there: what has them is
+/// replaced, if it is not right.
+fn there_already(tree: &mut DestTree) -> u64 {
+    let is_pending = |tree: &DestTree, entry: u32| {
+        tree.progress.state(entry) == EntryState::Pending
+            && (tree.target.entry(entry).kind == EntryKind::Symlink || tree.makes_special(entry))
     };
-    match made {
-        Ok(state) => tree.progress.set(entry, state),
-        Err(error) => tree.fail(entry, error),
+    let mut count = 0;
+    for entry in 1..tree.target.manifest.entries.len() as u32 {
+        if is_pending(tree, entry)
+            && tree.progress.state(tree.target.entry(entry).parent) == EntryState::Found
+            && let Ok(dir) = tree.parent(entry)
+        {
+            count += u64::from(file::stat_at(&dir, &tree.target.entry(entry).name).is_ok());
+        }
     }
-    FILE_COST_BYTES
+    count
 }
 
 /// Of a file that stays as it is what is right is served from where it is, and the rest
@@ -402,125 +431,6 @@ fn check_kept(tree: &mut DestTree, entry: u32) -> CheckPhase {
 /// Nothing says that a file was written to since it was looked at.
 fn is_same_now(file: &File, status: &Status) -> bool {
     file::stat_file(file).is_ok_and(|now| same_contents(status, &now))
-}
-
-fn make_dir(tree: &mut DestTree, entry: u32) -> Result<EntryState, DestError> {
-    let parent = tree.parent(entry)?;
-    let mode = tree.attributes.mode_of_new_dir();
-    match file::make_dir_at(&parent, &tree.target.entry(entry).name, mode) {
-        Ok(()) => {
-            tree.note(entry, Change::New);
-            match tree.attributes.keep_dirs {
-                true => finish_new_dir(tree, entry),
-                false => Ok(EntryState::Made),
-            }
-        }
-        Err(Errno::EEXIST) => enter_dir(tree, entry),
-        Err(cause) => Err(tree.target.failed("make the directory", entry, cause)),
-    }
-}
-
-/// Looks for a directory that is not to be made.
-fn find_dir(tree: &mut DestTree, entry: u32) -> Result<EntryState, DestError> {
-    let found = tree.target.entry(entry);
-    let is_above = tree.progress.state(found.parent) != EntryState::Pending;
-    let there = match is_above {
-        true => file::stat_at(&*tree.parent(entry)?, &tree.target.entry(entry).name).ok(),
-        false => None,
-    };
-    match there {
-        None => tree.note(entry, Change::New),
-        Some(now) if now.is_dir() => {
-            let dir = tree.enter(entry)?;
-            if let Some(state) = leave_foreign(tree, entry, &dir)? {
-                return Ok(state);
-            }
-            tree.note_attributes(entry, &dir, &now);
-            return Ok(EntryState::Found);
-        }
-        Some(_) if tree.policy.purpose.removes() => tree.note(entry, Change::Changed),
-        Some(_) => return Err(DestError::NotDirInTheWay(tree.target.path(entry))),
-    }
-    Ok(EntryState::Pending)
-}
-
-/// Where things are removed, what is mounted below the destination is none of our
-/// business, and stays with all that the source has there.
-fn leave_foreign(
-    tree: &mut DestTree,
-    entry: u32,
-    dir: &OwnedFd,
-) -> Result<Option<EntryState>, DestError> {
-    let is_foreign = tree.policy.purpose.removes() && {
-        let asked = tree.is_foreign(dir);
-        asked.map_err(|cause| tree.target.failed("look at the directory", entry, cause))?
-    };
-    if is_foreign && !tree.target.manifest.children(entry).is_empty() {
-        let path = tree.target.path(entry);
-        tree.changes.notes.push(format!(
-            "{path:?} is another file system here: what the source has in it is left out"
-        ));
-    }
-    Ok(is_foreign.then_some(EntryState::Kept))
-}
-
-/// The same of what is mounted on a file, as containers do with their /etc/resolv.conf: it
-/// cannot be replaced, and what is changed of it is changed elsewhere. What that cost.
-fn leave_mounted(tree: &mut DestTree, entry: u32) -> u64 {
-    let found = tree.target.entry(entry);
-    if tree.progress.state(found.parent) == EntryState::Found
-        && let Ok(dir) = tree.parent(entry)
-        && file::is_mounted_at(&dir, &tree.target.entry(entry).name)
-    {
-        tree.progress.set(entry, EntryState::Kept);
-        let path = tree.target.path(entry);
-        tree.changes.notes.push(format!(
-            "{path:?} is a file of another place that is mounted here: it is left as it is"
-        ));
-    }
-    FILE_COST_BYTES / 16
-}
-
-/// A run that goes on where this one ended finds it as one that was there: so it
-/// gets its attributes at once.
-fn finish_new_dir(tree: &mut DestTree, entry: u32) -> Result<EntryState, DestError> {
-    let dir = tree.enter(entry)?;
-    let now = file::stat_dir(&dir).map_err(AttributeError::from);
-    now.and_then(|now| tree.attributes.set(dir.as_fd(), tree.target.wanted(entry), &now, true))
-        .map_err(|error| tree.target.attributes_failed(entry, error))?;
-    Ok(EntryState::Made)
-}
-
-/// A directory whose mode keeps its owner out, unless he is root, is given
-/// another one until everything is in it.
-fn enter_dir(tree: &mut DestTree, entry: u32) -> Result<EntryState, DestError> {
-    let parent = tree.parent(entry)?;
-    let name = &tree.target.entry(entry).name;
-    let status = file::stat_at(&parent, name)
-        .map_err(|cause| tree.target.failed("look at the directory", entry, cause))?;
-    if !status.is_dir() && tree.policy.purpose == Purpose::Mirror {
-        let state = tree.wait_for_name(entry)?;
-        return match tree.attributes.keep_dirs {
-            true => finish_new_dir(tree, entry).map(|_| state),
-            false => Ok(state),
-        };
-    }
-    if !status.is_dir() {
-        return Err(DestError::NotDirInTheWay(tree.target.path(entry)));
-    }
-    let keeps_owner_out = status.permissions() & 0o700 != 0o700;
-    if keeps_owner_out && !file::is_root() && status.uid == file::user() {
-        file::set_dir_mode_at(&parent, name, status.permissions() | 0o700)
-            .map_err(|cause| tree.target.failed("write into the directory", entry, cause))?;
-        tree.original_modes.push((entry, status.permissions()));
-    }
-    // Opened once here, so that what is wrong with it shows on it alone.
-    let dir = tree.enter(entry)?;
-    if let Some(state) = leave_foreign(tree, entry, &dir)? {
-        return Ok(state);
-    }
-    tree.note_file_system(status.dev, dir);
-    Ok(EntryState::Found)
 }
 
 fn look_for_holes(tree: &mut DestTree, entry: u32) -> CheckPhase {

@@ -101,3 +101,72 @@ fn a_file_system_without_writing_is_named_as_the_cause() {
         assert!(error.to_string().contains("Read-only"), "{error}");
     });
 }
+
+fn with(purpose: Purpose) -> DestOptions {
+    DestOptions { policy: Policy { purpose, ..Policy::default() }, ..faithful() }
+}
+
+#[test]
+fn who_only_compares_is_told_of_a_lack_of_room_behind_the_list() {
+    let from = Dir::new();
+    let names = ["0", "1", "2", "3", "4"];
+    (1..).zip(names).for_each(|(seed, name)| drop(from.write(name, &bytes(seed, 4 * P))));
+    from.write("new", &bytes(2, 4 * P));
+    on_file_system("tmpfs", "size=1m", |path| {
+        let dest = path.join("d");
+        fs::create_dir(&dest).unwrap();
+        names.iter().for_each(|name| fs::write(dest.join(name), bytes(7, 4 * P)).unwrap());
+        let compared = |removes| {
+            let options = with(Purpose::Compare { removes });
+            let mut compared = Fetch::begin(scan(from.path()), &dest, options);
+            compared.check().finish();
+            assert_eq!(compared.errors(), [""; 0]);
+            (compared.writer.take_changes(), compared.writer.take_notes())
+        };
+        let (changes, notes) = compared(true);
+        assert_eq!(changes.lines().count(), 6, "{changes}");
+        assert!(notes.len() == 1 && notes[0].contains("not enough room"), "{notes:?}");
+        // What replaces file by file takes the room of the old ones.
+        assert_eq!(compared(false), (changes, Vec::new()));
+        names.iter().for_each(|name| fs::remove_file(dest.join(name)).unwrap());
+        let mut begun = Fetch::begin(scan(from.path()), &dest, with(Purpose::Mirror));
+        begun.check().store(usize::MAX);
+        drop(begun);
+        fs::write(path.join("other"), vec![1; 7 * P]).unwrap();
+        assert_eq!(compared(true).1, [""; 0], "what came before it was killed is here");
+    });
+}
+
+#[test]
+fn who_writes_nothing_needs_no_room() {
+    let from = Dir::new();
+    from.write("a", &bytes(1, 40 * P));
+    on_file_system("tmpfs", "size=1m", |path| {
+        let mut serving = Fetch::begin(scan(from.path()), path, with(Purpose::Serve));
+        assert_eq!(serving.check().missing().len(), 40);
+    });
+}
+
+#[test]
+fn symlinks_that_are_there_are_not_counted_as_new_files() {
+    let from = Dir::new();
+    from.write("a", b"new");
+    (0..40).for_each(|number| symlink("a", from.join(&format!("link{number}"))).unwrap());
+    on_file_system("tmpfs", "size=1m,nr_inodes=60", |path| {
+        for purpose in [Purpose::Fill, Purpose::Mirror] {
+            let fetched = fetch(from.path(), &path.join("d"), with(purpose));
+            assert_eq!(fetched.errors(), [""; 0]);
+            from.write("a", b"newer");
+        }
+        (0..40).for_each(|number| symlink("a", from.join(&format!("more{number}"))).unwrap());
+        let options = with(Purpose::Mirror);
+        let mut fetch = Fetch::begin(scan(from.path()), &path.join("d"), options);
+        let error = loop {
+            match fetch.writer.check_step(SLICE) {
+                Ok(step) => assert_eq!(step, CheckStep::Checking),
+                Err(error) => break error,
+            }
+        };
+        assert!(matches!(error, DestError::NoFilesLeft { needed: 40, .. }), "{error}");
+    });
+}
