@@ -3,25 +3,25 @@
 use super::*;
 use crate::store::patterns::Patterns;
 
-fn policy(purpose: Purpose, keep: &str) -> DestOptions {
+pub fn policy(purpose: Purpose, keep: &str) -> DestOptions {
     let mut patterns = Patterns::default();
     patterns.add(keep.as_bytes()).unwrap();
     let policy = Policy { purpose, keep: patterns, ..Policy::default() };
     DestOptions { policy, ..faithful() }
 }
 
-fn mirroring(keep: &str) -> DestOptions {
+pub fn mirroring(keep: &str) -> DestOptions {
     policy(Purpose::Mirror, keep)
 }
 
-fn sorted(lines: &str) -> Vec<&str> {
+pub fn sorted(lines: &str) -> Vec<&str> {
     let mut lines: Vec<&str> = lines.lines().collect();
     lines.sort_unstable();
     lines
 }
 
 /// What is compared, from the first step to the last.
-fn compare(from: &Path, to: &Path, options: DestOptions) -> Fetch {
+pub fn compare(from: &Path, to: &Path, options: DestOptions) -> Fetch {
     let mut fetch = Fetch::begin(scan(from), to, options);
     fetch.check().finish();
     fetch
@@ -322,126 +322,6 @@ fn what_is_written_to_while_it_is_looked_at_is_not_taken_for_right() {
         assert_eq!((fetch.errors().len(), fetch.moved), (0, 1));
         assert!(fs::read(dest.join("f")).unwrap() == bytes(1, 8 * P));
     }
-}
-
-#[test]
-fn a_directory_makes_way_for_a_file_and_a_symlink_for_a_directory() {
-    let (source, dest) = (Dir::new(), Dir::new());
-    source.write("usr/lib/libc", b"libc");
-    symlink("usr/lib", source.join("lib")).unwrap();
-    source.write("now-a-file", b"file");
-    source.write("now-a-dir/sub/x", &bytes(5, 2 * P));
-    dest.write("lib/libc", b"old");
-    dest.write("lib/deep/er", b"old");
-    dest.write("now-a-file/x", b"old");
-    dest.write("elsewhere/x", b"old");
-    symlink("elsewhere", dest.join("now-a-dir")).unwrap();
-    let comparing = policy(Purpose::Compare { removes: true }, "");
-    let mut compared = compare(source.path(), dest.path(), comparing);
-    let told = compared.writer.take_changes();
-    drop(compared);
-    let mut fetch = fetch(source.path(), dest.path(), mirroring(""));
-    assert_eq!(fetch.errors(), [""; 0]);
-    assert_eq!(picture(dest.path()), picture(source.path()));
-    let done = fetch.writer.take_changes();
-    assert!(done.contains("changed 0 now-a-dir/\n") && told.contains("changed 0 now-a-dir/\n"));
-    let gone = |lines: &str| -> Vec<String> {
-        let lines = sorted(lines).into_iter().filter(|line| line.starts_with("deleted"));
-        lines.map(String::from).collect()
-    };
-    assert_eq!(gone(&told), gone(&done));
-    assert_eq!(gone(&done).len(), 8, "{done}");
-}
-
-#[test]
-fn where_what_is_kept_cannot_make_way_nothing_is_changed() {
-    let (source, dest) = (Dir::new(), Dir::new());
-    for name in ["x", "a", "z/deep/er"] {
-        source.write(name, b"new");
-    }
-    for name in ["x/sub/this.local", "x/sub/and", "x/that", "a", "extra", "z/deep/er/goes"] {
-        dest.write(name, b"old");
-    }
-    let before = picture(dest.path());
-    let mut fetch = fetch(source.path(), dest.path(), mirroring("*.local"));
-    let way = format!("cannot put {:?} in place: a directory is in the way", dest.join("x"));
-    assert_eq!(fetch.errors(), [way]);
-    assert!(fetch.writer.take_notes()[0].contains("nothing that was there is changed"));
-    assert_eq!(fetch.writer.take_changes(), "");
-    let after = picture(dest.path());
-    let is_file = |path: &&Vec<u8>| dest.path().join(name(path)).is_file();
-    for path in before.keys().filter(is_file) {
-        assert_eq!(after.get(path), before.get(path), "{:?}", name(path));
-    }
-}
-
-#[test]
-fn there_is_always_something_under_a_name_whose_directory_makes_way() {
-    for is_back in [false, true] {
-        let (merged, parted) = (Dir::new(), Dir::new());
-        merged.write("usr/lib/libc", b"merged");
-        symlink("usr/lib", merged.join("lib")).unwrap();
-        parted.write("usr/lib/libc", b"parted");
-        parted.write("lib/libc", b"parted");
-        parted.write("lib/deep/er", &bytes(1, 2 * P));
-        symlink("libc", parted.join("lib/link")).unwrap();
-        let (from, dest) = if is_back { (parted, merged) } else { (merged, parted) };
-        let mut fetch = Fetch::begin(scan(from.path()), dest.path(), mirroring(""));
-        fetch.check().store(usize::MAX);
-        let mut has_been_killed = false;
-        while fetch.writer.finish_step(1) != FinishStep::Done {
-            assert!(fs::read(dest.join("lib/libc")).is_ok(), "a program that starts needs it");
-            // Killed when the name is there, and the old directory not gone.
-            if !has_been_killed && dest.join("lib").is_symlink() != is_back {
-                has_been_killed = true;
-                drop(fetch);
-                fetch = Fetch::begin(scan(from.path()), dest.path(), mirroring(""));
-                fetch.check().store(usize::MAX);
-            }
-        }
-        assert!(has_been_killed && fetch.errors().is_empty(), "{:?}", fetch.errors());
-        assert_eq!(picture(dest.path()), picture(from.path()));
-    }
-}
-
-#[test]
-fn what_an_earlier_run_left_in_a_directory_that_waits_is_used_and_does_not_stay() {
-    let (source, dest) = (Dir::new(), Dir::new());
-    source.write("sub/large", &bytes(1, 4 * P));
-    source.write("sub/only-then", b"old");
-    source.write("sub/dir/below", b"old");
-    dest.write("elsewhere/x", b"x");
-    symlink("elsewhere", dest.join("sub")).unwrap();
-    let mut first = Fetch::begin(scan(source.path()), dest.path(), mirroring(""));
-    first.check().store(3);
-    let waiting = first.temporary("sub");
-    drop(first);
-    assert!(waiting.is_dir());
-    fs::create_dir(waiting.join("planted")).unwrap();
-    fs::write(waiting.join("planted/here"), b"planted").unwrap();
-    fs::remove_file(source.join("sub/only-then")).unwrap();
-    fs::remove_dir_all(source.join("sub/dir")).unwrap();
-    let again = fetch(source.path(), dest.path(), mirroring(""));
-    assert_eq!(again.errors(), [""; 0]);
-    assert_eq!(picture(dest.path()), picture(source.path()));
-    assert!(again.moved < 4, "{}", again.moved);
-}
-
-#[test]
-fn a_directory_of_somebody_else_under_a_temporary_name_is_not_used() {
-    if !file::is_root() {
-        return;
-    }
-    let (source, dest) = (Dir::new(), Dir::new());
-    source.write("sub/file", b"ours");
-    symlink("elsewhere", dest.join("sub")).unwrap();
-    let mut fetch = Fetch::begin(scan(source.path()), dest.path(), mirroring(""));
-    let planted = fetch.temporary("sub");
-    fs::create_dir(&planted).unwrap();
-    chown(&planted, Some(NOBODY), Some(NOBODY)).unwrap();
-    fetch.all();
-    assert!(fetch.errors()[0].contains("took the temporary name"), "{:?}", fetch.errors());
-    assert!(dest.join("sub").is_symlink(), "nothing is changed");
 }
 
 #[test]

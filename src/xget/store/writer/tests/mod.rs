@@ -22,6 +22,7 @@ use std::time::{Duration, Instant};
 mod copies;
 mod copy;
 mod in_the_way;
+mod making_way;
 mod mirror;
 mod pieces;
 mod resume;
