@@ -2,7 +2,8 @@
 //!
 //! Every piece is verified on its way. What is not right in the other one is left out,
 //! what the manifest does not have is removed. Where the old is in the way, or takes
-//! the room of the new, all of it goes. Blocks until it is through.
+//! the room of the new, all of it goes; what fails for another reason is left out. Blocks
+//! until it is through.
 
 use super::dest::Dest;
 use super::error::DestError;
@@ -40,28 +41,41 @@ impl Refresh {
 
     pub fn run(mut self) -> Result<(), DestError> {
         let (manifest, map) = (self.manifest.clone(), self.map.clone());
-        if self.bring(&manifest, &map).is_err() {
+        let brought = self.bring(&manifest, &map);
+        if brought.as_ref().is_err_and(is_of_the_old) {
             let nothing = vec![Entry::bare_root()];
             let nothing = Rc::new(Manifest::of_entries(manifest.piece_len, nothing));
             let pieces = ManifestPieces::of(&nothing.encode(), nothing.piece_len);
             let empty = Rc::new(PieceMap::new(pieces, &nothing));
             self.bring(&nothing, &empty)?;
-            self.bring(&manifest, &map)?;
+            return self.bring(&manifest, &map);
         }
-        Ok(())
+        brought
     }
 
     fn bring(&mut self, manifest: &Rc<Manifest>, map: &Rc<PieceMap>) -> Result<(), DestError> {
         let mut writer = self.dest.begin(manifest.clone(), map.clone())?;
         while writer.check_step(SLICE_BYTES)? == CheckStep::Checking {}
         while writer.finish_step(SLICE_BYTES) != FinishStep::Done {}
-        if let Some(failed) = writer.failures().first() {
-            return Err(failed.error.clone());
-        }
+        // What has come is of use, whatever has not.
         for dir in writer.file_systems() {
             file::sync_all(&dir).map_err(|cause: Errno| writer.failed("sync", cause))?;
         }
-        Ok(())
+        let failures = || writer.failures().iter().map(|failed| &failed.error);
+        let worst = failures().find(|error| is_of_the_old(error)).or(failures().next());
+        worst.map_or(Ok(()), |error| Err(error.clone()))
+    }
+}
+
+/// Whether it may succeed when nothing old is there.
+fn is_of_the_old(error: &DestError) -> bool {
+    match error {
+        DestError::NoSpace { .. }
+        | DestError::NoFilesLeft { .. }
+        | DestError::DirInTheWay(_)
+        | DestError::NotDirInTheWay(_) => true,
+        DestError::Io { cause, .. } => matches!(cause, Errno::ENOSPC | Errno::EDQUOT),
+        _ => false,
     }
 }
 
@@ -72,7 +86,7 @@ mod tests {
     use super::*;
     use crate::os::scratch::Dir;
     use std::fs;
-    use std::os::unix::fs::symlink;
+    use std::os::unix::fs::{MetadataExt, symlink};
 
     fn refresh(from: &Path, to: &Path, changed: &Path) -> Result<(), DestError> {
         let tree = Scan::new(from, ScanOptions::default()).unwrap().finish().unwrap();
@@ -106,6 +120,39 @@ mod tests {
         assert!(fs::read(cache.join("cache/bin/a")).unwrap() == bytes(1, 300_000));
         refresh(image.path(), &cache.join("new/one"), image.path()).unwrap();
         assert_eq!(names(&cache.join("new/one/bin")), ["a", "b", "c"]);
+    }
+
+    /// A cache that is filled anew with each boot would write itself to death.
+    #[test]
+    fn what_cannot_be_brought_does_not_cost_the_rest() {
+        let (image, root, cache) = (Dir::new(), Dir::new(), Dir::new());
+        for dir in [&image, &root] {
+            dir.write("bin/kept", &bytes(1, 300_000));
+            dir.write("bin/linked", b"l");
+        }
+        fs::hard_link(image.join("bin/linked"), image.join("bin/other")).unwrap();
+        root.write("bin/linked", b"L");
+        let to = cache.join("cache");
+        refresh(image.path(), &to, root.path()).unwrap();
+        assert_eq!(names(&to.join("bin")), ["kept"]);
+        let inode = || fs::metadata(to.join("bin/kept")).unwrap().ino();
+        let before = inode();
+        refresh(image.path(), &to, root.path()).unwrap();
+        assert_eq!(inode(), before, "it was not emptied");
+    }
+
+    #[test]
+    fn only_what_the_old_is_the_cause_of_empties_it() {
+        let io = |cause| DestError::Io { doing: "write", path: "f".into(), cause };
+        for (error, empties) in [
+            (io(Errno::ENOSPC), true),
+            (DestError::NotDirInTheWay("d".into()), true),
+            (io(Errno::ENAMETOOLONG), false),
+            (io(Errno::EIO), false),
+            (DestError::ReservedName("f".into()), false),
+        ] {
+            assert_eq!(is_of_the_old(&error), empties, "{error}");
+        }
     }
 
     #[test]
