@@ -14,6 +14,28 @@ pub struct FetchError {
     pub text: String,
 }
 
+impl FetchError {
+    /// The fault is here, or in what came: more tries make it no better.
+    pub fn local(text: String) -> FetchError {
+        FetchError { status: Status::LocalIo, text }
+    }
+
+    /// Nobody answers, and the network may heal.
+    pub fn unreachable(text: String) -> FetchError {
+        FetchError { status: Status::Connection, text }
+    }
+
+    /// Somebody has to do something about what is served.
+    pub fn source(text: String) -> FetchError {
+        FetchError { status: Status::Source, text }
+    }
+
+    /// It is more than this machine has room for.
+    pub fn no_space(text: String) -> FetchError {
+        FetchError { status: Status::NoSpace, text }
+    }
+}
+
 /// What a failed boot ends with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EndAction {

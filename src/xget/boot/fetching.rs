@@ -3,10 +3,11 @@
 //! The transfer is `engine`'s; when to try again is `failure`'s.
 
 use super::cmdline::Cmdline;
-use super::engine::{Engine, FetchProgress, Fetched, Judge};
+use super::engine::{Engine, Fetched, Judge};
 use super::failure::{self, FetchError, Retry};
 use super::ipconfig::Method;
 use super::links::Link;
+use super::pace::Pace;
 use super::settings::{Settings, Timeouts};
 use super::system::System;
 use super::turns::Turns;
@@ -26,8 +27,6 @@ use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
 
-/// A line about how far it is.
-const LINE_MS: u64 = 5_000;
 /// Tries of the master within one fetch; this phase itself tries for longer.
 const RETRIES: u32 = 5;
 /// What a turn may take of one interface of several: to an address, and from
@@ -41,54 +40,6 @@ const SAY_TIME_MAX: Duration = Duration::from_secs(2);
 const NAMELESS: [&str; 2] = ["(none)", "localhost"];
 /// Nobody waits silently, not even for the next try.
 const REMINDER_MS: u64 = 30_000;
-
-/// Follows one transfer for people, and notices that it moves.
-struct Pace {
-    /// The most that any try had: what an earlier one left is no movement.
-    most_bytes: u64,
-    moved_ms: u64,
-    said_ms: u64,
-    said_bytes: u64,
-}
-
-impl Pace {
-    fn new(now_ms: u64, most_bytes: u64) -> Pace {
-        Pace { most_bytes, moved_ms: now_ms, said_ms: now_ms, said_bytes: 0 }
-    }
-
-    fn note(&mut self, now_ms: u64, progress: FetchProgress) -> Option<String> {
-        if progress.done_bytes > self.most_bytes {
-            self.most_bytes = progress.done_bytes;
-            self.moved_ms = now_ms;
-        }
-        let since_ms = now_ms.saturating_sub(self.said_ms);
-        if since_ms < LINE_MS {
-            return None;
-        }
-        let rate = progress.done_bytes.saturating_sub(self.said_bytes) * 1000 / since_ms;
-        self.said_ms = now_ms;
-        self.said_bytes = progress.done_bytes;
-        Some(progress_line(progress, rate))
-    }
-}
-
-fn progress_line(progress: FetchProgress, bytes_per_s: u64) -> String {
-    let mib = |bytes: u64| bytes >> 20;
-    let FetchProgress { done_bytes, total_bytes, .. } = progress;
-    if total_bytes == 0 {
-        return format!("fetching: {} MiB", mib(done_bytes));
-    }
-    let percent = done_bytes * 100 / total_bytes;
-    let mut line =
-        format!("fetching: {} of {} MiB, {percent} %", mib(done_bytes), mib(total_bytes));
-    match total_bytes.saturating_sub(done_bytes).checked_div(bytes_per_s) {
-        Some(left_s) => {
-            line.push_str(&format!(", {} MiB/s, {left_s} s to go", mib(bytes_per_s)));
-        }
-        None => line.push_str(", stalled"),
-    }
-    line
-}
 
 /// What is to be fetched, and where it goes.
 pub struct Errand<'a> {
@@ -199,15 +150,15 @@ impl<'a> Transfers<'a> {
             self.moved_ms = self.system.clock.now_ms();
             self.master = Some(*master);
             self.turns.answered(self.uplink.link.index);
-            let waits = |text| FetchError { status: Status::Source, text };
-            let answer = NodeAnswer::parse(&text)
-                .ok_or_else(|| waits(format!("{master} gives no answer that can be read")))?;
+            let answer = NodeAnswer::parse(&text).ok_or_else(|| {
+                FetchError::source(format!("{master} gives no answer that can be read"))
+            })?;
             return match &answer.refusal {
-                Some(refusal) => Err(waits(refusal.reason().to_string())),
+                Some(refusal) => Err(FetchError::source(refusal.reason().to_string())),
                 None => Ok(Some(answer)),
             };
         }
-        Err(unreachable(reason))
+        Err(FetchError::unreachable(reason))
     }
 
     /// For the master's table of nodes; with the name that the network gave.
@@ -260,8 +211,7 @@ impl<'a> Transfers<'a> {
             fetched = Some(transfers.try_once(errand, judge)?);
             Ok(())
         })?;
-        let never = || FetchError { status: Status::Connection, text: "nothing came".into() };
-        fetched.ok_or_else(never)
+        fetched.ok_or_else(|| FetchError::unreachable("nothing came".into()))
     }
 
     /// Tries until it succeeds, by whichever interface, or the error is final.
@@ -275,13 +225,13 @@ impl<'a> Transfers<'a> {
                     self.uplink.take_down(&mut self.system.netlink);
                     let timeouts = self.settings.timeouts;
                     let up = network::bring_up(self.system, &self.settings, &[], timeouts);
-                    self.uplink = up.map_err(unreachable)?;
+                    self.uplink = up.map_err(FetchError::unreachable)?;
                 }
                 Err(TriesEnd::NextLink(reason)) => {
                     let label = self.uplink.link.label();
                     log::warn!("{label}: {reason}; it is another interface's turn");
                     self.uplink.take_down(&mut self.system.netlink);
-                    self.uplink = self.next_uplink().map_err(unreachable)?;
+                    self.uplink = self.next_uplink().map_err(FetchError::unreachable)?;
                 }
             }
         }
@@ -474,12 +424,8 @@ enum TriesEnd {
 /// What is tried until it succeeds.
 type Attempt<'a, 'b> = dyn FnMut(&mut Transfers<'a>) -> Result<(), FetchError> + 'b;
 
-fn unreachable(text: String) -> FetchError {
-    FetchError { status: Status::Connection, text }
-}
-
 fn late(text: String) -> TriesEnd {
-    TriesEnd::Failed(unreachable(text))
+    TriesEnd::Failed(FetchError::unreachable(text))
 }
 
 fn say_fetched(fetched: &Fetched, took_ms: u64) {
@@ -516,7 +462,7 @@ fn resolve(masters: &[Host], link_index: u32) -> Result<Vec<SocketAddr>, FetchEr
         } else {
             wrong.join("; ")
         };
-        return Err(FetchError { status: Status::Connection, text });
+        return Err(FetchError::unreachable(text));
     }
     wrong.iter().for_each(|why| log::warn!("{why}"));
     Ok(found)
@@ -535,41 +481,6 @@ fn scoped(address: SocketAddr, link_index: u32) -> SocketAddr {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn progress(done_bytes: u64, total_bytes: u64) -> FetchProgress {
-        FetchProgress { done_bytes, total_bytes, is_answered: true }
-    }
-
-    #[test]
-    fn lines_about_progress() {
-        assert_eq!(progress_line(progress(5 << 20, 0), 0), "fetching: 5 MiB");
-        assert_eq!(
-            progress_line(progress(5 << 20, 10 << 20), 0),
-            "fetching: 5 of 10 MiB, 50 %, stalled"
-        );
-        assert_eq!(
-            progress_line(progress(100 << 20, 400 << 20), 100 << 20),
-            "fetching: 100 of 400 MiB, 25 %, 100 MiB/s, 3 s to go"
-        );
-    }
-
-    #[test]
-    fn the_pace_is_said_now_and_then_and_movement_noticed() {
-        let mut pace = Pace::new(1000, 0);
-        assert_eq!(pace.note(2000, progress(1 << 20, 100 << 20)), None);
-        assert_eq!(pace.moved_ms, 2000);
-        let line = pace.note(6000, progress(10 << 20, 100 << 20)).unwrap();
-        assert!(line.contains("2 MiB/s"), "{line}");
-        let line = pace.note(11_000, progress(10 << 20, 100 << 20)).unwrap();
-        assert!(line.contains("stalled"), "{line}");
-        assert_eq!(pace.moved_ms, 6000);
-        // The next try finds what is there: no movement, until there is more.
-        let mut pace = Pace::new(12_000, pace.most_bytes);
-        assert_eq!(pace.note(12_500, progress(10 << 20, 100 << 20)), None);
-        assert_eq!(pace.moved_ms, 12_000);
-        assert_eq!(pace.note(13_000, progress(11 << 20, 100 << 20)), None);
-        assert_eq!(pace.moved_ms, 13_000);
-    }
 
     #[test]
     fn masters_by_address_and_the_link_of_a_local_one() {

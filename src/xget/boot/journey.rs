@@ -43,7 +43,7 @@ fn go_once(transfers: &mut Transfers, line: &Cmdline) -> FetchError {
     let Some(node) = node else { return go_by_kernel(transfers, line, &NodeAnswer::default()) };
     let line = &match obey(transfers, line, &node) {
         Ok(line) => line,
-        Err(reason) => return refused(reason),
+        Err(reason) => return FetchError::local(reason),
     };
     match node.root {
         None => go_by_kernel(transfers, line, &node),
@@ -53,10 +53,6 @@ fn go_once(transfers: &mut Transfers, line: &Cmdline) -> FetchError {
             Err(error) => error,
         },
     }
-}
-
-fn refused(text: String) -> FetchError {
-    FetchError { status: Status::LocalIo, text }
 }
 
 /// The words of the node's line come into force, where the own line does not say
@@ -95,7 +91,7 @@ fn obey(transfers: &mut Transfers, line: &Cmdline, node: &NodeAnswer) -> Result<
 /// By another kernel, which is fetched with all that it needs.
 fn go_by_kernel(transfers: &mut Transfers, line: &Cmdline, node: &NodeAnswer) -> FetchError {
     if let Err(reason) = start::check_kexec() {
-        return refused(reason);
+        return FetchError::local(reason);
     }
     let fetched = match fetch_kernel(transfers, node) {
         Ok(fetched) => fetched,
@@ -115,7 +111,7 @@ fn start_kernel(
         words: &node.words,
         kernel: fetched.1.map(|digest| digest.to_string()),
     };
-    refused(start::start(transfers, line, &fetched.0, &next))
+    FetchError::local(start::start(transfers, line, &fetched.0, &next))
 }
 
 /// Fetches what there is beside the root; gives the kernel's digest, too.
@@ -127,7 +123,7 @@ fn fetch_kernel(
     let (path, pin) = (settings.path.clone(), settings.digest);
     let room_bytes = settings.room_bytes.unwrap_or_else(|| image::room_bytes(&start::machine()));
     setup::mount_image(room_bytes).map_err(|error| {
-        refused(format!("cannot mount {} MiB for the image: {error}", room_bytes >> 20))
+        FetchError::local(format!("cannot mount {} MiB for the image: {error}", room_bytes >> 20))
     })?;
     // The root is fetched by itself, and not before it is known to be booted.
     let sources = match node.root {
@@ -198,7 +194,7 @@ fn runs_already(
         return Ok(true);
     }
     if let Err(reason) = start::check_kexec() {
-        return Err(refused(reason));
+        return Err(FetchError::local(reason));
     }
     Err(start_kernel(transfers, line, node, &fetched))
 }

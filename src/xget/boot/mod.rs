@@ -30,6 +30,7 @@ mod modprobe;
 mod modules;
 mod network;
 mod next_cmdline;
+mod pace;
 mod program;
 mod room;
 mod root;

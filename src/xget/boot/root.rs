@@ -17,7 +17,6 @@ use crate::os::{file, loop_device, mount, newroot};
 use peer::content::digest::Digest;
 use peer::content::manifest::Manifest;
 use peer::control::{NodeAnswer, NodeStage, RootKind};
-use peer::failure::Status;
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
@@ -47,7 +46,7 @@ pub fn boot(
 ) -> FetchError {
     let settings = &transfers.settings;
     if settings.image.digest.is_some() && settings.root.digest.is_none() {
-        return local(ROOT_UNPINNED.into());
+        return FetchError::local(ROOT_UNPINNED.into());
     }
     let init = match build(transfers, line, node, kind) {
         Ok(init) => init,
@@ -61,7 +60,7 @@ pub fn boot(
     transfers.say(NodeStage::Starting, &words);
     pass_lease_on(transfers);
     let keep = transfers.settings.watchdog.is_some_and(|watchdog| watchdog.keep);
-    local(switch::switch(transfers.system, NEW_ROOT, &init, keep))
+    FetchError::local(switch::switch(transfers.system, NEW_ROOT, &init, keep))
 }
 
 /// What was mounted for a root that is not booted gives its memory back.
@@ -69,10 +68,6 @@ fn forget() {
     for path in [NEW_ROOT, LOWER, UPPER, IMAGE] {
         let _ = mount::detach(path.as_ref());
     }
-}
-
-fn local(text: String) -> FetchError {
-    FetchError { status: Status::LocalIo, text }
 }
 
 /// The root as it will be, and which init it has.
@@ -97,7 +92,7 @@ fn build(
     upper.asked = asked;
     if has_overlay {
         tmpfs.settle();
-        mount_overlay(transfers, packed, &mut upper).map_err(local)?;
+        mount_overlay(transfers, packed, &mut upper).map_err(FetchError::local)?;
         tmpfs = upper;
     }
     let _ = fs::remove_file(KEEP_FILE);
@@ -108,8 +103,11 @@ fn build(
     tmpfs.settle();
     leave_word(transfers, node);
     let found = newroot::within(NEW_ROOT, || switch::find_init(line));
-    let found = found.map_err(|error| local(format!("cannot look into the root: {error}")))?;
-    found.map_err(|why| local(format!("the image {} cannot be started: {why}", node.image)))
+    let found =
+        found.map_err(|error| FetchError::local(format!("cannot look into the root: {error}")))?;
+    found.map_err(|why| {
+        FetchError::local(format!("the image {} cannot be started: {why}", node.image))
+    })
 }
 
 /// A tmpfs that is made when it is known what has to fit into it.
@@ -223,9 +221,8 @@ fn fetch_root(
     let began_ms = transfers.system.clock.now_ms();
     transfers.fetch(&errand, &mut |content, digest| {
         what = Some((content.manifest.clone(), content.map.clone()));
-        tmpfs.make_room(&content.manifest, digest).map_err(|why| FetchError {
-            status: Status::NoSpace,
-            text: format!("the root {name} cannot be in memory: {why}"),
+        tmpfs.make_room(&content.manifest, digest).map_err(|why| {
+            FetchError::no_space(format!("the root {name} cannot be in memory: {why}"))
         })
     })?;
     let took_ms = transfers.system.clock.now_ms() - began_ms;
@@ -325,7 +322,7 @@ fn fetch_layer(transfers: &mut Transfers, layer: &str) -> Result<(), FetchError>
             Some(before) if before == digest => {}
             Some(_) => {
                 let text = format!("the layer {layer} has changed: its root is put together anew");
-                return Err(FetchError { status: Status::Source, text });
+                return Err(FetchError::source(text));
             }
             None => {
                 let conflict = layers::conflict(&content.manifest, &mut |path| {
@@ -333,15 +330,14 @@ fn fetch_layer(transfers: &mut Transfers, layer: &str) -> Result<(), FetchError>
                 });
                 if let Some(why) = conflict {
                     let why = format!("the layer {layer} does not go over the image: {why}");
-                    return Err(local(why));
+                    return Err(FetchError::local(why));
                 }
                 note_kept(&layers::patterns(&content.manifest));
             }
         }
         let fits = room::room(Need::of(&content.manifest), 0, memory(), None);
-        fits.map(drop).map_err(|why| FetchError {
-            status: Status::NoSpace,
-            text: format!("the layer {layer} cannot be in memory: {why}"),
+        fits.map(drop).map_err(|why| {
+            FetchError::no_space(format!("the layer {layer} cannot be in memory: {why}"))
         })
     })?;
     // Who fetches the same layer is soon through: a moment does.
