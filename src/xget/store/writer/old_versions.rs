@@ -17,10 +17,13 @@ use std::collections::VecDeque;
 use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
+use std::time::{Duration, Instant};
 
-/// A directory that could not be read or looked into so often is not used any further: a
-/// bad disk takes seconds for each.
+/// A directory that could not be read or looked into so often is not used any further, nor
+/// one whose slow reads have taken so long together: a bad disk takes seconds for each.
 const ERRORS_MAX: u32 = 8;
+const SLOW_READS_MAX: Duration = Duration::from_secs(10);
+const SLOW_READ: Duration = Duration::from_secs(1);
 
 /// Files whose old versions may have pieces of use.
 pub struct OldVersions {
@@ -33,7 +36,25 @@ pub struct OldVersions {
 struct Copies {
     dirs: Dirs,
     next: u32,
+    patience: Patience,
+}
+
+/// What has been borne of a disk.
+#[derive(Debug, Default)]
+struct Patience {
     errors: u32,
+    slow: Duration,
+}
+
+impl Patience {
+    /// Whether a read that took so long, and perhaps failed, was one too many.
+    fn is_over(&mut self, took: Duration, failed: bool) -> bool {
+        self.errors += u32::from(failed);
+        if took >= SLOW_READ {
+            self.slow += took;
+        }
+        self.errors >= ERRORS_MAX || self.slow >= SLOW_READS_MAX
+    }
 }
 
 struct OldVersion {
@@ -41,6 +62,8 @@ struct OldVersion {
     file: File,
     size: u64,
     next_piece: u32,
+    /// What its last read took.
+    took: Duration,
 }
 
 /// What came of a piece.
@@ -55,7 +78,11 @@ enum Copied {
 impl OldVersions {
     /// With another directory, if there is one.
     pub fn new(copies: Option<Rc<OwnedFd>>) -> OldVersions {
-        let copies = copies.map(|root| Copies { dirs: Dirs::new(root), next: 1, errors: 0 });
+        let copies = copies.map(|root| Copies {
+            dirs: Dirs::new(root),
+            next: 1,
+            patience: Patience::default(),
+        });
         OldVersions { left: VecDeque::new(), open: None, copies }
     }
 
@@ -73,10 +100,13 @@ impl OldVersions {
     ) -> Option<u64> {
         if let Some(mut old) = self.open.take() {
             let (cost, copied) = old.step(tree, reader, found);
-            match copied {
-                Copied::End => {}
-                Copied::Unreadable(cause) if self.is_given_up(tree, cause) => {}
-                Copied::Done | Copied::Unreadable(_) => self.open = Some(old),
+            let failed = match copied {
+                Copied::Unreadable(cause) => Some(cause),
+                Copied::Done | Copied::End => None,
+            };
+            let is_over = self.is_given_up(tree, old.took, failed);
+            if !is_over && !matches!(copied, Copied::End) {
+                self.open = Some(old);
             }
             return Some(cost);
         }
@@ -95,27 +125,28 @@ impl OldVersions {
         if found.kind != EntryKind::File || tree.progress.has_all(entry) {
             return Some(FILE_COST_BYTES / 256);
         }
+        let began = Instant::now();
         let dir = copies.dirs.get(&tree.target.manifest.entries, found.parent);
         let opened = dir.map_err(|error| error.cause);
-        match opened.and_then(|dir| OldVersion::open(tree, entry, &dir)) {
-            Ok(open) => self.open = open,
-            Err(cause) if is_of_disk(cause) => drop(self.is_given_up(tree, cause)),
-            Err(_) => {}
+        let opened = opened.and_then(|dir| OldVersion::open(tree, entry, &dir));
+        let failed = opened.as_ref().err().copied().filter(|cause| is_of_disk(*cause));
+        if !self.is_given_up(tree, began.elapsed(), failed) {
+            self.open = opened.ok().flatten();
         }
         Some(FILE_COST_BYTES)
     }
 
-    /// Counts what could not be read of the other directory; whether that was too often.
-    fn is_given_up(&mut self, tree: &mut DestTree, cause: Errno) -> bool {
+    /// Counts what could not be read of the other directory, or slowly; whether that was too
+    /// much.
+    fn is_given_up(&mut self, tree: &mut DestTree, took: Duration, failed: Option<Errno>) -> bool {
         let Some(copies) = self.copies.as_mut().filter(|copies| copies.next > 1) else {
             return false;
         };
-        copies.errors += 1;
-        if copies.errors < ERRORS_MAX {
+        if !copies.patience.is_over(took, failed.is_some()) {
             return false;
         }
         self.copies = None;
-        let why = std::io::Error::from(cause);
+        let why = std::io::Error::from(failed.unwrap_or(Errno::ETIMEDOUT));
         let dir = tree.policy.copies.clone().unwrap_or_default();
         tree.changes.notes.push(format!("{dir:?} cannot be read ({why}): it is done without"));
         true
@@ -145,7 +176,8 @@ impl OldVersion {
         let file = file::open_file_at(dir, &tree.target.entry(entry).name)?;
         let status = file::stat_file(&file)?;
         let next_piece = tree.target.pieces(entry).start;
-        let old = OldVersion { entry, file, size: status.size, next_piece };
+        let took = Duration::ZERO;
+        let old = OldVersion { entry, file, size: status.size, next_piece, took };
         Ok(status.is_file().then_some(old))
     }
 
@@ -158,6 +190,7 @@ impl OldVersion {
         found: &mut FoundPieces,
     ) -> (u64, Copied) {
         let (entry, piece) = (self.entry, self.next_piece);
+        self.took = Duration::ZERO;
         if piece == tree.target.pieces(entry).end {
             return (FILE_COST_BYTES, Copied::End);
         }
@@ -170,7 +203,10 @@ impl OldVersion {
             return (FILE_COST_BYTES / 16, Copied::Done);
         }
         let cost = u64::from(extent.len);
-        let bytes = match reader.read(&self.file, extent.offset, extent.len as usize, None) {
+        let began = Instant::now();
+        let bytes = reader.read(&self.file, extent.offset, extent.len as usize, None);
+        self.took = began.elapsed();
+        let bytes = match bytes {
             Ok(bytes) => bytes,
             // It is fetched.
             Err(error) => return (cost, Copied::Unreadable(file::errno(&error))),
@@ -184,5 +220,23 @@ impl OldVersion {
         }
         found.note(tree, entry, piece);
         (cost, Copied::Done)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bad_disk_is_borne_for_so_long() {
+        let s = Duration::from_secs;
+        let mut patience = Patience::default();
+        assert!((1..ERRORS_MAX).all(|_| !patience.is_over(s(0), true)));
+        assert!(patience.is_over(s(0), true));
+        let mut patience = Patience::default();
+        assert!((0..100_000).all(|_| !patience.is_over(s(1) / 2, false)), "slow, and alive");
+        assert!(!patience.is_over(s(5), false) && !patience.is_over(s(4), true));
+        assert!(patience.is_over(s(1), false));
+        assert!(Patience::default().is_over(s(30), true), "the kernel's own time-out");
     }
 }
