@@ -8,7 +8,7 @@
 use crate::os::{file, newroot};
 use std::fs;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Where a root has files `*.network`. In /run there is none yet.
 const DIRECTORIES: [&str; 3] =
@@ -20,7 +20,7 @@ const DROP_IN: &str = "# The address is in use already, under this id: systemd.n
 
 /// For each network of this root that asks DHCP, and does not say under which id.
 pub fn to_networkd(root: &str, run: &Path) -> io::Result<()> {
-    for name in newroot::within(root, networks)? {
+    for name in newroot::within(root, || networks(&DIRECTORIES))? {
         let directory = run.join("systemd/network").join(format!("{name}.d"));
         file::make_dirs(&directory)?;
         fs::write(directory.join("50-xget.conf"), DROP_IN)?;
@@ -29,37 +29,78 @@ pub fn to_networkd(root: &str, run: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Their names, seen from within the root.
-fn networks() -> Vec<String> {
-    let mut names = Vec::new();
-    for directory in DIRECTORIES {
-        let entries = fs::read_dir(directory).into_iter().flatten().flatten();
-        for entry in entries.take(FILES_MAX) {
-            let Ok(name) = entry.file_name().into_string() else { continue };
-            // Nothing else is opened: a fifo would wait for ever.
-            let path = entry.path();
-            let is_file = fs::metadata(&path).is_ok_and(|status| status.is_file());
-            let text = is_file.then(|| fs::read_to_string(path).ok()).flatten().unwrap_or_default();
-            if name.ends_with(".network") && asks(&text) && !names.contains(&name) {
-                names.push(name);
+/// Their names, seen from within the root. A file hides those of its name in directories
+/// after its own, whatever it says, and so does a mask.
+fn networks(directories: &[&str]) -> Vec<String> {
+    let (mut seen, mut names) = (Vec::new(), Vec::new());
+    for directory in directories {
+        for (name, path) in files(Path::new(directory), ".network") {
+            if seen.contains(&name) {
+                continue;
             }
+            let drop_ins = || directories.iter().map(|at| Path::new(at).join(format!("{name}.d")));
+            if asks(&text(&path))
+                && !drop_ins()
+                    .any(|at| files(&at, ".conf").iter().any(|file| says_id(&text(&file.1))))
+            {
+                names.push(name.clone());
+            }
+            seen.push(name);
         }
     }
     names
 }
 
+/// Names that end so, and where they are.
+fn files(directory: &Path, end: &str) -> Vec<(String, PathBuf)> {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten().take(FILES_MAX);
+    let named =
+        entries.filter_map(|entry| Some((entry.file_name().into_string().ok()?, entry.path())));
+    named.filter(|(name, _)| name.ends_with(end)).collect()
+}
+
+/// Nothing but a file is opened: a fifo would wait for ever.
+fn text(path: &Path) -> String {
+    let is_file = fs::metadata(path).is_ok_and(|status| status.is_file());
+    is_file.then(|| fs::read_to_string(path).ok()).flatten().unwrap_or_default()
+}
+
+fn says_id(text: &str) -> bool {
+    text.lines()
+        .any(|line| line.split('=').next().is_some_and(|name| name.trim() == "ClientIdentifier"))
+}
+
 /// Whether it asks DHCP for IPv4, and leaves the id to networkd.
 fn asks(text: &str) -> bool {
     let lines = || text.lines().map(|line| line.split_once('=').unwrap_or((line, "")));
-    let says_id = lines().any(|(name, _)| name.trim() == "ClientIdentifier");
     let dhcp =
         lines().find(|(name, _)| name.trim() == "DHCP").map_or("", |(_, value)| value.trim());
-    !says_id && matches!(dhcp, "yes" | "ipv4" | "true" | "on" | "1" | "both" | "v4")
+    !says_id(text) && matches!(dhcp, "yes" | "ipv4" | "true" | "on" | "1" | "both" | "v4")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::os::scratch::Dir;
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn what_the_administrator_says_hides_what_the_system_brings() {
+        let (etc, lib) = (Dir::new(), Dir::new());
+        let directories = [etc.path().to_str().unwrap(), lib.path().to_str().unwrap()];
+        let dhcp = b"[Network]\nDHCP=yes\n";
+        for name in ["plain", "same", "masked", "other", "told"] {
+            lib.write(&format!("{name}.network"), dhcp);
+        }
+        etc.write("same.network", b"[Network]\nDHCP=yes\n[DHCPv4]\nClientIdentifier=duid\n");
+        etc.write("other.network", b"[Network]\nAddress=10.0.0.1/8\n");
+        symlink("/dev/null", etc.join("masked.network")).unwrap();
+        etc.write("told.network.d/10-id.conf", b"[DHCPv4]\nClientIdentifier = duid\n");
+        etc.write("mine.network", dhcp);
+        let mut names = networks(&directories);
+        names.sort_unstable();
+        assert_eq!(names, ["mine.network", "plain.network"]);
+    }
 
     #[test]
     fn who_asks_and_leaves_the_id_to_networkd() {
