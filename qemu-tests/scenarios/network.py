@@ -114,9 +114,14 @@ def refused_links(lab):
     soon = "xget.timeout.nic=5 xget.timeout.dhcp=10"
     tagged = lab.node("tiny", ip="eth0.5:dhcp", append=f"{soon} rd.driver.blacklist=8021q")
     taken = lab.node("tiny", ip=f"[{network.MASTER6}]:::64::eth0:none", append=soon)
+    half = "xget.timeout.dhcp=20 bond=b1:eth0,eth1:mode=active-backup"
+    waits = lab.node("tiny", ip="b1:dhcp", append=half)
     bonded.expect(r"! b0: colour=red is refused: \S", within_s=30)
     bonded.expect(SECOND_UP, within_s=60)
     tagged.expect(r"! eth0\.5 cannot be a VLAN on …: \S", within_s=30)
     tagged.expect(r"boot failed: no usable network interface: \S", within_s=30)
     taken.expect(rf"! eth0 .*: another machine has {network.MASTER6}", within_s=30)
     taken.expect(r"boot failed: no address: eth0 cannot be used", within_s=30)
+    waits.expect(r"boot failed: no address", within_s=60)
+    made = len(waits.console.find_all(r"b1 is a bond with"))
+    lab.check(made == 1, f"a bond that waits for its second card is said to be made {made} times")

@@ -169,19 +169,25 @@ impl Stacked {
                 drivers.load("8021q");
                 netlink.add_vlan(&self.name, first.index, self.id)?;
             }
-            Kind::Bond => self.make_bond(&lower, netlink, drivers)?,
+            Kind::Bond => {
+                // It may wait for others for long.
+                if !self.make_bond(&lower, netlink, drivers)? {
+                    return Ok(lower.len() == self.lower.len());
+                }
+            }
             _ => return Ok(true),
         }
         log::info!("{} is {} {}", self.name, WORDS[self.kind as usize].2, first.label());
         Ok(lower.len() == self.lower.len())
     }
 
+    /// Whether anything was added to it.
     fn make_bond(
         &self,
         lower: &[&Link],
         netlink: &mut Netlink,
         drivers: &mut Drivers,
-    ) -> io::Result<()> {
+    ) -> io::Result<bool> {
         drivers.load("bonding");
         let add = |path: &Path, name: &str| fs::write(path, ["+", name].concat());
         let link = Path::new(CLASS).join(&self.name);
@@ -194,14 +200,19 @@ impl Stacked {
         if slaves.trim().is_empty() {
             self.set_options(&files);
         }
+        let mut has_grown = false;
         for lower in lower {
             if !slaves.split_ascii_whitespace().any(|slave| slave == lower.name) {
                 netlink.set_link(lower.index, false)?;
                 add(&files.join("slaves"), &lower.name)?;
+                has_grown = true;
             }
             netlink.set_link(lower.index, true)?;
         }
-        if self.mtu.is_empty() { Ok(()) } else { fs::write(link.join("mtu"), &self.mtu) }
+        if has_grown && !self.mtu.is_empty() {
+            fs::write(link.join("mtu"), &self.mtu)?;
+        }
+        Ok(has_grown)
     }
 
     /// The mode first: others depend on it. The kernel knows their names and
