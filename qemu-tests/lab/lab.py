@@ -57,10 +57,12 @@ class Lab:
         """From now on show what consoles say that the pattern matches."""
         self._follow = re.compile(pattern)
 
-    def master(self, tree, options=()):
-        """Start a master that serves the tree, and wait until it listens."""
+    def master(self, tree, options=(), run_by=()):
+        """Start a master that serves the tree, and wait until it listens; `run_by` is a
+        command that runs it.
+        """
         name = "master" if not self.masters else f"master{len(self.masters) + 1}"
-        master = services.Master(self.directory, tree, options, name)
+        master = services.Master(self.directory, tree, options, name, run_by)
         self.masters.append(master)
         self.services.append(master)
         master.await_ready(self)
@@ -97,7 +99,7 @@ class Lab:
 
     def node(
         self, image, memory_mb=512, ip="static", rate=None, append="", master=network.MASTER,
-        files=None, networks=(), disk=None, devices=(),
+        files=None, networks=(), disk=None, devices=(), memory_nodes=1,
     ):
         """Make a node that is to boot the image, and start it when memory allows.
 
@@ -105,7 +107,8 @@ class Lab:
         `rate` limits its link both ways, as "100mbit"; `master=None` leaves
         the master to DHCP, and `image=None` the image to the master. `files`,
         contents by path, are laid over its initramfs; `networks` are others that
-        it has a card in as well; `disk` is a file, `devices` are more of QEMU's.
+        it has a card in as well; `disk` is a file, `devices` are more of QEMU's. Its
+        memory may be that of several `memory_nodes` (NUMA).
         """
         index = len(self.machines) + 1
         if ip == "static":
@@ -120,7 +123,8 @@ class Lab:
             more = self.directory / f"node{index}.img"
             boots = paths.kernel(), images.initramfs_with(files, more)
         parameters = f"{parameters} {append}".strip()
-        return self._machine(memory_mb, rate, parameters, boots, networks, disk, devices)
+        more = networks, disk, devices, memory_nodes
+        return self._machine(memory_mb, rate, parameters, boots, *more)
 
     def mounter(self, kernel, initrd, append="", memory_mb=512):
         """Start the machine that mounts (lab.mounter); it gets an address like a node."""
@@ -129,7 +133,8 @@ class Lab:
         return self._machine(memory_mb, None, parameters, (kernel, initrd))
 
     def _machine(
-        self, memory_mb, rate, parameters, boots=None, networks=(), disk=None, devices=()
+        self, memory_mb, rate, parameters, boots=None, networks=(), disk=None, devices=(),
+        memory_nodes=1,
     ):
         """Make the next machine, and start it when memory allows."""
         index = len(self.machines) + 1
@@ -137,6 +142,7 @@ class Lab:
         node = Machine(self, index, memory_mb, ports, parameters, boots)
         node.disk = disk
         node.devices = devices
+        node.memory_nodes = memory_nodes
         if memory_mb + OVERHEAD_MB > self._budget_mb:
             raise Failed(f"{node.name} needs {memory_mb} MB, of which there are {self._budget_mb}")
         self.machines.append(node)

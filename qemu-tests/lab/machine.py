@@ -36,6 +36,7 @@ class Machine:
         # An image of one, in a file.
         self.disk = None
         self.devices = ()
+        self.memory_nodes = 1
         self.console = Console(lab.directory / f"{self.name}.log")
         self.process = None
         self.started = None
@@ -95,6 +96,11 @@ class Machine:
         options = "abstract=on,tight=on,server=on,wait=off"
         line += ["-chardev", f"socket,id=monitor,path={self.monitor},{options}"]
         line += ["-mon", "chardev=monitor,mode=readline"]
+        if self.memory_nodes > 1:
+            share_mb = self.memory_mb // self.memory_nodes
+            for at in range(self.memory_nodes):
+                line += ["-object", f"memory-backend-ram,id=memory{at},size={share_mb}M"]
+                line += ["-numa", f"node,nodeid={at},memdev=memory{at}"]
         for device in self.devices:
             line += ["-device", device]
         if self.disk is not None:

@@ -66,8 +66,8 @@ def listening():
 class Master(Service):
     """The xget under test as a master of the given tree."""
 
-    def __init__(self, directory, tree, options=(), name="master"):
-        super().__init__(directory, name, [str(binary()), *options, str(tree)])
+    def __init__(self, directory, tree, options=(), name="master", run_by=()):
+        super().__init__(directory, name, [*run_by, str(binary()), *options, str(tree)])
         self.clients = {}
         self.status_error = None
 

@@ -5,7 +5,7 @@ modules that ask for modules, addresses that are scarce.
 import shutil
 
 from lab import paths, scenario, script_image, tiny_image
-from lab.images import FETCHED, KEXEC, SECOND_UP, Roots, add_script
+from lab.images import FETCHED, KEXEC, ROOT, ROOT_UP, SECOND_UP, Roots, add_script
 from lab.lab import CONSOLE
 
 NEXT_LINK = r"it is another interface's turn"
@@ -156,3 +156,17 @@ def image_comes_late(lab):
     shutil.rmtree(tree)
     lab.say(f"fetched {took_s:.1f} s after it was there")
     lab.check(took_s < 45, "that is more than twice the longest pause")
+
+
+@scenario(limit_s=200, tags=["metal", "roots"])
+def memory_nodes(lab):
+    """A root is spread over the nodes of memory of a machine that has two."""
+    roots = Roots(lab)
+    roots.image("tree", bare=True)
+    roots.nodes("* - tree - -")
+    lab.master(roots.tree)
+    node = lab.node(None, memory_nodes=2)
+    node.expect(ROOT_UP, within_s=90)
+    node.expect(ROOT + r"mount tmpfs / tmpfs rw,.*mpol=interleave", within_s=5)
+    node.expect_silence(r"no interleaving")
+    roots.remove()
