@@ -5,12 +5,16 @@
 //! without. Refuses to know what is in the cache: pieces that are right are.
 
 use super::system::System;
-use crate::os::{child, file, mount};
+use crate::os::child::{self, Child};
+use crate::os::{file, mount};
 use crate::store::refresh::Refresh;
+use nix::errno::Errno;
 use peer::content::manifest::Manifest;
 use peer::content::pieces::PieceMap;
 use std::fs::{self, File};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
 use std::path::{Component, Path, PathBuf};
 use std::rc::Rc;
@@ -22,6 +26,8 @@ const WAIT_MS: u64 = 10_000;
 const LOOK_MS: u64 = 100;
 /// Only as long as it takes to open it: nobody else sees it.
 const PLACE: &str = "/run/xget-cache";
+/// What `ps` calls the child that brings it up to date.
+const REFRESHING: &str = "xget-cache";
 /// What is ours on the partition.
 const DIRECTORY: &str = "xget-cache";
 
@@ -55,12 +61,9 @@ const FILE_SYSTEMS: [FileSystem; 3] = [
     },
 ];
 
-/// A partition, open, and mounted nowhere: it is let go with the last that has it open.
-pub struct Cache {
-    root: OwnedFd,
-    /// Below `DIRECTORY`: what it is the cache of.
-    name: PathBuf,
-}
+/// The directory of a partition that is the cache of something, open. The partition is
+/// mounted nowhere, and let go with the last that has it open.
+pub struct Cache(OwnedFd);
 
 impl Cache {
     /// Finds and opens it, in a bounded time.
@@ -78,14 +81,9 @@ impl Cache {
         }
     }
 
-    fn path(&self) -> PathBuf {
-        let root = format!("/proc/self/fd/{}", self.root.as_raw_fd());
-        Path::new(&root).join(DIRECTORY).join(&self.name)
-    }
-
-    /// Where pieces of it are, if there are any.
-    pub fn dir(&self) -> Option<PathBuf> {
-        Some(self.path()).filter(|path| path.is_dir())
+    /// Where pieces of it may be.
+    pub fn path(&self) -> PathBuf {
+        format!("/proc/self/fd/{}", self.0.as_raw_fd()).into()
     }
 
     /// Leaves a child that brings it up to date from what was fetched into this directory.
@@ -95,23 +93,26 @@ impl Cache {
         what: (Rc<Manifest>, Rc<PieceMap>),
         from: &Path,
         lighten: &mut dyn FnMut(),
-    ) {
+    ) -> Option<Child> {
         let begun = Refresh::begin(what, from, &self.path());
         let forked = begun.map_err(|error| error.to_string()).and_then(|refresh| {
-            child::split().map(|is_child| (is_child, refresh)).map_err(|error| error.to_string())
+            child::split(REFRESHING).map(|child| (child, refresh)).map_err(|e| e.to_string())
         });
         match forked {
-            Ok((true, refresh)) => {
+            Ok((None, refresh)) => {
                 lighten();
                 child::yield_to_others();
                 if let Err(error) = refresh.run() {
                     log::warn!("the cache is not up to date: {error}");
                 }
-                drop(self.root);
+                drop(self.0);
                 child::end()
             }
-            Ok((false, _)) => {}
-            Err(why) => log::warn!("the cache is not brought up to date: {why}"),
+            Ok((child, _)) => child,
+            Err(why) => {
+                log::warn!("the cache is not brought up to date: {why}");
+                None
+            }
         }
     }
 }
@@ -122,6 +123,8 @@ fn open(asked: &str, name: &str, system: &mut System) -> Result<Cache, String> {
         return Err(format!("{} is no path for it", name.display()));
     }
     let (device, of) = wait_for(asked, system)?;
+    // A disk may take its time, and the watchdog knows nothing of it.
+    system.chores();
     system.drivers.load(of.kind);
     file::make_dirs(PLACE.as_ref()).map_err(|error| error.to_string())?;
     let mounted = mount::mount_cache(&device, PLACE, of.kind, of.options);
@@ -131,8 +134,32 @@ fn open(asked: &str, name: &str, system: &mut System) -> Result<Cache, String> {
     })?;
     let root = file::open_dir(Path::new(PLACE));
     let _ = mount::detach(Path::new(PLACE));
-    let root = root.map_err(|cause| std::io::Error::from(cause).to_string())?;
-    Ok(Cache { root, name: name.into() })
+    root.and_then(|root| enter(&root, name)).map_err(|cause| {
+        let why = io::Error::from(cause);
+        format!("{DIRECTORY}/{} on it cannot be used: {why} (all of it must be directories, the first of them root's)", name.display())
+    })
+}
+
+/// The directory below the top of a partition, made where it is not there. It has what
+/// the image keeps secret, and who can write to the partition decides nothing by it: it is
+/// ours alone, and reached through no symlink.
+fn enter(root: &OwnedFd, name: &Path) -> Result<Cache, Errno> {
+    let open = |dir: &OwnedFd, name: &[u8]| match file::make_dir_at(dir, name, 0o700) {
+        Err(cause) if cause != Errno::EEXIST => Err(cause),
+        _ => file::open_dir_at(dir, name),
+    };
+    let mut dir = open(root, DIRECTORY.as_bytes())?;
+    let status = file::stat_dir(&dir)?;
+    if status.uid != file::user() {
+        return Err(Errno::EPERM);
+    }
+    if status.permissions() & 0o077 != 0 {
+        file::set_mode(dir.as_fd(), 0o700)?;
+    }
+    for part in name {
+        dir = open(&dir, part.as_bytes())?;
+    }
+    Ok(Cache(dir))
 }
 
 fn wait_for(asked: &str, system: &mut System) -> Result<(String, &'static FileSystem), String> {
@@ -203,6 +230,44 @@ fn identify(read: &dyn Fn(u64, &mut [u8]) -> bool) -> Option<Volume> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::os::scratch::Dir;
+    use std::os::unix::fs::{PermissionsExt, chown, symlink};
+
+    #[test]
+    fn what_is_on_the_partition_is_ours_alone_and_reached_through_no_symlink() {
+        let disk = Dir::new();
+        let root = file::open_dir(disk.path()).unwrap();
+        let name = Path::new("images/a/root");
+        let mode = |path| file::stat_path(&disk.join(path)).unwrap().permissions();
+        let cache = enter(&root, name).unwrap();
+        fs::write(cache.path().join("shadow"), "secret").unwrap();
+        assert!(disk.join("xget-cache/images/a/root/shadow").exists());
+        assert_eq!(mode("xget-cache"), 0o700);
+        // One of an earlier version, or of somebody who wants to look into it.
+        fs::set_permissions(disk.join("xget-cache"), fs::Permissions::from_mode(0o777)).unwrap();
+        assert!(enter(&root, name).is_ok());
+        assert_eq!(mode("xget-cache"), 0o700);
+        // Whoever points elsewhere with it points nowhere.
+        let elsewhere = disk.join("elsewhere");
+        fs::create_dir(&elsewhere).unwrap();
+        let refused = |what: &str| {
+            let place = disk.join(what);
+            fs::rename(&place, disk.join("away")).unwrap();
+            symlink(&elsewhere, &place).unwrap();
+            let entered = enter(&root, name).err();
+            fs::remove_file(&place).unwrap();
+            fs::rename(disk.join("away"), &place).unwrap();
+            entered
+        };
+        for what in ["xget-cache/images/a/root", "xget-cache/images", "xget-cache"] {
+            assert_eq!(refused(what), Some(Errno::ENOTDIR), "{what}");
+        }
+        assert_eq!(fs::read_dir(&elsewhere).unwrap().count(), 0);
+        if file::is_root() {
+            chown(disk.join("xget-cache"), Some(1234), None).unwrap();
+            assert_eq!(enter(&root, name).err(), Some(Errno::EPERM));
+        }
+    }
 
     /// A disk with a file system, as `mkfs` writes it.
     fn disk(of: &FileSystem, label: &str) -> Vec<u8> {

@@ -5,15 +5,17 @@
 
 use super::failure::FetchError;
 use crate::driver::{self, FetchObserver, FetchTask, Fetching, Observer, Turn};
-use crate::os::child;
+use crate::os::child::{self, Child};
 use peer::content::digest::Digest;
-use peer::failure::{Failure, Status};
+use peer::failure::Failure;
 use peer::fetch::Progress;
 use peer::namespace::Content;
 use std::net::SocketAddr;
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
+/// What `ps` calls a child that serves what was fetched.
+const SERVING: &str = "xget-serving";
 /// How long a line may take to reach the master.
 const LOG_TIME_MAX: Duration = Duration::from_secs(2);
 
@@ -84,7 +86,7 @@ impl Engine {
         let mut fetching = Fetching::begin(task, LogLines).map_err(failed)?;
         loop {
             if let ControlFlow::Break(why) = hook(progress(&fetching)) {
-                return Err(FetchError { status: Status::Interrupted, text: why });
+                return Err(FetchError::interrupted(why));
             }
             let over = match fetching.turn().map_err(failed)? {
                 Turn::Running => continue,
@@ -137,21 +139,25 @@ impl Engine {
 
     /// Leaves the serving to a child of this process, for so long at most: it ends
     /// when nobody fetches any more. `lighten` drops what it does not need.
-    pub fn serve_on(&mut self, most: Duration, lighten: &mut dyn FnMut()) {
-        let Some(fetching) = &self.serving else { return };
+    pub fn serve_on(&mut self, most: Duration, lighten: &mut dyn FnMut()) -> Option<Child> {
+        let fetching = self.serving.as_ref()?;
         fetching.release();
         child::write_no_more();
-        match child::split() {
-            Ok(true) => {
+        match child::split(SERVING) {
+            Ok(None) => {
                 lighten();
                 self.linger(most, &mut |_| ControlFlow::Continue(()));
                 child::end()
             }
-            // The connections are the child's from now on: none of them is told anything.
-            Ok(false) => self.serving = None,
+            Ok(child) => {
+                // The connections are the child's from now on: none of them is told anything.
+                self.serving = None;
+                child
+            }
             Err(error) => {
                 log::warn!("cannot leave a child to serve others: {error}");
                 self.linger(Duration::ZERO, &mut |_| ControlFlow::Continue(()));
+                None
             }
         }
     }

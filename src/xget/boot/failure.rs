@@ -4,6 +4,8 @@
 //! silent, never for ever without a word, never a shell that was not asked
 //! for, and never on with something that could not be verified.
 
+use peer::content::manifest::{Entry, EntryKind, Manifest};
+use peer::control::printable;
 use peer::failure::Status;
 
 /// Why nothing came. The text names the peer.
@@ -23,6 +25,11 @@ impl FetchError {
     /// Nobody answers, and the network may heal.
     pub fn unreachable(text: String) -> FetchError {
         FetchError { status: Status::Connection, text }
+    }
+
+    /// It was ended from here: the lease is lost, or the time over.
+    pub fn interrupted(text: String) -> FetchError {
+        FetchError { status: Status::Interrupted, text }
     }
 
     /// Somebody has to do something about what is served.
@@ -118,6 +125,36 @@ pub fn retry(status: Status) -> Retry {
     }
 }
 
+/// Whether a round of a boot that failed so is begun again, with what came, and when.
+/// Only who has a line of nodes.tab asks again what it is.
+pub fn another_round(status: Status) -> Option<Retry> {
+    match status {
+        // What is served is another now: it is there.
+        Status::Changed => Some(Retry::Backoff),
+        Status::Source => Some(Retry::Poll),
+        _ => None,
+    }
+}
+
+/// Whether what an earlier round or try has left may be why a root could not be put in
+/// place: a directory where a file goes, or its room.
+pub fn is_for_what_was_there(status: Status) -> bool {
+    matches!(status, Status::LocalIo | Status::NoSpace)
+}
+
+/// Why nothing of this is begun: the master cannot read all of it, and the rest is of
+/// no use to a boot.
+pub fn unreadable(name: &str, manifest: &Manifest) -> Option<FetchError> {
+    let is_unreadable = |entry: &&Entry| entry.kind == EntryKind::Unreadable;
+    let first = manifest.entries.iter().position(|entry| is_unreadable(&entry))?;
+    let others = manifest.entries.iter().filter(is_unreadable).count() - 1;
+    let path = printable(manifest.path(first as u32));
+    let also = if others > 0 { format!(" and {others} more") } else { String::new() };
+    Some(FetchError::source(format!(
+        "the master cannot read {path}{also} of {name}: nothing of it is fetched before it can"
+    )))
+}
+
 const BACKOFF_FIRST_MS: u64 = 500;
 const BACKOFF_MAX_MS: u64 = 30_000;
 /// An image that is added, or a node that is taken in, is seen so soon.
@@ -141,6 +178,8 @@ pub fn pause_ms(retry: Retry, tries: u32, random: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use peer::content::manifest::PIECE_LEN;
+    use peer::testing::{entry, file};
 
     #[test]
     fn panic_parameter_rules_the_countdown() {
@@ -169,6 +208,38 @@ mod tests {
         assert_eq!(retry(Status::Interrupted), Retry::Network);
         assert_eq!(retry(Status::Verification), Retry::Never);
         assert_eq!(retry(Status::NoSpace), Retry::Never);
+    }
+
+    #[test]
+    fn what_came_stays_for_faults_that_are_not_its_own() {
+        for (status, round, may_be_what_was_there) in [
+            (Status::Changed, Some(Retry::Backoff), false),
+            (Status::Source, Some(Retry::Poll), false),
+            (Status::Connection, None, false),
+            (Status::Interrupted, None, false),
+            (Status::Verification, None, false),
+            (Status::NoSpace, None, true),
+            (Status::LocalIo, None, true),
+        ] {
+            assert_eq!(another_round(status), round, "{status:?}");
+            assert_eq!(is_for_what_was_there(status), may_be_what_was_there, "{status:?}");
+        }
+    }
+
+    #[test]
+    fn what_the_master_cannot_read_is_named_before_anything_comes() {
+        let dir = || entry(0, "etc", EntryKind::Dir);
+        let of = |entries: Vec<Entry>| Manifest::of_entries(PIECE_LEN, entries);
+        let good = of(vec![entry(0, "", EntryKind::Dir), dir(), file(1, "motd", b"x")]);
+        assert_eq!(unreadable("images/a/root", &good), None);
+        let shadow = entry(1, "shadow", EntryKind::Unreadable);
+        let mut bad = vec![entry(0, "", EntryKind::Dir), dir(), shadow];
+        let one = unreadable("images/a/root", &of(bad.clone())).unwrap();
+        assert_eq!(one.status, Status::Source);
+        assert!(one.text.contains("cannot read etc/shadow of images/a/root:"), "{}", one.text);
+        bad.push(entry(1, "shadow-", EntryKind::Unreadable));
+        let two = unreadable("images/a/root", &of(bad)).unwrap();
+        assert!(two.text.contains("etc/shadow and 1 more of"), "{}", two.text);
     }
 
     #[test]

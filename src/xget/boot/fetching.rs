@@ -14,10 +14,11 @@ use super::turns::Turns;
 use super::uplink::Uplink;
 use super::{links, network};
 use crate::driver::{self, FetchTask, Host, Limits};
-use crate::store::writer::Policy;
+use crate::store::writer::{Policy, Purpose};
 use peer::content::digest::Digest;
 use peer::control::{NodeAnswer, NodeMessage, NodeQuestion, NodeStage, printable};
 use peer::failure::Status;
+use peer::namespace::Content;
 use peer::request::{FetchRequest, Linger, Pin};
 use std::fs;
 use std::io;
@@ -53,6 +54,8 @@ pub struct Errand<'a> {
     pub keep_attributes: bool,
     /// It goes over something else: directories that are there stay as they are.
     pub is_layer: bool,
+    /// What becomes of what is there.
+    pub purpose: Purpose,
     /// What came has to fit into so much, whatever is free.
     pub room_bytes: Option<u64>,
     /// A directory that may have pieces of it.
@@ -136,7 +139,7 @@ impl<'a> Transfers<'a> {
                 break;
             }
             if let ControlFlow::Break(text) = self.system.tick(&mut self.uplink, now_ms) {
-                return Err(FetchError { status: Status::Interrupted, text });
+                return Err(FetchError::interrupted(text));
             }
             let text = match driver::ask_node(*master, &question, ASK_TIME_MAX) {
                 Ok(text) => text,
@@ -191,21 +194,27 @@ impl<'a> Transfers<'a> {
         }
     }
 
-    /// Until an operator may have done something about it.
-    pub fn wait_for_operator(&mut self) -> Result<(), FetchError> {
-        let random = self.system.seed ^ self.system.clock.now_ms();
-        let pause_ms = failure::pause_ms(Retry::Poll, 1, random);
-        match self.pause(pause_ms) {
-            Err(TriesEnd::Failed(error)) => Err(error),
-            // The next try sets the network up again.
-            _ => Ok(()),
-        }
+    /// A line in the master's log, for the operator; best effort.
+    pub fn complain(&mut self, text: &str) {
+        self.engine.log(self.masters, &["waits: ", text].concat());
+    }
+
+    /// Waits before round number `round` of the boot, and is there with an address when
+    /// it begins.
+    pub fn wait(&mut self, retry: Retry, round: u32) -> Result<(), FetchError> {
+        let now_ms = self.system.clock.now_ms();
+        let end_ms = now_ms + failure::pause_ms(retry, round, self.system.seed ^ now_ms);
+        self.persist(&mut |transfers| transfers.pause(end_ms))
     }
 
     /// Fetches, however many tries it takes within the deadlines. `judge` sees what is to
-    /// come before anything is written.
+    /// come before anything is written; what does not come as a whole is not begun.
     pub fn fetch(&mut self, errand: &Errand, judge: &mut Judge) -> Result<Fetched, FetchError> {
         let mut fetched = None;
+        let judge = &mut |content: &Content, digest| {
+            failure::unreadable(errand.name, &content.manifest).map_or(Ok(()), Err)?;
+            judge(content, digest)
+        };
         self.most_bytes = 0;
         self.persist(&mut |transfers| {
             fetched = Some(transfers.try_once(errand, judge)?);
@@ -268,7 +277,8 @@ impl<'a> Transfers<'a> {
             if matches!(retry, Retry::Poll) {
                 log::info!("this node is {}", self.identity);
             }
-            self.pause(pause_ms)?;
+            let paused = self.pause(now_ms + pause_ms);
+            paused.map_err(|lost| TriesEnd::LeaseLost(lost.text))?;
         }
     }
 
@@ -343,7 +353,11 @@ impl<'a> Transfers<'a> {
         FetchTask {
             // Into memory, and for this boot alone.
             sync: false,
-            policy: Policy { copies: errand.copies.clone(), ..Policy::default() },
+            policy: Policy {
+                purpose: errand.purpose,
+                copies: errand.copies.clone(),
+                ..Policy::default()
+            },
             hold: true,
             limits: Limits::of_client(None, None),
             masters: self.masters.clone(),
@@ -394,13 +408,13 @@ impl<'a> Transfers<'a> {
         })
     }
 
-    fn pause(&mut self, pause_ms: u64) -> Result<(), TriesEnd> {
+    /// Until then, or until the lease is lost.
+    fn pause(&mut self, end_ms: u64) -> Result<(), FetchError> {
         let mut said_ms = self.system.clock.now_ms();
-        let end_ms = said_ms + pause_ms;
         loop {
             let now_ms = self.system.clock.now_ms();
             if let ControlFlow::Break(reason) = self.system.tick(&mut self.uplink, now_ms) {
-                return Err(TriesEnd::LeaseLost(reason));
+                return Err(FetchError::interrupted(reason));
             }
             if now_ms >= end_ms {
                 return Ok(());

@@ -5,74 +5,93 @@
 //! with the reason why in neither.
 
 use super::cmdline::Cmdline;
-use super::engine::Fetched;
-use super::failure::FetchError;
+use super::engine::{Fetched, Judge};
+use super::failure::{self, FetchError, Retry};
 use super::fetching::{Errand, Transfers};
 use super::running::{self, SETUP_LEN_MAX};
 use super::settings::Settings;
 use super::start::{self, NextSystem};
 use super::{image, root, setup};
 use crate::os::{module, newroot};
+use crate::store::writer::Purpose;
 use peer::content::digest::Digest;
 use peer::content::manifest::{EntryKind, Manifest};
-use peer::control::NodeAnswer;
+use peer::control::{NodeAnswer, NodeStage};
 use peer::failure::Status;
 use std::path::Path;
 
-/// Goes it; the reason is why there is no next system.
+/// What one round leaves for the next.
+#[derive(Default)]
+struct Kept {
+    root: root::Kept,
+    /// The kernel that runs is the image's: in which generation of what is beside the root,
+    /// and what its file `cmdline` said.
+    running: Option<(Digest, String)>,
+}
+
+/// Goes it, in as many rounds as it takes; the reason is why there is no next system.
 pub fn go(transfers: &mut Transfers, line: &Cmdline) -> String {
+    let mut kept = Kept::default();
+    let reason = rounds(transfers, line, &mut kept);
+    kept.root.forget(transfers.system);
+    reason
+}
+
+fn rounds(transfers: &mut Transfers, line: &Cmdline, kept: &mut Kept) -> String {
+    let (mut round, mut said) = (0, String::new());
     loop {
-        match go_once(transfers, line) {
-            // It was there when the master was asked, and is no more.
-            FetchError { status: Status::Source, text } if transfers.is_known() => {
-                log::warn!("{text}; asking again");
-                if let Err(error) = transfers.wait_for_operator() {
-                    return error.text;
-                }
+        let FetchError { status, text } = go_once(transfers, line, kept);
+        let is_known = transfers.is_known();
+        let Some(retry) = failure::another_round(status).filter(|_| is_known) else { return text };
+        round += 1;
+        log::warn!("{text}; asking again");
+        if retry == Retry::Poll {
+            transfers.say(NodeStage::Failed, &text);
+            if said != text {
+                transfers.complain(&text);
+                said = text;
             }
-            FetchError { text, .. } => return text,
+        }
+        if let Err(error) = transfers.wait(retry, round) {
+            return error.text;
         }
     }
 }
 
-fn go_once(transfers: &mut Transfers, line: &Cmdline) -> FetchError {
+fn go_once(transfers: &mut Transfers, line: &Cmdline, kept: &mut Kept) -> FetchError {
     let node = match transfers.ask(line) {
         Ok(node) => node,
         Err(error) => return error,
     };
-    let Some(node) = node else { return go_by_kernel(transfers, line, &NodeAnswer::default()) };
-    let line = &match obey(transfers, line, &node) {
-        Ok(line) => line,
+    let Some(node) = node else {
+        kept.root.forget(transfers.system);
+        return go_by_kernel(transfers, line, &NodeAnswer::default());
+    };
+    let words = match obey(transfers, line, &node) {
+        Ok(all) => Words { own: line, all },
         Err(reason) => return FetchError::local(reason),
     };
-    match node.root {
-        None => go_by_kernel(transfers, line, &node),
-        Some(kind) => match runs_already(transfers, line, &node) {
-            Ok(true) => root::boot(transfers, line, &node, kind),
-            Ok(false) => go_by_kernel(transfers, line, &node),
-            Err(error) => error,
-        },
+    let Some(kind) = node.root else {
+        kept.root.forget(transfers.system);
+        return go_by_kernel(transfers, line, &node);
+    };
+    match runs_already(transfers, &words, &node, kept) {
+        Ok(()) => root::boot(transfers, &words.all, &node, kind, &mut kept.root),
+        Err(error) => error,
     }
 }
 
-/// The words of the node's line come into force, where the own line does not say
-/// the same name: who wrote that is nearer to this boot.
+/// What this boot was told.
+struct Words<'a> {
+    /// By its own command line: what the next kernel hears of that.
+    own: &'a Cmdline,
+    /// With those of the node's line that are obeyed here.
+    all: Cmdline,
+}
+
+/// The words of the node's line come into force.
 fn obey(transfers: &mut Transfers, line: &Cmdline, node: &NodeAnswer) -> Result<Cmdline, String> {
-    let settings = &transfers.settings;
-    let pinned = settings.image.digest.or(settings.root.digest);
-    if pinned.is_some()
-        && !settings.root.unpinned
-        && !(node.words.is_empty() && node.layers.is_empty())
-    {
-        return Err(
-            "the command line pins a digest, and it covers neither the layers nor the words that nodes.tab has for this node: take them out, or say xget.unpinned"
-                .into(),
-        );
-    }
-    let mut merged = line.clone();
-    let mut words = Cmdline::parse(&node.words).params;
-    words.retain(|word| word.name.starts_with("xget.") && !line.has(&word.name));
-    merged.params.extend(words);
+    let merged = merge(line, node)?;
     let mut settings = Settings::of(&merged);
     let said = |warning: &String| transfers.settings.warnings.contains(warning);
     settings.warnings.iter().filter(|warning| !said(warning)).for_each(|said| log::warn!("{said}"));
@@ -85,6 +104,26 @@ fn obey(transfers: &mut Transfers, line: &Cmdline, node: &NodeAnswer) -> Result<
         transfers.system.arm_watchdog(settings.watchdog);
     }
     transfers.settings = settings;
+    Ok(merged)
+}
+
+/// The command line of this boot with those words of the node's line that are obeyed here,
+/// where it does not say the same name itself: who wrote that is nearer to this boot. A
+/// digest that it pins covers none of them.
+fn merge(line: &Cmdline, node: &NodeAnswer) -> Result<Cmdline, String> {
+    let own = Settings::of(line);
+    let is_pinned = own.image.digest.or(own.root.digest).is_some();
+    if is_pinned && !own.root.unpinned && !(node.words.is_empty() && node.layers.is_empty()) {
+        return Err(
+            "the command line pins a digest, and it covers neither the layers nor the words that nodes.tab has for this node: take them out, or say xget.unpinned"
+                .into(),
+        );
+    }
+    let mut merged = line.clone();
+    let mut words = Cmdline::parse(&node.words).params;
+    let is_ours = |name: &str| name.starts_with("xget.") || name == "init";
+    words.retain(|word| is_ours(&word.name) && !line.has(&word.name));
+    merged.params.extend(words);
     Ok(merged)
 }
 
@@ -119,12 +158,33 @@ fn fetch_kernel(
     transfers: &mut Transfers,
     node: &NodeAnswer,
 ) -> Result<(Fetched, Option<Digest>), FetchError> {
-    let settings = &transfers.settings.image;
-    let (path, pin) = (settings.path.clone(), settings.digest);
-    let room_bytes = settings.room_bytes.unwrap_or_else(|| image::room_bytes(&start::machine()));
+    let asked = transfers.settings.image.room_bytes;
+    let room_bytes = asked.unwrap_or_else(|| image::room_bytes(&start::machine()));
     setup::mount_image(room_bytes).map_err(|error| {
         FetchError::local(format!("cannot mount {} MiB for the image: {error}", room_bytes >> 20))
     })?;
+    let mut kernel = None;
+    let fetched = fetch_parts(transfers, node, Some(room_bytes), &mut |content, _| {
+        kernel = digest_of_kernel(&content.manifest);
+        Ok(())
+    });
+    match fetched {
+        Ok(fetched) => Ok((fetched, kernel)),
+        Err(error) if error.status == Status::NoSpace => {
+            Err(FetchError { text: too_large(&error.text, room_bytes), ..error })
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn fetch_parts(
+    transfers: &mut Transfers,
+    node: &NodeAnswer,
+    room_bytes: Option<u64>,
+    judge: &mut Judge,
+) -> Result<Fetched, FetchError> {
+    let settings = &transfers.settings.image;
+    let (path, pin) = (settings.path.clone(), settings.digest);
     // The root is fetched by itself, and not before it is known to be booted.
     let sources = match node.root {
         None => vec![format!("{path}/.").into_bytes()],
@@ -137,21 +197,11 @@ fn fetch_kernel(
         dest: setup::IMAGE,
         keep_attributes: false,
         is_layer: false,
-        room_bytes: Some(room_bytes),
+        purpose: Purpose::Fill,
+        room_bytes,
         copies: None,
     };
-    let mut kernel = None;
-    let fetched = transfers.fetch(&errand, &mut |content, _| {
-        kernel = digest_of_kernel(&content.manifest);
-        Ok(())
-    });
-    match fetched {
-        Ok(fetched) => Ok((fetched, kernel)),
-        Err(error) if error.status == Status::NoSpace => {
-            Err(FetchError { text: too_large(&error.text, room_bytes), ..error })
-        }
-        Err(error) => Err(error),
-    }
+    transfers.fetch(&errand, judge)
 }
 
 fn digest_of_kernel(manifest: &Manifest) -> Option<Digest> {
@@ -169,34 +219,78 @@ fn too_large(reason: &str, room_bytes: u64) -> String {
     )
 }
 
-/// Whether the image's kernel runs, and with the words that it is to have. Where that
-/// takes a look at the kernel file, and it is another one, that is started from here.
+/// Nothing where the image's kernel runs, and with the words that it is to have. Else it
+/// is started from here, and the error is why not.
 fn runs_already(
     transfers: &mut Transfers,
-    line: &Cmdline,
+    Words { own, all }: &Words,
     node: &NodeAnswer,
-) -> Result<bool, FetchError> {
+    kept: &mut Kept,
+) -> Result<(), FetchError> {
     let Some(kernel) = node.kernel.filter(|_| !node.parts.is_empty()) else {
         log::info!("the image has no kernel of its own: its root is booted with this one");
-        return Ok(true);
+        warn_of_idle_words(all, node);
+        return Ok(());
     };
-    if running::was_started_from(line, &kernel.to_string()) {
-        return Ok(true);
+    if running::was_started_from(own, &kernel.to_string()) {
+        return Ok(());
     }
+    if let Some((digest, wanted)) = &kept.running
+        && is_still(transfers, node, *digest)?
+        && lacks_nothing(all, wanted, &node.words)
+    {
+        return Ok(());
+    }
+    // What is loaded is in memory three times.
+    kept.root.forget(transfers.system);
     let fetched = fetch_kernel(transfers, node)?;
+    let wanted = cmdline_of_image();
     let is_running = match &fetched.1 {
-        Some(digest) if running::was_started_from(line, &digest.to_string()) => true,
-        _ => is_this_kernel() && lacks_nothing(line, node),
+        Some(digest) if running::was_started_from(own, &digest.to_string()) => true,
+        _ => is_this_kernel() && lacks_nothing(all, &wanted, &node.words),
     };
     if is_running {
         // Its memory is the root's.
         setup::unmount_image();
-        return Ok(true);
+        kept.running = Some((fetched.0.digest, wanted));
+        return Ok(());
     }
     if let Err(reason) = start::check_kexec() {
         return Err(FetchError::local(reason));
     }
-    Err(start_kernel(transfers, line, node, &fetched))
+    Err(start_kernel(transfers, own, node, &fetched))
+}
+
+/// Whether what is beside the root has not changed: its manifest tells, and nothing else
+/// is fetched.
+fn is_still(
+    transfers: &mut Transfers,
+    node: &NodeAnswer,
+    before: Digest,
+) -> Result<bool, FetchError> {
+    let mut is_same = None;
+    let fetched = fetch_parts(transfers, node, None, &mut |_, digest| {
+        is_same = Some(digest == before);
+        Err(FetchError::local("nothing more is wanted".into()))
+    });
+    is_same.map_or(fetched.map(|_| false), Ok)
+}
+
+/// Words that only a kernel of the image's could be given.
+fn warn_of_idle_words(line: &Cmdline, node: &NodeAnswer) {
+    let idle = running::missing_words(line, &node.words, false);
+    if !idle.is_empty() {
+        log::warn!("nodes.tab has words that this kernel was not started with: {}", idle.join(" "));
+    }
+    if node.parts.iter().any(|part| part == "cmdline") {
+        log::warn!("the image has a file cmdline and no kernel: its words are for nobody");
+    }
+}
+
+fn cmdline_of_image() -> String {
+    let cmdline = Path::new(setup::IMAGE).join("cmdline");
+    let text = cmdline.exists().then(|| start::read_cmdline(&cmdline).unwrap_or_default());
+    text.unwrap_or_default()
 }
 
 fn is_this_kernel() -> bool {
@@ -207,20 +301,50 @@ fn is_this_kernel() -> bool {
         .is_ok_and(|(release, version)| running::is_same(said, &release, &version))
 }
 
-/// Only another start gives this kernel other words.
-fn lacks_nothing(line: &Cmdline, node: &NodeAnswer) -> bool {
-    let cmdline = Path::new(setup::IMAGE).join("cmdline");
-    let wanted = match cmdline.exists() {
-        true => start::read_cmdline(&cmdline).unwrap_or_default(),
-        false => String::new(),
-    };
-    let missing: Vec<&str> = [wanted.as_str(), &node.words]
-        .into_iter()
-        .flat_map(|words| running::missing_words(line, words))
-        .collect();
+/// Only another start gives this kernel other words; ours, too, where they stand in the
+/// image. Those of the node's line are obeyed already.
+fn lacks_nothing(line: &Cmdline, wanted: &str, of_node: &str) -> bool {
+    let mut missing = running::missing_words(line, wanted, true);
+    missing.extend(running::missing_words(line, of_node, false));
     if missing.is_empty() {
         return true;
     }
     log::info!("this kernel is the image's, and lacks of its words: {}", missing.join(" "));
     false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn merged(line: &str, words: &str) -> Result<Cmdline, String> {
+        let node = NodeAnswer { words: words.into(), ..NodeAnswer::default() };
+        merge(&Cmdline::parse(line), &node)
+    }
+
+    #[test]
+    fn the_own_line_goes_before_the_words_of_the_nodes_line() {
+        let line =
+            merged("xget.debug=0 quiet", "xget.debug xget.linger=9 init=/x quiet ro").unwrap();
+        assert_eq!(line.last("xget.debug"), Some("0"));
+        assert_eq!((line.last("xget.linger"), line.last("init")), (Some("9"), Some("/x")));
+        assert!(!line.has("ro"), "that is the kernel's");
+    }
+
+    #[test]
+    fn what_the_own_line_pins_nothing_unpinned_goes_over() {
+        let pin = |name| format!("{name}=blake3:{}", "ab".repeat(32));
+        for name in ["xget.digest", "xget.root.digest"] {
+            assert!(merged(&pin(name), "xget.debug").unwrap_err().contains("xget.unpinned"));
+            assert!(merged(&pin(name), "xget.unpinned").is_err(), "only the own line says it");
+            assert!(merged(&pin(name), "").is_ok());
+            assert!(merged(&[&pin(name), " xget.unpinned"].concat(), "xget.debug").is_ok());
+            // A pin of the table is a check of what the same master serves, and no more; in
+            // each round, and after a kexec.
+            let line = merged("quiet", &[&pin(name), " xget.debug"].concat()).unwrap();
+            assert!(line.has(name) && line.has("xget.debug"));
+        }
+        let layered = NodeAnswer { layers: vec!["layers/all".into()], ..NodeAnswer::default() };
+        assert!(merge(&Cmdline::parse(&pin("xget.digest")), &layered).is_err());
+    }
 }

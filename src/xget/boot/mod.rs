@@ -42,6 +42,7 @@ mod stacked;
 mod start;
 mod switch;
 mod system;
+mod tmpfs;
 mod turns;
 mod up;
 mod uplink;

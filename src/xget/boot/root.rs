@@ -1,32 +1,36 @@
 //! An image's root into memory: tmpfs, overlay, layers; then over to it.
 //!
-//! What has to fit is `room`'s, what a layer may not do `layers`', how it ends
+//! What lies where in memory is `tmpfs`', what a layer may not do `layers`', how it ends
 //! `switch`'s. Nothing is written before it is known that all fits.
 
 use super::cache::Cache;
 use super::cmdline::Cmdline;
 use super::failure::FetchError;
 use super::fetching::{Errand, Transfers};
-use super::room::{self, Memory, Need, RootSize};
+use super::room::{self, Need};
 use super::settings::ROOT_UNPINNED;
 use super::system::System;
+use super::tmpfs::{self, Tmpfs};
 use super::up::NODE_FILE;
 use super::uplink::Uplink;
-use super::{console, handover, layers, setup, start, switch, uplink};
+use super::{console, failure, handover, layers, setup, switch, uplink};
 use crate::os::{file, loop_device, mount, newroot};
-use peer::content::digest::Digest;
+use crate::store::writer::Purpose;
 use peer::content::manifest::Manifest;
+use peer::content::pieces::PieceMap;
 use peer::control::{NodeAnswer, NodeStage, RootKind};
+use peer::failure::Status;
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::Path;
+use std::rc::Rc;
 use std::time::Duration;
 
 /// Where the next root is put together.
 const NEW_ROOT: &str = "/newroot";
-/// Beside /run/xget, which stays in the running system: what lies below an overlay.
-const KEPT: &str = "/run/xget";
+/// It stays in the running system, and has what lies below an overlay.
+const RUN: &str = "/run/xget";
 /// Patterns of what is not the image's: layers, the name.
 const KEEP_FILE: &str = "/run/xget/keep";
 const IMAGE: &str = "/run/xget/image";
@@ -43,17 +47,15 @@ pub fn boot(
     line: &Cmdline,
     node: &NodeAnswer,
     kind: RootKind,
+    kept: &mut Kept,
 ) -> FetchError {
     let settings = &transfers.settings;
     if settings.image.digest.is_some() && settings.root.digest.is_none() {
         return FetchError::local(ROOT_UNPINNED.into());
     }
-    let init = match build(transfers, line, node, kind) {
+    let init = match build(transfers, line, node, kind, kept) {
         Ok(init) => init,
-        Err(error) => {
-            forget();
-            return error;
-        }
+        Err(error) => return error,
     };
     let words = format!("starting {init} of {}", node.image);
     log::info!("{words}");
@@ -63,12 +65,34 @@ pub fn boot(
     FetchError::local(switch::switch(transfers.system, NEW_ROOT, &init, keep))
 }
 
-/// What was mounted for a root that is not booted gives its memory back.
-fn forget() {
-    for path in [NEW_ROOT, LOWER, UPPER, IMAGE] {
-        let _ = mount::detach(path.as_ref());
+/// What earlier rounds of this boot have left of a root: it is brought to what it is to
+/// be, whatever went over it, and only what differs comes once more.
+#[derive(Default)]
+pub struct Kept(Option<Tmpfs>);
+
+impl Kept {
+    /// Gives its memory back.
+    pub fn forget(&mut self, system: &mut System) {
+        system.stop_helpers();
+        self.0 = None;
+        for path in [NEW_ROOT, LOWER, UPPER, IMAGE] {
+            let _ = mount::detach(path.as_ref());
+        }
+    }
+
+    /// What is left there for this sort of root, else nothing of any.
+    fn tmpfs(&mut self, path: &'static str, packed: Packed, system: &mut System) -> &mut Tmpfs {
+        // They hold files that are going to be replaced.
+        system.stop_helpers();
+        if self.0.as_ref().is_none_or(|left| (left.path, left.packed) != (path, packed)) {
+            self.forget(system);
+        }
+        self.0.get_or_insert_with(|| Tmpfs::new(path, packed))
     }
 }
+
+/// Of which file system the root is one file, if any.
+type Packed = Option<&'static str>;
 
 /// The root as it will be, and which init it has.
 fn build(
@@ -76,8 +100,11 @@ fn build(
     line: &Cmdline,
     node: &NodeAnswer,
     kind: RootKind,
+    kept: &mut Kept,
 ) -> Result<String, FetchError> {
     setup::unmount_image();
+    file::make_dirs(RUN.as_ref())
+        .map_err(|e| FetchError::local(format!("cannot make {RUN}: {e}")))?;
     let packed = match kind {
         RootKind::Dir => None,
         RootKind::Squashfs => Some("squashfs"),
@@ -85,20 +112,21 @@ fn build(
     };
     let has_overlay = packed.is_some() || transfers.settings.root.overlay;
     let asked = transfers.settings.root.size;
-    let mut tmpfs = Tmpfs::new(if has_overlay { IMAGE } else { NEW_ROOT });
+    let path = if has_overlay { IMAGE } else { NEW_ROOT };
+    let mut tmpfs = kept.tmpfs(path, packed, transfers.system);
     tmpfs.asked = asked.filter(|_| !has_overlay);
-    fetch_root(transfers, node, packed, &mut tmpfs)?;
-    let mut upper = Tmpfs::new(UPPER);
+    fetch_root(transfers, node, tmpfs)?;
+    let mut upper = Tmpfs::new(UPPER, None);
     upper.asked = asked;
     if has_overlay {
         tmpfs.settle();
-        mount_overlay(transfers, packed, &mut upper).map_err(FetchError::local)?;
-        tmpfs = upper;
+        mount_overlay(transfers, packed, &upper).map_err(FetchError::local)?;
+        tmpfs = &mut upper;
     }
     let _ = fs::remove_file(KEEP_FILE);
     take_name(node);
     for layer in &node.layers {
-        fetch_layer(transfers, layer)?;
+        fetch_layer(transfers, layer, tmpfs)?;
     }
     tmpfs.settle();
     leave_word(transfers, node);
@@ -110,96 +138,13 @@ fn build(
     })
 }
 
-/// A tmpfs that is made when it is known what has to fit into it.
-struct Tmpfs {
-    path: &'static str,
-    asked: Option<RootSize>,
-    /// What it is for, once it is mounted.
-    generation: Option<Digest>,
-}
-
-impl Tmpfs {
-    fn new(path: &'static str) -> Tmpfs {
-        let _ = file::make_dirs(KEPT.as_ref());
-        // A fetch claims a directory that is there, and this one is to be mounted first.
-        let _ = fs::remove_dir(path);
-        Tmpfs { path, asked: None, generation: None }
-    }
-
-    /// Makes room for a generation; of another one before it nothing stays.
-    fn make_room(&mut self, manifest: &Manifest, digest: Digest) -> Result<(), String> {
-        if self.generation.is_some_and(|before| before != digest) {
-            log::info!("the image has changed: its root is begun anew");
-            newroot::clear(self.path).map_err(|error| error.to_string())?;
-        }
-        self.mount(Need::of(manifest), manifest)?;
-        self.generation = Some(digest);
-        Ok(())
-    }
-
-    fn mount(&mut self, need: Need, manifest: &Manifest) -> Result<(), String> {
-        let is_mounted = self.generation.is_some();
-        let held_bytes = if is_mounted { used_bytes(self.path) } else { 0 };
-        let room = room::room(need, held_bytes, memory(), self.asked)?;
-        let size = format!("size={},nr_inodes={}", room.size_bytes, room.inodes);
-        log::info!(
-            "the root takes {} MiB in {} files; room for {} MiB",
-            need.bytes.div_ceil(1 << 20),
-            need.inodes,
-            room.size_bytes >> 20
-        );
-        let top = &manifest.entries[0];
-        let owner = format!("mode={:o},uid={},gid={}", top.mode & 0o7777, top.uid, top.gid);
-        let done = match is_mounted {
-            true => mount::remount(self.path, &size),
-            false => file::make_dirs(self.path.as_ref())
-                .and_then(|()| mount_tmpfs(self.path, &format!("{owner},{size}"))),
-        };
-        done.map_err(|error| format!("cannot mount a tmpfs on {}: {error}", self.path))
-    }
-
-    /// All is there: of the memory that is left, half may be written to.
-    fn settle(&self) {
-        if self.asked.is_none() {
-            let bytes = room::final_bytes(used_bytes(self.path), memory());
-            let _ = mount::remount(self.path, &format!("size={bytes}"));
-        }
-    }
-}
-
-/// Over all nodes of memory, where there are several: a root that fills one of them
-/// slows its processors down.
-fn mount_tmpfs(path: &str, options: &str) -> std::io::Result<()> {
-    let nodes = fs::read_to_string("/sys/devices/system/node/online").unwrap_or_default();
-    if nodes.contains(['-', ',']) {
-        match mount::mount("tmpfs", path, false, &format!("{options},mpol=interleave")) {
-            Ok(()) => return Ok(()),
-            Err(error) => log::warn!("no interleaving over memory nodes {nodes}: {error}"),
-        }
-    }
-    mount::mount("tmpfs", path, false, options)
-}
-
-fn memory() -> Memory {
-    let machine = start::machine();
-    Memory {
-        all_bytes: machine.memory_bytes,
-        available_bytes: machine.available_bytes,
-        passing_bytes: used_bytes("/"),
-    }
-}
-
-fn used_bytes(path: &str) -> u64 {
-    file::open_dir(path.as_ref()).map_or(0, |dir| file::used_bytes(&dir))
-}
-
 /// Fetches it, and leaves a child that serves it on.
 fn fetch_root(
     transfers: &mut Transfers,
     node: &NodeAnswer,
-    packed: Option<&str>,
     tmpfs: &mut Tmpfs,
 ) -> Result<(), FetchError> {
+    let packed = tmpfs.packed;
     let name = match packed {
         None => format!("{}/root", node.image),
         Some(kind) => format!("{}/root.{kind}", node.image),
@@ -214,25 +159,47 @@ fn fetch_root(
         dest: tmpfs.path,
         keep_attributes: true,
         is_layer: false,
+        // What an earlier round has left there, or put over it, is nothing of the image.
+        purpose: Purpose::Copy,
         room_bytes: None,
-        copies: cache.as_ref().and_then(Cache::dir),
+        copies: cache.as_ref().map(Cache::path),
     };
-    let mut what = None;
     let began_ms = transfers.system.clock.now_ms();
-    transfers.fetch(&errand, &mut |content, digest| {
-        what = Some((content.manifest.clone(), content.map.clone()));
-        tmpfs.make_room(&content.manifest, digest).map_err(|why| {
-            FetchError::no_space(format!("the root {name} cannot be in memory: {why}"))
-        })
-    })?;
+    let what = match put_in_place(transfers, &errand, tmpfs) {
+        Err(error) if tmpfs.had_contents && failure::is_for_what_was_there(error.status) => {
+            log::warn!("{}; the root is begun anew", error.text);
+            tmpfs.clear();
+            put_in_place(transfers, &errand, tmpfs)
+        }
+        done => done,
+    }?;
     let took_ms = transfers.system.clock.now_ms() - began_ms;
     let most_ms = transfers.settings.image.linger_ms.unwrap_or(LINGER_MS_MAX.min(2 * took_ms));
     serve_on(transfers, most_ms);
     if let (Some(cache), Some(what)) = (cache, what) {
         let Transfers { system, uplink, .. } = transfers;
-        cache.refresh(what, Path::new(tmpfs.path), &mut || lighten(system, uplink));
+        let child = cache.refresh(what, Path::new(tmpfs.path), &mut || lighten(system, uplink));
+        system.helpers.extend(child);
     }
     Ok(())
+}
+
+/// What was fetched, for who keeps it.
+type Kind = Option<(Rc<Manifest>, Rc<PieceMap>)>;
+
+fn put_in_place(
+    transfers: &mut Transfers,
+    errand: &Errand,
+    tmpfs: &mut Tmpfs,
+) -> Result<Kind, FetchError> {
+    let mut what = None;
+    transfers.fetch(errand, &mut |content, digest| {
+        what = Some((content.manifest.clone(), content.map.clone()));
+        tmpfs.make_room(&content.manifest, digest).map_err(|why| {
+            FetchError::no_space(format!("the root {} cannot be in memory: {why}", errand.name))
+        })
+    })?;
+    Ok(what)
 }
 
 /// The address stays, and with it the lease: unless it is to be given back, the next
@@ -256,7 +223,8 @@ fn serve_on(transfers: &mut Transfers, most_ms: u64) {
         return;
     }
     let Transfers { engine, system, uplink, .. } = transfers;
-    engine.serve_on(Duration::from_millis(most_ms), &mut || lighten(system, uplink));
+    let child = engine.serve_on(Duration::from_millis(most_ms), &mut || lighten(system, uplink));
+    system.helpers.extend(child);
 }
 
 /// A child has no use for these, and they are the parent's.
@@ -267,11 +235,11 @@ fn lighten(system: &mut System, uplink: &mut Uplink) {
 }
 
 /// What came is not written to: a tmpfs above it is.
-fn mount_overlay(
-    transfers: &mut Transfers,
-    packed: Option<&str>,
-    upper: &mut Tmpfs,
-) -> Result<(), String> {
+fn mount_overlay(transfers: &mut Transfers, packed: Packed, upper: &Tmpfs) -> Result<(), String> {
+    for path in [NEW_ROOT, LOWER, UPPER] {
+        // Of an earlier round.
+        let _ = mount::detach(path.as_ref());
+    }
     let drivers = &mut transfers.system.drivers;
     drivers.load("overlay");
     let mut lower = IMAGE;
@@ -289,9 +257,9 @@ fn mount_overlay(
     }
     let failed = |error: std::io::Error| format!("cannot make the overlay's upper half: {error}");
     let top = fs::metadata(lower).map_err(failed)?;
-    let room = room::room(Need::default(), 0, memory(), upper.asked)?;
+    let room = room::room(Need::default(), 0, tmpfs::memory(), upper.asked)?;
     file::make_dirs(UPPER.as_ref()).map_err(failed)?;
-    mount_tmpfs(UPPER, &format!("mode=0700,size={}", room.size_bytes)).map_err(failed)?;
+    tmpfs::mount(UPPER, &format!("mode=0700,size={}", room.size_bytes)).map_err(failed)?;
     let data = Path::new(UPPER).join("data");
     file::make_dirs(&data).map_err(failed)?;
     file::make_dirs(&Path::new(UPPER).join("work")).map_err(failed)?;
@@ -304,7 +272,7 @@ fn mount_overlay(
 }
 
 /// Puts a layer over what is there.
-fn fetch_layer(transfers: &mut Transfers, layer: &str) -> Result<(), FetchError> {
+fn fetch_layer(transfers: &mut Transfers, layer: &str, tmpfs: &Tmpfs) -> Result<(), FetchError> {
     let errand = Errand {
         name: layer,
         sources: vec![format!("{layer}/.").into_bytes()],
@@ -312,33 +280,38 @@ fn fetch_layer(transfers: &mut Transfers, layer: &str) -> Result<(), FetchError>
         dest: NEW_ROOT,
         keep_attributes: true,
         is_layer: true,
+        purpose: Purpose::Fill,
         room_bytes: None,
         copies: None,
     };
-    let mut begun = None;
-    transfers.fetch(&errand, &mut |content, digest| {
+    let (mut begun, mut has_changed) = (None, false);
+    let fetched = transfers.fetch(&errand, &mut |content, digest| {
         match begun.replace(digest) {
             // What a try before has put there is the layer's own.
-            Some(before) if before == digest => {}
+            Some(before) if before == digest => return Ok(()),
             Some(_) => {
-                let text = format!("the layer {layer} has changed: its root is put together anew");
-                return Err(FetchError::source(text));
+                has_changed = true;
+                let why = "has changed: it is fetched anew over the image";
+                return Err(FetchError::local(format!("the layer {layer} {why}")));
             }
-            None => {
-                let conflict = layers::conflict(&content.manifest, &mut |path| {
-                    layers::standing(&Path::new(NEW_ROOT).join(path))
-                });
-                if let Some(why) = conflict {
-                    let why = format!("the layer {layer} does not go over the image: {why}");
-                    return Err(FetchError::local(why));
-                }
-                note_kept(&layers::patterns(&content.manifest));
-            }
+            None => {}
         }
-        let fits = room::room(Need::of(&content.manifest), 0, memory(), None);
-        fits.map(drop).map_err(|why| {
+        let conflict = layers::conflict(&content.manifest, &mut |path| {
+            layers::standing(&Path::new(NEW_ROOT).join(path))
+        });
+        if let Some(why) = conflict {
+            let why = format!("the layer {layer} does not go over the image: {why}");
+            return Err(FetchError::local(why));
+        }
+        note_kept(&layers::patterns(&content.manifest));
+        tmpfs.has_room(&content.manifest).map_err(|why| {
             FetchError::no_space(format!("the layer {layer} cannot be in memory: {why}"))
         })
+    });
+    // This try is over; what went over the root before is the image's again in the next round.
+    fetched.map_err(|error| match has_changed {
+        true => FetchError { status: Status::Changed, ..error },
+        false => error,
     })?;
     // Who fetches the same layer is soon through: a moment does.
     serve_on(transfers, LAYER_LINGER_MS);
@@ -387,7 +360,7 @@ fn take_name(node: &NodeAnswer) {
 fn leave_word(transfers: &Transfers, node: &NodeAnswer) {
     let master = transfers.master().map(|master| format!("master {master}\n"));
     let text = node.text.clone() + &master.unwrap_or_default();
-    if let Err(error) = file::make_dirs(KEPT.as_ref()).and_then(|()| fs::write(NODE_FILE, text)) {
+    if let Err(error) = file::make_dirs(RUN.as_ref()).and_then(|()| fs::write(NODE_FILE, text)) {
         log::warn!("cannot write {NODE_FILE}: {error}");
     }
 }

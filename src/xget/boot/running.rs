@@ -40,12 +40,14 @@ pub fn is_same(said: &str, release: &str, version: &str) -> bool {
     rest.is_some_and(|rest| rest.ends_with(version)) && !version.is_empty()
 }
 
-/// Words of `wanted` that the running kernel was not given. Ours count for us alone,
-/// and those of boot loaders for nobody.
-pub fn missing_words<'a>(own: &Cmdline, wanted: &'a str) -> Vec<&'a str> {
+/// Words of `wanted` that the running kernel was not given: with those of ours, where
+/// nobody else obeys them. Those of boot loaders are for nobody.
+pub fn missing_words<'a>(own: &Cmdline, wanted: &'a str, with_ours: bool) -> Vec<&'a str> {
     let has = |word: &str| own.params.iter().any(|param| param.raw == word);
-    let counts =
-        |word: &str| !["xget.", "BOOT_IMAGE=", "initrd="].iter().any(|ours| word.starts_with(ours));
+    let counts = |word: &str| {
+        let is_foreign = ["BOOT_IMAGE=", "initrd="].iter().any(|name| word.starts_with(name));
+        !is_foreign && (with_ours || !word.starts_with("xget."))
+    };
     words(wanted).into_iter().filter(|word| counts(word) && !has(word)).collect()
 }
 
@@ -95,8 +97,10 @@ mod tests {
 
     #[test]
     fn words_that_only_another_start_can_give() {
-        let own = Cmdline::parse("console=ttyS0 panic=-1 a=\"b c\"");
-        let missing = missing_words(&own, "quiet a=\"b c\" console=ttyS0 xget.shell initrd=x ro");
-        assert_eq!(missing, ["quiet", "ro"]);
+        let own = Cmdline::parse("console=ttyS0 panic=-1 a=\"b c\" xget.debug");
+        let wanted = "quiet a=\"b c\" console=ttyS0 xget.debug xget.shell initrd=x ro";
+        assert_eq!(missing_words(&own, wanted, false), ["quiet", "ro"]);
+        // What the image says of us nobody else reads.
+        assert_eq!(missing_words(&own, wanted, true), ["quiet", "xget.shell", "ro"]);
     }
 }

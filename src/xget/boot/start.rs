@@ -3,7 +3,7 @@
 //! Everything that the kernel might refuse is looked at while the network is
 //! still up, so that the reason reaches the master.
 
-use super::cmdline::Cmdline;
+use super::cmdline::{Cmdline, words};
 use super::engine::Fetched;
 use super::fetching::Transfers;
 use super::image::{self, HEADER_LEN, ImageError, ImageFiles, Machine};
@@ -71,9 +71,15 @@ fn meminfo_bytes(text: &str, name: &str) -> u64 {
     kib.unwrap_or(0u64) * 1024
 }
 
-/// Words for the next kernel: the operator's, then the node's.
-fn appended(append: Option<&str>, words: &str) -> Option<String> {
-    let said: Vec<&str> = append.into_iter().chain([words]).filter(|w| !w.is_empty()).collect();
+/// Words for the next kernel: the operator's, then the node's. An agent that goes on there
+/// hears what nodes.tab pins from the master, and must not take it for the operator's.
+fn appended(append: Option<&str>, of_node: &str, has_root: bool) -> Option<String> {
+    let is_passed = |word: &&str| {
+        let name = word.trim_start_matches('"').split('=').next().unwrap_or_default();
+        !has_root || !["xget.digest", "xget.root.digest", "xget.unpinned"].contains(&name)
+    };
+    let mut said: Vec<&str> = append.filter(|words| !words.is_empty()).into_iter().collect();
+    said.extend(words(of_node).into_iter().filter(is_passed));
     (!said.is_empty()).then(|| said.join(" "))
 }
 
@@ -112,14 +118,15 @@ pub fn start(
         kernel: next.kernel.clone(),
         has_root: next.has_root,
         by_hand: uplink.by_hand,
-        append: appended(settings.image.append.as_deref(), next.words),
+        append: appended(settings.image.append.as_deref(), next.words, next.has_root),
     };
     let name = &settings.image.path;
     let image = match inspect(Path::new(setup::IMAGE), line, &provenance) {
         Ok(image) => image,
         Err(reason) => return format!("the image {name} cannot be started: {reason}"),
     };
-    if next.has_root && settings.image.digest.is_some() && !image.pins_root {
+    let pins_root = image.pins_root || settings.root.digest.is_some();
+    if next.has_root && settings.image.digest.is_some() && !pins_root {
         return ROOT_UNPINNED.into();
     }
     // Those who fetch from us go on for a moment; then the files are consumed.
@@ -275,6 +282,17 @@ fn come_back(system: &mut System, settings: &Settings, uplink: &Uplink, has_rele
 mod tests {
     use super::*;
     use crate::os::scratch::Dir;
+
+    #[test]
+    fn words_for_the_next_kernel() {
+        assert_eq!(appended(None, "", true), None);
+        assert_eq!(appended(Some(""), "", true), None);
+        let words = "quiet xget.root.digest=blake3:00 xget.debug \"xget.unpinned=1\" a=\"b c\"";
+        let all = appended(Some("ro"), words, false).unwrap();
+        assert_eq!(all, ["ro ", words].concat());
+        // The agent there is told by the master.
+        assert_eq!(appended(Some("ro"), words, true).unwrap(), "ro quiet xget.debug a=\"b c\"");
+    }
 
     #[test]
     fn memory_of_the_machine() {

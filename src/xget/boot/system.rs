@@ -7,7 +7,7 @@ use super::identity::Firmware;
 use super::routers::Routers;
 use super::settings::{Settings, WatchdogSettings};
 use super::uplink::Uplink;
-use crate::os::child;
+use crate::os::child::{self, Child};
 use crate::os::netif::Netlink;
 use crate::os::uevent::Uevents;
 use crate::os::watchdog::Watchdog;
@@ -34,6 +34,8 @@ pub struct System {
     pub routers: Routers,
     /// Armed, if it was asked for.
     pub watchdog: Option<Watchdog>,
+    /// Those who serve what was fetched, or keep it on a disk, beside the boot.
+    pub helpers: Vec<Child>,
     /// Differs from node to node (`identity::seed`).
     pub seed: u64,
 }
@@ -55,6 +57,7 @@ impl System {
             firmware: Firmware::read(),
             routers: Routers::default(),
             watchdog: None,
+            helpers: Vec::new(),
             seed: 0,
         })
     }
@@ -86,6 +89,17 @@ impl System {
         match keep {
             true => watchdog.pet(),
             false => watchdog.disarm(),
+        }
+    }
+
+    /// They hold what lies in memory: for a boot that goes back a step.
+    pub fn stop_helpers(&mut self) {
+        for helper in self.helpers.drain(..) {
+            if !helper.stop() {
+                log::warn!(
+                    "a process that kept what was fetched does not end; its memory is missing"
+                );
+            }
         }
     }
 

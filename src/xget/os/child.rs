@@ -6,17 +6,21 @@
 #![allow(unsafe_code)]
 
 use nix::errno::Errno;
+use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{AccessFlags, ForkResult, Pid, access, fork};
 use std::ffi::{CStr, CString};
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
+use std::thread;
+use std::time::Duration;
 
 /// Orphans reaped in one go; the rest waits for the next.
 const REAPS_MAX: usize = 64;
-/// What a child is called that serves what was fetched.
-const SERVING: &str = "xget-serving";
+/// What a killed child may take to let go of what it has: a disk may hold it longer.
+const STOP_MS: u32 = 2_000;
+const STOP_LOOK_MS: u32 = 10;
 
 /// Collects whoever has ended.
 pub fn reap() {
@@ -46,18 +50,48 @@ pub fn run_on_terminal(program: &str, terminal: &str) -> io::Result<()> {
     }
 }
 
-/// Makes a child of this process that goes on where the parent does, and says
-/// which of them this is. Only where there is one thread.
-pub fn split() -> io::Result<bool> {
-    // SAFETY: no other thread could hold a lock that the child would wait for.
-    let fork = unsafe { fork() }?;
-    if matches!(fork, ForkResult::Child) {
-        // Whoever lacks memory is to take it from here; `ps` shows what this is.
-        let _ = std::fs::write("/proc/self/oom_score_adj", "1000");
-        let _ = std::fs::write("/proc/self/comm", SERVING);
-        return Ok(true);
+/// One that [`split`] made, as its parent knows it.
+pub struct Child(Pid);
+
+impl Child {
+    /// Ends it, and waits until it has let go of everything: false where that takes too
+    /// long. One that was reaped before is not looked for.
+    pub fn stop(self) -> bool {
+        let runs =
+            || matches!(waitpid(self.0, Some(WaitPidFlag::WNOHANG)), Ok(WaitStatus::StillAlive));
+        if !runs() {
+            return true;
+        }
+        let _ = kill(self.0, Signal::SIGKILL);
+        for _ in 0..STOP_MS / STOP_LOOK_MS {
+            if !runs() {
+                return true;
+            }
+            thread::sleep(Duration::from_millis(STOP_LOOK_MS.into()));
+        }
+        false
     }
-    Ok(false)
+}
+
+/// Makes a child of this process that goes on where the parent does: `None` in the
+/// child, which `ps` shows under this name. Only where there is one thread.
+pub fn split(name: &str) -> io::Result<Option<Child>> {
+    // SAFETY: no other thread could hold a lock that the child would wait for.
+    if let ForkResult::Parent { child } = unsafe { fork() }? {
+        return Ok(Some(Child(child)));
+    }
+    // Whoever lacks memory is to take it from here.
+    let _ = std::fs::write("/proc/self/oom_score_adj", "1000");
+    let _ = std::fs::write("/proc/self/comm", name);
+    // The kernel gave its console to the first process.
+    if let Ok(nothing) = OpenOptions::new().read(true).write(true).open("/dev/null") {
+        for standard in 0..=2 {
+            // SAFETY: both are numbers of this process; whoever has opened the second one
+            // goes on with nothing under it.
+            unsafe { libc::dup2(nothing.as_raw_fd(), standard) };
+        }
+    }
+    Ok(None)
 }
 
 /// Leaves processors and disks to whoever else wants them.
@@ -147,6 +181,24 @@ mod tests {
         file.read_to_string(&mut text).unwrap();
         assert_eq!(text, "text");
         read_only(-1);
+    }
+
+    #[test]
+    fn a_child_is_ended_wherever_it_is_and_once() {
+        let (input, said) = nix::unistd::pipe().unwrap();
+        let Some(child) = split("xget-test").unwrap() else {
+            // It says that it is there, and waits for what does not come.
+            let _ = nix::unistd::write(&said, b"x");
+            loop {
+                thread::sleep(Duration::from_secs(60));
+            }
+        };
+        drop(said);
+        assert_eq!(nix::unistd::read(&input, &mut [0]), Ok(1));
+        let again = Child(child.0);
+        assert!(child.stop());
+        assert_eq!(nix::unistd::read(&input, &mut [0]), Ok(0), "its end is closed");
+        assert!(again.stop());
     }
 
     #[test]

@@ -14,8 +14,8 @@ pub enum Purpose {
     /// All is fetched and verified before the first is put in place. What the source
     /// does not have is removed after all else.
     Mirror,
-    /// What is right in another directory comes, and nothing else; what the source does
-    /// not have is removed, whatever failed before.
+    /// As `Fill`, and what the source does not have is removed, whatever failed before: for
+    /// a cache, and for a root that nobody runs on yet.
     Copy,
     /// It is told, and nothing is written; with or without what `Mirror` would remove.
     Compare { removes: bool },

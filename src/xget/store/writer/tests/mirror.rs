@@ -118,6 +118,27 @@ fn a_mirror_is_the_same_as_its_source() {
     assert_eq!(again, "", "nothing differs any more");
 }
 
+#[test]
+fn what_went_over_a_root_is_undone_and_the_rest_not_moved_again() {
+    let (image, root) = (rich_tree(), Dir::new());
+    let over = || policy(Purpose::Copy, "");
+    let first = fetch(image.path(), root.path(), over());
+    assert_eq!(first.errors(), [""; 0]);
+    drop(first);
+    // A layer, and the name of the node.
+    let large = fs::metadata(image.join("large")).unwrap().len();
+    fs::remove_file(root.join("large")).unwrap();
+    root.write("large", b"of a layer");
+    fs::remove_file(root.join("sub/link")).unwrap();
+    root.write("sub/link", b"a file in a symlink's place");
+    root.write("only/of/the/layer", b"x");
+    let mut again = fetch(image.path(), root.path(), over());
+    assert_eq!(again.errors(), [""; 0]);
+    assert_eq!(picture(root.path()), picture(image.path()));
+    assert!(again.moved as u64 <= large / P as u64 + 2, "{} pieces", again.moved);
+    assert_eq!(again.writer.take_changes(), "", "nobody reads a list");
+}
+
 fn fetch_again(from: &Path, to: &Path) -> String {
     let mut again = fetch(from, to, mirroring(""));
     assert_eq!((again.errors().len(), again.moved), (0, 0));
