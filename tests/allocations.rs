@@ -14,7 +14,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 use support::proc::{Master, Proc};
 use support::{Scratch, noise};
-use xget::{FetchObserver, FetchTask, Fetching, Limits, Observer, Turn};
+use xget::{FetchObserver, FetchTask, Fetching, Observer, Turn};
 
 mod counting {
     //! An allocator that counts what each thread asks of the system's.
@@ -71,20 +71,8 @@ fn begin(master: &Master, dest: &Path) -> Fetching {
         linger: Linger::Millis(60_000),
         ..FetchRequest::of(vec![b".".to_vec()])
     };
-    let task = FetchTask {
-        sync: false,
-        policy: Default::default(),
-        hold: false,
-        limits: Limits::of_client(None, None),
-        masters: vec![SocketAddr::from(([127, 0, 0, 1], master.port))],
-        request,
-        dest: dest.into(),
-        keep_root_attributes: false,
-        keep_attributes: true,
-        keep_dirs: false,
-        space_bytes_max: None,
-    };
-    Fetching::begin(task, Silent).unwrap()
+    let masters = vec![SocketAddr::from(([127, 0, 0, 1], master.port))];
+    Fetching::begin(FetchTask::of(masters, request, dest.into()), Silent).unwrap()
 }
 
 #[test]

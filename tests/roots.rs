@@ -14,7 +14,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 use support::Scratch;
 use support::proc::{Master, Proc};
-use xget::{FetchObserver, FetchTask, Fetching, Limits, Observer, Turn};
+use xget::{FetchObserver, FetchTask, Fetching, Observer, Turn};
 
 struct Silent;
 
@@ -34,19 +34,9 @@ fn begin(master: &Master, dest: &Path) -> Fetching {
         linger: Linger::Millis(60_000),
         ..FetchRequest::of(vec![b"root/.".to_vec()])
     };
-    let task = FetchTask {
-        sync: false,
-        hold: true,
-        policy: Default::default(),
-        limits: Limits::of_client(None, None),
-        masters: vec![SocketAddr::from(([127, 0, 0, 1], master.port))],
-        request,
-        dest: dest.into(),
-        keep_root_attributes: true,
-        keep_attributes: true,
-        keep_dirs: false,
-        space_bytes_max: None,
-    };
+    let masters = vec![SocketAddr::from(([127, 0, 0, 1], master.port))];
+    let task = FetchTask::of(masters, request, dest.into());
+    let task = FetchTask { hold: true, keep_root_attributes: true, ..task };
     Fetching::begin(task, Silent).unwrap()
 }
 

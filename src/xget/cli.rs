@@ -387,21 +387,17 @@ impl Typed {
             greeting: None,
         };
         let task = FetchTask {
-            masters: Vec::new(),
-            request,
-            dest: dest.into(),
-            keep_root_attributes: false,
             keep_attributes: !options.plain_attributes,
             keep_dirs: options.keep_dirs,
-            space_bytes_max: None,
             sync: options.sync,
             policy: Policy {
                 purpose: options.purpose(),
                 copies: options.copies,
                 ..Policy::default()
             },
-            hold: false,
             limits: Limits::of_client(self.clients_max, self.memory_mib),
+            // The master is looked up when it begins.
+            ..FetchTask::of(Vec::new(), request, dest.into())
         };
         let (quiet, keep) = (options.quiet, options.keep);
         Ok(Command::Fetch(Box::new(Fetch { master, task, quiet, keep })))

@@ -13,7 +13,7 @@ use super::system::System;
 use super::turns::Turns;
 use super::uplink::Uplink;
 use super::{links, network};
-use crate::driver::{self, FetchTask, Host, Limits};
+use crate::driver::{self, FetchTask, Host};
 use crate::store::writer::{Policy, Purpose};
 use peer::content::digest::Digest;
 use peer::control::{NodeAnswer, NodeMessage, NodeQuestion, NodeStage, printable};
@@ -351,22 +351,17 @@ impl<'a> Transfers<'a> {
             greeting: Some(self.identity.clone()),
         };
         FetchTask {
-            // Into memory, and for this boot alone.
-            sync: false,
             policy: Policy {
                 purpose: errand.purpose,
                 copies: errand.copies.clone(),
                 ..Policy::default()
             },
             hold: true,
-            limits: Limits::of_client(None, None),
-            masters: self.masters.clone(),
-            request,
-            dest: errand.dest.into(),
             keep_attributes: errand.keep_attributes,
             keep_root_attributes: errand.keep_attributes && !errand.is_layer,
             keep_dirs: errand.is_layer,
             space_bytes_max: errand.room_bytes,
+            ..FetchTask::of(self.masters.clone(), request, errand.dest.into())
         }
     }
 

@@ -58,6 +58,25 @@ pub struct FetchTask {
     pub limits: Limits,
 }
 
+impl FetchTask {
+    /// With the attributes of the source, file by file, and nothing else out of the ordinary.
+    pub fn of(masters: Vec<SocketAddr>, request: FetchRequest, dest: PathBuf) -> FetchTask {
+        FetchTask {
+            masters,
+            request,
+            dest,
+            keep_attributes: true,
+            keep_root_attributes: false,
+            keep_dirs: false,
+            space_bytes_max: None,
+            sync: false,
+            policy: Policy::default(),
+            hold: false,
+            limits: Limits::of_client(None, None),
+        }
+    }
+}
+
 /// Fetches, serves others meanwhile, lingers. Gives what failed: nothing
 /// means that every file is verified and in place.
 pub fn fetch(task: FetchTask, observer: impl FetchObserver) -> Result<Vec<Failure>, Failure> {
