@@ -81,3 +81,67 @@ pub fn catch_panics(settings: EndSettings) {
         finish(failure::countdown(settings.panic_s, seed), settings.action);
     }));
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nix::libc::{SIGHUP, SIGINT};
+    use std::os::unix::process::ExitStatusExt;
+    use std::process::Command;
+
+    const ACTION: &str = "XGET_TEST_END";
+    const NAME: &str =
+        "boot::end::tests::a_failure_of_the_agent_itself_says_where_and_ends_as_it_was_told";
+
+    struct ToStderr;
+
+    impl log::Log for ToStderr {
+        fn enabled(&self, _: &log::Metadata) -> bool {
+            true
+        }
+        fn log(&self, record: &log::Record) {
+            eprintln!("said: {}", record.args());
+        }
+        fn flush(&self) {}
+    }
+
+    /// As PID 1, and no other: there a restart is the end of this process alone.
+    fn fail(action: &str) {
+        assert_eq!(std::process::id(), 1, "not in a name space of its own");
+        let _ = log::set_logger(&ToStderr);
+        log::set_max_level(log::LevelFilter::Info);
+        let action = match action {
+            "reboot" => EndAction::Reboot,
+            _ => EndAction::PowerOff,
+        };
+        catch_panics(EndSettings { shell: false, panic_s: Some(1), action });
+        let none: [u8; 0] = [];
+        let _ = none[std::hint::black_box(7)];
+    }
+
+    /// In a user's name space nobody may restart the machine; in one of processes
+    /// reboot(2) ends its first with a signal that says which end was meant.
+    #[test]
+    fn a_failure_of_the_agent_itself_says_where_and_ends_as_it_was_told() {
+        if let Ok(action) = std::env::var(ACTION) {
+            return fail(&action);
+        }
+        let own = std::env::current_exe().unwrap();
+        for (action, verb, signal) in
+            [("reboot", "rebooting", SIGHUP), ("poweroff", "powering off", SIGINT)]
+        {
+            let mut child = Command::new("unshare");
+            child.args(["--user", "--map-root-user", "--pid", "--fork", "--kill-child"]);
+            child.arg(&own).args(["--exact", NAME, "--nocapture"]).env(ACTION, action);
+            let ended = child.output().unwrap();
+            let said = String::from_utf8_lossy(&ended.stderr);
+            let place = format!("said: xget itself failed: panicked at {}:", file!());
+            for words in [place, "index out of bounds".into(), format!("said: {verb} in 1 s")] {
+                assert!(said.contains(&words), "{words}: {said}");
+            }
+            assert!(said.contains(&format!("said: {verb} now")), "{said}");
+            let as_status = ended.status.code().map(|code| code - 128);
+            assert_eq!(ended.status.signal().or(as_status), Some(signal), "{said}");
+        }
+    }
+}
