@@ -91,6 +91,21 @@ def give_ipv6(address=MASTER6):
     batch("ip", [f"addr add {address}/64 dev {BRIDGE} nodad"])
 
 
+class Squatter:
+    """Another machine of the lab's network, that has IPv6 addresses which it was not lent."""
+
+    INTERFACE, PORT = "squat0", "squat1"
+
+    def __init__(self, addresses):
+        lines = [link.veth(self.INTERFACE, self.PORT), link.plug(self.PORT, BRIDGE)]
+        lines += [f"addr add {address}/128 dev {self.INTERFACE} nodad" for address in addresses]
+        batch("ip", [*lines, link.up(self.INTERFACE)])
+
+    def leave(self, address):
+        """Have this one no more."""
+        batch("ip", [f"addr del {address}/128 dev {self.INTERFACE}"])
+
+
 def give_far_address(address):
     """Give the head an address that no node has a route to."""
     batch("ip", [f"addr add {address}/32 dev lo"])

@@ -103,7 +103,24 @@ def ipv6_lease(lab):
     lab.check(server.console.find("DHCPRELEASE"), "the server did not hear that it is given back")
 
 
-@scenario(limit_s=200, tags=["network"])
+@scenario(limit_s=200, tags=["network", "faults", "quick"])
+def ipv6_in_use(lab):
+    """What DHCPv6 lends another machine has already: it is declined, and another address asked for."""
+    lent = [f"fd77::10{number}" for number in (0, 1)]
+    squatter = network.Squatter(lent)
+    url = f"bootfile-url,xget://[{network.MASTER6}]"
+    server = lab.routers(f"{lent[0]},{lent[1]},64,120", options=[url])
+    lab.master(tiny_image())
+    node = lab.node("tiny", ip=None, master=None)
+    taken = node.expect(r"! eth0 .*: another machine has (fd77::10[01])", within_s=60)[1]
+    free = next(address for address in lent if address != taken)
+    squatter.leave(free)
+    node.expect(SECOND_UP, within_s=90)
+    node.expect(rf"{free}/\d+ from fe80:.*, for 120 s", within_s=1)
+    lab.check(server.console.find("DHCPDECLINE"), "the server did not hear that it is in use")
+
+
+@scenario(limit_s=200, tags=["network", "faults"])
 def refused_links(lab):
     """What cannot be made or used is said: a bond's option, a VLAN without its module, an address."""
     network.give_ipv6()

@@ -71,6 +71,17 @@ fn held(text: &str, name: &str) -> Vec<Held> {
     text.lines().filter_map(line).collect()
 }
 
+/// What became of an address that the link was given. One that is lent for a time the
+/// kernel takes away when it is somebody else's; any other it keeps, and marks
+/// (net/ipv6/addrconf.c, addrconf_dad_stop).
+fn probed(held: &[Held], address: IpAddr, is_lent: bool) -> Probe {
+    match held.iter().find(|held| IpAddr::V6(held.address) == address) {
+        Some(held) => held.state,
+        None if is_lent => Probe::InUse,
+        None => Probe::Going,
+    }
+}
+
 /// The question to DHCPv6, and what came of it.
 struct Asking {
     client: Box<DhcpClient>,
@@ -119,11 +130,10 @@ impl Attempt6 {
         let (flags, servers) = routers.of(link.index);
         let own = held.iter().find(|held| held.scope == Scope::Link && held.state == Probe::Free);
         if let Some(lease) = self.lease.take_if(|lease| !lease.address.is_unspecified()) {
-            let probe = held.iter().find(|held| IpAddr::V6(held.address) == lease.address);
-            match probe.map(|held| held.state) {
-                Some(Probe::Free) => return Ok(Some(self.found(lease, servers))),
-                Some(Probe::InUse) => self.refuse(link, &lease, netlink, now_ms)?,
-                _ => self.lease = Some(lease),
+            match probed(&held, lease.address, self.asking.is_some()) {
+                Probe::Free => return Ok(Some(self.found(lease, servers))),
+                Probe::InUse => self.refuse(link, &lease, netlink, now_ms)?,
+                Probe::Going => self.lease = Some(lease),
             }
             return Ok(None);
         }
@@ -263,6 +273,10 @@ nonsense
         assert_eq!((global.scope, global.state), (Scope::Global, Probe::Going));
         assert_eq!(global.address, "2001:db8::2".parse::<Ipv6Addr>().unwrap());
         assert_eq!(held(text, "eth1")[0].state, Probe::InUse);
+        let probe = |ip: &str, is_lent| probed(&held(text, "eth0"), ip.parse().unwrap(), is_lent);
+        assert_eq!(probe("2001:db8::2", true), Probe::Going);
+        assert_eq!(probe("2001:db8::7", true), Probe::InUse, "taken away again");
+        assert_eq!(probe("2001:db8::7", false), Probe::Going, "not there yet");
         assert!(held(text, "lo").is_empty());
     }
 }
