@@ -5,6 +5,9 @@ Debian image is Debian's own kernel with Debian's own initrd. Both say the
 same lines on the console (SECOND below), then switch the machine off.
 """
 
+import contextlib
+import fcntl
+import os
 import shutil
 import subprocess
 import tempfile
@@ -35,19 +38,43 @@ CROWDED = "no_timer_check"
 TINY_CMDLINE = f"console=ttyS0 panic=-1 quiet {CROWDED}"
 # What the first system says of what it fetched (src/xget/boot/fetching.rs).
 FETCHED = r"^xget .*\bfetched .* digest (blake3:[0-9a-f]{64})$"
-# The first kernel's own last words (kernel/kexec_core.c).
-# What a root says, by guest/rooted.rs.
+# What a root says, by guest/rooted.rs and guest/lives.
 ROOT = r"^root system: "
 ROOT_UP = ROOT + r"up$"
+# The first kernel's own last words (kernel/kexec_core.c).
 KEXEC = r"kexec_core: Starting new kernel"
+# Why a first system has no next one (src/xget/boot/mod.rs).
+FAILED = r"^xget .*! boot failed: "
 
 
-def _run(command, limit_s, what):
+def _run(command, limit_s, what, **environment):
     """Run a bounded command quietly; what it says is the result, or part of the failure."""
-    done = subprocess.run(command, capture_output=True, text=True, timeout=limit_s, check=False)
+    done = subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        timeout=limit_s,
+        check=False,
+        env={**os.environ, **environment},
+    )
     if done.returncode != 0:
         raise Failed(f"{what}: {done.stderr.strip() or done.stdout.strip()}")
     return done.stdout.strip()
+
+
+@contextlib.contextmanager
+def _alone():
+    """What is made here is shared by scenarios that run at the same time."""
+    IMAGES.mkdir(parents=True, exist_ok=True)
+    with open(IMAGES / ".lock", "wb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _put(path, data):
+    """Write a file that is another one now; what is the same may be served at this moment."""
+    if not path.exists() or path.read_bytes() != data:
+        path.write_bytes(data)
 
 
 def _newer(product, *sources):
@@ -60,12 +87,35 @@ def _program(name):
     """The program of guest/NAME.rs, compiled when it is older."""
     source = REPO / "qemu-tests" / "guest" / f"{name}.rs"
     program = IMAGES / name
-    if not _newer(program, source):
-        program.parent.mkdir(parents=True, exist_ok=True)
-        command = ["rustc", "--edition=2024", f"--target={TARGET}", "-Copt-level=s"]
-        command += ["-Cpanic=abort", "-Cstrip=symbols", "-o", str(program), str(source)]
-        _run(command, COMPILE_LIMIT_S, f"compiling {name}")
+    with _alone():
+        if not _newer(program, source):
+            command = ["rustc", "--edition=2024", f"--target={TARGET}", "-Copt-level=s"]
+            command += ["-Cpanic=abort", "-Cstrip=symbols", "-o", str(program), str(source)]
+            _run(command, COMPILE_LIMIT_S, f"compiling {name}")
     return program
+
+
+def agent():
+    """The program that is /init of the initramfs."""
+    return binary().with_name("xget-init")
+
+
+def beside():
+    """Files for an initramfs in which something goes on beside the agent (guest/beside.rs)."""
+    return {"init": _program("beside").read_bytes(), "agent/init": agent().read_bytes()}
+
+
+def disk_initramfs():
+    """An initramfs with modules for every file system that a cache may have."""
+    image, modules = IMAGES / "disks" / "initramfs.img", GUEST / "disk-modules"
+    builder = REPO / "initramfs" / "build"
+    with _alone():
+        if not _newer(image, agent(), modules, builder):
+            image.parent.mkdir(parents=True, exist_ok=True)
+            command = [str(builder), "--init", str(agent()), "--modules", str(modules)]
+            command += ["--output", str(image)]
+            _run(command, DEBIAN_LIMIT_S, "building the initramfs", COMPRESS="gzip")
+    return image
 
 
 def debian_root():
@@ -153,29 +203,31 @@ def tiny_image(name="tiny", cmdline=TINY_CMDLINE, padding_mb=0):
     program = _program("second")
     tree = IMAGES / f"{name}-{padding_mb}-tree"
     image = tree / name
-    image.mkdir(parents=True, exist_ok=True)
-    line = image / "cmdline"
-    if not line.exists() or line.read_text() != cmdline + "\n":
-        line.write_text(cmdline + "\n")  # a new time would make a new generation
-    if not _newer(image / "initrd", program):
-        with tempfile.TemporaryDirectory() as root:
-            (Path(root) / "init").write_bytes(program.read_bytes())
-            (Path(root) / "init").chmod(0o755)
-            for directory in ("dev", "proc", "sys"):
-                (Path(root) / directory).mkdir()
-            if padding_mb:
-                with open("/dev/urandom", "rb") as random:
-                    (Path(root) / "padding").write_bytes(random.read(padding_mb << 20))
-            pack = [str(REPO / "initramfs" / "pack"), root, str(image / "initrd")]
-            _run(pack, COMPILE_LIMIT_S, "packing the second system")
-    served = image / "kernel"
-    if not served.exists() or served.read_bytes() != kernel().read_bytes():
-        served.write_bytes(kernel().read_bytes())
+    with _alone():
+        image.mkdir(parents=True, exist_ok=True)
+        _put(image / "cmdline", f"{cmdline}\n".encode())
+        if not _newer(image / "initrd", program):
+            _pack_second(program, image / "initrd", padding_mb)
+        _put(image / "kernel", kernel().read_bytes())
     return tree
 
 
-def initramfs_with(files, output):
-    """The small initramfs with these files (path to bytes) over its own; return where it is.
+def _pack_second(program, initrd, padding_mb):
+    """The initrd of the tiny image."""
+    with tempfile.TemporaryDirectory() as root:
+        (Path(root) / "init").write_bytes(program.read_bytes())
+        (Path(root) / "init").chmod(0o755)
+        for directory in ("dev", "proc", "sys"):
+            (Path(root) / directory).mkdir()
+        if padding_mb:
+            with open("/dev/urandom", "rb") as random:
+                (Path(root) / "padding").write_bytes(random.read(padding_mb << 20))
+        pack = [str(REPO / "initramfs" / "pack"), root, str(initrd)]
+        _run(pack, COMPILE_LIMIT_S, "packing the second system")
+
+
+def initramfs_with(files, output, base=None):
+    """The small initramfs, or another `base`, with these files (path to bytes) over its own; return where it is.
 
     The kernel unpacks one archive after the other; one that is not compressed
     begins at a multiple of four bytes (init/initramfs.c).
@@ -188,23 +240,31 @@ def initramfs_with(files, output):
             target.chmod(0o755 if data.startswith((b"#!", b"\x7fELF")) else 0o644)
         pack = [str(REPO / "initramfs" / "pack"), root, str(output)]
         _run(pack, COMPILE_LIMIT_S, "packing files for the initramfs")
-    base = initramfs().read_bytes()
+    base = (base or initramfs()).read_bytes()
     output.write_bytes(base + bytes(-len(base) % 4) + output.read_bytes())
     return output
 
 
-def _busybox():
+def busybox():
     """This machine's, which needs no library."""
-    busybox = shutil.which("busybox")
-    program = Path(busybox).read_bytes() if busybox else b""
+    found = shutil.which("busybox")
+    program = Path(found).read_bytes() if found else b""
     if not program or b"/ld-linux" in program:
         raise Failed("there is no static busybox here: install busybox-static")
     return program
 
 
+def add_xget(root):
+    """Give a root the xget under test, for a system that is up."""
+    program = root / "usr/bin/xget"
+    program.parent.mkdir(parents=True, exist_ok=True)
+    program.write_bytes(binary().read_bytes())
+    program.chmod(0o755)
+
+
 def add_script(root, script):
     """Make a script of busybox's shell the init of a root."""
-    for name, data in (("usr/sbin/init", (GUEST / script).read_bytes()), ("bin/busybox", _busybox())):
+    for name, data in (("usr/sbin/init", (GUEST / script).read_bytes()), ("bin/busybox", busybox())):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_bytes(data)
         (root / name).chmod(0o755)
@@ -217,12 +277,15 @@ def script_image(name, script):
     """
     tree = IMAGES / f"{name}-tree"
     image = tree / name
-    image.mkdir(parents=True, exist_ok=True)
-    files = {"init": (GUEST / script).read_bytes(), "bin/busybox": _busybox()}
-    # In the small initramfs this is its init, which is another one now.
-    initramfs_with({**files, "sbin/modprobe": b""}, image / "initrd")
-    (image / "cmdline").write_text(TINY_CMDLINE + "\n")
-    (image / "kernel").write_bytes(kernel().read_bytes())
+    files = {"init": (GUEST / script).read_bytes(), "bin/busybox": busybox()}
+    with _alone():
+        image.mkdir(parents=True, exist_ok=True)
+        # In the small initramfs this is its init, which is another one now.
+        made = initramfs_with({**files, "sbin/modprobe": b""}, IMAGES / f"{name}.initrd")
+        _put(image / "initrd", made.read_bytes())
+        made.unlink()
+        _put(image / "cmdline", f"{TINY_CMDLINE}\n".encode())
+        _put(image / "kernel", kernel().read_bytes())
     return tree
 
 
@@ -234,5 +297,6 @@ def digest(tree, name):
 
 def debian_image():
     """The tree that serves Debian's kernel and initrd as `debian`."""
-    _run([str(REPO / "scripts" / "debian-image")], DEBIAN_LIMIT_S, "making the Debian image")
+    with _alone():
+        _run([str(REPO / "scripts" / "debian-image")], DEBIAN_LIMIT_S, "making the Debian image")
     return IMAGES / "debian-tree"

@@ -4,13 +4,14 @@ One thread and one loop: everything that runs is polled in turn, and machines
 that had no memory to start are started when others have ended.
 """
 
+import os
 import re
 import time
 from pathlib import Path
 
 from . import accel, images, network, paths, services, status
 from .errors import Failed
-from .machine import OVERHEAD_MB, Machine
+from .machine import OVERHEAD_MB, Hardware, Machine
 
 POLL_S = 0.1
 STATUS_EVERY_S = 1.0
@@ -20,6 +21,8 @@ MASTER_PORT = 20004
 STUCK_S = 60.0
 # Left to everybody else on this machine.
 RESERVE_MB = 1024
+# How many scenarios run at this time (lab.abreast) and share the memory.
+SHARES = "XGET_LAB_SHARES"
 CONSOLE = f"console=ttyS0 panic=-1 {images.CROWDED}"
 
 
@@ -43,7 +46,7 @@ class Lab:
         self.masters = []
         self.services = []
         self.began = time.monotonic()
-        self._budget_mb = available_mb() - RESERVE_MB
+        self._budget_mb = (available_mb() - RESERVE_MB) // int(os.environ.get(SHARES, "1"))
         self._status_due = 0.0
         self._follow = None
 
@@ -99,16 +102,16 @@ class Lab:
 
     def node(
         self, image, memory_mb=512, ip="static", rate=None, append="", master=network.MASTER,
-        files=None, networks=(), disk=None, devices=(), memory_nodes=1,
+        files=None, networks=(), initramfs=None, **hardware,
     ):
         """Make a node that is to boot the image, and start it when memory allows.
 
         `ip` is "static", "dhcp", the value of ip= as the kernel has it, or None;
         `rate` limits its link both ways, as "100mbit"; `master=None` leaves
         the master to DHCP, and `image=None` the image to the master. `files`,
-        contents by path, are laid over its initramfs; `networks` are others that
-        it has a card in as well; `disk` is a file, `devices` are more of QEMU's. Its
-        memory may be that of several `memory_nodes` (NUMA).
+        contents by path, are laid over its initramfs, or over another `initramfs`;
+        `networks` are others that it has a card in as well; `hardware` is what
+        machine.Hardware has: `disk`, `devices`, `memory_nodes`, `keyboard`.
         """
         index = len(self.machines) + 1
         if ip == "static":
@@ -118,13 +121,13 @@ class Lab:
         for name, value in (("ip", ip), ("xget.image", image), ("xget.master", master)):
             if value is not None:
                 parameters += f" {name}={value}"
-        boots = None
+        starts = initramfs or paths.initramfs()
         if files:
             more = self.directory / f"node{index}.img"
-            boots = paths.kernel(), images.initramfs_with(files, more)
+            starts = images.initramfs_with(files, more, starts)
+        boots = (initramfs or paths.initramfs()).parent / "vmlinuz", starts
         parameters = f"{parameters} {append}".strip()
-        more = networks, disk, devices, memory_nodes
-        return self._machine(memory_mb, rate, parameters, boots, *more)
+        return self._machine(memory_mb, rate, parameters, boots, networks, hardware)
 
     def mounter(self, kernel, initrd, append="", memory_mb=512):
         """Start the machine that mounts (lab.mounter); it gets an address like a node."""
@@ -132,17 +135,12 @@ class Lab:
         parameters = f"{CONSOLE} lab.address={address} lab.master={network.MASTER} {append}"
         return self._machine(memory_mb, None, parameters, (kernel, initrd))
 
-    def _machine(
-        self, memory_mb, rate, parameters, boots=None, networks=(), disk=None, devices=(),
-        memory_nodes=1,
-    ):
+    def _machine(self, memory_mb, rate, parameters, boots, networks=(), hardware=None):
         """Make the next machine, and start it when memory allows."""
         index = len(self.machines) + 1
         ports = [self.network.port(index, rate), *(net.port(index) for net in networks)]
         node = Machine(self, index, memory_mb, ports, parameters, boots)
-        node.disk = disk
-        node.devices = devices
-        node.memory_nodes = memory_nodes
+        node.hardware = Hardware(**(hardware or {}))
         if memory_mb + OVERHEAD_MB > self._budget_mb:
             raise Failed(f"{node.name} needs {memory_mb} MB, of which there are {self._budget_mb}")
         self.machines.append(node)

@@ -4,6 +4,7 @@ import signal
 import socket
 import subprocess
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 from . import network
@@ -16,6 +17,22 @@ from .paths import initramfs, kernel
 TRANSLATION_MB = 64
 OVERHEAD_MB = TRANSLATION_MB + 64
 MONITOR_LIMIT_S = 10
+# Sockets of QEMU's own; namespaces keep scenarios apart.
+LISTENING = "abstract=on,tight=on,server=on,wait=off"
+
+
+@dataclass
+class Hardware:
+    """What one node has and others have not."""
+
+    # An image of one, in a file.
+    disk: Path = None
+    # More of QEMU's.
+    devices: tuple = ()
+    # Its memory in so many equal parts (NUMA).
+    memory_nodes: int = 1
+    # Somebody sits at its serial console, and may type (`Machine.type`).
+    keyboard: bool = False
 
 
 class Machine:
@@ -33,10 +50,8 @@ class Machine:
         self.parameters = parameters
         # Kernel and initramfs.
         self.boots = boots or (kernel(), initramfs())
-        # An image of one, in a file.
-        self.disk = None
-        self.devices = ()
-        self.memory_nodes = 1
+        self.hardware = Hardware()
+        self._typing = None
         self.console = Console(lab.directory / f"{self.name}.log")
         self.process = None
         self.started = None
@@ -87,25 +102,38 @@ class Machine:
         line += ["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]
         line += ["-kernel", str(self.boots[0]), "-initrd", str(self.boots[1])]
         line += ["-append", self.parameters]
-        line += ["-chardev", f"file,id=console,path={self.console.path},append=on"]
-        line += ["-serial", "chardev:console"]
+        line += [*self._memory(), *self._serial()]
         for at, port in enumerate(self.ports):
             line += ["-netdev", f"tap,id=net{at},ifname={port.tap},script=no,downscript=no"]
             line += ["-device", f"virtio-net-pci,netdev=net{at},mac={port.mac},romfile="]
         line += ["-device", "virtio-rng-pci"]
-        options = "abstract=on,tight=on,server=on,wait=off"
-        line += ["-chardev", f"socket,id=monitor,path={self.monitor},{options}"]
+        line += ["-chardev", f"socket,id=monitor,path={self.monitor},{LISTENING}"]
         line += ["-mon", "chardev=monitor,mode=readline"]
-        if self.memory_nodes > 1:
-            share_mb = self.memory_mb // self.memory_nodes
-            for at in range(self.memory_nodes):
-                line += ["-object", f"memory-backend-ram,id=memory{at},size={share_mb}M"]
-                line += ["-numa", f"node,nodeid={at},memdev=memory{at}"]
-        for device in self.devices:
+        for device in self.hardware.devices:
             line += ["-device", device]
-        if self.disk is not None:
-            line += ["-drive", f"file={self.disk},if=virtio,format=raw,cache=unsafe"]
+        if self.hardware.disk is not None:
+            disk = f"file={self.hardware.disk},if=virtio,format=raw,cache=unsafe"
+            line += ["-drive", disk]
         return line
+
+    def _memory(self):
+        """How its memory is divided, where it is; the processor is at the first part."""
+        count = self.hardware.memory_nodes
+        if count == 1:
+            return []
+        line = []
+        for at in range(count):
+            line += ["-object", f"memory-backend-ram,size={self.memory_mb // count}M,id=m{at}"]
+            line += ["-numa", f"node,nodeid={at},memdev=m{at}" + (",cpus=0" if at == 0 else "")]
+        return line
+
+    def _serial(self):
+        """Its serial console: a file, and with a keyboard a socket beside it."""
+        log = f"file,id=console,path={self.console.path},append=on"
+        if self.hardware.keyboard:
+            log = f"socket,id=console,path={self.monitor}-console,{LISTENING}"
+            log += f",logfile={self.console.path},logappend=on"
+        return ["-chardev", log, "-serial", "chardev:console"]
 
     def start(self):
         """Switch it on."""
@@ -121,6 +149,7 @@ class Machine:
             return []
         if self.ended is None:
             self._read_waits()
+            self._drain()
             if self.process.poll() is not None:
                 self.ended = time.monotonic()
         return self.console.poll(last=self.ended is not None)
@@ -166,16 +195,46 @@ class Machine:
         """Let it go on."""
         self.process.send_signal(signal.SIGCONT)
 
+    def type(self, text):
+        """Type a line at its serial console; only for machines with a keyboard."""
+        if self._typing is None:
+            self._typing = self._connect(f"{self.monitor}-console")
+        self._typing.sendall(text.encode() + b"\n")
+
+    @staticmethod
+    def _connect(name):
+        """A connection to a socket of QEMU's, which makes it some time after its start."""
+        until = time.monotonic() + MONITOR_LIMIT_S
+        while True:
+            sock = socket.socket(socket.AF_UNIX)
+            sock.settimeout(MONITOR_LIMIT_S)
+            try:
+                sock.connect(f"\0{name}")
+                return sock
+            except ConnectionRefusedError:
+                sock.close()
+                if time.monotonic() > until:
+                    raise
+                time.sleep(0.05)
+
+    def _drain(self):
+        """What it says there is in the log already, and must not fill the socket."""
+        if self._typing is None:
+            return
+        try:
+            while self._typing.recv(65536, socket.MSG_DONTWAIT):
+                pass
+        except OSError:
+            pass  # nothing more, or it has ended
+
     @property
     def monitor(self):
-        """The abstract name of QEMU's own socket; namespaces keep scenarios apart."""
+        """The abstract name of QEMU's own socket."""
         return f"lab-{self.name}"
 
     def unplug(self):
         """Pull the cable of its first card: the card sees no carrier any more."""
-        with socket.socket(socket.AF_UNIX) as monitor:
-            monitor.settimeout(MONITOR_LIMIT_S)
-            monitor.connect(f"\0{self.monitor}")
+        with self._connect(self.monitor) as monitor:
             for command in (b"", b"set_link net0 off\n"):
                 monitor.sendall(command)
                 said = b""

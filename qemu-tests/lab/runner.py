@@ -10,7 +10,7 @@ import uuid
 from netlab import NetworkError, isolate
 from repository import REPO, binary
 
-from . import paths, registry
+from . import abreast, accel, paths, registry
 from .errors import Failed
 from .lab import Lab
 
@@ -80,11 +80,16 @@ def missing():
     return None
 
 
-def run(names, count=None, keep=False):
-    """Run the named scenarios one after the other; return the exit status."""
+def run(names, count=None, keep=False, jobs=1):
+    """Run the named scenarios, one after the other or some at a time; return the exit status."""
     lack = missing()
     if lack:
         sys.exit(f"qemu-tests: {lack}")
+    if jobs > 1 and len(names) > 1:
+        accel.choose()  # once, and not in each of them
+        passed, failed = abreast.run(names, jobs)
+        print(f"{passed} passed, {failed} failed", flush=True)
+        return 1 if failed else 0
     known = registry.load()
     tally = {"passed": 0, "failed": 0}
     for name in names:

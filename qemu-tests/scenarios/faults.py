@@ -7,6 +7,7 @@ import os
 
 from lab import scenario, tiny_image
 from lab.images import FETCHED, SECOND_UP, digest
+from lab.network import NODES_MAX, PLAN
 
 # 24 MB at 40 Mbit/s: five seconds alone, and enough for each to help others.
 PADDING_MB = 24
@@ -14,11 +15,11 @@ RATE = "40mbit"
 MEMORY_MB = 384
 
 
-def slow_nodes(lab, count):
+def slow_nodes(lab, count, image="slow"):
     """A master and nodes on slow links, each on its way."""
-    lab.master(tiny_image("slow", padding_mb=PADDING_MB))
+    lab.master(tiny_image(image, padding_mb=PADDING_MB))
     lab.network.shape_master(RATE)
-    return lab.nodes(count, "slow", memory_mb=MEMORY_MB, rate=RATE)
+    return lab.nodes(count, image, memory_mb=MEMORY_MB, rate=RATE)
 
 
 def all_boot(lab, nodes):
@@ -85,17 +86,17 @@ def master_restarts(lab):
 @scenario(limit_s=400, tags=["faults"])
 def image_changes(lab):
     """A file is overwritten in the middle of the transfer; the nodes boot what it then holds."""
-    nodes = slow_nodes(lab, 3)
+    nodes = slow_nodes(lab, 3, "changing")
     # Early: of what has left the master whole they need nothing more.
     lab.await_progress(nodes, 0.1)
-    tree = tiny_image("slow", padding_mb=PADDING_MB)
-    initrd = tree / "slow" / "initrd"
-    before = digest(tree, "slow")
+    tree = tiny_image("changing", padding_mb=PADDING_MB)
+    initrd = tree / "changing" / "initrd"
+    before = digest(tree, "changing")
     with open(initrd, "r+b") as file:
         # Within the padding: either version boots, a mixture has no digest.
         file.seek(initrd.stat().st_size // 2)
         file.write(os.urandom(64))
-    after = digest(tree, "slow")
+    after = digest(tree, "changing")
     lab.check(after != before, "the image has not changed")
     all_boot(lab, nodes)
     for node in nodes:
@@ -105,9 +106,10 @@ def image_changes(lab):
 
 @scenario(limit_s=300, tags=["faults"])
 def master_comes_late(lab):
-    """The nodes are up before there is a master."""
-    nodes = lab.nodes(2, "tiny")
-    lab.expect_all(r"the master \S+: .*; again in", within_s=60)
+    """The nodes are up before there is a master; of two that one is told of, one never comes."""
+    never = f"{PLAN.node(NODES_MAX)},{PLAN.head}"
+    nodes = [lab.node("tiny"), lab.node("tiny", master=never)]
+    lab.expect_all(r"cannot ask \S+ what this node is: .*; again in", within_s=60)
     lab.master(tiny_image())
     all_boot(lab, nodes)
 

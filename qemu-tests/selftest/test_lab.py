@@ -1,5 +1,7 @@
 """Consoles, scenarios and the archive of the initramfs."""
 
+import contextlib
+import io
 import os
 import subprocess
 import tempfile
@@ -8,7 +10,7 @@ import types
 import unittest
 from pathlib import Path
 
-from lab import registry
+from lab import abreast, registry
 from lab.console import Console
 from lab.lab import Lab
 from lab.machine import Machine
@@ -105,6 +107,22 @@ class RegistryTest(unittest.TestCase):
         for scenario in scenarios.values():
             self.assertTrue(scenario.about.endswith("."), scenario.name)
             self.assertGreater(scenario.limit_s, 0)
+
+
+class AbreastTest(unittest.TestCase):
+    """Several runners at a time."""
+
+    def test_what_each_says_is_shown_and_how_it_ended_is_counted(self):
+        said = io.StringIO()
+        with contextlib.redirect_stdout(said):
+            self.assertEqual(abreast.run(["none-such", "nor-this"], 2), (0, 2))
+        self.assertIn("no scenario none-such", said.getvalue())
+        self.assertIn("no scenario nor-this", said.getvalue())
+
+    def test_only_the_last_line_counts_them(self):
+        self.assertTrue(abreast.TALLY.match("1 passed, 0 failed"))
+        self.assertFalse(abreast.TALLY.match("one-node: passed in 7.5 s"))
+        self.assertGreaterEqual(abreast.count_that_fits(), 1)
 
 
 class PackTest(unittest.TestCase):

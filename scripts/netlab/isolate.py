@@ -22,7 +22,7 @@ NAMESPACE_LIMIT_S = 5.0
 _NAMESPACES = {}
 
 
-def _die_with_parent():
+def die_with_parent():
     """Between fork and exec: end when the runner does, even by SIGKILL."""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
@@ -41,7 +41,7 @@ def run(command, limit_s, mark):
         stdin=subprocess.DEVNULL,
         env={**os.environ, MARK: mark},
         start_new_session=True,
-        preexec_fn=_die_with_parent,
+        preexec_fn=die_with_parent,
     )
     _NAMESPACES[mark] = _own_namespace(process)
     try:
