@@ -4,30 +4,38 @@ modules that ask for modules, addresses that are scarce.
 
 import shutil
 
-from lab import paths, scenario, script_image, tiny_image
+from lab import network, paths, scenario, script_image, tiny_image
 from lab.images import FETCHED, KEXEC, ROOT, ROOT_UP, SECOND_UP, Roots, add_script
 from lab.lab import CONSOLE
 
 NEXT_LINK = r"it is another interface's turn"
+# The head's, which no node has a route to.
+FAR = "10.99.0.1"
 # A module that asks for another one when it begins, and that other one.
 ASKING, ASKED = "libcrc32c", "crc32c"
 
 
 @scenario(limit_s=200, tags=["metal", "quick"])
 def network_without_master(lab):
-    """The interface that goes first has DHCP and no master: the next one has its turn soon."""
+    """The interface that goes first has DHCP and no master, or no route there: the next one has its turn soon."""
     other = lab.other_network()
-    lab.dhcp(boot_server=True, place=other)
-    lab.dhcp(boot_server=True)
+    # Of a router neither says anything.
+    for place in (other, None):
+        lab.dhcp(boot_server=True, place=place, options=["3"])
+    network.give_far_address(FAR)
     lab.master(tiny_image())
-    wrong = other.plan.mac(1)
-    node = lab.node("tiny", ip="dhcp", master=None, append=f"BOOTIF={wrong}", networks=[other])
-    node.expect(NEXT_LINK, within_s=60)
-    node.expect(SECOND_UP, within_s=60)
-    asked_s, turned_s = (node.seconds_to(p) for p in (r"10\.78\.1\.1/16 from", NEXT_LINK))
-    fetched_s = node.seconds_to(FETCHED)
-    lab.say(f"asked in vain for {turned_s - asked_s:.1f} s, fetched {fetched_s - turned_s:.1f} s later")
-    lab.check(turned_s - asked_s < 30, "the wrong network was asked for long")
+    first = [f"BOOTIF={other.plan.mac(number)}" for number in (1, 2)]
+    route = f"rd.route=10.99.0.0/16:{network.MASTER}:eth0"
+    silent = lab.node("tiny", ip="dhcp", master=None, append=first[0], networks=[other])
+    far = lab.node("tiny", ip="dhcp", master=FAR, append=f"{first[1]} {route}", networks=[other])
+    lab.expect_all(NEXT_LINK, within_s=60)
+    lab.expect_all(SECOND_UP, within_s=60)
+    far.expect(r"Network (is )?unreachable.*; " + NEXT_LINK, within_s=1)
+    for node, most_s in ((silent, 30), (far, 5)):
+        asked_s, turned_s = (node.seconds_to(p) for p in (r"10\.78\.1\.\d/16 from", NEXT_LINK))
+        fetched_s = node.seconds_to(FETCHED)
+        lab.say(f"{node.name}: in vain for {turned_s - asked_s:.1f} s, fetched {fetched_s - turned_s:.1f} s later")
+        lab.check(turned_s - asked_s < most_s, f"{node.name} asked the wrong network for long")
 
 
 def without_softdeps(more=None):

@@ -1,16 +1,15 @@
 """Images with a root: fetched into memory, layers over it, and booted by switch_root."""
 
 import os
-import re
-import subprocess
 
 from lab import scenario
-from lab.images import FETCHED, KEXEC, LOADER_KEXEC, ROOT, ROOT_UP, Roots, debian_root
+from lab.images import FAILED, FETCHED, KEXEC, LOADER_KEXEC, ROOT, ROOT_UP, Roots, debian_root
 from lab.lab import CONSOLE
 from lab.network import PLAN
 
 BOOT_S = 120
-FAILED = r"^xget .*! boot failed: "
+# EM_AARCH64 of elf(5), as a file has it.
+ARM64 = bytes([183, 0])
 
 
 # cap_net_raw, permitted and effective (linux/capability.h, revision 2).
@@ -85,7 +84,7 @@ def root(lab):
 
 @scenario(limit_s=400, tags=["quick", "roots"])
 def packed_roots(lab):
-    """Roots as squashfs and erofs, after a kexec for a word of the node's line; an overlay."""
+    """Roots as squashfs and erofs, after a kexec for a word of the node's line; an overlay, over two memory nodes."""
     roots = Roots(lab)
     roots.image("squash", "squashfs", cmdline=CONSOLE)
     roots.image("erofs", "erofs", cmdline=CONSOLE)
@@ -97,7 +96,7 @@ def packed_roots(lab):
         f"{PLAN.mac(3)} n003 tree all xget.root.overlay xget.root.size=32M",
     )
     lab.master(roots.tree)
-    nodes = lab.nodes(3, None)
+    nodes = [*lab.nodes(2, None), lab.node(None, memory_nodes=2)]
     lab.expect_all(ROOT_UP, within_s=2 * BOOT_S)
     for node, name in zip(nodes, ("n001", "n002", "n003")):
         says(node, f"host {name}$")
@@ -110,12 +109,13 @@ def packed_roots(lab):
     says(nodes[0], f"loader {LOADER_KEXEC}$")
     says(nodes[0], r"command line .* lab.word=1")
     nodes[1].expect_silence(KEXEC)
-    says(nodes[2], r"mount \S+ /run/xget/upper tmpfs .*size=32768k")
+    says(nodes[2], r"mount \S+ /run/xget/upper tmpfs .*size=32768k.*mpol=interleave:0-1")
+    says(nodes[2], r"mount \S+ /run/xget/image tmpfs .*mpol=interleave:0-1")
 
 
 @scenario(limit_s=400, tags=["quick", "roots", "faults"])
 def root_refused(lab):
-    """Roots that cannot be booted say why before anything is lost: memory, a layer, no init."""
+    """Roots that cannot be booted say why before anything is lost: memory, layers, init."""
     roots = Roots(lab)
     large = roots.image("large", cmdline=CONSOLE)
     with open(large / "big" / "file", "wb") as file:
@@ -123,18 +123,35 @@ def root_refused(lab):
             file.write(number.to_bytes(4, "little") * (1 << 18))
     roots.image("plain", cmdline=CONSOLE)
     roots.layer("bad", {"lib64/other": "x"})
-    (roots.image("headless", cmdline=CONSOLE) / "usr/sbin/init").unlink()
+    (roots.image("headless", bare=True) / "usr/sbin/init").unlink()
+    foreign = roots.image("foreign", bare=True) / "usr/sbin/init"
+    program = bytearray(foreign.read_bytes())
+    program[18:20] = ARM64
+    foreign.write_bytes(program)
+    script = roots.image("script", bare=True) / "usr/sbin/init"
+    script.write_text("#!/usr/bin/none -e\n")
+    roots.layer("huge", {"etc/layer": "huge"})
+    (roots.tree / "layers/huge/big").mkdir()
+    (roots.tree / "layers/huge/big/layer").hardlink_to(large / "big" / "file")
     roots.nodes(
         f"{PLAN.mac(1)} n001 large - -",
         f"{PLAN.mac(2)} n002 plain bad -",
         f"{PLAN.mac(3)} n003 headless - -",
+        f"{PLAN.mac(4)} n004 foreign - -",
+        f"{PLAN.mac(5)} n005 script - -",
+        f"{PLAN.mac(6)} n006 plain huge -",
     )
     lab.master(roots.tree)
-    nodes = lab.nodes(3, None, memory_mb=416)
+    nodes = lab.nodes(6, None, memory_mb=416)
     nodes[0].expect(FAILED + r".*takes 40\d MiB of memory.* MiB are available.*Give the", BOOT_S)
     nodes[0].expect_silence(r"fetching: ")
     nodes[1].expect(FAILED + r".*layers/bad.*lib64 is a directory.*usr/lib64", BOOT_S)
     nodes[2].expect(FAILED + r".*no init: /sbin/init: No such file", BOOT_S)
+    nodes[3].expect(FAILED + r".*/sbin/init is a program of 64 bits for machine 183", BOOT_S)
+    nodes[4].expect(FAILED + r".*/sbin/init needs /usr/bin/none, which is not there", BOOT_S)
+    nodes[5].expect(FAILED + r".*layers/huge.*takes 40\d MiB of memory.* MiB are available", BOOT_S)
+    for node in nodes:
+        node.expect_silence(r"^xget .*starting /")
     lab.expect_all(r"rebooting now", within_s=90)
     roots.remove()
 
@@ -154,6 +171,29 @@ def unknown_node(lab):
     roots.nodes(f"{PLAN.mac(1)} n001 tree - -")
     node.expect(ROOT_UP, within_s=BOOT_S)
     says(node, "host n001$")
+
+
+@scenario(limit_s=300, tags=["roots", "faults", "quick"])
+def not_served_yet(lab):
+    """What a node's line names is not served: it says what, and boots when that is there."""
+    roots = Roots(lab)
+    roots.image("tree", bare=True)
+    roots.nodes(f"{PLAN.mac(1)} n001 late - -", f"{PLAN.mac(2)} n002 tree extra -")
+    lab.master(roots.tree)
+    nodes = lab.nodes(2, None)
+    nodes[0].expect(r"^xget .*! late is not served; again in 1\d\.\d s", BOOT_S)
+    nodes[1].expect(r"^xget .*! extra is not served; again in 1\d\.\d s", BOOT_S)
+    for node in nodes:
+        node.expect(rf"^xget .*this node is mac={node.port.mac}", 5)
+        node.expect_silence(FETCHED)
+    roots.image(".new", bare=True)
+    (roots.tree / "images/.new").rename(roots.tree / "images/late")
+    roots.layer(".new", {"etc/layer": "extra"})
+    (roots.tree / "layers/.new").rename(roots.tree / "layers/extra")
+    lab.expect_all(ROOT_UP, within_s=BOOT_S)
+    says(nodes[0], r"node image images/late$")
+    says(nodes[1], r"file /etc/layer: extra$")
+    roots.remove()
 
 
 @scenario(limit_s=400, tags=["roots"])
@@ -176,80 +216,6 @@ def root_serves_on(lab):
     roots.remove()
 
 
-PADDING_MB = 24
-
-
-def _disk(lab, name, size_mb, label=None):
-    """Make a disk; with a file system of this label, or with nothing that makes sense."""
-    path = lab.directory / name
-    with open(path, "wb") as file:
-        file.truncate(size_mb << 20)
-        if label is None:
-            file.write(bytes(range(256)) * 4096)
-    if label is not None:
-        command = ["mkfs.ext4", "-q", "-L", label, str(path)]
-        subprocess.run(command, check=True, timeout=30, capture_output=True)
-    return path
-
-
-def _damage(path, what):
-    """Change one byte of each place that has these bytes."""
-    disk = bytearray(path.read_bytes())
-    at = disk.find(what)
-    places = 0
-    while at >= 0:
-        disk[at] ^= 0xFF
-        places += 1
-        at = disk.find(what, at + len(what))
-    path.write_bytes(disk)
-    return places
-
-
-@scenario(limit_s=900, tags=["roots", "faults"])
-def root_from_a_disk(lab):
-    """A disk keeps a root: the next boot moves next to nothing. A bad one only costs time."""
-    roots = Roots(lab)
-    image = roots.image("tree", cmdline=CONSOLE, padding_mb=PADDING_MB)
-    roots.nodes("* - tree - -")
-    lab.master(roots.tree)
-    good, small, wild = (
-        _disk(lab, "good", 128, "cache"),
-        _disk(lab, "small", 12, "cache"),
-        _disk(lab, "wild", 16),
-    )
-
-    def boot(disk, says_first, stay_s=0):
-        words = f"xget.cache=LABEL=cache xget.linger=0 lab.stay={stay_s}"
-        node = lab.node(None, append=words, disk=disk)
-        node.expect(says_first, BOOT_S)
-        node.expect(ROOT_UP, within_s=2 * BOOT_S)
-        if stay_s:
-            # The cache is written beside the system; then the disk is let go.
-            node.expect(r"EXT4-fs \(vda\): unmounting filesystem", within_s=2 * stay_s)
-        node.expect_end(within_s=2 * stay_s + 60)
-        # The kernel came first, then the root.
-        done = rf"{re.escape(node.address)}!\d+ done: .* s, (\d+) from the master, (\d+) from"
-        moved = re.findall(done, (lab.directory / "master.log").read_text())
-        lab.check(len(moved) == 2, f"{len(moved)} fetches")
-        return sum(map(int, moved[1])) >> 20
-
-    found = r"^xget .*LABEL=cache is the cache of images/tree/root"
-    cold = boot(good, found, stay_s=10)
-    lab.check(cold >= PADDING_MB, f"only {cold} MiB moved")
-    warm = boot(good, found, stay_s=10)
-    lab.check(warm == 0, f"{warm} MiB moved with a cache")
-    padding = max((path for path in image.rglob("*") if path.is_file()), key=lambda p: p.stat().st_size)
-    mark = padding.read_bytes()[5 << 20 :][:4096]
-    lab.check(_damage(good, mark) > 0, "the padding is not on the disk")
-    damaged = boot(good, found, stay_s=10)
-    lab.check(damaged < PADDING_MB // 2, f"{damaged} MiB moved with a byte wrong")
-    full = boot(small, found, stay_s=10)
-    lab.check(full >= PADDING_MB // 2, f"only {full} MiB moved")
-    without = boot(wild, r"^xget .*! xget.cache=LABEL=cache: no disk has .* the boot goes on")
-    lab.check(without >= PADDING_MB, f"only {without} MiB moved")
-    roots.remove()
-
-
 @scenario(limit_s=300, tags=["roots", "faults"])
 def watchdog_kept(lab):
     """A watchdog that stays armed restarts a system that does not feed it; another one lives."""
@@ -269,20 +235,32 @@ def watchdog_kept(lab):
     left.expect(ROOT + "switching off", within_s=90)
 
 
+# At 1 Mbit/s longer than a lease of 120 s, which is renewed at half of it.
+SLOW_MB = 10
+
+
 @scenario(limit_s=500, tags=["roots"])
 def sparse_root(lab):
-    """A root of 12 GiB, nearly all of it holes, while a lease of 120 s is renewed."""
+    """A root of 12 GiB, nearly all of it holes, comes slowly, and a lease of 120 s is renewed twice."""
     roots = Roots(lab)
-    root = roots.image("tree", bare=True)
+    root = roots.image("tree", bare=True, padding_mb=SLOW_MB)
     with open(root / "big" / "disk", "wb") as disk:
         for at in (0, 5 << 30, (12 << 30) - 4096):
             disk.seek(at)
             disk.write(b"data" * 1024)
     roots.nodes(f"{PLAN.mac(1)} n001 tree - -")
-    lab.dhcp(lease_s=120)
+    dhcp = lab.dhcp(lease_s=120)
     lab.master(roots.tree)
+    lab.network.shape_master("1mbit")
     node = lab.node(None, ip="dhcp")
+
+    def is_renewed():
+        return len(dhcp.console.find_all(rf"DHCPACK.* {node.address} ")) > 2
+
+    lab.wait(is_renewed, BOOT_S, "second renewal", [node])
+    node.expect_silence(FETCHED)
     node.expect(ROOT_UP, within_s=300)
+    node.expect_silence("setting up the network again")
     says(node, r"size /big/disk 12884901888 \d{1,5}$")
     roots.remove()
 
