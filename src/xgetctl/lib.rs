@@ -20,6 +20,8 @@ mod out;
 mod pages;
 mod program;
 mod rooted;
+#[cfg(test)]
+mod scratch;
 mod staging;
 mod status;
 mod tab;

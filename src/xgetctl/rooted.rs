@@ -228,19 +228,19 @@ pub fn split(path: &Path) -> Option<(&Path, &OsStr)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::scratch::Scratch;
     use std::fs;
     use std::os::unix::fs::symlink;
 
-    fn scratch(name: &str) -> PathBuf {
-        let dir = std::env::temp_dir().join(format!("xgetctl-{}-{name}", std::process::id()));
-        let _ = fs::remove_dir_all(&dir);
+    fn scratch() -> Scratch {
+        let dir = Scratch::new();
         fs::create_dir_all(dir.join("root/usr/lib")).unwrap();
         dir
     }
 
     #[test]
     fn links_lead_nowhere_but_into_the_root() {
-        let dir = scratch("rooted");
+        let dir = scratch();
         fs::create_dir(dir.join("host")).unwrap();
         fs::write(dir.join("host/machine-id"), "the host's").unwrap();
         let root = dir.join("root");
@@ -260,12 +260,11 @@ mod tests {
         assert!(!rooted.has("etc/machine-id").unwrap() && !rooted.has("etc").unwrap());
         let real = rooted.real("lib/os-release").unwrap().unwrap();
         assert_eq!(real, root.canonicalize().unwrap().join("usr/lib/os-release"));
-        fs::remove_dir_all(&dir).unwrap();
     }
 
     #[test]
     fn what_is_missing_is_no_failure_and_what_is_too_long_is() {
-        let dir = scratch("missing");
+        let dir = scratch();
         let rooted = Rooted::open(&dir.join("root")).unwrap();
         assert_eq!(rooted.read("no/such", 9).unwrap(), None);
         assert!(!rooted.remove("no/such").unwrap());
@@ -277,6 +276,5 @@ mod tests {
         assert!(rooted.remove("new/dir/file").unwrap());
         rooted.link("new/link", "dir").unwrap();
         assert_eq!(fs::read_link(dir.join("root/new/link")).unwrap(), Path::new("dir"));
-        fs::remove_dir_all(&dir).unwrap();
     }
 }

@@ -195,13 +195,7 @@ fn sync(made: &Path) -> Outcome {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn scratch(name: &str) -> PathBuf {
-        let dir = std::env::temp_dir().join(format!("xgetctl-{}-{name}", std::process::id()));
-        let _ = fs::remove_dir_all(&dir);
-        fs::create_dir(&dir).unwrap();
-        dir
-    }
+    use crate::scratch::Scratch;
 
     fn names(dir: &Path) -> Vec<String> {
         let names = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name());
@@ -212,7 +206,7 @@ mod tests {
 
     #[test]
     fn what_is_put_in_place_is_all_that_stays() {
-        let dir = scratch("put");
+        let dir = Scratch::new();
         for (text, replace) in [("one", false), ("two", true)] {
             let staging = Staging::below(&dir).unwrap();
             let made = staging.join("image");
@@ -229,12 +223,11 @@ mod tests {
         let refused = staging.put(&made, &dir.join("debian"), false).unwrap_err();
         assert!(refused.text.contains("File exists"), "{refused:?}");
         drop(staging);
-        fs::remove_dir_all(&dir).unwrap();
     }
 
     #[test]
     fn remains_are_swept_and_what_is_in_work_is_not() {
-        let dir = scratch("sweep");
+        let dir = Scratch::new();
         fs::create_dir_all(dir.join(".xget-0123456789abcdef.part/root")).unwrap();
         fs::create_dir(dir.join(".other")).unwrap();
         let one = Staging::below(&dir).unwrap();
@@ -242,7 +235,6 @@ mod tests {
         assert_eq!(names(&dir).len(), 3, "{:?}", names(&dir));
         drop((one, two));
         assert_eq!(names(&dir), [".other"]);
-        fs::remove_dir_all(&dir).unwrap();
     }
 
     #[test]

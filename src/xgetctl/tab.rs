@@ -164,17 +164,17 @@ impl Locked {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::scratch::Scratch;
 
-    fn head(name: &str) -> Head {
-        let dir = std::env::temp_dir().join(format!("xgetctl-tab-{}-{name}", std::process::id()));
-        let _ = fs::remove_dir_all(&dir);
-        fs::create_dir(&dir).unwrap();
-        Head { dir }
+    fn head() -> (Scratch, Head) {
+        let scratch = Scratch::new();
+        let dir = scratch.to_path_buf();
+        (scratch, Head { dir })
     }
 
     #[test]
     fn owner_mode_and_link_stay_and_nothing_else_is_left() {
-        let head = head("mode");
+        let (_scratch, head) = head();
         let real = head.dir.join("real");
         fs::write(&real, "n1\n").unwrap();
         fs::set_permissions(&real, fs::Permissions::from_mode(0o640)).unwrap();
@@ -186,29 +186,26 @@ mod tests {
         assert_eq!(fs::read_to_string(&real).unwrap(), "n1\nn2\n");
         assert_eq!(real.metadata().unwrap().mode() & 0o7777, 0o640);
         assert_eq!(fs::read_dir(&head.dir).unwrap().count(), 2);
-        fs::remove_dir_all(&head.dir).unwrap();
     }
 
     #[test]
     fn what_an_editor_wrote_meanwhile_stays() {
-        let head = head("editor");
+        let (_scratch, head) = head();
         let tab = Locked::open(&head).unwrap();
         fs::write(head.nodes_tab(), "n9\n").unwrap();
         let refused = tab.replace("n1\n").unwrap_err();
         assert!(refused.text.contains("changed by something else meanwhile"), "{refused:?}");
         assert_eq!(fs::read_to_string(head.nodes_tab()).unwrap(), "n9\n");
         assert_eq!(fs::read_dir(&head.dir).unwrap().count(), 1);
-        fs::remove_dir_all(&head.dir).unwrap();
     }
 
     #[test]
     fn what_a_master_would_refuse_is_not_written() {
-        let head = head("wrong");
+        let (_scratch, head) = head();
         fs::write(head.nodes_tab(), "n1\n").unwrap();
         let tab = Locked::open(&head).unwrap();
         let refused = tab.replace("n1\nn1\n").unwrap_err();
         assert!(refused.text.ends_with("line 2, column 1: \"n1\": has a line already (line 1)"));
         assert_eq!(fs::read_to_string(head.nodes_tab()).unwrap(), "n1\n");
-        fs::remove_dir_all(&head.dir).unwrap();
     }
 }

@@ -76,15 +76,13 @@ pub fn specimen(version: &str) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::scratch::Scratch;
     use std::fs;
 
     fn version_of(bytes: &[u8]) -> Result<String, String> {
-        let id = std::thread::current().id();
-        let path = std::env::temp_dir().join(format!("xgetctl-{}-{id:?}", std::process::id()));
-        fs::write(&path, bytes).unwrap();
-        let version = version(&path).unwrap();
-        fs::remove_file(&path).unwrap();
-        version
+        let dir = Scratch::new();
+        fs::write(dir.join("kernel"), bytes).unwrap();
+        version(&dir.join("kernel")).unwrap()
     }
 
     #[test]

@@ -96,14 +96,13 @@ fn data_bytes(path: &Path, status: &Metadata) -> Outcome<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::scratch::Scratch;
     use std::fs;
     use std::os::unix::fs::{FileExt, symlink};
 
     #[test]
     fn hard_links_count_once_and_holes_not_at_all() {
-        let dir = std::env::temp_dir().join(format!("xgetctl-{}-tally", std::process::id()));
-        let _ = fs::remove_dir_all(&dir);
-        fs::create_dir(&dir).unwrap();
+        let dir = Scratch::new();
         fs::write(dir.join("one"), b"x").unwrap();
         fs::hard_link(dir.join("one"), dir.join("two")).unwrap();
         symlink("nowhere", dir.join("link")).unwrap();
@@ -111,7 +110,6 @@ mod tests {
         sparse.set_len(1 << 30).unwrap();
         sparse.write_all_at(b"island", 1 << 20).unwrap();
         let tally = Tally::of(&dir).unwrap();
-        fs::remove_dir_all(&dir).unwrap();
         assert_eq!((tally.files, tally.directories, tally.symlinks), (2, 1, 1));
         assert_eq!(tally.apparent_bytes, (1 << 30) + 1);
         let most = 4 * INODE_BYTES + PAGE_BYTES + (64 << 10);

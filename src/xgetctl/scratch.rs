@@ -1,0 +1,35 @@
+//! A directory for a unit test, that goes with it.
+
+use std::fs;
+use std::ops::Deref;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+static USED: AtomicU32 = AtomicU32::new(0);
+
+pub struct Scratch(PathBuf);
+
+impl Scratch {
+    pub fn new() -> Scratch {
+        let nth = USED.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("xgetctl-unit-{}-{nth}", std::process::id()));
+        // Of a killed test whose number was the same.
+        let _ = fs::remove_dir_all(&path);
+        fs::create_dir(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        Scratch(path)
+    }
+}
+
+impl Deref for Scratch {
+    type Target = Path;
+    fn deref(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // Who cannot remove it leaves it to the system's temporary directory.
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
