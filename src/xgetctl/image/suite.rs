@@ -7,12 +7,15 @@ use crate::failure::{Doing, Failure, Outcome};
 use crate::program;
 use crate::rooted::Rooted;
 use clap::Args;
+use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// What a node needs to come to a login prompt, reachable by ssh, besides a kernel.
-const DEBIAN: [&str; 14] = [
+const DEBIAN: [&str; 15] = [
+    // Ubuntu does without, as far as mmdebstrap is concerned.
+    "apt",
     "ca-certificates",
     "dbus",
     "iproute2",
@@ -75,6 +78,10 @@ pub struct Choice {
     /// Where packages come from; by default where the distribution has them
     #[arg(long, value_name = "URL")]
     mirror: Option<String>,
+    /// The keys that its packages are signed with, where this machine does not know them
+    /// (mmdebstrap)
+    #[arg(long, value_name = "FILE")]
+    keyring: Option<PathBuf>,
     /// mmdebstrap's variant
     #[arg(long, default_value = "minbase")]
     variant: String,
@@ -141,7 +148,7 @@ impl Choice {
     pub fn install(&self, root: &Path) -> Outcome {
         let mut command = match self.family()? {
             Family::Debian => self.mmdebstrap(root, &[])?,
-            Family::Ubuntu => self.mmdebstrap(root, &self.ubuntu()?)?,
+            Family::Ubuntu => self.mmdebstrap(root, &self.ubuntu())?,
             Family::Rpm(name, release) => self.dnf(root, &name, &release)?,
         };
         program::run(&mut command, &format!("install {}", self.suite))?;
@@ -158,6 +165,11 @@ impl Choice {
         command.args(["--format=directory", "--skip=cleanup/apt/lists"]);
         if let Some(cache) = &self.cache {
             command.args(self.caching(cache)?);
+        }
+        if let Some(keys) = self.keys()? {
+            let mut option = OsString::from("--keyring=");
+            option.push(keys);
+            command.arg(option);
         }
         command.arg(&self.suite).arg(root).args(more);
         if more.is_empty() {
@@ -189,25 +201,36 @@ impl Choice {
         ])
     }
 
-    /// A builder that is not Ubuntu knows neither the mirror nor the key.
-    fn ubuntu(&self) -> Outcome<Vec<String>> {
-        if !Path::new(UBUNTU_KEYS).exists() {
-            return Err(Failure::machine(format!(
-                "an Ubuntu image takes Ubuntu's keys, and {UBUNTU_KEYS} is not there; on Debian: \
-                 apt-get install ubuntu-keyring"
-            )));
-        }
+    /// A builder that is not Ubuntu knows neither the mirror nor the keys. Those are named for
+    /// the making alone: the root has its own.
+    fn ubuntu(&self) -> Vec<String> {
         let mirror = self.mirror.as_deref().unwrap_or(UBUNTU_MIRROR);
-        let line =
-            |suite: &str| format!("deb [signed-by={UBUNTU_KEYS}] {mirror} {suite} main universe");
-        let suite = &self.suite;
-        Ok(["", "-updates", "-security"].map(|part| line(&format!("{suite}{part}"))).into())
+        let line = |part: &str| format!("deb {mirror} {}{part} main universe", self.suite);
+        ["", "-updates", "-security"].map(line).into()
+    }
+
+    fn keys(&self) -> Outcome<Option<PathBuf>> {
+        let named = self.keyring.as_deref();
+        let Family::Ubuntu = self.family()? else {
+            return named.map(|keys| keys.canonicalize().doing("look up", keys)).transpose();
+        };
+        let keys = named.unwrap_or(Path::new(UBUNTU_KEYS));
+        keys.canonicalize().map(Some).map_err(|_| {
+            Failure::machine(format!(
+                "an Ubuntu image takes Ubuntu's keys, and {} is not there: install \
+                 ubuntu-archive-keyring (Debian 13 has it), or name a file with --keyring",
+                keys.display()
+            ))
+        })
     }
 
     fn dnf(&self, root: &Path, name: &str, release: &str) -> Outcome<Command> {
         let program = program::need("dnf", "dnf", &format!("an image of {name}"))?;
         if self.cache.is_some() {
             return Err(Failure::usage("--cache is for mmdebstrap's suites"));
+        }
+        if self.keyring.is_some() {
+            return Err(Failure::usage("--keyring is for mmdebstrap's suites: dnf has its own"));
         }
         let mut command = program::isolated(&program)?;
         command.arg("-y").arg(format!("--installroot={}", root.display()));
@@ -279,6 +302,7 @@ mod tests {
             suite: suite.into(),
             include,
             mirror: None,
+            keyring: None,
             variant: "minbase".into(),
             kernel: None,
             cache: None,
