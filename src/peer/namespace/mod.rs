@@ -40,6 +40,7 @@ mod generations;
 mod lineage;
 mod log_lines;
 mod parking;
+mod reports;
 mod served;
 mod space;
 #[cfg(test)]

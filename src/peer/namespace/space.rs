@@ -11,6 +11,7 @@ use super::generation::{Content, Generation, GenerationId, Origin};
 use super::generations::Generations;
 use super::log_lines::LogLines;
 use super::parking::ParkedReads;
+use super::reports::Reports;
 use super::workers::Workers;
 use crate::content::digest::Digest;
 use crate::control::NodeMessage;
@@ -81,8 +82,8 @@ pub struct NameSpace {
     pub(super) generations: Generations,
     /// Text of `/.xget/info`; reads park until it is there.
     pub(super) info: Option<String>,
-    /// Texts of `/.xget/status` and `/.xget/nodes`.
-    pub(super) reports: [String; 2],
+    /// `/.xget/status` and `/.xget/nodes`.
+    pub(super) reports: Reports,
     pub(super) log: LogLines,
     pub(super) conversations: Conversations,
     /// Of `/.xget/node`.
@@ -104,7 +105,7 @@ impl NameSpace {
         NameSpace {
             generations: Generations::default(),
             info: None,
-            reports: Default::default(),
+            reports: Reports::default(),
             log: LogLines::default(),
             conversations: Conversations::default(),
             askers: Conversations::default(),
@@ -247,9 +248,9 @@ impl NameSpace {
         self.parked.wake(Wait::Checksum(id, entry))
     }
 
-    /// The text of a report.
+    /// The text of a report, for who begins to read it.
     pub(crate) fn set_report(&mut self, report: Report, text: String) {
-        self.reports[report as usize] = text;
+        self.reports.set(report, text);
     }
 
     /// Adds a line to what `/log` shows, without its newline.

@@ -2,7 +2,7 @@
 //! master heard of, live; on a client they are empty.
 //!
 //! The text is the node's (docs/protocol.md, "status", "Nodes"): each opening asks for a
-//! new one, and reads show what it was at the last.
+//! new one, and reads what it was at its first read to its end.
 
 use crate::namespace::bulk::Bulk;
 use crate::namespace::control_file::{ControlFile, ReadRequest};
@@ -27,7 +27,7 @@ impl ControlFile for Status {
     }
 
     fn len(&self, space: &NameSpace, _: EntryId) -> u64 {
-        space.reports[self.0 as usize].len() as u64
+        space.reports.last(self.0).len() as u64
     }
 
     fn open(&self, space: &mut NameSpace, _: EntryId, _: OpenId) -> Result<(), Error> {
@@ -41,7 +41,11 @@ impl ControlFile for Status {
         _: EntryId,
         request: ReadRequest,
     ) -> Result<Answer<Bulk>, Error> {
-        Ok(request.part_of(space.reports[self.0 as usize].as_bytes()))
+        space.reports.read(self.0, request.opener).map(|text| request.part_of(text.as_bytes()))
+    }
+
+    fn close(&self, space: &mut NameSpace, _: EntryId, opener: OpenId) {
+        space.reports.close(opener);
     }
 }
 
@@ -60,12 +64,20 @@ mod tests {
             assert_eq!(look(&mut space, path), read_only(&space, 0));
             let status = file(&mut space, path);
             assert_eq!(read_all(&mut space, &status), "");
+            space.close(opener(1), &status);
             assert_eq!(notices(&mut space), []);
             assert_eq!(space.open(opener(1), &status, READ), Ok(()));
             assert_eq!(notices(&mut space), [Notice::ReportWanted(report)]);
             space.set_report(report, "address state\nme done\n".into());
             assert_eq!(look(&mut space, path), read_only(&space, 22));
             assert_eq!(read_all(&mut space, &status), "address state\nme done\n");
+            // Another opens it: who has begun reads on.
+            space.set_report(report, "another\n".into());
+            let end = space.read(opener(1), &status, 14, 99, ticket(1));
+            assert_eq!(text(end), "me done\n");
+            assert_eq!(text(space.read(opener(2), &status, 0, 99, ticket(1))), "another\n");
+            space.close(opener(1), &status);
+            assert_eq!(read_all(&mut space, &status), "another\n");
             space.close(opener(1), &status);
             assert_eq!(notices(&mut space), []);
             assert_not_writable(&mut space, &status);
