@@ -116,6 +116,9 @@ pub enum MasterInput<'a> {
     /// What became of [`MasterEffect::LookAtNodes`]: nothing new, or the table that is there
     /// now, or none, or what is wrong with it.
     NodesTab(Option<Result<Option<Table>, String>>),
+    /// Of the same: it is being changed. It is to be looked at again, and what it said before
+    /// holds until then.
+    NodesTabChanging,
     /// The time of [`Master::poll_timeout`] has come.
     Timeout,
 }
@@ -245,6 +248,7 @@ impl Master {
                 self.inspections.verified(&mut self.server.outbox, now_ms, conn, is_right);
             }
             MasterInput::NodesTab(news) => self.looked_at_nodes(now_ms, news),
+            MasterInput::NodesTabChanging => self.nodes_change(now_ms),
             MasterInput::Timeout => self.timeout(now_ms),
         }
         self.now_ms = now_ms;
@@ -305,6 +309,7 @@ impl Master {
             self.server.voices.deadline_ms(),
             self.selections.returns.deadline_ms(),
             self.nodes.deadline_ms(),
+            self.nodes.look_ms(),
         ];
         parts.into_iter().flatten().min()
     }
@@ -446,6 +451,10 @@ impl Master {
         self.inspections.timeout(&mut self.server.outbox, now_ms);
         self.drop_returns(now_ms);
         self.answer_late_nodes(now_ms);
+        if self.nodes.look_ms().is_some_and(|at_ms| now_ms >= at_ms) {
+            self.nodes.is_changing = false;
+            self.effects.push_back(MasterEffect::LookAtNodes);
+        }
         for open_id in self.members.timeout(&mut self.server, now_ms) {
             self.call(now_ms, self.members.greeting(&self.server, open_id));
         }

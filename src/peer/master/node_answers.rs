@@ -55,7 +55,7 @@ impl Master {
         now_ms: u64,
         news: Option<Result<Option<Table>, String>>,
     ) {
-        self.nodes.looked_ms = Some(now_ms);
+        (self.nodes.looked_ms, self.nodes.is_changing) = (Some(now_ms), false);
         match news {
             Some(Ok(Some(table))) => {
                 let text = format!("nodes.tab: {} nodes", table.nodes_count());
@@ -79,6 +79,12 @@ impl Master {
             }
             None => {}
         }
+        self.answer_nodes(now_ms, false);
+    }
+
+    /// The file is being changed: what it said before stays in force until it is not.
+    pub(super) fn nodes_change(&mut self, now_ms: u64) {
+        (self.nodes.looked_ms, self.nodes.is_changing) = (Some(now_ms), true);
         self.answer_nodes(now_ms, false);
     }
 

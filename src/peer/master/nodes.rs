@@ -32,6 +32,8 @@ pub(super) struct Nodes {
     pub fault: Option<String>,
     /// When it was looked at last.
     pub looked_ms: Option<u64>,
+    /// It was being changed then.
+    pub is_changing: bool,
     pub pending: Vec<Pending>,
     pub roll: Roll,
 }
@@ -54,6 +56,11 @@ impl Nodes {
         text.push('\n');
         let count = self.roll.text(now_ms, &mut text);
         (text, count)
+    }
+
+    /// When the file is to be looked at again, whether somebody asks or not.
+    pub fn look_ms(&self) -> Option<u64> {
+        self.looked_ms.filter(|_| self.is_changing).map(|looked_ms| looked_ms + LOOK_MS)
     }
 
     /// When who waits is to be told that it takes longer.

@@ -52,5 +52,6 @@ mod workers;
 
 pub use bulk::Bulk;
 pub use generation::{Content, Generation, GenerationId, Origin};
+pub(crate) use reports::Report;
 pub use space::NameSpace;
-pub(crate) use space::{Notice, Report};
+pub(crate) use space::Notice;

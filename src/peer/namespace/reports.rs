@@ -3,7 +3,6 @@
 //!
 //! Knows how much of old texts is kept. Refuses to know what they say.
 
-use super::space::Report;
 use alloc::collections::VecDeque;
 use alloc::rc::Rc;
 use alloc::string::String;
@@ -19,6 +18,15 @@ const TEXT_COST: usize = 4_096;
 /// ESTALE.
 const GONE: Error =
     Error::new(116, "too slow: this text had to make room for others; open it again");
+
+/// What is composed when it is opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Report {
+    /// `/.xget/status`
+    Clients,
+    /// `/.xget/nodes`
+    Nodes,
+}
 
 /// All reports.
 #[derive(Debug, Default)]

@@ -11,7 +11,7 @@ use super::generation::{Content, Generation, GenerationId, Origin};
 use super::generations::Generations;
 use super::log_lines::LogLines;
 use super::parking::ParkedReads;
-use super::reports::Reports;
+use super::reports::{Report, Reports};
 use super::workers::Workers;
 use crate::content::digest::Digest;
 use crate::control::NodeMessage;
@@ -42,15 +42,6 @@ pub(super) enum Wait {
     List(GenerationId),
     /// An entry's file was hashed.
     Checksum(GenerationId, u32),
-}
-
-/// What is composed when it is opened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Report {
-    /// `/.xget/status`
-    Clients,
-    /// `/.xget/nodes`
-    Nodes,
 }
 
 /// What happened in the name space that the node has to act upon.

@@ -5,7 +5,7 @@ use super::conn::Part;
 use super::descriptors;
 use super::event_loop::Loop;
 use super::machine::{Machine, MasterObserver, MasterState};
-use super::nodes_tab::NodesTab;
+use super::nodes_tab::{Look, NodesTab};
 use super::parts::PartsError;
 use super::served_files::{ServedEvent, ServedFiles, notes};
 use crate::os::{memory, socket};
@@ -139,7 +139,11 @@ impl MasterMachine<'_> {
                     return Some(MasterInput::Verified { conn, is_right: !is_wrong });
                 }
                 MasterEffect::LookAtNodes => {
-                    return Some(MasterInput::NodesTab(self.nodes_tab.look()));
+                    return Some(match self.nodes_tab.look() {
+                        Look::Same => MasterInput::NodesTab(None),
+                        Look::Changing => MasterInput::NodesTabChanging,
+                        Look::News(news) => MasterInput::NodesTab(Some(news)),
+                    });
                 }
                 MasterEffect::Rescan => self.files.rescan(),
                 MasterEffect::Say(text) => self.observer.say(&text),

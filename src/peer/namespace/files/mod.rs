@@ -18,7 +18,7 @@ mod status;
 
 use super::control_file::ControlFile;
 use super::file_id::{CONTROLS_MAX, ControlId, Directory};
-use super::space::Report;
+use super::reports::Report;
 
 static CONTROL_FILES: &[&dyn ControlFile] = &[
     // /

@@ -7,7 +7,8 @@
 use crate::namespace::bulk::Bulk;
 use crate::namespace::control_file::{ControlFile, ReadRequest};
 use crate::namespace::file_id::{Directory, EntryId};
-use crate::namespace::space::{NameSpace, Notice, Report};
+use crate::namespace::reports::Report;
+use crate::namespace::space::{NameSpace, Notice};
 use ninep::Error;
 use ninep::server::{Answer, OpenId};
 

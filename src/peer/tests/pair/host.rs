@@ -45,6 +45,7 @@ pub struct MasterHost {
     /// Each look ends at once, with nothing changed.
     pub is_looked_at_once: bool,
     pub checksums: Vec<(GenerationId, u32)>,
+    pub looks_at_nodes: u32,
     /// What the next look at `nodes.tab` gives.
     pub nodes_tab: Option<Result<Option<Table>, String>>,
 }
@@ -77,6 +78,7 @@ impl MasterHost {
             rescans: Vec::new(),
             is_looked_at_once: true,
             checksums: Vec::new(),
+            looks_at_nodes: 0,
             nodes_tab: None,
         }
     }
@@ -102,6 +104,7 @@ impl MasterHost {
                 self.checksums.push((generation, entry));
             }
             MasterEffect::LookAtNodes => {
+                self.looks_at_nodes += 1;
                 let news = self.nodes_tab.take();
                 self.master.handle(now_ms, MasterInput::NodesTab(news));
             }

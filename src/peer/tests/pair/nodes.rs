@@ -173,6 +173,23 @@ fn the_last_good_table_stays_in_force_and_a_fault_is_said_once() {
 }
 
 #[test]
+fn a_table_that_is_being_changed_is_looked_at_again_though_nobody_asks() {
+    let (mut pair, master) = served("n001 - tiny");
+    pair.run_for(5_000);
+    let looks = pair.master(master).looks_at_nodes;
+    pair.input_master(master, MasterInput::NodesTabChanging);
+    assert!(told(&mut pair, master, "host=n001").starts_with("name n001\nimage images/tiny"));
+    pair.master(master).nodes_tab = table("n001 - live");
+    pair.run_for(999);
+    assert_eq!(pair.master(master).looks_at_nodes, looks);
+    pair.run_for(1);
+    assert_eq!(pair.master(master).looks_at_nodes, looks + 1);
+    assert!(told(&mut pair, master, "host=n001").starts_with("name n001\nimage images/live"));
+    pair.run_for(5_000);
+    assert_eq!(pair.master(master).looks_at_nodes, looks + 1, "it has ceased to change");
+}
+
+#[test]
 fn where_the_first_table_is_wrong_nodes_wait() {
     let (mut pair, master) = served("");
     pair.input_master(master, MasterInput::NodesTab(Some(Err("line 1".into()))));
