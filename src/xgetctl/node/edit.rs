@@ -5,7 +5,7 @@
 
 use super::row::{Change, IMAGE, KEY, LAYERS, NAME, Row, WORDS};
 use crate::failure::{Failure, Outcome};
-use nodes::expand;
+use nodes::{Kind, expand};
 
 /// A line before, and after.
 struct Line {
@@ -66,33 +66,37 @@ impl Edit {
         Ok(())
     }
 
-    /// The line of a node: by its name, its key, or either column as it is written.
+    /// The line of a node: by its name, else by its key, or either column as it is written.
     fn find(&self, node: &str) -> Outcome<(usize, Row)> {
-        let rows = self.lines.iter().enumerate().filter_map(|(at, line)| {
-            let row = Row::parse(line.after.as_deref()?)?;
-            Some((at, row))
-        });
-        let mut shared = None;
-        for (at, row) in rows {
-            let columns = [row.column(KEY), row.column(NAME)];
-            if node != "-" && columns.iter().any(|column| is_same(column, node)) {
-                return Ok((at, row));
+        let rows = || {
+            self.lines.iter().enumerate().filter_map(|(at, line)| {
+                let row = Row::parse(line.after.as_deref()?)?;
+                Some((at, row))
+            })
+        };
+        for column in [NAME, KEY] {
+            let mut found = rows().filter_map(|(at, row)| {
+                let fit = fit(&row, column, node)?;
+                Some((at, row, fit))
+            });
+            let Some((at, row, fit)) = found.next() else { continue };
+            if let Some((other, ..)) = found.next() {
+                let (at, other) = (at + 1, other + 1);
+                return Err(Failure::usage(format!(
+                    "lines {at} and {other} of nodes.tab are both of {node}: change one of them \
+                     with an editor"
+                )));
             }
-            // Addresses are no names, and one is none of many.
-            let is_one_of = |column: &&str| {
-                expand(column, NAMES_MAX).is_ok_and(|all| all.iter().any(|one| is_same(one, node)))
+            return match fit {
+                Fit::Whole => Ok((at, row)),
+                Fit::OneOfMany(column) => Err(Failure::usage(format!(
+                    "{node} is one of {column} of line {} of nodes.tab: name all of them, as they \
+                     are written there, or part the line with an editor",
+                    at + 1
+                ))),
             };
-            if let Some(column) = columns.iter().find(|column| is_one_of(column)) {
-                shared = Some((at + 1, column.to_string()));
-            }
         }
-        Err(match shared {
-            Some((line, column)) => Failure::usage(format!(
-                "{node} is one of {column} of line {line} of nodes.tab: name all of them, as they \
-                 are written there, or part the line with an editor"
-            )),
-            None => Failure::source(format!("no line of nodes.tab has the name or key {node}")),
-        })
+        Err(Failure::source(format!("no line of nodes.tab has the name or key {node}")))
     }
 
     /// Names that lines have that became other: those of nodes, and host names, which are names
@@ -133,17 +137,46 @@ impl Edit {
     }
 }
 
-/// As the table compares: `mac=` and the like may be left out, MAC addresses are written in
-/// two ways.
-fn is_same(one: &str, other: &str) -> bool {
-    let form = |text: &str| {
-        let text = text.strip_prefix("mac=").or(text.strip_prefix("uuid=")).unwrap_or(text);
-        match nodes::Key::new(nodes::Kind::Mac, text) {
-            Some(mac) => mac.text,
-            None => text.to_string(),
+/// How much of a line is meant.
+enum Fit {
+    Whole,
+    /// With the column that has others beside it.
+    OneOfMany(String),
+}
+
+/// Whether this is the name of a line, or its key. Where a line has no name, a host name that
+/// is its key is one.
+fn fit(row: &Row, column: usize, node: &str) -> Option<Fit> {
+    let has_name = row.column(NAME) != "-";
+    let of_names = column == NAME && has_name;
+    let column = row.column(if has_name { column } else { KEY });
+    if node == "-" || node.is_empty() {
+        return None;
+    }
+    let is_same = |one: &str| one == node || !of_names && form(one) == form(node);
+    if is_same(column) {
+        return Some(Fit::Whole);
+    }
+    // Addresses are no names, and one is none of many.
+    let is_one_of = expand(column, NAMES_MAX).is_ok_and(|all| all.iter().any(|one| is_same(one)));
+    is_one_of.then(|| Fit::OneOfMany(column.into()))
+}
+
+/// A key as the table compares it: `mac=` and the like may be left out, MAC addresses are
+/// written in two ways, and host names in capitals, too.
+fn form(key: &str) -> String {
+    let known = |kind, text| nodes::Key::new(kind, text).map(|key| key.text);
+    match key.split_once('=') {
+        None => {
+            let kinds = [Kind::Mac, Kind::Uuid, Kind::Host];
+            kinds.into_iter().find_map(|kind| known(kind, key))
         }
-    };
-    form(one) == form(other)
+        Some((word, text)) => nodes::Key::kind_of(word).and_then(|kind| match kind {
+            Kind::Serial | Kind::Asset => known(kind, text).map(|text| format!("{word}={text}")),
+            _ => known(kind, text),
+        }),
+    }
+    .unwrap_or_else(|| key.into())
 }
 
 /// Whether a text can stand in a column at all.
@@ -169,7 +202,7 @@ fn check(column: usize, text: &str) -> Outcome {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use nodes::{Key, Kind, Table};
+    use nodes::{Key, Table};
     use proptest::prelude::*;
 
     const TAB: &str = "# the cluster\n\n@gpu  -  debian  all  quiet\n\
@@ -207,6 +240,33 @@ mod tests {
         for node in ["n9", "-", ""] {
             assert!(Edit::of(TAB).remove(node).is_err(), "{node:?}");
         }
+    }
+
+    #[test]
+    fn a_name_goes_before_a_key_wherever_its_line_stands_and_two_lines_are_refused() {
+        let removed = |text: &str, node: &str| {
+            let mut edit = Edit::of(text);
+            edit.remove(node).map(|()| edit.text()).map_err(|failure| failure.text)
+        };
+        let (one, two) = ("n1 n2\n", "n2 n3\n");
+        for text in [[one, two].concat(), [two, one].concat()] {
+            assert_eq!(removed(&text, "n2"), Ok(two.into()), "{text}");
+            assert_eq!(removed(&text, "n1"), Ok(two.into()), "{text}");
+        }
+        let twice = removed("a n1\nn1 b\nc n1\n", "n1").unwrap_err();
+        assert!(twice.starts_with("lines 1 and 3 of nodes.tab are both of n1"), "{twice}");
+        let uuid = "4c4c4544-0050-3610-8058-b4c04f4e4b31";
+        let text = format!("{uuid} a\nIO1 - x\nserial=Ab b\nhost=c\n");
+        for (node, at) in
+            [(&*uuid.to_uppercase(), 0), ("io1", 1), ("IO1", 1), ("serial=Ab", 2), ("c", 3)]
+        {
+            let left: Vec<&str> =
+                text.lines().enumerate().filter(|l| l.0 != at).map(|l| l.1).collect();
+            assert_eq!(removed(&text, node), Ok(left.join("\n") + "\n"), "{node}");
+        }
+        assert!(removed(&text, "serial=AB").is_err() && removed(&text, "A").is_err());
+        let many = removed("n[1-3] m[1-3]\nm2 k\n", "m2").unwrap_err();
+        assert!(many.starts_with("m2 is one of m[1-3] of line 1"), "{many}");
     }
 
     #[test]
