@@ -9,7 +9,7 @@ import re
 import time
 from pathlib import Path
 
-from . import accel, images, network, paths, services, status
+from . import accel, firmware, images, network, paths, roll, services, status
 from .errors import Failed
 from .machine import OVERHEAD_MB, Hardware, Machine
 
@@ -34,6 +34,17 @@ def available_mb():
     raise Failed("/proc/meminfo has no MemAvailable")
 
 
+class Said:
+    """Whether a console has said something."""
+
+    def __init__(self, pattern):
+        self.pattern = pattern
+        self.__doc__ = f"line {pattern!r} of its console"
+
+    def __call__(self, machine):
+        return machine.console.find(self.pattern) is not None
+
+
 class Lab:
     """Machines, a master and a network, for as long as a scenario runs."""
 
@@ -49,6 +60,8 @@ class Lab:
         self._budget_mb = (available_mb() - RESERVE_MB) // int(os.environ.get(SHARES, "1"))
         self._status_due = 0.0
         self._follow = None
+        # What the master heard of nodes, by MAC address; None: it is not asked.
+        self.heard = None
 
     # What a scenario makes.
 
@@ -129,6 +142,11 @@ class Lab:
         parameters = f"{parameters} {append}".strip()
         return self._machine(memory_mb, rate, parameters, boots, networks, hardware)
 
+    def bare(self, kind=firmware.BIOS, memory_mb=512, rate=None):
+        """Start a machine with an empty disk that boots from the network, by this firmware."""
+        disk = firmware.empty_disk(self.directory / f"node{len(self.machines) + 1}.disk")
+        return self._machine(memory_mb, rate, "", None, hardware={"firmware": kind, "disk": disk})
+
     def mounter(self, kernel, initrd, append="", memory_mb=512):
         """Start the machine that mounts (lab.mounter); it gets an address like a node."""
         address = f"{network.PLAN.node(len(self.machines) + 1)}/{network.PLAN.subnet.prefixlen}"
@@ -191,7 +209,7 @@ class Lab:
         it repeats but for numbers is not new, and bytes that it fetches are. The
         clock is the machine's own, which stands while it waits for a processor.
         """
-        failures = self._gather(pattern, within_s, machines, stop_early=True)
+        failures = self._gather(Said(pattern), within_s, machines, stop_early=True)
         if failures:
             machine, text = failures[0]
             raise Failed(text + self._excerpts([machine]))
@@ -246,38 +264,42 @@ class Lab:
 
         Returns those that cannot, as (machine, why).
         """
-        return self._gather(pattern, within_s, machines, stop_early=False)
+        return self._gather(Said(pattern), within_s, machines, stop_early=False)
 
-    def _gather(self, pattern, within_s, machines, stop_early):
-        """Wait for a pattern on many consoles; a machine's time starts when it does."""
+    def settle_until(self, holds, within_s, machines):
+        """The same for what is no line of a console: `holds(machine)`, its docstring says what."""
+        return self._gather(holds, within_s, machines, stop_early=False)
+
+    def _gather(self, holds, within_s, machines, stop_early):
+        """Wait for something of many machines; a machine's time starts when it does."""
         missing = list(self.machines if machines is None else machines)
         asked = {machine: machine.own_s() for machine in missing}
         failures = []
         while True:
             self.poll()
             for machine in list(missing):
-                why = self._hopeless(machine, pattern, asked[machine], within_s)
+                why = self._hopeless(machine, holds, asked[machine], within_s)
                 if why:
                     failures.append((machine, why))
-                if why or machine.console.find(pattern):
+                if why or holds(machine):
                     missing.remove(machine)
             if not missing or (failures and stop_early):
                 return failures
             time.sleep(POLL_S)
 
-    def _hopeless(self, machine, pattern, asked_s, within_s):
-        """Why a machine will not say the pattern any more, or None."""
-        if machine.console.find(pattern) or machine.started is None:
+    def _hopeless(self, machine, holds, asked_s, within_s):
+        """Why it will not hold of a machine any more, or None."""
+        if holds(machine) or machine.started is None:
             return None
         has_ended = machine.ended is not None
         if not has_ended and self._stood_s(machine, asked_s) <= within_s:
             return None
         machine.poll()  # its last words came before this was noticed
-        if machine.console.find(pattern):
+        if holds(machine):
             return None
         if has_ended:
-            return f"{machine.name} ended without saying {pattern!r}"
-        return f"{machine.name} did nothing new for {within_s} s, and did not say {pattern!r}"
+            return f"{machine.name} ended, and there was no {holds.__doc__}"
+        return f"{machine.name} did nothing new for {within_s} s, and there is no {holds.__doc__}"
 
     def _excerpts(self, machines):
         """The ends of the logs that explain a failure."""
@@ -306,9 +328,23 @@ class Lab:
                 try:
                     known = status.read(str(network.MASTER), MASTER_PORT, STATUS_TIMEOUT_S)
                     status.merge(master.clients, known)
+                    if self.heard is not None:
+                        self._call_the_roll()
                 except OSError as error:
                     master.status_error = str(error)
         self._status_due = time.monotonic() + STATUS_EVERY_S
+
+    def _call_the_roll(self):
+        """Ask the master what it heard of nodes, and which address each has."""
+        roll.merge(self.heard, roll.read(str(network.MASTER), MASTER_PORT, STATUS_TIMEOUT_S))
+        for machine in self.machines:
+            entry = self.entry(machine)
+            if entry and entry.address:
+                machine.address = status.host(entry.address)
+
+    def entry(self, machine):
+        """What the master heard of a machine, or None."""
+        return (self.heard or {}).get(machine.port.mac)
 
     def end(self):
         """End what still runs, so that logs are whole; the namespace ends the rest."""

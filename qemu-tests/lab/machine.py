@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import network
+from . import firmware, network
 from .console import Console
 from .errors import Failed
 from .paths import initramfs, kernel
@@ -31,6 +31,8 @@ class Hardware:
     devices: tuple = ()
     # Its memory in so many equal parts (NUMA).
     memory_nodes: int = 1
+    # What it boots from the network by (lab.firmware), in place of QEMU's own loader.
+    firmware: str = None
     # Somebody sits at its serial console, and may type (`Machine.type`).
     keyboard: bool = False
 
@@ -48,7 +50,7 @@ class Machine:
         self.ports = ports
         self.port = ports[0] if ports else None
         self.parameters = parameters
-        # Kernel and initramfs.
+        # Kernel and initramfs; firmware finds its own.
         self.boots = boots or (kernel(), initramfs())
         self.hardware = Hardware()
         self._typing = None
@@ -97,15 +99,14 @@ class Machine:
         cpu = "host" if accel == "kvm" else "max"
         if accel == "tcg":
             accel = f"tcg,tb-size={TRANSLATION_MB}"
-        line = ["qemu-system-x86_64", "-name", self.name, "-accel", accel, "-M", "q35"]
+        line = ["qemu-system-x86_64", "-name", self.name, "-accel", accel]
         line += ["-cpu", cpu, "-m", str(self.memory_mb), "-smp", "1"]
         line += ["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]
-        line += ["-kernel", str(self.boots[0]), "-initrd", str(self.boots[1])]
-        line += ["-append", self.parameters]
-        line += [*self._memory(), *self._serial()]
+        line += [*self._starts_from(), *self._memory(), *self._serial()]
         for at, port in enumerate(self.ports):
             line += ["-netdev", f"tap,id=net{at},ifname={port.tap},script=no,downscript=no"]
-            line += ["-device", f"virtio-net-pci,netdev=net{at},mac={port.mac},romfile="]
+            boots = firmware.card(self.hardware.firmware, at == 0)
+            line += ["-device", f"virtio-net-pci,netdev=net{at},mac={port.mac}{boots}"]
         line += ["-device", "virtio-rng-pci"]
         line += ["-chardev", f"socket,id=monitor,path={self.monitor},{LISTENING}"]
         line += ["-mon", "chardev=monitor,mode=readline"]
@@ -134,6 +135,13 @@ class Machine:
             log = f"socket,id=console,path={self.monitor}-console,{LISTENING}"
             log += f",logfile={self.console.path},logappend=on"
         return ["-chardev", log, "-serial", "chardev:console"]
+
+    def _starts_from(self):
+        """What it finds when it is switched on."""
+        if self.hardware.firmware:
+            return firmware.options(self.hardware.firmware, self)
+        line = ["-M", "q35", "-kernel", str(self.boots[0]), "-initrd", str(self.boots[1])]
+        return [*line, "-append", self.parameters]
 
     def start(self):
         """Switch it on."""

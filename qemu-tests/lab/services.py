@@ -18,13 +18,13 @@ END_LIMIT_S = 10
 class Service:
     """A process whose output is a log in the scenario's directory."""
 
-    def __init__(self, directory, name, command):
+    def __init__(self, directory, name, command, **how):
         self.name = name
         self.paused = False
         self.console = Console(directory / f"{name}.log")
         with open(self.console.path, "ab") as log:
             self.process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, **how
             )
 
     def poll(self):
@@ -80,6 +80,31 @@ class Master(Service):
             return listening()
 
         lab.wait(ready, within_s, "the master to listen")
+
+
+class Netboot(Master):
+    """`xgetctl netboot --run`: all that the head of a cluster serves, the master among it."""
+
+    def __init__(self, directory, command, head):
+        how = {"env": head.environment(), "cwd": head.tree}
+        Service.__init__(self, directory, "head", command, **how)
+        self.clients = {}
+        self.status_error = None
+
+    def await_ready(self, lab, within_s=120):
+        """Wait until it says that machines can boot."""
+
+        def ready():
+            if self.ended is not None:
+                raise Failed(f"the head ended with {self.ended}:\n{self.console.tail(30)}")
+            return self.console.find("machines can boot")
+
+        lab.wait(ready, within_s, "word of the head that machines can boot")
+
+    def end(self):
+        """End it as its administrator does, and wait until it has put all away."""
+        self.process.send_signal(signal.SIGINT)
+        return self.process.wait(timeout=END_LIMIT_S)
 
 
 class Client(Service):

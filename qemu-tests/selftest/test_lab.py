@@ -12,7 +12,7 @@ from pathlib import Path
 
 from lab import abreast, registry
 from lab.console import Console
-from lab.lab import Lab
+from lab.lab import Lab, Said
 from lab.machine import Machine
 from repository import REPO
 
@@ -74,7 +74,7 @@ class MachineTest(unittest.TestCase):
 
     def test_a_machine_that_does_something_new_is_given_its_time_again(self):
         def hopeless():
-            return Lab._hopeless(Lab, self.machine, "up", 0, 60)  # pylint: disable=protected-access
+            return Lab._hopeless(Lab, self.machine, Said("up"), 0, 60)  # pylint: disable=protected-access
 
         self.machine.note_progress(0)
         self.assertIsNone(hopeless())
