@@ -17,7 +17,7 @@ MODULES ?= initramfs/modules
 # Packages or directories with firmware for it: "firmware-bnx2x firmware-realtek".
 FIRMWARE ?=
 # Machines of `make fleet`.
-N ?= 24
+N ?= 32
 # What `make bench` races with; see benches/race/run --help.
 RACE ?=
 # What `make sim` simulates: sizes, seed, pieces of 128 KiB, scenarios whose
@@ -54,10 +54,10 @@ initramfs: setup build ## build/initramfs.img and build/vmlinuz (KERNEL=, MODULE
 	@initramfs/build --kernel $(KERNEL) --init $(AGENT) --modules $(MODULES) \
 		$(foreach name,$(FIRMWARE),--firmware $(name))
 
-demo: ## a master and four machines that boot Debian through the tree
+demo: ## a cluster from nothing: an image, a head, five bare machines, a live update
 	@scripts/demo demo
 
-fleet: ## the same with many machines (N=24)
+fleet: ## many bare machines into that image; three are killed, four come late (N=32)
 	@scripts/demo fleet -n $(N)
 
 test: ## everything: format, lints, tests, machines
@@ -99,9 +99,9 @@ install: build ## both binaries, man pages and completions below PREFIX (/usr/lo
 	$(RELEASE)/xgetctl completion zsh >$(SHARE)/zsh/site-functions/_xgetctl
 	$(RELEASE)/xgetctl completion fish >$(SHARE)/fish/vendor_completions.d/xgetctl.fish
 
-clean: ## remove all that was built
+clean: ## remove all that was built (roots of images are root's)
 	cargo clean
-	rm -rf build
+	rm -rf build || sudo rm -rf build
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 12

@@ -9,7 +9,7 @@ and faults, and waits for what ought to happen.
 """
 
 from .errors import Failed
-from .images import debian_image, script_image, tiny_image
+from .images import script_image, tiny_image
 from .registry import scenario
 
-__all__ = ["Failed", "debian_image", "scenario", "script_image", "tiny_image"]
+__all__ = ["Failed", "scenario", "script_image", "tiny_image"]

@@ -1,8 +1,7 @@
 """What nodes boot in the end: a directory with kernel, initrd and cmdline.
 
-The tiny image is the lab's kernel again with a program of a few lines; the
-Debian image is Debian's own kernel with Debian's own initrd. Both say the
-same lines on the console (SECOND below), then switch the machine off.
+The tiny image is the lab's kernel again with a program of a few lines, which says
+some lines on the console (SECOND below), then switches the machine off.
 """
 
 import contextlib
@@ -24,7 +23,7 @@ COMPILE_LIMIT_S = 120
 DEBIAN_LIMIT_S = 900
 DIGEST_LIMIT_S = 60
 
-# What every second system says, by guest/second.rs and guest/xget-second.
+# What every second system says, by guest/second.rs.
 SECOND = r"second system: "
 SECOND_KERNEL = SECOND + r"kernel (\S+)"
 SECOND_LOADER = SECOND + r"loader (\S+)"
@@ -293,10 +292,3 @@ def digest(tree, name):
     """What a node has to say that it fetched of an image as it is now, as "blake3:HEX"."""
     command = [str(binary()), "--print-digest", str(tree), f"{name}/."]
     return _run(command, DIGEST_LIMIT_S, "hashing the image")
-
-
-def debian_image():
-    """The tree that serves Debian's kernel and initrd as `debian`."""
-    with _alone():
-        _run([str(REPO / "scripts" / "debian-image")], DEBIAN_LIMIT_S, "making the Debian image")
-    return IMAGES / "debian-tree"

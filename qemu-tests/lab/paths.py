@@ -14,8 +14,9 @@ def initramfs():
 
 
 def kernel():
-    """The kernel that goes with it; initramfs/build puts it beside it."""
-    return initramfs().parent / "vmlinuz"
+    """The kernel that goes with it; initramfs/build puts it beside it, and an image has it there."""
+    beside = initramfs().parent
+    return beside / ("kernel" if (beside / "kernel").exists() else "vmlinuz")
 
 
 def initramfs_release():

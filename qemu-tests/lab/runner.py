@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import sys
 import time
 import traceback
@@ -38,12 +39,15 @@ def run_one(scenario, count, keep):
     directory = paths.RESULTS / scenario.name
     directory.mkdir(parents=True, exist_ok=True)
     for old in directory.iterdir():
-        old.unlink()
+        shutil.rmtree(old) if old.is_dir() else old.unlink()
     if scenario.prepare:
         try:
             scenario.prepare()
         except Failed as error:
             return "failed", str(error)
+    for path in (paths.initramfs(), paths.kernel()):
+        if not path.exists():
+            return "failed", f"no {path}: run make initramfs first"
     mark = uuid.uuid4().hex
     command = [sys.executable, str(REPO / "qemu-tests" / "run"), "--inside", scenario.name]
     command += ["-n", str(count)] if count else []
@@ -68,13 +72,8 @@ def run_one(scenario, count, keep):
 
 def missing():
     """What has to be made before any scenario can run, or nothing."""
-    for path, remedy in (
-        (binary(), "make"),
-        (paths.initramfs(), "make initramfs"),
-        (paths.kernel(), "make initramfs"),
-    ):
-        if not path.exists():
-            return f"no {path}: run {remedy} first"
+    if not binary().exists():
+        return f"no {binary()}: run make first"
     if not os.access("/dev/net/tun", os.R_OK | os.W_OK):
         return "/dev/net/tun cannot be opened: run as root (and modprobe tun)"
     return None

@@ -1,49 +1,103 @@
-"""Debian's own kernel and initrd onto machines that have nothing: a few to
-look at, or many to measure.
+"""As many bare machines as there is memory for: some lose their power in the middle, some
+come late, and what the head says of them has to be true.
 """
 
-from lab import Failed, debian_image, scenario
-from lab.images import KEXEC, LOADER_KEXEC, SECOND, SECOND_KERNEL, SECOND_LOADER, SECOND_UP
+import json
 
-DEMO_NODES = 4
-FLEET_NODES = 24
-# The initrd is in memory compressed and unpacked, and of memory the kernel
-# gives it half.
-MEMORY_MB = 512
-# Virtual links are as fast as the processor. At this rate one copy takes
-# three seconds, and what the tree saves shows.
-RATE = "100mbit"
+from lab import cluster, network, scenario
+from lab.cluster import LOGIN, STARTING, STUCK_S
+from lab.head import Head
+from lab.outcome import columns
 
-
-def boot(lab, count):
-    """Boot this many machines into Debian's kernel; show and check the outcome."""
-    lab.say(f"{count} machines of {MEMORY_MB} MB each, under {lab.accel}, links of {RATE}")
-    lab.master(debian_image())
-    lab.network.shape_master(RATE)
-    nodes = lab.nodes(count, "debian", memory_mb=MEMORY_MB, rate=RATE)
-    failures = lab.settle(SECOND_UP, within_s=180, machines=nodes)
-    if not failures:
-        for node in nodes:
-            node.expect_end(within_s=30)
-    lab.table()
-    if failures:
-        reasons = "\n".join(f"{why}\n{node.console.tail(6)}" for node, why in failures)
-        raise Failed(f"{len(failures)} of {count} did not make it\n{reasons}")
-    for node in nodes:
-        kernel = node.expect(SECOND_KERNEL, 1)[1]
-        if node.expect(SECOND_LOADER, 1)[1] != LOADER_KEXEC:
-            raise Failed(f"{node.name} runs {kernel} and did not come there by kexec")
-    lab.say(f"{count} of {count} came to {kernel} by kexec")
+FLEET_NODES = 32
+# `xgetctl image show` says 272 MiB of the image that is a squashfs.
+MEMORY_MB = 400
+KILLED, LATE = 3, 4
+FETCHING = r"^xget .*fetching: "
+SMALLEST = KILLED + LATE + 1
 
 
-@scenario(limit_s=900, prepare=debian_image)
-def demo(lab):
-    """A master and four diskless machines that boot Debian's kernel through the tree."""
-    lab.follow(f"^{SECOND}|^xget|{KEXEC}")
-    boot(lab, lab.count or DEMO_NODES)
+def nodes_tab(head, count):
+    """One line, for all of them."""
+    keys = ",".join(network.PLAN.mac(number) for number in range(1, count + 1))
+    cluster.write("nodes.tab", f"{keys}  n[001-{count:03}]  compact  all\n")
+    head.shell("cut -c 1-60 nodes.tab")
+    head.xgetctl("layers", "render", shows=False)
 
 
-@scenario(limit_s=3000, prepare=debian_image)
+def in_the_middle(machine):
+    """Whether a machine has begun with its root and is not done."""
+    return machine.console.find(FETCHING) and not machine.console.find(STARTING)
+
+
+def pull_cords(lab, machines):
+    """Three of those that fetch lose their power."""
+    def some():
+        return sum(1 for machine in machines if in_the_middle(machine)) >= KILLED
+
+    lab.wait(some, STUCK_S, f"{KILLED} machines in the middle of their fetch", machines)
+    killed = [machine for machine in machines if in_the_middle(machine)][:KILLED]
+    for machine in killed:
+        machine.kill()
+        lab.say(f"{machine.name} has no power any more, in the middle of its fetch")
+    return killed
+
+
+def judge(lab, head, names, killed, failures):
+    """What the head's status says of each has to be what is true of it."""
+    said = json.loads(head.xgetctl("status", "--json", shows=False))
+    states = {node["name"]: node["state"] for node in said["nodes"]}
+    wrong = []
+    for machine, name in names.items():
+        state = states.get(name)
+        is_right = state == "lost" if machine in killed else (state == "up") != (machine in failures)
+        if not is_right:
+            wrong.append(f"{name} ({machine.name}) is said to be {state}")
+    lab.check(not wrong, "the head is wrong: " + "; ".join(wrong))
+    lab.say("the head says of each what is true of it")
+
+
+HEADS = ("node", "agent", "to root", "login", "up", "")
+UNITS = ("", "s", "s", "s", "s", "")
+
+
+def table(lab, head, names, killed):
+    """A line for each machine, as it was seen from here."""
+    def text(moment):
+        return "-" if moment is None else f"{moment:.0f}"
+
+    rows = []
+    for machine, name in names.items():
+        marks = [machine.seconds_to(mark) for mark in (cluster.AGENT_SAYS, STARTING, LOGIN)]
+        up = lab.entry(machine).first.get("up") if lab.entry(machine) else None
+        end = "killed" if machine in killed else ("up" if up else "not up")
+        rows.append((name, *map(text, marks), text(up and up - machine.started), end))
+    for line in columns(HEADS, UNITS, rows):
+        head.say(line)
+
+
+@scenario(limit_s=5400, prepare=cluster.prepare)
 def fleet(lab):
-    """As many machines as there is memory for (-n N) boot Debian's kernel."""
-    boot(lab, lab.count or FLEET_NODES)
+    """Many bare machines (-n N); three are killed in the middle, four come late, the head knows."""
+    count = lab.count or FLEET_NODES
+    lab.check(count >= SMALLEST, f"{count} machines: it takes {SMALLEST}, of which some are killed and late")
+    head = Head(cluster.TREE)
+    lab.heard = {}
+    cluster.layers(head)
+    nodes_tab(head, count)
+    served = cluster.serve(lab, head, pxelinux=[])
+    machines = [lab.bare(memory_mb=MEMORY_MB) for _ in range(count - LATE)]
+    lab.say(f"{len(machines)} machines of {MEMORY_MB} MB each, under {lab.accel}")
+    killed = pull_cords(lab, machines)
+    rest = [machine for machine in machines if machine not in killed]
+    lab.wait(lambda: any(map(cluster.is_up(lab), rest)), STUCK_S, "machine that is up", rest)
+    late = [lab.bare(memory_mb=MEMORY_MB) for _ in range(LATE)]
+    lab.say(f"{LATE} more are switched on")
+    failures = cluster.settle(lab, [*rest, *late])
+    names = {machine: f"n{machine.index:03}" for machine in lab.machines}
+    head.xgetctl("status")
+    table(lab, head, names, killed)
+    head.say(f"over time: {cluster.draw(lab, lab.machines)}")
+    judge(lab, head, names, killed, [machine for machine, _ in failures])
+    cluster.explain(failures, len(lab.machines) - KILLED)
+    lab.check(served.end() == 0, f"the head did not end well:\n{served.console.tail(20)}")
