@@ -81,21 +81,40 @@ pub fn fail_folded(tree: &mut DestTree, dir: u32) {
     }
 }
 
-/// Whether a name that the manifest does not have is that of an entry all the same: a
-/// file system that takes two names for one may list the other.
-pub fn is_known(tree: &DestTree, dir: u32, fd: &OwnedFd, name: &[u8]) -> bool {
-    let own = likeness(name);
-    let led_to = |name: &[u8]| {
-        let status = file::stat_at(fd, name).ok()?;
+/// The names that the manifest has in a directory, for a look at many others there.
+#[derive(Default)]
+pub struct Names {
+    likenesses: SortedSet<Vec<u8>>,
+    /// What they lead to, once that was asked for: mostly nobody does.
+    places: Option<SortedSet<Vec<u8>>>,
+}
+
+impl Names {
+    pub fn of(tree: &DestTree, dir: u32) -> Names {
+        let children = tree.target.manifest.children(dir);
+        let likenesses = children.map(|entry| likeness(&tree.target.entry(entry).name)).collect();
+        Names { likenesses, places: None }
+    }
+
+    /// Whether a name that the manifest does not have is that of an entry all the same: a
+    /// file system that takes two names for one may list the other.
+    pub fn have(&mut self, tree: &DestTree, dir: u32, fd: &OwnedFd, name: &[u8]) -> bool {
         // Of several names it is one more that it is known by.
-        (status.is_dir() || status.nlink == 1).then_some((status.dev, status.ino))
-    };
-    let is_alike = |entry: &u32| likeness(&tree.target.entry(*entry).name) == own;
-    let mut alike = tree.target.manifest.children(dir).filter(is_alike).peekable();
-    alike.peek().is_some()
-        && led_to(name).is_some_and(|there| {
-            alike.any(|entry| led_to(&tree.target.entry(entry).name) == Some(there))
-        })
+        let place = |name: &[u8]| {
+            let status = file::stat_at(fd, name).ok()?;
+            let is_of_one_name = status.is_dir() || status.nlink == 1;
+            is_of_one_name.then(|| [status.dev.to_ne_bytes(), status.ino.to_ne_bytes()].concat())
+        };
+        if !self.likenesses.contains(&likeness(name)) {
+            return false;
+        }
+        let Some(there) = place(name) else { return false };
+        let all = || {
+            let children = tree.target.manifest.children(dir);
+            children.filter_map(|entry| place(&tree.target.entry(entry).name)).collect()
+        };
+        self.places.get_or_insert_with(all).contains(&there)
+    }
 }
 
 #[cfg(test)]

@@ -85,8 +85,16 @@ pub fn place(tree: &mut DestTree, entry: u32) {
 #[derive(Default)]
 pub struct Sweeping {
     next: u32,
-    listing: Option<(u32, Rc<OwnedFd>, Listing)>,
+    listing: Option<Listed>,
     pub removal: Removal,
+}
+
+/// A directory that is gone through.
+struct Listed {
+    dir: u32,
+    fd: Rc<OwnedFd>,
+    names: Listing,
+    known: folded::Names,
 }
 
 impl Sweeping {
@@ -95,14 +103,14 @@ impl Sweeping {
         if self.removal.step(tree) {
             return true;
         }
-        if let Some((dir, fd, mut names)) = self.listing.take() {
-            match names.next() {
+        if let Some(mut listed) = self.listing.take() {
+            match listed.names.next() {
                 Some(Ok(name)) => {
-                    self.look(tree, dir, &fd, &name);
-                    self.listing = Some((dir, fd, names));
+                    self.look(tree, &mut listed, &name);
+                    self.listing = Some(listed);
                 }
                 Some(Err(cause)) => {
-                    let path = tree.target.manifest.path(dir);
+                    let path = tree.target.manifest.path(listed.dir);
                     tree.fail_path("list the directory", &path, cause);
                 }
                 None => {}
@@ -122,7 +130,10 @@ impl Sweeping {
         if is_old {
             let opened = tree.dir(dir).map_err(|error| error.cause);
             match opened.and_then(|fd| Ok((file::list(&fd)?, fd))) {
-                Ok((names, fd)) => self.listing = Some((dir, fd, names)),
+                Ok((names, fd)) => {
+                    let known = folded::Names::of(tree, dir);
+                    self.listing = Some(Listed { dir, fd, names, known });
+                }
                 Err(cause) => {
                     let path = tree.target.manifest.path(dir);
                     tree.fail_path("list the directory", &path, cause);
@@ -132,7 +143,9 @@ impl Sweeping {
         true
     }
 
-    fn look(&mut self, tree: &mut DestTree, dir: u32, fd: &Rc<OwnedFd>, name: &[u8]) {
+    fn look(&mut self, tree: &mut DestTree, listed: &mut Listed, name: &[u8]) {
+        let Listed { dir, fd, known, .. } = listed;
+        let dir = *dir;
         let is_extra = match tree.target.manifest.child(dir, name) {
             // A directory where something else must be has got another name, unless it is only
             // to be told.
@@ -146,7 +159,7 @@ impl Sweeping {
             None if name::is_temporary(name) => {
                 file::stat_at(fd, name).is_ok_and(|now| now.is_dir())
             }
-            None => !folded::is_known(tree, dir, fd, name),
+            None => !known.have(tree, dir, fd, name),
         };
         if is_extra {
             let is_its = |entry: &&u32| {

@@ -514,3 +514,39 @@ fn who_serves_writes_nothing_and_has_the_rest_aside() {
     assert_eq!(picture(dest.path()), before);
     assert!(aside(&serving, "one-piece", 0, P).unwrap() == bytes(3, P));
 }
+
+/// A spool, a mail directory: what goes is as much as what stays. Names without ASCII letters
+/// all look alike to us.
+#[test]
+fn many_names_are_removed_beside_many_that_stay() {
+    const COUNT: u32 = 4_000;
+    let (source, dest) = (Dir::new(), Dir::new());
+    let cyrillic = |number: u32| -> String {
+        (0..12).map(|bit| if number >> bit & 1 == 0 { 'а' } else { 'б' }).collect()
+    };
+    for number in 0..COUNT {
+        fs::write(source.join(&format!("stays{number}")), b"x").unwrap();
+        fs::write(source.join(&cyrillic(number)), b"x").unwrap();
+    }
+    fetch(source.path(), dest.path(), faithful());
+    for number in 0..COUNT {
+        fs::write(dest.join(&format!("GOES{number}")), b"x").unwrap();
+        fs::write(dest.join(&cyrillic(number).replace('а', "в")), b"x").unwrap();
+        fs::write(dest.join(&format!("STAYS{number}")), b"x").unwrap();
+    }
+    let mut fetch = Fetch::begin(scan(source.path()), dest.path(), mirroring(""));
+    fetch.check();
+    let mut slowest = Duration::ZERO;
+    loop {
+        let began = Instant::now();
+        let step = fetch.writer.finish_step(8 << 20);
+        slowest = slowest.max(began.elapsed());
+        if step == FinishStep::Done {
+            break;
+        }
+    }
+    assert_eq!(fetch.errors(), [""; 0]);
+    assert_eq!(fs::read_dir(dest.path()).unwrap().count(), 2 * COUNT as usize);
+    // Measured 0.04 s; when each name was compared with all, 4.6 s, and 160 in all.
+    assert!(slowest < Duration::from_secs(3), "a slice took {slowest:?}");
+}
