@@ -11,9 +11,11 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use support::fake::Throttle;
 use support::lab::{Lab, PORT};
 use support::mounts::{have_own_mounts, mount_image, mount_memory, mount_new};
 use support::proc::{Master, Proc, XGET, command, xget};
+use support::reader::Reader;
 use support::{Scratch, lacks, lacks_root, noise, tree, until};
 
 /// A source of some files, and a destination with older ones and more.
@@ -78,6 +80,31 @@ fn programs_go_on_while_theirs_is_replaced_and_it_is_told_what_was() {
     }
     until("the master knows that it was none", 10, || master.proc.out().contains("compared what"));
     assert!(!master.proc.err().contains("not done"), "{}", master.proc.err());
+}
+
+#[test]
+fn what_was_changed_is_told_when_it_is_done_and_not_when_it_has_served_enough() {
+    let scratch = Scratch::new();
+    let (source, dest) = (scratch.dir("source"), scratch.dir("dest"));
+    for number in 0..6_000 {
+        fs::write(dest.join(format!("some-older-file-{number}")), "old").unwrap();
+    }
+    fs::write(source.join("new"), noise(1, 12_000_000)).unwrap();
+    let master = Master::start(&scratch, &source, &[]);
+    let gate = Throttle::start(master.port, 8_000_000);
+    let mut update = xget();
+    update.args(["-n", &gate.addr(), "--delete", "--linger", "600", "."]).arg(&dest);
+    let mut update = Proc::start(update, &scratch);
+    until("it fetches", 20, || gate.passed_bytes() > 1_000_000);
+    // Somebody is connected: else it would not stay.
+    let status = master.status();
+    let port = status.lines().nth(1).and_then(|line| line.split(['!', ' ']).nth(1)).unwrap();
+    let _guest = Reader::connect(("127.0.0.1", port.parse::<u16>().unwrap())).unwrap();
+    gate.open();
+    let told = |out: &str| out.lines().filter(|line| line.starts_with("deleted 3 some")).count();
+    until("all of it is told", 60, || told(&update.out()) == 6_000);
+    assert!(update.out().contains("new 12000000 new\n") && !update.has_ended());
+    update.signal(Signal::SIGKILL);
 }
 
 #[test]

@@ -290,12 +290,13 @@ fn run_fetch(fetch: cli::Fetch) -> Result<(), Failed> {
     if task.policy.purpose == Purpose::Serve {
         return run_worker(task, fetch.quiet);
     }
-    let mut console = FetchConsole::new(fetch.quiet);
+    let mut console = FetchConsole::new(fetch.quiet, is_dry);
     let failures = fetch_once(task, &mut console);
-    let (last, changes) = (console.last, std::mem::take(&mut console.changes));
+    let (last, changes) = (console.last, console.take_changes());
     // Takes its line off the terminal, before anything else is said.
     drop(console);
-    if !fetch.quiet {
+    if !fetch.quiet && !changes.is_empty() {
+        console::finish();
         let told = answer(&changes);
         // The files are in place, whoever reads this; of a comparison this is all.
         if is_dry {

@@ -6,7 +6,7 @@
 //! goes on: what is not taken at once waits its turn ([`Output`]).
 
 use crate::driver::{FetchObserver, MasterObserver, MasterState, Observer};
-use crate::os::output::Output;
+use crate::os::output::{Output, QUEUED_BYTES_MAX};
 use crate::os::{clock, signal, terminal};
 use peer::control::printable;
 use peer::fetch::Progress;
@@ -19,6 +19,8 @@ use std::time::{Duration, Instant};
 const REDRAW: Duration = Duration::from_millis(200);
 const LINE: Duration = Duration::from_secs(5);
 const BAR_WIDTH: usize = 24;
+/// Of the list of changes at a time: half of what waits for who reads it.
+const LIST_BYTES: usize = QUEUED_BYTES_MAX / 2;
 
 thread_local! {
     /// Standard output and standard error, once something is said.
@@ -142,26 +144,55 @@ pub struct FetchConsole {
     began: Instant,
     pub last: Progress,
     /// What was changed, or would be: lines.
-    pub changes: String,
+    changes: String,
+    /// So much of that was said.
+    told: usize,
+    /// It is only compared: whoever asked wants to know whether all of the list arrived.
+    holds_list: bool,
     /// Its days are all the same: how far it is is not shown.
     is_worker: bool,
     has_ended: bool,
 }
 
 impl FetchConsole {
-    pub fn new(quiet: bool) -> FetchConsole {
-        let last = Progress::default();
-        let (status, began, changes) = (StatusLine::new(), Instant::now(), String::new());
-        let (is_worker, has_ended) = (false, false);
-        FetchConsole { quiet, status, began, last, changes, is_worker, has_ended }
+    pub fn new(quiet: bool, holds_list: bool) -> FetchConsole {
+        FetchConsole {
+            quiet,
+            status: StatusLine::new(),
+            began: Instant::now(),
+            last: Progress::default(),
+            changes: String::new(),
+            told: 0,
+            holds_list,
+            is_worker: false,
+            has_ended: false,
+        }
     }
 }
 
 impl FetchConsole {
     pub fn of_worker(quiet: bool) -> FetchConsole {
-        let mut console = FetchConsole::new(quiet);
+        let mut console = FetchConsole::new(quiet, false);
         console.is_worker = true;
         console
+    }
+
+    /// What is done is told while others are served, as fast as somebody reads it.
+    fn tell_changes(&mut self) {
+        let left = &self.changes[self.told..];
+        if left.is_empty() || self.quiet || self.holds_list || is_behind() {
+            return;
+        }
+        let most = left.floor_char_boundary(LIST_BYTES);
+        let end = left[..most].rfind('\n').map_or(left.len(), |end| end + 1);
+        self.status.clear();
+        conclude(&left[..end]);
+        self.told += end;
+    }
+
+    /// Lines of what was changed that were not said.
+    pub fn take_changes(&mut self) -> String {
+        std::mem::take(&mut self.changes).split_off(std::mem::take(&mut self.told))
     }
 
     /// Whether a signal asked for the end.
@@ -195,6 +226,7 @@ impl Observer for FetchConsole {
 impl FetchObserver for FetchConsole {
     fn turn(&mut self, progress: &Progress) -> bool {
         each_output(Output::flush);
+        self.tell_changes();
         self.last = *progress;
         if !self.quiet && !self.is_worker && self.status.is_due() {
             let elapsed = self.began.elapsed();
@@ -205,7 +237,7 @@ impl FetchObserver for FetchConsole {
         is_wanted
     }
     fn changed(&mut self, lines: &str) {
-        self.changes = lines.into();
+        self.changes.push_str(lines);
     }
 }
 

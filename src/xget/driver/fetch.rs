@@ -82,8 +82,7 @@ impl FetchTask {
 pub fn fetch(task: FetchTask, observer: impl FetchObserver) -> Result<Vec<Failure>, Failure> {
     let (mut machine, event_loop) = begin(task, Box::new(observer))?;
     let ended = event_loop.run(&mut machine).map_err(poll_failure);
-    let changes = machine.files.take_changes();
-    machine.observer.changed(&changes);
+    machine.tell_changes();
     ended
 }
 
@@ -261,6 +260,13 @@ impl FetchMachine<'_> {
         }
     }
 
+    fn tell_changes(&mut self) {
+        let changes = self.files.take_changes();
+        if !changes.is_empty() {
+            self.observer.changed(&changes);
+        }
+    }
+
     fn now_ms(&self) -> u64 {
         self.began.elapsed().as_millis() as u64
     }
@@ -385,6 +391,10 @@ impl Machine for FetchMachine<'_> {
         let inputs = self.files.work();
         self.files.take_notes().iter().for_each(|note| self.observer.warn(note));
         for input in inputs.into_iter().flatten() {
+            // It is done, and who did it may be killed while it serves others.
+            if let FetchInput::Finished { .. } | FetchInput::Compared { .. } = input {
+                self.tell_changes();
+            }
             self.take(self.now_ms(), input, &[]);
         }
     }

@@ -70,8 +70,8 @@ pub trait Observer {
 pub trait FetchObserver: Observer {
     /// Called in every turn; true asks the fetch to come to an end in good order.
     fn turn(&mut self, progress: &Progress) -> bool;
-    /// What was changed in the destination, or would be: lines, where they are wanted,
-    /// when all is over.
+    /// What was changed in the destination, or would be, since this was called last: lines,
+    /// where they are wanted.
     fn changed(&mut self, _lines: &str) {}
 }
 
