@@ -387,6 +387,7 @@ impl Typed {
             greeting: None,
         };
         let task = FetchTask {
+            keep_root_attributes: options.delete && !options.keep_dirs,
             keep_attributes: !options.plain_attributes,
             keep_dirs: options.keep_dirs,
             sync: options.sync,

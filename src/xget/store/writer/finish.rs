@@ -82,7 +82,10 @@ impl Finish {
             self.phase = match std::mem::replace(&mut self.phase, FinishPhase::Done) {
                 FinishPhase::Done => return FinishStep::Done,
                 FinishPhase::Pin if tree.policy.purpose == Purpose::Serve => FinishPhase::Done,
-                FinishPhase::Pin if tree.policy.purpose.compares() => FinishPhase::Rest(1),
+                FinishPhase::Pin if tree.policy.purpose.compares() => {
+                    note_root(tree);
+                    FinishPhase::Rest(1)
+                }
                 FinishPhase::Pin => begin_pin(tree),
                 FinishPhase::Summing(entry, sum) => {
                     cost = left;
@@ -306,15 +309,33 @@ fn set_dir(tree: &mut DestTree, dir: u32, is_made: bool) -> Result<(), Attribute
     tree.attributes.set(fd.as_fd(), tree.target.wanted(dir), &now, is_made)
 }
 
+fn takes_root(tree: &DestTree) -> bool {
+    tree.attributes.takes_root && tree.target.manifest.root_described
+}
+
+/// Notes how the directory that the operator named differs, where it is to be as the source's.
+fn note_root(tree: &DestTree) {
+    if let (true, Ok(now)) = (takes_root(tree), file::stat_dir(&tree.root)) {
+        tree.note_attributes(0, &tree.root, &now);
+    }
+}
+
 /// The directory that the operator named: one that was there keeps mode
 /// and owner, unless it is to be what the source's is.
 fn finish_root(tree: &DestTree) -> Result<(), AttributeError> {
     let (root, entry) = (&tree.root, tree.target.entry(0));
     // By this run or by one that was interrupted. Before the time is set,
     // which this changes.
-    let is_made = file::unlink_at(root, name::ROOT_MADE).is_ok()
-        || (tree.attributes.takes_root && tree.target.manifest.root_described);
+    let is_made = file::unlink_at(root, name::ROOT_MADE).is_ok();
     let now = file::stat_dir(root)?;
+    if !is_made && takes_root(tree) {
+        note_root(tree);
+        return match tree.attributes.set(root.as_fd(), tree.target.wanted(0), &now, false) {
+            // As below.
+            Err(AttributeError::Other(Errno::EPERM)) if !file::is_root() => Ok(()),
+            done => done,
+        };
+    }
     match (is_made, tree.target.manifest.root_described) {
         (true, true) => tree.attributes.set(root.as_fd(), tree.target.wanted(0), &now, true),
         (true, false) => Ok(file::set_mode(root.as_fd(), 0o777 & !tree.attributes.umask)?),

@@ -15,11 +15,19 @@ use std::os::fd::OwnedFd;
 /// The same for names that may be one, and mostly for no others: the name
 /// without case, and without what letters beyond ASCII are.
 fn likeness(name: &[u8]) -> Vec<u8> {
+    #[cfg(test)]
+    LOOKS.set(LOOKS.get() + 1);
     // vfat leaves these out at the end.
     let end = name.iter().rposition(|byte| !b". ".contains(byte)).map_or(0, |last| last + 1);
     let is_first_byte = |byte: &&u8| **byte & 0xc0 != 0x80;
     let folded = |byte: &u8| if byte.is_ascii() { byte.to_ascii_lowercase() } else { 0x80 };
     name[..end].iter().filter(is_first_byte).map(folded).collect()
+}
+
+#[cfg(test)]
+thread_local! {
+    /// How many names were looked at.
+    pub static LOOKS: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
 }
 
 /// Those in a directory whose names are like that of another.
