@@ -51,6 +51,9 @@ fn an_image_is_fit_for_many_nodes() {
     let head = import_into(Head::with_real_initrds(), "debian");
     let image = head.image("debian");
     assert_eq!(fs::read(image.join("root/etc/machine-id")).unwrap(), b"");
+    for gone in ["srcpkgcache.bin", "archives/htop.deb"] {
+        assert!(!image.join("root/var/cache/apt").join(gone).exists(), "{gone}");
+    }
     assert!(!image.join("root/etc/ssh/ssh_host_ed25519_key").exists());
     for unit in ["xget-up", "xget-ssh-keys"] {
         let dir = image.join("root/etc/systemd/system");

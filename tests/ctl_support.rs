@@ -142,6 +142,9 @@ pub fn make_root(dir: &Path) {
     fs::write(dir.join("usr/lib/systemd/systemd"), "").unwrap();
     symlink("../lib/systemd/systemd", dir.join("usr/sbin/init")).unwrap();
     fs::write(dir.join("etc/machine-id"), "0123456789abcdef0123456789abcdef\n").unwrap();
+    fs::create_dir_all(dir.join("var/cache/apt/archives")).unwrap();
+    fs::write(dir.join("var/cache/apt/srcpkgcache.bin"), "made anew").unwrap();
+    fs::write(dir.join("var/cache/apt/archives/htop.deb"), "fetched anew").unwrap();
     fs::write(dir.join("etc/ssh/ssh_host_ed25519_key"), "secret").unwrap();
     fs::write(dir.join("etc/passwd"), "root:x:0:0::/root:/bin/sh\n").unwrap();
     add_kernel(dir, VERSION);

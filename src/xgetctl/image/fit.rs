@@ -1,5 +1,5 @@
-//! What makes a root one that many nodes can have: nothing in it that is one machine's, and
-//! the agent with what says `up`.
+//! What makes a root one that many nodes can have: nothing in it that is one machine's or
+//! only in the way, and the agent with what says `up`.
 //!
 //! Done over again it changes nothing. A root may be a stranger's: all of it by `rooted`.
 
@@ -15,6 +15,9 @@ const AGENT: &str = "usr/local/bin/xget";
 /// One machine's, and made anew by the next boot.
 const OF_ONE_MACHINE: [&str; 3] =
     ["var/lib/systemd/random-seed", "var/lib/systemd/credential.secret", "var/lib/dbus/machine-id"];
+/// Made or fetched anew when apt wants it, and 70 MB of every node's memory until then.
+const APT_CACHE: &str = "var/cache/apt";
+const APT_PACKAGES: &str = "var/cache/apt/archives";
 const UNITS: [(&str, &str); 2] = [
     ("xget-up", include_str!("node/xget-up.service")),
     ("xget-ssh-keys", include_str!("node/xget-ssh-keys.service")),
@@ -29,6 +32,7 @@ const MACHINE_ID: &str = "etc/machine-id";
 pub fn fit(root: &Path) -> Outcome {
     let rooted = Rooted::open(root)?;
     strip(&rooted)?;
+    strip_apt(&rooted)?;
     install_agent(&rooted)?;
     if has_systemd(&rooted)? { install_units(&rooted) } else { install_scripts(&rooted) }
 }
@@ -60,6 +64,18 @@ fn strip(root: &Rooted) -> Outcome {
     let has = root.read(MACHINE_ID, 4096)?;
     if root.is_dir("etc")? && has.as_deref() != Some(b"") {
         root.write(MACHINE_ID, b"", 0o444)?;
+    }
+    Ok(())
+}
+
+fn strip_apt(root: &Rooted) -> Outcome {
+    for (dir, end) in [(APT_CACHE, "pkgcache.bin"), (APT_PACKAGES, ".deb")] {
+        for name in root.names(dir)?.into_iter().filter(|name| name.ends_with(end)) {
+            let path = format!("{dir}/{name}");
+            if root.is_file(&path)? {
+                root.remove(&path)?;
+            }
+        }
     }
     Ok(())
 }
