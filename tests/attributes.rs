@@ -12,10 +12,11 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, chown, lchown,
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::Command;
-use support::mounts::{have_own_mounts, run};
+use std::time::{SystemTime, UNIX_EPOCH};
+use support::mounts::{have_own_mounts, mount_memory, run};
 use support::proc::{Ended, Master, Proc, command, xget};
 use support::tree::{assert_same, chmod};
-use support::{Scratch, lacks, lacks_root, noise};
+use support::{Scratch, lacks, lacks_root, noise, until};
 
 /// Whether this test cannot be.
 fn lacks_something() -> bool {
@@ -328,4 +329,38 @@ fn a_directory_that_hands_down_an_acl_does_so_to_nothing_that_is_fetched() {
     assert!(fs::symlink_metadata(copy.join("null")).unwrap().file_type().is_char_device());
     setfacl(&copy, &["-k"]);
     assert_same_to_tar(&source, &copy);
+}
+
+/// As in a chroot that nobody has mounted anything in. Whether digests are known from before
+/// makes no difference.
+#[test]
+fn without_proc_a_master_sees_the_attributes_of_all_files() {
+    if lacks_something() || !have_own_mounts() {
+        return;
+    }
+    let scratch = Scratch::new();
+    let source = scratch.dir("source");
+    for name in ["ping", "plain"] {
+        fs::write(source.join(name), noise(1, 50_000)).unwrap();
+    }
+    setcap(&source.join("ping"), "cap_net_raw+ep");
+    symlink("ping", source.join("link")).unwrap();
+    let wanted = xattrs(&source.join("ping")).lines().nth(1).unwrap().to_owned();
+    // What has changed just now is not kept in the cache.
+    let changed_s = fs::metadata(source.join("ping")).unwrap().ctime();
+    let now_s = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() as i64;
+    until("the files are old enough", 60, || now_s() > changed_s + 3);
+    let cache = scratch.join("cache");
+    let options = ["--cache", cache.to_str().unwrap()];
+    let has_proc = ["/proc is there", "it is not", "it is again"];
+    for (round, text) in has_proc.into_iter().enumerate() {
+        let hidden = (round == 1).then(|| mount_memory(Path::new("/proc"), "size=1m"));
+        let master = Master::start(&scratch, &source, &options);
+        let told = master.proc.err() + &master.proc.out();
+        assert_eq!(told.contains("/proc: not there: extended attributes of symlinks"), round == 1);
+        drop(hidden);
+        let copy = scratch.join(format!("copy{round}"));
+        master.fetch(&scratch, [".".as_ref(), copy.as_os_str()]).expect(0);
+        assert!(xattrs(&copy.join("ping")).contains(&wanted), "{text}");
+    }
 }

@@ -39,6 +39,11 @@ impl<'a> Xattrs<'a> {
         Ok(Xattrs { fd: dir.as_fd(), path: Some(path) })
     }
 
+    /// Whether those of what has a name can be had: there is a /proc.
+    pub fn have_names() -> bool {
+        std::path::Path::new("/proc/self/fd").exists()
+    }
+
     fn path(&self) -> Option<*const c_char> {
         self.path.as_ref().map(|path| path.as_ptr())
     }

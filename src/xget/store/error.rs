@@ -29,6 +29,8 @@ pub enum NoteReason {
     Unreadable(Unreadable),
     CacheUnused(CacheTrouble),
     CacheUnwritten(Errno),
+    /// So nothing is known of extended attributes of what is never opened.
+    NoProc,
 }
 
 /// Why a name on disk gets no entry.
@@ -202,6 +204,10 @@ impl fmt::Display for NoteReason {
             NoteReason::LeftEmpty => write!(f, "left empty: on another file system (-x)"),
             NoteReason::Special(what) => write!(f, "{what}: only clients that are root make it"),
             NoteReason::Unreadable(why) => write!(f, "cannot be read: {why}"),
+            NoteReason::NoProc => f.write_str(
+                "not there: extended attributes of symlinks, fifos, sockets and devices do not \
+                 come along",
+            ),
             NoteReason::CacheUnused(why) => write!(f, "digest cache not used: {why}"),
             NoteReason::CacheUnwritten(cause) => {
                 write!(f, "digest cache not written: {}", io::Error::from(*cause))

@@ -10,7 +10,7 @@ use super::error::{CacheTrouble, NoteReason, ScanError, Unreadable};
 use super::hash::Hashing;
 use super::reader::Reader;
 use super::served::ServedTree;
-use super::served_root::{KEEPS_CHANGING, ServedRoot};
+use super::served_root::{KEEPS_CHANGING, Seen, ServedRoot};
 use super::walk::{Walk, fatal};
 use crate::os::file::{self, Status};
 use crate::os::xattr::Xattrs;
@@ -46,6 +46,8 @@ pub struct Scan {
     walk: Walk,
     reader: Reader,
     cache: Option<DigestCache>,
+    /// Extended attributes can be read of what is not open.
+    names_have_xattrs: bool,
     phase: ScanPhase,
     lists: Vec<Digest>,
     /// Entries that turned out to be gone.
@@ -77,6 +79,7 @@ impl Scan {
             walk: Walk::new(root)?,
             reader: Reader::default(),
             cache: None,
+            names_have_xattrs: Xattrs::have_names(),
             phase: ScanPhase::Walk,
             lists: Vec::new(),
             gone: Vec::new(),
@@ -147,6 +150,10 @@ impl Scan {
         }
         self.total_bytes = self.walk.entries.iter().map(|e| e.size).sum();
         self.refuse_cache_in_tree();
+        let is_never_open = |entry: &Entry| entry.kind == EntryKind::Symlink || entry.is_special();
+        if !self.names_have_xattrs && self.walk.entries.iter().any(is_never_open) {
+            self.note(Path::new("/proc"), NoteReason::NoProc);
+        }
         self.phase = ScanPhase::Hash(0);
     }
 
@@ -207,12 +214,20 @@ impl Scan {
         true
     }
 
-    /// Reads the extended attributes of what has a file's name: where that is another file by
-    /// now, it is seen later.
+    /// Reads the extended attributes of what has a file's name, which has to be opened where
+    /// there is no /proc. If that is another file by now, it is seen here or later.
     fn find_xattrs(&mut self, number: u32) -> bool {
         let read = self.parent(number).and_then(|dir| {
-            let of = Xattrs::at(&dir, self.walk.root.name(&self.walk.entries[number as usize]));
-            self.walk.read_xattrs(number, of)
+            let name = self.walk.root.name(&self.walk.entries[number as usize]);
+            if self.names_have_xattrs {
+                let of = Xattrs::at(&dir, name);
+                return self.walk.read_xattrs(number, of);
+            }
+            let file = file::open_file_at(&dir, name)?;
+            if Seen::of(&file::stat_file(&file)?) != self.walk.seen[number as usize] {
+                return Err(Errno::ESTALE);
+            }
+            self.walk.read_xattrs(number, Ok(Xattrs::of(file.as_fd())))
         });
         read.is_ok()
     }
