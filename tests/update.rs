@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use support::fake::Throttle;
 use support::lab::{Lab, PORT};
-use support::mounts::{have_own_mounts, mount_image, mount_memory, mount_new};
+use support::mounts::{have_own_mounts, mount_image, mount_memory, mount_new, run};
 use support::proc::{Master, Proc, XGET, command, xget};
 use support::reader::Reader;
 use support::{Scratch, lacks, lacks_root, noise, tree, until};
@@ -37,8 +37,10 @@ fn source_and_dest(scratch: &Scratch, files: u64, len: usize) -> (PathBuf, PathB
     (source, dest)
 }
 
+type Contents = BTreeMap<PathBuf, Vec<u8>>;
+
 /// The files, without those that xget has under way.
-fn contents(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+fn contents(dir: &Path) -> Contents {
     let is_ours = |path: &Path| path.to_string_lossy().contains(".xget-");
     let files = tree::look(dir).into_keys().filter(|path| !is_ours(path));
     let read = |path: PathBuf| fs::read(dir.join(&path)).ok().map(|bytes| (path, bytes));
@@ -107,37 +109,124 @@ fn what_was_changed_is_told_when_it_is_done_and_not_when_it_has_served_enough() 
     update.signal(Signal::SIGKILL);
 }
 
+/// An older and a newer system, which differ in all ways that there are.
+fn make_systems(source: &Path, dest: &Path, files: u64) {
+    for (dir, seed) in [(source, 0), (dest, 100_000)] {
+        fs::create_dir_all(dir.join("sub/deep")).unwrap();
+        for number in 0..files {
+            let name = ["", "sub/", "sub/deep/"][number as usize % 3].to_owned();
+            let bytes = noise(seed + number, 100 + number as usize);
+            fs::write(dir.join(format!("{name}f{number:04}")), bytes).unwrap();
+        }
+        fs::write(dir.join("own.local"), noise(seed, 10)).unwrap();
+    }
+    // What programs are loaded with, in a directory that becomes a symlink.
+    fs::create_dir(dest.join("lib")).unwrap();
+    fs::copy(dest.join("sub/f0001"), dest.join("lib/f0001")).unwrap();
+    symlink("sub", source.join("lib")).unwrap();
+    // And one that becomes a directory.
+    fs::create_dir(source.join("bin")).unwrap();
+    fs::copy(source.join("sub/f0004"), source.join("bin/f0004")).unwrap();
+    symlink("sub", dest.join("bin")).unwrap();
+    fs::hard_link(source.join("f0003"), source.join("linked")).unwrap();
+    fs::write(dest.join("linked"), "old").unwrap();
+    fs::create_dir(dest.join("extra")).unwrap();
+    for number in 0..200 {
+        fs::write(dest.join(format!("extra/{number}")), "old").unwrap();
+    }
+}
+
+/// Each file is the old or the new one, and nothing is deleted while one is missing.
+/// How many are new, of how many.
+fn look_at_killed(dest: &Path, old: &Contents, new: &Contents) -> (usize, usize) {
+    let now = contents(dest);
+    let is_kept = |path: &Path| path.ends_with("own.local");
+    let news = new.iter().filter(|(path, _)| !is_kept(path));
+    let (mut count, mut all) = (0, 0);
+    for (path, bytes) in news {
+        let there = fs::read(dest.join(path)).ok();
+        all += 1;
+        count += usize::from(there.as_ref() == Some(bytes));
+        let is_bin = path.starts_with("bin");
+        let known = if is_bin { old.get(Path::new("sub/f0004")) } else { old.get(path) };
+        let is_known = there.is_some() && [Some(bytes), known].contains(&there.as_ref());
+        assert!(is_known, "{path:?} is neither, or gone");
+    }
+    let loaded = fs::read(dest.join("lib/f0001")).unwrap();
+    let name = Path::new("sub/f0001");
+    assert!([old.get(name), new.get(name)].contains(&Some(&loaded)));
+    assert_eq!(now.get(Path::new("own.local")), old.get(Path::new("own.local")));
+    let extra = |contents: &Contents| contents.keys().filter(|p| p.starts_with("extra")).count();
+    assert!(extra(&now) == extra(old) || count == all, "deleted with {count} of {all} new");
+    (count, all)
+}
+
 #[test]
 fn whenever_it_is_killed_there_is_the_old_or_the_new_and_the_next_one_ends_it() {
+    const FILES: u64 = 900;
     let scratch = Scratch::new();
-    let (source, dest) = source_and_dest(&scratch, 60, 300_000);
+    let (source, dest) = (scratch.dir("source"), scratch.dir("dest"));
+    make_systems(&source, &dest, FILES);
+    fs::write(scratch.join("keep"), "*.local\n").unwrap();
     let (old, new) = (contents(&dest), contents(&source));
     let master = Master::start(&scratch, &source, &[]);
-    let update = || master.client(["-q", "--delete", ".", dest.to_str().unwrap()]);
-    let (mut was_old, mut was_between) = (0, 0);
-    for turn in 0..30 {
-        let proc = Proc::start(update(), &scratch);
-        std::thread::sleep(Duration::from_millis(8 * turn));
-        proc.signal(Signal::SIGKILL);
-        drop(proc);
-        let now = contents(&dest);
-        let is_new = |path: &PathBuf| now.get(path) == new.get(path);
-        let count = new.keys().filter(|path| is_new(path)).count();
-        for (path, bytes) in &now {
-            let known = [old.get(path), new.get(path)];
-            assert!(known.contains(&Some(bytes)), "turn {turn}: {path:?} is neither");
+    let update = |dest: &Path| {
+        let mut update = master.client(["-q", "--delete", "--keep"]);
+        update.arg(scratch.join("keep")).arg(".").arg(dest);
+        update
+    };
+    let has_name = |dir: &Path, part: &str| {
+        let names = fs::read_dir(dir).unwrap().flatten();
+        names.map(|name| name.file_name()).any(|name| name.to_string_lossy().contains(part))
+    };
+    type Moment<'a> = (&'a str, &'a dyn Fn(&Path) -> bool, (usize, usize));
+    let is_new = |dest: &Path, name: &str| {
+        fs::metadata(dest.join(name))
+            .is_ok_and(|now| now.len() == new[Path::new(name)].len() as u64)
+            && fs::read(dest.join(name)).is_ok_and(|now| now == new[Path::new(name)])
+    };
+    let all = new.len() - 1;
+    // When it is killed, and how many may be new then.
+    let moments: [Moment; 6] = [
+        ("it fetches", &|dest| has_name(dest, ".xget-"), (0, 0)),
+        ("the first has its name", &|dest| is_new(dest, "f0000"), (1, all - 1)),
+        ("a later one has", &|dest| is_new(dest, "sub/f0601"), (2, all)),
+        ("the symlink has", &|dest| dest.join("lib").is_symlink(), (all / 2, all)),
+        ("the directory has", &|dest| !dest.join("bin").is_symlink(), (all, all)),
+        ("something is deleted", &|dest| !dest.join("extra/0").exists(), (all, all)),
+    ];
+    for (text, is_it, (least, most)) in moments {
+        let mut killed = Vec::new();
+        // On a busy machine it may be through before it is seen.
+        for turn in 0..20 {
+            let dest = scratch.join(format!("{} {turn}", text.replace(' ', "-")));
+            run(std::process::Command::new("cp").arg("-a").args([&scratch.join("dest"), &dest]));
+            let mut updating = Proc::start(update(&dest), &scratch);
+            while !updating.has_ended() && !is_it(&dest) {
+                std::thread::yield_now();
+            }
+            let was_through = updating.has_ended();
+            updating.signal(Signal::SIGKILL);
+            drop(updating);
+            let (count, _) = look_at_killed(&dest, &old, &new);
+            killed.push((was_through, count));
+            Proc::start(update(&dest), &scratch).wait().expect(0);
+            assert_eq!(
+                fs::read(dest.join("own.local")).ok().as_ref(),
+                old.get(Path::new("own.local"))
+            );
+            let own = |dir: &Path| dir.join("own.local");
+            run(std::process::Command::new("cp").arg("-p").args([own(&source), own(&dest)]));
+            tree::assert_same(&source, &dest);
+            fs::remove_dir_all(&dest).unwrap();
+            if !was_through && (least..=most).contains(&count) {
+                break;
+            }
         }
-        for path in new.keys() {
-            assert!(now.contains_key(path), "turn {turn}: {path:?} is gone");
-        }
-        let has_all_extra = old.keys().all(|path| now.contains_key(path));
-        assert!(has_all_extra || count == new.len(), "turn {turn}: deleted with {count} new");
-        was_old += usize::from(count == 0);
-        was_between += usize::from(count > 0 && count < new.len());
+        let is_hit =
+            |(was_through, count): &(bool, usize)| !was_through && (least..=most).contains(count);
+        assert!(killed.last().is_some_and(is_hit), "{text}: {killed:?}");
     }
-    assert!(was_old > 0, "nothing was killed early; {was_between} in between");
-    Proc::start(update(), &scratch).wait().expect(0);
-    tree::assert_same(&source, &dest);
 }
 
 #[test]
