@@ -121,6 +121,17 @@ fn lines_are_added_set_and_removed_and_a_wrong_table_is_never_written() {
 }
 
 #[test]
+fn who_looks_in_the_wrong_place_hears_it() {
+    let head = head();
+    for line in ["image list", "image check", "layers list"] {
+        let ended = head.says(&format!("{line} --root {}/no", head.dir.display()));
+        ended.expect(4).says("is not there: name what the master serves by --root");
+    }
+    fs::remove_file(head.dir.join("nodes.tab")).unwrap();
+    head.says("nodes list").expect(0).says("nodes.tab: nodes get what they ask for");
+}
+
+#[test]
 fn many_at_a_time_lose_no_line() {
     let head = head();
     let start = |at: usize| head.start(&format!("nodes add io{at} - --image debian"));

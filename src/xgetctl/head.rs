@@ -41,6 +41,19 @@ impl Image {
 }
 
 impl Head {
+    /// For who lists what is there: nothing, where the directory is another than was meant,
+    /// is an answer that misleads.
+    pub fn check(&self) -> Outcome {
+        if self.dir.is_dir() {
+            return Ok(());
+        }
+        Err(Failure::source(format!(
+            "{} is not there: name what the master serves by --root DIR or XGET_ROOT, or make an \
+             image first",
+            self.dir.display()
+        )))
+    }
+
     pub fn images(&self) -> PathBuf {
         self.dir.join("images")
     }

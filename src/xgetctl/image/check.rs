@@ -37,6 +37,7 @@ pub struct Check {
 
 impl Check {
     pub fn run(&self, head: &Head) -> Outcome {
+        head.check()?;
         let names = if self.names.is_empty() { head.image_names()? } else { self.names.clone() };
         let mut findings = Vec::new();
         for name in &names {

@@ -42,6 +42,7 @@ impl Line {
 }
 
 pub fn run(head: &Head, listing: &Listing) -> Outcome {
+    head.check()?;
     let mut lines = Vec::new();
     for name in head.image_names()? {
         lines.push(Line::of(&head.image(&name)?)?);

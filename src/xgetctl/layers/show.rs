@@ -42,6 +42,7 @@ struct Line {
 }
 
 pub fn list(head: &Head, listing: &Listing) -> Outcome {
+    head.check()?;
     let table = tab::read(head)?;
     let mut nodes = Vec::new();
     for name in table.names() {

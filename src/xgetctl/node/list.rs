@@ -43,6 +43,10 @@ struct Node {
 
 pub fn list(head: &Head, asking: &Asking, listing: &Listing) -> Outcome {
     let (table, text) = tab::read_with_text(head)?;
+    let path = head.nodes_tab();
+    if !path.exists() {
+        out::note(&format!("there is no {}: nodes get what they ask for", path.display()));
+    }
     let roll = roll(asking)?;
     let mut nodes: Vec<Node> = table.names().map(|name| named(&table, name, &roll)).collect();
     nodes.extend(nameless(&text));
