@@ -20,12 +20,22 @@ may; 11 an interface without a usable address; 12 a port that another program ha
 
 Every command can be interrupted and run again: what is in place is whole.";
 
-/// The head's command: images, layers, and what nodes boot from
+/// Behind the options of each command, before --help.
+const ROOT_AT: usize = 900;
+
+/// The head's command: images, layers, nodes, and what they boot from
 #[derive(Debug, Parser)]
 #[command(name = "xgetctl", version, after_help = AFTER_HELP, max_term_width = 100)]
 struct Cli {
     /// The directory that the master serves
-    #[arg(long, global = true, env = "XGET_ROOT", default_value = "/srv/xget", value_name = "DIR")]
+    #[arg(
+        long,
+        global = true,
+        env = "XGET_ROOT",
+        default_value = "/srv/xget",
+        value_name = "DIR",
+        display_order = ROOT_AT
+    )]
     root: PathBuf,
     #[command(subcommand)]
     command: Command,
@@ -35,13 +45,13 @@ struct Cli {
 enum Command {
     /// Make, change, look at and remove images
     Image(image::Args),
-    /// What goes over an image's root on each node
+    /// List, show and render what goes over an image's root on each node
     Layers(layers::Args),
-    /// What nodes.tab says of nodes, and how far they are
+    /// List nodes, change nodes.tab, take in who waits
     Nodes(Box<node::Args>),
     /// Show how far every node is
     Status(status::Args),
-    /// Make the files that machines boot from over the network
+    /// Make, and serve, what machines boot from over the network
     Netboot(netboot::Args),
     /// Print what makes a shell complete these commands
     Completion(pages::Completion),

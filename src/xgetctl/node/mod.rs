@@ -43,7 +43,7 @@ pub struct Args {
 enum Action {
     /// List the nodes of nodes.tab, and how far they are where a master answers
     List(list::List),
-    /// Add a line: KEY is a MAC address, UUID, serial=, asset=, addresses, host names, @GROUP or *
+    /// Add a line for a node, for many, or for a group
     Add(Add),
     /// Change lines; what is not said stays
     Set(Set),
@@ -64,15 +64,17 @@ struct Columns {
     /// Layers, parted by commas, in the order in which they go over the root
     #[arg(long)]
     layers: Option<String>,
-    /// Words for the kernel
+    /// Words for the kernel; in one argument, @GROUP for those of a group
     #[arg(long)]
     words: Option<String>,
 }
 
 #[derive(clap::Args, Clone, Debug)]
 struct Add {
+    /// What the node is known by: MAC address, UUID, serial=, asset=, IP address (10.0.0.11-10.0.0.50),
+    /// host name (io[1-4]), or a list of these; * for all others; @NAME of a group
     key: String,
-    /// As many names as keys, n001 or n[001-040]
+    /// Its name; as many as there are keys: n001, or n[011-050]
     name: Option<String>,
     #[command(flatten)]
     columns: Columns,
