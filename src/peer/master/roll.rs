@@ -22,7 +22,8 @@ const NAMELESS_MS: u64 = 3_600_000;
 const NAMED_MS: u64 = 24 * 3_600_000;
 /// So do, for who comes from another address, those of an address that has more than this.
 const CROWD: u32 = 64;
-/// How often it is looked for some, and how many make room then.
+/// How often it is looked for some, and how many make room then. The last places, as many,
+/// are for who comes from an address with fewer than a crowd.
 const LOOK_MS: u64 = 1_000;
 const ROOM: usize = 1_024;
 
@@ -94,7 +95,8 @@ impl Roll {
     fn place_of(&mut self, now_ms: u64, keys: &[Key], ip: IpAddr) -> Option<u32> {
         let (keys, identities) = kept(keys);
         let known = self.find(&keys[..identities]);
-        if known.is_none_or(|at| self.list[at as usize].ip != ip) && !self.has_place_at(ip) {
+        let before = known.map(|at| self.list[at as usize].ip);
+        if before != Some(ip) && !self.has_place_at(ip, before) {
             return None;
         }
         let at = match known {
@@ -121,21 +123,30 @@ impl Roll {
         self.by_key.get(key).map_or(0, |(count, _)| *count)
     }
 
-    fn has_place_at(&self, ip: IpAddr) -> bool {
-        let has_net = |net: Key| self.count(&net) < HEARD_PER_NET_MAX;
+    /// For another one there, who may come from an address of the same net.
+    fn has_place_at(&self, ip: IpAddr, before: Option<IpAddr>) -> bool {
+        let before = before.and_then(of_net);
+        let has_net = |net| before.as_ref() == Some(&net) || self.count(&net) < HEARD_PER_NET_MAX;
         self.count(&of_ip(ip)) < HEARD_PER_IP_MAX && of_net(ip).is_none_or(has_net)
+    }
+
+    /// Places in which nobody is.
+    fn places(&self) -> usize {
+        HEARD_MAX - self.list.len() + self.free.len()
     }
 
     /// Another node, in a place where nobody is.
     fn add(&mut self, now_ms: u64, keys: Vec<Key>, identities: usize, ip: IpAddr) -> Option<u32> {
         keys.first()?;
-        if self.free.is_empty() && self.list.len() == HEARD_MAX {
-            self.make_room(now_ms, ip);
+        if self.places() < ROOM && self.count(&of_ip(ip)) >= CROWD {
+            return None;
         }
-        let at = self.free.pop();
-        let at = match at {
+        if self.places() == 0 {
+            self.make_room(now_ms);
+        }
+        let at = match self.free.pop() {
             Some(at) => at,
-            None if self.list.len() == HEARD_MAX => return None,
+            None if self.places() == 0 => return None,
             None => self.list.len() as u32,
         };
         for key in &keys[..identities] {
@@ -150,18 +161,17 @@ impl Roll {
         Some(at)
     }
 
-    /// Some make room for who comes from this address.
-    fn make_room(&mut self, now_ms: u64, ip: IpAddr) {
+    /// Some make room for others.
+    fn make_room(&mut self, now_ms: u64) {
         if now_ms < self.look_ms {
             return;
         }
         self.look_ms = now_ms + LOOK_MS;
-        let is_of_crowd = self.count(&of_ip(ip)) >= CROWD;
         for at in 0..self.list.len() {
             let heard = &self.list[at];
             let silent_ms = if heard.name.is_empty() { NAMELESS_MS } else { NAMED_MS };
             let is_past = now_ms >= heard.heard_ms + silent_ms;
-            if is_past || !is_of_crowd && self.count(&of_ip(heard.ip)) > CROWD {
+            if is_past || self.count(&of_ip(heard.ip)) > CROWD {
                 self.remove(at as u32);
             }
             if self.free.len() == ROOM {
@@ -391,17 +401,20 @@ mod tests {
         assert!((0..HEARD_PER_NET_MAX).all(|n| roll.hear(0, &[mac(n)], at(1, n)).is_some()));
         assert!(roll.hear(0, &[mac(1 << 20)], at(1, 1 << 20)).is_none());
         assert!(roll.hear(0, &[mac(1 << 20)], at(2, 1 << 20)).is_some());
+        assert!(roll.hear(0, &[mac(2)], at(1, 1 << 21)).is_some(), "it moves within");
         assert!(roll.hear(0, &[mac(1)], at(2, 1)).is_some(), "it moves");
         assert!(roll.hear(0, &[mac(1 << 21)], at(1, 1 << 20)).is_some());
         assert!(roll.hear(0, &[mac(1 << 22)], ip(1)).is_some());
         check(&roll);
     }
 
-    /// One of each address, all with names, and all places taken.
+    /// So many of each address but the last ones, all with names, and all places taken.
     fn full(per_ip: u32) -> Roll {
         let mut roll = Roll::default();
         for n in 0..HEARD_MAX as u32 {
-            roll.answer(0, &[mac(n)], ip(n / per_ip), (ASKED, &format!("n{n}"), ""));
+            let is_last = n >= (HEARD_MAX - ROOM) as u32;
+            let ip = ip(if is_last { 1 << 16 | n } else { n / per_ip });
+            roll.answer(0, &[mac(n)], ip, (ASKED, &format!("n{n}"), ""));
         }
         assert_eq!(roll.list.len(), HEARD_MAX);
         roll
@@ -410,7 +423,7 @@ mod tests {
     #[test]
     fn when_all_places_are_taken_the_silent_make_room_sooner_without_a_name() {
         let mut roll = full(CROWD);
-        let stranger = |n: u32| ([mac((1 << 20) + n)], ip(1 << 20));
+        let stranger = |n: u32| ([mac((1 << 20) + n)], ip((1 << 20) + n / CROWD));
         let hears = |roll: &mut Roll, now_ms, n| {
             let (keys, ip) = stranger(n);
             roll.hear(now_ms, &keys, ip).is_some()
@@ -435,19 +448,24 @@ mod tests {
     }
 
     #[test]
-    fn an_address_that_has_many_places_makes_room_for_who_comes_from_another() {
+    fn addresses_that_have_many_places_make_room_for_who_comes_from_others() {
         let mut roll = full(HEARD_PER_IP_MAX);
-        assert!(roll.hear(0, &[mac(1 << 20)], ip(0)).is_none(), "for none of its own");
-        assert!(roll.hear(LOOK_MS, &[mac(1 << 20)], ip(1 << 20)).is_some());
+        let newcomer = |n: u32| ([mac((1 << 20) + n)], ip((1 << 20) + n));
+        let hears = |roll: &mut Roll, now_ms, (keys, ip): ([Key; 1], IpAddr)| {
+            roll.hear(now_ms, &keys, ip).is_some()
+        };
+        assert!(!hears(&mut roll, 0, ([mac(1 << 20)], ip(0))), "for none of their own");
+        assert_eq!(roll.look_ms, 0, "who has many does not keep others from looking");
+        assert!(hears(&mut roll, 0, newcomer(0)));
         assert_eq!(count(&roll), (HEARD_MAX - ROOM + 1) as u64);
+        assert!(!hears(&mut roll, 0, ([mac(1 << 21)], ip(60))), "nor has it the room");
         check(&roll);
-        for second in 2..70 {
-            for n in 0..ROOM as u32 - 1 {
-                let n = (second << 10) + n;
-                roll.hear(u64::from(second) * LOOK_MS, &[mac((1 << 20) + n)], ip((1 << 20) + n));
+        for second in 0..70 {
+            for n in 0..ROOM as u32 {
+                hears(&mut roll, second * LOOK_MS, newcomer((second as u32) << 10 | n));
             }
         }
-        assert!((0..64).all(|n| roll.count(&of_ip(ip(n))) == CROWD), "so many it keeps");
+        assert!((0..63).all(|n| roll.count(&of_ip(ip(n))) == CROWD), "so many it keeps");
         check(&roll);
     }
 }
