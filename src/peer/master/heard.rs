@@ -10,8 +10,10 @@ use nodes::{Key, Kind};
 
 /// Who waits, fetches or starts and is not heard for so long is lost.
 pub(super) const LOST_MS: u64 = 600_000;
+/// Who is lost and has no name is shown no more after so long.
+const PAST_MS: u64 = 24 * 3_600_000;
 /// Interfaces, or where it has none other keys, by which a node is told from others.
-pub(super) const IDENTITIES_MAX: usize = 2;
+const IDENTITIES_MAX: usize = 2;
 /// Bytes of a key of it, of its image, and of its words.
 const KEY_LEN_MAX: usize = 64;
 const IMAGE_LEN_MAX: usize = 256;
@@ -131,8 +133,13 @@ impl Heard {
         !is_at_its_end.contains(&self.state) && now_ms >= self.heard_ms + LOST_MS
     }
 
+    /// Lost for so long, and nobody's: who looks has no use for it.
+    pub fn is_of_the_past(&self, now_ms: u64) -> bool {
+        self.name.is_empty() && self.is_lost(now_ms) && now_ms >= self.heard_ms + PAST_MS
+    }
+
     pub fn line(&self, now_ms: u64, text: &mut String) {
-        let seconds = |since_ms: u64| ((now_ms - since_ms) / 1000).to_string();
+        let seconds = |since_ms: u64| (now_ms.saturating_sub(since_ms) / 1000).to_string();
         let (since, heard, ip) =
             (seconds(self.since_ms), seconds(self.heard_ms), self.ip.to_string());
         let mut line = String::new();

@@ -235,8 +235,8 @@ impl Roll {
 
     /// A line for each, in the order in which they came, and how many they are.
     pub fn text(&self, now_ms: u64, text: &mut String) -> u64 {
-        let lines = self.list.iter().filter(|heard| !heard.keys.is_empty());
-        lines.for_each(|heard| heard.line(now_ms, text));
+        let is_shown = |h: &&Heard| !h.keys.is_empty() && !h.is_of_the_past(now_ms);
+        self.list.iter().filter(is_shown).for_each(|heard| heard.line(now_ms, text));
         (self.list.len() - self.free.len()) as u64
     }
 }
@@ -266,7 +266,7 @@ mod tests {
     }
 
     fn count(roll: &Roll) -> u64 {
-        roll.text(1 << 40, &mut String::new())
+        roll.text(0, &mut String::new())
     }
 
     /// What the maps have is what the list has.
@@ -376,9 +376,25 @@ mod tests {
         let line = lines(&roll, 9 * LOST_MS);
         assert!(line.starts_with("state=up seconds=3600 heard=3600 "), "{line}");
         assert!(line.contains(" said=kernel=6.1%20image=a "), "{line}");
+        // Of who is up and silent for days it is known yet.
+        assert!(lines(&roll, 1_000 * LOST_MS).starts_with("state=up "));
         // It boots again.
         roll.hear(9 * LOST_MS, &[mac(1)], ip(1)).unwrap().asks(9 * LOST_MS);
         assert_eq!(state(&roll, 9 * LOST_MS).unwrap(), "state=asked");
+    }
+
+    #[test]
+    fn who_is_lost_for_a_day_is_shown_no_more_unless_it_has_a_name() {
+        let mut roll = Roll::default();
+        roll.answer(0, &[mac(1)], ip(1), (UNKNOWN, "", ""));
+        roll.answer(0, &[mac(2)], ip(2), (ASKED, "n2", ""));
+        let day = 144 * LOST_MS;
+        assert_eq!(lines(&roll, day - 1).lines().count(), 2);
+        assert!(
+            lines(&roll, day).starts_with("state=lost ") && !lines(&roll, day).contains("01\n")
+        );
+        roll.hear(day, &[mac(1)], ip(1)).unwrap();
+        assert_eq!(lines(&roll, day).lines().count(), 2);
     }
 
     #[test]
