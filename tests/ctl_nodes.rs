@@ -74,7 +74,7 @@ fn who_waits_is_taken_in_by_one_command_and_comes_up() {
     assert_eq!(hosts.out, "127.0.0.1\tn007\n");
     hosts.says("1 of 2 nodes are left out").says("the addresses of 1 nodes are what somebody said");
     let leases = head.scratch.join("leases");
-    fs::write(&leases, "1763 52:54:00:00:00:07 10.0.0.7 x *\n").unwrap();
+    fs::write(&leases, "0 52:54:00:00:00:07 10.0.0.7 x *\n").unwrap();
     let lent = head.says(&format!("nodes export --ansible --leases {}", leases.display()));
     assert!(lent.expect(0).out.starts_with("n001\nn007 ansible_host=10.0.0.7\n"));
     assert_eq!(head.says("nodes export --pdsh").expect(0).out, "n001\nn007\n");

@@ -17,6 +17,8 @@ pub struct Heard {
     pub state: String,
     /// Since it is so.
     pub seconds: u64,
+    /// Since its last word; masters of before do not say it.
+    pub heard: Option<u64>,
     pub address: String,
     pub name: String,
     pub image: String,
@@ -52,6 +54,7 @@ impl Roll {
                     "why" => fault = Some(value),
                     "state" => heard.state = value,
                     "seconds" => heard.seconds = value.parse().unwrap_or_default(),
+                    "heard" => heard.heard = value.parse().ok(),
                     "address" => heard.address = value,
                     "name" => heard.name = value,
                     "image" => heard.image = value,
@@ -73,7 +76,8 @@ impl Roll {
         let mut by_name: BTreeMap<String, usize> = BTreeMap::new();
         for (at, node) in nodes.iter().enumerate().filter(|(_, node)| !node.name.is_empty()) {
             let last = by_name.entry(node.name.clone()).or_insert(at);
-            if nodes[*last].seconds > node.seconds {
+            let ago = |node: &Heard| node.heard.unwrap_or(node.seconds);
+            if ago(&nodes[*last]) > ago(node) {
                 *last = at;
             }
         }
@@ -149,12 +153,13 @@ mod tests {
             "table=wrong nodes=2 why=line%203\n\
              state=up seconds=7 address=10.0.0.1 name=n1 image=images/a said=kernel%3D6 mac=x\n\
              state=unknown seconds=3 address=10.0.0.2 uuid=u later=1\n\
-             state=unknown seconds=9 address=10.0.0.3\nrubbish\n",
+             state=unknown seconds=9 address=10.0.0.3\nrubbish\n\
+             state=up seconds=2 heard=8 address=10.0.0.9 name=n1\n",
         );
         assert_eq!(roll.fault.as_deref(), Some("line 3"));
         assert_eq!(roll.named("n1").unwrap().said, "kernel=6");
         assert_eq!(roll.named("n2"), None);
-        assert_eq!(roll.nodes.len(), 3);
+        assert_eq!((roll.nodes.len(), roll.nodes[3].heard), (4, Some(8)));
         let waiting = roll.unknown();
         assert_eq!([&*waiting[0].address, &*waiting[1].address], ["10.0.0.3", "10.0.0.2"]);
     }

@@ -104,10 +104,7 @@ impl Edit {
     pub fn names(&self) -> impl Iterator<Item = String> {
         let changed = self.lines.iter().filter(|line| line.before != line.after);
         let rows = changed.filter_map(|line| Row::parse(line.after.as_deref()?));
-        rows.flat_map(|row| {
-            let column = Some(row.column(NAME)).filter(|name| *name != "-");
-            expand(column.unwrap_or(row.column(KEY)), NAMES_MAX).unwrap_or_default()
-        })
+        rows.flat_map(|row| named(row.column(KEY), row.column(NAME)))
     }
 
     /// What it is now.
@@ -160,6 +157,16 @@ fn fit(row: &Row, column: usize, node: &str) -> Option<Fit> {
     // Addresses are no names, and one is none of many.
     let is_one_of = expand(column, NAMES_MAX).is_ok_and(|all| all.iter().any(|one| is_same(one)));
     is_one_of.then(|| Fit::OneOfMany(column.into()))
+}
+
+/// The names that a line gives: its own, else the host names that are its key, as the table has
+/// them.
+pub fn named(key: &str, name: &str) -> Vec<String> {
+    let names = match name {
+        "-" => expand(&key.to_ascii_lowercase(), NAMES_MAX),
+        _ => expand(name, NAMES_MAX),
+    };
+    names.unwrap_or_default()
 }
 
 /// A key as the table compares it: `mac=` and the like may be left out, MAC addresses are

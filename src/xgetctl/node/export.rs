@@ -15,6 +15,7 @@ use std::fs::File;
 use std::io::Read;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 #[derive(clap::Args, Clone, Debug)]
 #[group(id = "form", required = true, multiple = false, args = ["pdsh", "clush", "ansible", "hosts"])]
@@ -61,7 +62,7 @@ impl Export {
         }
         let table = tab::read(head)?;
         let leases = match &self.leases {
-            Some(file) => leases(&table, &read(file)?),
+            Some(file) => leases(&table, &read(file)?, now()),
             None => BTreeMap::new(),
         };
         let roll = if self.heard { roll(&self.asking)? } else { Roll::default() };
@@ -100,11 +101,16 @@ fn read(file: &Path) -> Outcome<String> {
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// Addresses by name: lines of an expiry, a MAC address, an IP address, and what the client
-/// says it is called, which is not looked at. The last line of a node counts.
-fn leases(table: &Table, text: &str) -> BTreeMap<String, IpAddr> {
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+/// Addresses by name: lines of an expiry (0: never), a MAC address, an IP address, and what the
+/// client says it is called, which is not looked at. The last line of a node counts.
+fn leases(table: &Table, text: &str, now: u64) -> BTreeMap<String, IpAddr> {
     let lease = |line: &str| {
-        let mut words = line.split_ascii_whitespace().skip(1);
+        let mut words = line.split_ascii_whitespace();
+        words.next()?.parse().ok().filter(|end: &u64| *end == 0 || *end > now)?;
         let key = Key::new(Kind::Mac, words.next()?)?;
         let address = words.next()?.parse::<IpAddr>().ok()?;
         let name = table.find(&[key], address)?.name?.to_string();
@@ -191,7 +197,9 @@ mod tests {
         let leases = leases(
             &table,
             "1763 52:54:00:00:00:01 10.0.0.99 liar *\n1763 52:54:00:00:00:09 10.0.0.8 n1 *\n\
-             duid 00\n1763 7 fd00::9 n1 00:01\n1763 52:54:00:00:00:01 10.0.0.7 * *\n1763 x\n",
+             duid 00\n1763 7 fd00::9 n1 00:01\n0 52:54:00:00:00:01 10.0.0.7 * *\n1763 x\n\
+             1700 52:54:00:00:00:01 10.0.0.98 * *\n",
+            1762,
         );
         let lent = nodes(&table, &leases, &Roll::default());
         assert_eq!(hosts(&lent), "10.0.0.11\tn1\n10.0.0.12\tn2\n10.0.0.7\tn3\n");

@@ -33,6 +33,8 @@ pub struct Node {
     pub state: Option<String>,
     /// Since it is so.
     pub seconds: Option<u64>,
+    /// Since its last word.
+    pub heard_seconds: Option<u64>,
     pub image: Option<String>,
     pub address: Option<String>,
     /// Of what it fetches now.
@@ -121,7 +123,7 @@ impl Board {
         let others = others.filter(|state| *state != NOT_HEARD && !STATES.contains(state));
         let counts = known.chain(others).filter_map(|state| {
             let count = self.counts.get(state)?;
-            Some(format!("{count} {state}"))
+            Some(format!("{count} {}", out::printable(state).replace('\n', " ")))
         });
         match counts.collect::<Vec<_>>().join(", ") {
             text if text.is_empty() => "no node".into(),
@@ -163,6 +165,7 @@ impl Node {
         }
         self.state = Some(heard.state.clone());
         self.seconds = Some(heard.seconds);
+        self.heard_seconds = heard.heard;
         self.image = said(&heard.image).map(|image| short(&image)).or(self.image.take());
         self.address = said(&heard.address).or(self.address.take());
         self.said = heard.said.clone();
@@ -204,14 +207,15 @@ impl Node {
         };
         // Of who is up they are its kernel and image.
         let said = if self.state() == UP { "" } else { &*self.said };
-        vec![
+        let cells = [
             self.label().into(),
             state,
             self.seconds.map_or("-".into(), since),
             or_none(&self.image),
             or_none(&self.address),
-            said.replace('\n', " "),
-        ]
+            said.into(),
+        ];
+        cells.map(|cell| cell.replace('\n', " ")).into()
     }
 }
 
@@ -289,7 +293,8 @@ mod tests {
         assert!(refused.text.contains("has the name n9"), "{refused:?}");
         let none = board("", "");
         assert_eq!((none.text(), none.is_all_up()), ("no node\n".into(), true));
-        assert_eq!(board("", "state=later\n").summary(), "1 later");
+        assert_eq!(board("", "state=la%1b%0ater\n").summary(), "1 la? ter");
+        assert_eq!(board("", "state=a%0ab name=c%0ad\n").text().lines().count(), 3);
     }
 
     #[test]

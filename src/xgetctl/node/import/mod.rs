@@ -7,14 +7,14 @@
 mod genders;
 mod sheet;
 
-use super::edit::Edit;
+use super::edit::{Edit, named};
 use super::row::{IMAGE, KEY, LAYERS, NAME, Row, WORDS};
 use super::{Columns, edit};
 use crate::failure::{Doing, Failure, Outcome};
 use crate::head::Head;
 use crate::listing::Change;
 use crate::out;
-use nodes::{Fault, Key, Kind, NODES_MAX, Table, expand};
+use nodes::{Fault, Key, Kind, Table};
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{Read, stdin};
@@ -207,7 +207,7 @@ fn add(edit: &mut Edit, before: usize, new: &[&Wanted]) -> Result<Table, Wrong> 
 /// Whether the table has all that a row says of nodes with names: their keys, too.
 fn is_there(table: &Table, wanted: &Table, node: &Wanted) -> bool {
     let [key, name, ..] = &node.columns;
-    let names = expand(if name == "-" { key } else { name }, NODES_MAX).unwrap_or_default();
+    let names = named(key, name);
     let is_same = |name: &String| {
         let Some(name) = Key::new(Kind::Name, name) else { return false };
         let said = table.named(&name);
@@ -242,7 +242,7 @@ mod tests {
     }
 
     const TAB: &str = "@gpu - debian all,gpu quiet # ours\n52:54:00:00:00:01 n1 @gpu\n\
-                       10.0.0.1-10.0.0.9 -   tiny\n";
+                       io[1-2]  -   tiny\n10.0.0.1-10.0.0.9 -   tiny\n";
 
     #[test]
     fn what_is_there_in_other_words_is_not_doubled() {
@@ -252,11 +252,13 @@ mod tests {
             &rows(&[
                 ["52-54-00-00-00-01", "n1", "debian", "all,gpu", "quiet"],
                 ["10.0.0.1-10.0.0.9", "-", "tiny", "-", "-"],
+                ["IO[1-2]", "-", "tiny", "-", "-"],
                 ["serial=X", "n2", "@gpu", "-", "-"],
             ]),
         );
         let merged = merged.unwrap();
-        assert_eq!(merged.there, [(2, "n1".into()), (3, "10.0.0.1-10.0.0.9".into())]);
+        let there = merged.there.iter().map(|(_, node)| &**node).collect::<Vec<_>>();
+        assert_eq!(there, ["n1", "10.0.0.1-10.0.0.9", "IO[1-2]"]);
         assert_eq!((merged.added, edit.text()), (1, format!("{TAB}serial=X          n2  @gpu\n")));
     }
 
