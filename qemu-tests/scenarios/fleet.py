@@ -3,6 +3,7 @@ come late, and what the head says of them has to be true.
 """
 
 import json
+import time
 
 from lab import cluster, network, scenario
 from lab.cluster import LOGIN, STARTING, STUCK_S
@@ -14,6 +15,8 @@ FLEET_NODES = 32
 MEMORY_MB = 400
 KILLED, LATE = 3, 4
 FETCHING = r"^xget .*fetching: "
+# The head's TCP gives a machine up after a minute (src/xget/os/socket.rs).
+LOST_S = 150
 SMALLEST = KILLED + LATE + 1
 
 
@@ -43,13 +46,25 @@ def pull_cords(lab, machines):
     return killed
 
 
+def states(head):
+    """What the head's status says of each node."""
+    said = json.loads(head.xgetctl("status", "--json", shows=False))
+    return {node["name"]: node["state"] for node in said["nodes"]}
+
+
+def await_lost(lab, head, names, killed):
+    """Wait until the head has missed those without power; it has TCP's patience."""
+    until = time.monotonic() + LOST_S
+    while any(states(head)[names[machine]] != "lost" for machine in killed):
+        lab.check(time.monotonic() < until, f"who has no power is not lost after {LOST_S} s: {states(head)}")
+        lab.sleep(1)
+
+
 def judge(lab, head, names, killed, failures):
     """What the head's status says of each has to be what is true of it."""
-    said = json.loads(head.xgetctl("status", "--json", shows=False))
-    states = {node["name"]: node["state"] for node in said["nodes"]}
-    wrong = []
+    wrong, said = [], states(head)
     for machine, name in names.items():
-        state = states.get(name)
+        state = said.get(name)
         is_right = state == "lost" if machine in killed else (state == "up") != (machine in failures)
         if not is_right:
             wrong.append(f"{name} ({machine.name}) is said to be {state}")
@@ -95,6 +110,7 @@ def fleet(lab):
     lab.say(f"{LATE} more are switched on")
     failures = cluster.settle(lab, [*rest, *late])
     names = {machine: f"n{machine.index:03}" for machine in lab.machines}
+    await_lost(lab, head, names, killed)
     head.xgetctl("status")
     table(lab, head, names, killed)
     head.say(f"over time: {cluster.draw(lab, lab.machines)}")

@@ -19,7 +19,10 @@ const BACKLOG: i32 = 4096;
 /// Bytes that the kernel holds unsent before it calls a socket full: enough
 /// for a round trip, so little that what we send next is never stale.
 const UNSENT_BYTES: libc::c_int = 256 * 1024;
-/// A peer whose machine vanished is noticed within about half a minute.
+/// What a peer has not acknowledged, or has had no room for, after so long it never will:
+/// its machine has vanished. The kernel's own patience is a quarter of an hour.
+const UNHEARD_MS: u32 = 60_000;
+/// The same of one that nothing is sent to: the kernel asks whether it is there.
 const KEEP_IDLE_S: u32 = 15;
 const KEEP_INTERVAL_S: u32 = 5;
 const KEEP_COUNT: u32 = 3;
@@ -63,6 +66,7 @@ pub fn tune(stream: &TcpStream) {
     let _ = setsockopt(stream, sockopt::TcpKeepIdle, &KEEP_IDLE_S);
     let _ = setsockopt(stream, sockopt::TcpKeepInterval, &KEEP_INTERVAL_S);
     let _ = setsockopt(stream, sockopt::TcpKeepCount, &KEEP_COUNT);
+    let _ = setsockopt(stream, sockopt::TcpUserTimeout, &UNHEARD_MS);
     let unsent_bytes = UNSENT_BYTES;
     let value = &raw const unsent_bytes;
     // SAFETY: the descriptor is open while `stream` lives, and the pointer and
@@ -106,5 +110,20 @@ pub fn raise_descriptor_limit() -> u64 {
     match setrlimit(Resource::RLIMIT_NOFILE, hard, hard) {
         Ok(()) => hard,
         Err(_) => soft,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nix::sys::socket::getsockopt;
+
+    #[test]
+    fn a_machine_that_vanished_is_waited_for_a_minute_also_where_it_owes_an_acknowledgement() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        tune(&stream);
+        assert_eq!(getsockopt(&stream, sockopt::TcpUserTimeout).unwrap(), UNHEARD_MS);
+        assert!(getsockopt(&stream, sockopt::KeepAlive).unwrap());
     }
 }
