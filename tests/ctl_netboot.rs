@@ -98,6 +98,47 @@ fn a_pair_stays_until_machines_have_the_next_but_one() {
 }
 
 #[test]
+fn every_set_up_is_understood_by_dnsmasq() {
+    let head = head();
+    let dir = head.scratch.join("boot");
+    let line = format!("netboot --dir {} --interface lo", dir.display());
+    let conf = || fs::read_to_string(dir.join("dnsmasq.conf")).unwrap();
+    head.says(&format!("{line} --proxy --loader pxelinux")).expect(0);
+    assert!(conf().contains("x86PC,\"xget\",pxelinux.0\n"), "{}", conf());
+    head.says(&format!("{line} --dns")).expect(0);
+    assert!(conf().contains("\ndhcp-option=6,127.0.0.1\n"), "{}", conf());
+    head.says(&format!("{line} --loader grub")).expect(0);
+    assert!(conf().contains("\ndhcp-boot=tag:!ipxe,tag:bios,grub.0\n"), "{}", conf());
+    assert!(conf().contains("\ndhcp-boot=tag:!ipxe,tag:uefi,grubx64.efi\n"), "{}", conf());
+    assert!(fs::read(dir.join("grubx64.efi")).unwrap().starts_with(b"MZ"));
+    let cfg = fs::read_to_string(dir.join("grub/grub.cfg")).unwrap();
+    let pair = pair(&dir);
+    for name in pair {
+        assert!(cfg.contains(&format!(" /{name}")), "{cfg}");
+    }
+    head.stand_in("grub-mkimage", "echo no such module >&2; exit 1");
+    head.says(&format!("{line} --loader grub")).expect(6).says("no such module");
+}
+
+#[test]
+fn addresses_that_nodes_are_known_by_are_not_lent() {
+    let head = head();
+    let dir = head.scratch.join("boot");
+    let line = format!("netboot --dir {} --interface lo", dir.display());
+    fs::write(head.dir.join("nodes.tab"), "127.255.255.250 n7 debian\n10.0.0.1 n8 debian\n")
+        .unwrap();
+    head.says(&line).expect(0).says("are lent to nobody");
+    let conf = fs::read_to_string(dir.join("dnsmasq.conf")).unwrap();
+    assert!(conf.contains("=127.254.255.255,127.255.255.249,255.0.0.0,"), "{conf}");
+    assert!(conf.contains("=127.255.255.251,127.255.255.254,255.0.0.0,"), "{conf}");
+    let names = fs::read_to_string(dir.join("hosts")).unwrap();
+    assert!(names.ends_with("\n127.255.255.250 n7\n10.0.0.1 n8\n"), "{names}");
+    fs::write(head.dir.join("nodes.tab"), "127.0.0.0/8 - debian\n").unwrap();
+    head.says(&line).expect(5).says("there is none left to lend");
+    head.says(&format!("{line} --proxy")).expect(0);
+}
+
+#[test]
 fn without_a_table_the_image_is_named() {
     let head = head();
     let dir = head.scratch.join("boot");

@@ -55,6 +55,12 @@ impl Addresses {
         Some(IpAddr::V6(number.into()).to_canonical())
     }
 
+    /// The first and the last.
+    pub fn ends(&self) -> (IpAddr, IpAddr) {
+        let ip = |number: u128| IpAddr::V6(number.into()).to_canonical();
+        (ip(self.from), ip(self.to))
+    }
+
     /// How many there are, or as many as fit.
     pub fn count(&self) -> u32 {
         u32::try_from(self.to - self.from).map_or(u32::MAX, |last| last.saturating_add(1))

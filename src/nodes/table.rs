@@ -397,6 +397,11 @@ impl Table {
             .find_map(|(addresses, _, before)| addresses.at(nth.checked_sub(*before)?))
     }
 
+    /// The addresses that are keys: of each range the first and the last.
+    pub fn ranges(&self) -> impl Iterator<Item = (IpAddr, IpAddr)> {
+        self.addresses.iter().map(|(addresses, ..)| addresses.ends())
+    }
+
     /// The line of a host name, or of what of it is before the first dot, and which it was.
     fn find_host<'a>(&self, keys: &'a [Key]) -> Option<((u32, u32), &'a str)> {
         let host = &*keys.iter().find(|key| key.kind == Kind::Host)?.text;

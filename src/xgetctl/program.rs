@@ -48,6 +48,17 @@ pub fn need(name: &str, package: &str, what_for: &str) -> Outcome<PathBuf> {
     })
 }
 
+/// That a file of a package is there.
+pub fn need_file(path: &Path, package: &str, what_for: &str) -> Outcome {
+    match path.is_file() {
+        true => Ok(()),
+        false => Err(Failure::machine(format!(
+            "{what_for} takes {}, which is not installed; on Debian: apt-get install {package}",
+            path.display()
+        ))),
+    }
+}
+
 /// A program that dies with us.
 pub fn command(program: &Path) -> Outcome<Command> {
     let setpriv = need("setpriv", "util-linux", "running other programs")?;

@@ -4,7 +4,6 @@
 
 mod build;
 mod check;
-mod dnf;
 mod finding;
 mod fit;
 mod initrd;

@@ -153,7 +153,7 @@ impl Children {
             running.last.push_back(text.clone());
         }
         // dnsmasq names itself, and which part of it.
-        match text.strip_prefix(who).is_some_and(|rest| rest.starts_with([':', '-'])) {
+        match text.strip_prefix(who).is_some_and(|rest| rest.starts_with([':', '-', '['])) {
             true => out::line(text),
             false => out::line(&format!("{who}: {text}")),
         }

@@ -1,18 +1,12 @@
 //! What the files for a network boot say: texts out of what is known, and nothing else.
 //!
-//! The set-ups are those that machines were seen to boot from. Knows dnsmasq's, iPXE's and
-//! PXELINUX' ways of writing. Refuses to know files and interfaces.
+//! The set-ups are those that machines were seen to boot from. Knows dnsmasq's, iPXE's, GRUB's
+//! and PXELINUX' ways of writing. Refuses to know files and interfaces.
 
 use super::net::Net;
-use super::place::{HEADER, HOSTS, IPXE, Pair};
+use super::place::{HEADER, HOSTS, IPXE, NAMES, Pair};
 use nodes::{Key, Kind, Table};
-
-/// The boot program of BIOS machines: both are started the same way.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Bios {
-    Ipxe,
-    Pxelinux,
-}
+use std::net::Ipv4Addr;
 
 /// What the texts are made of.
 #[derive(Debug)]
@@ -20,8 +14,9 @@ pub struct Plan<'a> {
     pub net: &'a Net,
     /// Where the files are, absolute.
     pub dir: &'a str,
-    pub bios: Option<Bios>,
-    /// The file for UEFI machines.
+    /// The boot program of BIOS machines.
+    pub bios: Option<&'a str>,
+    /// That of UEFI machines.
     pub uefi: Option<&'a str>,
     /// Words for the first kernel, beside the master's.
     pub words: &'a str,
@@ -29,6 +24,12 @@ pub struct Plan<'a> {
     pub pair: &'a Pair,
     /// Where they are to be had by HTTP, if they are.
     pub http: Option<&'a str>,
+    /// What is lent: from, to.
+    pub lent: &'a [(Ipv4Addr, Ipv4Addr)],
+    /// Another server lends addresses; ours tells machines what to boot alone.
+    pub proxy: bool,
+    /// DNS as well.
+    pub dns: bool,
 }
 
 /// How long an address is lent.
@@ -38,48 +39,86 @@ const LEASES_MAX: usize = nodes::NODES_MAX;
 
 impl Plan<'_> {
     pub fn dnsmasq(&self) -> String {
-        let Net { interface, address, from, to, mask } = self.net;
+        let interface = &self.net.interface;
         let dir = self.dir;
         let script = match self.http {
             Some(base) => format!("{base}/{IPXE}"),
             None => IPXE.into(),
         };
-        let mut text = format!(
+        // Without a next server iPXE takes no file from a proxy.
+        let script = if self.proxy { format!("{script},,{}", self.net.address) } else { script };
+        let addresses = if self.proxy { self.beside_another() } else { self.lending() };
+        let dns = if self.dns { self.names() } else { "# No DNS.\nport=0\n".into() };
+        format!(
             "{HEADER}\n\
-             # DHCP and TFTP on one interface, no DNS. It has to be the only DHCP server there.\n\
-             port=0\n\
+             # DHCP and TFTP on one interface.\n\
              interface={interface}\n\
              except-interface=lo\n\
              bind-dynamic\n\
-             dhcp-authoritative\n\
-             # Without it each first offer is 3 s late.\n\
-             no-ping\n\
-             dhcp-range={from},{to},{mask},{LEASE}\n\
-             dhcp-lease-max={LEASES_MAX}\n\
-             # The master, for the agent.\n\
-             dhcp-option=224,\"{address}:20004\"\n\
              enable-tftp\n\
              tftp-root={dir}\n\
+             {dns}\
              # iPXE says that it is iPXE by option 175, firmware what it is by option 93.\n\
              dhcp-match=set:ipxe,175\n\
              dhcp-match=set:bios,option:client-arch,0\n\
              dhcp-match=set:uefi,option:client-arch,7\n\
              dhcp-match=set:uefi,option:client-arch,9\n\
              dhcp-boot=tag:ipxe,{script}\n\
+             {addresses}"
+        )
+    }
+
+    /// The only DHCP server of its net.
+    fn lending(&self) -> String {
+        let Net { address, mask, .. } = self.net;
+        let dir = self.dir;
+        let ranges: String = self
+            .lent
+            .iter()
+            .map(|(from, to)| format!("dhcp-range={from},{to},{mask},{LEASE}\n"))
+            .collect();
+        let programs = [("bios", self.bios), ("uefi", self.uefi)];
+        let boots: String = programs
+            .iter()
+            .filter_map(|(tag, file)| Some(format!("dhcp-boot=tag:!ipxe,tag:{tag},{}\n", (*file)?)))
+            .collect();
+        format!(
+            "{boots}\
+             # It has to be the only DHCP server there.\n\
+             dhcp-authoritative\n\
+             # Without it each first offer is 3 s late.\n\
+             no-ping\n\
+             {ranges}\
+             dhcp-lease-max={LEASES_MAX}\n\
+             # The master, for the agent.\n\
+             dhcp-option=224,\"{address}:20004\"\n\
              # Names of nodes.tab; read again on SIGHUP.\n\
              dhcp-hostsfile={dir}/{HOSTS}\n"
-        );
-        if let Some(bios) = self.bios {
-            let file = match bios {
-                Bios::Ipxe => "undionly.kpxe",
-                Bios::Pxelinux => "pxelinux.0",
-            };
-            text += &format!("dhcp-boot=tag:!ipxe,tag:bios,{file}\n");
-        }
-        if let Some(file) = self.uefi {
-            text += &format!("dhcp-boot=tag:!ipxe,tag:uefi,{file}\n");
-        }
-        text
+        )
+    }
+
+    /// Names of nodes; of all others this machine's resolvers are asked.
+    fn names(&self) -> String {
+        let Net { address, .. } = self.net;
+        let dir = self.dir;
+        let told = if self.proxy { String::new() } else { format!("dhcp-option=6,{address}\n") };
+        format!(
+            "# DNS for names of nodes.tab and of leases; read again on SIGHUP.\n\
+             no-hosts\naddn-hosts={dir}/{NAMES}\ndomain-needed\nbogus-priv\n{told}"
+        )
+    }
+
+    /// Proxy DHCP. Firmware is told in a menu of one line, which is how it asks for it.
+    fn beside_another(&self) -> String {
+        let services = [("x86PC", self.bios), ("x86-64_EFI", self.uefi), ("BC_EFI", self.uefi)];
+        let lines: String = services
+            .iter()
+            .filter_map(|(kind, file)| {
+                Some(format!("pxe-service=tag:!ipxe,{kind},\"xget\",{}\n", (*file)?))
+            })
+            .collect();
+        let (address, mask) = (self.net.address, self.net.mask);
+        format!("# Addresses are another server's.\ndhcp-range={address},proxy,{mask}\n{lines}")
     }
 
     /// This script is fetched again before each further try: it may name other files.
@@ -108,6 +147,20 @@ impl Plan<'_> {
         )
     }
 
+    /// GRUB has the interface's hardware address with colons, which the agent reads as well.
+    pub fn grub(&self) -> String {
+        let line = self.cmdline();
+        let Pair { kernel, initramfs } = self.pair;
+        format!(
+            "{HEADER}\n\
+             if linux /{kernel} {line} BOOTIF=01-$net_default_mac; then\n    \
+             if initrd /{initramfs}; then\n        boot\n    fi\nfi\n\
+             echo The head does not answer; again in 10 s\n\
+             sleep 10\n\
+             configfile $prefix/grub.cfg\n"
+        )
+    }
+
     fn cmdline(&self) -> String {
         let master = format!("xget.master={}", self.net.address);
         if self.words.is_empty() { master } else { format!("{master} {}", self.words) }
@@ -118,6 +171,13 @@ impl Plan<'_> {
 pub fn hosts(table: &Table) -> String {
     let lines = reservations(table).into_iter().map(|(mac, name)| format!("{mac},{name}\n"));
     lines.fold(format!("{HEADER}\n"), |text, line| text + &line)
+}
+
+/// Names of nodes that are known by an address, in the form of hosts(5).
+pub fn names(table: &Table) -> String {
+    let keys = table.names().filter_map(|name| Key::new(Kind::Name, name));
+    let known = keys.filter_map(|key| Some((table.address(&key)?, key.text)));
+    known.fold(format!("{HEADER}\n"), |text, (address, name)| text + &format!("{address} {name}\n"))
 }
 
 /// MAC addresses with the names that dnsmasq can take: it would read `10h` as a time.
@@ -137,7 +197,7 @@ fn reservations(table: &Table) -> Vec<(String, String)> {
 
 /// Whether these can be words for the kernel in all of the files.
 pub fn are_words(text: &str) -> bool {
-    let is_odd = |c: char| c.is_control() || c == '$' || c == '|' || c == '#' || c == '&';
+    let is_odd = |c: char| c.is_control() || "$|#&;'\\<>(){}".contains(c);
     !text.contains(is_odd) && text.trim() == text
 }
 
@@ -153,9 +213,25 @@ mod tests {
         Pair::new("0123456789abcdef")
     }
 
+    const LENT: [(Ipv4Addr, Ipv4Addr); 2] = [
+        (Ipv4Addr::new(10, 0, 0, 128), Ipv4Addr::new(10, 0, 0, 199)),
+        (Ipv4Addr::new(10, 0, 0, 202), Ipv4Addr::new(10, 0, 0, 254)),
+    ];
+
     fn plan<'a>(net: &'a Net, pair: &'a Pair) -> Plan<'a> {
-        let (dir, bios) = ("/srv/boot", Some(Bios::Ipxe));
-        Plan { net, dir, bios, uefi: None, words: "quiet", pair, http: None }
+        let (dir, words, bios) = ("/srv/boot", "quiet", Some("undionly.kpxe"));
+        Plan {
+            net,
+            dir,
+            bios,
+            uefi: None,
+            words,
+            pair,
+            http: None,
+            lent: &LENT,
+            proxy: false,
+            dns: false,
+        }
     }
 
     #[test]
@@ -170,27 +246,28 @@ mod tests {
         let text = plan(&net, &pair).dnsmasq();
         let said: Vec<&str> = text.lines().filter(|line| !line.starts_with('#')).collect();
         let expected = "\
-port=0
 interface=eth1
 except-interface=lo
 bind-dynamic
-dhcp-authoritative
-no-ping
-dhcp-range=10.0.0.128,10.0.0.254,255.255.255.0,12h
-dhcp-lease-max=65536
-dhcp-option=224,\"10.0.0.1:20004\"
 enable-tftp
 tftp-root=/srv/boot
+port=0
 dhcp-match=set:ipxe,175
 dhcp-match=set:bios,option:client-arch,0
 dhcp-match=set:uefi,option:client-arch,7
 dhcp-match=set:uefi,option:client-arch,9
 dhcp-boot=tag:ipxe,boot.ipxe
-dhcp-hostsfile=/srv/boot/dhcp-hosts
-dhcp-boot=tag:!ipxe,tag:bios,undionly.kpxe";
+dhcp-boot=tag:!ipxe,tag:bios,undionly.kpxe
+dhcp-authoritative
+no-ping
+dhcp-range=10.0.0.128,10.0.0.199,255.255.255.0,12h
+dhcp-range=10.0.0.202,10.0.0.254,255.255.255.0,12h
+dhcp-lease-max=65536
+dhcp-option=224,\"10.0.0.1:20004\"
+dhcp-hostsfile=/srv/boot/dhcp-hosts";
         assert_eq!(said.join("\n"), expected);
         let uefi = Plan {
-            bios: Some(Bios::Pxelinux),
+            bios: Some("pxelinux.0"),
             uefi: Some("snponly.efi"),
             http: Some("http://10.0.0.1:8080"),
             ..plan(&net, &pair)
@@ -199,6 +276,46 @@ dhcp-boot=tag:!ipxe,tag:bios,undionly.kpxe";
         assert!(text.contains("dhcp-boot=tag:ipxe,http://10.0.0.1:8080/boot.ipxe\n"));
         assert!(text.contains("dhcp-boot=tag:!ipxe,tag:bios,pxelinux.0\n"));
         assert!(text.contains("dhcp-boot=tag:!ipxe,tag:uefi,snponly.efi\n"));
+    }
+
+    #[test]
+    fn names_are_answered_for_where_that_is_wanted() {
+        let (net, pair) = (net(), pair());
+        let text = Plan { dns: true, ..plan(&net, &pair) }.dnsmasq();
+        assert!(!text.contains("port=0"));
+        assert!(
+            text.contains(
+                "no-hosts\naddn-hosts=/srv/boot/hosts\ndomain-needed\nbogus-priv\n\
+             dhcp-option=6,10.0.0.1\n"
+            ),
+            "{text}"
+        );
+        let proxy = Plan { dns: true, proxy: true, ..plan(&net, &pair) }.dnsmasq();
+        assert!(proxy.contains("addn-hosts") && !proxy.contains("dhcp-option=6"));
+        let table = b"10.0.0.9-10.0.0.10 n[1-2]\nfd00::7 n3\n10.0.1.0/24 -\nio1\n";
+        let table = Table::parse(table).unwrap();
+        let expected = format!("{HEADER}\n10.0.0.9 n1\n10.0.0.10 n2\nfd00::7 n3\n");
+        assert_eq!(names(&table), expected);
+    }
+
+    #[test]
+    fn beside_another_server_nothing_is_lent() {
+        let (net, pair) = (net(), pair());
+        let proxy = Plan { proxy: true, uefi: Some("snponly.efi"), ..plan(&net, &pair) };
+        let text = proxy.dnsmasq();
+        assert!(text.contains("\ndhcp-boot=tag:ipxe,boot.ipxe,,10.0.0.1\n"), "{text}");
+        assert!(
+            text.ends_with(
+                "dhcp-range=10.0.0.1,proxy,255.255.255.0\n\
+             pxe-service=tag:!ipxe,x86PC,\"xget\",undionly.kpxe\n\
+             pxe-service=tag:!ipxe,x86-64_EFI,\"xget\",snponly.efi\n\
+             pxe-service=tag:!ipxe,BC_EFI,\"xget\",snponly.efi\n"
+            ),
+            "{text}"
+        );
+        for word in ["authoritative", "224", "dhcp-hostsfile", "lease"] {
+            assert!(!text.contains(word), "{word}");
+        }
     }
 
     #[test]
@@ -212,15 +329,31 @@ dhcp-boot=tag:!ipxe,tag:bios,undionly.kpxe";
              initrd initramfs-0123456789abcdef.img ||"
         ));
         assert!(plan.pxelinux().contains("APPEND xget.master=10.0.0.1 quiet\n    IPAPPEND 2\n"));
+        assert!(plan.grub().contains(
+            "if linux /vmlinuz-0123456789abcdef xget.master=10.0.0.1 quiet \
+             BOOTIF=01-$net_default_mac; then\n    if initrd /initramfs-0123456789abcdef.img; then"
+        ));
         let without = Plan { words: "", ..plan };
         assert!(without.pxelinux().contains("APPEND xget.master=10.0.0.1\n"));
     }
 
     #[test]
     fn words_that_a_boot_program_would_read_as_something_else_are_refused() {
-        for words in ["a\nboot", "${net0}", "a || shell", "a # b", " a", "a && b"] {
+        for words in [
+            "a\nboot",
+            "${net0}",
+            "a || shell",
+            "a # b",
+            " a",
+            "a && b",
+            "a;b",
+            "a'b",
+            "(x)",
+            "{x}",
+            "a\\",
+        ] {
             assert!(!are_words(words), "{words:?}");
         }
-        assert!(are_words("console=ttyS0,115200 xget.image=images/a") && are_words(""));
+        assert!(are_words("console=ttyS0,115200 xget.append=\"a b\"") && are_words(""));
     }
 }

@@ -6,26 +6,21 @@ mod http;
 mod net;
 mod place;
 mod ports;
+mod programs;
 mod run;
 
 use crate::failure::{Doing, Failure, Outcome};
 use crate::head::Head;
 use crate::staging::Staging;
 use crate::{out, program, tab};
-use files::{Bios, Plan};
+use files::Plan;
 use net::Net;
-use place::{CONF, HOSTS, IPXE, MENU, Made, copy, open_up, write};
+use nodes::Table;
+use place::{CONF, GRUB_CFG, HOSTS, IPXE, MENU, NAMES, open_up, write};
+use programs::Loader;
 use std::fs;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
-
-/// Where Debian's packages have boot programs; all are copied that are there.
-const PROGRAMS: [(&str, &str); 5] = [
-    ("/usr/lib/ipxe", "undionly.kpxe"),
-    ("/usr/lib/ipxe", "snponly.efi"),
-    ("/usr/lib/ipxe", "ipxe.efi"),
-    ("/usr/lib/PXELINUX", "pxelinux.0"),
-    ("/usr/lib/syslinux/modules/bios", "ldlinux.c32"),
-];
 
 #[derive(clap::Args, Clone, Debug)]
 pub struct Args {
@@ -52,6 +47,15 @@ pub struct Args {
     /// Words for the first kernel, console=ttyS0 and the like
     #[arg(long, default_value = "", hide_default_value = true)]
     words: String,
+    /// The boot program for firmware that has no iPXE of its own
+    #[arg(long, value_enum, default_value_t = Loader::Ipxe)]
+    loader: Loader,
+    /// Another server lends addresses on this net; say what to boot alone
+    #[arg(long)]
+    proxy: bool,
+    /// Answer for the names of nodes as well, and pass on what is asked of others
+    #[arg(long)]
+    dns: bool,
     /// More lines for dnsmasq, after ours: reservations, other boot files for some machines
     #[arg(long, value_name = "FILE")]
     dnsmasq: Option<PathBuf>,
@@ -86,7 +90,8 @@ impl Args {
     /// Makes the files for this net in this directory. `http` is where they will be served.
     fn make(&self, head: &Head, net: Net, dir: &Path, http: Option<&str>) -> Outcome<Netboot> {
         if !files::are_words(&self.words) {
-            let text = "--words cannot have $, &, |, #, control characters, or spaces around them";
+            let text = "--words cannot have $|#&;'\\<>(){}, control characters, or spaces around them: boot \
+                 programs take them for something else";
             return Err(Failure::usage(text));
         }
         let first = self.first(head)?;
@@ -95,26 +100,28 @@ impl Args {
         let dir = directory(dir)?;
         let staging = Staging::below(&dir)?;
         let (pair, files) = place::pair(&staging, &first.kernel, &first.initramfs)?;
-        let mut made = programs(&staging)?;
-        let has = |wanted: &str| made.iter().any(|(_, name)| *name == wanted);
-        let has_pxelinux = has("pxelinux.0") && has("ldlinux.c32");
+        let mut made = programs::copy_or_make(&staging, self.loader)?;
+        let lent = if self.proxy { Vec::new() } else { lent(&net, &table)? };
         let plan = Plan {
             net: &net,
             dir: plain(&dir)?,
-            bios: match has("undionly.kpxe") {
-                true => Some(Bios::Ipxe),
-                false => has_pxelinux.then_some(Bios::Pxelinux),
-            },
-            uefi: ["snponly.efi", "ipxe.efi"].into_iter().find(|name| has(name)),
+            bios: self.loader.bios(&made),
+            uefi: self.loader.uefi(&made),
             words: &words,
             pair: &pair,
             http,
+            lent: &lent,
+            proxy: self.proxy,
+            dns: self.dns,
         };
         say_what_is_missing(&plan);
         made.extend(files);
-        made.push(write(&staging, &files::hosts(&table), HOSTS)?);
+        for (name, text) in names(&table) {
+            made.push(write(&staging, &text, name)?);
+        }
         made.push(write(&staging, &plan.ipxe(), IPXE)?);
         made.push(write(&staging, &plan.pxelinux(), MENU)?);
+        made.push(write(&staging, &plan.grub(), GRUB_CFG)?);
         let conf = plan.dnsmasq() + &self.lines_for_dnsmasq()?;
         made.push(write(&staging, &conf, CONF)?);
         let is_tested = test(&staging.join(CONF))?;
@@ -199,13 +206,35 @@ fn directory(dir: &Path) -> Outcome<PathBuf> {
     dir.canonicalize().doing("look at", dir)
 }
 
-/// The boot programs that are installed.
-fn programs(staging: &Staging) -> Outcome<Vec<Made>> {
-    let places = PROGRAMS.iter().map(|(place, name)| (Path::new(place).join(name), *name));
-    places
-        .filter(|(path, _)| path.is_file())
-        .map(|(path, name)| copy(staging, &path, name))
-        .collect()
+/// What follows nodes.tab, and is read again by dnsmasq.
+fn names(table: &Table) -> [(&'static str, String); 2] {
+    [(HOSTS, files::hosts(table)), (NAMES, files::names(table))]
+}
+
+/// What is lent: the range of the net without the addresses by which nodes.tab knows nodes.
+fn lent(net: &Net, table: &Table) -> Outcome<Vec<(Ipv4Addr, Ipv4Addr)>> {
+    let known: Vec<(Ipv4Addr, Ipv4Addr)> = table
+        .ranges()
+        .filter_map(|range| match range {
+            (IpAddr::V4(from), IpAddr::V4(to)) => Some((from, to)),
+            _ => None,
+        })
+        .filter(|(from, to)| net.has(*from) || net.has(*to))
+        .collect();
+    if !known.is_empty() {
+        out::note(
+            "nodes.tab knows nodes by addresses of this net: these are lent to nobody, but for \
+             lines dhcp-host=MAC,ADDRESS in a file of --dnsmasq",
+        );
+    }
+    let lent = net.range_without(&known);
+    if lent.is_empty() {
+        return Err(Failure::wrong(format!(
+            "nodes.tab knows nodes by all addresses from {} to {}: there is none left to lend",
+            net.from, net.to
+        )));
+    }
+    Ok(lent)
 }
 
 /// A path that can stand in a line of dnsmasq's.
@@ -228,17 +257,20 @@ fn test(conf: &Path) -> Outcome<bool> {
 }
 
 fn say_what_is_missing(plan: &Plan) {
+    let note = |firmware: &str, files: &str| {
+        out::note(&format!(
+            "{firmware} machines without an iPXE of their own do not start: no {files}"
+        ));
+    };
     if plan.bios.is_none() {
-        out::note(
-            "BIOS machines without an iPXE of their own do not start: no undionly.kpxe (package \
-             ipxe), nor pxelinux.0 and ldlinux.c32 (packages pxelinux, syslinux-common)",
+        note(
+            "BIOS",
+            "undionly.kpxe (package ipxe), nor pxelinux.0 and ldlinux.c32 (packages pxelinux, \
+             syslinux-common)",
         );
     }
     if plan.uefi.is_none() {
-        out::note(
-            "UEFI machines without an iPXE of their own do not start: no snponly.efi or ipxe.efi \
-             (package ipxe)",
-        );
+        note("UEFI", "snponly.efi or ipxe.efi (package ipxe)");
     }
 }
 

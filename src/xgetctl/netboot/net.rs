@@ -82,6 +82,32 @@ impl Net {
     }
 }
 
+impl Net {
+    /// Whether it is an address of this net.
+    pub fn has(&self, address: Ipv4Addr) -> bool {
+        (address.to_bits() ^ self.address.to_bits()) & self.mask.to_bits() == 0
+    }
+
+    /// What is left of the range that is lent, in its order.
+    pub fn range_without(&self, known: &[(Ipv4Addr, Ipv4Addr)]) -> Vec<(Ipv4Addr, Ipv4Addr)> {
+        let (mut at, last) = (u64::from(self.from.to_bits()), u64::from(self.to.to_bits()));
+        let mut known: Vec<(u64, u64)> = known
+            .iter()
+            .map(|(from, to)| (u64::from(from.to_bits()), u64::from(to.to_bits())))
+            .filter(|(from, to)| *from <= last && *to >= at)
+            .collect();
+        known.sort_unstable();
+        let mut left = Vec::new();
+        for (from, to) in known.into_iter().chain([(last + 1, last + 1)]) {
+            if from > at {
+                left.push((Ipv4Addr::from(at as u32), Ipv4Addr::from((from - 1) as u32)));
+            }
+            at = at.max(to + 1);
+        }
+        left
+    }
+}
+
 impl fmt::Display for Net {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Net { interface, address, from, to, .. } = self;
@@ -141,6 +167,26 @@ mod tests {
         assert_eq!(range([10, 0, 0, 2], 30), "10.0.0.1-10.0.0.2/255.255.255.252");
         assert_eq!(range([127, 0, 0, 1], 8), "127.254.255.255-127.255.255.254/255.0.0.0");
         assert!(Net::new("e", [10, 0, 0, 1].into(), 31).is_err());
+    }
+
+    #[test]
+    fn addresses_that_are_known_are_not_lent() {
+        let net = Net::new("e", [10, 0, 0, 1].into(), 24).unwrap();
+        let without = |known: &[(u8, u8)]| {
+            let address = |last: u8| Ipv4Addr::new(10, 0, 0, last);
+            let known: Vec<_> = known.iter().map(|(a, b)| (address(*a), address(*b))).collect();
+            let left = net.range_without(&known);
+            left.iter().map(|(a, b)| (a.octets()[3], b.octets()[3])).collect::<Vec<_>>()
+        };
+        assert_eq!(without(&[]), [(128, 254)]);
+        assert_eq!(without(&[(11, 50)]), [(128, 254)]);
+        assert_eq!(
+            without(&[(200, 201), (11, 130), (150, 150)]),
+            [(131, 149), (151, 199), (202, 254)]
+        );
+        assert_eq!(without(&[(140, 160), (150, 155), (254, 255)]), [(128, 139), (161, 253)]);
+        assert_eq!(without(&[(0, 255)]), []);
+        assert!(net.has([10, 0, 0, 255].into()) && !net.has([10, 0, 1, 0].into()));
     }
 
     #[test]

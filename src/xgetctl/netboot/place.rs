@@ -15,12 +15,16 @@ use std::path::{Path, PathBuf};
 pub const CONF: &str = "dnsmasq.conf";
 pub const IPXE: &str = "boot.ipxe";
 pub const HOSTS: &str = "dhcp-hosts";
+pub const NAMES: &str = "hosts";
 const MENUS: &str = "pxelinux.cfg";
 pub const MENU: &str = "pxelinux.cfg/default";
+/// Where GRUB looks, of its own making (programs.rs) or of Debian's.
+pub const GRUB_DIR: &str = "grub";
+pub const GRUB_CFG: &str = "grub/grub.cfg";
 /// A line that every text has, by which it is known again.
 pub const HEADER: &str = "# made by `xgetctl netboot`, which makes it anew each time";
 /// What is written anew each time, and only over what was written here.
-const TEXTS: [&str; 4] = [CONF, IPXE, HOSTS, MENU];
+const TEXTS: [&str; 6] = [CONF, IPXE, HOSTS, NAMES, MENU, GRUB_CFG];
 const KERNEL: &str = "vmlinuz-";
 const INITRAMFS: (&str, &str) = ("initramfs-", ".img");
 /// Hexadecimal digits of the digest of a pair.
@@ -55,7 +59,7 @@ fn digest_in(name: &str) -> Option<&str> {
     (digest.len() == DIGEST_LEN && digest.bytes().all(is_hex)).then_some(digest)
 }
 
-/// Whether this is what machines fetch for themselves: a script, or of a pair.
+/// Whether this is what machines fetch for themselves by HTTP: a script, or of a pair.
 pub fn is_fetched(name: &str) -> bool {
     name == IPXE || digest_in(name).is_some()
 }
@@ -118,7 +122,9 @@ pub fn put(staging: &Staging, dir: &Path, made: &[Made]) -> Outcome {
         is_free_or_ours(dir, name)?;
     }
     let before = digests_named(dir);
-    make_menus(dir)?;
+    for below in [MENUS, GRUB_DIR] {
+        make_directory(&dir.join(below))?;
+    }
     for (path, name) in made {
         // One that is there already is the same.
         let is_there = digest_in(name).is_some() && dir.join(name).is_file();
@@ -145,14 +151,13 @@ fn is_free_or_ours(dir: &Path, name: &str) -> Outcome {
     }
 }
 
-/// PXELINUX looks for its menu in a directory, where an administrator may have others.
-fn make_menus(dir: &Path) -> Outcome {
-    let menus = dir.join(MENUS);
-    if menus.is_dir() {
+/// In these an administrator may have files of others.
+fn make_directory(dir: &Path) -> Outcome {
+    if dir.is_dir() {
         return Ok(());
     }
-    fs::create_dir(&menus).doing("make the directory", &menus)?;
-    open_up(&menus, 0o755)
+    fs::create_dir(dir).doing("make the directory", dir)?;
+    open_up(dir, 0o755)
 }
 
 /// The pair that machines fetch at this moment, as far as a text says.

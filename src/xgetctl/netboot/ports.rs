@@ -13,17 +13,23 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 
 const DHCP: u16 = 67;
 const TFTP: u16 = 69;
+const PROXY: u16 = 4011;
+const DNS: u16 = 53;
 /// Connections that may wait to be accepted.
 const BACKLOG: i32 = 128;
 /// `st` of a socket that listens; UDP has 7 for one that is bound.
 const TCP_LISTEN: &str = "0A";
 const UDP_BOUND: &str = "07";
 
-/// That DHCP and TFTP can be served on this net.
-pub fn check(net: &Net) -> Outcome {
-    for (port, what, address) in
-        [(DHCP, "DHCP", Ipv4Addr::UNSPECIFIED), (TFTP, "TFTP", net.address)]
-    {
+/// That DHCP and TFTP can be served on this net, and what else is wanted.
+pub fn check(net: &Net, proxy: bool, dns: bool) -> Outcome {
+    let ports = [
+        (true, DHCP, "DHCP", Ipv4Addr::UNSPECIFIED),
+        (true, TFTP, "TFTP", net.address),
+        (proxy, PROXY, "proxy DHCP", Ipv4Addr::UNSPECIFIED),
+        (dns, DNS, "DNS", net.address),
+    ];
+    for (_, port, what, address) in ports.into_iter().filter(|(wanted, ..)| *wanted) {
         let place = SocketAddr::from((address, port));
         let tried = try_udp(None, place).and_then(|()| try_udp(Some(&net.interface), place));
         tried.map_err(|error| taken("udp", port, what, &error))?;

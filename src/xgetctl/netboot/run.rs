@@ -6,8 +6,8 @@
 
 use super::children::Children;
 use super::net::Net;
-use super::place::{CONF, HOSTS, Made, open_up, write};
-use super::{Args, Netboot, files, http, place, ports};
+use super::place::{CONF, Made, open_up, write};
+use super::{Args, Netboot, http, place, ports};
 use crate::failure::{Doing, Failure, Outcome, Status};
 use crate::head::Head;
 use crate::image::tools;
@@ -48,7 +48,7 @@ pub fn run(args: &Args, head: &Head) -> Outcome {
     let dnsmasq = program::need("dnsmasq", "dnsmasq-base", "netboot --run")?;
     let net = Net::find(args.interface.as_deref())?;
     let place = Place::new(args.dir.as_deref())?;
-    ports::check(&net)?;
+    ports::check(&net, args.proxy, args.dns)?;
     let listener = ports::listen(&net, args.http_port)?;
     let port =
         if args.http_port == HTTP_PORT { String::new() } else { format!(":{}", args.http_port) };
@@ -95,7 +95,7 @@ fn serve(
         interrupt::check()?;
         children.check()?;
         if table.has_changed(head) {
-            rewrite_hosts(children, head, made)?;
+            rewrite_names(children, head, made)?;
         }
     }
 }
@@ -186,14 +186,16 @@ fn leases(dir: &Path) -> Outcome<PathBuf> {
 }
 
 /// What is wrong with a table is no end: the master goes on with the last good one, too.
-fn rewrite_hosts(children: &mut Children, head: &Head, made: &Netboot) -> Outcome {
-    let text = match tab::read(head) {
-        Ok(table) => files::hosts(&table),
+fn rewrite_names(children: &mut Children, head: &Head, made: &Netboot) -> Outcome {
+    let table = match tab::read(head) {
+        Ok(table) => table,
         Err(failure) => return out::line(&format!("netboot: {}; names stay", failure.text)),
     };
     let staging = Staging::below(&made.dir)?;
-    let (path, name): Made = write(&staging, &text, HOSTS)?;
-    staging.put(&path, &made.dir.join(name), true)?;
+    for (name, text) in super::names(&table) {
+        let (path, name): Made = write(&staging, &text, name)?;
+        staging.put(&path, &made.dir.join(name), true)?;
+    }
     children.tell_to_reread(DNSMASQ);
     out::line("netboot: nodes.tab has changed; dnsmasq has its names")
 }

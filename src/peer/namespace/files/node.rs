@@ -86,7 +86,8 @@ impl ControlFile for Node {
 
     fn close(&self, space: &mut NameSpace, _: EntryId, opener: OpenId) {
         space.askers.end(opener);
-        space.forget_answers(opener);
+        let dropped = space.parked.wake(Wait::Answer(opener));
+        space.parked.recycle(dropped);
         space.notify(Notice::NodeClosed(opener));
     }
 }
