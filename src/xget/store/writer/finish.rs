@@ -84,7 +84,10 @@ impl Finish {
                 FinishPhase::Pin if tree.policy.purpose == Purpose::Serve => FinishPhase::Done,
                 FinishPhase::Pin if tree.policy.purpose.compares() => {
                     note_root(tree);
-                    FinishPhase::Rest(1)
+                    match tree.policy.purpose.removes() {
+                        true => FinishPhase::Yielding(1),
+                        false => FinishPhase::Rest(1),
+                    }
                 }
                 FinishPhase::Pin => begin_pin(tree),
                 FinishPhase::Summing(entry, sum) => {
@@ -149,6 +152,7 @@ impl Finish {
     /// Where all is waited for, all that is left is renaming; or nothing is done.
     fn begin_placing(&mut self, tree: &mut DestTree) -> FinishPhase {
         match tree.progress.failures().is_empty() {
+            _ if tree.policy.purpose.compares() => FinishPhase::Rest(1),
             true => FinishPhase::Placing(1),
             false => self.hold(tree),
         }

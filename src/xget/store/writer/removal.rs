@@ -5,6 +5,7 @@
 //! is only to be told what would go, or to be known whether all of it may, nothing is
 //! removed.
 
+use super::super::name;
 use super::changes::Change;
 use super::tree::DestTree;
 use crate::os::file::{self, Listing};
@@ -59,9 +60,10 @@ impl Removal {
             // Gone meanwhile.
             Ok(()) | Err(Errno::ENOENT) => {}
             Err(cause) => {
-                self.stay();
                 // Mounted: an open file or a directory of another tree.
-                if cause != Errno::EBUSY {
+                let is_mounted = cause == Errno::EBUSY;
+                self.stay(tree, if is_mounted { &path } else { b"" });
+                if !is_mounted {
                     let path = self.place_of(&path);
                     tree.fail_path("remove", &path, cause);
                 }
@@ -84,7 +86,7 @@ impl Removal {
     ) -> Result<(), Errno> {
         let status = file::stat_at(above, name)?;
         if tree.policy.keep.fit(path, status.is_dir()) {
-            self.stay();
+            self.stay(tree, path);
             return Ok(());
         }
         if !status.is_dir() {
@@ -100,7 +102,7 @@ impl Removal {
         }
         let fd = Rc::new(file::open_dir_at(above, name)?);
         if tree.is_foreign(&fd)? {
-            self.stay();
+            self.stay(tree, path);
             return Ok(());
         }
         if self.levels.len() == DEPTH_MAX {
@@ -116,9 +118,14 @@ impl Removal {
         self.trial.is_none() && !tree.policy.purpose.compares()
     }
 
-    fn stay(&mut self) {
-        if let Some((_, stays)) = &mut self.trial {
+    /// What has this path stays, and so does what is above it. Without a path it was said why.
+    fn stay(&mut self, tree: &mut DestTree, path: &[u8]) {
+        if let Some((_, stays @ false)) = &mut self.trial {
             *stays = true;
+            if !path.is_empty() {
+                let path = name::full_path(&tree.target.base, path);
+                tree.changes.notes.push(format!("{path:?} has to stay: it is kept, or mounted"));
+            }
         }
         if let Some(level) = self.levels.last_mut() {
             level.stays = true;
@@ -135,8 +142,9 @@ impl Removal {
                 self.begin(tree, &fd, &name, path);
             }
             Some(Err(cause)) => {
-                tree.fail_path("list the directory", &level.path, cause);
-                self.stay();
+                let path = self.place_of(&level.path);
+                tree.fail_path("list the directory", &path, cause);
+                self.stay(tree, b"");
             }
             None => self.leave(tree, level),
         }
@@ -146,7 +154,7 @@ impl Removal {
     /// A directory has been gone through: it goes too, if nothing in it stays.
     fn leave(&mut self, tree: &mut DestTree, level: Level) {
         if level.stays {
-            return self.stay();
+            return self.stay(tree, &level.path);
         }
         if self.trial.is_some() {
             return;
@@ -154,7 +162,9 @@ impl Removal {
         if self.removes(tree)
             && let Err(cause) = file::remove_dir_at(&level.above, &level.name)
         {
-            self.stay();
+            if cause != Errno::ENOENT {
+                self.stay(tree, &level.path);
+            }
             if !matches!(cause, Errno::ENOENT | Errno::EBUSY) {
                 let path = self.place_of(&level.path);
                 tree.fail_path("remove the directory", &path, cause);

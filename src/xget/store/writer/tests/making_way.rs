@@ -42,10 +42,14 @@ fn where_what_is_kept_cannot_make_way_nothing_is_changed() {
         dest.write(name, b"old");
     }
     let before = picture(dest.path());
+    let way = [format!("cannot put {:?} in place: a directory is in the way", dest.join("x"))];
+    let comparing = policy(Purpose::Compare { removes: true }, "*.local");
+    assert_eq!(compare(source.path(), dest.path(), comparing).errors(), way);
     let mut fetch = fetch(source.path(), dest.path(), mirroring("*.local"));
-    let way = format!("cannot put {:?} in place: a directory is in the way", dest.join("x"));
-    assert_eq!(fetch.errors(), [way]);
-    assert!(fetch.writer.take_notes()[0].contains("nothing that was there is changed"));
+    assert_eq!(fetch.errors(), way);
+    let notes = fetch.writer.take_notes();
+    assert!(notes[0].contains("x/sub/this.local\" has to stay: it is kept, or mounted"));
+    assert!(notes[1].contains("nothing that was there is changed"), "{notes:?}");
     assert_eq!(fetch.writer.take_changes(), "");
     let after = picture(dest.path());
     let is_file = |path: &&Vec<u8>| dest.path().join(name(path)).is_file();
