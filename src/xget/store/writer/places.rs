@@ -21,7 +21,11 @@ pub fn check_dir(tree: &mut DestTree, entry: u32) -> u64 {
     let is_kept = tree.progress.state(entry) == EntryState::Kept;
     if tree.target.entry(entry).kind != EntryKind::Dir || is_kept {
         let is_asked = tree.policy.purpose.removes() && !is_kept;
-        return if is_asked { leave_mounted(tree, entry) } else { FILE_COST_BYTES / 256 };
+        if !is_asked {
+            return FILE_COST_BYTES / 256;
+        }
+        leave_mounted(tree, entry);
+        return FILE_COST_BYTES / 16;
     }
     let made = match tree.refusal(entry) {
         Some(error) => Err(error),
@@ -69,7 +73,10 @@ fn find_dir(tree: &mut DestTree, entry: u32) -> Result<EntryState, DestError> {
             tree.note_attributes(entry, &dir, &now);
             return Ok(EntryState::Found);
         }
-        Some(_) if tree.policy.purpose.removes() => tree.note(entry, Change::Changed),
+        Some(_) if tree.policy.purpose.removes() => match leave_mounted(tree, entry) {
+            true => return Ok(EntryState::Kept),
+            false => tree.note(entry, Change::Changed),
+        },
         Some(_) => return Err(DestError::NotDirInTheWay(tree.target.path(entry))),
     }
     Ok(EntryState::Pending)
@@ -96,8 +103,8 @@ fn leave_foreign(
 }
 
 /// The same of what is mounted on a file, as containers do with their /etc/resolv.conf: it
-/// cannot be replaced, and what is changed of it is changed elsewhere. What that cost.
-fn leave_mounted(tree: &mut DestTree, entry: u32) -> u64 {
+/// cannot be replaced, and what is changed of it is changed elsewhere. Whether it is such.
+fn leave_mounted(tree: &mut DestTree, entry: u32) -> bool {
     let found = tree.target.entry(entry);
     if tree.progress.state(found.parent) == EntryState::Found
         && let Ok(dir) = tree.parent(entry)
@@ -108,8 +115,9 @@ fn leave_mounted(tree: &mut DestTree, entry: u32) -> u64 {
         tree.changes.notes.push(format!(
             "{path:?} is a file of another place that is mounted here: it is left as it is"
         ));
+        return true;
     }
-    FILE_COST_BYTES / 16
+    false
 }
 
 /// A run that goes on where this one ended finds it as one that was there: so it
@@ -130,6 +138,9 @@ fn enter_dir(tree: &mut DestTree, entry: u32) -> Result<EntryState, DestError> {
     let status = file::stat_at(&parent, name)
         .map_err(|cause| tree.target.failed("look at the directory", entry, cause))?;
     if !status.is_dir() && tree.policy.purpose == Purpose::Mirror {
+        if leave_mounted(tree, entry) {
+            return Ok(EntryState::Kept);
+        }
         let state = tree.wait_for_name(entry)?;
         return match tree.attributes.keep_dirs {
             true => finish_new_dir(tree, entry).map(|_| state),

@@ -431,7 +431,9 @@ fn a_file_that_is_mounted_is_left_as_it_is_with_what_is_behind_it() {
         }
         source.write("etc/large", &large);
         source.write("way", b"a file");
-        let names = ["etc/same", "etc/other", "etc/empty", "etc/large", "etc/extra", "way/deep/in"];
+        source.write("dir/below", b"below");
+        let names =
+            ["etc/same", "etc/other", "etc/empty", "etc/large", "etc/extra", "way/deep/in", "dir"];
         fs::create_dir_all(dest.join("etc")).unwrap();
         fs::create_dir_all(dest.join("way/deep")).unwrap();
         let behind = Dir::new();
@@ -459,7 +461,7 @@ fn a_file_that_is_mounted_is_left_as_it_is_with_what_is_behind_it() {
         assert_eq!(picture(behind.path()), before);
         assert!(dest.join("etc/extra").exists() && dest.join("way/deep/in").exists());
         let notes = fetch.writer.take_notes();
-        assert_eq!(notes.len(), 4, "{notes:?}");
+        assert_eq!(notes.len(), 5, "{notes:?}");
         assert!(notes[0].contains("is mounted here: it is left as it is"), "{notes:?}");
         assert_eq!(aside(&fetch, "etc/other", 0, 5).unwrap(), b"other");
         let done = fetch.writer.take_changes();
