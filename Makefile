@@ -86,7 +86,7 @@ soak: build ## an hour of kills, freezes, cuts and changes over 31 clients (MINU
 size: ## how large the agent is, against its budget
 	@scripts/check-size $(AGENT)
 
-install: build ## both binaries, man pages and completions below PREFIX (/usr/local) and DESTDIR
+install: build ## the programs, man pages and completions below PREFIX (/usr/local) and DESTDIR
 	install -D -m 755 -t $(DESTDIR)$(PREFIX)/bin $(BINARY) $(RELEASE)/xgetctl
 	install -D -m 755 $(AGENT) $(DESTDIR)$(PREFIX)/lib/xget/xget-init
 	for part in $(LIBRARY); do \
