@@ -141,16 +141,17 @@ def layers(head):
     )
 
 
-def serve(lab, head, pxelinux):
+def serve(lab, head, pxelinux=(), more=""):
     """The whole head: DHCP, boot programs, kernel and agent, the master.
 
-    `pxelinux` are the MAC addresses of machines that are to start PXELINUX.
+    `pxelinux` are the MAC addresses of machines that are to start PXELINUX; `more` are
+    words for all kernels.
     """
     own = PLACE / "pxelinux"
     own.write_text("".join(map(PXELINUX.format, pxelinux)))
     shutil.rmtree(PLACE / "netboot", ignore_errors=True)
     words = ("netboot", "--run", "--interface", network.BRIDGE, "--dir", "../netboot")
-    words += ("--image", "debian", "--words", CONSOLE)
+    words += ("--image", "debian", "--words", f"{CONSOLE} {more}".strip())
     if pxelinux:
         words += ("--dnsmasq", f"../{own.name}")
     head.show(["xgetctl", *words])

@@ -14,8 +14,7 @@ from .errors import Failed
 
 COMMAND_LIMIT_S = 60
 INDENT = "    "
-SSH = ("-o", "BatchMode=yes", "-o", "ConnectTimeout=20", "-o", "ServerAliveInterval=15")
-SSH += ("-o", "LogLevel=ERROR")
+SSH = ("BatchMode=yes", "ConnectTimeout=20", "ServerAliveInterval=15", "LogLevel=ERROR")
 
 
 class Head:
@@ -47,7 +46,7 @@ class Head:
     def ssh_command(self, name, line):
         """The words of a command that runs a line on a node."""
         known = f"UserKnownHostsFile={self.keys / 'known_hosts'}"
-        options = (*SSH, "-o", known, "-o", "StrictHostKeyChecking=accept-new")
+        options = (f"-o{option}" for option in (*SSH, known, "StrictHostKeyChecking=accept-new"))
         return ["ssh", "-F", "none", "-i", str(self.keys / "key"), *options, f"root@{name}", line]
 
     def show(self, shown):
@@ -56,7 +55,8 @@ class Head:
         self.say(f"$ {text}")
 
     def _run(self, command, shown, limit_s, shows):
-        self.show(shown) if shows else None
+        if shows:
+            self.show(shown)
         try:
             done = subprocess.run(
                 command, capture_output=True, text=True, timeout=limit_s, check=False,

@@ -13,6 +13,8 @@ from lab.outcome import columns
 FLEET_NODES = 32
 # `xgetctl image show` says 272 MiB of the image that is a squashfs.
 MEMORY_MB = 400
+# Where many share a processor, systemd would take what waits for it for hung (systemd(1)).
+PATIENT = "systemd.default_timeout_start_sec=3600 systemd.service_watchdogs=no"
 KILLED, LATE = 3, 4
 FETCHING = r"^xget .*fetching: "
 # The head's TCP gives a machine up after a minute (src/xget/os/socket.rs).
@@ -100,7 +102,7 @@ def fleet(lab):
     lab.heard = {}
     cluster.layers(head)
     nodes_tab(head, count)
-    served = cluster.serve(lab, head, pxelinux=[])
+    served = cluster.serve(lab, head, more=PATIENT)
     machines = [lab.bare(memory_mb=MEMORY_MB) for _ in range(count - LATE)]
     lab.say(f"{len(machines)} machines of {MEMORY_MB} MB each, under {lab.accel}")
     killed = pull_cords(lab, machines)

@@ -143,6 +143,7 @@ def edit(head):
 
 def update(lab, head, machines):
     """Every node becomes what the image is now, all of them at once; what each of them said."""
+    head.say("# compact and whole are debian in other forms: one source for all.")
     began, running = time.monotonic(), {}
     for member in machines:
         log = lab.directory / f"{member.name}.update"
