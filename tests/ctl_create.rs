@@ -1,5 +1,5 @@
 //! `xgetctl image create` with the real mmdebstrap and the mirror that this machine's apt has: an
-//! image that a node would come up from.
+//! image that a node would come up from. And with the real dnf and a repository made here.
 
 #![allow(clippy::unwrap_used)] // in tests a panic is the report
 
@@ -9,8 +9,8 @@ mod support;
 
 use ctl::Head;
 use std::fs;
-use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use support::proc::command;
 use support::{lacks, lacks_root};
@@ -82,4 +82,127 @@ fn a_real_image_is_made_and_has_nothing_that_keeps_a_node_from_coming_up() {
     head.run(update).expect(0);
     assert_eq!(head.names(), ["real"]);
     assert!(!Path::new(&head.dir).join("images/.xget").exists());
+}
+
+/// What an image of dnf wants besides a kernel.
+const NAMES: [&str; 11] = [
+    "bash",
+    "ca-certificates",
+    "dnf",
+    "iproute",
+    "iputils",
+    "less",
+    "openssh-server",
+    "passwd",
+    "procps-ng",
+    "vim-minimal",
+    "systemd",
+];
+
+const SPEC: &str = "\
+%define _binaries_in_noarch_packages_terminate_build 0
+%define __os_install_post %{nil}
+Name: kernel
+Version: 1
+Release: 1
+Summary: x
+License: x
+BuildArch: noarch
+AutoReqProv: no
+%description
+%files
+/boot/vmlinuz-*
+/usr/lib/modules
+%install
+mkdir -p %{buildroot}
+cp -a SOURCE/. %{buildroot}
+";
+
+/// A key pair, and an agent for it as long as this is held.
+struct Signer {
+    home: PathBuf,
+    name: &'static str,
+}
+
+impl Signer {
+    fn new(head: &Head, name: &'static str) -> Signer {
+        let signer = Signer { home: head.scratch.dir(name), name };
+        fs::set_permissions(&signer.home, fs::Permissions::from_mode(0o700)).unwrap();
+        signer.gpg(&["--passphrase", "", "--quick-gen-key", name, "rsa2048", "sign", "never"]);
+        signer
+    }
+
+    fn gpg(&self, args: &[&str]) -> Vec<u8> {
+        let mut gpg = Command::new("gpg");
+        run(gpg.arg("--homedir").arg(&self.home).args(["--batch", "--quiet"]).args(args)).stdout
+    }
+
+    /// Signs packages of a repository, and lists them.
+    fn sign(&self, packages: &Path, name: &str) {
+        let all = fs::read_dir(packages.join("noarch")).unwrap();
+        let all = all.map(|file| file.unwrap().path());
+        let chosen = all.filter(|file| file.to_string_lossy().contains(name));
+        let mut sign = Command::new("rpmsign");
+        sign.env("GNUPGHOME", &self.home).arg("--addsign");
+        sign.args(["--define", &format!("_gpg_name {}", self.name)]);
+        run(sign.args(["--define", "__gpg /usr/bin/gpg"]).args(chosen));
+        run(Command::new("createrepo_c").arg("--quiet").arg(packages));
+    }
+}
+
+impl Drop for Signer {
+    fn drop(&mut self) {
+        let mut end = Command::new("gpgconf");
+        let _ = end.arg("--homedir").arg(&self.home).args(["--kill", "all"]).status();
+    }
+}
+
+/// Packages with the names that an image wants.
+fn build_packages(head: &Head) -> PathBuf {
+    let (source, packages) = (head.scratch.dir("source"), head.scratch.dir("rpms"));
+    ctl::make_root(&source);
+    let mut spec = SPEC.replace("SOURCE", &source.display().to_string());
+    for name in NAMES {
+        spec += &format!("%package -n {name}\nSummary: x\nAutoReqProv: no\n");
+        spec += &format!("%description -n {name}\n%files -n {name}\n");
+    }
+    // All else is of the last one.
+    spec += "/bin\n/sbin\n/lib\n/etc\n/usr/bin\n/usr/sbin\n/usr/lib/systemd\n";
+    let file = head.scratch.join("node.spec");
+    fs::write(&file, spec).unwrap();
+    let mut build = Command::new("rpmbuild");
+    build.arg("-bb").args(["--define", &format!("_rpmdir {}", packages.display())]);
+    build.args(["--define", &format!("_topdir {}", head.scratch.dir("top").display())]);
+    run(build.arg(&file));
+    packages
+}
+
+#[test]
+#[ignore = "it wants dnf; scripts/test runs it"]
+fn an_image_by_dnf_has_a_database_of_its_own_and_packages_that_are_signed() {
+    let programs = ["dnf", "rpmbuild", "rpmsign", "createrepo_c", "gpg"];
+    if lacks_root() || lacks(&programs) {
+        return;
+    }
+    let head = Head::new();
+    let packages = build_packages(&head);
+    let signer = Signer::new(&head, "signer");
+    signer.sign(&packages, "");
+    let key = head.scratch.join("key.asc").display().to_string();
+    fs::write(&key, signer.gpg(&["--armor", "--export", "signer"])).unwrap();
+    let mirror = format!("file://{}", packages.display());
+    let create = ["image", "create", "fedora", "--suite", "fedora-42", "--mirror", &mirror];
+    head.run(create).expect(2).says("Name its file with --keyring");
+    head.run(create.iter().chain(&["--keyring", &key])).expect(0);
+    assert!(head.image("fedora").join("kernel").exists());
+    let root = head.image("fedora").join("root");
+    assert!(root.join("usr/lib/sysimage/rpm/rpmdb.sqlite").exists());
+    for gone in ["root/.rpmmacros", "root/.rpmdb", "var/cache/dnf"] {
+        assert!(!root.join(gone).exists(), "{gone}");
+    }
+    // A package that somebody else made in its place.
+    Signer::new(&head, "stranger").sign(&packages, "less-1-1");
+    let create = ["image", "create", "rocky", "--suite", "rocky-9", "--mirror", &mirror];
+    head.run(create.iter().chain(&["--keyring", &key])).expect(6).says("less-1-1.noarch");
+    assert_eq!(head.names(), ["fedora"]);
 }

@@ -5,7 +5,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use nodes::{COLUMN_LEN_MAX, Key, Kind, NODES_MAX, Table};
+use nodes::{COLUMN_LEN_MAX, Key, Kind, Layers, NODES_MAX, Table};
 use std::net::IpAddr;
 
 fuzz_target!(|text: &[u8]| {
@@ -32,6 +32,13 @@ fuzz_target!(|text: &[u8]| {
                 let len = |words: &[&str]| words.iter().map(|word| word.len() + 1).sum::<usize>();
                 assert!(len(&found.layers).max(len(&found.words)) <= COLUMN_LEN_MAX);
                 assert!(found.name.is_none_or(|name| !name.is_empty()));
+                let is_dir = |path: &str| path.len() % 2 == 0;
+                let Ok(layers) = Layers::of(&found.layers, found.name, &is_dir) else { continue };
+                let is_plain = |path: &str| path.split('/').all(|name| !matches!(name, "" | ".."));
+                assert!(layers.plain.iter().all(|path| is_plain(path) && is_dir(path)));
+                let own = found.name.map(|name| format!("layers/{name}"));
+                let owns = layers.plain.iter().filter(|path| Some(*path) == own.as_ref()).count();
+                assert!(owns <= 1 && (owns == 0 || layers.plain.last() == own.as_ref()));
             }
         }
     }

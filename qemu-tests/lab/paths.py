@@ -16,7 +16,7 @@ def initramfs():
 def kernel():
     """The kernel that goes with it; initramfs/build puts it beside it, and an image has it there."""
     beside = initramfs().parent
-    return beside / ("kernel" if (beside / "kernel").exists() else "vmlinuz")
+    return beside / ("kernel" if (beside / "kernel").is_file() else "vmlinuz")
 
 
 def initramfs_release():

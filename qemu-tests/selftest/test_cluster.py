@@ -1,11 +1,13 @@
 """What is shown of a cluster, and how its machines are switched on; without any machine."""
 
+import os
 import tempfile
 import types
 import unittest
 from pathlib import Path
+from unittest import mock
 
-from lab import firmware, outcome, roll
+from lab import firmware, outcome, paths, roll
 from lab.lab import Lab, Said
 from lab.machine import Machine
 
@@ -79,6 +81,20 @@ class FirmwareTest(unittest.TestCase):
             line = " ".join(machine.command())
             self.assertIn(f"{directory}/node1.variables,readonly=off", line)
             self.assertIn("romfile=,bootindex=1", line)
+
+
+class PathsTest(unittest.TestCase):
+    """The lab's own kernel."""
+
+    def test_the_kernel_is_the_one_beside_the_initramfs_as_either_has_it(self):
+        with tempfile.TemporaryDirectory() as directory:
+            place = Path(directory)
+            with mock.patch.dict(os.environ, {"XGET_INITRAMFS": f"{directory}/initrd"}):
+                (place / "kernel").mkdir()  # where kernels are unpacked
+                self.assertEqual(paths.kernel(), place / "vmlinuz")
+                (place / "kernel").rmdir()
+                (place / "kernel").write_bytes(b"")
+                self.assertEqual(paths.kernel(), place / "kernel")
 
 
 class WaitingTest(unittest.TestCase):

@@ -308,6 +308,12 @@ impl NameSpace {
         Answer::Park
     }
 
+    /// An opening ends. The session drops the reads of what it closes: nobody is to be woken.
+    pub(super) fn forget_answers(&mut self, opener: OpenId) {
+        let dropped = self.parked.wake(Wait::Answer(opener));
+        self.parked.recycle(dropped);
+    }
+
     /// Answers a read with stored bytes, or parks it until they are here.
     pub(super) fn answer_stored(
         &mut self,

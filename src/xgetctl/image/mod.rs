@@ -4,6 +4,7 @@
 
 mod build;
 mod check;
+mod dnf;
 mod finding;
 mod fit;
 mod initrd;

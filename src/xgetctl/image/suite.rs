@@ -3,6 +3,7 @@
 //! Debian and Ubuntu by mmdebstrap, Fedora and its kin by dnf. Both run with mounts and
 //! processes of their own, so that nothing of them stays, however they end.
 
+use super::dnf;
 use crate::failure::{Doing, Failure, Outcome};
 use crate::program;
 use crate::rooted::Rooted;
@@ -79,7 +80,6 @@ pub struct Choice {
     #[arg(long, value_name = "URL")]
     mirror: Option<String>,
     /// The keys that its packages are signed with, where this machine does not know them
-    /// (mmdebstrap)
     #[arg(long, value_name = "FILE")]
     keyring: Option<PathBuf>,
     /// mmdebstrap's variant
@@ -225,27 +225,11 @@ impl Choice {
     }
 
     fn dnf(&self, root: &Path, name: &str, release: &str) -> Outcome<Command> {
-        let program = program::need("dnf", "dnf", &format!("an image of {name}"))?;
         if self.cache.is_some() {
             return Err(Failure::usage("--cache is for mmdebstrap's suites"));
         }
-        if self.keyring.is_some() {
-            return Err(Failure::usage("--keyring is for mmdebstrap's suites: dnf has its own"));
-        }
-        let mut command = program::isolated(&program)?;
-        command.arg("-y").arg(format!("--installroot={}", root.display()));
-        command.arg(format!("--releasever={release}"));
-        command.args(["--setopt=install_weak_deps=False", "--setopt=tsflags=nodocs"]);
-        if let Some(mirror) = &self.mirror {
-            command.arg(format!("--repofrompath={name},{mirror}")).arg(format!("--repo={name}"));
-        } else if fs::read_dir("/etc/yum.repos.d").map_or(0, Iterator::count) == 0 {
-            return Err(Failure::usage(format!(
-                "dnf knows no repositories here (/etc/yum.repos.d): put {name}'s there, with its \
-                 keys, or name one with --mirror"
-            )));
-        }
-        command.arg("install").args(self.packages());
-        Ok(command)
+        let (mirror, keyring) = (self.mirror.as_deref(), self.keyring.as_deref());
+        dnf::Source { name, release, mirror, keyring }.command(root, &self.packages())
     }
 }
 
@@ -262,6 +246,7 @@ fn finish(root: &Path) -> Outcome {
     for path in OF_THE_BUILDER {
         rooted.remove(path)?;
     }
+    dnf::finish(&rooted)?;
     drop_initrds(&rooted)?;
     if !rooted.has("usr/lib/systemd/systemd-networkd")? {
         return Ok(());

@@ -86,8 +86,7 @@ impl ControlFile for Node {
 
     fn close(&self, space: &mut NameSpace, _: EntryId, opener: OpenId) {
         space.askers.end(opener);
-        let dropped = space.parked.wake(Wait::Answer(opener));
-        space.parked.recycle(dropped);
+        space.forget_answers(opener);
         space.notify(Notice::NodeClosed(opener));
     }
 }

@@ -72,9 +72,7 @@ impl ControlFile for Route {
 
     fn close(&self, space: &mut NameSpace, _: EntryId, opener: OpenId) {
         space.conversations.end(opener);
-        // The session drops the reads of what it closes: nobody is to be woken.
-        let dropped = space.parked.wake(Wait::Answer(opener));
-        space.parked.recycle(dropped);
+        space.forget_answers(opener);
         space.notify(Notice::RouteClosed(opener));
     }
 }
