@@ -7,8 +7,10 @@ download, veth out its upload.
 """
 
 import ipaddress
+import time
+from pathlib import Path
 
-from netlab import link
+from netlab import NetworkError, link
 from netlab.address import NODES_MAX, Plan
 from netlab.command import batch
 from netlab.shaping import parse_rate, set_limit
@@ -24,6 +26,7 @@ MASTER6 = ipaddress.ip_address("fd77::1")
 # Enough for the largest burst of a virtio queue at any rate.
 BURST_BYTES = 128 * 1024
 QUEUE_S = 0.2
+UNSHARE_LIMIT_S = 10
 
 
 def shape(interface, rate):
@@ -109,6 +112,18 @@ class Squatter:
 def give_far_address(address):
     """Give the head an address that no node has a route to."""
     batch("ip", [f"addr add {address}/32 dev lo"])
+
+
+def plug_in_elsewhere(pid):
+    """Give a process with a network of its own a cable to the bridge: its `other0`."""
+    own = Path("/proc/self/ns/net").stat().st_ino
+    until = time.monotonic() + UNSHARE_LIMIT_S
+    while Path(f"/proc/{pid}/ns/net").stat().st_ino == own:
+        if time.monotonic() > until:
+            raise NetworkError(f"process {pid} has no network of its own")
+        time.sleep(0.05)
+    batch("ip", ["link add elsewhere0 type veth peer name other0"])
+    batch("ip", [link.plug("elsewhere0", BRIDGE), f"link set other0 netns {pid}"])
 
 
 class Port:

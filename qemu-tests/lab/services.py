@@ -163,6 +163,23 @@ class Dhcp(Service):
         super().__init__(directory, name, line)
 
 
+class Elsewhere(Service):
+    """A DHCP server on a machine of its own, beside the head: it knows nothing of booting."""
+
+    def __init__(self, directory):
+        plan = network.PLAN
+        address = plan.node(network.NODES_MAX)
+        first, last = plan.node(1), plan.node(network.NODES_MAX - 1)
+        line = "dnsmasq --keep-in-foreground --conf-file=/dev/null --port=0 --user=root"
+        line += " --log-facility=- --leasefile-ro --pid-file --interface=other0 --bind-interfaces"
+        line += f" --dhcp-range={first},{last},{plan.subnet.netmask} --no-ping"
+        # Its end of the cable comes when it has a network to come to.
+        script = "until ip link set other0 up 2>/dev/null; do sleep 0.1; done;"
+        script += f" ip addr add {address}/{plan.subnet.prefixlen} dev other0; exec {line}"
+        super().__init__(directory, "elsewhere", ["unshare", "--net", "sh", "-c", script])
+        network.plug_in_elsewhere(self.process.pid)
+
+
 class Routers(Service):
     """dnsmasq on the bridge for IPv6 alone: router advertisements, and DHCPv6 as `range_` says.
 

@@ -123,3 +123,20 @@ def dnsmasq(lab, conf, name):
     service = services.Service(lab.directory, name, [*line, f"--conf-file={conf}"])
     lab.services.append(service)
     return service
+
+
+@scenario(limit_s=500, tags=["quick", "netboot"])
+def netboot_proxy(lab):
+    """`netboot --run --proxy` beside a DHCP server of another machine; BIOS and UEFI."""
+    other = services.Elsewhere(lab.directory)
+    lab.services.append(other)
+    head = Head(lab)
+    head.nodes(2)
+    running = head.run("--proxy", lines=["log-dhcp"])
+    nodes = [lab.bare(kind, memory_mb=400) for kind in (firmware.BIOS, firmware.UEFI)]
+    lab.expect_all(ROOT_UP, within_s=BOOT_S)
+    for number, node in enumerate(nodes, 1):
+        is_up(node, number)
+    lab.check(sent(running, "snponly.efi"), "UEFI was not sent snponly.efi")
+    lab.check(other.console.find("DHCPACK"), "the other server lent nothing")
+    lab.check(not running.console.find(r"DHCPACK\("), "addresses are not ours to lend")
