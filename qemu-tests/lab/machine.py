@@ -207,6 +207,7 @@ class Machine:
         """Type a line at its serial console; only for machines with a keyboard."""
         if self._typing is None:
             self._typing = self._connect(f"{self.monitor}-console")
+        self._typing.settimeout(MONITOR_LIMIT_S)
         self._typing.sendall(text.encode() + b"\n")
 
     @staticmethod
@@ -229,8 +230,9 @@ class Machine:
         """What it says there is in the log already, and must not fill the socket."""
         if self._typing is None:
             return
+        self._typing.setblocking(False)
         try:
-            while self._typing.recv(65536, socket.MSG_DONTWAIT):
+            while self._typing.recv(65536):
                 pass
         except OSError:
             pass  # nothing more, or it has ended
