@@ -62,7 +62,7 @@ def _run(command, limit_s, what, **environment):
 
 
 @contextlib.contextmanager
-def _alone():
+def alone():
     """What is made here is shared by scenarios that run at the same time."""
     IMAGES.mkdir(parents=True, exist_ok=True)
     with open(IMAGES / ".lock", "wb") as lock:
@@ -86,7 +86,7 @@ def _program(name):
     """The program of guest/NAME.rs, compiled when it is older."""
     source = REPO / "qemu-tests" / "guest" / f"{name}.rs"
     program = IMAGES / name
-    with _alone():
+    with alone():
         if not _newer(program, source):
             command = ["rustc", "--edition=2024", f"--target={TARGET}", "-Copt-level=s"]
             command += ["-Cpanic=abort", "-Cstrip=symbols", "-o", str(program), str(source)]
@@ -108,7 +108,7 @@ def disk_initramfs():
     """An initramfs with modules for every file system that a cache may have."""
     image, modules = IMAGES / "disks" / "initramfs.img", GUEST / "disk-modules"
     builder = REPO / "initramfs" / "build"
-    with _alone():
+    with alone():
         if not _newer(image, agent(), modules, builder):
             image.parent.mkdir(parents=True, exist_ok=True)
             command = [str(builder), "--init", str(agent()), "--modules", str(modules)]
@@ -202,7 +202,7 @@ def tiny_image(name="tiny", cmdline=TINY_CMDLINE, padding_mb=0):
     program = _program("second")
     tree = IMAGES / f"{name}-{padding_mb}-tree"
     image = tree / name
-    with _alone():
+    with alone():
         image.mkdir(parents=True, exist_ok=True)
         _put(image / "cmdline", f"{cmdline}\n".encode())
         if not _newer(image / "initrd", program):
@@ -277,7 +277,7 @@ def script_image(name, script):
     tree = IMAGES / f"{name}-tree"
     image = tree / name
     files = {"init": (GUEST / script).read_bytes(), "bin/busybox": busybox()}
-    with _alone():
+    with alone():
         image.mkdir(parents=True, exist_ok=True)
         # In the small initramfs this is its init, which is another one now.
         made = initramfs_with({**files, "sbin/modprobe": b""}, IMAGES / f"{name}.initrd")

@@ -138,7 +138,7 @@ class Lab:
         if files:
             more = self.directory / f"node{index}.img"
             starts = images.initramfs_with(files, more, starts)
-        boots = (initramfs or paths.initramfs()).parent / "vmlinuz", starts
+        boots = initramfs.with_name("vmlinuz") if initramfs else paths.kernel(), starts
         parameters = f"{parameters} {append}".strip()
         return self._machine(memory_mb, rate, parameters, boots, networks, hardware)
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from repository import BUILD, REPO
 
 from .errors import Failed
+from .images import alone
 
 # With 9P, whatever kernel the other machines have. Another one is named as
 # initramfs/build has it: a package, or a directory.
@@ -50,6 +51,11 @@ def kernel():
 
 def prepare():
     """Fetch the kernel, and pack its modules; needs a network the first time."""
+    with alone():
+        _prepare()
+
+
+def _prepare():
     image, init, modules = BASE / "initramfs.img", GUEST / "mounts", GUEST / "mounts-modules"
     sources, mark = (init, modules, REPO / "initramfs" / "build"), BASE / "kernel"
     made = mark.stat().st_mtime if mark.exists() and mark.read_text() == KERNEL else 0

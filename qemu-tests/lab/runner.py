@@ -85,7 +85,8 @@ def run(names, count=None, keep=False, jobs=1):
     if lack:
         sys.exit(f"qemu-tests: {lack}")
     if jobs > 1 and len(names) > 1:
-        accel.choose()  # once, and not in each of them
+        if paths.kernel().exists():
+            accel.choose()  # once, and not in each of them
         passed, failed = abreast.run(names, jobs)
         print(f"{passed} passed, {failed} failed", flush=True)
         return 1 if failed else 0

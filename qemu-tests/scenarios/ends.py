@@ -76,9 +76,10 @@ def kexec_comes_back(lab):
         node.expect_silence(SECOND_UP)
         heard = lab.masters[0].console.find(f"{node.address}.*boot failed: kexec came back")
         lab.check(heard, f"the master did not hear of {node.name}")
-    lease = rf"\(lab0\) {nodes[0].address}"
-    lab.check(dhcp.console.find("DHCPRELEASE" + lease), "nothing was given back")
-    lab.check(len(dhcp.console.find_all("DHCPACK" + lease)) == 2, "there was no second lease")
+    heard = dhcp.console.find_all(rf"DHCP(ACK|RELEASE)\(lab0\) {nodes[0].address}")
+    kinds = [match[1] for match in heard]
+    lab.check("RELEASE" in kinds, "nothing was given back")
+    lab.check(kinds[-1] == "ACK", "there was no other lease")
 
 
 @scenario(limit_s=300, tags=["quick", "faults"])

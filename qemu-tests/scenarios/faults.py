@@ -68,7 +68,7 @@ def cable_pulled(lab):
     all_boot(lab, nodes)
 
 
-@scenario(limit_s=400, tags=["faults"])
+@scenario(limit_s=400, tags=["faults", "quick"])
 def master_restarts(lab):
     """The master dies in the middle of the transfer and comes back."""
     nodes = slow_nodes(lab, 3)
@@ -83,7 +83,7 @@ def master_restarts(lab):
     all_boot(lab, nodes)
 
 
-@scenario(limit_s=400, tags=["faults"])
+@scenario(limit_s=400, tags=["faults", "quick"])
 def image_changes(lab):
     """A file is overwritten in the middle of the transfer; the nodes boot what it then holds."""
     nodes = slow_nodes(lab, 3, "changing")
@@ -104,7 +104,7 @@ def image_changes(lab):
         lab.check(fetched == after, f"{node.name} fetched {fetched}, and there is {after}")
 
 
-@scenario(limit_s=300, tags=["faults"])
+@scenario(limit_s=300, tags=["faults", "quick"])
 def master_comes_late(lab):
     """The nodes are up before there is a master; of two that one is told of, one never comes."""
     never = f"{PLAN.node(NODES_MAX)},{PLAN.head}"
@@ -114,7 +114,7 @@ def master_comes_late(lab):
     all_boot(lab, nodes)
 
 
-@scenario(limit_s=300, tags=["faults"])
+@scenario(limit_s=300, tags=["faults", "quick"])
 def dhcp_comes_late(lab):
     """The nodes ask for addresses before anybody answers; DHCP names the master too."""
     lab.master(tiny_image())

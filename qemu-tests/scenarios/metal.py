@@ -146,7 +146,7 @@ def lease_given_back_before_a_root(lab):
     lab.check(dhcp.console.find(r"DHCPRELEASE\(lab0\) 10\.77\.1\.1"), "nothing was given back")
 
 
-@scenario(limit_s=240, tags=["metal", "faults"])
+@scenario(limit_s=240, tags=["metal", "faults", "quick"])
 def image_comes_late(lab):
     """The master has no such image yet: when it is there, a node fetches it within 30 s."""
     source, tree = tiny_image(), lab.directory / "served"

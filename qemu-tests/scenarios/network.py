@@ -120,7 +120,7 @@ def ipv6_in_use(lab):
     lab.check(server.console.find("DHCPDECLINE"), "the server did not hear that it is in use")
 
 
-@scenario(limit_s=200, tags=["network", "faults"])
+@scenario(limit_s=200, tags=["network", "faults", "quick"])
 def refused_links(lab):
     """What cannot be made or used is said: a bond's option, a VLAN without its module, an address."""
     network.give_ipv6()

@@ -156,7 +156,7 @@ def root_refused(lab):
     roots.remove()
 
 
-@scenario(limit_s=300, tags=["roots", "faults"])
+@scenario(limit_s=300, tags=["roots", "faults", "quick"])
 def unknown_node(lab):
     """A node that nodes.tab does not know waits, and boots when a line is added."""
     roots = Roots(lab)

@@ -67,7 +67,7 @@ def unreadable_root(lab):
     roots.remove()
 
 
-@scenario(limit_s=500, tags=["roots", "faults"])
+@scenario(limit_s=500, tags=["roots", "faults", "quick"])
 def layer_changes(lab):
     """A layer that changes while it comes is fetched anew, over the same root; nothing of the old stays."""
     roots = Roots(lab)

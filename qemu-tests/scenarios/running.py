@@ -93,6 +93,12 @@ def worker_in_a_root(lab):
     first.expect(ROOT_UP, BOOT_S)
     at = Terminal(first)
     at.run(f"xget -n {MASTER} --worker {SOURCE} / >/run/worker 2>&1 & echo $! >/run/worker.pid")
+
+    def serves():
+        client = lab.client(first)
+        return client.complete and client.state not in ("done", "lost")
+
+    lab.wait(serves, 60, "worker that serves", [first])
     whole = lab.client(first).total_bytes
     lab.network.shape_master("6mbit")
     second = lab.node(None)
