@@ -9,6 +9,9 @@ from lab.network import MASTER, PLAN
 BOOT_S = 120
 SOURCE = "images/tree/root/."
 PADDING_MB = 12
+# A master looks once a second where it is asked.
+LOOKS_MAX = 20
+KINDS = ("new", "changed", "attributes", "deleted")
 # Of what comes to a console: the kernel's lines, and those of guest/lives.
 NOT_ITS_OWN = re.compile(rf"\[ *\d+\.\d+\] |{ROOT}")
 
@@ -29,6 +32,23 @@ class Terminal:
         ended = self.node.expect(rf"{ROOT}command {self.count} ended with (\d+)", within_s)
         said = [line for _, line in self.node.console.lines[before:]]
         return int(ended[1]), [line for line in said if not NOT_ITS_OWN.match(line)]
+
+    def run_until(self, command, is_new):
+        """The same again until what it says is new: a master looks at its tree once in a while,
+        and who fetches what changes meanwhile changes nothing and is told so.
+        """
+        for _ in range(LOOKS_MAX):
+            status, said = self.run(command)
+            if status == 0 and is_new(said):
+                break
+            self.node.lab.sleep(1)
+        return status, said
+
+
+def changes(said):
+    """Kind and path of each change that was listed; between them is a size."""
+    words = [line.split() for line in said]
+    return {(line[0], line[2]) for line in words if len(line) == 3 and line[0] in KINDS}
 
 
 def lived_in(lab, padding_mb=0):
@@ -59,10 +79,15 @@ def live_update(lab):
     (root / "etc/motd").write_text("the image's, and not this node's\n")
     (root / "usr/lib64/ld").write_text("another loader\n")
     (root / "etc/old").unlink()
-    status, said = at.run(update)
-    changes = {tuple(line.split())[::2] for line in said if len(line.split()) == 3}
     expected = {("new", "etc/new"), ("changed", "usr/lib64/ld"), ("deleted", "etc/old")}
-    lab.check(status == 0 and changes == expected, f"status {status}, {said}")
+    listed = set()
+
+    def are_all(said):
+        listed.update(changes(said))
+        return listed >= expected
+
+    status, said = at.run_until(update, are_all)
+    lab.check(status == 0 and listed == expected, f"status {status}, {listed}, {said}")
     for path, text in {
         "etc/new": "new",
         "usr/lib64/ld": "another loader",
@@ -78,8 +103,8 @@ def live_update(lab):
     lab.check((status, said) == (0, []), f"after the update: status {status}, {said}")
     # The layers are updated by themselves.
     roots.layer("all", {"etc/layer": "all of it\n"})
-    status, _ = at.run(f"xget -q -n {MASTER} layers/all/. /")
-    _, said = at.run("busybox cat /etc/layer")
+    layer = f"xget -q -n {MASTER} layers/all/. / && busybox cat /etc/layer"
+    status, said = at.run_until(layer, lambda said: said == ["all of it"])
     lab.check((status, said) == (0, ["all of it"]), f"status {status}, {said}")
     roots.remove()
 
