@@ -68,7 +68,8 @@ def kexec_comes_back(lab):
     """There is nothing to start when kexec is called: the network comes back, and the master hears why."""
     dhcp = lab.dhcp()
     lab.master(tiny_image())
-    nodes = [lab.node("tiny", ip=ip, append="lab.beside=unload", files=beside()) for ip in ("dhcp", "static")]
+    words = "lab.beside=unload printk.devkmsg=on"
+    nodes = [lab.node("tiny", ip=ip, append=words, files=beside()) for ip in ("dhcp", "static")]
     lab.expect_all(FAILED + r"kexec came back: Invalid argument", BOOT_S)
     lab.expect_all("rebooting now", END_S)
     for node in nodes:

@@ -68,7 +68,7 @@ def cable_pulled(lab):
     all_boot(lab, nodes)
 
 
-@scenario(limit_s=400, tags=["faults"])
+@scenario(limit_s=400, tags=["faults", "quick"])
 def master_restarts(lab):
     """The master dies in the middle of the transfer and comes back."""
     nodes = slow_nodes(lab, 3)
@@ -104,7 +104,7 @@ def image_changes(lab):
         lab.check(fetched == after, f"{node.name} fetched {fetched}, and there is {after}")
 
 
-@scenario(limit_s=300, tags=["faults"])
+@scenario(limit_s=300, tags=["faults", "quick"])
 def master_comes_late(lab):
     """The nodes are up before there is a master; of two that one is told of, one never comes."""
     never = f"{PLAN.node(NODES_MAX)},{PLAN.head}"
