@@ -94,11 +94,12 @@ pub fn finish() {
     }
 }
 
-/// For a child that is not to speak: nothing is said, and no console is open.
-pub fn close() {
-    log::set_max_level(LevelFilter::Off);
+/// For a child beside the next system: no console is open. What it has to say of this level
+/// goes into the kernel's log.
+pub fn close(level: LevelFilter) {
+    log::set_max_level(level);
     if let Some(mut outs) = CONSOLE.get().and_then(Console::outs) {
-        *outs = Outs::default();
+        outs.consoles.clear();
     }
 }
 

@@ -151,7 +151,7 @@ pub fn unreadable(name: &str, manifest: &Manifest) -> Option<FetchError> {
     let path = printable(manifest.path(first as u32));
     let also = if others > 0 { format!(" and {others} more") } else { String::new() };
     Some(FetchError::source(format!(
-        "the master cannot read {path}{also} of {name}: nothing of it is fetched before it can"
+        "the master cannot read {path}{also} of {name} (its log says why): nothing of it is fetched before it can"
     )))
 }
 
@@ -236,7 +236,7 @@ mod tests {
         let mut bad = vec![entry(0, "", EntryKind::Dir), dir(), shadow];
         let one = unreadable("images/a/root", &of(bad.clone())).unwrap();
         assert_eq!(one.status, Status::Source);
-        assert!(one.text.contains("cannot read etc/shadow of images/a/root:"), "{}", one.text);
+        assert!(one.text.contains("cannot read etc/shadow of images/a/root ("), "{}", one.text);
         bad.push(entry(1, "shadow-", EntryKind::Unreadable));
         let two = unreadable("images/a/root", &of(bad)).unwrap();
         assert!(two.text.contains("etc/shadow and 1 more of"), "{}", two.text);

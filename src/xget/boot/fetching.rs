@@ -194,11 +194,6 @@ impl<'a> Transfers<'a> {
         }
     }
 
-    /// A line in the master's log, for the operator; best effort.
-    pub fn complain(&mut self, text: &str) {
-        self.engine.log(self.masters, &["waits: ", text].concat());
-    }
-
     /// Waits before round number `round` of the boot, and is there with an address when
     /// it begins.
     pub fn wait(&mut self, retry: Retry, round: u32) -> Result<(), FetchError> {

@@ -38,7 +38,7 @@ pub fn go(transfers: &mut Transfers, line: &Cmdline) -> String {
 }
 
 fn rounds(transfers: &mut Transfers, line: &Cmdline, kept: &mut Kept) -> String {
-    let (mut round, mut said) = (0, String::new());
+    let mut round = 0;
     loop {
         let FetchError { status, text } = go_once(transfers, line, kept);
         let is_known = transfers.is_known();
@@ -47,10 +47,6 @@ fn rounds(transfers: &mut Transfers, line: &Cmdline, kept: &mut Kept) -> String 
         log::warn!("{text}; asking again");
         if retry == Retry::Poll {
             transfers.say(NodeStage::Failed, &text);
-            if said != text {
-                transfers.complain(&text);
-                said = text;
-            }
         }
         if let Err(error) = transfers.wait(retry, round) {
             return error.text;
@@ -271,7 +267,7 @@ fn is_still(
     let mut is_same = None;
     let fetched = fetch_parts(transfers, node, None, &mut |_, digest| {
         is_same = Some(digest == before);
-        Err(FetchError::local("nothing more is wanted".into()))
+        Err(FetchError::local("it only looked whether its kernel is another by now".into()))
     });
     is_same.map_or(fetched.map(|_| false), Ok)
 }

@@ -16,6 +16,7 @@ use super::uplink::Uplink;
 use super::{console, failure, handover, layers, setup, switch, uplink};
 use crate::os::{file, loop_device, mount, newroot};
 use crate::store::writer::Purpose;
+use log::LevelFilter;
 use peer::content::manifest::Manifest;
 use peer::content::pieces::PieceMap;
 use peer::control::{NodeAnswer, NodeStage, RootKind};
@@ -115,6 +116,10 @@ fn build(
     let path = if has_overlay { IMAGE } else { NEW_ROOT };
     let mut tmpfs = kept.tmpfs(path, packed, transfers.system);
     tmpfs.asked = asked.filter(|_| !has_overlay);
+    for path in [NEW_ROOT, LOWER, UPPER].iter().filter(|_| has_overlay) {
+        // What is below an overlay of an earlier round is going to change.
+        let _ = mount::detach(path.as_ref());
+    }
     fetch_root(transfers, node, tmpfs)?;
     let mut upper = Tmpfs::new(UPPER, None);
     upper.asked = asked;
@@ -178,7 +183,9 @@ fn fetch_root(
     serve_on(transfers, most_ms);
     if let (Some(cache), Some(what)) = (cache, what) {
         let Transfers { system, uplink, .. } = transfers;
-        let child = cache.refresh(what, Path::new(tmpfs.path), &mut || lighten(system, uplink));
+        let child = cache.refresh(what, Path::new(tmpfs.path), &mut || {
+            lighten(system, uplink, LevelFilter::Warn)
+        });
         system.helpers.extend(child);
     }
     Ok(())
@@ -223,23 +230,21 @@ fn serve_on(transfers: &mut Transfers, most_ms: u64) {
         return;
     }
     let Transfers { engine, system, uplink, .. } = transfers;
-    let child = engine.serve_on(Duration::from_millis(most_ms), &mut || lighten(system, uplink));
+    let child = engine.serve_on(Duration::from_millis(most_ms), &mut || {
+        lighten(system, uplink, LevelFilter::Off)
+    });
     system.helpers.extend(child);
 }
 
 /// A child has no use for these, and they are the parent's.
-fn lighten(system: &mut System, uplink: &mut Uplink) {
-    console::close();
+fn lighten(system: &mut System, uplink: &mut Uplink, says: LevelFilter) {
+    console::close(says);
     system.lighten();
     uplink.let_go();
 }
 
 /// What came is not written to: a tmpfs above it is.
 fn mount_overlay(transfers: &mut Transfers, packed: Packed, upper: &Tmpfs) -> Result<(), String> {
-    for path in [NEW_ROOT, LOWER, UPPER] {
-        // Of an earlier round.
-        let _ = mount::detach(path.as_ref());
-    }
     let drivers = &mut transfers.system.drivers;
     drivers.load("overlay");
     let mut lower = IMAGE;
