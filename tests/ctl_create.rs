@@ -101,6 +101,7 @@ const NAMES: [&str; 11] = [
 
 const SPEC: &str = "\
 %define _binaries_in_noarch_packages_terminate_build 0
+%define _unpackaged_files_terminate_build 0
 %define __os_install_post %{nil}
 Name: kernel
 Version: 1
