@@ -105,6 +105,8 @@ fn every_set_up_is_understood_by_dnsmasq() {
     let conf = || fs::read_to_string(dir.join("dnsmasq.conf")).unwrap();
     head.says(&format!("{line} --proxy --loader pxelinux")).expect(0);
     assert!(conf().contains("x86PC,\"xget\",pxelinux.0\n"), "{}", conf());
+    head.says(&format!("{line} --ipv6")).expect(11).says("lo has no IPv6 address");
+    head.says(&format!("{line} --ipv6 --proxy")).expect(2);
     head.says(&format!("{line} --dns")).expect(0);
     assert!(conf().contains("\ndhcp-option=6,127.0.0.1\n"), "{}", conf());
     head.says(&format!("{line} --loader grub")).expect(0);

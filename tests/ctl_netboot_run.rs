@@ -44,7 +44,7 @@ fn served_by(table: &str) -> Head {
 
 impl Net {
     fn new() -> Option<Net> {
-        if lacks(&["dnsmasq", "busybox", "ip", "unshare"]) {
+        if lacks(&["dnsmasq", "busybox", "ip", "unshare", "curl"]) {
             return None;
         }
         let lab = Lab::new(2)?;
@@ -159,6 +159,27 @@ fn a_machine_has_all_that_it_boots_from() {
     run.wait().expect(0).says("ended, as asked");
     net.nothing_is_left();
     assert!(!place.exists());
+}
+
+#[test]
+fn ipv6_is_served_beside() {
+    let Some(net) = Net::new() else { return };
+    let ip = |line: &str| {
+        let done = Command::new("ip").args(line.split(' ')).status().unwrap();
+        assert!(done.success(), "{line}");
+    };
+    net.lab.on(HEAD, || ip("address add fd99::1/64 dev eth0 nodad"));
+    net.lab.on(NODE, || ip("address add fd99::2/64 dev eth0 nodad"));
+    let run = net.ready(&format!("{RUN} --ipv6"));
+    let out = run.out();
+    assert!(out.contains("http://10.99.0.1/ and http://[fd99::1]/ has "), "{out}");
+    assert!(out.contains("dnsmasq-dhcp") && out.contains("fd99::1:ffff"), "{out}");
+    net.node("curl -sf -o by-http http://[fd99::1]/boot.ipxe").expect(0);
+    let script = fs::read_to_string(net.head.scratch.join("by-http")).unwrap();
+    assert!(script.contains(" xget.master=10.99.0.1,[fd99::1] "), "{script}");
+    run.signal(Signal::SIGTERM);
+    run.wait().expect(0);
+    net.nothing_is_left();
 }
 
 #[test]

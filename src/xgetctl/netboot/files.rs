@@ -6,7 +6,7 @@
 use super::net::Net;
 use super::place::{HEADER, HOSTS, IPXE, NAMES, Pair};
 use nodes::{Key, Kind, Table};
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// What the texts are made of.
 #[derive(Debug)]
@@ -22,8 +22,8 @@ pub struct Plan<'a> {
     pub words: &'a str,
     /// Kernel and initramfs.
     pub pair: &'a Pair,
-    /// Where they are to be had by HTTP, if they are.
-    pub http: Option<&'a str>,
+    /// The port where they are to be had by HTTP, if they are.
+    pub http: Option<u16>,
     /// What is lent: from, to.
     pub lent: &'a [(Ipv4Addr, Ipv4Addr)],
     /// Another server lends addresses; ours tells machines what to boot alone.
@@ -34,6 +34,11 @@ pub struct Plan<'a> {
 
 /// How long an address is lent.
 const LEASE: &str = "12h";
+/// What is lent of a net of 64 bits: as many as nodes can be told apart.
+const FROM6: &str = "::1:0";
+const TO6: &str = "::1:ffff";
+/// What firmware is, in DHCPv6 (RFC 5970).
+const ARCH6: u16 = 61;
 /// Machines at a time.
 const LEASES_MAX: usize = nodes::NODES_MAX;
 
@@ -42,7 +47,7 @@ impl Plan<'_> {
         let interface = &self.net.interface;
         let dir = self.dir;
         let script = match self.http {
-            Some(base) => format!("{base}/{IPXE}"),
+            Some(port) => url(self.net.address.into(), port) + IPXE,
             None => IPXE.into(),
         };
         // Without a next server iPXE takes no file from a proxy.
@@ -64,8 +69,35 @@ impl Plan<'_> {
              dhcp-match=set:uefi,option:client-arch,7\n\
              dhcp-match=set:uefi,option:client-arch,9\n\
              dhcp-boot=tag:ipxe,{script}\n\
-             {addresses}"
+             {addresses}{}",
+            self.net.address6.map(|address6| self.ipv6(address6)).unwrap_or_default()
         )
+    }
+
+    /// Router advertisements, DHCPv6, and boot files as URLs. There is no proxy of DHCPv6.
+    fn ipv6(&self, address6: Ipv6Addr) -> String {
+        let script = match self.http {
+            Some(port) => url(address6.into(), port) + IPXE,
+            None => format!("tftp://[{address6}]/{IPXE}"),
+        };
+        let interface = &self.net.interface;
+        let mut text = format!(
+            "# IPv6: what router, and an address for who asks. What boots says what it is.\n\
+             enable-ra\n\
+             dhcp-range={FROM6},{TO6},constructor:{interface},{LEASE}\n\
+             dhcp-userclass=set:ipxe,iPXE\n\
+             dhcp-userclass=set:xget,xget:\n\
+             dhcp-match=set:uefi,option6:{ARCH6},00:07\n\
+             dhcp-match=set:uefi,option6:{ARCH6},00:09\n\
+             dhcp-option=tag:ipxe,option6:bootfile-url,{script}\n\
+             dhcp-option=tag:xget,option6:bootfile-url,xget://[{address6}]:20004\n"
+        );
+        if let Some(file) = self.uefi {
+            let tags = "tag:uefi,tag:!ipxe,tag:!xget";
+            text +=
+                &format!("dhcp-option={tags},option6:bootfile-url,tftp://[{address6}]/{file}\n");
+        }
+        text
     }
 
     /// The only DHCP server of its net.
@@ -162,8 +194,20 @@ impl Plan<'_> {
     }
 
     fn cmdline(&self) -> String {
-        let master = format!("xget.master={}", self.net.address);
+        let mut master = format!("xget.master={}", self.net.address);
+        if let Some(address6) = self.net.address6 {
+            master += &format!(",[{address6}]");
+        }
         if self.words.is_empty() { master } else { format!("{master} {}", self.words) }
+    }
+}
+
+/// Where HTTP is served.
+pub fn url(address: IpAddr, port: u16) -> String {
+    match port {
+        80 if address.is_ipv4() => format!("http://{address}/"),
+        80 => format!("http://[{address}]/"),
+        _ => format!("http://{}/", SocketAddr::new(address, port)),
     }
 }
 
@@ -269,13 +313,36 @@ dhcp-hostsfile=/srv/boot/dhcp-hosts";
         let uefi = Plan {
             bios: Some("pxelinux.0"),
             uefi: Some("snponly.efi"),
-            http: Some("http://10.0.0.1:8080"),
+            http: Some(8080),
             ..plan(&net, &pair)
         };
         let text = uefi.dnsmasq();
         assert!(text.contains("dhcp-boot=tag:ipxe,http://10.0.0.1:8080/boot.ipxe\n"));
         assert!(text.contains("dhcp-boot=tag:!ipxe,tag:bios,pxelinux.0\n"));
         assert!(text.contains("dhcp-boot=tag:!ipxe,tag:uefi,snponly.efi\n"));
+    }
+
+    #[test]
+    fn ipv6_is_told_by_urls() {
+        let (net, pair) = (net(), pair());
+        let net = Net { address6: "fd00::1".parse().ok(), ..net };
+        let plan = Plan { uefi: Some("snponly.efi"), http: Some(80), ..plan(&net, &pair) };
+        let expected = "\
+enable-ra
+dhcp-range=::1:0,::1:ffff,constructor:eth1,12h
+dhcp-userclass=set:ipxe,iPXE
+dhcp-userclass=set:xget,xget:
+dhcp-match=set:uefi,option6:61,00:07
+dhcp-match=set:uefi,option6:61,00:09
+dhcp-option=tag:ipxe,option6:bootfile-url,http://[fd00::1]/boot.ipxe
+dhcp-option=tag:xget,option6:bootfile-url,xget://[fd00::1]:20004
+dhcp-option=tag:uefi,tag:!ipxe,tag:!xget,option6:bootfile-url,tftp://[fd00::1]/snponly.efi
+";
+        assert!(plan.dnsmasq().ends_with(expected), "{}", plan.dnsmasq());
+        assert!(plan.ipxe().contains(" xget.master=10.0.0.1,[fd00::1] quiet "));
+        assert_eq!(url("fd00::1".parse().unwrap(), 81), "http://[fd00::1]:81/");
+        let alone = Plan { http: None, ..plan };
+        assert!(alone.dnsmasq().contains("bootfile-url,tftp://[fd00::1]/boot.ipxe\n"));
     }
 
     #[test]

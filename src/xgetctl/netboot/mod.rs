@@ -53,6 +53,9 @@ pub struct Args {
     /// Another server lends addresses on this net; say what to boot alone
     #[arg(long)]
     proxy: bool,
+    /// IPv6 as well, by the interface's address of a /64
+    #[arg(long, conflicts_with = "proxy")]
+    ipv6: bool,
     /// Answer for the names of nodes as well, and pass on what is asked of others
     #[arg(long)]
     dns: bool,
@@ -83,12 +86,18 @@ impl Args {
             return run::run(self, head);
         }
         let dir = self.dir.as_deref().unwrap_or(Path::new("."));
-        let made = self.make(head, Net::find(self.interface.as_deref())?, dir, None)?;
+        let made = self.make(head, self.net()?, dir, None)?;
         made.report()
     }
 
-    /// Makes the files for this net in this directory. `http` is where they will be served.
-    fn make(&self, head: &Head, net: Net, dir: &Path, http: Option<&str>) -> Outcome<Netboot> {
+    fn net(&self) -> Outcome<Net> {
+        let net = Net::find(self.interface.as_deref())?;
+        if self.ipv6 { net.with_ipv6() } else { Ok(net) }
+    }
+
+    /// Makes the files for this net in this directory. `http` is the port where they will be
+    /// served.
+    fn make(&self, head: &Head, net: Net, dir: &Path, http: Option<u16>) -> Outcome<Netboot> {
         if !files::are_words(&self.words) {
             let text = "--words cannot have $|#&;'\\<>(){}, control characters, or spaces around them: boot \
                  programs take them for something else";

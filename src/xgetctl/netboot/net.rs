@@ -5,13 +5,15 @@
 use crate::failure::{Failure, Outcome, Status};
 use crate::program;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use std::fmt;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 /// Addresses lent at most: as many as nodes can be told apart.
 const LENT_MAX: u32 = nodes::NODES_MAX as u32;
 /// A net of four addresses has one for the head and one for a node.
 const PREFIX_MAX: u8 = 30;
+const PREFIX6: u8 = 64;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Net {
@@ -22,6 +24,8 @@ pub struct Net {
     pub from: Ipv4Addr,
     pub to: Ipv4Addr,
     pub mask: Ipv4Addr,
+    /// The head's of IPv6, where that is wanted.
+    pub address6: Option<Ipv6Addr>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -37,23 +41,33 @@ struct Address {
     prefixlen: u8,
 }
 
+#[derive(Debug, Deserialize)]
+struct Link6 {
+    #[serde(default)]
+    addr_info: Vec<Address6>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Address6 {
+    local: Ipv6Addr,
+    prefixlen: u8,
+    scope: String,
+    /// One that its owner changes from day to day (RFC 8981).
+    #[serde(default)]
+    temporary: bool,
+}
+
 impl Net {
     /// That of an interface; of the only one if none is named.
     pub fn find(interface: Option<&str>) -> Outcome<Net> {
-        let ip = program::need("ip", "iproute2", "looking at interfaces")?;
-        let mut command = program::command(&ip)?;
-        command.args(["-j", "-4", "address", "show"]);
-        if let Some(interface) = interface {
-            command.args(["dev", interface]);
-        }
-        let shown = program::capture(&mut command, "look at interfaces");
-        let bytes = shown.map_err(|failure| match interface {
-            Some(_) => unusable(failure.text),
-            None => failure,
-        })?;
-        let links: Vec<Link> = serde_json::from_slice(&bytes)
-            .map_err(|error| Failure::machine(format!("cannot read what ip(8) says: {error}")))?;
-        choose(&links, interface)
+        choose(&links::<Link>("-4", interface)?, interface)
+    }
+
+    /// The same, with its address of IPv6.
+    pub fn with_ipv6(self) -> Outcome<Net> {
+        let found = links::<Link6>("-6", Some(&self.interface))?;
+        let address6 = Some(choose6(&found, &self.interface)?);
+        Ok(Net { address6, ..self })
     }
 
     pub fn new(interface: &str, address: Ipv4Addr, prefix: u8) -> Outcome<Net> {
@@ -78,6 +92,7 @@ impl Net {
             from: first.into(),
             to: last.into(),
             mask: (!host).into(),
+            address6: None,
         })
     }
 }
@@ -110,9 +125,39 @@ impl Net {
 
 impl fmt::Display for Net {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Net { interface, address, from, to, .. } = self;
-        write!(f, "{interface}: {address} lends {from} to {to}")
+        let Net { interface, address, from, to, address6, .. } = self;
+        write!(f, "{interface}: {address} lends {from} to {to}")?;
+        address6.map_or(Ok(()), |address6| write!(f, ", {address6} its net's"))
     }
+}
+
+/// What ip(8) says of interfaces and their addresses of a family.
+fn links<T: DeserializeOwned>(family: &str, interface: Option<&str>) -> Outcome<Vec<T>> {
+    let ip = program::need("ip", "iproute2", "looking at interfaces")?;
+    let mut command = program::command(&ip)?;
+    command.args(["-j", family, "address", "show"]);
+    if let Some(interface) = interface {
+        command.args(["dev", interface]);
+    }
+    let shown = program::capture(&mut command, "look at interfaces");
+    let bytes = shown.map_err(|failure| match interface {
+        Some(_) => unusable(failure.text),
+        None => failure,
+    })?;
+    serde_json::from_slice(&bytes)
+        .map_err(|error| Failure::machine(format!("cannot read what ip(8) says: {error}")))
+}
+
+/// dnsmasq lends of nets of 64 bits, and machines make addresses in no other.
+fn choose6(links: &[Link6], interface: &str) -> Outcome<Ipv6Addr> {
+    let all = links.iter().flat_map(|link| &link.addr_info);
+    let mut fit = all.filter(|a| a.scope == "global" && a.prefixlen == PREFIX6 && !a.temporary);
+    fit.next().map(|address| address.local).ok_or_else(|| {
+        unusable(format!(
+            "{interface} has no IPv6 address with a net of /{PREFIX6} that stays: `ip address add \
+             fd00::1/{PREFIX6} dev {interface}`, and in the configuration of this machine"
+        ))
+    })
 }
 
 fn choose(links: &[Link], interface: Option<&str>) -> Outcome<Net> {
@@ -187,6 +232,19 @@ mod tests {
         assert_eq!(without(&[(140, 160), (150, 155), (254, 255)]), [(128, 139), (161, 253)]);
         assert_eq!(without(&[(0, 255)]), []);
         assert!(net.has([10, 0, 0, 255].into()) && !net.has([10, 0, 1, 0].into()));
+    }
+
+    #[test]
+    fn an_ipv6_address_that_stays_is_taken() {
+        let text = r#"[{},{"addr_info":[
+            {"local":"fe80::1","prefixlen":64,"scope":"link"},
+            {"local":"fd00::9","prefixlen":128,"scope":"global"},
+            {"local":"fd00::8","prefixlen":64,"scope":"global","temporary":true},
+            {"local":"fd00::1","prefixlen":64,"scope":"global"}]}]"#;
+        let links: Vec<Link6> = serde_json::from_str(text).unwrap();
+        assert_eq!(choose6(&links, "x").unwrap().to_string(), "fd00::1");
+        let none = choose6(&[], "x").unwrap_err();
+        assert_eq!(none.status, Status::Interface);
     }
 
     #[test]

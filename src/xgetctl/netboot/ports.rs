@@ -9,12 +9,13 @@ use crate::failure::{Failure, Outcome, Status, reason};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use std::fs;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 
 const DHCP: u16 = 67;
 const TFTP: u16 = 69;
 const PROXY: u16 = 4011;
 const DNS: u16 = 53;
+const DHCP6: u16 = 547;
 /// Connections that may wait to be accepted.
 const BACKLOG: i32 = 128;
 /// `st` of a socket that listens; UDP has 7 for one that is bound.
@@ -29,6 +30,11 @@ pub fn check(net: &Net, proxy: bool, dns: bool) -> Outcome {
         (proxy, PROXY, "proxy DHCP", Ipv4Addr::UNSPECIFIED),
         (dns, DNS, "DNS", net.address),
     ];
+    if net.address6.is_some() {
+        let place = SocketAddr::from((Ipv6Addr::UNSPECIFIED, DHCP6));
+        let tried = try_udp(None, place).and_then(|()| try_udp(Some(&net.interface), place));
+        tried.map_err(|error| taken("udp", DHCP6, "DHCPv6", &error))?;
+    }
     for (_, port, what, address) in ports.into_iter().filter(|(wanted, ..)| *wanted) {
         let place = SocketAddr::from((address, port));
         let tried = try_udp(None, place).and_then(|()| try_udp(Some(&net.interface), place));
@@ -39,7 +45,10 @@ pub fn check(net: &Net, proxy: bool, dns: bool) -> Outcome {
 
 /// Shared with all that share it, too, or alone on an interface.
 fn try_udp(interface: Option<&str>, place: SocketAddr) -> io::Result<()> {
-    let socket = Socket::new(Domain::IPV4, Type::DGRAM, Some(Protocol::UDP))?;
+    let socket = Socket::new(Domain::for_address(place), Type::DGRAM, Some(Protocol::UDP))?;
+    if place.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
     match interface {
         Some(interface) => socket.bind_device(Some(interface.as_bytes()))?,
         None => {
@@ -50,13 +59,14 @@ fn try_udp(interface: Option<&str>, place: SocketAddr) -> io::Result<()> {
     socket.bind(&SockAddr::from(place))
 }
 
-/// Listens for HTTP on the net's address alone.
-pub fn listen(net: &Net, port: u16) -> Outcome<TcpListener> {
+/// Listens for HTTP on an address of the net alone.
+pub fn listen(address: IpAddr, port: u16) -> Outcome<TcpListener> {
     let listen = || {
-        let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP))?;
+        let place = SocketAddr::new(address, port);
+        let socket = Socket::new(Domain::for_address(place), Type::STREAM, Some(Protocol::TCP))?;
         // Connections of one that has just ended are in nobody's way.
         socket.set_reuse_address(true)?;
-        socket.bind(&SockAddr::from(SocketAddr::from((net.address, port))))?;
+        socket.bind(&SockAddr::from(place))?;
         socket.listen(BACKLOG)?;
         Ok(TcpListener::from(socket))
     };
@@ -141,11 +151,11 @@ mod tests {
         let port = listener.local_addr().unwrap().port();
         let said = who_has("tcp", port).unwrap();
         assert!(said.contains(&format!("(process {})", std::process::id())), "{said}");
-        let net = Net::new("lo", [127, 0, 0, 1].into(), 8).unwrap();
-        let failure = listen(&net, port).unwrap_err();
+        let address = IpAddr::from([127, 0, 0, 1]);
+        let failure = listen(address, port).unwrap_err();
         assert_eq!(failure.status, Status::Taken);
         assert!(failure.text.contains(&said), "{}", failure.text);
         drop(listener);
-        listen(&net, port).unwrap();
+        listen(address, port).unwrap();
     }
 }

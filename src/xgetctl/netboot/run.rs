@@ -7,7 +7,7 @@
 use super::children::Children;
 use super::net::Net;
 use super::place::{CONF, Made, open_up, write};
-use super::{Args, Netboot, http, place, ports};
+use super::{Args, Netboot, files, http, place, ports};
 use crate::failure::{Doing, Failure, Outcome, Status};
 use crate::head::Head;
 use crate::image::tools;
@@ -16,7 +16,7 @@ use crate::staging::Staging;
 use crate::{interrupt, out, program, tab};
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, TryLockError};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
@@ -24,7 +24,6 @@ use std::time::{Duration, Instant, SystemTime};
 /// Where what it needs for a time is; only root can write there.
 const PLACE: &str = "/run";
 const LEASES: &str = "leases";
-const HTTP_PORT: u16 = 80;
 const MASTER_PORT: u16 = 20_004;
 /// For a connection to a master of this machine.
 const MASTER_PATIENCE: Duration = Duration::from_secs(2);
@@ -46,18 +45,16 @@ pub fn run(args: &Args, head: &Head) -> Outcome {
         return Err(Failure::new(Status::Root, text));
     }
     let dnsmasq = program::need("dnsmasq", "dnsmasq-base", "netboot --run")?;
-    let net = Net::find(args.interface.as_deref())?;
+    let net = args.net()?;
     let place = Place::new(args.dir.as_deref())?;
     ports::check(&net, args.proxy, args.dns)?;
-    let listener = ports::listen(&net, args.http_port)?;
-    let port =
-        if args.http_port == HTTP_PORT { String::new() } else { format!(":{}", args.http_port) };
-    let base = format!("http://{}{port}", net.address);
-    let made = args.make(head, net, &place.dir, Some(&base))?;
+    let listeners: Vec<TcpListener> =
+        addresses(&net).map(|at| ports::listen(at, args.http_port)).collect::<Outcome<_>>()?;
+    let made = args.make(head, net, &place.dir, Some(args.http_port))?;
     let mut children = Children::new();
-    say_what_is_served(&made, &base)?;
+    say_what_is_served(&made, args.http_port)?;
     // Before the first child: what was made is removed when they have ended.
-    let ended = serve(&mut children, head, &made, &dnsmasq, listener);
+    let ended = serve(&mut children, head, &made, &dnsmasq, listeners);
     drop(children);
     drop(place);
     match ended {
@@ -67,12 +64,18 @@ pub fn run(args: &Args, head: &Head) -> Outcome {
     }
 }
 
-fn say_what_is_served(made: &Netboot, base: &str) -> Outcome {
+/// The head's, on which it serves.
+fn addresses(net: &Net) -> impl Iterator<Item = IpAddr> {
+    std::iter::once(net.address.into()).chain(net.address6.map(IpAddr::from))
+}
+
+fn say_what_is_served(made: &Netboot, port: u16) -> Outcome {
     let dir = made.dir.display();
     let (fetched, others): (Vec<_>, Vec<_>) =
         made.names.iter().map(String::as_str).partition(|name| place::is_fetched(name));
     out::line(&format!("netboot: {}", made.net))?;
-    out::line(&format!("netboot: {base}/ has {}", fetched.join(", ")))?;
+    let urls: Vec<String> = addresses(&made.net).map(|at| files::url(at, port)).collect();
+    out::line(&format!("netboot: {} has {}", urls.join(" and "), fetched.join(", ")))?;
     out::line(&format!("netboot: TFTP has these, too, and {} ({dir})", others.join(", ")))
 }
 
@@ -81,11 +84,12 @@ fn serve(
     head: &Head,
     made: &Netboot,
     dnsmasq: &Path,
-    listener: std::net::TcpListener,
+    listeners: Vec<TcpListener>,
 ) -> Outcome {
-    let voice = children.voice(HTTP);
-    http::serve(listener, made.dir.clone(), voice)
-        .map_err(|error| Failure::machine(format!("cannot serve HTTP: {error}")))?;
+    for listener in listeners {
+        http::serve(listener, made.dir.clone(), children.voice(HTTP))
+            .map_err(|error| Failure::machine(format!("cannot serve HTTP: {error}")))?;
+    }
     start_master(children, head, made)?;
     start_dnsmasq(children, made, dnsmasq)?;
     out::line("netboot: machines can boot; ^C ends it all")?;
