@@ -32,7 +32,7 @@ fuzz_target!(|text: &[u8]| {
                 let len = |words: &[&str]| words.iter().map(|word| word.len() + 1).sum::<usize>();
                 assert!(len(&found.layers).max(len(&found.words)) <= COLUMN_LEN_MAX);
                 assert!(found.name.is_none_or(|name| !name.is_empty()));
-                let is_dir = |path: &str| path.len() % 2 == 0;
+                let is_dir = |path: &str| path.len().is_multiple_of(2);
                 let Ok(layers) = Layers::of(&found.layers, found.name, &is_dir) else { continue };
                 let is_plain = |path: &str| path.split('/').all(|name| !matches!(name, "" | ".."));
                 assert!(layers.plain.iter().all(|path| is_plain(path) && is_dir(path)));
