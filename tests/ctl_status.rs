@@ -102,6 +102,35 @@ fn a_table_that_is_wrong_is_said_and_what_was_heard_is_shown() {
 }
 
 #[test]
+fn who_waits_for_nobody_that_is_known_does_not_hear_that_all_are_up() {
+    let head = head();
+    let tab = head.dir.join("nodes.tab");
+    let master = Master::start(&head.scratch, &head.dir, &[]);
+    ask(&master, 1, "mac=52:54:00:00:00:01\nstate up kernel=6");
+    let status = |options: &str| format!("status -n {} {options}", master.addr());
+    // Who is named is known to the master, if not to the table.
+    fs::write(&tab, "n1 x]\n").unwrap();
+    assert!(head.says(&status("--wait 80 n001")).expect(0).out.ends_with("\n1 up\n"));
+    let wrong = head.says(&status("--wait 1")).expect(5);
+    wrong.says("it is not known who is up: ").says("nodes.tab: line 1, column 4").says("; waits");
+    head.says(&status("--wait 1 n002")).expect(5).says("nodes.tab: line 1, column 4");
+    // It is mended while somebody waits.
+    let waits = head.start(&status("--wait 80"));
+    let named = head.start(&status("--follow --wait 80 n001 n002"));
+    for waiting in [&waits, &named] {
+        until("it says why it waits", 20, || waiting.err().contains("line 1, column 4"));
+    }
+    ask(&master, 2, "mac=52:54:00:00:00:02\nstate up kernel=6");
+    fs::write(&tab, "52:54:00:00:00:01 n001\n52:54:00:00:00:02 n002\n").unwrap();
+    assert!(waits.wait().expect(0).out.ends_with("\n2 up\n"));
+    named.wait().expect(0);
+    for text in ["", "# none\n", "* - debian\n"] {
+        fs::write(&tab, text).unwrap();
+        head.says(&status("--wait 80")).expect(4).within(20).says("nobody to wait for");
+    }
+}
+
+#[test]
 fn without_a_master_there_is_a_status_of_its_own() {
     let head = head();
     let deaf = DeafPort::new();

@@ -109,11 +109,17 @@ impl Board {
         Ok(())
     }
 
-    /// Whether nothing is to be waited for.
+    /// Whether no node was named, and none has a name in the table.
+    pub fn waits_for_nobody(&self) -> bool {
+        self.wanted.is_empty()
+    }
+
+    /// Whether all that are waited for are up; of nobody that is not said.
     pub fn is_all_up(&self) -> bool {
         // Each of them is among the nodes.
         let is_wanted = |node: &&Node| node.name.as_ref().is_some_and(|n| self.wanted.contains(n));
-        self.nodes.iter().filter(is_wanted).all(|node| node.state() == UP)
+        !self.waits_for_nobody()
+            && self.nodes.iter().filter(is_wanted).all(|node| node.state() == UP)
     }
 
     /// `31 up, 1 lost, 4 not heard`
@@ -292,7 +298,9 @@ mod tests {
         let refused = board("", ROLL).choose(&["n9".into()]).unwrap_err();
         assert!(refused.text.contains("has the name n9"), "{refused:?}");
         let none = board("", "");
-        assert_eq!((none.text(), none.is_all_up()), ("no node\n".into(), true));
+        assert_eq!((none.text(), none.is_all_up()), ("no node\n".into(), false));
+        let strangers = board("", ROLL);
+        assert!(strangers.waits_for_nobody() && !strangers.is_all_up());
         assert_eq!(board("", "state=la%1b%0ater\n").summary(), "1 la? ter");
         assert_eq!(board("", "state=a%0ab name=c%0ad\n").text().lines().count(), 3);
     }

@@ -39,6 +39,13 @@ pub struct Args {
     listing: Listing,
 }
 
+/// What a look found.
+struct Seen {
+    board: Board,
+    /// Why the table could not be read.
+    unread: Option<Failure>,
+}
+
 impl Args {
     pub fn run(&self, head: &Head) -> Outcome {
         let _ends = interrupt::ends_at_once()?;
@@ -46,8 +53,7 @@ impl Args {
         if self.follow || self.wait.is_some() {
             return self.watch(head, &wanted);
         }
-        let board = self.look(head, &wanted)?;
-        self.show(&board)
+        self.show(&self.look(head, &wanted)?.board)
     }
 
     /// The names that were named.
@@ -62,18 +68,23 @@ impl Args {
     }
 
     /// How it stands now.
-    fn look(&self, head: &Head, wanted: &[String]) -> Outcome<Board> {
+    fn look(&self, head: &Head, wanted: &[String]) -> Outcome<Seen> {
         let mut session = Session::open(self.asking.master())?;
         let roll = Roll::parse(&session.control("nodes")?);
         let clients = clients::parse(&session.control("status")?);
-        let (table, fault) = match table(head, &mut session) {
+        let (table, unread) = match table(head, &mut session) {
             Ok(table) => (table, None),
-            Err(failure) => (Table::default(), Some(failure.text)),
+            Err(failure) if failure.status == Status::Unreachable => return Err(failure),
+            Err(failure) => (Table::default(), Some(failure)),
         };
         let mut board = Board::of(&table, &roll, &clients);
+        let fault = unread.as_ref().map(|failure| failure.text.clone());
         board.fault = fault.or_else(|| roll.warning());
-        board.choose(wanted)?;
-        Ok(board)
+        match (board.choose(wanted), unread) {
+            // The table may have the name, once it can be read.
+            (Err(failure), Some(unread)) => Err(Failure::new(unread.status, failure.text)),
+            (chosen, unread) => chosen.map(|()| Seen { board, unread }),
+        }
     }
 
     fn show(&self, board: &Board) -> Outcome {
@@ -89,21 +100,32 @@ impl Args {
         let deadline = deadline.flatten();
         let mut screen = self.follow.then(|| Screen::new(self.listing.json));
         let mut last: Option<Board> = None;
+        let mut said = None;
         loop {
             let trouble = match self.look(head, wanted) {
-                Ok(board) => {
-                    last = Some(board);
-                    None
+                Ok(seen) => {
+                    let doubt = self.wait.and_then(|_| seen.doubt(wanted));
+                    last = Some(seen.board);
+                    doubt
                 }
                 // Who waits may be before the master.
                 Err(failure) if last.is_none() && self.wait.is_none() => return Err(failure),
-                Err(failure) if failure.status != Status::Unreachable => return Err(failure),
                 Err(failure) => Some(failure),
             };
-            if let Some(screen) = &mut screen
-                && !screen.draw(last.as_ref(), trouble.as_ref().map(|failure| &*failure.text))?
-            {
-                return Ok(());
+            // A master that is not there and a table that is wrong are what somebody mends.
+            let passes = |f: &Failure| matches!(f.status, Status::Unreachable | Status::Wrong);
+            let trouble = match trouble {
+                Some(failure) if !passes(&failure) => return Err(failure),
+                trouble => trouble,
+            };
+            let text = trouble.as_ref().map(|failure| failure.text.clone());
+            if let Some(screen) = &mut screen {
+                if !screen.draw(last.as_ref(), text.as_deref())? {
+                    return Ok(());
+                }
+            } else if text != said {
+                text.iter().for_each(|text| out::note(&format!("{text}; waits")));
+                said = text;
             }
             let is_done = trouble.is_none() && last.as_ref().is_some_and(Board::is_all_up);
             let is_over = deadline.is_some_and(|deadline| Instant::now() >= deadline);
@@ -117,10 +139,31 @@ impl Args {
     }
 
     fn late(&self, trouble: Option<Failure>) -> Failure {
-        trouble.unwrap_or_else(|| {
-            let seconds = self.wait.unwrap_or_default();
-            Failure::new(Status::Late, format!("not all of them are up after {seconds} s"))
-        })
+        let seconds = self.wait.unwrap_or_default();
+        match trouble {
+            None => Failure::new(Status::Late, format!("not all of them are up after {seconds} s")),
+            Some(failure) => {
+                let text = format!("after {seconds} s it is not known who is up: {}", failure.text);
+                Failure::new(failure.status, text)
+            }
+        }
+    }
+}
+
+impl Seen {
+    /// Why it is not known who is to be waited for. Who is named is known without a table.
+    fn doubt(&self, wanted: &[String]) -> Option<Failure> {
+        if !wanted.is_empty() {
+            return None;
+        }
+        let unread = self.unread.as_ref().map(|f| Failure::new(f.status, &*f.text));
+        let nobody = || {
+            Failure::source(
+                "there is nobody to wait for: nodes.tab has no name (is it that of this --root?); \
+                 name nodes, or give them names there",
+            )
+        };
+        unread.or_else(|| self.board.waits_for_nobody().then(nobody))
     }
 }
 
