@@ -3,9 +3,9 @@
 //! Knows which file was read last. Refuses to know what its lines mean.
 
 use nodes::{TAB_BYTES_MAX, Table};
-use std::fs::{File, Metadata};
+use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Read};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -121,7 +121,8 @@ fn is_absence(kind: io::ErrorKind) -> bool {
 /// As much of it as shows that it is too much, and what it was if it was that all the time.
 fn read(path: &Path) -> io::Result<(Vec<u8>, Stamp)> {
     let mut bytes = Vec::new();
-    let file = File::open(path)?;
+    // A FIFO that took its place since it was looked at holds nobody: open(2).
+    let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
     let before = stamp(&file.metadata()?);
     (&file).take(TAB_BYTES_MAX as u64 + 1).read_to_end(&mut bytes)?;
     let after = stamp(&file.metadata()?);
@@ -233,6 +234,19 @@ mod tests {
         assert_eq!(at(&mut tab, 1), Said::Nodes(1));
         write(b"n[1-2]", SystemTime::now() + NEVER);
         assert_eq!((at(&mut tab, 2), at(&mut tab, 3)), (Said::Changing, Said::Nodes(2)));
+    }
+
+    #[test]
+    fn a_fifo_in_its_place_holds_nobody() {
+        let dir = Dir::new();
+        let path = dir.join("nodes.tab");
+        nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        assert_eq!(at(&mut NodesTab::of(dir.path()), 0), Said::Wrong("is no file".into()));
+        // It was a file when it was looked at.
+        let (done, is_done) = std::sync::mpsc::channel();
+        std::thread::spawn(move || done.send(read(&path).map(|(bytes, _)| bytes)));
+        let read = is_done.recv_timeout(Duration::from_secs(20)).expect("it waits for a writer");
+        assert_eq!(read.unwrap(), b"");
     }
 
     #[test]
