@@ -207,6 +207,6 @@ fn what_is_shown_is_what_the_node_is_told() {
         let plain = layers.iter().filter(|layer| !layer.contains("rendered"));
         plain.for_each(|layer| assert!(shown(layer), "{name} {layer}: {json}"));
     }
-    assert_eq!(told("n3"), ["name n3\nmissing out is not served\n"]);
+    assert_eq!(told("n3"), ["name n3\nmissing layer out is not served\n"]);
     head.says("layers show n3").expect(4).says("neither layers/out nor out is a directory");
 }

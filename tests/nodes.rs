@@ -136,7 +136,7 @@ fn an_image_that_comes_late_is_there_with_the_next_question() {
     let scratch = Scratch::new();
     let source = served(&scratch);
     let master = Master::start(&scratch, &source, &[]);
-    assert_eq!(ask(&master, "host=a image=late"), "missing late is not served\n");
+    assert_eq!(ask(&master, "host=a image=late"), "missing image late is not served\n");
     fs::create_dir_all(source.join("images/late")).unwrap();
     fs::write(source.join("images/late/kernel"), "k").unwrap();
     assert!(ask(&master, "host=a image=late").starts_with("image images/late\nkernel blake3:"));
@@ -179,7 +179,7 @@ fn hostile_lines_are_refused_or_cut_and_the_others_are_heard() {
     assert!(Reader::connect(("127.0.0.1", master.port)).unwrap().open(&NODE, 2).is_ok());
     // No newline, control character or terminal code of a stranger gets through.
     let odd = ask(&master, "host=a serial=a%0ab image=%1b[31m%0aname%20x");
-    assert_eq!(odd, "missing ?[31m?name x is not served\n");
+    assert_eq!(odd, "missing image ?[31m?name x is not served\n");
     ask(&master, "host=odd\nstate failed a\x1b[31m%0a state=up");
     let heard = nodes(&master);
     assert!(heard.contains(" said=a%3f%5b31m%250a%20state=up host=odd\n"), "{heard}");

@@ -181,8 +181,8 @@ def not_served_yet(lab):
     roots.nodes(f"{PLAN.mac(1)} n001 late - -", f"{PLAN.mac(2)} n002 tree extra -")
     lab.master(roots.tree)
     nodes = lab.nodes(2, None)
-    nodes[0].expect(r"^xget .*! late is not served; again in 1\d\.\d s", BOOT_S)
-    nodes[1].expect(r"^xget .*! extra is not served; again in 1\d\.\d s", BOOT_S)
+    nodes[0].expect(r"^xget .*! image late is not served; again in 1\d\.\d s", BOOT_S)
+    nodes[1].expect(r"^xget .*! layer extra is not served; again in 1\d\.\d s", BOOT_S)
     for node in nodes:
         node.expect(rf"^xget .*this node is mac={node.port.mac}", 5)
         node.expect_silence(FETCHED)

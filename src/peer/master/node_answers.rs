@@ -164,11 +164,11 @@ impl Master {
         };
         let is_there = |path: &str| is_dir(tree, path);
         let Some(image) = directory(IMAGES, image, &is_there) else {
-            return told.lack(image);
+            return told.lack("image", image);
         };
         let layers = match Layers::of(&line.layers, line.name, &is_there) {
             Ok(layers) => layers.plain.into_iter().chain(layers.rendered),
-            Err(layer) => return told.lack(layer),
+            Err(layer) => return told.lack("layer", layer),
         };
         add_path(&mut told.text, "image", &image);
         if let Some((false, kernel)) = find(tree, &image, KERNEL) {
@@ -210,8 +210,8 @@ impl Told {
     }
 
     /// What is not there may come.
-    fn lack<T>(&mut self, name: &str) -> Option<T> {
-        self.refuse(MISSING, &format!("{} is not served", name.trim_matches('/')))
+    fn lack<T>(&mut self, what: &str, name: &str) -> Option<T> {
+        self.refuse(MISSING, &format!("{what} {} is not served", name.trim_matches('/')))
     }
 }
 

@@ -102,15 +102,15 @@ fn without_a_table_there_is_what_was_asked_for_and_no_more() {
         ("own", format!("image own\n{}root erofs\n", kernel("own/kernel"))),
         (".", "image .\n".into()),
         ("./././debian", format!("image images/debian\n{debian}root dir\n")),
-        ("images/../images/debian", "missing images/../images/debian is not served\n".into()),
-        ("..", "missing .. is not served\n".into()),
-        ("none", "missing none is not served\n".into()),
-        ("own/kernel", "missing own/kernel is not served\n".into()),
-        ("a%0ab", "missing a?b is not served\n".into()),
+        ("images/../images/debian", "missing image images/../images/debian is not served\n".into()),
+        ("..", "missing image .. is not served\n".into()),
+        ("none", "missing image none is not served\n".into()),
+        ("own/kernel", "missing image own/kernel is not served\n".into()),
+        ("a%0ab", "missing image a?b is not served\n".into()),
     ] {
         assert_eq!(told(&mut pair, master, &format!("host=n001 image={image}\n")), answer);
     }
-    let default = "missing default is not served\n";
+    let default = "missing image default is not served\n";
     assert_eq!(told(&mut pair, master, "host=n001"), default);
 }
 
@@ -141,7 +141,10 @@ fn a_table_gives_name_image_layers_and_words() {
         format!("name n002\nimage images/tiny\n{tiny}")
     );
     let elsewhere = told(&mut pair, master, "host=n003");
-    assert!(elsewhere.starts_with("missing nothing is not served"), "by address: {elsewhere}");
+    assert!(
+        elsewhere.starts_with("missing layer nothing is not served"),
+        "by address: {elsewhere}"
+    );
 }
 
 #[test]
@@ -214,7 +217,7 @@ fn the_tree_is_looked_at_before_who_asks_late_is_answered() {
     let (caller, token) = asks(&mut pair, master, "image=later");
     assert_eq!((pair.bytes(caller, token), pair.master(master).rescans.len()), (None, 2));
     pair.input_master(master, MasterInput::Unchanged);
-    assert_eq!(pair.bytes(caller, token).unwrap(), b"missing later is not served\n");
+    assert_eq!(pair.bytes(caller, token).unwrap(), b"missing image later is not served\n");
 }
 
 #[test]
