@@ -57,7 +57,7 @@ fn a_real_image_is_made_and_has_nothing_that_keeps_a_node_from_coming_up() {
         create.env(name, value.unwrap_or_default());
     }
     run(&mut create);
-    head.says("image check real").expect(0).says("1 images: no errors, 0 warnings");
+    head.says("image check real").expect(0).says("1 image: no errors, 0 warnings");
     let image = head.image("real");
     for part in ["kernel", "initrd", "root/usr/lib/systemd/systemd", "root/usr/local/bin/xget"] {
         assert!(fs::metadata(image.join(part)).unwrap().len() > 0, "{part}");

@@ -416,7 +416,7 @@ fn a_check_says_what_keeps_a_node_from_coming_up() {
     let image = head.image("debian");
     let root = image.join("root");
     // This initrd has no modules, as the kernel has none; its directory is enough.
-    head.says("image check").expect(0).says("1 images: no errors, 0 warnings");
+    head.says("image check").expect(0).says("1 image: no errors, 0 warnings");
     let check = |words: &str| {
         head.says("image check debian").expect(5).says(words);
     };

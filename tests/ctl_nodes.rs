@@ -160,12 +160,12 @@ fn tables_of_others_are_imported_whole_or_not_at_all() {
     fs::write(&sheet, rows).unwrap();
     let dry = head.says(&format!("{import} --image debian --dry-run")).expect(0);
     assert_eq!(dry.out, "@@ line end @@\n+52:54:00:00:00:02  n002  debian\n");
-    dry.says("1 lines would be added; 1 are there already");
+    dry.says("1 line would be added; 1 there already");
     assert_eq!(tab(&head), TAB);
     head.says(&format!("{import} --image debian")).expect(0).says("line 2: n001 is there already");
     let once = format!("{TAB}52:54:00:00:00:02  n002  debian\n");
     assert_eq!(tab(&head), once);
-    head.says(&format!("{import} --image debian")).expect(0).says("0 lines added; 2 are there");
+    head.says(&format!("{import} --image debian")).expect(0).says("0 lines added; 2 there already");
     assert_eq!(tab(&head), once);
     let genders = head.scratch.join("genders");
     fs::write(&genders, "io[1-2] io,base\nio2 rack=7 # far\n").unwrap();
@@ -178,7 +178,7 @@ fn tables_of_others_are_imported_whole_or_not_at_all() {
         text.lines().map(words).collect::<Vec<_>>()
     };
     assert_eq!(cells(&tab(&head)[once.len()..]), cells(added));
-    head.says(&import).expect(0).says("0 lines added; 2 are there already");
+    head.says(&import).expect(0).says("0 lines added; 2 there already");
     for wrong in ["nodes import", "nodes import a --genders b"] {
         head.says(wrong).expect(2);
     }

@@ -50,6 +50,12 @@ pub fn printable(text: &str) -> String {
     text.chars().map(shown).collect()
 }
 
+/// `1 image`, `2 images`
+pub fn count(count: usize, what: &str) -> String {
+    let ending = if count == 1 { "" } else { "s" };
+    format!("{count} {what}{ending}")
+}
+
 /// Rows with columns of equal width: names to the left, figures to the right.
 pub struct Table {
     rows: Vec<Vec<String>>,
@@ -142,6 +148,12 @@ mod tests {
         table.row(vec!["debian".into(), "5".into(), "x".into()]);
         table.row(vec!["a\x1b[2J".into(), "12345".into(), String::new()]);
         assert_eq!(table.text(), "NAME     SIZE  WHY\ndebian      5  x\na?[2J   12345\n");
+    }
+
+    #[test]
+    fn one_is_one() {
+        let counts = [0, 1, 2].map(|of| count(of, "image"));
+        assert_eq!(counts, ["0 images", "1 image", "2 images"]);
     }
 
     #[test]

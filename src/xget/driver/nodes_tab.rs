@@ -3,7 +3,7 @@
 //! Knows which file was read last. Refuses to know what its lines mean.
 
 use nodes::{TAB_BYTES_MAX, Table};
-use std::fs::{File, Metadata, OpenOptions};
+use std::fs::{File, Metadata};
 use std::io::{self, Read};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -122,7 +122,7 @@ fn is_absence(kind: io::ErrorKind) -> bool {
 fn read(path: &Path) -> io::Result<(Vec<u8>, Stamp)> {
     let mut bytes = Vec::new();
     // A FIFO that took its place since it was looked at holds nobody: open(2).
-    let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
+    let file = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
     let before = stamp(&file.metadata()?);
     (&file).take(TAB_BYTES_MAX as u64 + 1).read_to_end(&mut bytes)?;
     let after = stamp(&file.metadata()?);

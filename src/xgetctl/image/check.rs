@@ -59,15 +59,15 @@ impl Check {
             }
         }
         let errors = findings.iter().filter(|found| found.is_error).count();
-        let warnings = findings.len() - errors;
+        let warnings = out::count(findings.len() - errors, "warning");
         if errors > 0 {
-            let text = format!("{errors} errors, {warnings} warnings: nodes will not come up");
-            return Err(Failure::wrong(text));
+            let errors = out::count(errors, "error");
+            return Err(Failure::wrong(format!("{errors}, {warnings}: nodes will not come up")));
         }
         if self.listing.json {
             return Ok(());
         }
-        out::line(&format!("{} images: no errors, {warnings} warnings", names.len()))
+        out::line(&format!("{}: no errors, {warnings}", out::count(names.len(), "image")))
     }
 }
 

@@ -57,7 +57,8 @@ impl Render {
             changed += made.remove_others(head, &self.change)?;
         }
         let nodes = made.trees.values().filter(|tree| !tree.is_empty()).count();
-        out::line(&format!("{nodes} nodes have templates; {changed} changed"))
+        let has = if nodes == 1 { "has" } else { "have" };
+        out::line(&format!("{} {has} templates; {changed} changed", out::count(nodes, "node")))
     }
 }
 

@@ -84,7 +84,7 @@ impl Import {
         self.columns.warn(head);
         let done = if self.change.dry_run { "would be " } else { "" };
         let (added, there) = (merged.added, merged.there.len());
-        out::note(&format!("{added} lines {done}added; {there} are there already"));
+        out::note(&format!("{} {done}added; {there} there already", out::count(added, "line")));
         Ok(())
     }
 
