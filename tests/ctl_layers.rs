@@ -10,10 +10,10 @@ use ctl::Head;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
-use support::Scratch;
 use support::proc::Master;
 use support::reader::Reader;
 use support::tree::look;
+use support::{Scratch, until};
 
 const TAB: &str = "\
 @all                - debian all console=tty0 console=ttyS0,115200 quiet
@@ -158,6 +158,63 @@ fn who_is_taken_into_the_table_has_what_comes_of_templates_before() {
     assert!(!head.dir.join("layers/.rendered/n5").exists());
     head.says("nodes set n4 --layers gpu").expect(0);
     assert!(!head.dir.join("layers/.rendered/n4").exists(), "it has no template any more");
+    let is_there = |name: &str| head.dir.join("layers/.rendered").join(name).exists();
+    // Nor has one that waits for a layer, or that is gone.
+    head.says("nodes set n3 --layers all").expect(5).says("for n3: \"address\" is not known");
+    head.says("nodes add 10.0.0.15 n6 --image @all").expect(0);
+    assert!(is_there("n1") && is_there("n2") && is_there("n6"));
+    head.says("nodes set n6 --layers late").expect(0).says("once it is, run");
+    assert!(!is_there("n6"));
+    head.says("nodes rm n[1-2] --dry-run").expect(0).says("would remove").says(".rendered/n2");
+    head.says("nodes rm n[1-2]").expect(0);
+    assert!(!is_there("n1") && !is_there("n2"));
+}
+
+#[test]
+fn where_the_table_cannot_be_written_what_comes_of_templates_is_as_before() {
+    let head = head();
+    let rendered = head.dir.join("layers/.rendered");
+    head.says("layers render").expect(0);
+    let nodes = || {
+        let mut seen = look(&rendered);
+        // Its time: something was made beside them.
+        seen.remove(Path::new(""));
+        seen
+    };
+    let before = nodes();
+    // In the way of where it is written first.
+    let beside = head.dir.join(".xget-nodes-tab.part");
+    fs::create_dir(&beside).unwrap();
+    for line in [
+        "nodes set @all --words console=ttyS1",
+        "nodes add 10.0.0.13 n4 --image @all",
+        "nodes rm n[1-2]",
+    ] {
+        head.says(line).expect(6).says("cannot remove").says(".xget-nodes-tab.part");
+        assert_eq!(fs::read_to_string(head.dir.join("nodes.tab")).unwrap(), TAB);
+        assert_eq!(nodes(), before, "{line}");
+    }
+    fs::remove_dir(&beside).unwrap();
+    head.says("nodes set @all --words console=ttyS1").expect(0);
+    assert_eq!(read(&head, "n2/etc/tty"), "ttyS1\n");
+}
+
+#[test]
+fn rendering_waits_for_a_change_of_the_table_and_goes_by_it() {
+    let head = head();
+    let lock = fs::File::open(&head.dir).unwrap();
+    lock.lock().unwrap();
+    let render = head.start("layers render");
+    let opened = format!("/proc/{}/fd", render.pid());
+    until("it comes to the lock", 20, || {
+        let files = fs::read_dir(&opened).into_iter().flatten().flatten();
+        files.filter_map(|file| fs::read_link(file.path()).ok()).any(|file| file == head.dir)
+    });
+    fs::write(head.dir.join("nodes.tab"), TAB.replace("n[1-2]", "m[1-2]")).unwrap();
+    drop(lock);
+    render.wait().expect(0).says("2 nodes have templates; 2 changed");
+    assert!(head.dir.join("layers/.rendered/m2").exists());
+    assert!(!head.dir.join("layers/.rendered/n2").exists());
 }
 
 /// What the master tells a node and what is shown at the head are one rule, and one look at

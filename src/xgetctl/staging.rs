@@ -26,7 +26,7 @@ const TRIES: usize = 8;
 /// the next one is made beside it.
 pub struct Staging {
     dir: PathBuf,
-    _lock: File,
+    lock: File,
 }
 
 impl Staging {
@@ -40,7 +40,7 @@ impl Staging {
             let made = fs::DirBuilder::new().mode(0o700).create(&path);
             made.doing("make the directory", &path)?;
             if let Some(lock) = lock_directory(&path)? {
-                return Ok(Staging { dir: path, _lock: lock });
+                return Ok(Staging { dir: path, lock });
             }
         }
         Err(Failure::machine(format!(
@@ -57,7 +57,7 @@ impl Staging {
     /// Gives what was made here its name, whole or not at all. What had the name is
     /// gone with the staging directory; with `replace` not set nothing may have it.
     pub fn put(&self, made: &Path, place: &Path, replace: bool) -> Outcome {
-        sync(made)?;
+        self.sync()?;
         interrupt::check()?;
         if replace && place.symlink_metadata().is_ok() {
             return self.exchange(made, place);
@@ -68,6 +68,26 @@ impl Staging {
         }
     }
 
+    /// Each has what the other had, or nothing where that had nothing: done twice it is undone.
+    pub fn swap(&self, made: &Path, place: &Path) -> Outcome {
+        let is_there = |path: &Path| path.symlink_metadata().is_ok();
+        match (is_there(made), is_there(place)) {
+            (true, true) => self.exchange(made, place),
+            (true, false) => fs::rename(made, place).doing("put in place", place),
+            (false, true) => fs::rename(place, made).doing("remove", place),
+            (false, false) => Ok(()),
+        }
+    }
+
+    /// What is put in place is on the disk before its name is.
+    pub fn sync(&self) -> Outcome {
+        match rustix::fs::syncfs(&self.lock) {
+            // Old kernels and odd file systems have none; the rename is right all the same.
+            Err(Errno::NOSYS | Errno::INVAL) => Ok(()),
+            done => done.doing("write to the disk", &self.dir),
+        }
+    }
+
     fn exchange(&self, made: &Path, place: &Path) -> Outcome {
         match renameat_with(CWD, made, CWD, place, RenameFlags::EXCHANGE) {
             // A file system without it (NFS): the name is missing for a moment.
@@ -75,10 +95,8 @@ impl Staging {
                 let old = self.join("replaced");
                 fs::rename(place, &old).doing("move away", place)?;
                 let put = fs::rename(made, place).doing("put in place", place);
-                if put.is_err() {
-                    fs::rename(&old, place).doing("put back", place)?;
-                }
-                put
+                let back = if put.is_ok() { made } else { place };
+                fs::rename(&old, back).doing("put back", back).and(put)
             }
             done => done.doing("exchange", place),
         }
@@ -180,16 +198,6 @@ pub fn mount_below(dir: &Path) -> Outcome<Option<PathBuf>> {
 fn unescaped(text: &str) -> String {
     let pairs = [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")];
     pairs.iter().fold(text.to_owned(), |text, (from, to)| text.replace(from, to))
-}
-
-/// What is put in place is on the disk before its name is.
-fn sync(made: &Path) -> Outcome {
-    let file = File::open(made).doing("open", made)?;
-    match rustix::fs::syncfs(&file) {
-        // Old kernels and odd file systems have none; the rename is right all the same.
-        Err(Errno::NOSYS | Errno::INVAL) => Ok(()),
-        done => done.doing("write to the disk", made),
-    }
 }
 
 #[cfg(test)]

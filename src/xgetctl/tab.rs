@@ -15,8 +15,8 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// How long another change may take.
-const LOCK_PATIENCE: Duration = Duration::from_secs(10);
+/// How long another change may take: that of a thousand nodes' layers.
+const LOCK_PATIENCE: Duration = Duration::from_secs(60);
 const LOCK_RETRY: Duration = Duration::from_millis(50);
 /// Where it is written first: a name of the kind that a master leaves out. Who has the lock
 /// has it, and what a killed one left is written over.
@@ -109,6 +109,11 @@ impl Locked {
                 self.path.display()
             ))
         })
+    }
+
+    /// Whether it says this by now.
+    pub fn is_now(&self, text: &str) -> bool {
+        matches!(read_bytes(&self.path), Ok(Some(bytes)) if bytes == text.as_bytes())
     }
 
     /// Puts it in its place.

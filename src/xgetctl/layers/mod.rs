@@ -1,5 +1,6 @@
 //! `xgetctl layers`: plain files that go over a root, and what a node gets of them.
 
+mod placed;
 mod plan;
 mod render;
 mod show;

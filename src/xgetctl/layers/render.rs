@@ -2,8 +2,10 @@
 //! others (`layers/.rendered/NAME`).
 //!
 //! A node's is made anew as a whole, and only where something is other; those of nodes that
-//! have no templates any more are removed.
+//! have no templates any more are removed. It is of the table as that stands under its lock, so
+//! that what one command makes is not taken away by another.
 
+use super::placed::Placed;
 use super::plan::{Origin, plan};
 use super::table::{self, Node};
 use super::template;
@@ -11,7 +13,7 @@ use crate::failure::{Doing, Failure, Outcome};
 use crate::head::Head;
 use crate::listing::Change;
 use crate::staging::Staging;
-use crate::tab;
+use crate::tab::{self, Locked};
 use crate::{interrupt, out};
 use clap::Args;
 use std::collections::{BTreeMap, BTreeSet};
@@ -42,6 +44,7 @@ type Tree = BTreeMap<PathBuf, Made>;
 
 impl Render {
     pub fn run(&self, head: &Head) -> Outcome {
+        let _locked = Locked::open(head)?;
         let table = tab::read(head)?;
         let names: Vec<String> = match &self.nodes[..] {
             [] => table.names().map(String::from).collect(),
@@ -52,10 +55,10 @@ impl Render {
             interrupt::check()?;
             made.add(head, &table::node(head, &table, &name)?)?;
         }
-        let mut changed = made.put(head, &self.change)?;
         if self.nodes.is_empty() {
-            changed += made.remove_others(head, &self.change)?;
+            made.empty_others(head)?;
         }
+        let changed = if self.change.dry_run { made.say(head)? } else { made.put(head)?.keep() };
         let nodes = made.trees.values().filter(|tree| !tree.is_empty()).count();
         let has = if nodes == 1 { "has" } else { "have" };
         out::line(&format!("{} {has} templates; {changed} changed", out::count(nodes, "node")))
@@ -70,13 +73,18 @@ pub struct Rendered {
 }
 
 impl Rendered {
-    /// Of nodes by name, as this table has them. Where a layer is not there yet it is said: its
-    /// nodes wait until it is.
+    /// Of nodes by name, as this table has them: nothing of those that it has not. Where a layer
+    /// is not there yet it is said: its nodes wait until it is, and have nothing of before.
     pub fn of(head: &Head, table: &nodes::Table, names: &BTreeSet<String>) -> Outcome<Rendered> {
         let mut made = Rendered::default();
         let mut missing = BTreeSet::new();
+        let there: BTreeSet<&str> = table.names().collect();
         for name in names {
             interrupt::check()?;
+            made.trees.insert(name.clone(), Tree::new());
+            if !there.contains(&**name) {
+                continue;
+            }
             match table::node(head, table, name) {
                 Ok(node) => made.add(head, &node)?,
                 Err(failure) => drop(missing.insert(failure.text)),
@@ -93,55 +101,54 @@ impl Rendered {
         Ok(())
     }
 
-    /// How many were, or would be, changed.
-    pub fn put(&self, head: &Head, change: &Change) -> Outcome<usize> {
-        let mut changed = 0;
+    /// Those that are there and of nobody.
+    fn empty_others(&mut self, head: &Head) -> Outcome {
+        for name in head.rendered_names()? {
+            self.trees.entry(name).or_default();
+        }
+        Ok(())
+    }
+
+    /// Those that are other than what is there.
+    fn changed(&self, head: &Head) -> Outcome<Vec<(&String, &Tree)>> {
+        let mut changed = Vec::new();
         for (name, tree) in &self.trees {
-            changed += usize::from(put(head, name, tree, change)?);
+            interrupt::check()?;
+            let place = head.rendered().join(name);
+            let there = if place.is_dir() { look(&place)? } else { Tree::new() };
+            if there != *tree {
+                changed.push((name, tree));
+            }
         }
         Ok(changed)
     }
 
-    fn remove_others(&self, head: &Head, change: &Change) -> Outcome<usize> {
-        let mut removed = 0;
-        for name in head.rendered_names()? {
-            if !self.trees.contains_key(&name) {
-                removed += usize::from(remove(head, &name, change)?);
-            }
+    /// Says what would be changed, and returns how many.
+    pub fn say(&self, head: &Head) -> Outcome<usize> {
+        let changed = self.changed(head)?;
+        for (name, tree) in &changed {
+            let done = if tree.is_empty() { "remove" } else { "write" };
+            let place = head.rendered().join(name);
+            out::line(&format!("would {done} {}", place.display()))?;
         }
-        Ok(removed)
+        Ok(changed.len())
     }
-}
 
-/// Whether something was, or would be, changed.
-fn put(head: &Head, name: &str, tree: &Tree, change: &Change) -> Outcome<bool> {
-    let place = head.rendered().join(name);
-    if tree.is_empty() {
-        return remove(head, name, change);
+    /// All of them, and for good when they are kept.
+    pub fn put(&self, head: &Head) -> Outcome<Placed> {
+        let dir = head.rendered();
+        let changed = self.changed(head)?;
+        if changed.is_empty() {
+            return Ok(Placed::default());
+        }
+        let staging = Staging::below(&dir)?;
+        for (name, tree) in &changed {
+            interrupt::check()?;
+            write(&staging.join(name), tree)?;
+        }
+        let names: Vec<&String> = changed.iter().map(|(name, _)| *name).collect();
+        Placed::below(&dir, staging, &names)
     }
-    if place.is_dir() && look(&place)? == *tree {
-        return Ok(false);
-    }
-    if change.dry_run {
-        return out::line(&format!("would write {}", place.display())).map(|()| true);
-    }
-    let staging = Staging::below(&head.rendered())?;
-    let made = staging.join("layer");
-    write(&made, tree)?;
-    staging.put(&made, &place, true)?;
-    Ok(true)
-}
-
-fn remove(head: &Head, name: &str, change: &Change) -> Outcome<bool> {
-    let place = head.rendered().join(name);
-    if !place.is_dir() {
-        return Ok(false);
-    }
-    if change.dry_run {
-        return out::line(&format!("would remove {}", place.display())).map(|()| true);
-    }
-    Staging::below(&head.rendered())?.take(&place)?;
-    Ok(true)
 }
 
 /// What comes of a node's templates; nothing where it has none.

@@ -223,8 +223,8 @@ impl Rm {
     }
 }
 
-/// All of a change or none of it. What comes of templates is in place before the line is:
-/// who waits for it boots at once.
+/// All of a change or none of it. What comes of templates is in place before the line is
+/// (who waits for it boots at once), and is as before where the line does not come.
 fn edit(head: &Head, change: &Change, make: impl FnOnce(&mut Edit) -> Outcome) -> Outcome {
     let tab = Locked::open(head)?;
     let before = tab.check(tab.text()?)?;
@@ -238,18 +238,25 @@ fn edit(head: &Head, change: &Change, make: impl FnOnce(&mut Edit) -> Outcome) -
     })?;
     if change.dry_run {
         out::print(&out::printable(&edit.diff()))?;
-        return rendered.put(head, change).map(drop);
+        return rendered.say(head).map(drop);
     }
-    rendered.put(head, change)?;
-    tab.replace(&text)
+    let placed = rendered.put(head)?;
+    let replaced = tab.replace(&text);
+    // It may be there and not be known to be on the disk.
+    if replaced.is_ok() || tab.is_now(&text) {
+        placed.keep();
+    }
+    replaced
 }
 
-/// The names of which something is other, their keys too.
+/// The names of which something is other, their keys too; those that are gone.
 fn changed(before: &Table, after: &Table, edit: &Edit) -> BTreeSet<String> {
     let of_lines: BTreeSet<String> = edit.names().collect();
     let is_other = |name: &&str| {
         let key = Key::new(Kind::Name, name);
         of_lines.contains(*name) || key.is_some_and(|key| before.named(&key) != after.named(&key))
     };
-    after.names().filter(is_other).map(String::from).collect()
+    let there: BTreeSet<&str> = after.names().collect();
+    let gone = before.names().filter(|name| !there.contains(name));
+    after.names().filter(is_other).chain(gone).map(String::from).collect()
 }
