@@ -15,7 +15,7 @@ use std::fs;
 use std::net::{TcpListener, UdpSocket};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use support::lab::Lab;
 use support::proc::{Ended, Proc, command, xget};
 use support::{lacks, until};
@@ -213,6 +213,98 @@ fn names_follow_the_table_and_leases_stay_where_asked_for() {
 }
 
 #[test]
+fn a_head_with_a_wrong_table_starts_and_lends_no_address_of_its_lines() {
+    let Some(net) = Net::new() else { return };
+    let known = "10.99.0.128-10.99.0.253 n[128-253] debian\n";
+    fs::write(net.head.dir.join("nodes.tab"), format!("{known}n1 - @none\n")).unwrap();
+    let run = net.ready(RUN);
+    assert!(
+        run.err().contains("line 2, column ") && run.err().contains("names stay"),
+        "{}",
+        run.err()
+    );
+    assert!(net.lease("").contains("\nip='10.99.0.254'\n"));
+    // Mended; and what it lends is a node's now.
+    fs::write(net.head.dir.join("nodes.tab"), format!("{known}10.99.0.254 n254 debian\n")).unwrap();
+    let lent = "10.99.0.254 to 10.99.0.254, which are lent to others until";
+    until("it says what it lends", 30, || run.out().contains(lent));
+    run.signal(Signal::SIGTERM);
+    run.wait().expect(0);
+}
+
+#[test]
+fn names_that_cannot_be_written_stay_and_are_written_later() {
+    let Some(net) = Net::new() else { return };
+    let dir = net.head.scratch.join("boot");
+    let aside = net.head.scratch.join("aside");
+    let run = net.ready(&format!("{RUN} --dir {}", dir.display()));
+    fs::rename(&dir, &aside).unwrap();
+    fs::write(&dir, "").unwrap();
+    fs::write(net.head.dir.join("nodes.tab"), "52:54:00:00:00:01 n9 debian\n").unwrap();
+    until("it says so", 30, || run.out().contains("names stay"));
+    fs::remove_file(&dir).unwrap();
+    fs::rename(&aside, &dir).unwrap();
+    until("it has them", 30, || run.out().contains("dnsmasq has its names"));
+    assert!(fs::read_to_string(dir.join("dhcp-hosts")).unwrap().contains(",n9\n"));
+    run.signal(Signal::SIGTERM);
+    run.wait().expect(0);
+}
+
+/// With its log there, and what it is in the end.
+fn logging_to(net: &Net, log: Stdio) -> std::process::Child {
+    let mut command = net.head.command(RUN.split(' '));
+    command.stdin(Stdio::null()).stdout(log);
+    command.stderr(fs::File::create(net.head.scratch.join("said")).unwrap());
+    net.lab.on(HEAD, || command.spawn().unwrap())
+}
+
+fn ends_as_asked(mut run: std::process::Child) {
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(run.id() as i32), Signal::SIGTERM).unwrap();
+    let mut ended = None;
+    until("it ends", 30, || {
+        ended = run.try_wait().unwrap();
+        ended.is_some()
+    });
+    assert!(ended.unwrap().success());
+}
+
+#[test]
+fn a_log_that_has_no_room_is_no_end() {
+    let Some(net) = Net::new() else { return };
+    let full = fs::File::options().write(true).open("/dev/full").unwrap();
+    let run = logging_to(&net, full.into());
+    let lease = net.lease(" -x 0xaf:01");
+    assert!(lease.contains("\nboot_file='http://10.99.0.1/boot.ipxe'\n"), "{lease}");
+    net.node("curl -sf -o by-http http://10.99.0.1/boot.ipxe").expect(0);
+    ends_as_asked(run);
+    let said = fs::read_to_string(net.head.scratch.join("said")).unwrap();
+    assert_eq!(said.matches("cannot write the log: No space left on device").count(), 1, "{said}");
+    net.nothing_is_left();
+}
+
+#[test]
+fn who_reads_the_log_no_more_holds_nothing_up() {
+    let Some(net) = Net::new() else { return };
+    let (reader, writer) = std::io::pipe().unwrap();
+    let run = logging_to(&net, writer.into());
+    net.lease(" -x 0xaf:01");
+    // More than a pipe holds.
+    let long = "x".repeat(100);
+    let asks = format!("http://10.99.0.1/[1-1000]{long}");
+    net.node(&format!("curl -s -g -o /dev/null http://10.99.0.1/{long}")).expect(0);
+    let mut ask = command("curl");
+    ask.args(["-s", "-o", "/dev/null", &asks]);
+    net.lab.on(NODE, || Proc::start(ask, &net.head.scratch)).wait().expect(0);
+    fs::write(net.head.dir.join("nodes.tab"), "10.99.0.2 n2 debian\n").unwrap();
+    net.node("curl -sf -o by-http http://10.99.0.1/boot.ipxe").expect(0);
+    ends_as_asked(run);
+    let said = fs::read_to_string(net.head.scratch.join("said")).unwrap();
+    assert!(said.contains("nobody reads the log"), "{said}");
+    drop(reader);
+    net.nothing_is_left();
+}
+
+#[test]
 fn a_master_that_answers_is_taken_and_stays() {
     let Some(net) = Net::new() else { return };
     let mut master = xget();
@@ -221,13 +313,13 @@ fn a_master_that_answers_is_taken_and_stays() {
     until("the master serves", 30, || master.out().contains(" serving "));
     let run = net.ready(RUN);
     assert!(run.out().contains("a master answers on 10.99.0.1:20004"), "{}", run.out());
-    assert!(!run.err().contains("another nodes.tab"), "{}", run.err());
+    assert!(!run.out().contains("another nodes.tab"), "{}", run.out());
     run.signal(Signal::SIGTERM);
     run.wait().expect(0);
     assert!(!master.has_ended());
     let other = Net { head: served_by("* - debian quiet\n"), ..net };
     let run = other.ready(RUN);
-    until("it says so", 20, || run.err().contains("that master has another nodes.tab"));
+    until("it says so", 20, || run.out().contains("that master has another nodes.tab"));
 }
 
 /// A server's socket as dnsmasq has it.

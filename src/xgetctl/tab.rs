@@ -11,6 +11,7 @@ use nodes::{Fault, TAB_BYTES_MAX, Table};
 use rustix::fs::{Gid, Uid, fchown};
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Read, Write};
+use std::net::IpAddr;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -23,7 +24,7 @@ const LOCK_RETRY: Duration = Duration::from_millis(50);
 const BESIDE: &str = ".xget-nodes-tab.part";
 
 /// Its bytes; `None` where there is none.
-fn read_bytes(path: &Path) -> Outcome<Option<Vec<u8>>> {
+pub fn read_bytes(path: &Path) -> Outcome<Option<Vec<u8>>> {
     let file = match File::open(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         opened => opened.doing("open", path)?,
@@ -50,6 +51,16 @@ pub fn read_with_text(head: &Head) -> Outcome<(Table, String)> {
     let table = Table::parse(&bytes).map_err(|fault| wrong(&path, &fault))?;
     // A table is of UTF-8.
     Ok((table, String::from_utf8_lossy(&bytes).into_owned()))
+}
+
+/// The addresses that are keys of single lines, of a file that is wrong as a whole.
+pub fn addresses_of_lines(head: &Head) -> Vec<(IpAddr, IpAddr)> {
+    // What cannot be read was said by who read it first.
+    let bytes = read_bytes(&head.nodes_tab()).ok().flatten().unwrap_or_default();
+    let text = String::from_utf8_lossy(&bytes);
+    let keys = text.lines().filter_map(|line| line.split_whitespace().next());
+    let tables = keys.flat_map(|keys| keys.split(',')).map(|key| Table::parse(key.as_bytes()));
+    tables.flatten().flat_map(|table| table.ranges().collect::<Vec<_>>()).collect()
 }
 
 /// The file while nobody else with this program changes it.
@@ -212,5 +223,15 @@ mod tests {
         let refused = tab.replace("n1\nn1\n").unwrap_err();
         assert!(refused.text.ends_with("line 2, column 1: \"n1\": has a line already (line 1)"));
         assert_eq!(fs::read_to_string(head.nodes_tab()).unwrap(), "n1\n");
+    }
+
+    #[test]
+    fn lines_have_their_addresses_where_another_is_wrong() {
+        let (_scratch, head) = head();
+        let text = "n1 n1 @none\n10.0.0.7,n[1-2] - debian\n# 10.0.0.8\n10.0.0.9-10.0.0.10\n";
+        fs::write(head.nodes_tab(), text).unwrap();
+        assert!(read(&head).is_err());
+        let ip = |last: u8| IpAddr::from([10, 0, 0, last]);
+        assert_eq!(addresses_of_lines(&head), [(ip(7), ip(7)), (ip(9), ip(10))]);
     }
 }

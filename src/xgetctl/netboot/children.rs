@@ -4,17 +4,18 @@
 //! when a program gives up its privileges (PR_SET_PDEATHSIG(2const)), as dnsmasq does: so a
 //! shell stands between, which keeps them. Knows nothing of what they do.
 
+use super::log::Log;
 use crate::failure::{Failure, Outcome, Status, reason};
-use crate::{out, program};
-use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+use crate::program;
+use rustix::process::{
+    Pid, Signal, WaitId, WaitIdOptions, WaitIdStatus, kill_process, kill_process_group, waitid,
+};
 use std::collections::VecDeque;
 use std::ffi::OsStr;
 use std::io::Read;
-use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::time::{Duration, Instant};
 
@@ -23,7 +24,7 @@ const END_PATIENCE: Duration = Duration::from_secs(5);
 /// How long the last words of one that has ended may take.
 const LAST_WORDS_PATIENCE: Duration = Duration::from_secs(2);
 const TICK: Duration = Duration::from_millis(20);
-/// Lines that wait to be put into the log; more are lost, and counted.
+/// Lines that wait to be looked at; more are lost, and counted.
 const QUEUE_MAX: usize = 10_000;
 /// Its last lines that are shown again when it has ended.
 const LAST_LINES: usize = 5;
@@ -49,7 +50,7 @@ pub struct Said {
 pub struct Voice {
     who: &'static str,
     to: SyncSender<Said>,
-    lost: Arc<AtomicUsize>,
+    log: Log,
 }
 
 impl Voice {
@@ -58,7 +59,7 @@ impl Voice {
         match self.to.try_send(Said { who: self.who, text }) {
             Ok(()) => true,
             Err(TrySendError::Full(_)) => {
-                self.lost.fetch_add(1, Ordering::Relaxed);
+                self.log.lose();
                 true
             }
             Err(TrySendError::Disconnected(_)) => false,
@@ -77,17 +78,17 @@ pub struct Children {
     running: Vec<Running>,
     to: SyncSender<Said>,
     from: Receiver<Said>,
-    lost: Arc<AtomicUsize>,
+    log: Log,
 }
 
 impl Children {
-    pub fn new() -> Children {
+    pub fn new(log: Log) -> Children {
         let (to, from) = sync_channel(QUEUE_MAX);
-        Children { running: Vec::new(), to, from, lost: Arc::default() }
+        Children { running: Vec::new(), to, from, log }
     }
 
     pub fn voice(&self, who: &'static str) -> Voice {
-        Voice { who, to: self.to.clone(), lost: Arc::clone(&self.lost) }
+        Voice { who, to: self.to.clone(), log: self.log.clone() }
     }
 
     /// Starts a program, with what is between us if it `drops` its privileges.
@@ -126,26 +127,22 @@ impl Children {
 
     /// Puts what was said within this time into the log. Whether `awaited` was among it,
     /// after which it returns at once.
-    pub fn log(&mut self, within: Duration, awaited: Option<(&str, &str)>) -> Outcome<bool> {
+    pub fn log(&mut self, within: Duration, awaited: Option<(&str, &str)>) -> bool {
         let deadline = Instant::now() + within;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
-            let Ok(said) = self.from.recv_timeout(left) else { return Ok(false) };
-            self.log_one(&said)?;
-            let lost = self.lost.swap(0, Ordering::Relaxed);
-            if lost > 0 {
-                out::line(&format!("netboot: {lost} lines were lost: they came too fast"))?;
-            }
+            let Ok(said) = self.from.recv_timeout(left) else { return false };
+            self.log_one(&said);
             if awaited.is_some_and(|(who, words)| who == said.who && said.text.contains(words)) {
-                return Ok(true);
+                return true;
             }
             if left.is_zero() {
-                return Ok(false);
+                return false;
             }
         }
     }
 
-    fn log_one(&mut self, Said { who, text }: &Said) -> Outcome {
+    fn log_one(&mut self, Said { who, text }: &Said) {
         if let Some(running) = self.running.iter_mut().find(|running| running.who == *who) {
             if running.last.len() == LAST_LINES {
                 running.last.pop_front();
@@ -154,16 +151,16 @@ impl Children {
         }
         // dnsmasq names itself, and which part of it.
         match text.strip_prefix(who).is_some_and(|rest| rest.starts_with([':', '-', '['])) {
-            true => out::line(text),
-            false => out::line(&format!("{who}: {text}")),
+            true => self.log.line(text),
+            false => self.log.line(&format!("{who}: {text}")),
         }
     }
 
     /// That all still run. One that has ended is the end of all, with its words.
     pub fn check(&mut self) -> Outcome {
         let mut ended = None;
-        for (at, running) in self.running.iter_mut().enumerate() {
-            let status = running.child.try_wait().map_err(|error| {
+        for (at, running) in self.running.iter().enumerate() {
+            let status = status_of(&running.child).map_err(|error| {
                 Failure::machine(format!("cannot look at {}: {}", running.who, reason(&error)))
             })?;
             if let Some(status) = status {
@@ -172,8 +169,8 @@ impl Children {
             }
         }
         let Some((at, status)) = ended else { return Ok(()) };
-        self.log(LAST_WORDS_PATIENCE, None)?;
-        Err(ended_by_itself(&self.running[at], status))
+        self.log(LAST_WORDS_PATIENCE, None);
+        Err(ended_by_itself(&self.running[at], &status))
     }
 
     /// Has a program read its files again.
@@ -191,30 +188,25 @@ impl Children {
         while self.is_any_left() && Instant::now() < deadline {
             std::thread::sleep(TICK);
         }
-        if self.is_any_left() {
-            self.signal_all(Signal::KILL);
-        }
+        // The rest, and what one left whose shell was killed.
+        self.signal_all(Signal::KILL);
         for running in &mut self.running {
             let _ = running.child.wait();
         }
-        // What they said at the end; nobody may be there to read it.
+        // What they said at the end.
         while let Ok(said) = self.from.try_recv() {
-            let _ = self.log_one(&said);
+            self.log_one(&said);
         }
     }
 
-    fn is_any_left(&mut self) -> bool {
-        self.running.iter_mut().any(|running| matches!(running.child.try_wait(), Ok(None)))
+    fn is_any_left(&self) -> bool {
+        self.running.iter().any(|running| matches!(status_of(&running.child), Ok(None)))
     }
 
-    /// One that was waited for is nobody any more, and its number may be another's.
-    fn signal_all(&mut self, signal: Signal) {
-        for running in &mut self.running {
-            if matches!(running.child.try_wait(), Ok(None))
-                && let Some(pid) = pid_of(&running.child)
-            {
-                let _ = kill_process_group(pid, signal);
-            }
+    /// Whole groups: while the first of one is not waited for, no other can have its number.
+    fn signal_all(&self, signal: Signal) {
+        for pid in self.running.iter().filter_map(|running| pid_of(&running.child)) {
+            let _ = kill_process_group(pid, signal);
         }
     }
 }
@@ -229,8 +221,15 @@ fn pid_of(child: &Child) -> Option<Pid> {
     Pid::from_raw(i32::try_from(child.id()).ok()?)
 }
 
-fn ended_by_itself(running: &Running, status: ExitStatus) -> Failure {
-    let how = match (status.signal(), status.code()) {
+/// How it ended, if it has. It is not waited for: it keeps its number, which is its group's.
+fn status_of(child: &Child) -> rustix::io::Result<Option<WaitIdStatus>> {
+    let Some(pid) = pid_of(child) else { return Ok(None) };
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+    waitid(WaitId::Pid(pid), options)
+}
+
+fn ended_by_itself(running: &Running, status: &WaitIdStatus) -> Failure {
+    let how = match (status.terminating_signal(), status.exit_status()) {
         (Some(signal), _) => format!("was ended by signal {signal}"),
         (None, code) => format!("ended with status {}", code.unwrap_or_default()),
     };
@@ -243,6 +242,10 @@ fn ended_by_itself(running: &Running, status: ExitStatus) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn children() -> Children {
+        Children::new(Log::new().unwrap().0)
+    }
 
     fn shell(children: &mut Children, who: &'static str, script: &str, drops: bool) {
         let args = ["-c", script].map(OsStr::new);
@@ -263,7 +266,7 @@ mod tests {
     #[test]
     fn one_that_ends_is_the_end_of_all_with_its_last_words() {
         for drops in [false, true] {
-            let mut children = Children::new();
+            let mut children = children();
             shell(&mut children, "long", "exec sleep 1000", drops);
             shell(&mut children, "bad", "echo good; echo bad luck >&2; exit 3", drops);
             let failure = failure(&mut children);
@@ -278,16 +281,40 @@ mod tests {
 
     #[test]
     fn what_one_says_is_waited_for_and_it_is_told_to_read_again() {
-        let mut children = Children::new();
+        let mut children = children();
         let script = "trap 'echo again' HUP; echo ready; while :; do sleep 0.1; done";
         shell(&mut children, "one", script, true);
         let patience = Duration::from_secs(20);
-        assert!(children.log(patience, Some(("one", "ready"))).unwrap());
+        assert!(children.log(patience, Some(("one", "ready"))));
         for _ in 0..3 {
             children.tell_to_reread("one");
-            assert!(children.log(patience, Some(("one", "again"))).unwrap());
+            assert!(children.log(patience, Some(("one", "again"))));
             children.check().unwrap();
         }
-        assert!(!children.log(Duration::ZERO, Some(("one", "never"))).unwrap());
+        assert!(!children.log(Duration::ZERO, Some(("one", "never"))));
+    }
+
+    #[test]
+    fn what_a_killed_shell_kept_ends_too() {
+        let mut children = children();
+        let script = "trap '' TERM HUP; echo $$ >&2; while :; do sleep 0.1; done";
+        shell(&mut children, "kept", script, true);
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while children.running[0].last.is_empty() {
+            assert!(Instant::now() < deadline, "it does not say its number");
+            children.log(TICK, None);
+        }
+        let kept = Pid::from_raw(children.running[0].last[0].parse().unwrap()).unwrap();
+        kill_process(pid_of(&children.running[0].child).unwrap(), Signal::KILL).unwrap();
+        let failure = failure(&mut children);
+        assert!(failure.text.starts_with("kept was ended by signal 9"), "{failure:?}");
+        kill_process(kept, Signal::CONT).unwrap();
+        drop(children);
+        let state = || std::fs::read_to_string(format!("/proc/{}/stat", kept.as_raw_nonzero()));
+        // Who waits for it is another.
+        while state().is_ok_and(|stat| !stat.contains(") Z ")) {
+            assert!(Instant::now() < deadline, "it runs on");
+            std::thread::sleep(TICK);
+        }
     }
 }

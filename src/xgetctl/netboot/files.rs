@@ -104,6 +104,9 @@ impl Plan<'_> {
     fn lending(&self) -> String {
         let Net { address, mask, .. } = self.net;
         let dir = self.dir;
+        // Where none is left: for those that lines of the administrator's give to machines.
+        let fixed = format!("dhcp-range={address},static,{mask},{LEASE}\n");
+        let fixed = if self.lent.is_empty() { fixed } else { String::new() };
         let ranges: String = self
             .lent
             .iter()
@@ -120,7 +123,7 @@ impl Plan<'_> {
              dhcp-authoritative\n\
              # Without it each first offer is 3 s late.\n\
              no-ping\n\
-             {ranges}\
+             {ranges}{fixed}\
              dhcp-lease-max={LEASES_MAX}\n\
              # The master, for the agent.\n\
              dhcp-option=224,\"{address}:20004\"\n\

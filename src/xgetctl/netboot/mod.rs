@@ -3,6 +3,8 @@
 mod children;
 mod files;
 mod http;
+mod log;
+mod names;
 mod net;
 mod place;
 mod ports;
@@ -77,6 +79,7 @@ struct Netboot {
     dir: PathBuf,
     net: Net,
     names: Vec<String>,
+    lent: Vec<(Ipv4Addr, Ipv4Addr)>,
     is_tested: bool,
 }
 
@@ -104,13 +107,32 @@ impl Args {
             return Err(Failure::usage(text));
         }
         let first = self.first(head)?;
-        let table = tab::read(head)?;
+        let is_run = http.is_some();
+        // A head that is started again serves what it can.
+        let table = match tab::read(head) {
+            Err(failure) if is_run => {
+                out::note(&format!("{}; names stay as they were", failure.text));
+                None
+            }
+            table => Some(table?),
+        };
         let words = self.all_words(head, &first)?;
         let dir = directory(dir)?;
         let staging = Staging::below(&dir)?;
         let (pair, files) = place::pair(&staging, &first.kernel, &first.initramfs)?;
         let mut made = programs::copy_or_make(&staging, self.loader)?;
-        let lent = if self.proxy { Vec::new() } else { lent(&net, &table)? };
+        let known = match &table {
+            Some(table) => table.ranges().collect(),
+            None => tab::addresses_of_lines(head),
+        };
+        let lent = match lent(&net, &known) {
+            _ if self.proxy => Vec::new(),
+            Err(failure) if is_run => {
+                out::note(&failure.text);
+                Vec::new()
+            }
+            lent => lent?,
+        };
         let plan = Plan {
             net: &net,
             dir: plain(&dir)?,
@@ -125,7 +147,11 @@ impl Args {
         };
         say_what_is_missing(&plan);
         made.extend(files);
-        for (name, text) in names(&table) {
+        let empty = Table::default();
+        for (name, text) in names(table.as_ref().unwrap_or(&empty)) {
+            if table.is_none() && dir.join(name).exists() {
+                continue;
+            }
             made.push(write(&staging, &text, name)?);
         }
         made.push(write(&staging, &plan.ipxe(), IPXE)?);
@@ -137,7 +163,7 @@ impl Args {
         place::put(&staging, &dir, &made)?;
         let names = made.into_iter().map(|(_, name)| name).collect();
         drop(staging);
-        Ok(Netboot { dir, net, names, is_tested })
+        Ok(Netboot { dir, net, names, lent, is_tested })
     }
 
     /// An administrator's own; dnsmasq tests all of it together.
@@ -221,11 +247,11 @@ fn names(table: &Table) -> [(&'static str, String); 2] {
 }
 
 /// What is lent: the range of the net without the addresses by which nodes.tab knows nodes.
-fn lent(net: &Net, table: &Table) -> Outcome<Vec<(Ipv4Addr, Ipv4Addr)>> {
-    let known: Vec<(Ipv4Addr, Ipv4Addr)> = table
-        .ranges()
+fn lent(net: &Net, known: &[(IpAddr, IpAddr)]) -> Outcome<Vec<(Ipv4Addr, Ipv4Addr)>> {
+    let known: Vec<(Ipv4Addr, Ipv4Addr)> = known
+        .iter()
         .filter_map(|range| match range {
-            (IpAddr::V4(from), IpAddr::V4(to)) => Some((from, to)),
+            (IpAddr::V4(from), IpAddr::V4(to)) => Some((*from, *to)),
             _ => None,
         })
         .filter(|(from, to)| net.has(*from) || net.has(*to))
