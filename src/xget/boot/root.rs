@@ -272,7 +272,10 @@ fn mount_overlay(transfers: &mut Transfers, packed: Packed, upper: &Tmpfs) -> Re
     fs::set_permissions(&data, fs::Permissions::from_mode(top.mode() & 0o7777)).map_err(failed)?;
     let _ = file::make_dirs(NEW_ROOT.as_ref());
     let options = format!("lowerdir={lower},upperdir={UPPER}/data,workdir={UPPER}/work");
-    mount::mount("overlay", NEW_ROOT, false, &options)
+    // So that a live update can give directories of the image other names. Kernels before
+    // 4.10 do not take it.
+    mount::mount("overlay", NEW_ROOT, false, &format!("{options},redirect_dir=on"))
+        .or_else(|_| mount::mount("overlay", NEW_ROOT, false, &options))
         .map_err(|error| format!("cannot mount the overlay (module overlay): {error}"))
 }
 

@@ -95,6 +95,30 @@ pub fn as_nobody<T: Send>(run: impl FnOnce() -> T + Send) -> T {
     })
 }
 
+/// Runs something on an overlay whose lower layer is what the first one makes.
+pub fn on_overlay(options: &str, make: fn(&Path), run: impl FnOnce(&Path) + Send) {
+    on_file_system("tmpfs", "size=8m", |top| {
+        let [lower, upper, work, merged] = ["lower", "upper", "work", "merged"].map(|name| {
+            let path = top.join(name);
+            std::fs::create_dir(&path).unwrap();
+            path
+        });
+        make(&lower);
+        let options = format!(
+            "lowerdir={},upperdir={},workdir={},{options}",
+            lower.display(),
+            upper.display(),
+            work.display()
+        );
+        let (kind, flags) = (Some("overlay"), nix::mount::MsFlags::empty());
+        if let Err(why) = nix::mount::mount(kind, &merged, kind, flags, Some(&*options)) {
+            skip(&format!("no overlay can be mounted: {why}"));
+            return;
+        }
+        run(&merged);
+    });
+}
+
 /// Runs something on a small new file system; not at all, with a message,
 /// where it cannot be mounted.
 pub fn on_file_system(kind: &str, options: &str, run: impl FnOnce(&Path) + Send) {

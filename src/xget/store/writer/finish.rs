@@ -112,9 +112,12 @@ impl Finish {
                     }
                 }
                 FinishPhase::Placing(entry) if entry == count => FinishPhase::Rest(1),
+                FinishPhase::Placing(entry) if self.sweeping.removal.step(tree) => {
+                    FinishPhase::Placing(entry)
+                }
                 FinishPhase::Placing(entry) => {
-                    mirror::place(tree, entry);
-                    FinishPhase::Placing(entry + 1)
+                    let placed = mirror::place(tree, entry);
+                    FinishPhase::Placing(self.after(tree, entry, placed))
                 }
                 FinishPhase::Rest(entry) if entry == count => FinishPhase::Naming(1),
                 FinishPhase::Naming(entry) if entry == count => after_rest(tree),
@@ -123,12 +126,16 @@ impl Finish {
                     cost = FILE_COST_BYTES / 256;
                     FinishPhase::Naming(entry + 1)
                 }
-                FinishPhase::Rest(entry) => {
-                    match tree.policy.purpose.compares() {
-                        true => mirror::compare_rest(tree, entry),
-                        false => make_rest(tree, entry),
-                    }
+                FinishPhase::Rest(entry) if self.sweeping.removal.step(tree) => {
+                    FinishPhase::Rest(entry)
+                }
+                FinishPhase::Rest(entry) if tree.policy.purpose.compares() => {
+                    mirror::compare_rest(tree, entry);
                     FinishPhase::Rest(entry + 1)
+                }
+                FinishPhase::Rest(entry) => {
+                    let made = make_rest(tree, entry);
+                    FinishPhase::Rest(self.after(tree, entry, made))
                 }
                 FinishPhase::Extra if self.sweeping.step(tree) => FinishPhase::Extra,
                 FinishPhase::Extra => after_extra(tree),
@@ -156,6 +163,19 @@ impl Finish {
             true => FinishPhase::Placing(1),
             false => self.hold(tree),
         }
+    }
+
+    /// The next entry to be put in place; the same once more when the directory that is in
+    /// its way is removed.
+    fn after(&mut self, tree: &mut DestTree, entry: u32, done: Result<(), DestError>) -> u32 {
+        match done {
+            Ok(()) => {}
+            Err(DestError::DirInTheWay(_)) if self.sweeping.clears_way(tree, entry) => {
+                return entry;
+            }
+            Err(error) => tree.fail(entry, error),
+        }
+        entry + 1
     }
 
     fn hold(&mut self, tree: &mut DestTree) -> FinishPhase {

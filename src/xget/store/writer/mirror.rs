@@ -72,13 +72,12 @@ pub fn name_dir(tree: &mut DestTree, entry: u32) {
 }
 
 /// Gives a file that is here its name, or attributes that had to wait.
-pub fn place(tree: &mut DestTree, entry: u32) {
-    let placed = match tree.target.entry(entry).kind {
+pub fn place(tree: &mut DestTree, entry: u32) -> Result<(), DestError> {
+    match tree.target.entry(entry).kind {
         EntryKind::File if tree.progress.is_in_part(entry) => tree.put_in_place(entry),
         EntryKind::File if tree.progress.is_whole(entry) => tree.repair_late(entry),
         _ => Ok(()),
-    };
-    placed.unwrap_or_else(|error| tree.fail(entry, error));
+    }
 }
 
 /// Looks in each directory of the source for what that does not have.
@@ -87,6 +86,8 @@ pub struct Sweeping {
     next: u32,
     listing: Option<Listed>,
     pub removal: Removal,
+    /// The entry for which a directory was removed last, so that it is tried once.
+    cleared: Option<u32>,
 }
 
 /// A directory that is gone through.
@@ -98,6 +99,23 @@ struct Listed {
 }
 
 impl Sweeping {
+    /// Begins to remove a directory that makes way and cannot get another name, if that was
+    /// not tried.
+    pub fn clears_way(&mut self, tree: &mut DestTree, entry: u32) -> bool {
+        let is_tried = self.cleared.replace(entry) == Some(entry);
+        if is_tried || !tree.progress.yielded().contains(&entry) {
+            return false;
+        }
+        let Ok(dir) = tree.parent(entry) else { return false };
+        if tree.target.entry(entry).size == 0 {
+            // An empty file is made with the rest, and so once more.
+            tree.progress.set(entry, EntryState::Pending);
+        }
+        let name = &tree.target.entry(entry).name.clone();
+        self.removal.begin(tree, &dir, name, tree.target.manifest.path(entry));
+        true
+    }
+
     /// One name more. False when all are looked at.
     pub fn step(&mut self, tree: &mut DestTree) -> bool {
         if self.removal.step(tree) {

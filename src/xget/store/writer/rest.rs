@@ -29,9 +29,9 @@ pub fn is_rest(tree: &DestTree, entry: u32) -> bool {
 }
 
 /// Makes an entry if it is one of these, or takes what is there as it.
-pub fn make_rest(tree: &mut DestTree, entry: u32) {
+pub fn make_rest(tree: &mut DestTree, entry: u32) -> Result<(), DestError> {
     if !is_rest(tree, entry) {
-        return;
+        return Ok(());
     }
     let made = match tree.refusal(entry) {
         Some(error) => Err(error),
@@ -41,8 +41,9 @@ pub fn make_rest(tree: &mut DestTree, entry: u32) {
         Ok(()) => tree.progress.set(entry, EntryState::Whole),
         // What is not right where a copy comes from is left out, with all its names.
         Err(DestError::NoLinkTarget(_)) if tree.policy.purpose == Purpose::Copy => {}
-        Err(error) => tree.fail(entry, error),
+        Err(error) => return Err(error),
     }
+    Ok(())
 }
 
 fn make(tree: &mut DestTree, entry: u32) -> Result<(), DestError> {

@@ -448,13 +448,18 @@ impl DestTree {
     }
 
     /// Gives a temporary file, symlink or link its final name. A directory that makes way for
-    /// it gets the temporary one.
+    /// it gets the temporary one; where that cannot be, it is said to be in the way.
     pub fn rename(&self, entry: u32, temporary: &[u8], dir: &OwnedFd) -> Result<(), DestError> {
         let name = &self.target.entry(entry).name;
-        let was_there = self.changes.are_wanted() && file::stat_at(dir, name).is_ok();
+        let yields = self.progress.yielded().contains(&entry);
+        let was_there = yields || self.changes.are_wanted() && file::stat_at(dir, name).is_ok();
         let mut renamed = file::rename_at(dir, temporary, name);
-        if renamed == Err(Errno::EISDIR) && self.progress.yielded().contains(&entry) {
-            renamed = change_places(dir, temporary, name);
+        if renamed == Err(Errno::EISDIR) && yields {
+            // An overlay gives no other name to a directory that its lower layer has.
+            renamed = match change_places(dir, temporary, name) {
+                Err(Errno::EXDEV) => Err(Errno::EISDIR),
+                done => done,
+            };
         }
         match renamed {
             Err(Errno::EISDIR) => return Err(DestError::DirInTheWay(self.target.path(entry))),

@@ -87,6 +87,70 @@ fn there_is_always_something_under_a_name_whose_directory_makes_way() {
     }
 }
 
+/// A merged system and a parted one, and what else takes a directory's place.
+fn merged(to: &Path) {
+    fs::create_dir_all(to.join("usr/lib")).unwrap();
+    fs::write(to.join("usr/lib/libc"), b"merged").unwrap();
+    symlink("usr/lib", to.join("lib")).unwrap();
+    fs::write(to.join("file"), bytes(2, 2 * P)).unwrap();
+    fs::write(to.join("empty"), b"").unwrap();
+    fs::hard_link(to.join("file"), to.join("other")).unwrap();
+}
+
+fn parted(to: &Path) {
+    for path in ["usr/lib/libc", "lib/libc", "lib/deep/er", "file/x", "empty/x", "other/x/y"] {
+        let path = to.join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, b"parted").unwrap();
+    }
+    symlink("libc", to.join("lib/link")).unwrap();
+}
+
+/// An overlay gives no other name to a directory of its lower layer, or does with redirect_dir.
+#[test]
+fn on_an_overlay_what_its_lower_layer_has_makes_way() {
+    for (is_back, redirect) in [(false, "off"), (true, "off"), (false, "on"), (true, "on")] {
+        let ends: [fn(&Path); 2] = if is_back { [merged, parted] } else { [parted, merged] };
+        let [old, new] = ends;
+        on_overlay(&format!("redirect_dir={redirect}"), old, |dest| {
+            let source = Dir::new();
+            new(source.path());
+            let comparing = policy(Purpose::Compare { removes: true }, "");
+            let mut compared = compare(source.path(), dest, comparing);
+            let told = compared.writer.take_changes();
+            drop(compared);
+            let mut fetch = fetch(source.path(), dest, mirroring(""));
+            assert_eq!(fetch.errors(), [""; 0], "{is_back} {redirect}");
+            assert_eq!(picture(dest), picture(source.path()));
+            let done = fetch.writer.take_changes();
+            assert_eq!(sorted(&done), sorted(&told), "{is_back} {redirect}");
+        });
+    }
+}
+
+#[test]
+fn on_an_overlay_a_run_that_is_killed_while_a_directory_makes_way_is_gone_on_with() {
+    let source = Dir::new();
+    merged(source.path());
+    // A step each until it ends by itself.
+    for killed_at in 0..1_000 {
+        let mut is_done = false;
+        on_overlay("redirect_dir=off", parted, |dest| {
+            let mut fetch = Fetch::begin(scan(source.path()), dest, mirroring(""));
+            fetch.check().store(usize::MAX);
+            is_done = (0..killed_at).any(|_| fetch.writer.finish_step(1) == FinishStep::Done);
+            drop(fetch);
+            let again = self::fetch(source.path(), dest, mirroring(""));
+            assert_eq!(again.errors(), [""; 0], "killed at {killed_at}");
+            assert_eq!(picture(dest), picture(source.path()), "killed at {killed_at}");
+        });
+        if is_done {
+            return;
+        }
+    }
+    panic!("it does not end");
+}
+
 #[test]
 fn what_an_earlier_run_left_in_a_directory_that_waits_is_used_and_does_not_stay() {
     let (source, dest) = (Dir::new(), Dir::new());

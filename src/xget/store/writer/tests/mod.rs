@@ -5,7 +5,8 @@ use super::super::files::OPEN_FILES_MAX;
 use super::super::scan::{Scan, ScanOptions};
 use super::super::served::ServedTree;
 use super::super::testing::{
-    NOBODY, as_nobody, bytes, name, on_file_system, picture, set_mode, set_mtime, status,
+    NOBODY, as_nobody, bytes, name, on_file_system, on_overlay, picture, set_mode, set_mtime,
+    status,
 };
 use super::*;
 use crate::os::file;
