@@ -61,6 +61,20 @@ impl Need {
     fn all_bytes(self) -> u64 {
         self.bytes + self.inodes * INODE_BYTES
     }
+
+    /// This, and beside it what is there.
+    pub fn beside(self, held: Held) -> Need {
+        Need { bytes: self.bytes + held.taken.bytes, inodes: self.inodes + held.taken.inodes }
+    }
+}
+
+/// What lies in a tmpfs already: its memory is not available, and not needed twice.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Held {
+    pub taken: Need,
+    /// It is of what room is asked for, and that had room before: figures that differ a
+    /// little by now are no reason to fetch all of it once more.
+    pub is_begun: bool,
 }
 
 /// The figures of a machine.
@@ -85,18 +99,21 @@ pub struct Room {
     pub inodes: u64,
 }
 
-/// Room for `need`, of which `held_bytes` are in memory already, with all that can be
-/// given. The error says what is missing, and what to do.
+/// Room for `need`, of which `held` is in memory already, with all that can be given. The
+/// error says what is missing, and what to do.
 pub fn room(
     need: Need,
-    held_bytes: u64,
+    held: Held,
     memory: Memory,
     asked: Option<RootSize>,
 ) -> Result<Room, String> {
     let mib = |bytes: u64| bytes.div_ceil(1 << 20);
-    let inode_bytes = need.inodes * INODE_BYTES;
     let spare_bytes = memory.spare_bytes();
-    let most_bytes = (memory.available_bytes + held_bytes).saturating_sub(spare_bytes);
+    let had_bytes = memory.available_bytes + held.taken.all_bytes();
+    let mut most_bytes = had_bytes.saturating_sub(spare_bytes);
+    if held.is_begun {
+        most_bytes = most_bytes.max(need.all_bytes());
+    }
     if need.all_bytes() > most_bytes {
         return Err(format!(
             "it takes {} MiB of memory as it lies there; {} MiB are available, and {} MiB of them \
@@ -104,14 +121,14 @@ pub fn room(
              serve it as root.squashfs or root.erofs, of which only the compressed bytes are \
              in memory",
             mib(need.all_bytes()),
-            (memory.available_bytes + held_bytes) >> 20,
+            had_bytes >> 20,
             spare_bytes >> 20,
             mib(need.all_bytes() - most_bytes),
         ));
     }
     let inodes = (memory.all_bytes / PAGE_BYTES / 2).max(need.inodes + INODES_SPARE);
     let Some(asked) = asked else {
-        return Ok(Room { size_bytes: most_bytes - inode_bytes, inodes });
+        return Ok(Room { size_bytes: most_bytes - need.inodes * INODE_BYTES, inodes });
     };
     let size_bytes = asked.bytes(memory.all_bytes) / PAGE_BYTES * PAGE_BYTES;
     if need.bytes > size_bytes {
@@ -140,6 +157,8 @@ mod tests {
     const MEMORY: Memory =
         Memory { all_bytes: 1024 * MIB, available_bytes: 900 * MIB, passing_bytes: 0 };
 
+    const NONE: Held = Held { taken: Need { bytes: 0, inodes: 0 }, is_begun: false };
+
     fn manifest(entries: Vec<Entry>) -> Manifest {
         Manifest::of_entries(PIECE_LEN, entries)
     }
@@ -166,7 +185,7 @@ mod tests {
     #[test]
     fn what_does_not_fit_is_refused_with_figures() {
         let need = |mib| Need { bytes: mib * MIB, inodes: 1024 };
-        let room_of = |mib| room(need(mib), 0, MEMORY, None);
+        let room_of = |mib| room(need(mib), NONE, MEMORY, None);
         assert_eq!(room_of(835).unwrap().size_bytes, 835 * MIB);
         let words = room_of(836).unwrap_err();
         for said in ["837 MiB", "900 MiB", "64 MiB", "1 MiB more", "squashfs"] {
@@ -174,19 +193,53 @@ mod tests {
         }
         // What the initramfs takes now the system has later, but for some.
         let less = |mib| Memory { passing_bytes: mib * MIB, ..MEMORY };
-        assert!(room(need(855), 0, less(20), None).is_ok());
-        assert!(room(need(876), 0, less(50), None).is_err());
-        // What a try before has left there is not needed twice.
-        let later = Memory { available_bytes: 500 * MIB, ..MEMORY };
-        assert!(room(need(803), 400 * MIB, later, None).is_ok());
+        assert!(room(need(855), NONE, less(20), None).is_ok());
+        assert!(room(need(876), NONE, less(50), None).is_err());
         let none = Memory { all_bytes: 0, available_bytes: 0, passing_bytes: 0 };
-        assert!(room(need(1), 0, none, None).is_err());
+        assert!(room(need(1), NONE, none, None).is_err());
+    }
+
+    #[test]
+    fn neither_pages_nor_names_that_are_there_are_needed_twice() {
+        // 98 MiB of names, in a machine that just has room.
+        let need = Need { bytes: 738 * MIB, inodes: 98 * 1024 };
+        assert!(room(need, NONE, MEMORY, None).is_ok());
+        let more = Need { bytes: need.bytes + MIB, ..need };
+        assert!(room(more, NONE, MEMORY, None).is_err());
+        // Whatever part of it has come: less what it takes by now.
+        let with = |share: u64| {
+            let taken = Need { bytes: need.bytes / share, inodes: need.inodes / share };
+            let available_bytes = MEMORY.available_bytes - taken.all_bytes();
+            (Held { taken, is_begun: false }, Memory { available_bytes, ..MEMORY })
+        };
+        for share in [1, 2, 7] {
+            let (held, memory) = with(share);
+            let again = room(need, held, memory, None).unwrap();
+            assert_eq!(again, room(need, NONE, MEMORY, None).unwrap(), "1/{share}");
+            // All of something else beside it has only what is left.
+            let left_mib = (memory.available_bytes - SPARE_BYTES) / MIB;
+            let beside = |mib| Need { bytes: mib * MIB, inodes: 0 }.beside(held);
+            assert!(room(beside(left_mib), held, memory, None).is_ok(), "1/{share}");
+            assert!(room(beside(left_mib + 1), held, memory, None).is_err(), "1/{share}");
+        }
+    }
+
+    #[test]
+    fn what_had_room_is_not_refused_for_a_little_less_memory() {
+        let need = Need { bytes: 835 * MIB, inodes: 1024 };
+        let taken = Need { bytes: 800 * MIB, inodes: 1024 };
+        let memory = Memory { available_bytes: 94 * MIB, ..MEMORY };
+        let of = |is_begun, asked| room(need, Held { taken, is_begun }, memory, asked);
+        assert!(of(false, None).unwrap_err().contains("5 MiB more"));
+        assert_eq!(of(true, None).unwrap().size_bytes, need.bytes, "and no more than that");
+        // What is said about the size still counts.
+        assert!(of(true, Some(RootSize::Bytes(834 * MIB))).is_err());
     }
 
     #[test]
     fn a_size_that_was_asked_for_is_a_limit() {
         let need = Need { bytes: 100 * MIB, inodes: 10 };
-        let sized = |asked| room(need, 0, MEMORY, Some(asked));
+        let sized = |asked| room(need, NONE, MEMORY, Some(asked));
         assert_eq!(sized(RootSize::Bytes(100 * MIB)).unwrap().size_bytes, 100 * MIB);
         assert_eq!(sized(RootSize::Percent(50)).unwrap().size_bytes, 512 * MIB);
         let words = sized(RootSize::Percent(5)).unwrap_err();
@@ -196,9 +249,9 @@ mod tests {
     #[test]
     fn names_have_room_whatever_the_memory() {
         let many = Need { bytes: 0, inodes: 500_000 };
-        assert_eq!(room(many, 0, MEMORY, None).unwrap().inodes, 565_536);
+        assert_eq!(room(many, NONE, MEMORY, None).unwrap().inodes, 565_536);
         let few = Need { bytes: 0, inodes: 5 };
-        assert_eq!(room(few, 0, MEMORY, None).unwrap().inodes, 131_072);
+        assert_eq!(room(few, NONE, MEMORY, None).unwrap().inodes, 131_072);
     }
 
     #[test]

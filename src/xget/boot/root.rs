@@ -7,7 +7,7 @@ use super::cache::Cache;
 use super::cmdline::Cmdline;
 use super::failure::FetchError;
 use super::fetching::{Errand, Transfers};
-use super::room::{self, Need};
+use super::room::{self, Held, Need};
 use super::settings::ROOT_UNPINNED;
 use super::system::System;
 use super::tmpfs::{self, Tmpfs};
@@ -262,7 +262,7 @@ fn mount_overlay(transfers: &mut Transfers, packed: Packed, upper: &Tmpfs) -> Re
     }
     let failed = |error: std::io::Error| format!("cannot make the overlay's upper half: {error}");
     let top = fs::metadata(lower).map_err(failed)?;
-    let room = room::room(Need::default(), 0, tmpfs::memory(), upper.asked)?;
+    let room = room::room(Need::default(), Held::default(), tmpfs::memory(), upper.asked)?;
     file::make_dirs(UPPER.as_ref()).map_err(failed)?;
     tmpfs::mount(UPPER, &format!("mode=0700,size={}", room.size_bytes)).map_err(failed)?;
     let data = Path::new(UPPER).join("data");

@@ -3,7 +3,7 @@
 //!
 //! How much fits is `room`'s. Refuses to know where the root comes from.
 
-use super::room::{self, Memory, Need, RootSize};
+use super::room::{self, Held, Memory, Need, RootSize};
 use super::start;
 use crate::os::{file, mount as os, newroot};
 use peer::content::digest::Digest;
@@ -41,17 +41,16 @@ impl Tmpfs {
                 self.clear();
             }
         }
-        self.mount(Need::of(manifest), manifest)?;
+        self.mount(manifest, digest)?;
         self.generation = Some(digest);
         Ok(())
     }
 
     /// Whether this fits beside what is there.
     pub fn has_room(&self, manifest: &Manifest) -> Result<(), String> {
-        let held_bytes = used_bytes(self.path);
-        let mut need = Need::of(manifest);
-        need.bytes += held_bytes;
-        let room = room::room(need, held_bytes, memory(), self.asked);
+        let held = Held { taken: used(self.path), is_begun: false };
+        let need = Need::of(manifest).beside(held);
+        let room = room::room(need, held, memory(), self.asked);
         room.map(drop).map_err(|why| ["with what is there ", &why].concat())
     }
 
@@ -63,10 +62,12 @@ impl Tmpfs {
         }
     }
 
-    fn mount(&mut self, need: Need, manifest: &Manifest) -> Result<(), String> {
+    fn mount(&mut self, manifest: &Manifest, digest: Digest) -> Result<(), String> {
+        let need = Need::of(manifest);
         let is_mounted = self.generation.is_some();
-        let held_bytes = if is_mounted { used_bytes(self.path) } else { 0 };
-        let room = room::room(need, held_bytes, memory(), self.asked)?;
+        let taken = if is_mounted { used(self.path) } else { Need::default() };
+        let held = Held { taken, is_begun: self.generation == Some(digest) };
+        let room = room::room(need, held, memory(), self.asked)?;
         let size = format!("size={},nr_inodes={}", room.size_bytes, room.inodes);
         log::info!(
             "the root takes {} MiB in {} files; room for {} MiB",
@@ -87,7 +88,7 @@ impl Tmpfs {
     /// All is there: of the memory that is left, half may be written to.
     pub fn settle(&self) {
         if self.asked.is_none() {
-            let bytes = room::final_bytes(used_bytes(self.path), memory());
+            let bytes = room::final_bytes(used(self.path).bytes, memory());
             let _ = os::remount(self.path, &format!("size={bytes}"));
         }
     }
@@ -111,10 +112,34 @@ pub fn memory() -> Memory {
     Memory {
         all_bytes: machine.memory_bytes,
         available_bytes: machine.available_bytes,
-        passing_bytes: used_bytes("/"),
+        passing_bytes: used("/").bytes,
     }
 }
 
-fn used_bytes(path: &str) -> u64 {
-    file::open_dir(path.as_ref()).map_or(0, |dir| file::used_bytes(&dir))
+/// What lies there takes.
+fn used(path: &str) -> Need {
+    let space = file::open_dir(path.as_ref()).map(|dir| file::used_space(&dir)).unwrap_or_default();
+    Need { bytes: space.bytes, inodes: space.files }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::testing::on_file_system;
+
+    #[test]
+    fn pages_and_names_are_taken_and_given_back() {
+        on_file_system("tmpfs", "size=1m,nr_inodes=60", |path| {
+            let used = || used(path.to_str().unwrap());
+            let before = used();
+            let names: Vec<_> = (0..3).map(|n| path.join(n.to_string())).collect();
+            names.iter().for_each(|name| fs::write(name, "x").unwrap());
+            let after = used();
+            assert_eq!(after.bytes - before.bytes, 3 * 4096);
+            assert_eq!(after.inodes - before.inodes, 3);
+            names.iter().for_each(|name| fs::remove_file(name).unwrap());
+            assert_eq!(used(), before);
+        });
+        assert_eq!(used("/proc/nothing-there"), Need::default());
+    }
 }

@@ -439,11 +439,18 @@ pub fn free_space(dir: &OwnedFd) -> FreeSpace {
 }
 
 /// What is in use of a file system; 0 where it does not say.
-pub fn used_bytes(dir: &OwnedFd) -> u64 {
-    let used = |fs: nix::sys::statvfs::Statvfs| {
-        fs.blocks().saturating_sub(fs.blocks_free()) * fs.fragment_size()
+#[derive(Clone, Copy, Debug, Default)]
+pub struct UsedSpace {
+    pub bytes: u64,
+    pub files: u64,
+}
+
+pub fn used_space(dir: &OwnedFd) -> UsedSpace {
+    let used = |fs: nix::sys::statvfs::Statvfs| UsedSpace {
+        bytes: fs.blocks().saturating_sub(fs.blocks_free()) * fs.fragment_size(),
+        files: fs.files().saturating_sub(fs.files_free()),
     };
-    nix::sys::statvfs::fstatvfs(dir).map_or(0, used)
+    nix::sys::statvfs::fstatvfs(dir).map_or_else(|_| UsedSpace::default(), used)
 }
 
 /// Whether the files below an open directory are memory, where reserving
