@@ -125,12 +125,18 @@ pub fn retry(status: Status) -> Retry {
     }
 }
 
-/// Whether a round of a boot that failed so is begun again, with what came, and when.
-/// Only who has a line of nodes.tab asks again what it is.
-pub fn another_round(status: Status) -> Option<Retry> {
+/// So many rounds that a change came between are followed by another one at once.
+const HASTY_ROUNDS: u32 = 2;
+
+/// Whether round number `round` of a boot (the first is 1), if it failed so, is followed by
+/// another one, with what came, and when. Only who has a line of nodes.tab asks again what
+/// it is.
+pub fn another_round(status: Status, round: u32) -> Option<Retry> {
     match status {
         // What is served is another now: it is there.
-        Status::Changed => Some(Retry::Backoff),
+        Status::Changed if round <= HASTY_ROUNDS => Some(Retry::Backoff),
+        // It goes on changing, and each round fetches all of it: the operator is to know.
+        Status::Changed => Some(Retry::Poll),
         Status::Source => Some(Retry::Poll),
         _ => None,
     }
@@ -221,9 +227,19 @@ mod tests {
             (Status::NoSpace, None, true),
             (Status::LocalIo, None, true),
         ] {
-            assert_eq!(another_round(status), round, "{status:?}");
+            assert_eq!(another_round(status, 1), round, "{status:?}");
             assert_eq!(is_for_what_was_there(status), may_be_what_was_there, "{status:?}");
         }
+    }
+
+    #[test]
+    fn what_keeps_changing_is_for_the_operator_from_the_third_round_on() {
+        let rounds = [1, 2, 3, 4, u32::MAX];
+        let (soon, later) = (Some(Retry::Backoff), Some(Retry::Poll));
+        let changed = rounds.map(|round| another_round(Status::Changed, round));
+        assert_eq!(changed, [soon, soon, later, later, later]);
+        assert_eq!(rounds.map(|round| another_round(Status::Source, round)), [later; 5]);
+        assert_eq!(rounds.map(|round| another_round(Status::NoSpace, round)), [None; 5]);
     }
 
     #[test]

@@ -40,10 +40,12 @@ pub fn go(transfers: &mut Transfers, line: &Cmdline) -> String {
 fn rounds(transfers: &mut Transfers, line: &Cmdline, kept: &mut Kept) -> String {
     let mut round = 0;
     loop {
+        round += 1;
         let FetchError { status, text } = go_once(transfers, line, kept);
         let is_known = transfers.is_known();
-        let Some(retry) = failure::another_round(status).filter(|_| is_known) else { return text };
-        round += 1;
+        let Some(retry) = failure::another_round(status, round).filter(|_| is_known) else {
+            return text;
+        };
         log::warn!("{text}; asking again");
         if retry == Retry::Poll {
             transfers.say(NodeStage::Failed, &text);

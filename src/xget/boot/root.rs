@@ -299,7 +299,7 @@ fn fetch_layer(transfers: &mut Transfers, layer: &str, tmpfs: &Tmpfs) -> Result<
             Some(before) if before == digest => return Ok(()),
             Some(_) => {
                 has_changed = true;
-                let why = "has changed: it is fetched anew over the image";
+                let why = "has changed: it is fetched anew over the image; nobody should write to it until the nodes have it";
                 return Err(FetchError::local(format!("the layer {layer} {why}")));
             }
             None => {}
