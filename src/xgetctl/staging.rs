@@ -92,7 +92,7 @@ impl Staging {
         match renameat_with(CWD, made, CWD, place, RenameFlags::EXCHANGE) {
             // A file system without it (NFS): the name is missing for a moment.
             Err(Errno::INVAL) => {
-                let old = self.join("replaced");
+                let old = self.join(".replaced");
                 fs::rename(place, &old).doing("move away", place)?;
                 let put = fs::rename(made, place).doing("put in place", place);
                 let back = if put.is_ok() { made } else { place };
