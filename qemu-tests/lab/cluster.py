@@ -4,7 +4,9 @@ The images are made once, by xgetctl and where there still is a network, and are
 in build/demo; all else is made anew for each run.
 """
 
+import hashlib
 import shutil
+from pathlib import Path
 
 from repository import BUILD, REPO, binary
 
@@ -17,6 +19,8 @@ from .services import Netboot
 
 PLACE = BUILD / "demo"
 TREE = PLACE / "srv"
+# What the images were made by; written when all of them are whole.
+MADE_BY = PLACE / "made-by"
 SUITE, KERNEL = "bookworm", "linux-image-cloud-amd64"
 CREATE_LIMIT_S, BUILD_LIMIT_S = 1500, 600
 # Nothing new for so long on a machine's own clock, and it is given up.
@@ -61,23 +65,33 @@ echo image $(cat /{VERSION}) $(cd /opt && echo *)
 PXELINUX = "dhcp-mac=set:pxelinux,{}\ndhcp-boot=tag:pxelinux,pxelinux.0\n"
 
 
-def is_made():
-    """Whether the images are there, with the program under test in them."""
-    has = TREE / "images/debian/root/usr/local/bin/xget"
-    files = (TREE / "images/compact/root.squashfs", TREE / "images/whole/initrd-1-root")
-    return has.exists() and has.read_bytes() == binary().read_bytes() and all(
-        path.exists() for path in files
-    )
+def makers():
+    """A digest of what makes the images: the programs, the maker of initrds, and this file."""
+    programs = (binary(), binary().with_name("xgetctl"), binary().with_name("xget-init"))
+    parts = sorted((REPO / "initramfs").iterdir())
+    digest = hashlib.sha256()
+    for path in (*programs, *parts, Path(__file__)):
+        # A program that was named may have no agent of its own beside it.
+        content = path.read_bytes() if path.is_file() else b""
+        digest.update(hashlib.sha256(content).digest())
+    return digest.hexdigest()
+
+
+def is_made(made_by):
+    """Whether the images are there, all of them and by the same as now."""
+    return MADE_BY.is_file() and MADE_BY.read_text() == made_by
 
 
 def prepare():
     """The images: a Debian as a directory, the same packed, and the same as one initrd."""
     head = Head(TREE)
     TREE.mkdir(parents=True, exist_ok=True)
-    if is_made():
+    made_by = makers()
+    if is_made(made_by):
         head.say(f"(the images are there from before: rm -r {PLACE.relative_to(REPO)} for new ones)")
         return
     head.say(f"$ cd {TREE.relative_to(REPO)}; export XGET_ROOT=$PWD")
+    MADE_BY.unlink(missing_ok=True)
     shutil.rmtree(TREE)
     TREE.mkdir()
     words = ("--suite", SUITE, "--kernel", KERNEL, "--cache", "../packages")
@@ -89,6 +103,7 @@ def prepare():
     head.xgetctl("image", "build", "compact", "--squashfs", limit_s=BUILD_LIMIT_S)
     whole(head)
     head.xgetctl("image", "list")
+    MADE_BY.write_text(made_by)
 
 
 def whole(head):
@@ -96,7 +111,8 @@ def whole(head):
     head.shell("mkdir images/whole && cp images/debian/kernel images/whole/")
     head.shell(
         "(cd images/debian/root && find . -path ./boot -prune -o -print |"
-        " cpio --quiet -o -H newc) | zstd -q -T0 >images/whole/initrd-1-root",
+        " cpio --quiet -o -H newc) | zstd -q -T0 >images/whole/root.part"
+        " && mv images/whole/root.part images/whole/initrd-1-root",
         limit_s=BUILD_LIMIT_S,
     )
     head.shell(f"echo '{CONSOLE}' >images/whole/cmdline")
@@ -137,7 +153,8 @@ def layers(head):
     head.say("# An image of one initrd knows no layers: what goes over it is an initrd, too.")
     head.shell(
         "ln -sf sbin/init layers/all/init && (cd layers/all && find . | cpio --quiet -o -H newc)"
-        " >images/whole/initrd-2-all && rm layers/all/init"
+        " >images/whole/all.part && mv images/whole/all.part images/whole/initrd-2-all"
+        " && rm layers/all/init"
     )
 
 

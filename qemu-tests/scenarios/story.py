@@ -180,8 +180,9 @@ def verify(lab, head, machines):
         ):
             lab.check(line in said.splitlines(), f"{member.name} does not say {line!r}:\n{said}")
         lab.check(machine.running, f"{machine.name} has ended")
-    left = head.ssh("n001", f"xget --dry-run {UPDATE}", limit_s=UPDATE_LIMIT_S)
-    lab.check(not left.strip(), f"n001 is not the image yet:\n{left}")
+        line = f"xget --dry-run {member.update}"
+        left = head.ssh(member.name, line, limit_s=UPDATE_LIMIT_S)
+        lab.check(not left.strip(), f"{member.name} is not the image yet:\n{left}")
 
 
 # What came of it.

@@ -7,7 +7,7 @@ import unittest
 from pathlib import Path
 from unittest import mock
 
-from lab import firmware, outcome, paths, roll
+from lab import cluster, firmware, outcome, paths, roll
 from lab.lab import Lab, Said
 from lab.machine import Machine
 
@@ -95,6 +95,54 @@ class PathsTest(unittest.TestCase):
                 (place / "kernel").rmdir()
                 (place / "kernel").write_bytes(b"")
                 self.assertEqual(paths.kernel(), place / "kernel")
+
+
+class ImagesTest(unittest.TestCase):
+    """Whether what was made before will do."""
+
+    MAKERS = ("xget", "xgetctl", "xget-init", "initramfs/build")
+
+    def setUp(self):
+        place = tempfile.TemporaryDirectory()
+        self.addCleanup(place.cleanup)
+        self.place = Path(place.name)
+        (self.place / "initramfs").mkdir()
+        for name in self.MAKERS:
+            (self.place / name).write_text(name)
+        xget = mock.patch.dict(os.environ, {"XGET_BINARY": str(self.place / "xget")})
+        tree = mock.patch.multiple(
+            cluster, REPO=self.place, PLACE=self.place / "demo", TREE=self.place / "demo/srv",
+            MADE_BY=self.place / "demo/made-by",
+        )
+        for patch in (xget, tree):
+            patch.start()
+            self.addCleanup(patch.stop)
+
+    def prepare(self, fails=False):
+        """The commands that make images."""
+        head = mock.Mock()
+        head.shell.side_effect = cluster.Failed("no room") if fails else None
+        with mock.patch.object(cluster, "Head", return_value=head):
+            try:
+                cluster.prepare()
+            except cluster.Failed:
+                pass
+        return head.xgetctl.call_count
+
+    def test_images_are_made_once_and_anew_when_what_makes_them_is_another(self):
+        self.assertGreater(self.prepare(), 0)
+        self.assertEqual(self.prepare(), 0)
+        for name in self.MAKERS:
+            (self.place / name).write_text("another")
+            self.assertGreater(self.prepare(), 0, name)
+            self.assertEqual(self.prepare(), 0)
+
+    def test_what_was_not_made_to_the_end_is_made_anew(self):
+        self.prepare()
+        (self.place / "xget").write_text("another")
+        self.prepare(fails=True)
+        (self.place / "xget").write_text("xget")
+        self.assertGreater(self.prepare(), 0)
 
 
 class WaitingTest(unittest.TestCase):
