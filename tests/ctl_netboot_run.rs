@@ -233,6 +233,29 @@ fn a_head_with_a_wrong_table_starts_and_lends_no_address_of_its_lines() {
 }
 
 #[test]
+fn leases_outlive_it_without_a_directory_too() {
+    let Some(net) = Net::new() else { return };
+    let state = net.head.scratch.join("state");
+    let run = net.ready(RUN);
+    net.lease("");
+    run.signal(Signal::SIGTERM);
+    run.wait().expect(0);
+    let leases = fs::read_to_string(state.join("leases-eth0")).unwrap();
+    assert!(leases.contains(" 10.99.0."), "{leases}");
+    let run = net.ready(RUN);
+    run.signal(Signal::SIGTERM);
+    run.wait().expect(0);
+    assert_eq!(fs::read_to_string(state.join("leases-eth0")).unwrap(), leases);
+    // Where there is no place for them.
+    fs::remove_dir_all(&state).unwrap();
+    fs::write(&state, "").unwrap();
+    let run = net.ready(RUN);
+    assert!(run.out().contains("leases go at the end"), "{}", run.out());
+    run.signal(Signal::SIGTERM);
+    run.wait().expect(0);
+}
+
+#[test]
 fn names_that_cannot_be_written_stay_and_are_written_later() {
     let Some(net) = Net::new() else { return };
     let dir = net.head.scratch.join("boot");
@@ -314,6 +337,14 @@ fn a_master_that_answers_is_taken_and_stays() {
     let run = net.ready(RUN);
     assert!(run.out().contains("a master answers on 10.99.0.1:20004"), "{}", run.out());
     assert!(!run.out().contains("another nodes.tab"), "{}", run.out());
+    assert!(!master.has_ended());
+    master.signal(Signal::SIGTERM);
+    master.wait();
+    until("it is missed", 60, || run.out().contains("10.99.0.1:20004 does not answer any more"));
+    let mut master = xget();
+    master.arg("--no-cache").arg(&net.head.dir);
+    let mut master = net.lab.on(HEAD, || Proc::start(master, &net.head.scratch));
+    until("it is back", 60, || run.out().contains("10.99.0.1:20004 answers again"));
     run.signal(Signal::SIGTERM);
     run.wait().expect(0);
     assert!(!master.has_ended());

@@ -61,6 +61,7 @@ impl Head {
         let mut command = command(XGETCTL);
         let path = std::env::var("PATH").unwrap_or_default();
         command.env("PATH", format!("{}:{path}", self.scratch.join("bin").display()));
+        command.env("STATE_DIRECTORY", self.scratch.join("state"));
         command.env("XGET_BINARY", XGET).env("XGET_LIB", &self.lib);
         command.arg("--root").arg(&self.dir).args(args);
         command

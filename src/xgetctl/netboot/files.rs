@@ -26,6 +26,7 @@ pub struct Plan<'a> {
     pub http: Option<u16>,
     /// What is lent: from, to.
     pub lent: &'a [(Ipv4Addr, Ipv4Addr)],
+    pub lent6: &'a [(Ipv6Addr, Ipv6Addr)],
     /// Another server lends addresses; ours tells machines what to boot alone.
     pub proxy: bool,
     /// DNS as well.
@@ -34,9 +35,8 @@ pub struct Plan<'a> {
 
 /// How long an address is lent.
 const LEASE: &str = "12h";
-/// What is lent of a net of 64 bits: as many as nodes can be told apart.
-const FROM6: &str = "::1:0";
-const TO6: &str = "::1:ffff";
+/// What of an IPv6 address is not its net's.
+const HOST6: u128 = u64::MAX as u128;
 /// What firmware is, in DHCPv6 (RFC 5970).
 const ARCH6: u16 = 61;
 /// Machines at a time.
@@ -81,10 +81,18 @@ impl Plan<'_> {
             None => format!("tftp://[{address6}]/{IPXE}"),
         };
         let interface = &self.net.interface;
+        let host = |address: &Ipv6Addr| Ipv6Addr::from(address.to_bits() & HOST6);
+        let line = |range: String| format!("dhcp-range={range},constructor:{interface},{LEASE}\n");
+        let ranges = self.lent6.iter().map(|(from, to)| format!("{},{}", host(from), host(to)));
+        let mut ranges: String = ranges.map(line).collect();
+        // Where none is left: for those that lines of the administrator's give to machines.
+        if ranges.is_empty() {
+            ranges = line("::,static".into());
+        }
         let mut text = format!(
             "# IPv6: what router, and an address for who asks. What boots says what it is.\n\
              enable-ra\n\
-             dhcp-range={FROM6},{TO6},constructor:{interface},{LEASE}\n\
+             {ranges}\
              dhcp-userclass=set:ipxe,iPXE\n\
              dhcp-userclass=set:xget,xget:\n\
              dhcp-match=set:uefi,option6:{ARCH6},00:07\n\
@@ -260,6 +268,10 @@ mod tests {
         Pair::new("0123456789abcdef")
     }
 
+    const LENT6: [(Ipv6Addr, Ipv6Addr); 1] = [(
+        Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 1, 0),
+        Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 1, 0xffff),
+    )];
     const LENT: [(Ipv4Addr, Ipv4Addr); 2] = [
         (Ipv4Addr::new(10, 0, 0, 128), Ipv4Addr::new(10, 0, 0, 199)),
         (Ipv4Addr::new(10, 0, 0, 202), Ipv4Addr::new(10, 0, 0, 254)),
@@ -276,6 +288,7 @@ mod tests {
             pair,
             http: None,
             lent: &LENT,
+            lent6: &LENT6,
             proxy: false,
             dns: false,
         }

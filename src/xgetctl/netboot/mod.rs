@@ -10,6 +10,7 @@ mod place;
 mod ports;
 mod programs;
 mod run;
+mod taken;
 
 use crate::failure::{Doing, Failure, Outcome};
 use crate::head::Head;
@@ -21,13 +22,13 @@ use nodes::Table;
 use place::{CONF, GRUB_CFG, HOSTS, IPXE, MENU, NAMES, open_up, write};
 use programs::Loader;
 use std::fs;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 
 #[derive(clap::Args, Clone, Debug)]
 pub struct Args {
     /// Where to write dnsmasq.conf, boot.ipxe, pxelinux.cfg, kernel, initramfs and boot programs;
-    /// with --run also leases, which then outlive it
+    /// with --run also leases, which are in /var/lib/xget without it
     #[arg(long, value_name = "DIR", required_unless_present = "run")]
     dir: Option<PathBuf>,
     /// Serve it all until ^C: dnsmasq, HTTP, and the master if none answers here
@@ -79,7 +80,7 @@ struct Netboot {
     dir: PathBuf,
     net: Net,
     names: Vec<String>,
-    lent: Vec<(Ipv4Addr, Ipv4Addr)>,
+    lent: Vec<(IpAddr, IpAddr)>,
     is_tested: bool,
 }
 
@@ -121,7 +122,7 @@ impl Args {
         let staging = Staging::below(&dir)?;
         let (pair, files) = place::pair(&staging, &first.kernel, &first.initramfs)?;
         let mut made = programs::copy_or_make(&staging, self.loader)?;
-        let known = match &table {
+        let known: Vec<(IpAddr, IpAddr)> = match &table {
             Some(table) => table.ranges().collect(),
             None => tab::addresses_of_lines(head),
         };
@@ -133,6 +134,7 @@ impl Args {
             }
             lent => lent?,
         };
+        let lent6 = net.range6_without(&known.iter().filter_map(v6).collect::<Vec<_>>());
         let plan = Plan {
             net: &net,
             dir: plain(&dir)?,
@@ -142,6 +144,7 @@ impl Args {
             pair: &pair,
             http,
             lent: &lent,
+            lent6: &lent6,
             proxy: self.proxy,
             dns: self.dns,
         };
@@ -163,6 +166,9 @@ impl Args {
         place::put(&staging, &dir, &made)?;
         let names = made.into_iter().map(|(_, name)| name).collect();
         drop(staging);
+        let lent = lent.into_iter().map(|(from, to)| (from.into(), to.into()));
+        let lent6 = lent6.into_iter().map(|(from, to)| (from.into(), to.into()));
+        let lent = lent.chain(lent6).collect();
         Ok(Netboot { dir, net, names, lent, is_tested })
     }
 
@@ -244,6 +250,13 @@ fn directory(dir: &Path) -> Outcome<PathBuf> {
 /// What follows nodes.tab, and is read again by dnsmasq.
 fn names(table: &Table) -> [(&'static str, String); 2] {
     [(HOSTS, files::hosts(table)), (NAMES, files::names(table))]
+}
+
+fn v6(range: &(IpAddr, IpAddr)) -> Option<(Ipv6Addr, Ipv6Addr)> {
+    match range {
+        (IpAddr::V6(from), IpAddr::V6(to)) => Some((*from, *to)),
+        _ => None,
+    }
 }
 
 /// What is lent: the range of the net without the addresses by which nodes.tab knows nodes.

@@ -12,7 +12,7 @@ use crate::staging::Staging;
 use crate::tab;
 use nodes::Table;
 use std::fs;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
@@ -89,7 +89,7 @@ fn rewrite(table: &Table, made: &Netboot) -> Outcome {
 }
 
 /// dnsmasq does not read again what it lends.
-fn say_what_is_lent(table: &Table, lent: &[(Ipv4Addr, Ipv4Addr)], log: &Log) {
+fn say_what_is_lent(table: &Table, lent: &[(IpAddr, IpAddr)], log: &Log) {
     for (from, to) in both(table, lent) {
         log.line(&format!(
             "netboot: nodes.tab knows nodes by addresses from {from} to {to}, which are lent to \
@@ -99,11 +99,11 @@ fn say_what_is_lent(table: &Table, lent: &[(Ipv4Addr, Ipv4Addr)], log: &Log) {
 }
 
 /// What nodes are known by and is lent to others, too.
-fn both(table: &Table, lent: &[(Ipv4Addr, Ipv4Addr)]) -> Vec<(Ipv4Addr, Ipv4Addr)> {
+fn both(table: &Table, lent: &[(IpAddr, IpAddr)]) -> Vec<(IpAddr, IpAddr)> {
     let mut both = Vec::new();
-    for range in table.ranges() {
-        let (IpAddr::V4(first), IpAddr::V4(last)) = range else { continue };
-        let cut = lent.iter().map(|(from, to)| (first.max(*from), last.min(*to)));
+    for (first, last) in table.ranges() {
+        let lent = lent.iter().filter(|(from, _)| from.is_ipv4() == first.is_ipv4());
+        let cut = lent.map(|(from, to)| (first.max(*from), last.min(*to)));
         both.extend(cut.filter(|(from, to)| from <= to));
     }
     both
@@ -116,9 +116,13 @@ mod tests {
     #[test]
     fn what_is_lent_although_a_node_is_known_by_it_is_found() {
         let table = Table::parse(b"10.0.0.100-10.0.0.130 n[100-130]\n10.1.0.0/24\n").unwrap();
-        let ip = |last: u8| Ipv4Addr::new(10, 0, 0, last);
-        let lent = [(ip(128), ip(129)), (ip(130), ip(254))];
+        let ip = |last: u8| IpAddr::from([10, 0, 0, last]);
+        let six = |text: &str| text.parse::<IpAddr>().unwrap();
+        let lent6 = (six("fd00::1:0"), six("fd00::1:ffff"));
+        let lent = [(ip(128), ip(129)), (ip(130), ip(254)), lent6];
         assert_eq!(both(&table, &lent), [(ip(128), ip(129)), (ip(130), ip(130))]);
         assert!(both(&Table::default(), &lent).is_empty());
+        let table = Table::parse(b"fd00::1:5\nfd01::1:5\n").unwrap();
+        assert_eq!(both(&table, &lent), [(six("fd00::1:5"), six("fd00::1:5"))]);
     }
 }

@@ -14,6 +14,9 @@ const LENT_MAX: u32 = nodes::NODES_MAX as u32;
 /// A net of four addresses has one for the head and one for a node.
 const PREFIX_MAX: u8 = 30;
 const PREFIX6: u8 = 64;
+/// What is lent of a net of 64 bits: as many as nodes can be told apart.
+const FROM6: u128 = 0x1_0000;
+const TO6: u128 = 0x1_ffff;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Net {
@@ -105,22 +108,35 @@ impl Net {
 
     /// What is left of the range that is lent, in its order.
     pub fn range_without(&self, known: &[(Ipv4Addr, Ipv4Addr)]) -> Vec<(Ipv4Addr, Ipv4Addr)> {
-        let (mut at, last) = (u64::from(self.from.to_bits()), u64::from(self.to.to_bits()));
-        let mut known: Vec<(u64, u64)> = known
-            .iter()
-            .map(|(from, to)| (u64::from(from.to_bits()), u64::from(to.to_bits())))
-            .filter(|(from, to)| *from <= last && *to >= at)
-            .collect();
-        known.sort_unstable();
-        let mut left = Vec::new();
-        for (from, to) in known.into_iter().chain([(last + 1, last + 1)]) {
-            if from > at {
-                left.push((Ipv4Addr::from(at as u32), Ipv4Addr::from((from - 1) as u32)));
-            }
-            at = at.max(to + 1);
-        }
-        left
+        let number = |address: Ipv4Addr| u128::from(address.to_bits());
+        let known = known.iter().map(|(from, to)| (number(*from), number(*to)));
+        let left = without(number(self.from), number(self.to), known.collect());
+        let address = |number: u128| Ipv4Addr::from(number as u32);
+        left.into_iter().map(|(from, to)| (address(from), address(to))).collect()
     }
+
+    /// The same of IPv6, whole addresses; nothing without it.
+    pub fn range6_without(&self, known: &[(Ipv6Addr, Ipv6Addr)]) -> Vec<(Ipv6Addr, Ipv6Addr)> {
+        let Some(address6) = self.address6 else { return Vec::new() };
+        let prefix = address6.to_bits() >> PREFIX6 << PREFIX6;
+        let known = known.iter().map(|(from, to)| (from.to_bits(), to.to_bits()));
+        let left = without(prefix | FROM6, prefix | TO6, known.collect());
+        left.into_iter().map(|(from, to)| (from.into(), to.into())).collect()
+    }
+}
+
+fn without(first: u128, last: u128, mut known: Vec<(u128, u128)>) -> Vec<(u128, u128)> {
+    let mut at = first;
+    known.retain(|(from, to)| *from <= last && *to >= first);
+    known.sort_unstable();
+    let mut left = Vec::new();
+    for (from, to) in known.into_iter().chain([(last + 1, last + 1)]) {
+        if from > at {
+            left.push((at, from - 1));
+        }
+        at = at.max(to.saturating_add(1));
+    }
+    left
 }
 
 impl fmt::Display for Net {
@@ -263,5 +279,20 @@ mod tests {
             let none = choose(&link(text), Some("x")).unwrap_err().text;
             assert!(none.starts_with("x has no IPv4 address"), "{none}");
         }
+    }
+
+    #[test]
+    fn addresses_of_ipv6_that_are_known_are_not_lent() {
+        let ip = |text: &str| text.parse::<Ipv6Addr>().unwrap();
+        let net = Net::new("x", [10, 0, 0, 1].into(), 24).unwrap();
+        assert_eq!(net.range6_without(&[]), []);
+        let net = Net { address6: Some(ip("fd00::1")), ..net };
+        let all = [(ip("fd00::1:0"), ip("fd00::1:ffff"))];
+        assert_eq!(net.range6_without(&[(ip("fd01::"), ip("fd01::ffff:ffff"))]), all);
+        let known = [(ip("fd00::"), ip("fd00::1:ff")), (ip("fd00::1:200"), ip("fd00::1:200"))];
+        let left =
+            [(ip("fd00::1:100"), ip("fd00::1:1ff")), (ip("fd00::1:201"), ip("fd00::1:ffff"))];
+        assert_eq!(net.range6_without(&known), left);
+        assert_eq!(net.range6_without(&[(ip("::"), Ipv6Addr::from(u128::MAX))]), []);
     }
 }

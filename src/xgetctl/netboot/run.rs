@@ -9,16 +9,16 @@ use super::log::Log;
 use super::names::Names;
 use super::net::Net;
 use super::place::{CONF, open_up};
+use super::taken::{Taken, answers};
 use super::{Args, Netboot, files, http, place, ports};
 use crate::failure::{Doing, Failure, Outcome, Status};
 use crate::head::Head;
 use crate::image::tools;
-use crate::master::Session;
 use crate::staging::Staging;
-use crate::{interrupt, program, tab};
+use crate::{interrupt, program};
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, TryLockError};
-use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -26,9 +26,10 @@ use std::time::{Duration, Instant};
 /// Where what it needs for a time is; only root can write there.
 const PLACE: &str = "/run";
 const LEASES: &str = "leases";
+/// Where leases outlive us without `--dir`. A service has it of its StateDirectory=.
+const STATE: &str = "/var/lib/xget";
+const STATE_VARIABLE: &str = "STATE_DIRECTORY";
 const MASTER_PORT: u16 = 20_004;
-/// For a connection to a master of this machine.
-const MASTER_PATIENCE: Duration = Duration::from_secs(2);
 /// For one that was started: it looks at all that it serves first.
 const MASTER_START_PATIENCE: Duration = Duration::from_secs(600);
 const DNSMASQ_START_PATIENCE: Duration = Duration::from_secs(20);
@@ -54,7 +55,9 @@ pub fn run(args: &Args, head: &Head) -> Outcome {
     let names = Names::new(head);
     let made = args.make(head, net, &place.dir, Some(args.http_port))?;
     let (log, writer) = Log::new()?;
-    let mut run = Run { head, made: &made, children: Children::new(log.clone()), log };
+    let leases = leases(args.dir.is_some(), &made, &log)?;
+    let children = Children::new(log.clone());
+    let mut run = Run { head, made: &made, leases, children, log, taken: None };
     run.say_what_is_served(args.http_port);
     // Before the first child: what was made is removed when they have ended.
     let ended = run.serve(names, &dnsmasq, listeners);
@@ -75,8 +78,10 @@ pub fn run(args: &Args, head: &Head) -> Outcome {
 struct Run<'a> {
     head: &'a Head,
     made: &'a Netboot,
+    leases: PathBuf,
     children: Children,
     log: Log,
+    taken: Option<Taken>,
 }
 
 /// The head's, on which it serves.
@@ -109,6 +114,9 @@ impl Run<'_> {
             if names.follow(self.head, self.made, &self.log) {
                 self.children.tell_to_reread(DNSMASQ);
             }
+            if let Some(taken) = &mut self.taken {
+                taken.look(self.head, &self.log);
+            }
         }
     }
 
@@ -124,7 +132,8 @@ impl Run<'_> {
     fn start_master(&mut self) -> Outcome {
         let address = SocketAddr::from((self.made.net.address, MASTER_PORT));
         if answers(address) {
-            return self.take_master(address);
+            self.taken = Some(Taken::new(self.head, address, &self.log)?);
+            return Ok(());
         }
         let dir = &self.head.dir;
         fs::read_dir(dir).doing("serve", dir)?;
@@ -146,20 +155,6 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// What is no master is told apart, and what serves another table.
-    fn take_master(&self, address: SocketAddr) -> Outcome {
-        let theirs = Session::open(&address.to_string())?.served("nodes.tab")?;
-        self.log.line(&format!("netboot: a master answers on {address}, and is taken"));
-        let ours = tab::read_bytes(&self.head.nodes_tab())?;
-        if theirs.unwrap_or_default() != ours.unwrap_or_default() {
-            let served = self.head.dir.display();
-            self.log.line(&format!(
-                "netboot: that master has another nodes.tab: it does not serve {served}"
-            ));
-        }
-        Ok(())
-    }
-
     fn start_dnsmasq(&mut self, dnsmasq: &Path) -> Outcome {
         let option = |name: &str, path: PathBuf| {
             let mut option = OsString::from(name);
@@ -173,7 +168,7 @@ impl Run<'_> {
             // None.
             "--pid-file".into(),
             option("--conf-file=", self.made.dir.join(CONF)),
-            option("--dhcp-leasefile=", leases(&self.made.dir)?),
+            option("--dhcp-leasefile=", self.leases.clone()),
         ];
         let args: Vec<&OsStr> = args.iter().map(OsString::as_os_str).collect();
         self.children.start(DNSMASQ, dnsmasq, &args, true)?;
@@ -189,13 +184,27 @@ impl Run<'_> {
     }
 }
 
-fn answers(address: SocketAddr) -> bool {
-    TcpStream::connect_timeout(&address, MASTER_PATIENCE).is_ok()
+/// In the directory that was asked for, else where they are found after a restart.
+fn leases(is_kept: bool, made: &Netboot, log: &Log) -> Outcome<PathBuf> {
+    let here = made.dir.join(LEASES);
+    if is_kept {
+        return make_leases(here);
+    }
+    // Of several directories the first.
+    let said = std::env::var(STATE_VARIABLE).unwrap_or_default();
+    let state = said.split(':').next().filter(|dir| !dir.is_empty()).unwrap_or(STATE);
+    let path = Path::new(state).join(format!("{LEASES}-{}", made.net.interface));
+    make_leases(path).or_else(|failure| {
+        log.line(&format!("netboot: {}; leases go at the end", failure.text));
+        make_leases(here)
+    })
 }
 
 /// dnsmasq opens it while it is root, and TFTP has it for nobody.
-fn leases(dir: &Path) -> Outcome<PathBuf> {
-    let path = dir.join(LEASES);
+fn make_leases(path: PathBuf) -> Outcome<PathBuf> {
+    if let Some(dir) = path.parent() {
+        fs::create_dir_all(dir).doing("make the directory", dir)?;
+    }
     let mut options = File::options();
     options.append(true).create(true).mode(0o600).open(&path).doing("make", &path)?;
     Ok(path)
