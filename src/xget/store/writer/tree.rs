@@ -548,7 +548,11 @@ fn change_places(dir: &OwnedFd, temporary: &[u8], name: &[u8]) -> Result<(), Err
 fn change_places_in_steps(dir: &OwnedFd, temporary: &[u8], name: &[u8]) -> Result<(), Errno> {
     let beside = name::beside(temporary);
     file::rename_at(dir, name, &beside)?;
-    file::rename_at(dir, temporary, name)?;
+    if let Err(cause) = file::rename_at(dir, temporary, name) {
+        // The old under its name is better than nothing; why there is no new one is told.
+        let _ = file::rename_at(dir, &beside, name);
+        return Err(cause);
+    }
     file::rename_at(dir, &beside, temporary)
 }
 
@@ -580,6 +584,11 @@ mod tests {
             assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2);
             fs::remove_file(dir.join("x")).unwrap();
             fs::remove_dir_all(dir.join(temporary)).unwrap();
+            dir.write("x/inside", b"old");
+            assert_eq!(change(&root, temporary.as_bytes(), b"x"), Err(Errno::ENOENT));
+            assert_eq!(fs::read(dir.join("x/inside")).unwrap(), b"old", "nothing new: the old");
+            assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+            fs::remove_dir_all(dir.join("x")).unwrap();
         }
     }
 }
