@@ -158,8 +158,15 @@ impl Finish {
 
     /// Where all is waited for, all that is left is renaming; or nothing is done.
     fn begin_placing(&mut self, tree: &mut DestTree) -> FinishPhase {
-        match tree.progress.failures().is_empty() {
-            _ if tree.policy.purpose.compares() => FinishPhase::Rest(1),
+        let is_right = tree.progress.failures().is_empty();
+        if tree.policy.purpose.compares() {
+            if !is_right {
+                let note = "nothing would be changed or deleted until that is mended";
+                tree.changes.notes.push(note.into());
+            }
+            return FinishPhase::Rest(1);
+        }
+        match is_right {
             true => FinishPhase::Placing(1),
             false => self.hold(tree),
         }

@@ -170,7 +170,7 @@ impl Sweeping {
             Some(entry) => {
                 tree.policy.purpose.compares()
                     && tree.target.entry(entry).kind != EntryKind::Dir
-                    && tree.progress.state(entry) != EntryState::Kept
+                    && !matches!(tree.progress.state(entry), EntryState::Kept | EntryState::Failed)
                     && file::stat_at(fd, name).is_ok_and(|now| now.is_dir())
             }
             // Of our own files those of no use are swept away without a word.

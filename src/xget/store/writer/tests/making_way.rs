@@ -44,7 +44,13 @@ fn where_what_is_kept_cannot_make_way_nothing_is_changed() {
     let before = picture(dest.path());
     let way = [format!("cannot put {:?} in place: a directory is in the way", dest.join("x"))];
     let comparing = policy(Purpose::Compare { removes: true }, "*.local");
-    assert_eq!(compare(source.path(), dest.path(), comparing).errors(), way);
+    let mut compared = compare(source.path(), dest.path(), comparing);
+    assert_eq!(compared.errors(), way);
+    let notes = compared.writer.take_notes();
+    assert!(notes[1].contains("nothing would be changed"), "{notes:?}");
+    let told = compared.writer.take_changes();
+    assert!(!told.contains("deleted 3 x/"), "what stays is not told as gone: {told}");
+    drop(compared);
     let mut fetch = fetch(source.path(), dest.path(), mirroring("*.local"));
     assert_eq!(fetch.errors(), way);
     let notes = fetch.writer.take_notes();
