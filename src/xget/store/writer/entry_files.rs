@@ -6,6 +6,7 @@
 
 use super::super::error::{DestError, FOREIGN_TEMPORARY};
 use super::super::files::OpenFiles;
+use super::super::name;
 use super::target::Target;
 use crate::os::file::{self, Status};
 use nix::errno::Errno;
@@ -13,6 +14,15 @@ use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
+
+/// Frees a temporary name of what an interrupted run has left there. A directory that made
+/// way, and was not removed, gets the name beside it: a fetch with --delete removes both.
+pub fn free_temporary(dir: &OwnedFd, temporary: &[u8]) -> Result<(), Errno> {
+    match file::unlink_at(dir, temporary) {
+        Err(Errno::EISDIR) => file::rename_at(dir, temporary, &name::beside(temporary)),
+        done => done,
+    }
+}
 
 pub struct EntryFiles {
     open: OpenFiles<u32>,
@@ -68,7 +78,7 @@ impl EntryFiles {
     ) -> Result<File, DestError> {
         let mut created = file::create_file_at(dir, name, mode);
         if created.as_ref().err() == Some(&Errno::EEXIST) {
-            let removed = file::unlink_at(dir, name);
+            let removed = free_temporary(dir, name);
             created = removed.and_then(|()| file::create_file_at(dir, name, mode));
         }
         created.map_err(|cause| target.failed("make a file for", entry, cause))

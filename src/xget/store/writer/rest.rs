@@ -7,6 +7,7 @@
 use super::super::attributes::MODE_IN_PART;
 use super::super::error::DestError;
 use super::changes::Change;
+use super::entry_files::free_temporary;
 use super::policy::Purpose;
 use super::progress::EntryState;
 use super::tree::DestTree;
@@ -185,7 +186,7 @@ fn replacing(
 ) -> Result<(), Errno> {
     match make() {
         Err(Errno::EEXIST) => {
-            file::unlink_at(dir, temporary)?;
+            free_temporary(dir, temporary)?;
             make()
         }
         done => done,

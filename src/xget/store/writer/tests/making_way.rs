@@ -158,6 +158,33 @@ fn on_an_overlay_a_run_that_is_killed_while_a_directory_makes_way_is_gone_on_wit
 }
 
 #[test]
+fn a_directory_that_made_way_in_a_killed_run_is_in_the_way_of_no_later_one() {
+    let others: [fn(&Path); 3] = [
+        |link| symlink("/usr/lib", link).unwrap(),
+        |link| fs::write(link, b"").unwrap(),
+        |link| fs::hard_link(link.with_file_name("usr/lib/libc"), link).unwrap(),
+    ];
+    for other in others {
+        let (source, dest) = (Dir::new(), Dir::new());
+        merged(source.path());
+        parted(dest.path());
+        let mut first = Fetch::begin(scan(source.path()), dest.path(), mirroring(""));
+        first.check().store(usize::MAX);
+        while !dest.join("lib").is_symlink() {
+            assert_ne!(first.writer.finish_step(1), FinishStep::Done);
+        }
+        let left = first.temporary("lib");
+        drop(first);
+        assert!(left.is_dir());
+        fs::remove_file(source.join("lib")).unwrap();
+        other(&source.join("lib"));
+        let again = fetch(source.path(), dest.path(), mirroring(""));
+        assert_eq!(again.errors(), [""; 0]);
+        assert_eq!(picture(dest.path()), picture(source.path()));
+    }
+}
+
+#[test]
 fn what_an_earlier_run_left_in_a_directory_that_waits_is_used_and_does_not_stay() {
     let (source, dest) = (Dir::new(), Dir::new());
     source.write("sub/large", &bytes(1, 4 * P));
