@@ -1,4 +1,5 @@
-//! A partition that keeps an image's root between boots: `xget.cache=`.
+//! A partition that keeps the root between boots: `xget.cache=`. It has one, whatever image it
+//! is of: what two images share is of use to both, and the next one takes the room of the last.
 //!
 //! Knows how file systems are told apart and named, and that nothing of a disk may
 //! keep a node from booting: whatever is wrong with it is a line, and the boot goes on
@@ -14,9 +15,8 @@ use peer::content::pieces::PieceMap;
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::thread;
 use std::time::Duration;
@@ -28,8 +28,9 @@ const LOOK_MS: u64 = 100;
 const PLACE: &str = "/run/xget-cache";
 /// What `ps` calls the child that brings it up to date.
 const REFRESHING: &str = "xget-cache";
-/// What is ours on the partition.
+/// What is ours on the partition, and the root in it.
 const DIRECTORY: &str = "xget-cache";
+const ROOT: &str = "root";
 
 /// How a file system says what it is, and what it is called.
 struct FileSystem {
@@ -68,7 +69,7 @@ pub struct Cache(OwnedFd);
 impl Cache {
     /// Finds and opens it, in a bounded time.
     pub fn open(asked: &str, name: &str, system: &mut System) -> Option<Cache> {
-        let opened = open(asked, name, system);
+        let opened = open(asked, system);
         match opened {
             Ok(cache) => {
                 log::info!("{asked} is the cache of {name}");
@@ -117,11 +118,7 @@ impl Cache {
     }
 }
 
-fn open(asked: &str, name: &str, system: &mut System) -> Result<Cache, String> {
-    let name = Path::new(name);
-    if !name.components().all(|part| matches!(part, Component::Normal(_))) {
-        return Err(format!("{} is no path for it", name.display()));
-    }
+fn open(asked: &str, system: &mut System) -> Result<Cache, String> {
     let (device, of) = wait_for(asked, system)?;
     // A disk may take its time, and the watchdog knows nothing of it.
     system.chores();
@@ -134,21 +131,21 @@ fn open(asked: &str, name: &str, system: &mut System) -> Result<Cache, String> {
     })?;
     let root = file::open_dir(Path::new(PLACE));
     let _ = mount::detach(Path::new(PLACE));
-    root.and_then(|root| enter(&root, name)).map_err(|cause| {
+    root.and_then(|root| enter(&root)).map_err(|cause| {
         let why = io::Error::from(cause);
-        format!("{DIRECTORY}/{} on it cannot be used: {why} (all of it must be directories, the first of them root's)", name.display())
+        format!("{DIRECTORY}/{ROOT} on it cannot be used: {why} (both must be directories, the first of them root's)")
     })
 }
 
 /// The directory below the top of a partition, made where it is not there. It has what
 /// the image keeps secret, and who can write to the partition decides nothing by it: it is
 /// ours alone, and reached through no symlink.
-fn enter(root: &OwnedFd, name: &Path) -> Result<Cache, Errno> {
+fn enter(root: &OwnedFd) -> Result<Cache, Errno> {
     let open = |dir: &OwnedFd, name: &[u8]| match file::make_dir_at(dir, name, 0o700) {
         Err(cause) if cause != Errno::EEXIST => Err(cause),
         _ => file::open_dir_at(dir, name),
     };
-    let mut dir = open(root, DIRECTORY.as_bytes())?;
+    let dir = open(root, DIRECTORY.as_bytes())?;
     let status = file::stat_dir(&dir)?;
     if status.uid != file::user() {
         return Err(Errno::EPERM);
@@ -156,10 +153,7 @@ fn enter(root: &OwnedFd, name: &Path) -> Result<Cache, Errno> {
     if status.permissions() & 0o077 != 0 {
         file::set_mode(dir.as_fd(), 0o700)?;
     }
-    for part in name {
-        dir = open(&dir, part.as_bytes())?;
-    }
-    Ok(Cache(dir))
+    open(&dir, ROOT.as_bytes()).map(Cache)
 }
 
 fn wait_for(asked: &str, system: &mut System) -> Result<(String, &'static FileSystem), String> {
@@ -237,15 +231,14 @@ mod tests {
     fn what_is_on_the_partition_is_ours_alone_and_reached_through_no_symlink() {
         let disk = Dir::new();
         let root = file::open_dir(disk.path()).unwrap();
-        let name = Path::new("images/a/root");
         let mode = |path| file::stat_path(&disk.join(path)).unwrap().permissions();
-        let cache = enter(&root, name).unwrap();
+        let cache = enter(&root).unwrap();
         fs::write(cache.path().join("shadow"), "secret").unwrap();
-        assert!(disk.join("xget-cache/images/a/root/shadow").exists());
+        assert!(disk.join("xget-cache/root/shadow").exists());
         assert_eq!(mode("xget-cache"), 0o700);
         // One of an earlier version, or of somebody who wants to look into it.
         fs::set_permissions(disk.join("xget-cache"), fs::Permissions::from_mode(0o777)).unwrap();
-        assert!(enter(&root, name).is_ok());
+        assert!(enter(&root).is_ok());
         assert_eq!(mode("xget-cache"), 0o700);
         // Whoever points elsewhere with it points nowhere.
         let elsewhere = disk.join("elsewhere");
@@ -254,18 +247,18 @@ mod tests {
             let place = disk.join(what);
             fs::rename(&place, disk.join("away")).unwrap();
             symlink(&elsewhere, &place).unwrap();
-            let entered = enter(&root, name).err();
+            let entered = enter(&root).err();
             fs::remove_file(&place).unwrap();
             fs::rename(disk.join("away"), &place).unwrap();
             entered
         };
-        for what in ["xget-cache/images/a/root", "xget-cache/images", "xget-cache"] {
+        for what in ["xget-cache/root", "xget-cache"] {
             assert_eq!(refused(what), Some(Errno::ENOTDIR), "{what}");
         }
         assert_eq!(fs::read_dir(&elsewhere).unwrap().count(), 0);
         if file::is_root() {
             chown(disk.join("xget-cache"), Some(1234), None).unwrap();
-            assert_eq!(enter(&root, name).err(), Some(Errno::EPERM));
+            assert_eq!(enter(&root).err(), Some(Errno::EPERM));
         }
     }
 
