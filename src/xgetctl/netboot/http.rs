@@ -4,23 +4,23 @@
 //! Who asks slowly, for long or from too many connections is bounded: a thread each, and so
 //! many of them. Parsing is `httparse`'s. Knows nothing of what is in the files.
 
+mod lines;
+mod places;
+
 use super::children::Voice;
 use super::place::is_fetched;
 use crate::failure::reason;
+use lines::Lines;
+use places::{CONNECTIONS_PER_ADDRESS_MAX, Place, Places};
 use rustix::fs::{Mode, OFlags, open};
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Shutdown, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Connections at a time; others wait to be accepted.
-const CONNECTIONS_MAX: usize = 256;
-/// Of one address; boot programs have one or two.
-const CONNECTIONS_PER_ADDRESS_MAX: usize = 8;
 /// Bytes of a request.
 const REQUEST_LEN_MAX: usize = 8 << 10;
 const HEADERS_MAX: usize = 64;
@@ -28,8 +28,8 @@ const HEADERS_MAX: usize = 64;
 const REQUEST_PATIENCE: Duration = Duration::from_secs(10);
 /// For a part of an answer to be taken.
 const PART_PATIENCE: Duration = Duration::from_secs(30);
-/// For all of an answer: 100 MB at half a megabit a second.
-const ANSWER_PATIENCE: Duration = Duration::from_secs(1800);
+/// For all of a connection: 100 MB at half a megabit a second.
+const CONNECTION_PATIENCE: Duration = Duration::from_secs(1800);
 /// For a refusal to be read.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(2);
 const PART_LEN: usize = 64 << 10;
@@ -138,15 +138,14 @@ fn open_file(dir: &Path, path: &str) -> Result<(File, u64), u16> {
 
 /// Serves until the process ends.
 pub fn serve(listener: TcpListener, dir: PathBuf, voice: Voice) -> io::Result<()> {
-    let places = Arc::new(Places::default());
+    let (places, lines) = (Arc::new(Places::default()), Lines::new(voice));
     let accept = move || {
         loop {
-            places.await_one();
             match listener.accept() {
-                Ok((stream, from)) => begin(stream, from.ip(), &dir, &voice, &places),
+                Ok((stream, from)) => begin(stream, from.ip(), &dir, &lines, &places),
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                 Err(error) => {
-                    voice.say(format!("cannot accept a connection: {}", reason(&error)));
+                    lines.refused(format!("cannot accept a connection: {}", reason(&error)));
                     thread::sleep(ACCEPT_RETRY);
                 }
             }
@@ -155,48 +154,58 @@ pub fn serve(listener: TcpListener, dir: PathBuf, voice: Voice) -> io::Result<()
     thread::Builder::new().stack_size(STACK_LEN).spawn(accept).map(drop)
 }
 
-fn begin(mut stream: TcpStream, from: IpAddr, dir: &Path, voice: &Voice, places: &Arc<Places>) {
-    let timed = stream.set_write_timeout(Some(PART_PATIENCE));
-    let Some(place) = Places::take(places, from).filter(|_| timed.is_ok()) else {
+fn begin(mut stream: TcpStream, from: IpAddr, dir: &Path, lines: &Lines, places: &Arc<Places>) {
+    // A header and a small file are two writes: the second would wait for an acknowledgement.
+    let set = stream.set_nodelay(true).and_then(|()| stream.set_write_timeout(Some(PART_PATIENCE)));
+    let same = set.and_then(|()| stream.try_clone());
+    let same = match same {
+        Ok(same) => same,
+        Err(error) => return lines.refused(format!("{from}: {}", reason(&error))),
+    };
+    let Some((place, gave_way)) = Places::take(places, from, same) else {
         // A few bytes into an empty buffer: this does not wait.
         let _ = stream.write_all(header_of(503, 0, "text/plain", false).as_bytes());
-        voice.say(format!("{from}: refused, it has {CONNECTIONS_PER_ADDRESS_MAX} connections"));
-        return;
+        let text = format!("{from}: refused, it has {CONNECTIONS_PER_ADDRESS_MAX} connections");
+        return lines.refused(text);
     };
-    let (dir, say) = (dir.to_path_buf(), voice.clone());
-    let talk = move || {
-        let _place = place;
-        talk(&mut stream, &dir, |text| {
-            say.say(format!("{from} {text}"));
-        });
-    };
+    if let Some(other) = gave_way {
+        lines.refused(format!("{other}: all connections are taken: one of its is closed"));
+    }
+    let (dir, to) = (dir.to_path_buf(), lines.clone());
+    let talk = move || talk(&mut stream, from, &dir, &place, &to);
     if let Err(error) = thread::Builder::new().stack_size(STACK_LEN).spawn(talk) {
-        voice.say(format!("{from}: no thread for it: {}", reason(&error)));
+        lines.refused(format!("{from}: no thread for it: {}", reason(&error)));
     }
 }
 
 /// One connection, to its end.
-fn talk(stream: &mut TcpStream, dir: &Path, say: impl Fn(String)) {
+fn talk(stream: &mut TcpStream, from: IpAddr, dir: &Path, place: &Place, lines: &Lines) {
+    let end = Instant::now() + CONNECTION_PATIENCE;
     let mut bytes = Vec::new();
     loop {
-        let (request, len) = match next_request(stream, &mut bytes) {
+        let (request, len) = match next_request(stream, &mut bytes, end) {
             Ok(Some(found)) => found,
             Ok(None) => return,
             Err(status) => {
-                say(format!("a request that was refused: {status} {}", words_of(status)));
+                let words = words_of(status);
+                lines.refused(format!("{from} a request that was refused: {status} {words}"));
                 let _ = stream.write_all(header_of(status, 0, "text/plain", false).as_bytes());
                 return let_it_be_read(stream);
             }
         };
         bytes.drain(..len);
+        place.touch();
         let shown: String = request.path.chars().take(SHOWN_LEN_MAX).collect();
-        match answer(stream, dir, &request) {
-            Ok((200, len)) if request.headers_only => say(format!("{shown}: has {len} bytes")),
-            Ok((200, len)) => say(format!("{shown}: {len} bytes")),
-            Ok((status, _)) => say(format!("{shown}: {status} {}", words_of(status))),
+        match answer(stream, dir, &request, place, end) {
+            Ok((200, len)) if request.headers_only => {
+                lines.fetched(format!("{from} {shown}: has {len} bytes"));
+            }
+            Ok((200, len)) => lines.fetched(format!("{from} {shown}: {len} bytes")),
+            Ok((status, _)) => {
+                lines.refused(format!("{from} {shown}: {status} {}", words_of(status)));
+            }
             Err(error) => {
-                say(format!("{shown}: broken off: {}", reason(&error)));
-                return;
+                return lines.refused(format!("{from} {shown}: broken off: {}", reason(&error)));
             }
         }
         if !request.stays {
@@ -223,8 +232,9 @@ fn let_it_be_read(stream: &mut TcpStream) {
 fn next_request(
     stream: &mut TcpStream,
     bytes: &mut Vec<u8>,
+    end: Instant,
 ) -> Result<Option<(Request, usize)>, u16> {
-    let deadline = Instant::now() + REQUEST_PATIENCE;
+    let deadline = end.min(Instant::now() + REQUEST_PATIENCE);
     loop {
         match read_request(bytes) {
             Parsed::Whole(request, len) => return Ok(Some((request, len))),
@@ -246,7 +256,13 @@ fn next_request(
 }
 
 /// The status, and how long the file is.
-fn answer(stream: &mut TcpStream, dir: &Path, request: &Request) -> io::Result<(u16, u64)> {
+fn answer(
+    stream: &mut TcpStream,
+    dir: &Path,
+    request: &Request,
+    place: &Place,
+    end: Instant,
+) -> io::Result<(u16, u64)> {
     let (mut file, len) = match open_file(dir, &request.path) {
         Ok(found) => found,
         Err(status) => {
@@ -259,13 +275,18 @@ fn answer(stream: &mut TcpStream, dir: &Path, request: &Request) -> io::Result<(
     let kind = if is_text { "text/plain" } else { "application/octet-stream" };
     stream.write_all(header_of(200, len, kind, request.stays).as_bytes())?;
     if !request.headers_only {
-        send(stream, &mut file, len)?;
+        send(stream, &mut file, len, place, end)?;
     }
     Ok((200, len))
 }
 
-fn send(stream: &mut TcpStream, file: &mut File, len: u64) -> io::Result<()> {
-    let deadline = Instant::now() + ANSWER_PATIENCE;
+fn send(
+    stream: &mut TcpStream,
+    file: &mut File,
+    len: u64,
+    place: &Place,
+    end: Instant,
+) -> io::Result<()> {
     let mut part = vec![0; PART_LEN];
     let mut left = len;
     while left > 0 {
@@ -276,7 +297,7 @@ fn send(stream: &mut TcpStream, file: &mut File, len: u64) -> io::Result<()> {
         }
         let mut rest = &part[..read];
         while !rest.is_empty() {
-            if Instant::now() > deadline {
+            if Instant::now() > end {
                 return Err(io::Error::other("it takes too long"));
             }
             match stream.write(rest) {
@@ -286,55 +307,10 @@ fn send(stream: &mut TcpStream, file: &mut File, len: u64) -> io::Result<()> {
                 Err(error) => return Err(error),
             }
         }
+        place.touch();
         left -= read as u64;
     }
     Ok(())
-}
-
-/// How many connections there are, of which address.
-#[derive(Default)]
-struct Places {
-    taken: Mutex<BTreeMap<IpAddr, usize>>,
-    freed: Condvar,
-}
-
-/// A connection's place, until it is dropped.
-struct Place {
-    places: Arc<Places>,
-    from: IpAddr,
-}
-
-impl Places {
-    /// Waits until there is a place at all.
-    fn await_one(&self) {
-        let taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_full =
-            |taken: &mut BTreeMap<IpAddr, usize>| taken.values().sum::<usize>() >= CONNECTIONS_MAX;
-        drop(self.freed.wait_while(taken, is_full));
-    }
-
-    fn take(places: &Arc<Places>, from: IpAddr) -> Option<Place> {
-        let mut taken = places.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = taken.entry(from).or_default();
-        if *count >= CONNECTIONS_PER_ADDRESS_MAX {
-            return None;
-        }
-        *count += 1;
-        Some(Place { places: Arc::clone(places), from })
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let mut taken = self.places.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = taken.get_mut(&self.from) {
-            *count -= 1;
-            if *count == 0 {
-                taken.remove(&self.from);
-            }
-        }
-        self.places.freed.notify_one();
-    }
 }
 
 #[cfg(test)]
