@@ -406,7 +406,9 @@ fn as_a_daemon_it_returns_when_it_serves() {
     // What is refused whole is refused before anything is hashed.
     fs::create_dir_all(scratch.join("reserved/.xget")).unwrap();
     let mut serving = xget();
-    serving.args(["--daemon", "--no-cache", "-p", &port.to_string()]).arg(scratch.join("reserved"));
+    // The daemon's port is free when it has ended, which nobody waits for.
+    let other = free_port().to_string();
+    serving.args(["--daemon", "--no-cache", "-p", &other]).arg(scratch.join("reserved"));
     Proc::start(serving, &scratch).wait().expect(1).says("reserved");
     // What cannot be served is said before it goes into the background.
     let mut serving = xget();
