@@ -31,7 +31,8 @@ class Terminal:
         self.node.type(command)
         ended = self.node.expect(rf"{ROOT}command {self.count} ended with (\d+)", within_s)
         said = [line for _, line in self.node.console.lines[before:]]
-        return int(ended[1]), [line for line in said if not NOT_ITS_OWN.match(line)]
+        # Messages of the kernel may come between a line and its end.
+        return int(ended[1]), [line for line in said if line and not NOT_ITS_OWN.match(line)]
 
     def run_until(self, command, is_new):
         """The same again until what it says is new: a master looks at its tree once in a while,
