@@ -286,7 +286,9 @@ impl Table {
         let has_names = self.lines.last().is_some_and(|line| line.names.is_some());
         let names = expand(text, NODES_MAX - self.nodes_count)?;
         let count = names.len() as u32;
-        for (name, nth) in names.into_iter().zip(nth..) {
+        // What stands before them has to be counted: by its place a name has its address.
+        let end = nth.checked_add(count).ok_or("names are expected before ranges this large")?;
+        for (name, nth) in names.into_iter().zip(nth..end) {
             // What has no letter is an address that is none.
             let is_name = name.bytes().any(|byte| byte.is_ascii_alphabetic());
             let key = Key::new(Kind::Host, &name).filter(|_| is_name).ok_or(NO_KEY)?;

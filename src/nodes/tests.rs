@@ -150,6 +150,7 @@ fn a_fault_has_line_column_word_and_what_was_expected() {
             "a,10.0.0.9-10.0.0.1",
             "line 1, column 3: \"10.0.0.9-10.0.0.1\": the range runs backwards",
         ),
+        ("fd00::/64,n1", "line 1, column 11: \"n1\": names are expected before ranges this large"),
         ("n1 ..", "line 1, column 4: \"..\": a host name is expected"),
         ("n1 a/b", "line 1, column 4: \"a/b\": a host name is expected"),
         (
