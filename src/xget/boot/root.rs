@@ -192,13 +192,13 @@ fn fetch_root(
 }
 
 /// What was fetched, for who keeps it.
-type Kind = Option<(Rc<Manifest>, Rc<PieceMap>)>;
+type Fetched = Option<(Rc<Manifest>, Rc<PieceMap>)>;
 
 fn put_in_place(
     transfers: &mut Transfers,
     errand: &Errand,
     tmpfs: &mut Tmpfs,
-) -> Result<Kind, FetchError> {
+) -> Result<Fetched, FetchError> {
     let mut what = None;
     transfers.fetch(errand, &mut |content, digest| {
         what = Some((content.manifest.clone(), content.map.clone()));
