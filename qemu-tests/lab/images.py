@@ -6,9 +6,7 @@ some lines on the console (SECOND below), then switches the machine off.
 
 import contextlib
 import fcntl
-import os
 import shutil
-import subprocess
 import tempfile
 from pathlib import Path
 
@@ -16,6 +14,7 @@ from repository import BUILD, REPO, TARGET, binary
 
 from .errors import Failed
 from .paths import initramfs, kernel
+from .program import run
 
 IMAGES = BUILD / "images"
 GUEST = REPO / "qemu-tests" / "guest"
@@ -44,21 +43,6 @@ ROOT_UP = ROOT + r"up$"
 KEXEC = r"kexec_core: Starting new kernel"
 # Why a first system has no next one (src/xget/boot/mod.rs).
 FAILED = r"^xget .*! boot failed: "
-
-
-def _run(command, limit_s, what, **environment):
-    """Run a bounded command quietly; what it says is the result, or part of the failure."""
-    done = subprocess.run(
-        command,
-        capture_output=True,
-        text=True,
-        timeout=limit_s,
-        check=False,
-        env={**os.environ, **environment},
-    )
-    if done.returncode != 0:
-        raise Failed(f"{what}: {done.stderr.strip() or done.stdout.strip()}")
-    return done.stdout.strip()
 
 
 @contextlib.contextmanager
@@ -90,7 +74,7 @@ def _program(name):
         if not _newer(program, source):
             command = ["rustc", "--edition=2024", f"--target={TARGET}", "-Copt-level=s"]
             command += ["-Cpanic=abort", "-Cstrip=symbols", "-o", str(program), str(source)]
-            _run(command, COMPILE_LIMIT_S, f"compiling {name}")
+            run(command, COMPILE_LIMIT_S, f"compiling {name}")
     return program
 
 
@@ -113,7 +97,7 @@ def disk_initramfs():
             image.parent.mkdir(parents=True, exist_ok=True)
             command = [str(builder), "--init", str(agent()), "--modules", str(modules)]
             command += ["--output", str(image)]
-            _run(command, DEBIAN_LIMIT_S, "building the initramfs", COMPRESS="gzip")
+            run(command, DEBIAN_LIMIT_S, "building the initramfs", COMPRESS="gzip")
     return image
 
 
@@ -125,7 +109,7 @@ def debian_root():
         command = [str(binary().with_name("xgetctl")), "image", "create", "debian"]
         command += ["--root", str(tree), "--suite", "bookworm"]
         command += ["--kernel", "linux-image-cloud-amd64", "--cache", str(IMAGES / "cache")]
-        _run(command, DEBIAN_LIMIT_S, "making a Debian root")
+        run(command, DEBIAN_LIMIT_S, "making a Debian root")
     return tree
 
 
@@ -172,7 +156,7 @@ class Roots:
         command = ["mksquashfs", str(root), str(packed), "-quiet", "-no-progress"]
         if kind == "erofs":
             command = ["mkfs.erofs", "-zlz4", str(packed), str(root)]
-        _run(command, COMPILE_LIMIT_S, f"making {packed.name}")
+        run(command, COMPILE_LIMIT_S, f"making {packed.name}")
         shutil.rmtree(root)
 
     def remove(self):
@@ -222,7 +206,7 @@ def _pack_second(program, initrd, padding_mb):
             with open("/dev/urandom", "rb") as random:
                 (Path(root) / "padding").write_bytes(random.read(padding_mb << 20))
         pack = [str(REPO / "initramfs" / "pack"), root, str(initrd)]
-        _run(pack, COMPILE_LIMIT_S, "packing the second system")
+        run(pack, COMPILE_LIMIT_S, "packing the second system")
 
 
 def initramfs_with(files, output, base=None):
@@ -238,7 +222,7 @@ def initramfs_with(files, output, base=None):
             target.write_bytes(data)
             target.chmod(0o755 if data.startswith((b"#!", b"\x7fELF")) else 0o644)
         pack = [str(REPO / "initramfs" / "pack"), root, str(output)]
-        _run(pack, COMPILE_LIMIT_S, "packing files for the initramfs")
+        run(pack, COMPILE_LIMIT_S, "packing files for the initramfs")
     base = (base or initramfs()).read_bytes()
     output.write_bytes(base + bytes(-len(base) % 4) + output.read_bytes())
     return output
@@ -291,4 +275,4 @@ def script_image(name, script):
 def digest(tree, name):
     """What a node has to say that it fetched of an image as it is now, as "blake3:HEX"."""
     command = [str(binary()), "--print-digest", str(tree), f"{name}/."]
-    return _run(command, DIGEST_LIMIT_S, "hashing the image")
+    return run(command, DIGEST_LIMIT_S, "hashing the image")

@@ -7,13 +7,13 @@ that is guest/mounts and its scenario.
 
 import os
 import shutil
-import subprocess
 from pathlib import Path
 
 from repository import BUILD, REPO
 
 from .errors import Failed
 from .images import alone
+from .program import run
 
 # With 9P, whatever kernel the other machines have. Another one is named as
 # initramfs/build has it: a package, or a directory.
@@ -27,21 +27,6 @@ PROGRAMS = """
     mkfs.vfat mount mv rm sed sha256sum sleep sort stat tail tar tee timeout touch tr
     truncate umount uname wc xargs
 """.split()
-
-
-def _run(command, limit_s, environment=None):
-    """Run a bounded command; what it prints."""
-    done = subprocess.run(
-        command,
-        capture_output=True,
-        text=True,
-        timeout=limit_s,
-        check=False,
-        env={**os.environ, **(environment or {})},
-    )
-    if done.returncode != 0:
-        raise Failed(f"{command[0]}: {done.stderr.strip() or done.stdout.strip()}")
-    return done.stdout
 
 
 def kernel():
@@ -63,7 +48,7 @@ def _prepare():
         return
     command = [str(REPO / "initramfs" / "build"), "--kernel", KERNEL, "--init", str(init)]
     command += ["--modules", str(modules), "--output", str(image)]
-    _run(command, BUILD_LIMIT_S, {"COMPRESS": "gzip"})
+    run(command, BUILD_LIMIT_S, COMPRESS="gzip")
     mark.write_text(KERNEL)
 
 
@@ -76,7 +61,7 @@ def _programs():
         if program is None:
             raise Failed(f"there is no {name} here")
         found.append(program)
-        for word in _run(["ldd", program], PACK_LIMIT_S).split():
+        for word in run(["ldd", program], PACK_LIMIT_S).split():
             if word.startswith("/"):
                 found.append(word)
     return sorted(set(found))
@@ -104,7 +89,7 @@ def initrd(directory, expected, init=None):
     (root / "expected").mkdir()
     for name, data in expected.items():
         (root / "expected" / name).write_bytes(data)
-    _run([str(REPO / "initramfs" / "pack"), str(root), str(more)], PACK_LIMIT_S)
+    run([str(REPO / "initramfs" / "pack"), str(root), str(more)], PACK_LIMIT_S)
     shutil.rmtree(root)
     # The kernel unpacks one archive after the other, compressed or not; one
     # that is not begins at a multiple of four bytes (init/initramfs.c).
