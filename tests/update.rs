@@ -451,6 +451,17 @@ fn a_worker_of_something_else_ends_and_one_without_a_master_tries_on() {
     lonely.wait().expect(0).within(10);
 }
 
+/// All comes though what may be copied cannot be read, and that is said.
+fn assert_done_without(scratch: &Scratch, source: &Path, copies: &Path) {
+    let master = Master::start(scratch, source, &[]);
+    let copy = scratch.join("copy");
+    let mut fetch = master.client(["--copy-dest".as_ref(), copies.as_os_str()]);
+    fetch.arg(".").arg(&copy);
+    let words = "cannot be read (Input/output error (os error 5)): it is done without";
+    Proc::start(fetch, scratch).wait().expect(0).says(words);
+    tree::assert_same(source, &copy);
+}
+
 #[test]
 fn a_directory_on_a_bad_disk_costs_time_and_nothing_else() {
     if !have_own_mounts() {
@@ -477,13 +488,7 @@ fn a_directory_on_a_bad_disk_costs_time_and_nothing_else() {
     file.set_len(9 << 20).unwrap();
     let is_bad = |number: u64| fs::read(copies.join(format!("f{number}"))).is_err();
     assert!((0..40).filter(|number| is_bad(*number)).count() > 8, "the disk is not bad enough");
-    let master = Master::start(&scratch, &source, &[]);
-    let copy = scratch.join("copy");
-    let mut fetch = master.client(["--copy-dest".as_ref(), copies.as_os_str()]);
-    fetch.arg(".").arg(&copy);
-    let words = "cannot be read (Input/output error (os error 5)): it is done without";
-    Proc::start(fetch, &scratch).wait().expect(0).says(words);
-    tree::assert_same(&source, &copy);
+    assert_done_without(&scratch, &source, &copies);
 }
 
 /// A disk whose files are where they were, and that has lost what says where: each that is
@@ -510,11 +515,5 @@ fn a_directory_that_cannot_be_looked_into_costs_time_and_nothing_else() {
     drop(disk);
     let Some(_disk) = mount_image(&image, "loop,ro", &copies) else { return };
     fs::File::options().write(true).open(&image).unwrap().set_len(4 << 20).unwrap();
-    let master = Master::start(&scratch, &source, &[]);
-    let copy = scratch.join("copy");
-    let mut fetch = master.client(["--copy-dest".as_ref(), copies.as_os_str()]);
-    fetch.arg(".").arg(&copy);
-    let words = "cannot be read (Input/output error (os error 5)): it is done without";
-    Proc::start(fetch, &scratch).wait().expect(0).says(words);
-    tree::assert_same(&source, &copy);
+    assert_done_without(&scratch, &source, &copies);
 }
