@@ -50,6 +50,11 @@ pub fn printable(text: &str) -> String {
     text.chars().map(shown).collect()
 }
 
+/// As digests are written.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// `1 image`, `2 images`
 pub fn count(count: usize, what: &str) -> String {
     let ending = if count == 1 { "" } else { "s" };

@@ -6,6 +6,7 @@
 //! configuration), and Docker's image spec 1.2 for `manifest.json`.
 
 use crate::failure::{Failure, Outcome};
+use crate::out;
 use crate::rooted::Rooted;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
@@ -133,14 +134,14 @@ impl Archive<'_> {
         let bytes = self.bytes(&path)?;
         let is = <[u8; 32]>::from(Sha256::digest(&bytes));
         if is != digest {
-            return Err(self.wrong(format!("{path} has the digest {}, not its own", hex(&is))));
+            return Err(self.wrong(format!("{path} has the digest {}, not its own", out::hex(&is))));
         }
         self.document(&path, &bytes)
     }
 
     fn place(&self, digest: &str) -> Outcome<(String, [u8; 32])> {
         let digest = parse_digest(digest).map_err(|why| self.wrong(why))?;
-        Ok((format!("blobs/sha256/{}", hex(&digest)), digest))
+        Ok((format!("blobs/sha256/{}", out::hex(&digest)), digest))
     }
 
     fn oci(&self) -> Outcome<Vec<Layer>> {
@@ -271,8 +272,4 @@ fn parse_hex(text: &str) -> Option<[u8; 32]> {
         *byte = u8::from_str_radix(text.get(2 * at..2 * at + 2)?, 16).ok()?;
     }
     Some(bytes)
-}
-
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -75,8 +75,8 @@ fn hold(shown: &str, has: [u8; 32], wanted: [u8; 32]) -> Outcome {
     }
     Err(Failure::wrong(format!(
         "{shown} is damaged: its digest is sha256:{}, and it must be sha256:{}",
-        layout::hex(&has),
-        layout::hex(&wanted)
+        out::hex(&has),
+        out::hex(&wanted)
     )))
 }
 

@@ -5,6 +5,7 @@
 //! none. Knows no boot loader's ways of writing.
 
 use crate::failure::{Doing, Failure, Outcome};
+use crate::out;
 use crate::staging::Staging;
 use sha2::{Digest, Sha256};
 use std::fs::{self, File};
@@ -70,10 +71,7 @@ pub fn pair(staging: &Staging, kernel: &Path, initramfs: &Path) -> Outcome<(Pair
     let mut hash = Sha256::new();
     hash_and_copy(kernel, &first, &mut hash)?;
     hash_and_copy(initramfs, &second, &mut hash)?;
-    let digest = hash.finalize();
-    let digest: String =
-        digest.iter().take(DIGEST_LEN / 2).map(|byte| format!("{byte:02x}")).collect();
-    let pair = Pair::new(&digest);
+    let pair = Pair::new(&out::hex(&hash.finalize()[..DIGEST_LEN / 2]));
     let made = [(first, pair.kernel.clone()), (second, pair.initramfs.clone())];
     Ok((pair, made))
 }
