@@ -18,6 +18,14 @@ impl Scratch {
         fs::create_dir(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         Scratch(path)
     }
+
+    /// What is in it, sorted.
+    pub fn names(&self) -> Vec<String> {
+        let names = fs::read_dir(&self.0).unwrap().map(|entry| entry.unwrap().file_name());
+        let mut names: Vec<_> = names.map(|name| name.to_string_lossy().into_owned()).collect();
+        names.sort();
+        names
+    }
 }
 
 impl Deref for Scratch {

@@ -205,13 +205,6 @@ mod tests {
     use super::*;
     use crate::scratch::Scratch;
 
-    fn names(dir: &Path) -> Vec<String> {
-        let names = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name());
-        let mut names: Vec<_> = names.map(|name| name.to_string_lossy().into_owned()).collect();
-        names.sort();
-        names
-    }
-
     #[test]
     fn what_is_put_in_place_is_all_that_stays() {
         let dir = Scratch::new();
@@ -222,7 +215,7 @@ mod tests {
             fs::write(made.join("file"), text).unwrap();
             staging.put(&made, &dir.join("debian"), replace).unwrap();
             drop(staging);
-            assert_eq!(names(&dir), ["debian"]);
+            assert_eq!(dir.names(), ["debian"]);
             assert_eq!(fs::read_to_string(dir.join("debian/file")).unwrap(), text);
         }
         let staging = Staging::below(&dir).unwrap();
@@ -240,9 +233,9 @@ mod tests {
         fs::create_dir(dir.join(".other")).unwrap();
         let one = Staging::below(&dir).unwrap();
         let two = Staging::below(&dir).unwrap();
-        assert_eq!(names(&dir).len(), 3, "{:?}", names(&dir));
+        assert_eq!(dir.names().len(), 3, "{:?}", dir.names());
         drop((one, two));
-        assert_eq!(names(&dir), [".other"]);
+        assert_eq!(dir.names(), [".other"]);
     }
 
     #[test]

@@ -64,13 +64,6 @@ mod tests {
     use crate::scratch::Scratch;
     use std::fs;
 
-    fn names(dir: &Path) -> Vec<String> {
-        let names = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name());
-        let mut names: Vec<_> = names.map(|name| name.to_string_lossy().into_owned()).collect();
-        names.sort();
-        names
-    }
-
     /// `n1` is there and made anew, `n2` is there and not made, `n3` is made.
     fn begin(dir: &Path) -> Staging {
         for name in ["n1", "n2"] {
@@ -90,7 +83,7 @@ mod tests {
         let dir = Scratch::new();
         let all = ["n1", "n2", "n3"].map(String::from);
         Placed::below(&dir, begin(&dir), &all.each_ref()).unwrap().keep();
-        assert_eq!(names(&dir), ["n1", "n3"]);
+        assert_eq!(dir.names(), ["n1", "n3"]);
         assert_eq!(fs::read_to_string(dir.join("n1/file")).unwrap(), "new");
     }
 
@@ -107,7 +100,7 @@ mod tests {
             let placed = Placed::below(&dir, staging, &all);
             assert_eq!(placed.is_ok(), is_placed);
             drop(placed);
-            assert_eq!(names(&dir), ["n1", "n2"]);
+            assert_eq!(dir.names(), ["n1", "n2"]);
             for name in ["n1/file", "n2/file"] {
                 assert_eq!(fs::read_to_string(dir.join(name)).unwrap(), "old", "{name}");
             }
