@@ -252,6 +252,13 @@ fn names(table: &Table) -> [(&'static str, String); 2] {
     [(HOSTS, files::hosts(table)), (NAMES, files::names(table))]
 }
 
+fn v4(range: &(IpAddr, IpAddr)) -> Option<(Ipv4Addr, Ipv4Addr)> {
+    match range {
+        (IpAddr::V4(from), IpAddr::V4(to)) => Some((*from, *to)),
+        _ => None,
+    }
+}
+
 fn v6(range: &(IpAddr, IpAddr)) -> Option<(Ipv6Addr, Ipv6Addr)> {
     match range {
         (IpAddr::V6(from), IpAddr::V6(to)) => Some((*from, *to)),
@@ -261,14 +268,8 @@ fn v6(range: &(IpAddr, IpAddr)) -> Option<(Ipv6Addr, Ipv6Addr)> {
 
 /// What is lent: the range of the net without the addresses by which nodes.tab knows nodes.
 fn lent(net: &Net, known: &[(IpAddr, IpAddr)]) -> Outcome<Vec<(Ipv4Addr, Ipv4Addr)>> {
-    let known: Vec<(Ipv4Addr, Ipv4Addr)> = known
-        .iter()
-        .filter_map(|range| match range {
-            (IpAddr::V4(from), IpAddr::V4(to)) => Some((*from, *to)),
-            _ => None,
-        })
-        .filter(|(from, to)| net.has(*from) || net.has(*to))
-        .collect();
+    let known: Vec<(Ipv4Addr, Ipv4Addr)> =
+        known.iter().filter_map(v4).filter(|(from, to)| net.meets(*from, *to)).collect();
     if !known.is_empty() {
         out::note(
             "nodes.tab knows nodes by addresses of this net: these are lent to nobody, but for \
@@ -278,7 +279,8 @@ fn lent(net: &Net, known: &[(IpAddr, IpAddr)]) -> Outcome<Vec<(Ipv4Addr, Ipv4Add
     let lent = net.range_without(&known);
     if lent.is_empty() {
         return Err(Failure::wrong(format!(
-            "nodes.tab knows nodes by all addresses from {} to {}: there is none left to lend",
+            "nodes.tab knows nodes by all addresses from {} to {}: there is none left to lend; \
+             a line for all that have no other has the key *",
             net.from, net.to
         )));
     }

@@ -101,9 +101,10 @@ impl Net {
 }
 
 impl Net {
-    /// Whether it is an address of this net.
-    pub fn has(&self, address: Ipv4Addr) -> bool {
-        (address.to_bits() ^ self.address.to_bits()) & self.mask.to_bits() == 0
+    /// Whether one of these addresses is of this net.
+    pub fn meets(&self, from: Ipv4Addr, to: Ipv4Addr) -> bool {
+        let (first, last) = (self.address & self.mask, self.address | !self.mask);
+        from <= last && to >= first
     }
 
     /// What is left of the range that is lent, in its order.
@@ -247,7 +248,9 @@ mod tests {
         );
         assert_eq!(without(&[(140, 160), (150, 155), (254, 255)]), [(128, 139), (161, 253)]);
         assert_eq!(without(&[(0, 255)]), []);
-        assert!(net.has([10, 0, 0, 255].into()) && !net.has([10, 0, 1, 0].into()));
+        let meets = |from: [u8; 4], to: [u8; 4]| net.meets(from.into(), to.into());
+        assert!(meets([10, 0, 0, 255], [10, 0, 1, 9]) && !meets([10, 0, 1, 0], [10, 0, 1, 9]));
+        assert!(meets([10, 0, 0, 0], [10, 255, 255, 255]), "it can be a part of them");
     }
 
     #[test]
