@@ -221,6 +221,16 @@ class Lab:
                 return master.clients[machine.address]
         return None
 
+    def client_with_all(self, machine, within_s=10):
+        """What the master knows of a machine's fetch when that is whole."""
+
+        def whole():
+            client = self.client(machine)
+            return client and client.complete
+
+        self.wait(whole, within_s, "report of a whole fetch", [machine])
+        return self.client(machine)
+
     def await_progress(self, machines, share, within_s=90):
         """Wait until one of these holds this share of what it fetches."""
 

@@ -211,8 +211,8 @@ def root_serves_on(lab):
     says(first, r"serving [1-9]")
     lab.check(second.console.find(FETCHED) is None, "the second node was not behind")
     second.expect(ROOT_UP, within_s=2 * BOOT_S)
-    client = lab.client(second)
-    lab.check(client and client.from_peers_bytes > 0, "nothing came from the first node")
+    client = lab.client_with_all(second)
+    lab.check(client.from_peers_bytes > 0, "nothing came from the first node")
     roots.remove()
 
 

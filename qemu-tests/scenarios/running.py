@@ -130,7 +130,7 @@ def worker_in_a_root(lab):
     second = lab.node(None)
     second.expect(ROOT_UP, BOOT_S)
     second.expect(FETCHED, within_s=1)
-    client = lab.client(second)
+    client = lab.client_with_all(second)
     lab.say(f"{client.from_peers_bytes} bytes from {client.parents}, {client.from_master_bytes} from the master")
     lab.check(first.address in client.parents, f"it was served by {client.parents}")
     lab.check(client.from_peers_bytes > whole // 2, f"{client.from_peers_bytes} bytes from the worker")
