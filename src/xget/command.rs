@@ -245,7 +245,7 @@ fn add_patterns(patterns: &mut Patterns, path: &Path) -> Result<(), Failed> {
 }
 
 fn fetch_once(task: FetchTask, console: &mut FetchConsole) -> Vec<Failure> {
-    driver::fetch(task, console).unwrap_or_else(|failure| vec![failure])
+    driver::fetch(task, None, console).unwrap_or_else(|failure| vec![failure])
 }
 
 /// A worker of a running system: round after round, until a signal ends it. What will

@@ -3,14 +3,10 @@
 //! Knows one destination and how far it is. Refuses to know who sends what.
 
 use super::conn::Part;
-use super::parts::{Opened, Packs, PartsError, unfold};
-use crate::os::memory;
-use crate::os::sync::{self, Syncing};
-use crate::store::dest::Dest;
+use super::parts::{Packs, PartsError, unfold};
+use crate::store::destination::{CheckStep, Destination, FinishStep, OpenError, Writer};
 use crate::store::error::DestError;
 use crate::store::sha256::Sum;
-use crate::store::writer::{CheckStep, DestWriter, FinishStep, Purpose};
-use nix::errno::Errno;
 use peer::content::digest::Digest;
 use peer::content::manifest::EntryKind;
 use peer::content::pieces::Extent;
@@ -34,15 +30,13 @@ enum DestState {
     Checking(DestJob),
     Storing(DestJob),
     Finishing(DestJob),
-    /// All is in place, and on its way onto the medium.
-    Syncing(DestJob, Syncing),
     Done(DestJob),
     Failed,
 }
 
 struct DestJob {
     content: Rc<Content>,
-    writer: DestWriter,
+    writer: Box<dyn Writer>,
 }
 
 /// A SHA-256 that was asked for, begun or not.
@@ -53,13 +47,9 @@ struct SumJob {
 }
 
 pub(super) struct DestFiles {
-    dest: Dest,
+    dest: Box<dyn Destination>,
     /// So much fits, whatever the file system says.
     space_bytes_max: Option<u64>,
-    /// Whether it is to be on the medium, too.
-    sync: bool,
-    /// It is only to be told how it differs.
-    compares: bool,
     state: DestState,
     sums: VecDeque<SumJob>,
     packs: Packs,
@@ -73,7 +63,6 @@ impl DestState {
             DestState::Checking(job)
             | DestState::Storing(job)
             | DestState::Finishing(job)
-            | DestState::Syncing(job, _)
             | DestState::Done(job) => Some(job),
             DestState::Waiting | DestState::Failed => None,
         }
@@ -127,13 +116,10 @@ fn store_rest(job: &mut DestJob, piece: u32, extents: &[Extent], bytes: &[u8]) -
 }
 
 impl DestFiles {
-    pub fn new(dest: Dest, space_bytes_max: Option<u64>, sync: bool) -> DestFiles {
-        let compares = dest.policy().purpose.compares();
+    pub fn new(dest: Box<dyn Destination>, space_bytes_max: Option<u64>) -> DestFiles {
         DestFiles {
             dest,
             space_bytes_max,
-            sync,
-            compares,
             state: DestState::Waiting,
             sums: VecDeque::new(),
             packs: Packs::new(),
@@ -141,7 +127,7 @@ impl DestFiles {
         }
     }
 
-    /// Others may claim the directory from now on.
+    /// Others may claim the destination from now on.
     pub fn release(&self) {
         self.dest.release();
     }
@@ -213,18 +199,17 @@ impl DestFiles {
 
     /// What was changed, or would be, since this was asked last: lines.
     pub fn take_changes(&mut self) -> String {
-        self.state.job().map_or(String::new(), |job| job.writer.take_changes())
+        self.state.job().map_or_else(String::new, |job| job.writer.take_changes())
     }
 
     /// What the operator should know that is no failure, since this was asked last.
     pub fn take_notes(&mut self) -> Vec<String> {
-        self.state.job().map_or(Vec::new(), |job| job.writer.take_notes())
+        self.state.job().map_or_else(Vec::new, |job| job.writer.take_notes())
     }
 
     pub fn has_work(&self) -> bool {
         let is_busy = match &self.state {
-            DestState::Checking(_) | DestState::Finishing(_) => true,
-            DestState::Syncing(_, syncing) => syncing.has_ended(),
+            DestState::Checking(job) | DestState::Finishing(job) => !job.writer.is_waiting(),
             DestState::Waiting | DestState::Storing(_) | DestState::Done(_) | DestState::Failed => {
                 false
             }
@@ -232,19 +217,19 @@ impl DestFiles {
         is_busy || !self.sums.is_empty()
     }
 
-    /// Whether the medium is waited for, of which nothing tells but a look.
-    pub fn is_syncing(&self) -> bool {
-        matches!(self.state, DestState::Syncing(..))
+    /// Whether something outside is waited for, as a medium, of which nothing tells but a look.
+    pub fn is_waiting(&self) -> bool {
+        match &self.state {
+            DestState::Checking(job) | DestState::Finishing(job) => job.writer.is_waiting(),
+            _ => false,
+        }
     }
 
     /// A slice of it: what came of the destination, and of a SHA-256.
     pub fn work(&mut self) -> [Option<FetchInput<'static>>; 2] {
         let done = match std::mem::replace(&mut self.state, DestState::Failed) {
-            DestState::Checking(job) => self.check_step(job),
-            DestState::Finishing(job) => self.finish_step(job),
-            DestState::Syncing(job, syncing) if syncing.has_ended() => {
-                self.finished(job, syncing.end())
-            }
+            DestState::Checking(job) if !job.writer.is_waiting() => self.check_step(job),
+            DestState::Finishing(job) if !job.writer.is_waiting() => self.finish_step(job),
             state => {
                 self.state = state;
                 None
@@ -255,14 +240,11 @@ impl DestFiles {
 
     fn check_step(&mut self, mut job: DestJob) -> Option<FetchInput<'static>> {
         match job.writer.check_step(SLICE_BYTES) {
-            Ok(CheckStep::Done { .. }) if self.compares => {
+            Ok(CheckStep::Done { .. }) if self.dest.compares() => {
                 self.state = DestState::Finishing(job);
                 None
             }
             Ok(CheckStep::Done { found }) => {
-                if let Some(error) = self.too_little(&job, &found) {
-                    return Some(fatal(&error));
-                }
                 self.state = DestState::Storing(job);
                 Some(FetchInput::Prepared { found })
             }
@@ -274,30 +256,9 @@ impl DestFiles {
         }
     }
 
-    /// Who only serves holds what differs aside, in memory: that must be little.
-    fn too_little(&self, job: &DestJob, found: &[u32]) -> Option<DestError> {
-        if !self.serves_alone() {
-            return None;
-        }
-        let (map, manifest) = (&job.content.map, &job.content.manifest);
-        let len = |piece| -> u64 {
-            map.extents(manifest, piece).map(|extent| u64::from(extent.len)).sum()
-        };
-        let found_bytes: u64 = found.iter().map(|&piece| len(piece)).sum();
-        let all_bytes = (map.manifest_pieces().count()..map.count()).map(len).sum::<u64>();
-        let most_bytes = (all_bytes / 4).min(memory::available() / 8);
-        let aside_bytes = all_bytes - found_bytes;
-        let path = || self.dest.path().into();
-        (aside_bytes > most_bytes).then(|| DestError::TooLittle {
-            path: path(),
-            aside_bytes,
-            most_bytes,
-        })
-    }
-
     /// Nothing in it is ours, and others change it.
     pub fn serves_alone(&self) -> bool {
-        self.dest.policy().purpose == Purpose::Serve
+        self.dest.serves_alone()
     }
 
     fn finish_step(&mut self, mut job: DestJob) -> Option<FetchInput<'static>> {
@@ -305,30 +266,12 @@ impl DestFiles {
             self.state = DestState::Finishing(job);
             return None;
         }
-        if self.compares {
-            let failures = job.writer.failures().iter().map(|failed| failure(&failed.error));
-            let failures = failures.collect();
-            self.state = DestState::Done(job);
-            return Some(FetchInput::Compared { failures });
-        }
-        if !self.sync {
-            return self.finished(job, Ok(()));
-        }
-        match sync::begin(&job.writer.file_systems()) {
-            Ok(syncing) => {
-                self.state = DestState::Syncing(job, syncing);
-                None
-            }
-            Err(cause) => self.finished(job, Err(cause)),
-        }
-    }
-
-    fn finished(&mut self, job: DestJob, synced: Result<(), Errno>) -> Option<FetchInput<'static>> {
-        let unsynced = synced.err().map(|cause| job.writer.failed("sync to the disk", cause));
-        let failed = job.writer.failures().iter().map(|failed| &failed.error);
-        let failures = failed.chain(&unsynced).map(failure).collect();
+        let failures = job.writer.failures().iter().map(failure).collect();
         self.state = DestState::Done(job);
-        Some(FetchInput::Finished { failures })
+        Some(match self.dest.compares() {
+            true => FetchInput::Compared { failures },
+            false => FetchInput::Finished { failures },
+        })
     }
 
     fn sum_step(&mut self) -> Option<FetchInput<'static>> {
@@ -359,32 +302,24 @@ impl DestFiles {
         if !job.writer.is_whole(entry) {
             return None;
         }
-        let (file, is_sure) = job.writer.file(entry).ok()?;
-        let is_right = is_sure || is_verified(&job.content, entry, &file);
-        is_right.then(|| Sum::new(file, job.content.manifest.entries[entry as usize].size))
+        let opened = job.writer.open(entry, 0).ok()?;
+        let is_right = opened.is_sure || is_verified(&job.content, entry, &opened.file);
+        is_right.then(|| Sum::new(opened.file, job.content.manifest.entries[entry as usize].size))
     }
 
     /// The stored bytes that a bulk reply consists of.
     pub fn part(&mut self, space: &NameSpace, what: Bulk, len: u32) -> Result<Part, PartsError> {
-        // What we did not put there may have changed since it was looked at.
-        let is_sure = !self.serves_alone();
         let (state, packs) = (&mut self.state, &mut self.packs);
         unfold(space, what, len, packs, &mut |_, entry, offset| {
             let job =
                 state.job().ok_or_else(|| PartsError::Failed("nothing is here yet".into()))?;
-            if let Some((file, start)) = job.writer.aside(entry, offset) {
-                // The piece before it or behind may be elsewhere.
-                return Ok(Opened { file, start, is_sure: false });
-            }
-            match job.writer.file(entry) {
-                Ok((file, is_same)) => Ok(Opened { file, start: 0, is_sure: is_sure && is_same }),
-                // It was put in place, and is there no more or is as long no more.
-                Err(_) if job.writer.has_name(entry) => {
+            job.writer.open(entry, offset).map_err(|error| match error {
+                OpenError::Changed => {
                     let path = job.content.manifest.path(entry);
-                    Err(PartsError::Changed(entry, String::from_utf8_lossy(&path).into_owned()))
+                    PartsError::Changed(entry, String::from_utf8_lossy(&path).into_owned())
                 }
-                Err(error) => Err(PartsError::Failed(error.to_string())),
-            }
+                OpenError::Failed(error) => PartsError::Failed(error.to_string()),
+            })
         })
     }
 }
@@ -393,6 +328,7 @@ impl DestFiles {
 mod tests {
     use super::*;
     use crate::os::scratch::Dir;
+    use crate::store::directory::Directory;
     use crate::store::writer::DestOptions;
     use peer::content::manifest::Manifest;
     use peer::namespace::Generation;
@@ -401,7 +337,8 @@ mod tests {
 
     fn files(dir: &Dir) -> DestFiles {
         let options = DestOptions { keep_modes: true, ..DestOptions::default() };
-        DestFiles::new(Dest::open(&dir.join("dest"), options).unwrap(), None, false)
+        let dest = Directory::open(&dir.join("dest"), options, false).unwrap();
+        DestFiles::new(Box::new(dest), None)
     }
 
     /// Works until there is no more of it.

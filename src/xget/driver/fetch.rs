@@ -9,7 +9,8 @@ use super::machine::{FetchObserver, Machine};
 use super::parts::PartsError;
 use crate::os::sync::tells_errors;
 use crate::os::{file, memory, socket};
-use crate::store::dest::Dest;
+use crate::store::destination::Destination;
+use crate::store::directory::Directory;
 use crate::store::writer::{DestOptions, Policy};
 use ninep::server::ConnId;
 use peer::conn::{ConnEffect, ConnEvent};
@@ -26,8 +27,8 @@ use std::time::Instant;
 
 /// So often is told of what somebody changed under us, and no more.
 const LOST_SAID_MAX: u32 = 20;
-/// How often is looked whether all is on the medium.
-const SYNC_LOOK_MS: u64 = 20;
+/// How often is looked whether a medium that is waited for has all.
+const WAIT_LOOK_MS: u64 = 20;
 
 /// What is to be fetched, from whom, and where it goes.
 #[derive(Clone, Debug)]
@@ -77,10 +78,14 @@ impl FetchTask {
     }
 }
 
-/// Fetches, serves others meanwhile, lingers. Gives what failed: nothing
-/// means that every file is verified and in place.
-pub fn fetch(task: FetchTask, observer: impl FetchObserver) -> Result<Vec<Failure>, Failure> {
-    let (mut machine, event_loop) = begin(task, Box::new(observer))?;
+/// Fetches, serves others meanwhile, lingers. Where it goes `into` no other destination, it is the
+/// task's directory. Gives what failed: nothing means that every file is verified and in place.
+pub fn fetch(
+    task: FetchTask,
+    into: Option<Box<dyn Destination>>,
+    observer: impl FetchObserver,
+) -> Result<Vec<Failure>, Failure> {
+    let (mut machine, event_loop) = begin(task, into, Box::new(observer))?;
     let ended = event_loop.run(&mut machine).map_err(poll_failure);
     machine.tell_changes();
     ended
@@ -109,7 +114,7 @@ impl Fetching {
         task: FetchTask,
         observer: impl FetchObserver + 'static,
     ) -> Result<Fetching, Failure> {
-        let (machine, event_loop) = begin(task, Box::new(observer))?;
+        let (machine, event_loop) = begin(task, None, Box::new(observer))?;
         Ok(Fetching { machine, event_loop })
     }
 
@@ -134,7 +139,7 @@ impl Fetching {
         self.machine.wishes.extend(next);
     }
 
-    /// Others may fetch into the directory now; what lies there is served on.
+    /// Others may fetch into the destination now; what lies there is served on.
     pub fn release(&self) {
         self.machine.files.release();
     }
@@ -169,52 +174,27 @@ fn poll_failure(error: io::Error) -> Failure {
 
 fn begin<'w>(
     task: FetchTask,
+    into: Option<Box<dyn Destination>>,
     observer: Box<dyn FetchObserver + 'w>,
 ) -> Result<(FetchMachine<'w>, Loop), Failure> {
     let descriptors = descriptors::claim().map_err(|why| local("", why))?;
     let limits = task.limits.within(descriptors);
-    let FetchTask {
-        masters,
-        request,
-        dest,
-        keep_attributes,
-        keep_dirs,
-        space_bytes_max,
-        sync,
-        hold,
-        policy,
-        ..
-    } = task;
-    if sync && !tells_errors() {
-        let why =
-            "needs Linux 5.8 or later: before it nobody is told of data that could not be written";
-        return Err(local("--fsync", why.into()));
-    }
-    let sha256 = match request.pin {
-        Some(Pin::Sha256(sum)) => Some(sum),
-        Some(Pin::Blake3(_)) | None => None,
+    let dest = match into {
+        Some(dest) => dest,
+        None => Box::new(directory(&task)?),
     };
-    let keep_owners = keep_attributes && file::is_root();
-    let options = DestOptions {
-        keep_modes: keep_attributes,
-        keep_owners,
-        keep_dirs,
-        takes_root: task.keep_root_attributes,
-        sha256,
-        policy,
-    };
-    let dest = Dest::open(&dest, options).map_err(|error| failure(&error))?;
+    let FetchTask { masters, request, keep_attributes, space_bytes_max, hold, .. } = task;
     let listening = |error: io::Error| local("listening", error.to_string());
     let listener = socket::listen(0).map_err(listening)?;
     let port = listener.local_addr().map_err(listening)?.port();
     let memory_bytes = memory::available();
-    let makes_specials = keep_owners;
+    let makes_specials = keep_attributes && file::is_root();
     let options = FetchOptions { masters, port, request, memory_bytes, makes_specials };
     let began = Instant::now();
     let machine = FetchMachine {
         began,
         fetcher: Fetcher::new(options, 0),
-        files: DestFiles::new(dest, space_bytes_max, sync),
+        files: DestFiles::new(dest, space_bytes_max),
         observer,
         wishes: Vec::new(),
         lost_count: 0,
@@ -223,6 +203,28 @@ fn begin<'w>(
         result: None,
     };
     Ok((machine, Loop::new(listener, began, limits)))
+}
+
+/// The task's directory, claimed.
+fn directory(task: &FetchTask) -> Result<Directory, Failure> {
+    if task.sync && !tells_errors() {
+        let why =
+            "needs Linux 5.8 or later: before it nobody is told of data that could not be written";
+        return Err(local("--fsync", why.into()));
+    }
+    let sha256 = match task.request.pin {
+        Some(Pin::Sha256(sum)) => Some(sum),
+        Some(Pin::Blake3(_)) | None => None,
+    };
+    let options = DestOptions {
+        keep_modes: task.keep_attributes,
+        keep_owners: task.keep_attributes && file::is_root(),
+        keep_dirs: task.keep_dirs,
+        takes_root: task.keep_root_attributes,
+        sha256,
+        policy: task.policy.clone(),
+    };
+    Directory::open(&task.dest, options, task.sync).map_err(|error| failure(&error))
 }
 
 /// A client with its files and who looks after it.
@@ -324,7 +326,7 @@ impl Machine for FetchMachine<'_> {
         if !self.wishes.is_empty() {
             return Some(self.now_ms());
         }
-        let look_ms = self.files.is_syncing().then(|| self.now_ms() + SYNC_LOOK_MS);
+        let look_ms = self.files.is_waiting().then(|| self.now_ms() + WAIT_LOOK_MS);
         self.fetcher.poll_timeout().into_iter().chain(look_ms).min()
     }
 

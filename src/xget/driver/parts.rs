@@ -2,11 +2,11 @@
 //! or the bytes of several small files.
 
 use super::conn::Part;
+use crate::store::destination::Opened;
 use peer::content::manifest::piece_len_of;
 use peer::content::pieces::Extent;
 use peer::namespace::{Bulk, Content, Generation, NameSpace};
 use std::collections::VecDeque;
-use std::fs::File;
 use std::io::ErrorKind;
 use std::os::unix::fs::FileExt;
 use std::rc::Rc;
@@ -21,17 +21,6 @@ pub enum PartsError {
     /// They are not what was hashed: an entry of the generation, and its path.
     Changed(u32, String),
     Failed(String),
-}
-
-/// An open file of an entry.
-#[derive(Clone)]
-pub struct Opened {
-    pub file: Rc<File>,
-    /// Where in it the entry's contents begin.
-    pub start: u64,
-    /// Nothing says that it is not what the manifest says. Else its bytes are compared
-    /// with that before each reply.
-    pub is_sure: bool,
 }
 
 /// Gives the file of an entry. One that is not sure may be another for each of the offsets
@@ -268,7 +257,7 @@ mod tests {
     use peer::content::manifest::{EntryKind, Manifest};
     use peer::namespace::Content;
     use peer::testing::{entry, file};
-    use std::fs;
+    use std::fs::{self, File};
     use std::rc::Weak;
 
     const SMALL: u32 = 1000;

@@ -4,8 +4,9 @@
 
 use super::conn::Part;
 use super::dest_files::SUM_SLICE_BYTES;
-use super::parts::{Opened, Packs, PartsError, unfold};
+use super::parts::{Packs, PartsError, unfold};
 use crate::store::comparison::{Comparison, Verdict};
+use crate::store::destination::Opened;
 use crate::store::error::{Note, NoteReason, ServeError};
 use crate::store::files::OpenFiles;
 use crate::store::scan::{Scan, ScanOptions, ScanStep};

@@ -39,10 +39,6 @@ impl Dest {
         Ok(dest)
     }
 
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
     pub fn policy(&self) -> &Policy {
         &self.options.policy
     }

@@ -10,6 +10,8 @@ pub mod cache;
 pub mod comparison;
 mod cost;
 pub mod dest;
+pub mod destination;
+pub mod directory;
 mod dirs;
 pub mod error;
 pub mod files;

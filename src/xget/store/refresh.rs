@@ -6,8 +6,9 @@
 //! until it is through.
 
 use super::dest::Dest;
+use super::destination::{CheckStep, FinishStep};
 use super::error::DestError;
-use super::writer::{CheckStep, DestOptions, FinishStep, Policy, Purpose};
+use super::writer::{DestOptions, Policy, Purpose};
 use crate::os::file;
 use nix::errno::Errno;
 use peer::content::manifest::{Entry, Manifest};

@@ -12,6 +12,7 @@
 //! synced to the medium; `file_systems` says what would have to be.
 
 use super::attributes::Attributes;
+use super::destination::{CheckStep, FinishStep, StoreFailure};
 use super::error::DestError;
 use check::Check;
 use finish::Finish;
@@ -21,13 +22,11 @@ use peer::content::pieces::{Extent, PieceMap};
 use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use target::Target;
 use tree::DestTree;
 
-pub use check::CheckStep;
-pub use finish::FinishStep;
 pub use policy::{Policy, Purpose};
 pub use progress::EntryFailure;
 
@@ -64,17 +63,6 @@ pub struct DestOptions {
     /// What the only file must have before it gets its name.
     pub sha256: Option<[u8; 32]>,
     pub policy: Policy,
-}
-
-/// A piece is not here as a whole, because of files in it that failed: now, or
-/// before.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StoreFailure {
-    /// These files, in rising order. Of none of them any piece counts as here
-    /// from now on, though some did before.
-    pub entries: Vec<u32>,
-    /// Why the latest of them failed.
-    pub error: DestError,
 }
 
 pub struct DestWriter {
@@ -169,6 +157,11 @@ impl DestWriter {
     /// check is done. Each was opened before anything was written there.
     pub fn file_systems(&self) -> Vec<Rc<OwnedFd>> {
         self.tree.file_systems.iter().map(|(_, dir)| dir.clone()).collect()
+    }
+
+    /// The directory, as the operator named it.
+    pub fn base(&self) -> &Path {
+        &self.tree.target.base
     }
 
     /// An error that names the destination.

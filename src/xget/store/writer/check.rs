@@ -10,6 +10,7 @@
 //! What was found is told by piece at the end, once, and not kept.
 
 use super::super::cost::FILE_COST_BYTES;
+use super::super::destination::CheckStep;
 use super::super::error::DestError;
 use super::super::reader::{NextData, Reader};
 use super::super::scan::same_contents;
@@ -27,17 +28,6 @@ use sorted::SortedMap;
 use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
-
-/// How far a check is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum CheckStep {
-    Checking,
-    /// All is looked at. The pieces all of which is here, in rising order:
-    /// given once.
-    Done {
-        found: Vec<u32>,
-    },
-}
 
 pub struct Check {
     phase: CheckPhase,

@@ -7,6 +7,7 @@
 
 use super::super::attributes::{AttributeError, has_mtime};
 use super::super::cost::FILE_COST_BYTES;
+use super::super::destination::FinishStep;
 use super::super::error::DestError;
 use super::super::name;
 use super::super::sha256::{self, Sum};
@@ -22,13 +23,6 @@ use peer::content::manifest::EntryKind;
 use sorted::SortedSet;
 use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
-
-/// Whether finishing has come to its end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FinishStep {
-    Finishing,
-    Done,
-}
 
 #[derive(Default)]
 pub struct Finish {
