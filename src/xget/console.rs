@@ -6,6 +6,7 @@
 //! goes on: what is not taken at once waits its turn ([`Output`]).
 
 use crate::driver::{FetchObserver, MasterObserver, MasterState, Observer};
+use crate::failed::Failed;
 use crate::os::output::{Output, QUEUED_BYTES_MAX};
 use crate::os::{clock, signal, terminal};
 use peer::control::printable;
@@ -70,6 +71,12 @@ pub fn print(text: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();
     out.write_all(text.as_bytes())?;
     out.flush()
+}
+
+/// Prints what was asked for: unread, the command was in vain.
+pub fn answer(text: &str) -> Result<(), Failed> {
+    print(text)
+        .map_err(|error| Failed::unexpected(format!("cannot write to standard output: {error}")))
 }
 
 /// The line at the end, on standard output.

@@ -1,14 +1,17 @@
 //! The program: Linux, disks, sockets, the loop, PID 1, the command line.
 //! What is decided is decided in `peer`.
 
+mod actions;
 mod boot;
 mod cli;
 mod command;
 mod console;
 mod driver;
+mod failed;
 mod logger;
 mod os;
 mod store;
+mod verbs;
 
 pub use command::{init_main, main};
 // For tests that fetch within their own process.

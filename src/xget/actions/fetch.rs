@@ -1,0 +1,92 @@
+//! A client's command: a fetch, or a worker's rounds.
+
+use crate::cli::Fetch;
+use crate::console::{self, FetchConsole, answer, report, summary};
+use crate::driver::{self, FetchTask};
+use crate::failed::{Failed, USAGE, exit_code};
+use crate::os::signal;
+use crate::store::patterns::Patterns;
+use crate::store::writer::Purpose;
+use peer::failure::{Failure, Status};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// Between two rounds of a worker.
+const ROUND_GAP: Duration = Duration::from_secs(10);
+
+fn add_patterns(patterns: &mut Patterns, path: &Path) -> Result<(), Failed> {
+    let usage = |why: String| Failed::new(format!("--keep {}: {why}", path.display()), USAGE);
+    let text = std::fs::read(path).map_err(|error| usage(error.to_string()))?;
+    patterns.add(&text).map_err(|line| {
+        usage(format!("line {line} is no pattern as in a .gitignore (`!` is not for this)"))
+    })
+}
+
+fn fetch_once(task: FetchTask, console: &mut FetchConsole) -> Vec<Failure> {
+    driver::fetch(task, None, console).unwrap_or_else(|failure| vec![failure])
+}
+
+/// A worker of a running system: round after round, until a signal ends it. What will
+/// pass is tried again: the master is away, or its tree has just changed.
+fn run_worker(task: FetchTask, quiet: bool) -> Result<(), Failed> {
+    let mut console = FetchConsole::of_worker(quiet);
+    loop {
+        let failures = fetch_once(task.clone(), &mut console);
+        if console.has_ended() {
+            return Ok(());
+        }
+        let passes = |failure: &Failure| {
+            let status = failure.status;
+            matches!(
+                status,
+                Status::Interrupted | Status::Connection | Status::Source | Status::Changed
+            )
+        };
+        if !failures.iter().all(passes) {
+            return Err(failures.into());
+        }
+        failures.iter().for_each(|failure| report(&failure.text()));
+        let again = Instant::now() + ROUND_GAP;
+        while Instant::now() < again {
+            std::thread::sleep(Duration::from_millis(200));
+            if console.has_ended() {
+                return Ok(());
+            }
+        }
+    }
+}
+
+pub fn fetch(fetch: Fetch) -> Result<(), Failed> {
+    signal::watch_end();
+    let mut task = fetch.task;
+    task.masters = driver::resolve(&fetch.master)
+        .map_err(|why| Failed::new(why, exit_code(Status::Connection)))?;
+    for path in &fetch.keep {
+        add_patterns(&mut task.policy.keep, path)?;
+    }
+    let is_dry = task.policy.purpose.compares();
+    if task.policy.purpose == Purpose::Serve {
+        return run_worker(task, fetch.quiet);
+    }
+    let mut console = FetchConsole::new(fetch.quiet, is_dry);
+    let failures = fetch_once(task, &mut console);
+    let (last, changes) = (console.last, console.take_changes());
+    // Takes its line off the terminal, before anything else is said.
+    drop(console);
+    if !fetch.quiet && !changes.is_empty() {
+        console::finish();
+        let told = answer(&changes);
+        // The files are in place, whoever reads this; of a comparison this is all.
+        if is_dry {
+            told?;
+        }
+    }
+    if !failures.is_empty() {
+        return Err(failures.into());
+    }
+    if !fetch.quiet && !is_dry {
+        // The files are in place, whoever reads this.
+        console::conclude(&format!("xget: {}\n", summary(&last)));
+    }
+    Ok(())
+}

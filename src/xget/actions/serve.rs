@@ -1,0 +1,83 @@
+//! A head's commands: it serves a directory, or prints a digest.
+
+use crate::cli::{Cache, Serve};
+use crate::console::{MasterConsole, answer, report};
+use crate::driver::{self, ServeTask};
+use crate::failed::{Failed, USAGE, exit_code};
+use crate::os::output::Output;
+use crate::os::{daemon, file, signal};
+use peer::content::digest::Digest;
+use peer::failure::Status;
+use std::path::{Path, PathBuf};
+
+const REMOVE: &str = "there is no verb rm: what is deleted in the served directory (`rm NAME`, there) \
+     is not served any more. A directory of that name is served as ./rm";
+
+/// What there is in place of a verb `rm`.
+pub fn remove() -> Failed {
+    Failed::new(REMOVE.into(), USAGE)
+}
+
+pub fn print_digest(path: &Path, sources: &[Vec<u8>], one_file_system: bool) -> Result<(), Failed> {
+    let (digest, notes) = driver::print_digest(path, sources, one_file_system)
+        .map_err(|why| Failed::new(why, exit_code(Status::Source)))?;
+    notes.iter().for_each(|note| report(note));
+    answer(&format!("{digest}\n"))
+}
+
+pub fn serve(serve: Serve) -> Result<(), Failed> {
+    if serve.path.as_os_str() == "rm" && !serve.path.exists() {
+        return Err(remove());
+    }
+    signal::watch_hangup();
+    // Before going to the background, which changes the directory.
+    let path = absolute(&serve.path)?;
+    let cache = match serve.cache {
+        Cache::None => None,
+        Cache::File(file) => Some(absolute(&file)?),
+        Cache::Default => default_cache(&path),
+    };
+    let log = serve.log.as_deref().map(open_log).transpose()?;
+    let mut ready: Option<Box<dyn FnOnce()>> = None;
+    if serve.daemon {
+        let waiting = daemon::detach().map_err(|error| {
+            Failed::unexpected(format!("cannot go into the background: {error}"))
+        })?;
+        ready = Some(Box::new(move || waiting.tell()));
+    }
+    let task = ServeTask {
+        path,
+        port: serve.port,
+        fan_out: serve.fan_out,
+        head_copies: serve.head_copies,
+        one_file_system: serve.one_file_system,
+        cache,
+        limits: serve.limits,
+    };
+    driver::serve(task, MasterConsole::new(ready, log)).map_err(Failed::unexpected)
+}
+
+fn absolute(path: &Path) -> Result<PathBuf, Failed> {
+    std::path::absolute(path)
+        .map_err(|error| Failed::unexpected(format!("{}: {error}", path.display())))
+}
+
+fn open_log(path: &Path) -> Result<Output, Failed> {
+    Output::appended(path).map_err(|error| {
+        Failed::unexpected(format!("cannot write the log {}: {error}", path.display()))
+    })
+}
+
+/// One file for each served path, where the system keeps caches
+/// (XDG Base Directory Specification).
+fn default_cache(path: &Path) -> Option<PathBuf> {
+    let base = match std::env::var_os("XDG_CACHE_HOME") {
+        Some(dir) if !dir.is_empty() => PathBuf::from(dir),
+        _ if file::is_root() => PathBuf::from("/var/cache"),
+        _ => PathBuf::from(std::env::var_os("HOME")?).join(".cache"),
+    };
+    let dir = base.join("xget");
+    file::make_dirs(&dir).ok()?;
+    let name = Digest::of(path.as_os_str().as_encoded_bytes()).to_string();
+    Some(dir.join(&name[..16]))
+}

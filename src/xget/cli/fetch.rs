@@ -1,0 +1,178 @@
+//! The options of a client alone, and what they mean together.
+
+use super::values::{file, first_typed, number, parse_pin, text};
+use crate::driver::{FetchTask, Host, Limits};
+use crate::store::writer::{Policy, Purpose};
+use lexopt::Parser;
+use peer::request::{FetchRequest, Linger, Pin, RETRIES, source_is_below};
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+use std::path::PathBuf;
+
+/// A worker looks again after this.
+const ROUND_MS: u64 = 600_000;
+
+/// A client's work.
+#[derive(Clone, Debug)]
+pub struct Fetch {
+    /// As it was written; its name is not yet looked up.
+    pub master: Host,
+    /// All the rest; `masters` is empty until `master` is looked up.
+    pub task: FetchTask,
+    pub quiet: bool,
+    /// Files with patterns.
+    pub keep: Vec<PathBuf>,
+}
+
+/// What only a client is asked for.
+// fields: one for each option
+#[derive(Default)]
+pub struct ClientOptions {
+    retries: Option<u32>,
+    linger: Option<Linger>,
+    pin: Option<Pin>,
+    /// `-s`, `-o`
+    plain_attributes: bool,
+    keep_dirs: bool,
+    quiet: bool,
+    sync: bool,
+    delete: bool,
+    dry_run: bool,
+    worker: bool,
+    keep: Vec<PathBuf>,
+    copies: Option<PathBuf>,
+}
+
+impl ClientOptions {
+    /// The name of one that was typed.
+    pub fn typed(&self) -> Option<&'static str> {
+        first_typed(&[
+            (self.retries.is_some(), "-r"),
+            (self.linger.is_some(), "--linger"),
+            (self.pin.is_some(), "--digest"),
+            (self.plain_attributes, "-s and -o"),
+            (self.keep_dirs, "--keep-dirs"),
+            (self.quiet, "-q"),
+            (self.sync, "--fsync"),
+            (self.delete, "--delete"),
+            (self.dry_run, "--dry-run"),
+            (self.worker, "--worker"),
+            (!self.keep.is_empty(), "--keep"),
+            (self.copies.is_some(), "--copy-dest"),
+        ])
+    }
+
+    /// Whether it is one of these.
+    pub fn take_short(&mut self, letter: char, parser: &mut Parser) -> Result<bool, String> {
+        match letter {
+            'r' => self.retries = Some(number(parser, "-r", 0..=1_000_000)?),
+            's' | 'o' => self.plain_attributes = true,
+            'q' => self.quiet = true,
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    /// Whether it is one of these.
+    pub fn take_long(&mut self, name: &str, parser: &mut Parser) -> Result<bool, String> {
+        match name {
+            "fsync" => self.sync = true,
+            "delete" => self.delete = true,
+            "dry-run" => self.dry_run = true,
+            "worker" => self.worker = true,
+            "copy-dest" => self.copies = Some(file(parser)?),
+            "keep" => self.keep.push(file(parser)?),
+            "keep-dirs" => self.keep_dirs = true,
+            "digest" => self.pin = Some(parse_pin(&text(parser)?)?),
+            "linger" => {
+                let seconds: u64 = number(parser, "--linger", 0..=1_000_000)?;
+                self.linger = Some(Linger::Millis(seconds * 1000));
+            }
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    /// What they mean together; `paths` are the sources and the destination.
+    pub fn fetch(
+        self,
+        master: Host,
+        mut paths: Vec<OsString>,
+        limits: Limits,
+    ) -> Result<Fetch, String> {
+        let dest = paths.pop().ok_or("what is to be fetched, and where to? SRC... DEST")?;
+        check_sources(&paths)?;
+        self.check_worker()?;
+        if self.pin.is_some() && paths.len() > 1 {
+            return Err("--digest pins one SRC; fetch them one by one".into());
+        }
+        let request = FetchRequest {
+            sources: paths.into_iter().map(OsString::into_vec).collect(),
+            pin: self.pin,
+            retries: self.retries.unwrap_or(RETRIES),
+            linger: self.linger(),
+            greeting: None,
+        };
+        let purpose = self.purpose();
+        let task = FetchTask {
+            keep_root_attributes: self.delete && !self.keep_dirs,
+            keep_attributes: !self.plain_attributes,
+            keep_dirs: self.keep_dirs,
+            sync: self.sync,
+            policy: Policy { purpose, copies: self.copies, ..Policy::default() },
+            limits,
+            // The master is looked up when it begins.
+            ..FetchTask::of(Vec::new(), request, dest.into())
+        };
+        Ok(Fetch { master, task, quiet: self.quiet, keep: self.keep })
+    }
+
+    fn check_worker(&self) -> Result<(), String> {
+        let writes = [
+            (self.delete, "--delete"),
+            (self.dry_run, "--dry-run"),
+            (!self.keep.is_empty(), "--keep"),
+            (self.copies.is_some(), "--copy-dest"),
+            (self.sync, "--fsync"),
+            (self.keep_dirs, "--keep-dirs"),
+        ];
+        match first_typed(&writes).filter(|_| self.worker) {
+            Some(name) => Err(format!("{name} does nothing for a --worker, which writes nothing")),
+            None => Ok(()),
+        }
+    }
+
+    fn purpose(&self) -> Purpose {
+        match (self.dry_run, self.delete) {
+            _ if self.worker => Purpose::Serve,
+            (true, removes) => Purpose::Compare { removes },
+            (false, true) => Purpose::Mirror,
+            (false, false) => Purpose::Fill,
+        }
+    }
+
+    fn linger(&self) -> Linger {
+        match (self.linger, self.worker) {
+            (Some(Linger::Millis(ms)), true) => Linger::Stay(ms),
+            (_, true) => Linger::Stay(ROUND_MS),
+            (Some(linger), _) => linger,
+            // Who has nothing serves nobody.
+            (None, _) if self.dry_run => Linger::Millis(0),
+            (None, _) => Linger::Twice,
+        }
+    }
+}
+
+fn check_sources(sources: &[OsString]) -> Result<(), String> {
+    if sources.is_empty() {
+        return Err(
+            "one path is not enough: SRC... DEST; a verb comes first (xget ls -n MASTER)".into()
+        );
+    }
+    if sources.iter().any(|source| !source_is_below(source.as_encoded_bytes())) {
+        return Err("a SRC is a path below what the master serves, and `.` is all of it; \
+                    it cannot be empty or lead above that by `..`"
+            .into());
+    }
+    Ok(())
+}

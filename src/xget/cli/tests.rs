@@ -1,0 +1,127 @@
+//! Command lines, and what they mean.
+
+use super::*;
+use peer::request::Linger;
+
+fn parsed(line: &str) -> Result<Options, String> {
+    parse(line.split_whitespace().map(OsString::from))
+}
+
+#[test]
+fn a_path_is_served_with_the_originals_port() {
+    let Command::Head(HeadCommand::Serve(serve)) = parsed("-m 2 -x /srv").unwrap().command else {
+        panic!()
+    };
+    assert_eq!((serve.port, serve.fan_out, serve.one_file_system), (MASTER_PORT, 2, true));
+}
+
+#[test]
+fn a_master_makes_it_a_client() {
+    let options = parsed("-n head:99 -r 3 -s -q -D 6 a b/c dest").unwrap();
+    assert_eq!(options.debug, 6);
+    let Command::Fetch(fetch) = options.command else { panic!() };
+    assert_eq!(fetch.master, Host::Name("head".into(), 99));
+    assert!(fetch.quiet);
+    let task = fetch.task;
+    assert_eq!(task.request.sources, vec![b"a".to_vec(), b"b/c".to_vec()]);
+    assert_eq!((task.request.retries, task.keep_attributes), (3, false));
+    assert_eq!(task.request.linger, Linger::Twice);
+}
+
+#[test]
+fn up_is_said_to_a_master_or_to_the_one_that_is_known() {
+    let master = |line| match parsed(line).unwrap().command {
+        Command::Up(master) => master,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(master("--up"), None);
+    assert_eq!(master("--up -p 7 -n head"), Some(Host::Name("head".into(), 7)));
+}
+
+#[test]
+fn what_makes_no_sense_is_said() {
+    for line in [
+        "",
+        "a b",
+        "-n head dest",
+        "-n head",
+        "-n head -m 3 . dest",
+        "-p 0 /srv",
+        "-m 17 /srv",
+        "--digest x -n head . dest",
+        "--digest md5:00 -n head . dest",
+        "-r 1 /srv",
+        "-q /srv",
+        "-s /srv",
+        "-o /srv",
+        "--fsync /srv",
+        "--print-digest -p 1 /srv",
+        "--print-digest -q /srv",
+        "--print-digest --no-cache /srv",
+        "--print-digest -n head /srv",
+        "-n head --log f . dest",
+        "-w 3 /srv",
+        "--nonsense",
+        "-n he:ad:1 . dest",
+        "-n head:x . dest",
+        "-n head .. dest",
+        "-n head a/../../b dest",
+        "--up /srv",
+        "--up -q",
+        "--up --print-digest",
+        "--up -x",
+        "--up --max-clients 9",
+        "--up --max-memory 9",
+        "--print-digest --max-clients 9 /srv",
+        "--print-digest --max-memory 9 /srv",
+        "--up -n he:ad:1",
+    ] {
+        assert!(parsed(line).is_err(), "{line:?}");
+    }
+}
+
+#[test]
+fn help_names_every_option() {
+    for option in [
+        "-p",
+        "-m",
+        "--head",
+        "-x",
+        "--daemon",
+        "--cache",
+        "--no-cache",
+        "--log",
+        "-n",
+        "-r",
+        "-s",
+        "-o",
+        "-q",
+        "--digest",
+        "--linger",
+        "--fsync",
+        "--delete",
+        "--keep",
+        "--keep-dirs",
+        "--dry-run",
+        "--copy-dest",
+        "--worker",
+        "--max-clients",
+        "--max-memory",
+        "-D",
+        "--help",
+        "--version",
+        "--print-digest",
+        "--up",
+    ] {
+        assert!(HELP.contains(option), "{option}");
+    }
+}
+
+#[test]
+fn removing_is_told_from_serving_by_a_second_word() {
+    for (line, removes) in [("rm", false), ("rm a", true), ("-p 9 rm a b", true)] {
+        let Command::Head(command) = parsed(line).unwrap().command else { panic!() };
+        assert_eq!(matches!(command, HeadCommand::Remove), removes, "{line}");
+    }
+    assert!(matches!(parsed("-n head rm dest").unwrap().command, Command::Fetch(_)));
+}

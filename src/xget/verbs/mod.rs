@@ -1,0 +1,45 @@
+//! What people ask of masters and heads by a verb: `xget ls`.
+//!
+//! A verb is a module: its help, its own arguments, what it does, and its line in [`VERBS`].
+//! None of them is in the initramfs: they are reached from `xget::main` alone.
+
+use crate::console::answer;
+use crate::failed::Failed;
+use std::ffi::OsString;
+
+struct Verb {
+    name: &'static str,
+    help: &'static str,
+    /// Takes what stands behind the verb.
+    run: fn(Vec<OsString>) -> Result<(), Failed>,
+}
+
+/// `crate::cli::VERBS` names the same.
+const VERBS: [Verb; 0] = [];
+
+/// Does what a verb says; help is what each of them gives.
+pub fn run(name: &str, args: Vec<OsString>) -> Result<(), Failed> {
+    let Some(verb) = VERBS.iter().find(|verb| verb.name == name) else {
+        return Err(Failed::unexpected(format!("{name} is no verb")));
+    };
+    let mut options = args.iter().take_while(|arg| *arg != "--");
+    if options.any(|arg| arg == "-h" || arg == "--help") {
+        return answer(verb.help);
+    }
+    (verb.run)(args)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli;
+
+    #[test]
+    fn the_verbs_are_those_of_the_command_line_and_have_help() {
+        assert_eq!(VERBS.map(|verb| verb.name), cli::VERBS);
+        for verb in VERBS {
+            assert!(verb.help.contains(&format!("usage: xget {}", verb.name)), "{}", verb.name);
+            assert!(cli::HELP.contains(&format!("xget {}", verb.name)), "{}", verb.name);
+        }
+    }
+}
