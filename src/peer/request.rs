@@ -9,6 +9,7 @@ use crate::content::hex::Hex;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
+use core::net::SocketAddr;
 
 /// How often the master is tried again where nobody says otherwise: the paper,
 /// section 3.2, has up to twenty retries.
@@ -60,6 +61,51 @@ pub enum Linger {
     /// This long, whoever is connected; less where the master is lost, which sends nobody
     /// any more.
     Stay(u64),
+}
+
+/// Whom a client asks: masters, the best first. Those behind the first are spare: they are
+/// asked where it has not what is wanted, or is lost.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Masters {
+    /// Addresses in the order in which they are tried, each with the number of its master.
+    list: Vec<(usize, SocketAddr)>,
+    /// What they have to serve, where that is known before: any other generation is refused.
+    pub generation: Option<Digest>,
+}
+
+impl Masters {
+    /// One more, at all of these addresses that no other has.
+    pub fn add(&mut self, addrs: impl IntoIterator<Item = SocketAddr>) {
+        let number = self.list.last().map_or(0, |(last, _)| last + 1);
+        for addr in addrs {
+            if !self.addrs().any(|known| known == addr) {
+                self.list.push((number, addr));
+            }
+        }
+    }
+
+    /// All addresses, in the order in which they are tried.
+    pub fn addrs(&self) -> impl Iterator<Item = SocketAddr> + '_ {
+        self.list.iter().map(|(_, addr)| *addr)
+    }
+
+    /// How many addresses there are.
+    pub fn addrs_count(&self) -> usize {
+        self.list.len()
+    }
+
+    pub(crate) fn into_list(self) -> Vec<(usize, SocketAddr)> {
+        self.list
+    }
+}
+
+impl From<Vec<SocketAddr>> for Masters {
+    /// One master at all of these.
+    fn from(addrs: Vec<SocketAddr>) -> Masters {
+        let mut masters = Masters::default();
+        masters.add(addrs);
+        masters
+    }
 }
 
 /// What a client is to fetch.
@@ -122,6 +168,17 @@ mod tests {
         for text in ["", &digits, "blake3:", "md5:00", &format!("md5:{digits}")] {
             assert_eq!(Pin::parse(text), None, "{text}");
         }
+    }
+
+    #[test]
+    fn masters_have_each_address_once() {
+        let addr = |last: u8| SocketAddr::from(([10, 0, 0, last], 5));
+        let mut masters = Masters::from(vec![addr(1), addr(2), addr(1)]);
+        masters.add([addr(2), addr(3)]);
+        masters.add([]);
+        masters.add([addr(4)]);
+        let list = [(0, addr(1)), (0, addr(2)), (1, addr(3)), (2, addr(4))];
+        assert_eq!(masters.into_list(), list);
     }
 
     #[test]

@@ -11,7 +11,7 @@ mod serve;
 mod tests;
 mod values;
 
-use crate::driver::{Host, Limits, MASTER_PORT, parse_host};
+use crate::driver::{Host, Limits, MASTER_PORT, parse_hosts};
 use fetch::ClientOptions;
 pub use fetch::Fetch;
 pub use help::HELP;
@@ -31,8 +31,8 @@ pub enum Command {
     Help,
     Version,
     Fetch(Box<Fetch>),
-    /// To the master that was typed, else to that which the system came from.
-    Up(Option<Host>),
+    /// To the masters that were typed, else to those which the system came from.
+    Up(Vec<Host>),
     Head(HeadCommand),
 }
 
@@ -200,7 +200,8 @@ impl Typed {
             return Err("--up takes -n and -p, and nothing else".into());
         }
         let port = self.port.unwrap_or(MASTER_PORT);
-        Ok(Command::Up(self.master.map(|master| parse_host(&master, port)).transpose()?))
+        let masters = self.master.map(|masters| parse_hosts(&masters, port)).transpose()?;
+        Ok(Command::Up(masters.unwrap_or_default()))
     }
 
     fn fetch_command(mut self) -> Result<Command, String> {
@@ -208,10 +209,10 @@ impl Typed {
         if let Some(name) = self.of_masters.typed().or(first_typed(&others)) {
             return Err(format!("{name} is for a master; with -n this is a client"));
         }
-        let master = self.master.take().unwrap_or_default();
-        let master = parse_host(&master, self.port.unwrap_or(MASTER_PORT))?;
+        let masters = self.master.take().unwrap_or_default();
+        let masters = parse_hosts(&masters, self.port.unwrap_or(MASTER_PORT))?;
         let limits = Limits::of_client(self.clients_max, self.memory_mib);
-        Ok(Command::Fetch(Box::new(self.of_clients.fetch(master, self.paths, limits)?)))
+        Ok(Command::Fetch(Box::new(self.of_clients.fetch(masters, self.paths, limits)?)))
     }
 
     fn serve_command(self) -> Result<Command, String> {

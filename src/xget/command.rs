@@ -54,7 +54,7 @@ fn run(head: Option<Head>) -> Result<(), Failed> {
         Command::Help => answer(cli::HELP),
         Command::Version => answer(concat!("xget ", env!("CARGO_PKG_VERSION"), "\n")),
         Command::Fetch(fetch) => actions::fetch::fetch(*fetch),
-        Command::Up(master) => actions::up::up(master),
+        Command::Up(masters) => actions::up::up(masters),
         Command::Head(command) => match head {
             Some(run_head) => run_head(command),
             None => Err(Failed::new(NO_HEAD.into(), USAGE)),

@@ -114,7 +114,7 @@ impl World {
         let request = FetchRequest { linger, ..FetchRequest::of(vec![b".".to_vec()]) };
         let masters = vec![addr_of(0, port(1))];
         self.add(Role::Client(FetchOptions {
-            masters,
+            masters: masters.into(),
             port: 0,
             request,
             memory_bytes: u64::MAX,

@@ -51,7 +51,7 @@ impl Download {
     ) -> Download {
         let digest = pieces.generation;
         let id = common.server.space.add_generation(Generation::empty(pieces, stripes));
-        let transfer = Transfer::new(id, digest, stripes, common.now_ms);
+        let transfer = Transfer::new(common, id, digest, stripes);
         let FetchOptions { request, makes_specials, .. } = options;
         let (pin, makes_specials) = (request.pin, *makes_specials);
         Download { transfer, pin, makes_specials, corrupt: CorruptPieces::default() }
@@ -59,6 +59,12 @@ impl Download {
 
     pub fn digest(&self) -> Digest {
         self.transfer.digest()
+    }
+
+    /// The master is of no use, and another is asked: what it sent is not held against that.
+    pub fn leave_master(&mut self, common: &mut Common) {
+        self.corrupt = CorruptPieces::default();
+        self.transfer.leave_master(common);
     }
 
     fn generation<'a>(&self, common: &'a Common) -> Option<&'a Generation> {
@@ -283,6 +289,14 @@ impl Download {
         let advice = "look at its memory, its disk and the network";
         match self.corrupt.note(piece) {
             Verdict::AskAgain => {}
+            Verdict::GiveUp | Verdict::Fail if common.master_link.has_spare() => {
+                let what = format!("the master {addr}");
+                return Err(Failure::fatal(
+                    Status::Verification,
+                    what,
+                    format!("sent wrong bytes twice; {advice}"),
+                ));
+            }
             Verdict::GiveUp => {
                 let why = format!("the master {addr} sent wrong bytes twice; {advice}");
                 self.give_up(common, piece, Status::Verification, &why)?;

@@ -5,6 +5,8 @@
 
 use crate::conn::Outbox;
 use crate::control::{ClientMessage, LINE_LEN_MAX, MasterMessage};
+use crate::failure::Failure;
+use crate::request::Masters;
 use crate::server::MSIZE;
 use crate::timers::{Timer, Timers};
 use alloc::boxed::Box;
@@ -93,10 +95,17 @@ struct Tries {
 /// Nobody is reached at any of the addresses: the reason.
 pub(super) struct GaveUp(pub String);
 
+/// An address of a master that may be asked, the number of the master, and whether that
+/// was found to be of no use for this fetch.
+type Candidate = (SocketAddr, usize, bool);
+
 pub(super) struct MasterLink {
-    addrs: Vec<SocketAddr>,
-    /// Which of them is connected to, counted on and on.
+    /// In the order in which they are tried, and from the start again.
+    candidates: Vec<Candidate>,
+    /// Which of them is connected to.
     at: usize,
+    /// Of what was wrong with those of no use, what weighs most.
+    refusal: Option<Failure>,
     conn: Option<ConnId>,
     conversation: Option<Box<Conversation>>,
     timers: Timers<5>,
@@ -109,12 +118,14 @@ pub(super) struct MasterLink {
 }
 
 impl MasterLink {
-    /// To a master with these addresses, which are tried in turn; `retries_max` is
-    /// how often it is tried again.
-    pub fn new(addrs: Vec<SocketAddr>, retries_max: u32) -> MasterLink {
+    /// To one of these masters, which are tried in turn; `retries_max` is how often it is
+    /// tried again. The generation that they have to serve is not looked at here.
+    pub fn new(masters: Masters, retries_max: u32) -> MasterLink {
+        let list = masters.into_list().into_iter();
         MasterLink {
-            addrs,
+            candidates: list.map(|(master, addr)| (addr, master, false)).collect(),
             at: 0,
+            refusal: None,
             conn: None,
             conversation: None,
             timers: Timers::new(),
@@ -131,7 +142,49 @@ impl MasterLink {
     }
 
     pub fn addr(&self) -> SocketAddr {
-        self.addrs[self.at % self.addrs.len()]
+        self.candidates[self.at].0
+    }
+
+    /// There is another master that may be of use.
+    pub fn has_spare(&self) -> bool {
+        let (_, present, _) = self.candidates[self.at];
+        self.candidates.iter().any(|(_, master, is_refused)| *master != present && !is_refused)
+    }
+
+    /// Goes on to the next address of a master that may be of use; to the same where there is
+    /// no other.
+    fn turn(&mut self) {
+        let count = self.candidates.len();
+        let mut next = (1..=count).map(|step| (self.at + step) % count);
+        self.at = next.find(|at| !self.candidates[*at].2).unwrap_or(self.at);
+    }
+
+    /// The present master is of no use, and not tried again: another is. Gives a warning
+    /// for the operator.
+    ///
+    /// # Errors
+    /// There is no other: what weighs most of what was wrong with all of them.
+    pub fn refuse(
+        &mut self,
+        outbox: &mut Outbox,
+        now_ms: u64,
+        failure: Failure,
+    ) -> Result<String, Failure> {
+        let (addr, present, _) = self.candidates[self.at];
+        let warning = format!("the master {addr} is of no use: {}", failure.text());
+        let kept = self.refusal.take();
+        let kept = kept.filter(|kept| kept.status > failure.status).unwrap_or(failure);
+        if !self.has_spare() {
+            return Err(kept);
+        }
+        self.refusal = Some(kept);
+        for (_, master, is_refused) in &mut self.candidates {
+            *is_refused |= *master == present;
+        }
+        self.abandon(outbox);
+        self.hashing = None;
+        self.timers.set(MasterTimer::Retry, now_ms + RETRY_MS_MIN);
+        Ok(warning + "; another is asked")
     }
 
     /// Bytes that the master has hashed, and all, while it is waited for.
@@ -289,7 +342,7 @@ impl MasterLink {
                     return Some(format!("silent for {silent_s} s, and does not answer a probe"));
                 }
                 MasterTimer::Retry => {
-                    self.at += 1;
+                    self.turn();
                     self.connect(outbox, now_ms);
                 }
             }
@@ -408,7 +461,7 @@ mod tests {
 
     fn connected(retries_max: u32) -> (MasterLink, Outbox) {
         let (mut link, mut outbox) =
-            (MasterLink::new(vec![addr(1)], retries_max), Outbox::default());
+            (MasterLink::new(vec![addr(1)].into(), retries_max), Outbox::default());
         link.connect(&mut outbox, 0);
         link.connected(&mut outbox, 0, &ClientMessage::Leave);
         while outbox.pop().is_some() {}
@@ -418,7 +471,7 @@ mod tests {
     #[test]
     fn all_addresses_are_tried_in_turn_and_so_often() {
         let mut outbox = Outbox::default();
-        let mut link = MasterLink::new(vec![addr(1), addr(2)], 2);
+        let mut link = MasterLink::new(vec![addr(1), addr(2)].into(), 2);
         link.connect(&mut outbox, 0);
         assert_eq!(called(&mut outbox), addr(1));
         let mut now_ms = link.deadline_ms().unwrap();

@@ -23,6 +23,7 @@ mod phase;
 mod report;
 mod scheduler;
 mod signs;
+mod spare;
 mod transfer;
 
 pub use io::{FetchEffect, FetchInput, StoreResult};
@@ -124,7 +125,11 @@ impl Fetcher {
     /// Takes what happened; effects and another timeout follow from it.
     pub fn handle(&mut self, now_ms: u64, input: FetchInput) {
         self.common.now_ms = now_ms;
-        if let Err(failure) = self.take(input) {
+        // Who looks on may end it for reasons of its own.
+        let is_ended = matches!(input, FetchInput::Fatal { .. } | FetchInput::Interrupted);
+        let taken = self.take(input);
+        let taken = if is_ended { taken } else { taken.or_else(|why| self.turn_to_spare(why)) };
+        if let Err(failure) = taken {
             self.fail(failure);
         }
         if let Some(download) = &mut self.download {
@@ -314,10 +319,15 @@ impl Fetcher {
             ConnEvent::Connected { .. } => self.join(),
             ConnEvent::Partial { .. } => self.common.master_link.heard(self.common.now_ms),
             ConnEvent::Closed { reason, .. } => return self.lost_master(&reason),
-            ConnEvent::Frame { frame, .. } => {
+            ConnEvent::Frame { conn, frame } => {
                 match self.common.master_link.frame(self.common.now_ms, frame) {
                     Ok(messages) => {
-                        messages.into_iter().try_for_each(|m| self.handle_message(m))?
+                        for message in messages {
+                            // One may be the last that it is asked for.
+                            if self.common.master_link.is(conn) {
+                                self.handle_message(message)?;
+                            }
+                        }
                     }
                     Err(why) => self.lost_master(&why)?,
                 }
@@ -350,6 +360,10 @@ impl Fetcher {
             self.phase == FetchPhase::Fetching && self.download.as_ref().is_some_and(flows);
         match master_link.lost(&mut server.outbox, *now_ms, why, data_flow) {
             Ok(warning) => {
+                if master_link.has_spare() {
+                    // The next may be newer.
+                    self.common.version = VERSION;
+                }
                 self.common.effects.extend(warning.map(FetchEffect::Warn));
                 Ok(())
             }
@@ -376,7 +390,7 @@ impl Fetcher {
             _ if self.phase.is_settled() => {}
             MasterMessage::Error { errno, text } => {
                 let status = if errno == 2 { Status::Source } else { Status::Connection };
-                return Err(Failure::fatal(status, "", text));
+                return self.refuse_master(Failure::fatal(status, "", text));
             }
             MasterMessage::Generation { digest, manifest_len, piece_len, stripes } => {
                 let list = Vec::new();
@@ -390,28 +404,6 @@ impl Fetcher {
             }
         }
         Ok(())
-    }
-
-    fn announced(&mut self, pieces: ManifestPieces, stripes: u8) -> Result<(), Failure> {
-        match self.download.as_ref().map(Download::digest) {
-            None if !manifest::is_sound(pieces.manifest_len, pieces.piece_len, stripes) => {
-                let why = "announced a generation out of all bounds";
-                Err(Failure::fatal(Status::Connection, "the master", why))
-            }
-            None => {
-                manifest::check_memory(pieces.manifest_len, self.options.memory_bytes)?;
-                let options = &self.options;
-                self.download = Some(Download::new(&mut self.common, pieces, stripes, options));
-                self.phase = FetchPhase::Manifest;
-                Ok(())
-            }
-            // Joined again: the same tree, and maybe new parents.
-            Some(same) if same == pieces.generation => Ok(()),
-            Some(_) => {
-                let why = "changed on the master during the fetch; fetch again";
-                Err(Failure::fatal(Status::Changed, "the served tree", why))
-            }
-        }
     }
 
     fn timeout(&mut self) -> Result<(), Failure> {

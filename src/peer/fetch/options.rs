@@ -4,15 +4,14 @@
 
 use crate::content::digest::Digest;
 use crate::control::TransferStats;
-use crate::request::FetchRequest;
-use alloc::vec::Vec;
+use crate::request::{FetchRequest, Masters};
 use core::net::SocketAddr;
 
 /// The options of a fetch.
 #[derive(Clone, Debug)]
 pub struct FetchOptions {
-    /// The master's addresses, tried in turn.
-    pub masters: Vec<SocketAddr>,
+    /// Whom to ask.
+    pub masters: Masters,
     /// The port on which we serve.
     pub port: u16,
     /// What is to be fetched, and how patiently.

@@ -59,6 +59,8 @@ pub(super) enum Asking {
 pub(super) struct Transfer {
     pub generation: GenerationId,
     digest: Digest,
+    /// Where the master is that announced the generation last.
+    master: SocketAddr,
     asking: Asking,
     parents: Parents,
     scheduler: Scheduler,
@@ -79,10 +81,12 @@ fn view<'a>(parents: &'a Parents, common: &'a Common, id: GenerationId) -> Optio
 }
 
 impl Transfer {
-    pub fn new(generation: GenerationId, digest: Digest, stripes: u8, now_ms: u64) -> Transfer {
+    pub fn new(common: &Common, generation: GenerationId, digest: Digest, stripes: u8) -> Transfer {
+        let now_ms = common.now_ms;
         Transfer {
             generation,
             digest,
+            master: common.master_link.addr(),
             asking: Asking::Yes,
             parents: Parents::new(stripes),
             scheduler: Scheduler::new(stripes),
@@ -96,6 +100,23 @@ impl Transfer {
 
     pub fn digest(&self) -> Digest {
         self.digest
+    }
+
+    /// Another master serves the generation from now on, or none for a while: nothing more is
+    /// asked of the one before, which may stand still for ever.
+    pub fn set_master(&mut self, common: &mut Common, master: SocketAddr) {
+        if self.master != master {
+            self.master = master;
+            self.leave_master(common);
+        }
+    }
+
+    /// Closes the link to the master.
+    pub fn leave_master(&mut self, common: &mut Common) {
+        if let Some(conn) = self.parents.conn_of(ParentAddr::Master) {
+            self.close(common, conn);
+            self.fill_all(common);
+        }
     }
 
     /// The parent that a connection leads to.
@@ -137,7 +158,7 @@ impl Transfer {
             return;
         }
         let parent = match parent {
-            ParentAddr::Peer(addr) => match callable::check(addr, common.master_link.addr()) {
+            ParentAddr::Peer(addr) => match callable::check(addr, self.master) {
                 Ok(addr) => ParentAddr::Peer(addr),
                 Err(why) => {
                     self.say_once(common, parent, why);
@@ -174,7 +195,7 @@ impl Transfer {
     fn say_once(&mut self, common: &mut Common, parent: ParentAddr, why: &'static str) {
         if !self.said.contains(&why) {
             self.said.push(why);
-            Transfer::warn(common, parent, why);
+            self.warn(common, parent, why);
         }
     }
 
@@ -222,7 +243,7 @@ impl Transfer {
     }
 
     fn connect(&mut self, common: &mut Common, parent: ParentAddr) -> ConnId {
-        let conn = common.server.outbox.connect(address(common.master_link.addr(), parent));
+        let conn = common.server.outbox.connect(address(self.master, parent));
         let link = ParentLink::new(conn, parent, self.digest, common.now_ms);
         self.add_link(conn, link);
         conn
@@ -239,7 +260,7 @@ impl Transfer {
         let Some(mut link) = self.parents.remove(old) else { return };
         self.scheduler.drop_parent(old);
         common.server.outbox.close(old);
-        let conn = common.server.outbox.connect(address(common.master_link.addr(), link.parent));
+        let conn = common.server.outbox.connect(address(self.master, link.parent));
         link.reconnect(conn, common.now_ms);
         self.add_link(conn, link);
         stripes.into_iter().for_each(|stripe| self.parents.set(stripe, conn));
@@ -258,13 +279,13 @@ impl Transfer {
         common.tell(&ClientMessage::Replace { stripe, parent, complaint, piece });
     }
 
-    fn warn(common: &mut Common, parent: ParentAddr, why: &str) {
-        common.warn(format!("{}: {why}", Transfer::name(common, parent)));
+    fn warn(&self, common: &mut Common, parent: ParentAddr, why: &str) {
+        common.warn(format!("{}: {why}", self.name(parent)));
     }
 
-    fn name(common: &Common, parent: ParentAddr) -> String {
+    fn name(&self, parent: ParentAddr) -> String {
         match parent {
-            ParentAddr::Master => format!("the master {}", common.master_link.addr()),
+            ParentAddr::Master => format!("the master {}", self.master),
             ParentAddr::Peer(addr) => format!("peer {addr}"),
         }
     }
@@ -272,7 +293,7 @@ impl Transfer {
     /// A parent failed: closes its link, and complains of it in all its stripes.
     fn lose(&mut self, common: &mut Common, conn: ConnId, complaint: Complaint, why: &str) {
         let Some(parent) = self.parents.addr(conn) else { return };
-        Transfer::warn(common, parent, why);
+        self.warn(common, parent, why);
         let stripes = self.parents.stripes_of(conn);
         self.close(common, conn);
         for stripe in stripes {

@@ -59,7 +59,7 @@ fn run_worker(task: FetchTask, quiet: bool) -> Result<(), Failed> {
 pub fn fetch(fetch: Fetch) -> Result<(), Failed> {
     signal::watch_end();
     let mut task = fetch.task;
-    task.masters = driver::resolve(&fetch.master)
+    task.masters = driver::resolve_all(&fetch.masters, 0, &mut report)
         .map_err(|why| Failed::new(why, exit_code(Status::Connection)))?;
     for path in &fetch.keep {
         add_patterns(&mut task.policy.keep, path)?;

@@ -16,10 +16,10 @@ const UP_PAUSE: Duration = Duration::from_secs(10);
 const UP_WITHIN: Duration = Duration::from_secs(60);
 
 /// Says it until a master has heard it: within a minute, for a unit has a limit, too.
-pub fn up(master: Option<Host>) -> Result<(), Failed> {
+pub fn up(named: Vec<Host>) -> Result<(), Failed> {
     let Booted { mut masters, lines } = boot::booted();
-    if let Some(master) = master {
-        masters = vec![master];
+    if !named.is_empty() {
+        masters = named;
     }
     let end = Instant::now() + UP_WITHIN;
     let mut why = format!("no master is known: neither -n, nor {NODE_FILE}, nor xget.master=");

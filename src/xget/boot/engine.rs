@@ -10,6 +10,7 @@ use peer::content::digest::Digest;
 use peer::failure::Failure;
 use peer::fetch::Progress;
 use peer::namespace::Content;
+use peer::request::Masters;
 use std::net::SocketAddr;
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
@@ -168,7 +169,7 @@ impl Engine {
     }
 
     /// A line in the master's log; best effort, two seconds at the longest.
-    pub fn log(&mut self, masters: &[SocketAddr], line: &str) {
+    pub fn log(&mut self, masters: &Masters, line: &str) {
         if let Some(fetching) = &mut self.serving {
             fetching.log(line.into());
             if !matches!(fetching.turn(), Ok(Turn::Running | Turn::InPlace | Turn::Held(_))) {
@@ -177,8 +178,8 @@ impl Engine {
             }
             return;
         }
-        for master in masters {
-            if driver::write_log(*master, line, LOG_TIME_MAX).is_ok() {
+        for master in masters.addrs() {
+            if driver::write_log(master, line, LOG_TIME_MAX).is_ok() {
                 return;
             }
         }

@@ -19,10 +19,10 @@ use peer::content::digest::Digest;
 use peer::control::{NodeAnswer, NodeMessage, NodeQuestion, NodeStage, printable};
 use peer::failure::Status;
 use peer::namespace::Content;
-use peer::request::{FetchRequest, Linger, Pin};
+use peer::request::{FetchRequest, Linger, Masters, Pin};
 use std::fs;
 use std::io;
-use std::net::{SocketAddr, SocketAddrV6};
+use std::net::SocketAddr;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::thread;
@@ -69,7 +69,7 @@ pub struct Transfers<'a> {
     pub engine: &'a mut Engine,
     pub uplink: Uplink,
     /// The masters that were tried last.
-    masters: &'a mut Vec<SocketAddr>,
+    masters: &'a mut Masters,
     /// Who of them answered last.
     master: Option<SocketAddr>,
     /// Who this node is, for the operator.
@@ -89,7 +89,7 @@ impl<'a> Transfers<'a> {
         system: &'a mut System,
         settings: Settings,
         engine: &'a mut Engine,
-        masters: &'a mut Vec<SocketAddr>,
+        masters: &'a mut Masters,
     ) -> Result<Transfers<'a>, String> {
         let uplink = network::bring_up(system, &settings, &[], settings.timeouts)?;
         let now_ms = system.clock.now_ms();
@@ -132,7 +132,7 @@ impl<'a> Transfers<'a> {
         let question = NodeMessage::Question(question).line();
         let is_short = self.turns.is_short(self.uplink.link.index, &self.usable());
         let began_ms = self.system.clock.now_ms();
-        for master in self.masters.iter() {
+        for master in self.masters.addrs() {
             // Each of them may take its time, and the lease does not wait.
             let now_ms = self.system.clock.now_ms();
             if is_short && now_ms > began_ms + TURN_MS {
@@ -141,7 +141,7 @@ impl<'a> Transfers<'a> {
             if let ControlFlow::Break(text) = self.system.tick(&mut self.uplink, now_ms) {
                 return Err(FetchError::interrupted(text));
             }
-            let text = match driver::ask_node(*master, &question, ASK_TIME_MAX) {
+            let text = match driver::ask_node(master, &question, ASK_TIME_MAX) {
                 Ok(text) => text,
                 Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
                 Err(error) => {
@@ -151,7 +151,7 @@ impl<'a> Transfers<'a> {
             };
             // Whoever has to wait for an operator hears from the master all the time.
             self.moved_ms = self.system.clock.now_ms();
-            self.master = Some(*master);
+            self.master = Some(master);
             self.turns.answered(self.uplink.link.index);
             let answer = NodeAnswer::parse(&text).ok_or_else(|| {
                 FetchError::source(format!("{master} gives no answer that can be read"))
@@ -287,12 +287,12 @@ impl<'a> Transfers<'a> {
 
     fn try_once(&mut self, errand: &Errand, judge: &mut Judge) -> Result<Fetched, FetchError> {
         self.look_up_masters()?;
-        let names: Vec<String> = self.masters.iter().map(SocketAddr::to_string).collect();
+        let names: Vec<String> = self.masters.addrs().map(|addr| addr.to_string()).collect();
         log::info!("fetching {} from {}", errand.name, names.join(", "));
         // Where nobody ever answered and others wait, each address is tried once.
         let index = self.uplink.link.index;
         let is_short = self.turns.is_short(index, &self.usable());
-        let retries = if is_short { self.masters.len() as u32 - 1 } else { RETRIES };
+        let retries = if is_short { self.masters.addrs_count() as u32 - 1 } else { RETRIES };
         let task = self.task(errand, retries);
         let (turns, mut is_silent) = (&mut self.turns, false);
         let (system, uplink) = (&mut *self.system, &mut self.uplink);
@@ -443,43 +443,14 @@ fn say_fetched(fetched: &Fetched, took_ms: u64) {
     );
 }
 
-/// Names to addresses. A name that is not found is only a warning while
-/// another is.
-fn resolve(masters: &[Host], link_index: u32) -> Result<Vec<SocketAddr>, FetchError> {
-    let mut found: Vec<SocketAddr> = Vec::new();
-    let mut wrong = Vec::new();
-    for master in masters {
-        match driver::resolve(master) {
-            Ok(addresses) => {
-                for address in addresses.into_iter().map(|address| scoped(address, link_index)) {
-                    if !found.contains(&address) {
-                        found.push(address);
-                    }
-                }
-            }
-            Err(why) => wrong.push(why),
-        }
+/// Names to addresses.
+fn resolve(masters: &[Host], link_index: u32) -> Result<Masters, FetchError> {
+    if masters.is_empty() {
+        let text = "no master is known: neither xget.master= nor DHCP names one";
+        return Err(FetchError::unreachable(text.into()));
     }
-    if found.is_empty() {
-        let text = if masters.is_empty() {
-            "no master is known: neither xget.master= nor DHCP names one".to_string()
-        } else {
-            wrong.join("; ")
-        };
-        return Err(FetchError::unreachable(text));
-    }
-    wrong.iter().for_each(|why| log::warn!("{why}"));
-    Ok(found)
-}
-
-/// A link-local address means nothing without its link.
-fn scoped(address: SocketAddr, link_index: u32) -> SocketAddr {
-    match address {
-        SocketAddr::V6(v6) if v6.ip().is_unicast_link_local() && v6.scope_id() == 0 => {
-            SocketAddr::V6(SocketAddrV6::new(*v6.ip(), v6.port(), 0, link_index))
-        }
-        other => other,
-    }
+    driver::resolve_all(masters, link_index, &mut |why| log::warn!("{why}"))
+        .map_err(FetchError::unreachable)
 }
 
 #[cfg(test)]
@@ -487,13 +458,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn masters_by_address_and_the_link_of_a_local_one() {
-        let master = |ip: &str| Host::Addr(SocketAddr::new(ip.parse().unwrap(), 7));
-        let found =
-            resolve(&[master("10.0.0.1"), master("fe80::1"), master("10.0.0.1")], 3).unwrap();
-        assert_eq!(found.len(), 2);
-        let SocketAddr::V6(local) = found[1] else { panic!("{found:?}") };
-        assert_eq!((local.scope_id(), local.port()), (3, 7));
+    fn where_nobody_names_a_master_it_is_said_who_might_have() {
         let FetchError { status, text } = resolve(&[], 3).unwrap_err();
         assert_eq!(status, Status::Connection);
         assert!(text.contains("xget.master="), "{text}");

@@ -54,8 +54,8 @@ use engine::Engine;
 use failure::EndSettings;
 use fetching::Transfers;
 use peer::control::NodeStage;
+use peer::request::Masters;
 use settings::Settings;
-use std::net::SocketAddr;
 use system::System;
 
 pub use up::{Booted, NODE_FILE, booted};
@@ -90,7 +90,7 @@ pub fn run() -> ! {
     log::info!("xget {} as PID {}", env!("CARGO_PKG_VERSION"), std::process::id());
     troubles.iter().chain(&settings.warnings).for_each(|said| log::warn!("{said}"));
     setup::set_switches(settings.end.panic_s.is_some());
-    let (mut engine, mut masters, mut end) = (Engine::default(), Vec::new(), settings.end);
+    let (mut engine, mut masters, mut end) = (Engine::default(), Masters::default(), settings.end);
     let reason = match boot(&line, settings, &mut engine, &mut masters, &mut end) {
         Ok(never) => match never {},
         Err(reason) => reason,
@@ -106,7 +106,7 @@ fn boot(
     line: &Cmdline,
     settings: Settings,
     engine: &mut Engine,
-    masters: &mut Vec<SocketAddr>,
+    masters: &mut Masters,
     end: &mut EndSettings,
 ) -> Result<std::convert::Infallible, String> {
     if let Some(reason) = settings.refusal {

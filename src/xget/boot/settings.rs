@@ -11,13 +11,11 @@ use super::failure::{EndAction, EndSettings};
 use super::ipconfig::{Device, IpRule, Mac, Method, RouteRule};
 use super::room::RootSize;
 use super::stacked::{Stacked, StackedLinks};
-use crate::driver::{Host, MASTER_PORT, parse_host};
+use crate::driver::{Host, MASTER_PORT, parse_hosts};
 use peer::content::digest::Digest;
 use std::net::IpAddr;
 use std::str::FromStr;
 
-/// More masters than this in one list are a mistake.
-const MASTERS_MAX: usize = 16;
 /// The watchdog's time where only `keep` is said.
 const WATCHDOG_S: u32 = 60;
 
@@ -193,14 +191,6 @@ const OWN_NAMES: [&str; 24] = [
 /// Of dracut and the kernel; what they ask for is not done here.
 const UNABLE: [&str; 2] = ["bridge", "team"];
 
-/// `HOST[:PORT][,<next>...]`; the error names the part that is wrong.
-pub fn parse_masters(text: &str, port: u16) -> Result<Vec<Host>, String> {
-    let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
-    let masters: Vec<Host> =
-        parts.take(MASTERS_MAX).map(|part| parse_host(part, port)).collect::<Result<_, _>>()?;
-    if masters.is_empty() { Err("no master is named".into()) } else { Ok(masters) }
-}
-
 fn parse_digest(name: &str, text: &str) -> Result<Digest, String> {
     let digest = text.strip_prefix("blake3:").and_then(Digest::parse);
     digest.ok_or_else(|| {
@@ -290,7 +280,7 @@ impl Reader<'_> {
         let Some(param) = self.line.last_of(&["xget.master", "masterip"]) else {
             return Vec::new();
         };
-        parse_masters(value(param), port).unwrap_or_else(|reason| {
+        parse_hosts(value(param), port).unwrap_or_else(|reason| {
             self.warnings.push(format!("{}: {reason}", param.name));
             Vec::new()
         })

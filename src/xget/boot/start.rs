@@ -145,7 +145,7 @@ pub fn start(
     }
     let words = format!("starting {name} blake3:{} by kexec", provenance.short_digest());
     log::info!("{words}");
-    engine.log(&[fetched.master], &words);
+    engine.log(&vec![fetched.master].into(), &words);
     transfers.say(NodeStage::Starting, &words);
     let Transfers { system, settings, uplink, .. } = transfers;
     // The same agent asks again under the same id.

@@ -6,8 +6,8 @@
 use super::dhcp::{CLIENT_PORT, DhcpClient, DhcpEffect, Lease, SERVER_PORT, SERVERS6};
 use super::ipconfig::{IpRule, Method, Route};
 use super::links::{self, Link};
-use super::settings::{Settings, parse_masters};
-use crate::driver::Host;
+use super::settings::Settings;
+use crate::driver::{Host, parse_hosts};
 use crate::os::netif::Netlink;
 use crate::os::packet::{DATAGRAM_LEN_MAX, UdpOnDevice};
 use std::fs;
@@ -230,13 +230,13 @@ fn ask(
 
 fn masters_of(lease: &Lease, port: u16) -> Vec<Host> {
     if let Some(text) = &lease.master {
-        match parse_masters(text, port) {
+        match parse_hosts(text, port) {
             Ok(masters) => return masters,
             Err(reason) => log::warn!("the master in the lease: {reason}"),
         }
     }
     let guesses = lease.master_guesses.iter();
-    guesses.filter_map(|text| parse_masters(text, port).ok()).flatten().collect()
+    guesses.filter_map(|text| parse_hosts(text, port).ok()).flatten().collect()
 }
 
 fn set_mtu(link: &Link, mtu: Option<u32>) {

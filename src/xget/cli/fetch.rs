@@ -4,7 +4,7 @@ use super::values::{file, first_typed, number, parse_pin, text};
 use crate::driver::{FetchTask, Host, Limits};
 use crate::store::writer::{Policy, Purpose};
 use lexopt::Parser;
-use peer::request::{FetchRequest, Linger, Pin, RETRIES, source_is_below};
+use peer::request::{FetchRequest, Linger, Masters, Pin, RETRIES, source_is_below};
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
@@ -15,9 +15,9 @@ const ROUND_MS: u64 = 600_000;
 /// A client's work.
 #[derive(Clone, Debug)]
 pub struct Fetch {
-    /// As it was written; its name is not yet looked up.
-    pub master: Host,
-    /// All the rest; `masters` is empty until `master` is looked up.
+    /// As they were written, the best first; their names are not yet looked up.
+    pub masters: Vec<Host>,
+    /// All the rest; its `masters` are none until these are looked up.
     pub task: FetchTask,
     pub quiet: bool,
     /// Files with patterns.
@@ -96,7 +96,7 @@ impl ClientOptions {
     /// What they mean together; `paths` are the sources and the destination.
     pub fn fetch(
         self,
-        master: Host,
+        masters: Vec<Host>,
         mut paths: Vec<OsString>,
         limits: Limits,
     ) -> Result<Fetch, String> {
@@ -121,10 +121,10 @@ impl ClientOptions {
             sync: self.sync,
             policy: Policy { purpose, copies: self.copies, ..Policy::default() },
             limits,
-            // The master is looked up when it begins.
-            ..FetchTask::of(Vec::new(), request, dest.into())
+            // The masters are looked up when it begins.
+            ..FetchTask::of(Masters::default(), request, dest.into())
         };
-        Ok(Fetch { master, task, quiet: self.quiet, keep: self.keep })
+        Ok(Fetch { masters, task, quiet: self.quiet, keep: self.keep })
     }
 
     fn check_worker(&self) -> Result<(), String> {

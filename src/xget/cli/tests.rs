@@ -20,7 +20,7 @@ fn a_master_makes_it_a_client() {
     let options = parsed("-n head:99 -r 3 -s -q -D 6 a b/c dest").unwrap();
     assert_eq!(options.debug, 6);
     let Command::Fetch(fetch) = options.command else { panic!() };
-    assert_eq!(fetch.master, Host::Name("head".into(), 99));
+    assert_eq!(fetch.masters, [Host::Name("head".into(), 99)]);
     assert!(fetch.quiet);
     let task = fetch.task;
     assert_eq!(task.request.sources, vec![b"a".to_vec(), b"b/c".to_vec()]);
@@ -34,8 +34,9 @@ fn up_is_said_to_a_master_or_to_the_one_that_is_known() {
         Command::Up(master) => master,
         other => panic!("{other:?}"),
     };
-    assert_eq!(master("--up"), None);
-    assert_eq!(master("--up -p 7 -n head"), Some(Host::Name("head".into(), 7)));
+    assert_eq!(master("--up"), []);
+    let head = |name: &str, port| Host::Name(name.into(), port);
+    assert_eq!(master("--up -p 7 -n head,b:8"), [head("head", 7), head("b", 8)]);
 }
 
 #[test]

@@ -17,10 +17,9 @@ use peer::conn::{ConnEffect, ConnEvent};
 use peer::failure::{Failure, Status};
 use peer::fetch::{FetchEffect, FetchInput, FetchOptions, Fetcher, Progress};
 use peer::namespace::{Bulk, Content};
-use peer::request::{FetchRequest, Pin};
+use peer::request::{FetchRequest, Masters, Pin};
 use sorted::SortedSet;
 use std::io;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Instant;
@@ -33,8 +32,7 @@ const WAIT_LOOK_MS: u64 = 20;
 /// What is to be fetched, from whom, and where it goes.
 #[derive(Clone, Debug)]
 pub struct FetchTask {
-    /// The master's addresses, tried in turn.
-    pub masters: Vec<SocketAddr>,
+    pub masters: Masters,
     pub request: FetchRequest,
     /// The directory that it lands in.
     pub dest: PathBuf,
@@ -61,9 +59,9 @@ pub struct FetchTask {
 
 impl FetchTask {
     /// With the attributes of the source, file by file, and nothing else out of the ordinary.
-    pub fn of(masters: Vec<SocketAddr>, request: FetchRequest, dest: PathBuf) -> FetchTask {
+    pub fn of(masters: impl Into<Masters>, request: FetchRequest, dest: PathBuf) -> FetchTask {
         FetchTask {
-            masters,
+            masters: masters.into(),
             request,
             dest,
             keep_attributes: true,

@@ -1,6 +1,7 @@
 //! A master's address as people write it, and what it resolves to.
 
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use peer::request::Masters;
+use std::net::{IpAddr, SocketAddr, SocketAddrV6, ToSocketAddrs};
 
 /// The original's port.
 pub const MASTER_PORT: u16 = 20004;
@@ -39,6 +40,50 @@ pub fn parse_host(text: &str, port: u16) -> Result<Host, String> {
     Ok(Host::Name(name.into(), port))
 }
 
+/// More masters than this in one list are a mistake.
+const MASTERS_MAX: usize = 16;
+
+/// `HOST[:PORT][,<next>...]`, of which the first few count; the error names the part that is
+/// wrong.
+pub fn parse_hosts(text: &str, port: u16) -> Result<Vec<Host>, String> {
+    let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
+    let hosts: Vec<Host> =
+        parts.take(MASTERS_MAX).map(|part| parse_host(part, port)).collect::<Result<_, _>>()?;
+    if hosts.is_empty() { Err("no master is named".into()) } else { Ok(hosts) }
+}
+
+/// Where masters are, each at all of its addresses; those that mean something on one link
+/// only are of this one, if it is not 0. What is wrong with a name is said while another is
+/// found.
+pub fn resolve_all(
+    hosts: &[Host],
+    link: u32,
+    say: &mut dyn FnMut(&str),
+) -> Result<Masters, String> {
+    let (mut masters, mut wrong) = (Masters::default(), Vec::new());
+    for host in hosts {
+        match resolve(host) {
+            Ok(addrs) => masters.add(addrs.into_iter().map(|addr| scoped(addr, link))),
+            Err(why) => wrong.push(why),
+        }
+    }
+    if masters.addrs_count() == 0 {
+        return Err(wrong.join("; "));
+    }
+    wrong.iter().for_each(|why| say(why));
+    Ok(masters)
+}
+
+/// A link-local address means nothing without its link.
+fn scoped(addr: SocketAddr, link: u32) -> SocketAddr {
+    match addr {
+        SocketAddr::V6(v6) if v6.ip().is_unicast_link_local() && v6.scope_id() == 0 => {
+            SocketAddr::V6(SocketAddrV6::new(*v6.ip(), v6.port(), 0, link))
+        }
+        other => other,
+    }
+}
+
 /// The addresses of a master as it was written.
 pub fn resolve(host: &Host) -> Result<Vec<SocketAddr>, String> {
     match host {
@@ -56,6 +101,35 @@ pub fn resolve(host: &Host) -> Result<Vec<SocketAddr>, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn several_masters_are_parted_by_commas() {
+        let addr = |text: &str| Host::Addr(text.parse().unwrap());
+        let hosts = parse_hosts("10.0.0.1,[::1]:7, 10.0.0.2:8,", 5).unwrap();
+        assert_eq!(hosts, [addr("10.0.0.1:5"), addr("[::1]:7"), addr("10.0.0.2:8")]);
+        let masters = resolve_all(&hosts, 0, &mut |why| panic!("{why}")).unwrap();
+        assert_eq!(masters.addrs_count(), 3);
+        assert!(parse_hosts(",", 5).is_err() && parse_hosts("a,b c", 5).is_err());
+        assert_eq!(parse_hosts(&"h,".repeat(MASTERS_MAX + 1), 5).unwrap().len(), MASTERS_MAX);
+    }
+
+    #[test]
+    fn a_local_address_is_of_the_link() {
+        let hosts = parse_hosts("10.0.0.1,fe80::1,10.0.0.1,[fe80::1%9]:5", 7).unwrap();
+        let masters = resolve_all(&hosts, 3, &mut |why| panic!("{why}")).unwrap();
+        let addrs: Vec<String> = masters.addrs().map(|addr| addr.to_string()).collect();
+        assert_eq!(addrs, ["10.0.0.1:7", "[fe80::1%3]:7", "[fe80::1%9]:5"]);
+    }
+
+    #[test]
+    fn a_name_that_is_not_found_is_said_while_another_is() {
+        let (none, one) =
+            (Host::Name("nobody.invalid".into(), 5), parse_host("10.0.0.1", 5).unwrap());
+        let mut said = Vec::new();
+        let masters = resolve_all(&[none.clone(), one], 0, &mut |why| said.push(why.to_string()));
+        assert_eq!((masters.unwrap().addrs_count(), said.len()), (1, 1));
+        assert!(resolve_all(&[none], 0, &mut |_| {}).unwrap_err().contains("nobody.invalid"));
+    }
 
     #[test]
     fn hosts_in_all_their_forms() {

@@ -30,6 +30,6 @@ mod trace;
 pub use budget::Limits;
 pub use exchange::{ask_node, write_log};
 pub use fetch::{FetchTask, Fetching, Turn, fetch};
-pub use host::{Host, MASTER_PORT, parse_host, resolve};
+pub use host::{Host, MASTER_PORT, parse_host, parse_hosts, resolve, resolve_all};
 pub use machine::{FetchObserver, MasterObserver, MasterState, Observer};
 pub use master::{ServeTask, print_digest, serve};

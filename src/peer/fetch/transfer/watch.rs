@@ -68,7 +68,7 @@ impl Transfer {
     fn leave(&mut self, common: &mut Common, stripe: usize, parent: ParentAddr, owed_ms: u64) {
         if parent != ParentAddr::Master {
             let why = format!("gives nothing of what it owes for {owed_ms} ms");
-            Transfer::warn(common, parent, &why);
+            self.warn(common, parent, &why);
             self.replace(common, stripe, parent, Complaint::Refused);
         }
     }
@@ -100,7 +100,7 @@ impl Transfer {
         for (conn, link) in self.parents.links() {
             let seconds = |since_ms: u64| common.now_ms.saturating_sub(since_ms) / 1_000;
             let (piece, owes) = (self.scheduler.oldest(conn), link.owes());
-            let who = Transfer::name(common, link.parent);
+            let who = self.name(link.parent);
             said += &match (piece, owes) {
                 (Some((piece, since_ms)), _) => {
                     format!("; {who} owes piece {piece} for {} s", seconds(since_ms))

@@ -20,3 +20,4 @@ mod pair;
 mod pieces;
 mod scripted_client;
 mod scripted_server;
+mod spares;

@@ -17,7 +17,7 @@ use peer::control::ClientMessage;
 use peer::fetch::{FetchInput, FetchOptions, Fetcher};
 use peer::master::{Master, MasterInput, MasterOptions};
 use peer::namespace::Bulk;
-use peer::request::FetchRequest;
+use peer::request::{FetchRequest, Masters};
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -155,7 +155,11 @@ impl Pair {
 
     /// A client of that master, which calls at once.
     pub fn add_client(&mut self, master: usize, request: FetchRequest) -> usize {
-        let masters = vec![addr(master)];
+        self.add_client_of(vec![addr(master)].into(), request)
+    }
+
+    /// A client of these.
+    pub fn add_client_of(&mut self, masters: Masters, request: FetchRequest) -> usize {
         let port = addr(0).port();
         let options =
             FetchOptions { masters, port, request, memory_bytes: u64::MAX, makes_specials: false };
