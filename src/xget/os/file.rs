@@ -401,6 +401,13 @@ pub fn lock(dir: &OwnedFd) -> bool {
     Errno::result(result) != Err(Errno::EWOULDBLOCK)
 }
 
+/// Takes part in it, together with others who do: nobody has it alone meanwhile.
+pub fn lock_shared(dir: &OwnedFd) -> bool {
+    // SAFETY: flock(2) takes no pointers, and `dir` is open.
+    let result = unsafe { libc::flock(dir.as_raw_fd(), libc::LOCK_SH | libc::LOCK_NB) };
+    Errno::result(result) != Err(Errno::EWOULDBLOCK)
+}
+
 /// Gives it up, also in the name of processes that share the descriptor.
 pub fn unlock(dir: &OwnedFd) {
     // SAFETY: flock(2) takes no pointers, and `dir` is open.

@@ -13,6 +13,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 const SETUID: u32 = 0o4000;
 const SETGID: u32 = 0o2000;
+const WRITE: u32 = 0o222;
 
 /// What a file is made with until it is whole: only its owner may open it.
 pub const MODE_IN_PART: u32 = 0o600;
@@ -26,6 +27,8 @@ pub struct Attributes {
     pub umask: u32,
     /// The destination itself gets the attributes of the source's root, though it was there.
     pub takes_root: bool,
+    /// Files lose the permission to write to them.
+    pub read_only: bool,
     newest: Option<Newest>,
 }
 
@@ -63,8 +66,17 @@ impl From<Errno> for AttributeError {
 
 impl Attributes {
     pub fn new(keep_modes: bool, keep_owners: bool) -> Attributes {
-        let (umask, takes_root) = (file::umask(), false);
-        Attributes { keep_modes, keep_owners, keep_dirs: false, umask, takes_root, newest: None }
+        let umask = file::umask();
+        let (keep_dirs, takes_root, read_only) = (false, false, false);
+        Attributes {
+            keep_modes,
+            keep_owners,
+            keep_dirs,
+            umask,
+            takes_root,
+            read_only,
+            newest: None,
+        }
     }
 
     /// The mode to make a small file with: its final one if it will belong to
@@ -134,6 +146,9 @@ impl Attributes {
         }
         if gid != entry.gid {
             mode &= !SETGID;
+        }
+        if self.read_only && entry.kind == EntryKind::File {
+            mode &= !WRITE;
         }
         mode
     }

@@ -85,6 +85,7 @@ impl DestWriter {
         let mut attributes = Attributes::new(options.keep_modes, options.keep_owners);
         attributes.takes_root = options.takes_root;
         attributes.keep_dirs = options.keep_dirs;
+        attributes.read_only = options.policy.read_only;
         let target = Target::new(base, options.sha256, manifest, map);
         let tree = DestTree::new(target, attributes, options.policy, (root, root_made));
         DestWriter { check: Check::new(&tree, copies), finish: Finish::default(), tree }

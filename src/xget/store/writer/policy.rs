@@ -2,7 +2,7 @@
 //!
 //! Wishes of who began the fetch; has touched no disk.
 
-use peer::content::patterns::Patterns;
+use super::super::patterns::Patterns;
 use std::path::PathBuf;
 
 /// What is done with what differs in the destination.
@@ -47,4 +47,6 @@ pub struct Policy {
     pub keep: Patterns,
     /// A directory whose files have pieces of use at the same paths.
     pub copies: Option<PathBuf>,
+    /// Nobody may write to its files: many use them.
+    pub read_only: bool,
 }

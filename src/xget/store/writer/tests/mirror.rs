@@ -1,7 +1,7 @@
 //! A destination made the same as its source: what goes, what stays, and when.
 
 use super::*;
-use peer::content::patterns::Patterns;
+use crate::store::patterns::Patterns;
 
 pub fn policy(purpose: Purpose, keep: &str) -> DestOptions {
     let mut patterns = Patterns::default();
