@@ -59,8 +59,8 @@ pub fn finish() {
     each_output(Output::finish);
 }
 
-/// Standard output and error are others from now on.
-fn reopen() {
+/// Standard output and error are others from now on, or somebody else's.
+pub fn let_go() {
     finish();
     OUTPUTS.set([None, None]);
 }
@@ -371,7 +371,7 @@ impl MasterObserver for MasterConsole {
             MasterState::Serving => {
                 if let Some(ready) = self.ready.take() {
                     ready();
-                    reopen();
+                    let_go();
                 }
             }
         }

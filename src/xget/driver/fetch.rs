@@ -116,6 +116,16 @@ impl Fetching {
         Ok(Fetching { machine, event_loop })
     }
 
+    /// The same into another destination than the task's directory.
+    pub fn begin_into(
+        task: FetchTask,
+        into: Box<dyn Destination>,
+        observer: impl FetchObserver + 'static,
+    ) -> Result<Fetching, Failure> {
+        let (machine, event_loop) = begin(task, Some(into), Box::new(observer))?;
+        Ok(Fetching { machine, event_loop })
+    }
+
     pub fn turn(&mut self) -> Result<Turn, Failure> {
         let over = self.event_loop.turn(&mut self.machine).map_err(poll_failure)?;
         if let Some(content) = self.machine.held.take() {

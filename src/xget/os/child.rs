@@ -8,7 +8,7 @@
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
-use nix::unistd::{AccessFlags, ForkResult, Pid, access, fork};
+use nix::unistd::{AccessFlags, ForkResult, Pid, access, fork, setsid};
 use std::ffi::{CStr, CString};
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -94,6 +94,45 @@ pub fn split(name: &str) -> io::Result<Option<Child>> {
     Ok(None)
 }
 
+/// The same of a process that is nobody's child, and is in nobody's way: no terminal, no directory
+/// and no file of who started us is its own. True in it.
+pub fn split_off(name: &str) -> io::Result<bool> {
+    if let Some(Child(between)) = split(name)? {
+        // It ends at once.
+        let _ = waitpid(between, None);
+        return Ok(false);
+    }
+    let _ = setsid();
+    // SAFETY: as above.
+    match unsafe { fork() } {
+        Ok(ForkResult::Child) => {}
+        // The process itself does not wait for who serves.
+        Ok(ForkResult::Parent { .. }) | Err(_) => end(),
+    }
+    let _ = std::env::set_current_dir("/");
+    each_open(|fd| {
+        if fd > 2 && !is_own(fd) {
+            // SAFETY: nobody in this process knows it.
+            unsafe { libc::close(fd) };
+        }
+    });
+    Ok(true)
+}
+
+/// Whether this process has opened it, all of whose files go at execve(2), and did not inherit it.
+fn is_own(fd: RawFd) -> bool {
+    // SAFETY: fcntl(2) looks at a number, which need not be open.
+    let flags = unsafe { libc::fcntl(fd, libc::F_GETFD) };
+    flags < 0 || flags & libc::FD_CLOEXEC != 0
+}
+
+fn each_open(act: impl FnMut(RawFd)) {
+    let names = std::fs::read_dir("/proc/self/fd").into_iter().flatten().flatten();
+    let open: Vec<RawFd> =
+        names.filter_map(|name| name.file_name().to_str()?.parse().ok()).collect();
+    open.into_iter().for_each(act);
+}
+
 /// Leaves processors and disks to whoever else wants them.
 pub fn yield_to_others() {
     // linux/ioprio.h: this process; of the class that waits for idle disks.
@@ -105,16 +144,11 @@ pub fn yield_to_others() {
     }
 }
 
-/// Opens every file anew that may be written to, to be read alone: the kernel starts
+/// Opens every file of this process anew that may be written to, to be read alone: the kernel starts
 /// no program that somebody could write to (execve(2), ETXTBSY). Before [`split`], so
 /// that neither process is in the other's way.
 pub fn write_no_more() {
-    let names = std::fs::read_dir("/proc/self/fd").into_iter().flatten().flatten();
-    let open: Vec<RawFd> =
-        names.filter_map(|name| name.file_name().to_str()?.parse().ok()).collect();
-    for fd in open {
-        read_only(fd);
-    }
+    each_open(read_only);
 }
 
 /// What is no file, or cannot be opened anew, stays as it is.
@@ -125,7 +159,7 @@ fn read_only(fd: RawFd) {
         let is_known = libc::fstat(fd, &raw mut status) == 0;
         (libc::fcntl(fd, libc::F_GETFL), is_known && status.st_mode & libc::S_IFMT == libc::S_IFREG)
     };
-    if !is_file || flags & libc::O_ACCMODE == libc::O_RDONLY {
+    if !is_file || !is_own(fd) || flags & libc::O_ACCMODE == libc::O_RDONLY {
         return;
     }
     if let Ok(file) = File::open(format!("/proc/self/fd/{fd}")) {

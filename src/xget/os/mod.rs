@@ -14,6 +14,7 @@ pub mod module;
 pub mod mount;
 pub mod netif;
 pub mod newroot;
+pub mod origin;
 pub mod output;
 pub mod packet;
 pub mod poll;
