@@ -13,6 +13,9 @@ usage: xget [-p PORT] [-m N] [--head N] [-x] [--daemon] [--log FILE] PATH
            print what --digest would have to be
        xget --up [-n MASTER[:PORT]]
            tell the master that this node's system has booted
+       xget run -n MASTER[:PORT] -- COMMAND ARG...
+           run a command whose words `file:NAME` are files of the master; more:
+           xget run --help
 
 SRC is a path below what the master serves; `.` is everything. It lands in the
 directory DEST under its base name; of `dir/.` the contents land in DEST.

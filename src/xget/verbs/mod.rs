@@ -3,6 +3,9 @@
 //! A verb is a module: its help, its own arguments, what it does, and its line in [`VERBS`].
 //! None of them is in the initramfs: they are reached from `xget::main` alone.
 
+mod run;
+mod url;
+
 use crate::console::answer;
 use crate::failed::Failed;
 use std::ffi::OsString;
@@ -15,7 +18,7 @@ struct Verb {
 }
 
 /// `crate::cli::VERBS` names the same.
-const VERBS: [Verb; 0] = [];
+const VERBS: [Verb; 1] = [Verb { name: "run", help: run::HELP, run: run::run }];
 
 /// Does what a verb says; help is what each of them gives.
 pub fn run(name: &str, args: Vec<OsString>) -> Result<(), Failed> {

@@ -1,0 +1,141 @@
+//! `xget run`: a command whose files are at the head.
+//!
+//! Fetches what its words name, puts paths of this machine in their place, and lets the command
+//! take the place of this process. Refuses to know how a transfer works.
+
+mod cache;
+mod fetches;
+mod options;
+mod unpack;
+mod words;
+
+use super::url;
+use crate::console::{self, report};
+use crate::driver;
+use crate::failed::{Failed, USAGE, exit_code};
+use crate::logger;
+use crate::os::origin::{self, Origin};
+use crate::os::signal;
+use cache::Cache;
+use fetches::Fetches;
+use options::Options;
+use peer::failure::Status;
+use std::ffi::OsString;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use words::{Kind, Name, Words};
+
+/// As shells and env(1) have it: found and not run; not found.
+const NOT_RUN: u8 = 126;
+const NOT_FOUND: u8 = 127;
+
+pub const HELP: &str = "\
+usage: xget run -n MASTER[:PORT],... [-p PORT] [-r N] [-q] [--linger SECONDS]
+                [--cache-dir DIR] [--cache-max MIB] -- COMMAND ARG...
+
+Fetches what COMMAND and its arguments name at the head, puts the absolute path of
+each in its place, and runs COMMAND, whose exit status is that of xget. Where a
+name is missing or not verified, nothing is run.
+
+  file:NAME     a file, or a directory with all that is in it
+  tar:NAME      a tar archive (gzip, zstd, xz, as tar has it), unpacked: the one
+                directory that is at its top
+  http://..., https://...
+                what `xget add URL` has put at the head: NAME is the URL's path
+
+A name begins an argument, or stands behind `=` or `,` in one, and ends at the next
+`,`; `,,` is one comma of the name. NAME is below what the master serves, and may be
+a pattern that fits one. `\\` before it leaves it as it is: \\file:x.
+
+  --cache-dir DIR    where it lies ($XDG_CACHE_HOME/xget/files, else
+                     ~/.cache/xget/files): what is there and right is not fetched again
+  --cache-max MIB    before COMMAND begins, what nobody uses goes, what was not used for
+                     longest first, until the cache takes no more than this
+  -n, -p, -r, -q, --linger, --max-clients, --max-memory, -D: as of a fetch
+
+What is fetched is READ-ONLY, and common to all who use it: two machines that write to
+one image would destroy it. Give QEMU -snapshot, or an overlay of its own.
+
+exit status: that of COMMAND; 126 it cannot be run; 127 it is not found; else as of a
+fetch
+";
+
+/// Takes what stands behind the verb. Returns with a failure alone.
+pub fn run(args: Vec<OsString>) -> Result<(), Failed> {
+    let origin = Origin::remember();
+    let usage = |why: String| Failed::new(why, USAGE);
+    let options = options::parse(args).map_err(usage)?;
+    logger::init(options.debug);
+    let words = Words::parse(options.command.clone()).map_err(usage)?;
+    let (mut paths, mut locks) = (Vec::new(), Vec::new());
+    if !words.names.is_empty() {
+        signal::watch_end();
+        let bytes_max = options.cache_bytes_max;
+        let fetches = prepare(options)?;
+        for name in &words.names {
+            paths.push(fetch(&fetches, name, &mut locks)?);
+        }
+        if let Some(bytes_max) = bytes_max {
+            fetches.cache.shrink(bytes_max)?;
+        }
+        if signal::take() {
+            return Err(Failed::new("interrupted".into(), exit_code(Status::Interrupted)));
+        }
+    }
+    for lock in &locks {
+        // What is in use stays, also when this process is the command.
+        origin::keep_open(lock).map_err(|error| Failed::unexpected(error.to_string()))?;
+    }
+    let command = words.with(&paths).map_err(|error| usage(error.to_string()))?;
+    console::let_go();
+    let error = origin.execute(&command);
+    let program = command.first().map(|word| word.to_string_lossy().into_owned());
+    let status = if error.kind() == io::ErrorKind::NotFound { NOT_FOUND } else { NOT_RUN };
+    Err(Failed::new(format!("cannot run {}: {error}", program.unwrap_or_default()), status))
+}
+
+fn prepare(options: Options) -> Result<Fetches, Failed> {
+    let Some(fetch) = options.fetch else {
+        return Err(Failed::new(
+            "the command names files of a head: which one? -n HEAD".into(),
+            USAGE,
+        ));
+    };
+    let cache = Cache::open(options.cache_dir)?;
+    let mut task = fetch.task;
+    task.masters = driver::resolve_all(&fetch.masters, 0, &mut report)
+        .map_err(|why| Failed::new(why, exit_code(Status::Connection)))?;
+    Ok(Fetches { cache, task, is_quiet: fetch.quiet })
+}
+
+/// Where something that was named is now, for the command.
+fn fetch(fetches: &Fetches, name: &Name, locks: &mut Vec<OwnedFd>) -> Result<PathBuf, Failed> {
+    let source = match name.kind {
+        Kind::File | Kind::Tar => name.text.clone(),
+        Kind::Url => url::name_of(&name.text).map_err(|why| Failed::new(why, USAGE))?,
+    };
+    let fetched = fetches.fetch(&source).map_err(|failed| explained(failed, name))?;
+    let mut path = fetched.path;
+    if name.kind == Kind::Tar {
+        if fetched.is_dir {
+            let why = format!("{}: is a directory, and no archive: file:", path.display());
+            return Err(Failed::new(why, exit_code(Status::Source)));
+        }
+        let unpacked = unpack::unpack(&fetched.entry, &path, fetches.is_quiet)?;
+        locks.push(unpacked.lock);
+        path = unpacked.top;
+    }
+    path = fetched.entry.without_commas(path)?;
+    locks.push(fetched.entry.into_lock());
+    Ok(path)
+}
+
+/// What to do about a URL that nobody has fetched yet.
+fn explained(failed: Failed, name: &Name) -> Failed {
+    if name.kind == Kind::Url && failed.status == exit_code(Status::Source) {
+        let url = String::from_utf8_lossy(&name.text);
+        report(&format!("the head does not have {url} yet: run `xget add {url}` there"));
+    }
+    failed
+}

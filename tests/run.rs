@@ -1,0 +1,460 @@
+//! `xget run`: commands whose files are at the head.
+
+#![allow(clippy::unwrap_used)] // in tests a panic is the report
+
+mod support;
+
+use nix::sys::signal::Signal;
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::fs::{MetadataExt, symlink};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use support::lab::{self, Lab};
+use support::proc::{Ended, Master, Proc, XGET, command, xget};
+use support::{DeafPort, Scratch, is_root, lacks, noise, tree, until};
+
+/// A head with a few files, and a cache for its commands.
+struct Bench {
+    scratch: Scratch,
+    source: PathBuf,
+    master: Master,
+}
+
+impl Bench {
+    fn new() -> Bench {
+        let scratch = Scratch::new();
+        let source = scratch.dir("source");
+        fs::create_dir_all(source.join("dir/sub")).unwrap();
+        fs::write(source.join("dir/sub/file"), b"below").unwrap();
+        fs::write(source.join("disk.img"), noise(1, 3_000_000)).unwrap();
+        fs::write(source.join("a,b"), b"comma").unwrap();
+        let master = Master::start(&scratch, &source, &[]);
+        Bench { scratch, source, master }
+    }
+
+    fn cache(&self) -> PathBuf {
+        self.scratch.join("cache")
+    }
+
+    /// `xget run` with these options, a command behind `--` among them.
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = xget();
+        command
+            .args(["run", "-n", &self.master.addr(), "--cache-dir"])
+            .arg(self.cache())
+            .args(args);
+        command
+    }
+
+    fn start(&self, args: &[&str]) -> Proc {
+        Proc::start(self.command(args), &self.scratch)
+    }
+
+    fn run(&self, args: &[&str]) -> Ended {
+        self.start(args).wait()
+    }
+
+    /// Where a name is for a command.
+    fn path(&self, name: &str) -> PathBuf {
+        self.run(&["--", "printf", "%s", name]).expect(0).out.into()
+    }
+
+    fn entries(&self) -> usize {
+        fs::read_dir(self.cache()).unwrap().count()
+    }
+}
+
+fn place(path: &Path) -> (u64, i64, i64) {
+    let status = fs::metadata(path).unwrap();
+    (status.ino(), status.ctime(), status.ctime_nsec())
+}
+
+#[test]
+fn a_command_gets_paths_in_the_place_of_names_and_its_status_is_ours() {
+    let bench = Bench::new();
+    let script = "cmp -s \"$1\" \"$0\" && echo \"$2\" \"$3\"; exit 7";
+    let ended = bench.run(&[
+        "--",
+        "sh",
+        "-c",
+        script,
+        bench.source.join("disk.img").to_str().unwrap(),
+        "file:disk.img",
+        "if=x,file=file:a,,b,y=file:dir",
+        "file=plain,\\file:left",
+    ]);
+    let ended = ended.expect(7);
+    let words: Vec<&str> = ended.out.split(['=', ',', ' ', '\n']).collect();
+    let ["if", "x", "file", comma, "y", dir, "file", "plain", "file:left", ""] = words[..] else {
+        panic!("{words:?}");
+    };
+    assert_eq!(fs::read(comma).unwrap(), b"comma");
+    assert_eq!(fs::read(Path::new(dir).join("sub/file")).unwrap(), b"below");
+    let cache = bench.cache();
+    assert!([comma, dir].iter().all(|path| Path::new(path).starts_with(&cache)), "{words:?}");
+    assert_eq!(ended.err, "");
+    assert_eq!(fs::metadata(bench.path("file:disk.img")).unwrap().mode() & 0o7777, 0o444);
+}
+
+#[test]
+fn what_is_there_and_right_is_used_again_and_what_was_changed_is_not() {
+    let bench = Bench::new();
+    let path = bench.path("file:disk.img");
+    let first = place(&path);
+    assert_eq!(bench.path("file:disk.img"), path);
+    assert_eq!(place(&path), first, "it was written again");
+    // By hand, with its time and size as before.
+    let status = fs::metadata(&path).unwrap();
+    tree::chmod(&path, 0o644);
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[1_500_000] ^= 1;
+    fs::write(&path, &bytes).unwrap();
+    let file = fs::File::options().write(true).open(&path).unwrap();
+    file.set_modified(status.modified().unwrap()).unwrap();
+    let held = fs::File::open(&path).unwrap();
+    assert_eq!(bench.path("file:disk.img"), path);
+    assert_eq!(fs::read(&path).unwrap(), noise(1, 3_000_000));
+    assert_ne!(held.metadata().unwrap().ino(), fs::metadata(&path).unwrap().ino());
+    // What somebody put into a directory goes.
+    let dir = bench.path("file:dir");
+    fs::write(dir.join("sub/more"), b"").unwrap();
+    fs::remove_file(dir.join("sub/file")).unwrap();
+    assert_eq!(bench.path("file:dir"), dir);
+    let names: Vec<_> =
+        fs::read_dir(dir.join("sub")).unwrap().map(|f| f.unwrap().file_name()).collect();
+    assert_eq!(names, ["file"]);
+}
+
+#[test]
+fn what_changed_at_the_head_lands_beside_what_a_command_still_uses() {
+    let bench = Bench::new();
+    let old = bench.path("file:disk.img");
+    let (ready, go) = (bench.scratch.join("ready"), bench.scratch.join("go"));
+    let script = "touch \"$1\"; while ! [ -e \"$2\" ]; do sleep 0.05; done; sha256sum <\"$0\"";
+    let words = ["--", "sh", "-c", script, "file:disk.img"];
+    let mut args = words.to_vec();
+    args.extend([ready.to_str().unwrap(), go.to_str().unwrap()]);
+    let using = bench.start(&args);
+    until("it runs", 30, || ready.exists());
+    fs::write(bench.source.join("disk.img"), noise(2, 3_000_000)).unwrap();
+    until("the head serves what it has now", 30, || bench.path("file:disk.img") != old);
+    let new = bench.path("file:disk.img");
+    assert_eq!(fs::read(&new).unwrap(), noise(2, 3_000_000));
+    // Nor does it go because room is wanted, but with who used it.
+    bench.run(&["--cache-max", "0", "--", "true", "file:disk.img"]).expect(0);
+    assert_eq!(fs::read(&old).unwrap(), noise(1, 3_000_000));
+    fs::write(&go, b"").unwrap();
+    let sum = command("sha256sum").arg(&old).output().unwrap();
+    assert_eq!(using.wait().expect(0).out[..64], String::from_utf8(sum.stdout).unwrap()[..64]);
+    bench.run(&["--cache-max", "0", "--", "true", "file:disk.img"]).expect(0);
+    assert!(!old.exists() && new.exists());
+}
+
+#[test]
+fn where_a_name_is_missing_nothing_is_run() {
+    let bench = Bench::new();
+    symlink("disk.img", bench.source.join("link")).unwrap();
+    let ran = bench.scratch.join("ran");
+    let touch = ["--", "touch", ran.to_str().unwrap()];
+    let cases: &[(&str, i32, &str)] = &[
+        ("file:nope", 4, "nope: no such file"),
+        ("http://h/releases/nope.img", 4, "xget add http://h/releases/nope.img"),
+        ("https://h/", 2, "names no file"),
+        ("file:link", 4, "symbolic link"),
+        ("tar:dir", 4, "no archive"),
+        ("file:", 2, "no name"),
+        ("file:/disk.img", 2, "begin with `/`"),
+        ("file:../disk.img", 2, "above"),
+    ];
+    for (name, status, words) in cases {
+        let args: Vec<&str> = touch.into_iter().chain(["file:disk.img", name]).collect();
+        bench.run(&args).expect(*status).says(words);
+    }
+    assert!(!ran.exists());
+    let deaf = DeafPort::new();
+    let mut command = xget();
+    let args = ["run", "-n", &deaf.addr(), "-r", "0", "--cache-dir"];
+    command.args(args).arg(bench.cache()).args(touch).arg("file:disk.img");
+    Proc::start(command, &bench.scratch).wait().expect(3);
+    let mut command = xget();
+    command.args(["run", "--"]).args(&touch[1..]).arg("file:disk.img");
+    Proc::start(command, &bench.scratch).wait().expect(2).says("-n HEAD");
+    assert!(!ran.exists());
+    bench.run(&["--", "no-such-program", "file:disk.img"]).expect(127).says("no-such-program");
+    bench.run(&["--", "file:disk.img"]).expect(126).says("cannot run");
+    // Without a name no head is asked.
+    let mut command = xget();
+    command.args(["run", "--", "sh", "-c", "exit 5"]);
+    Proc::start(command, &bench.scratch).wait().expect(5);
+}
+
+#[test]
+fn a_url_is_what_the_head_has_under_its_path() {
+    let bench = Bench::new();
+    fs::create_dir(bench.source.join("releases")).unwrap();
+    fs::write(bench.source.join("releases/a b[1].img"), b"from afar").unwrap();
+    let ended = bench.run(&["--", "cat", "http://host.example:81/releases/a%20b[1].img"]);
+    assert_eq!(ended.expect(0).out, "from afar");
+}
+
+/// An archive of directories of the scratch, as tar(1) makes it.
+fn make_archive(bench: &Bench, name: &str, options: &[&str], what: &[&str]) {
+    let mut tar = command("tar");
+    tar.args(options).arg("-cf").arg(bench.source.join(name)).args(what);
+    assert!(tar.current_dir(&bench.scratch.path).status().unwrap().success());
+}
+
+fn make_root(bench: &Bench) {
+    let root = bench.scratch.dir("root fs");
+    fs::create_dir(root.join("etc")).unwrap();
+    fs::write(root.join("etc/name"), b"n001").unwrap();
+}
+
+#[test]
+fn an_archive_is_unpacked_once_and_its_one_directory_is_used() {
+    if lacks(&["tar", "gzip", "zstd", "xz"]) {
+        return;
+    }
+    let bench = Bench::new();
+    make_root(&bench);
+    for (name, options) in [
+        ("fs.tar", &[][..]),
+        ("fs.tgz", &["--gzip"]),
+        ("fs.tzst", &["--zstd"]),
+        ("fs.txz", &["--xz"]),
+    ] {
+        make_archive(&bench, name, options, &["root fs"]);
+        let top = bench.path(&format!("tar:{name}"));
+        assert_eq!(top.file_name(), Some(OsStr::new("root fs")));
+        assert_eq!(fs::read(top.join("etc/name")).unwrap(), b"n001");
+        let before = place(&top.join("etc/name"));
+        assert_eq!(bench.path(&format!("tar:{name}")), top);
+        assert_eq!(place(&top.join("etc/name")), before, "{name} was unpacked again");
+    }
+}
+
+#[test]
+fn an_archive_that_was_changed_since_is_unpacked_anew_and_stays_for_who_uses_it() {
+    if lacks(&["tar"]) {
+        return;
+    }
+    let bench = Bench::new();
+    make_root(&bench);
+    make_archive(&bench, "fs.tar", &[], &["root fs"]);
+    let (ready, go) = (bench.scratch.join("ready"), bench.scratch.join("go"));
+    let script =
+        "echo x >\"$0/etc/more\"; touch \"$1\"; while ! [ -e \"$2\" ]; do sleep 0.05; done";
+    let (at, until_go) = (ready.to_str().unwrap(), go.to_str().unwrap());
+    let using = bench.start(&["--", "sh", "-c", script, "tar:fs.tar", at, until_go]);
+    until("it runs", 30, || ready.exists());
+    let ended = bench.run(&["--", "printf", "%s", "tar:fs.tar"]).expect(0);
+    let ended = ended.says("was changed since it was unpacked");
+    let (new, old) = (PathBuf::from(&ended.out), bench.cache());
+    assert!(!new.join("etc/more").exists());
+    let old = old.join(new.strip_prefix(&old).unwrap().components().next().unwrap()).join("tar/1");
+    assert!(old.join("root fs/etc/more").exists());
+    fs::write(&go, b"").unwrap();
+    using.wait().expect(0);
+    // The next that looks for it takes it away.
+    fs::write(new.join("etc/more"), b"").unwrap();
+    bench.run(&["--", "true", "tar:fs.tar"]).expect(0);
+    assert!(!old.exists());
+}
+
+#[test]
+fn an_archive_without_one_directory_at_its_top_or_broken_is_an_error() {
+    if lacks(&["tar", "gzip"]) {
+        return;
+    }
+    let bench = Bench::new();
+    make_root(&bench);
+    bench.scratch.dir("other");
+    make_archive(&bench, "two.tar", &[], &["root fs", "other"]);
+    make_archive(&bench, "none.tar", &["--files-from=/dev/null"], &[]);
+    make_archive(&bench, "file.tar", &["--directory=root fs/etc"], &["name"]);
+    make_archive(&bench, "whole.tgz", &["--gzip"], &["source/disk.img"]);
+    let whole = fs::read(bench.source.join("whole.tgz")).unwrap();
+    fs::write(bench.source.join("half.tgz"), &whole[..whole.len() / 2]).unwrap();
+    for (name, status, words) in [
+        ("two.tar", 4, "has 2: other, root fs"),
+        ("none.tar", 4, "is empty"),
+        ("file.tar", 4, "has name, which is none"),
+        ("half.tgz", 6, "tar ended with"),
+        ("disk.img", 6, "tar ended with"),
+    ] {
+        for _ in 0..2 {
+            let ended = bench.run(&["--", "echo", "ran", &format!("tar:{name}")]);
+            assert_eq!(ended.expect(status).says(words).out, "");
+        }
+    }
+}
+
+#[test]
+fn many_at_once_share_one_cache() {
+    let bench = Bench::new();
+    let script = "sha256sum <\"$0\"; echo \"$0\"";
+    let start = |number: usize| {
+        let name = if number % 4 == 3 { "file:dir/sub/file" } else { "file:disk.img" };
+        bench.start(&["--", "sh", "-c", script, name])
+    };
+    let procs: Vec<Proc> = (0..8).map(start).collect();
+    let ended: Vec<Ended> = procs.into_iter().map(|proc| proc.wait().expect(0)).collect();
+    let disk: Vec<&str> =
+        ended.iter().map(|e| e.out.as_str()).filter(|o| o.contains("disk")).collect();
+    assert_eq!((disk.len(), bench.entries()), (6, 2));
+    let sum = command("sha256sum").arg(bench.source.join("disk.img")).output().unwrap();
+    let sum = String::from_utf8(sum.stdout).unwrap();
+    assert!(disk.iter().all(|out| *out == disk[0] && out[..64] == sum[..64]), "{disk:?}");
+}
+
+#[test]
+fn a_run_that_was_killed_leaves_nothing_in_the_way() {
+    let bench = Bench::new();
+    fs::write(bench.source.join("large"), noise(3, 60_000_000)).unwrap();
+    let killed = bench.start(&["--", "true", "file:large"]);
+    let has_begun = || {
+        let entries = fs::read_dir(bench.cache()).into_iter().flatten().flatten();
+        let mut files =
+            entries.flat_map(|e| fs::read_dir(e.path().join("files")).into_iter().flatten());
+        files.next().is_some()
+    };
+    until("something is there", 60, has_begun);
+    killed.signal(Signal::SIGKILL);
+    assert_ne!(killed.wait().status, 0);
+    let path = bench.path("file:large");
+    assert_eq!(fs::read(&path).unwrap(), noise(3, 60_000_000));
+    assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1, "something is left");
+}
+
+/// Whoever has it is waited for, and not for ever.
+#[test]
+fn an_entry_that_another_process_has_is_waited_for() {
+    if lacks(&["flock"]) {
+        return;
+    }
+    let bench = Bench::new();
+    let files = bench.path("file:disk.img").parent().unwrap().to_path_buf();
+    let go = bench.scratch.join("go");
+    let hold = |end: &str| {
+        let held = bench.scratch.join(format!("held{end}"));
+        let script = format!(
+            "touch {}; while ! [ -e {}{end} ]; do sleep 0.05; done",
+            held.display(),
+            go.display()
+        );
+        let mut flock = command("flock");
+        flock.arg(&files).args(["sh", "-c", &script]);
+        let proc = Proc::start(flock, &bench.scratch);
+        until("the lock is held", 30, || held.exists());
+        proc
+    };
+    let holder = hold("1");
+    let waits = bench.start(&["--", "true", "file:disk.img"]);
+    until("it says that it waits", 30, || waits.err().contains("waits for process"));
+    fs::write(bench.scratch.join("go1"), b"").unwrap();
+    waits.wait().expect(0);
+    holder.wait().expect(0);
+    let _holder = hold("2");
+    bench.run(&["-q", "--", "true", "file:disk.img"]).expect(6).says("does nothing for 30 s");
+}
+
+#[test]
+fn a_cache_that_others_could_change_is_refused() {
+    let bench = Bench::new();
+    let refused = |dir: &Path, words: &str| {
+        let mut command = xget();
+        command.args(["run", "-n", &bench.master.addr(), "--cache-dir"]).arg(dir);
+        command.args(["--", "echo", "ran", "file:disk.img"]);
+        let ended = Proc::start(command, &bench.scratch).wait().expect(6).says(words);
+        assert_eq!(ended.out, "");
+    };
+    let open = bench.scratch.dir("open");
+    tree::chmod(&open, 0o777);
+    refused(&open, "others may write");
+    refused(&bench.scratch.join("a,b"), "comma");
+    refused(&bench.source.join("disk.img"), "no directory");
+    if is_root() {
+        let other = bench.scratch.dir("other");
+        std::os::unix::fs::chown(&other, Some(12345), None).unwrap();
+        refused(&other, "another user");
+    }
+    // Where nobody says another, it is the user's.
+    let home = bench.scratch.dir("home");
+    let mut command = xget();
+    command.env_remove("XDG_CACHE_HOME").env("HOME", &home).args([
+        "run",
+        "-n",
+        &bench.master.addr(),
+    ]);
+    command.args(["--", "printf", "%s", "file:disk.img"]);
+    let ended = Proc::start(command, &bench.scratch).wait().expect(0);
+    assert!(Path::new(&ended.out).starts_with(home.join(".cache/xget/files")), "{}", ended.out);
+    assert_eq!(fs::metadata(home.join(".cache/xget/files")).unwrap().mode() & 0o777, 0o700);
+}
+
+/// What execve(2) hands on, and nothing of ours.
+#[test]
+fn the_command_is_as_if_it_had_been_started_itself() {
+    let bench = Bench::new();
+    let script = "grep -E '^(SigIgn|SigBlk|Threads)' /proc/self/status; ulimit -Sn; pwd; \
+                  ls -l /proc/$$/fd; test -e \"$0\"";
+    let started = |words: &[&str]| {
+        let mut command = command("sh");
+        let line = "trap '' HUP; ulimit -Sn 300; exec \"$@\" 2>/dev/null";
+        command.args(["-c", line, "sh"]).args(words).current_dir(&bench.source);
+        let ended = Proc::start(command, &bench.scratch).wait().expect(0);
+        // Of its files where they lead; its own output is another for each, locks are said.
+        let lines = ended.out.lines().map(|line| line.rsplit(" -> ").next().unwrap().to_string());
+        lines.filter(|l| !l.ends_with(".out") && !l.contains("/cache/")).collect::<Vec<_>>()
+    };
+    let addr = bench.master.addr();
+    let cache = bench.cache();
+    let run = [XGET, "run", "-n", &addr, "--cache-dir", cache.to_str().unwrap(), "--"];
+    let of_run: Vec<&str> = run.into_iter().chain(["sh", "-c", script, "file:disk.img"]).collect();
+    assert_eq!(started(&of_run), started(&["sh", "-c", script, "disk.img"]));
+}
+
+/// Nodes that run the same: who is through runs its command at once, and another process serves on
+/// for who is slower, until nobody needs it.
+#[test]
+fn a_command_begins_while_others_are_served_on() {
+    let Some(lab) = Lab::new(3) else { return };
+    let scratch = Scratch::new();
+    let source = scratch.dir("source");
+    fs::write(source.join("image"), noise(4, 6_000_000)).unwrap();
+    lab.shape_one(0, 40);
+    lab.shape_one(2, 10);
+    let serve = || {
+        let mut command = xget();
+        command.args(["--no-cache"]).arg(&source);
+        Master { proc: Proc::start(command, &scratch), port: lab::PORT }
+    };
+    let master = lab.on(0, serve);
+    master.await_ready();
+    let node = |number: usize| {
+        let mut command = xget();
+        let cache = scratch.join(format!("cache{number}"));
+        command.args(["run", "-n", &Lab::ip(0), "--cache-dir"]).arg(cache);
+        // It is through when this ends: with its serving process it would last longer.
+        command.args(["--linger", "60", "--", "sh", "-c", "sha256sum <\"$0\"", "file:image"]);
+        lab.on(number, || Proc::start(command, &scratch))
+    };
+    let (fast, slow) = (node(1), node(2));
+    let fast = fast.wait().expect(0);
+    let serving = || {
+        let processes = fs::read_dir("/proc").unwrap().flatten();
+        let names = processes.filter_map(|p| {
+            let links = fs::read_dir(p.path().join("fd")).ok()?.flatten();
+            let mut links = links.filter_map(|link| fs::read_link(link.path()).ok());
+            let ours = links.any(|link| link.starts_with(scratch.join("cache1")));
+            ours.then(|| fs::read_to_string(p.path().join("comm")).unwrap_or_default())
+        });
+        names.collect::<Vec<_>>()
+    };
+    assert_eq!(serving(), ["xget-serving\n"]);
+    let slow = slow.wait().expect(0);
+    assert_eq!(fast.out, slow.out);
+    assert!(fast.took < slow.took, "{:?} and {:?}", fast.took, slow.took);
+    until("nobody is served any more", 30, || serving().is_empty());
+}
