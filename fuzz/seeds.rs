@@ -10,7 +10,9 @@ use ninep::wire::{self, request};
 use ninep::{Dialect, ENOENT, MessageType, NOTAG, Qid, Reply};
 use peer::content::digest::{self, Digest};
 use peer::content::manifest::{self, Entry, EntryKind, Manifest, XattrSet};
-use peer::control::{ClientMessage, Complaint, MasterMessage, ParentAddr, TransferStats};
+use peer::control::{
+    ClientMessage, Complaint, JoinOptions, MasterMessage, ParentAddr, TransferStats,
+};
 use std::path::PathBuf;
 use std::{env, fs, io};
 use xget_fuzz::steps;
@@ -265,9 +267,17 @@ fn lines(seeds: &Seeds) -> io::Result<()> {
     let (parent, complaint) = (peer("[fe80::1]:20004")?, Complaint::SlowUplink);
     let stats = TransferStats { have_bytes: 1, total_bytes: 2, ..TransferStats::default() };
     let digest = Digest::of(b"");
+    let again = JoinOptions { generation: Some(digest), ..JoinOptions::default() };
+    let excludes = vec![b"*.o".to_vec(), b"/a=b/**".to_vec()];
+    let join = |version, options| {
+        let sources = sources.clone();
+        ClientMessage::Join { version, port: 20004, sources, options }.line()
+    };
     let error = MasterMessage::Error { errno: 2, text: "no such source: a b".into() };
     let list = [
-        ("join", ClientMessage::Join { version: 2, port: 20004, sources }.line()),
+        ("join", join(2, JoinOptions::default())),
+        ("join-again", join(3, again.clone())),
+        ("join-options", join(4, JoinOptions { excludes, window_bytes: Some(1 << 26), ..again })),
         ("replace", ClientMessage::Replace { stripe: 3, parent, complaint, piece: Some(9) }.line()),
         ("done", ClientMessage::Done(stats).line()),
         ("leave", ClientMessage::Leave.line()),

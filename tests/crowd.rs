@@ -14,7 +14,9 @@ use ninep::client::{Client, Event, Fid, Frame, OpenMode, Token};
 use ninep::wire::frame_len;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use peer::control::{ClientMessage, MasterMessage, ParentAddr, TransferStats, VERSION};
+use peer::control::{
+    ClientMessage, JoinOptions, MasterMessage, ParentAddr, TransferStats, VERSION,
+};
 use peer::server::MSIZE;
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
@@ -59,7 +61,12 @@ impl Member {
         let mut client = Client::new(MSIZE);
         let route = client.open(&[b".xget", b"route"], OpenMode::ReadWrite, ROUTE);
         let sources = vec![source.as_bytes().to_vec()];
-        let join = ClientMessage::Join { version: VERSION, port, sources };
+        let join = ClientMessage::Join {
+            version: VERSION,
+            port,
+            sources,
+            options: JoinOptions::default(),
+        };
         client.write(route, 0, join.line().as_bytes(), WRITE);
         client.read(route, 0, 8192, READ);
         stream.write_all(&client.take_output()).unwrap();

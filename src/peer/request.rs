@@ -119,6 +119,16 @@ pub struct FetchRequest {
     /// [`Manifest::select`]: crate::content::manifest::Manifest::select
     /// [`JOIN_LEN_MAX`]: crate::control::JOIN_LEN_MAX
     pub sources: Vec<Vec<u8>>,
+    /// The sources are patterns ([`content::patterns`]), and what fits them is fetched.
+    ///
+    /// [`content::patterns`]: crate::content::patterns
+    pub are_patterns: bool,
+    /// Patterns of what is left out, as of [`Patterns::exclude`].
+    ///
+    /// [`Patterns::exclude`]: crate::content::patterns::Patterns::exclude
+    pub excludes: Vec<Vec<u8>>,
+    /// Bytes that are kept of what was fetched, the latest, where that is not all of it.
+    pub window_bytes: Option<u64>,
     /// What must come; with one source only. Nothing is written before it was
     /// compared, where it can be.
     pub pin: Option<Pin>,
@@ -133,8 +143,21 @@ pub struct FetchRequest {
 impl FetchRequest {
     /// These sources, whatever they are, as one fetches who says nothing else.
     pub fn of(sources: Vec<Vec<u8>>) -> FetchRequest {
-        let (pin, greeting) = (None, None);
-        FetchRequest { sources, pin, retries: RETRIES, linger: Linger::Twice, greeting }
+        FetchRequest {
+            sources,
+            are_patterns: false,
+            excludes: Vec::new(),
+            window_bytes: None,
+            pin: None,
+            retries: RETRIES,
+            linger: Linger::Twice,
+            greeting: None,
+        }
+    }
+
+    /// Older masters cannot do what is wanted.
+    pub(crate) fn needs_options(&self) -> bool {
+        self.are_patterns || !self.excludes.is_empty() || self.window_bytes.is_some()
     }
 }
 

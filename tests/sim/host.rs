@@ -50,7 +50,7 @@ impl Lie {
 
 pub enum Role {
     Master(MasterOptions),
-    Client(FetchOptions),
+    Client(Box<FetchOptions>),
 }
 
 /// The state machine of a host.
@@ -64,7 +64,7 @@ impl Node {
         match role {
             Role::Master(options) => Node::Master(Box::new(Master::new(*options, "a tree".into()))),
             Role::Client(options) => {
-                let options = FetchOptions { port: port(life), ..options.clone() };
+                let options = FetchOptions { port: port(life), ..(**options).clone() };
                 Node::Client(Box::new(Fetcher::new(options, now_ms)))
             }
         }

@@ -113,13 +113,13 @@ impl World {
         let linger = self.setup.linger;
         let request = FetchRequest { linger, ..FetchRequest::of(vec![b".".to_vec()]) };
         let masters = vec![addr_of(0, port(1))];
-        self.add(Role::Client(FetchOptions {
+        self.add(Role::Client(Box::new(FetchOptions {
             masters: masters.into(),
             port: 0,
             request,
             memory_bytes: u64::MAX,
             makes_specials: false,
-        }));
+        })));
     }
 
     pub fn link(&self, host: u32) -> &Link {

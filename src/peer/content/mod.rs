@@ -7,6 +7,7 @@ mod golden;
 pub mod hex;
 pub mod holdings;
 pub mod manifest;
+pub mod patterns;
 pub mod pieces;
 #[cfg(test)]
 mod samples;

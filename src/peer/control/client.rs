@@ -2,18 +2,20 @@
 
 use super::addr::ParentAddr;
 use super::complaint::Complaint;
-use super::words::{LINE_LEN_MAX, Words, escape};
+use super::words::{LINE_LEN_MAX, Words, escape, unescape};
 use crate::content::digest::Digest;
 use alloc::format;
 use alloc::string::{String, ToString};
-use alloc::vec;
 use alloc::vec::Vec;
 
 /// Version of the conversation and of what follows from it, the stride of `pieces`
 /// for one; the first word after `join`.
-pub const VERSION: u32 = 3;
-/// The oldest version that is spoken with; it has no number of the piece in
-/// `replace`, and else nothing differs.
+pub const VERSION: u32 = 4;
+/// The newest without [`JoinOptions`], and in which a source is a path, whatever it looks
+/// like: what a client speaks that needs neither, so that older masters understand it.
+pub const VERSION_PLAIN: u32 = 3;
+/// The oldest version that is spoken with; it has no number of the piece in `replace`, and
+/// no generation in `join`.
 pub const VERSION_MIN: u32 = 2;
 
 /// What a client has to tell of its fetch.
@@ -50,6 +52,18 @@ impl TransferStats {
     }
 }
 
+/// What is said in a join beside the sources.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct JoinOptions {
+    /// Of who joins again: the generation that it was in. From version 3 on.
+    pub generation: Option<Digest>,
+    /// Patterns of what is to be left out. From version 4 on.
+    pub excludes: Vec<Vec<u8>>,
+    /// Bytes that are kept of what was fetched, the latest, where that is not all of it. From
+    /// version 4 on.
+    pub window_bytes: Option<u64>,
+}
+
 /// From a client to the master.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ClientMessage {
@@ -60,8 +74,10 @@ pub enum ClientMessage {
         /// Where other clients reach it.
         port: u16,
         /// Paths below what the master serves, none of them empty; all of it
-        /// if there are none.
+        /// if there are none. In [`VERSION`] 4 patterns of them.
         sources: Vec<Vec<u8>>,
+        /// What its version can say beside them.
+        options: JoinOptions,
     },
     /// That parent does not do for that stripe: another, please.
     Replace {
@@ -82,31 +98,89 @@ pub enum ClientMessage {
     Leave,
 }
 
-/// What the name of a generation begins with where it is the first of several sources:
-/// its place in the name space, which no served file can have.
+/// What the name of a generation begins with where it is the first of several sources, as
+/// version 3 has it: its place in the name space, which no served file can have.
 const OF_GENERATION: &str = ".xget/";
 
 /// Most bytes of a first join: who joins again names its generation beside the sources.
 pub const JOIN_LEN_MAX: usize = LINE_LEN_MAX - 100;
 
-/// The sources of who joins again, and wants the generation that it was in. From
-/// [`VERSION`] 3 on.
-pub(crate) fn sources_of(generation: Digest, sources: &[Vec<u8>]) -> Vec<Vec<u8>> {
-    let mut named = vec![format!("{OF_GENERATION}{generation}").into_bytes()];
-    named.extend_from_slice(sources);
-    if sources.is_empty() {
-        named.push(b".".to_vec());
-    }
-    named
-}
+const GENERATION: &str = "generation";
+const EXCLUDE: &str = "exclude";
+const WINDOW: &str = "window";
 
-/// Takes the generation out of [`sources_of`] one.
-pub(crate) fn take_generation(sources: &mut Vec<Vec<u8>>) -> Option<Digest> {
+/// Takes the generation out of what version 3 calls sources.
+fn take_generation(sources: &mut Vec<Vec<u8>>) -> Option<Digest> {
     let [first, _, ..] = &sources[..] else { return None };
     let digest = first.strip_prefix(OF_GENERATION.as_bytes())?;
     let digest = Digest::parse(core::str::from_utf8(digest).ok()?)?;
     sources.remove(0);
     Some(digest)
+}
+
+/// One word: a source, or `name=value`. So a `=` in either is escaped, too.
+fn add_word(line: &mut String, name: &str, value: &[u8]) {
+    line.push(' ');
+    if !name.is_empty() {
+        line.push_str(name);
+        line.push('=');
+    }
+    let mut word = String::new();
+    escape(value, 3 * value.len(), &mut word);
+    line.push_str(&word.replace('=', "%3d"));
+}
+
+impl JoinOptions {
+    /// Adds what stands behind the port.
+    fn add_to(&self, line: &mut String, version: u32, sources: &[Vec<u8>]) {
+        if let Some(digest) = self.generation {
+            line.push(' ');
+            line.push_str(if version < VERSION { OF_GENERATION } else { GENERATION });
+            line.push_str(if version < VERSION { "" } else { "=" });
+            line.push_str(&digest.to_string());
+            // By itself it would be a source.
+            line.push_str(if sources.is_empty() { " ." } else { "" });
+        }
+        if version >= VERSION {
+            self.excludes.iter().for_each(|pattern| add_word(line, EXCLUDE, pattern));
+            if let Some(bytes) = self.window_bytes {
+                add_word(line, WINDOW, bytes.to_string().as_bytes());
+            }
+            return sources.iter().for_each(|source| add_word(line, "", source));
+        }
+        for source in sources {
+            line.push(' ');
+            escape(source, 3 * source.len(), line);
+        }
+    }
+
+    /// What stands behind the port: these, and the sources. Of a version that is not known,
+    /// so that it can be answered, every word is a source.
+    fn parse(version: u32, words: &mut Words) -> Option<(JoinOptions, Vec<Vec<u8>>)> {
+        let (mut options, mut sources) = (JoinOptions::default(), Vec::new());
+        while let Some(word) = words.word() {
+            match word.split_once('=').filter(|_| version == VERSION) {
+                Some((name, value)) => options.take(name, value)?,
+                None => sources.push(unescape(word)?),
+            }
+        }
+        if version < VERSION {
+            options.generation = take_generation(&mut sources);
+        }
+        Some((options, sources))
+    }
+
+    fn take(&mut self, name: &str, value: &str) -> Option<()> {
+        match name {
+            GENERATION if self.generation.is_none() => {
+                self.generation = Some(Digest::parse(value)?)
+            }
+            EXCLUDE => self.excludes.push(unescape(value)?),
+            WINDOW if self.window_bytes.is_none() => self.window_bytes = Some(value.parse().ok()?),
+            _ => return None,
+        }
+        Some(())
+    }
 }
 
 const JOIN: &str = "join";
@@ -120,12 +194,9 @@ impl ClientMessage {
     /// [`LINE_LEN_MAX`](super::LINE_LEN_MAX); then it must not be sent.
     pub fn line(&self) -> String {
         match self {
-            ClientMessage::Join { version, port, sources } => {
+            ClientMessage::Join { version, port, sources, options } => {
                 let mut line = format!("{JOIN} {version} {port}");
-                for source in sources {
-                    line.push(' ');
-                    escape(source, 3 * source.len(), &mut line);
-                }
+                options.add_to(&mut line, *version, sources);
                 line + "\n"
             }
             ClientMessage::Replace { stripe, parent, complaint, piece } => {
@@ -147,11 +218,11 @@ impl ClientMessage {
     pub fn parse(line: &[u8]) -> Option<ClientMessage> {
         let mut words = Words::of(line)?;
         let message = match words.word()? {
-            JOIN => ClientMessage::Join {
-                version: words.number()?,
-                port: words.number()?,
-                sources: words.unescaped()?,
-            },
+            JOIN => {
+                let (version, port) = (words.number()?, words.number()?);
+                let (options, sources) = JoinOptions::parse(version, &mut words)?;
+                ClientMessage::Join { version, port, sources, options }
+            }
             REPLACE => ClientMessage::Replace {
                 stripe: words.number()?,
                 parent: ParentAddr::parse(words.word()?)?,
@@ -188,13 +259,35 @@ mod tests {
         })
     }
 
+    fn options() -> impl Strategy<Value = JoinOptions> {
+        let excludes = vec(vec(any::<u8>(), 1..9), 0..3);
+        (any::<Option<[u8; 32]>>(), excludes, any::<Option<u64>>()).prop_map(
+            |(digest, excludes, window_bytes)| JoinOptions {
+                generation: digest.map(Digest),
+                excludes,
+                window_bytes,
+            },
+        )
+    }
+
     fn messages() -> impl Strategy<Value = ClientMessage> {
         let complaint = select(Complaint::all().to_vec());
         let source = vec(any::<u8>(), 1..20);
+        let sources = vec(source, 1..5);
         prop_oneof![
-            (any::<u32>(), any::<u16>(), vec(source, 1..5)).prop_map(|(version, port, sources)| {
-                ClientMessage::Join { version, port, sources }
-            }),
+            (any::<u32>(), any::<u16>(), sources.clone(), options()).prop_map(
+                |(version, port, sources, options)| {
+                    let version = if version > VERSION { version % 6 } else { version };
+                    let options = match version {
+                        VERSION => options,
+                        0..VERSION => {
+                            JoinOptions { generation: options.generation, ..JoinOptions::default() }
+                        }
+                        _ => JoinOptions::default(),
+                    };
+                    ClientMessage::Join { version, port, sources, options }
+                }
+            ),
             (any::<u8>(), parents(), complaint, any::<Option<u32>>()).prop_map(
                 |(stripe, parent, complaint, piece)| {
                     ClientMessage::Replace { stripe, parent, complaint, piece }
@@ -240,6 +333,7 @@ mod tests {
             elapsed_ms: 55555,
         };
         let sources = [&b"."[..], b"a b/.", b"/-_+,:=@~.%\xff\0\n"].map(<[u8]>::to_vec);
+        let again = JoinOptions { generation: Some(Digest([0x5a; 32])), ..JoinOptions::default() };
         let peer = |text: &str| ParentAddr::Peer(text.parse().unwrap());
         let of_piece = |parent, complaint, piece| ClientMessage::Replace {
             stripe: 3,
@@ -250,8 +344,43 @@ mod tests {
         let replace = |parent, complaint| of_piece(parent, complaint, None);
         for (message, line) in [
             (
-                ClientMessage::Join { version: 2, port: 20004, sources: sources.into() },
+                ClientMessage::Join {
+                    version: 2,
+                    port: 20004,
+                    sources: sources.to_vec(),
+                    options: JoinOptions::default(),
+                },
                 "join 2 20004 . a%20b/. /-_+,:=@~.%25%ff%00%0a\n",
+            ),
+            (
+                ClientMessage::Join {
+                    version: 3,
+                    port: 20004,
+                    sources: sources[1..2].to_vec(),
+                    options: again.clone(),
+                },
+                concat!(
+                    "join 3 20004 .xget/",
+                    "5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a",
+                    " a%20b/.\n"
+                ),
+            ),
+            (
+                ClientMessage::Join {
+                    version: 4,
+                    port: 20004,
+                    sources: sources.to_vec(),
+                    options: JoinOptions {
+                        excludes: [&b"*.o"[..], b"/a=b c"].map(<[u8]>::to_vec).into(),
+                        window_bytes: Some(67_108_864),
+                        ..again
+                    },
+                },
+                concat!(
+                    "join 4 20004 generation=",
+                    "5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a",
+                    " exclude=%2a.o exclude=/a%3db%20c window=67108864 . a%20b/. /-_+,:%3d@~.%25%ff%00%0a\n"
+                ),
             ),
             (replace(ParentAddr::Master, Complaint::Lost), "replace 3 me lost\n"),
             (replace(peer(ADDR_4), Complaint::Frozen), "replace 3 10.0.0.1!20004 frozen\n"),
@@ -292,9 +421,18 @@ mod tests {
             "replace 1 me wrong 4294967296",
             "replace 1 me wrong 5 6",
             "progress 1 2 3 4 x",
+            "join 4 5 . colour=red",
+            "join 4 5 =",
+            "join 4 5 exclude=",
+            "join 4 5 exclude=%4",
+            "join 4 5 window=x .",
+            "join 4 5 window=-1 .",
+            "join 4 5 window=1 window=1 .",
+            "join 4 5 generation=5a .",
         ] {
             assert_eq!(ClientMessage::parse(line.as_bytes()), None, "{line:?}");
         }
+        assert!(ClientMessage::parse(b"join 5 5 colour=red").is_some(), "to be told so");
         assert_eq!(ClientMessage::parse(b"join 1 5 %4"), None);
         assert_eq!(ClientMessage::parse(b"join 1 5 "), None, "no word is not the whole tree");
         assert_eq!(ClientMessage::parse(b"join 1 5 \xff"), None);

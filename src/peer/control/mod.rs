@@ -6,7 +6,7 @@
 //!
 //! | from a client | value |
 //! |---|---|
-//! | `join <version> <port> <source>...` | [`ClientMessage::Join`] |
+//! | `join <version> <port> [<option>=<value>...] <source>...` | [`ClientMessage::Join`] |
 //! | `replace <stripe> <parent> <complaint> [<piece>]` | [`ClientMessage::Replace`] |
 //! | `progress <have> <total> <from master> <from peers> <ms>` | [`ClientMessage::Progress`] |
 //! | `done`, with the same five numbers | [`ClientMessage::Done`] |
@@ -35,8 +35,9 @@ mod words;
 
 pub use addr::ParentAddr;
 pub(crate) use addr::{format_addr, parse_addr};
-pub use client::{ClientMessage, JOIN_LEN_MAX, TransferStats, VERSION, VERSION_MIN};
-pub(crate) use client::{sources_of, take_generation};
+pub use client::{
+    ClientMessage, JOIN_LEN_MAX, JoinOptions, TransferStats, VERSION, VERSION_MIN, VERSION_PLAIN,
+};
 pub use complaint::Complaint;
 pub use master::MasterMessage;
 pub use node::{

@@ -36,11 +36,6 @@ impl<'a> Words<'a> {
         self.word().map_or(Some(None), |word| word.parse().ok().map(Some))
     }
 
-    /// All that is left, each word unescaped.
-    pub(super) fn unescaped(&mut self) -> Option<Vec<Vec<u8>>> {
-        self.0.by_ref().map(unescape).collect()
-    }
-
     /// The value, if no word is left.
     pub(super) fn end<T>(mut self, value: T) -> Option<T> {
         self.word().is_none().then_some(value)

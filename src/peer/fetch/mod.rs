@@ -34,7 +34,7 @@ pub use scheduler::bench::SchedulerBench;
 use crate::conn::{ConnEffect, ConnEvent};
 use crate::content::pieces::ManifestPieces;
 use crate::control::{
-    ClientMessage, JOIN_LEN_MAX, MasterMessage, TransferStats, VERSION, VERSION_MIN, sources_of,
+    ClientMessage, JOIN_LEN_MAX, MasterMessage, TransferStats, VERSION, VERSION_MIN, VERSION_PLAIN,
 };
 use crate::failure::{Failure, Status};
 use crate::namespace::{NameSpace, Notice};
@@ -89,7 +89,7 @@ impl Fetcher {
             now_ms,
             server: Server::new(NameSpace::new(false, 0)),
             master_link: MasterLink::new(options.masters.clone(), options.request.retries),
-            version: VERSION,
+            version: if options.request.needs_options() { VERSION } else { VERSION_PLAIN },
             effects: VecDeque::new(),
             report: FetchReport::new(now_ms),
         };
@@ -113,13 +113,8 @@ impl Fetcher {
     }
 
     fn join_message(&self) -> ClientMessage {
-        let (port, version) = (self.options.port, self.common.version);
-        let mut sources = self.options.request.sources.clone();
-        if let Some(download) = self.download.as_ref().filter(|_| version > VERSION_MIN) {
-            // The tree may have changed meanwhile, and what we fetch be served yet.
-            sources = sources_of(download.digest(), &sources);
-        }
-        ClientMessage::Join { version, port, sources }
+        // The tree may have changed meanwhile, and what we fetch be served yet.
+        self.options.join_message(self.common.version, self.download.as_ref().map(Download::digest))
     }
 
     /// Takes what happened; effects and another timeout follow from it.
@@ -380,7 +375,7 @@ impl Fetcher {
             MasterMessage::Wait { .. } => {}
             MasterMessage::Generation { .. } if self.phase == FetchPhase::Finishing => {}
             // EPROTONOSUPPORT: it is older than we are.
-            MasterMessage::Error { errno: 93, .. } if self.common.version > VERSION_MIN => {
+            MasterMessage::Error { errno: 93, .. } if self.common.version == VERSION_PLAIN => {
                 self.common.version = VERSION_MIN;
                 let join = self.join_message();
                 self.common.tell(&join);
@@ -388,6 +383,11 @@ impl Fetcher {
             // The master came back when all was in place: it needs the report alone.
             MasterMessage::Generation { .. } if self.phase.is_settled() => self.report_end(),
             _ if self.phase.is_settled() => {}
+            MasterMessage::Error { errno: 93, .. } if self.common.version == VERSION => {
+                let what = format!("the master {}", self.common.master_link.addr());
+                let failure = Failure::fatal(Status::Connection, what, options::TOO_OLD);
+                return self.refuse_master(failure);
+            }
             MasterMessage::Error { errno, text } => {
                 let status = if errno == 2 { Status::Source } else { Status::Connection };
                 return self.refuse_master(Failure::fatal(status, "", text));

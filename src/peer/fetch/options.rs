@@ -3,9 +3,14 @@
 //! Knows addresses and counts. Refuses to know the phases by more than a word.
 
 use crate::content::digest::Digest;
-use crate::control::TransferStats;
+use crate::content::patterns;
+use crate::control::{ClientMessage, JoinOptions, TransferStats, VERSION, VERSION_MIN};
 use crate::request::{FetchRequest, Masters};
 use core::net::SocketAddr;
+
+/// Of a master that does not know [`JoinOptions`].
+pub(super) const TOO_OLD: &str = "is too old for patterns in SRC, --exclude and --window: it needs a newer xget, \
+     or name what is to be fetched";
 
 /// The options of a fetch.
 #[derive(Clone, Debug)]
@@ -20,6 +25,24 @@ pub struct FetchOptions {
     pub memory_bytes: u64,
     /// Fifos, sockets and devices are made where the files go; else they are left out.
     pub makes_specials: bool,
+}
+
+impl FetchOptions {
+    /// How it is asked for, in a version of the conversation; by who joins again with the
+    /// generation that it has a part of.
+    pub(super) fn join_message(&self, version: u32, was_in: Option<Digest>) -> ClientMessage {
+        let request = &self.request;
+        let mut sources = request.sources.clone();
+        if version == VERSION && !request.are_patterns {
+            sources.iter_mut().for_each(|source| *source = patterns::quote(source));
+        }
+        let options = JoinOptions {
+            generation: was_in.filter(|_| version > VERSION_MIN),
+            excludes: request.excludes.clone(),
+            window_bytes: request.window_bytes,
+        };
+        ClientMessage::Join { version, port: self.port, sources, options }
+    }
 }
 
 /// How far a fetch is, for people.

@@ -8,21 +8,21 @@
 use super::Master;
 use super::joins::Join;
 use super::selections::{Selected, Turn};
-use crate::control::{MasterMessage, take_generation};
+use crate::control::MasterMessage;
 use crate::namespace::GenerationId;
 use alloc::string::String;
 use core::net::SocketAddr;
 
 impl Master {
-    pub(super) fn join(&mut self, now_ms: u64, mut join: Join) {
+    pub(super) fn join(&mut self, now_ms: u64, join: Join) {
         if self.members.has(join.open_id) || self.joins.has(join.open_id) {
             return self.refuse(join.open_id, 22, "joined already");
         }
         if let Some(heard) = self.nodes.roll.at(now_ms, join.ip) {
             heard.joined(now_ms);
         }
-        let was_in = take_generation(&mut join.sources);
-        if let Some(id) = was_in.and_then(|digest| self.server.space.generation_of(digest)) {
+        let space = &self.server.space;
+        if let Some(id) = join.was_in.and_then(|digest| space.generation_of(digest)) {
             return self.admit_to(now_ms, &join, id);
         }
         let is_recent = self.whole.is_some() && self.rescan.is_recent(now_ms);
@@ -95,10 +95,10 @@ impl Master {
         let is_used = |id| members.has_any_of(id);
         // Nobody goes before those who wait for a turn.
         let is_turn = join.is_next || !self.joins.is_anybody_next();
-        let (space, sources) = (&mut self.server.space, &join.sources);
+        let (space, selector) = (&mut self.server.space, &join.selector);
         let turn =
             Turn { now_ms: if is_turn { now_ms } else { 0 }, of_ip: members.count_groups(join.ip) };
-        let selected = self.selections.select(space, whole, sources, turn, is_used)?;
+        let selected = self.selections.select(space, whole, selector, turn, is_used)?;
         let Some(Selected { id, dropped }) = selected else { return Ok(None) };
         for dropped in dropped {
             self.selections.returns.forget(dropped);

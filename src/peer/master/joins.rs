@@ -4,6 +4,8 @@
 //! Knows what they asked for, and tells them how far the hashing is. Refuses to
 //! know what they are given then.
 
+use crate::content::digest::Digest;
+use crate::content::manifest::Selector;
 use crate::control::MasterMessage;
 use crate::server::Server;
 use alloc::vec::Vec;
@@ -34,14 +36,9 @@ pub(super) struct Join {
     pub is_next: bool,
     /// Where it serves.
     pub port: u16,
-    pub sources: Vec<Vec<u8>>,
-}
-
-impl Join {
-    /// Memory for its sources, about.
-    fn source_bytes(&self) -> usize {
-        self.sources.iter().map(|source| source.len() + size_of::<Vec<u8>>()).sum()
-    }
+    pub selector: Selector,
+    /// It was in this generation before.
+    pub was_in: Option<Digest>,
 }
 
 /// Too many wait already.
@@ -73,7 +70,7 @@ impl Joins {
     }
 
     pub fn wait(&mut self, now_ms: u64, join: Join) -> Result<(), TooMany> {
-        let bytes = join.source_bytes();
+        let bytes = join.selector.bytes();
         let is_long = bytes > SHORT_BYTES_MAX;
         let has_room = !is_long || self.source_bytes + bytes <= SOURCE_BYTES_MAX;
         if self.waiting.len() >= WAITING_MAX || !has_room {
@@ -95,7 +92,7 @@ impl Joins {
     pub fn take(&mut self, open_id: OpenId) -> Option<Join> {
         let at = self.waiting.iter().position(|join| join.open_id == open_id)?;
         let join = self.waiting.remove(at);
-        let bytes = join.source_bytes();
+        let bytes = join.selector.bytes();
         self.source_bytes -= if bytes > SHORT_BYTES_MAX { bytes } else { 0 };
         self.next_count -= usize::from(join.is_next);
         Some(join)
@@ -150,7 +147,14 @@ mod tests {
     fn join(conn: u32) -> Join {
         let open_id = OpenId { conn: ConnId(conn), serial: 1 };
         let ip = IpAddr::from(conn.to_be_bytes());
-        Join { open_id, ip, is_next: false, port: 7000, sources: Vec::new() }
+        Join {
+            open_id,
+            ip,
+            is_next: false,
+            port: 7000,
+            selector: Selector::default(),
+            was_in: None,
+        }
     }
 
     #[test]
@@ -209,8 +213,8 @@ mod tests {
     #[test]
     fn long_lists_of_sources_have_a_bound_that_short_ones_do_not_feel() {
         let mut joins = Joins::default();
-        let long = |conn| Join { sources: vec![vec![b'x'; 59_000]], ..join(conn) };
-        let short = |conn| Join { sources: vec![vec![b'x'; 900]], ..join(conn) };
+        let long = |conn| Join { selector: Selector::of_paths(&[[b'x'; 59_000]]), ..join(conn) };
+        let short = |conn| Join { selector: Selector::of_paths(&[[b'x'; 900]]), ..join(conn) };
         let taken = (0..1_000).take_while(|conn| joins.wait(0, long(*conn)).is_ok()).count();
         assert_eq!(taken, SOURCE_BYTES_MAX / (59_000 + size_of::<Vec<u8>>()));
         assert!((1_000..9_000).all(|conn| joins.wait(0, short(conn)).is_ok()));

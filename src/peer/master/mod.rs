@@ -19,8 +19,8 @@ mod roll;
 mod selections;
 
 use crate::conn::{ConnEffect, ConnEvent};
-use crate::content::manifest::Manifest;
-use crate::control::{self, ClientMessage, MasterMessage, TransferStats, printable};
+use crate::content::manifest::{Manifest, Selector};
+use crate::control::{self, ClientMessage, JoinOptions, MasterMessage, TransferStats, printable};
 use crate::failure::{Failure, Status};
 use crate::namespace::{Generation, GenerationId, NameSpace, Notice, Origin, Report};
 use crate::overlay::Limits;
@@ -505,9 +505,14 @@ impl Master {
                 let text = format!("this master speaks version {own} of the protocol");
                 self.refuse(open_id, 93, &text);
             }
-            ClientMessage::Join { port, sources, .. } => {
+            ClientMessage::Join { version, port, sources, options } => {
                 let Some(ip) = self.server.space.peer_ip(open_id.conn) else { return };
-                self.join(now_ms, Join { open_id, ip, is_next: false, port, sources });
+                let JoinOptions { generation: was_in, excludes, .. } = options;
+                let are_patterns = version > control::VERSION_PLAIN;
+                let selector = Selector { sources, are_patterns, excludes };
+                let is_next = false;
+                let join = Join { open_id, ip, is_next, port, selector, was_in };
+                self.join(now_ms, join);
             }
             ClientMessage::Replace { stripe, parent, complaint, piece } => {
                 self.replace(now_ms, open_id, (stripe, parent, complaint, piece));

@@ -3,7 +3,7 @@
 //! Knows which sources gave which generation. Refuses to know who fetches them.
 
 use super::returns::Returns;
-use crate::content::manifest::{Entry, Manifest, Selection, plain_sources};
+use crate::content::manifest::{Entry, Manifest, Selection, Selector};
 use crate::control::printable;
 use crate::namespace::{Generation, GenerationId, NameSpace, Origin};
 use alloc::rc::Rc;
@@ -33,6 +33,8 @@ const LISTED_BYTES: usize = 80;
 /// that were looked through for it, make a millisecond.
 const MADE_PER_MS: usize = 1_000;
 const PASSED_PER_MS: usize = 16_000;
+/// And so many bytes that were compared with patterns.
+const STEPS_PER_MS: u64 = 100_000;
 
 #[derive(Debug)]
 pub(super) struct Selections {
@@ -51,7 +53,7 @@ pub(super) struct Selections {
 #[derive(Debug)]
 struct Kept {
     /// In one spelling.
-    sources: Vec<Vec<u8>>,
+    selector: Selector,
     id: GenerationId,
     /// Memory that it takes, about.
     bytes: usize,
@@ -121,15 +123,15 @@ impl Selections {
         &mut self,
         space: &mut NameSpace,
         whole: GenerationId,
-        sources: &[Vec<u8>],
+        selector: &Selector,
         Turn { now_ms, of_ip }: Turn,
         is_used: impl Fn(GenerationId) -> bool,
     ) -> Result<Option<Selected>, String> {
-        let sources = plain_sources(sources);
-        if sources.is_empty() || sources == [b".".to_vec()] {
+        let selector = selector.plain();
+        if selector.is_all() {
             return Ok(Some(Selected::known(whole)));
         }
-        if let Some(at) = self.list.iter().position(|kept| kept.sources == sources) {
+        if let Some(at) = self.list.iter().position(|kept| kept.selector == selector) {
             // Now the most recently used.
             self.list[at..].rotate_left(1);
             return Ok(Some(Selected::known(self.list[self.list.len() - 1].id)));
@@ -145,16 +147,18 @@ impl Selections {
         }
         let content = space.generation(whole).and_then(|g| g.content.clone());
         let content = content.ok_or("nothing is served yet")?;
-        let refs: Vec<&[u8]> = sources.iter().map(Vec::as_slice).collect();
-        let selection = content.manifest.select(&refs);
+        let steps_max = content.manifest.steps_max();
+        let mut steps = steps_max;
+        let selection = content.manifest.select_within(&selector, &mut steps);
         let made = selection.as_ref().map_or(0, |made| made.origin.len());
         let passed = content.manifest.entries.len();
-        self.ready_ms = now_ms + (made / MADE_PER_MS + passed / PASSED_PER_MS) as u64;
+        let pause_ms = (made / MADE_PER_MS + passed / PASSED_PER_MS) as u64;
+        self.ready_ms = now_ms + pause_ms + (steps_max - steps) / STEPS_PER_MS;
         let selection = selection.map_err(|error| printable(error.to_string()))?;
         let bytes = memory_bytes(&selection.manifest);
         let dropped = self.make_room(bytes, is_used)?;
         let id = self.add(space, whole, selection);
-        self.list.push(Kept { sources, id, bytes });
+        self.list.push(Kept { selector, id, bytes });
         Ok(Some(Selected { id, dropped }))
     }
 
@@ -234,11 +238,11 @@ mod tests {
             sources: &[&str],
             used: &BTreeSet<GenerationId>,
         ) -> Result<Selected, String> {
-            let sources: Vec<Vec<u8>> = sources.iter().map(|s| s.as_bytes().to_vec()).collect();
+            let selector = Selector::of_paths(sources);
             let is_used = |id| used.contains(&id);
             let turn = Turn { now_ms: self.selections.ready_ms, of_ip: 63 };
             let space = &mut self.space;
-            let selected = self.selections.select(space, self.whole, &sources, turn, is_used);
+            let selected = self.selections.select(space, self.whole, &selector, turn, is_used);
             selected.map(Option::unwrap)
         }
 

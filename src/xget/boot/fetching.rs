@@ -338,12 +338,12 @@ impl<'a> Transfers<'a> {
 
     fn task(&self, errand: &Errand, retries: u32) -> FetchTask {
         let request = FetchRequest {
-            sources: errand.sources.clone(),
             pin: errand.pin.map(Pin::Blake3),
             retries,
             // How long is said by `Engine::linger`, when the time has come.
             linger: Linger::Millis(u64::MAX),
             greeting: Some(self.identity.clone()),
+            ..FetchRequest::of(errand.sources.clone())
         };
         FetchTask {
             policy: Policy {

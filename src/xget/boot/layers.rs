@@ -91,7 +91,7 @@ mod tests {
         layer.entries[2].name = b"odd*\nname".as_slice().into();
         let text = patterns(&layer);
         assert_eq!(text, b"/odd\\*?name\n/etc/motd\n");
-        let mut keep = crate::store::patterns::Patterns::default();
+        let mut keep = peer::content::patterns::Patterns::default();
         keep.add(&text).unwrap();
         assert!(keep.fit(b"odd*\nname", false) && keep.fit(b"etc/motd", false));
         assert!(!keep.fit(b"etc", true) && !keep.fit(b"odd\nname", false));

@@ -107,11 +107,10 @@ impl ClientOptions {
             return Err("--digest pins one SRC; fetch them one by one".into());
         }
         let request = FetchRequest {
-            sources: paths.into_iter().map(OsString::into_vec).collect(),
             pin: self.pin,
             retries: self.retries.unwrap_or(RETRIES),
             linger: self.linger(),
-            greeting: None,
+            ..FetchRequest::of(paths.into_iter().map(OsString::into_vec).collect())
         };
         let purpose = self.purpose();
         let task = FetchTask {

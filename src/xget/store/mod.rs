@@ -17,7 +17,6 @@ pub mod error;
 pub mod files;
 mod hash;
 mod name;
-pub mod patterns;
 mod reader;
 pub mod refresh;
 pub mod scan;

@@ -9,9 +9,11 @@
 //! sorted by name: a look-up is a binary search and needs no further table.
 
 mod encoding;
+mod fitting;
 mod limits;
 mod lookup;
 mod selection;
+mod selector;
 mod values;
 mod xattrs;
 
@@ -19,7 +21,7 @@ pub use encoding::Malformed;
 pub(crate) use encoding::NO_MEMORY;
 pub use limits::{DEPTH_MAX, ENTRIES_MAX, PIECE_LEN, name_is_sound, piece_len_of, stride};
 pub(crate) use limits::{PIECE_LEN_MAX, PIECE_LEN_MIN};
-pub(crate) use selection::plain_sources;
 pub use selection::{SelectError, Selection};
+pub use selector::Selector;
 pub use values::{Entry, EntryKind, Manifest};
 pub use xattrs::{XattrSet, XattrTable};

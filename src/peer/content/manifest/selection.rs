@@ -5,8 +5,10 @@
 //! bytes: what comes out depends on the tree and the sources only.
 
 use super::limits::ENTRIES_MAX;
+use super::selector::{Selector, names_contents};
 use super::values::{Entry, EntryKind, Manifest};
 use crate::content::digest::Digest;
+use crate::content::patterns::{Patterns, has_wildcard, is_sound, spend, unquote};
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec;
@@ -17,6 +19,11 @@ use core::ops::Range;
 /// Entries of a part beyond twice those of the whole: sources may lie in each other,
 /// and a line of them must not name a large tree a thousand times.
 const OVERLAP_SPARE: usize = 1_000;
+
+/// What it may take to look patterns up: so many bytes that are compared for each entry of
+/// the whole, and beside that so many.
+const STEPS_OF_ENTRY: u64 = 256;
+const STEPS_SPARE: u64 = 1 << 20;
 
 /// Part of a manifest as a manifest of its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,11 +40,19 @@ pub struct Selection {
 pub enum SelectError {
     /// There is no such path, or it ends in `.` and is no directory.
     Missing(Vec<u8>),
-    /// Two sources would land under this name.
-    Collision(Vec<u8>),
+    /// Nothing fits this pattern.
+    NoneFits(Vec<u8>),
+    /// This is no pattern of what is to be left out.
+    NoPattern(Vec<u8>),
+    /// All that the sources name is to be left out.
+    AllExcluded,
+    /// Two paths would land under one name.
+    Collision(Vec<u8>, Vec<u8>),
     /// Sources that lie in each other name far more than there is, or more than
     /// [`ENTRIES_MAX`] entries, and nobody would take such a manifest.
     TooMany,
+    /// To find what fits takes longer than a master has for one client.
+    TooLong,
 }
 
 impl fmt::Display for SelectError {
@@ -47,41 +62,26 @@ impl fmt::Display for SelectError {
             SelectError::Missing(path) => {
                 write!(f, "{}: no such file or directory in what is served", shown(path))
             }
-            SelectError::Collision(name) => {
-                write!(f, "{}: two sources would land under this name", shown(name))
+            SelectError::NoneFits(glob) => {
+                write!(f, "{}: nothing in what is served fits this pattern", shown(glob))
+            }
+            SelectError::NoPattern(glob) => {
+                write!(f, "{}: this is no pattern of what is to be left out", shown(glob))
+            }
+            SelectError::AllExcluded => f.write_str("all that the sources name is excluded"),
+            SelectError::Collision(one, other) => {
+                let name = one.rsplit(|&byte| byte == b'/').next().unwrap_or_default();
+                let (one, other) = (shown(one), shown(other));
+                write!(f, "{}: {one} and {other} would both land under this name", shown(name))
             }
             SelectError::TooMany => {
                 f.write_str("the sources lie in each other: they name the same too often")
             }
+            SelectError::TooLong => f.write_str(
+                "the patterns take too long to be looked up in all that is served: fewer, or with a directory before them",
+            ),
         }
     }
-}
-
-/// One spelling for each list of sources, so that clients that ask for the same
-/// get the same generation: `./a//b/` is `a/b`, and `a` twice is `a`. What `..`
-/// means depends on symlinks: it stays.
-pub(crate) fn plain_sources(sources: &[impl AsRef<[u8]>]) -> Vec<Vec<u8>> {
-    let mut plain: Vec<Vec<u8>> = sources.iter().map(|s| plain_source(s.as_ref())).collect();
-    sorted::sort(&mut plain);
-    plain.dedup();
-    plain
-}
-
-fn plain_source(source: &[u8]) -> Vec<u8> {
-    let names = source.split(|&b| b == b'/').filter(|n| !n.is_empty() && *n != b".");
-    let mut path = names.collect::<Vec<_>>().join(&b'/');
-    if path.is_empty() {
-        return b".".to_vec();
-    }
-    if names_contents(source) {
-        path.extend_from_slice(b"/.");
-    }
-    path
-}
-
-/// Whether a source means what is in a directory, and not the directory.
-fn names_contents(source: &[u8]) -> bool {
-    source.is_empty() || source == b"." || source.ends_with(b"/.")
 }
 
 /// What lands in the destination: names and entries of the whole.
@@ -95,22 +95,134 @@ impl Manifest {
     /// # Errors
     /// See [`SelectError`].
     pub fn select(&self, sources: &[&[u8]]) -> Result<Selection, SelectError> {
-        let sources = plain_sources(sources);
+        self.select_by(&Selector::of_paths(sources))
+    }
+
+    /// The same of patterns, and without what is to be left out. Of what fits a pattern and
+    /// lies in each other the uppermost lands, and all with it.
+    ///
+    /// # Errors
+    /// See [`SelectError`].
+    pub fn select_by(&self, selector: &Selector) -> Result<Selection, SelectError> {
+        self.select_within(&selector.plain(), &mut self.steps_max())
+    }
+
+    /// Steps that patterns may take.
+    pub(crate) fn steps_max(&self) -> u64 {
+        STEPS_OF_ENTRY * self.entries.len() as u64 + STEPS_SPARE
+    }
+
+    /// The same in so many steps. To be called with a plain selector, so that its order is
+    /// one.
+    pub(crate) fn select_within(
+        &self,
+        selector: &Selector,
+        steps: &mut u64,
+    ) -> Result<Selection, SelectError> {
+        let mut excludes = Patterns::default();
+        for pattern in &selector.excludes {
+            excludes.exclude(pattern).ok_or_else(|| SelectError::NoPattern(pattern.clone()))?;
+        }
+        let (mut tops, root) = self.tops(selector, steps)?;
+        let has_tops = !tops.is_empty();
+        tops.retain(|(name, from)| !excludes.fit_within(name, self.is_dir(*from), steps));
+        match tops.windows(2).find(|pair| pair[0].0 == pair[1].0) {
+            _ if *steps == 0 => return Err(SelectError::TooLong),
+            Some(pair) => {
+                return Err(SelectError::Collision(self.path(pair[0].1), self.path(pair[1].1)));
+            }
+            // In an empty directory there may be nothing.
+            None if has_tops && tops.is_empty() && root.is_none() => {
+                return Err(SelectError::AllExcluded);
+            }
+            None => {}
+        }
+        SelectionBuilder::new(self, root).run(tops, &excludes, steps)
+    }
+
+    fn is_dir(&self, number: u32) -> bool {
+        self.entries[number as usize].kind == EntryKind::Dir
+    }
+
+    /// What the sources name, in order; and the directory whose contents are all of it.
+    fn tops(
+        &self,
+        selector: &Selector,
+        steps: &mut u64,
+    ) -> Result<(Tops<'_>, Option<u32>), SelectError> {
+        let everything = [b".".to_vec()];
+        let sources = if selector.sources.is_empty() { &everything[..] } else { &selector.sources };
         let mut tops = Tops::new();
         let mut root = None;
-        // `a/.` and `a/../a/.` are one, however many there are.
+        // `a/.` and `a/../a/.` are one, however many there are; so is what fits two patterns.
         let mut opened = vec![false; self.entries.len()];
-        for source in &sources {
-            let contents = self.add_tops(source, &mut tops, &mut opened)?;
+        let mut fitted = vec![false; if selector.are_patterns { self.entries.len() } else { 0 }];
+        for source in sources {
+            if selector.are_patterns && has_wildcard(source) {
+                self.add_fitting(source, &mut tops, (&mut opened, &mut fitted), steps)?;
+                continue;
+            }
+            let path = selector.are_patterns.then(|| unquote(source));
+            let contents =
+                self.add_tops(path.as_ref().unwrap_or(source), &mut tops, &mut opened)?;
             root = contents.filter(|_| sources.len() == 1);
         }
         sorted::sort(&mut tops);
         // The same entry named twice is one; two entries of one name collide.
         tops.dedup();
-        if let Some(pair) = tops.windows(2).find(|pair| pair[0].0 == pair[1].0) {
-            return Err(SelectError::Collision(pair[0].0.to_vec()));
+        Ok((tops, root))
+    }
+
+    /// Adds what fits a pattern: or, as with a shell, what has it for a name.
+    fn add_fitting<'a>(
+        &'a self,
+        source: &[u8],
+        tops: &mut Tops<'a>,
+        (opened, fitted): (&mut [bool], &mut [bool]),
+        steps: &mut u64,
+    ) -> Result<(), SelectError> {
+        let dirs = source.strip_suffix(b"/.");
+        let glob = dirs.unwrap_or(source);
+        let is_name = |name: &[u8]| name == b".." || is_sound(name);
+        let mut found = match glob.split(|&byte| byte == b'/').all(is_name) {
+            true => self.fitting_within(glob, steps),
+            false => Vec::new(),
+        };
+        if dirs.is_some() {
+            found = self.dirs_of(found, steps);
         }
-        SelectionBuilder::new(self, root).run(tops)
+        if *steps == 0 {
+            return Err(SelectError::TooLong);
+        }
+        if found.is_empty() {
+            let is_there = self.add_tops(source, tops, opened).is_ok();
+            return if is_there { Ok(()) } else { Err(SelectError::NoneFits(source.to_vec())) };
+        }
+        let named = |number: u32| (&*self.entries[number as usize].name, number);
+        for &number in &found {
+            if dirs.is_some() {
+                if !core::mem::replace(&mut opened[number as usize], true) {
+                    tops.extend(self.children(number).map(named));
+                }
+            } else if !self.is_below(number, &found, steps)
+                && !core::mem::replace(&mut fitted[number as usize], true)
+            {
+                tops.push(named(number));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether an entry is below one of these, which are in order.
+    fn is_below(&self, number: u32, of: &[u32], steps: &mut u64) -> bool {
+        let mut at = self.entries[number as usize].parent;
+        while at != 0 && spend(steps, 4) {
+            if of.binary_search(&at).is_ok() {
+                return true;
+            }
+            at = self.entries[at as usize].parent;
+        }
+        false
     }
 
     /// Adds what a source names; gives the directory whose contents it means.
@@ -174,21 +286,51 @@ impl<'a> SelectionBuilder<'a> {
     }
 
     /// Breadth first: each directory's children after all that stands before.
-    fn run(mut self, tops: Tops) -> Result<Selection, SelectError> {
+    fn run(
+        mut self,
+        tops: Tops,
+        excludes: &Patterns,
+        steps: &mut u64,
+    ) -> Result<Selection, SelectError> {
         for (_, from) in tops {
             self.add(0, from)?;
         }
         let mut dir = 1;
         while dir < self.made.origin.len() {
-            if self.made.manifest.entries[dir].kind == EntryKind::Dir {
-                for from in self.whole.children(self.made.origin[dir]) {
-                    self.add(dir as u32, from)?;
-                }
+            if self.made.manifest.is_dir(dir as u32) {
+                self.add_dir(dir as u32, excludes, steps)?;
             }
             dir += 1;
         }
         self.made.manifest.take_xattrs(&self.whole.xattrs);
         Ok(self.made)
+    }
+
+    /// Copies what is in a directory, but for what is left out.
+    fn add_dir(
+        &mut self,
+        dir: u32,
+        excludes: &Patterns,
+        steps: &mut u64,
+    ) -> Result<(), SelectError> {
+        let children = self.whole.children(self.made.origin[dir as usize]);
+        if excludes.is_empty() {
+            return children.into_iter().try_for_each(|from| self.add(dir, from));
+        }
+        let mut path = self.made.manifest.path(dir);
+        path.push(b'/');
+        let dir_len = path.len();
+        for from in children {
+            path.truncate(dir_len);
+            path.extend_from_slice(&self.whole.entries[from as usize].name);
+            if !excludes.fit_within(&path, self.whole.is_dir(from), steps) {
+                self.add(dir, from)?;
+            }
+            if *steps == 0 {
+                return Err(SelectError::TooLong);
+            }
+        }
+        Ok(())
     }
 
     /// Copies an entry of the whole into a directory of the copy.
@@ -233,235 +375,4 @@ impl<'a> SelectionBuilder<'a> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::content::digest;
-    use crate::content::samples::trees;
-    use crate::testing::{entry, file, small};
-    use proptest::collection::vec;
-    use proptest::prelude::*;
-    use proptest::sample::Index;
-    use std::collections::BTreeSet;
-
-    /// Paths of some entries, of directories perhaps their contents. None of
-    /// them leads through a symlink.
-    fn sources(manifest: &Manifest, picks: &[(Index, bool)]) -> Vec<Vec<u8>> {
-        let path = |(pick, contents): &(Index, bool)| {
-            let number = pick.index(manifest.entries.len());
-            let is_dir = manifest.entries[number].kind == EntryKind::Dir;
-            let mut path = manifest.path(number as u32);
-            path.extend_from_slice(if is_dir && *contents { b"/." } else { b"" });
-            path
-        };
-        picks.iter().map(path).collect()
-    }
-
-    /// What lands at the top, by what the sources say.
-    fn expected_tops(manifest: &Manifest, sources: &[Vec<u8>]) -> BTreeSet<(Vec<u8>, u32)> {
-        let parent_of = |path: &[u8]| match path.iter().rposition(|&b| b == b'/') {
-            Some(at) => path[..at].to_vec(),
-            None => Vec::new(),
-        };
-        let mut tops = BTreeSet::new();
-        for number in 1..manifest.entries.len() as u32 {
-            let path = manifest.path(number);
-            let lands = |s: &Vec<u8>| match s.strip_suffix(b"/.") {
-                Some(dir) => parent_of(&path) == dir,
-                None if s.is_empty() => parent_of(&path).is_empty(),
-                None => path == *s,
-            };
-            if sources.iter().any(lands) {
-                tops.insert((manifest.entries[number as usize].name.to_vec(), number));
-            }
-        }
-        tops
-    }
-
-    /// The file that an entry is a name of, or the entry.
-    fn named(manifest: &Manifest, entry: u32) -> &Entry {
-        match manifest.entries[entry as usize].kind {
-            EntryKind::Hardlink(file) => &manifest.entries[file as usize],
-            _ => &manifest.entries[entry as usize],
-        }
-    }
-
-    fn assert_same_thing(copy: &Entry, was: &Entry) {
-        let what = |e: &Entry| (e.kind, e.size, e.digest, e.sparse, e.link.clone());
-        assert_eq!(what(copy), what(was));
-    }
-
-    proptest! {
-        #[test]
-        fn sources_of_a_tree_give_a_valid_part_of_it(
-            sample in trees(30),
-            picks in vec((any::<Index>(), any::<bool>()), 1..5),
-        ) {
-            let whole = &sample.manifest;
-            let sources = sources(whole, &picks);
-            let refs: Vec<&[u8]> = sources.iter().map(Vec::as_slice).collect();
-            let tops = expected_tops(whole, &sources);
-            let names: BTreeSet<&[u8]> = tops.iter().map(|(name, _)| &**name).collect();
-            let part = match whole.select(&refs) {
-                Err(SelectError::Collision(name)) => {
-                    prop_assert!(tops.iter().filter(|top| top.0 == name).count() > 1);
-                    return Ok(());
-                }
-                made => made.unwrap(),
-            };
-            prop_assert_eq!(names.len(), tops.len(), "what collides is refused");
-            let copy = &part.manifest;
-            prop_assert_eq!(Manifest::decode(&copy.encode()), Ok(copy.clone()));
-            let landed = copy.children(0).map(|e| part.origin[e as usize]);
-            prop_assert_eq!(landed.collect::<Vec<_>>(), tops.iter().map(|t| t.1).collect::<Vec<_>>());
-            for (number, &from) in (0..).zip(&part.origin).skip(1) {
-                let (made, was) = (&copy.entries[number as usize], &whole.entries[from as usize]);
-                prop_assert_eq!(&made.name, &was.name);
-                assert_same_thing(named(copy, number), named(whole, from));
-                let xattrs_of_both = (copy.xattrs_of(made), whole.xattrs_of(was));
-                if made.kind == was.kind && made.kind != EntryKind::File {
-                    prop_assert_eq!(xattrs_of_both.0, xattrs_of_both.1);
-                }
-                let files = (named(copy, number), named(whole, from));
-                prop_assert_eq!(copy.xattrs_of(files.0), whole.xattrs_of(files.1));
-                let children = |m: &Manifest, of: u32| m.children(of).len();
-                prop_assert_eq!(children(copy, number), children(whole, from));
-            }
-        }
-
-        #[test]
-        fn everything_is_the_tree_itself(sample in trees(30)) {
-            let all = sample.manifest.select(&[b"."]).unwrap();
-            prop_assert_eq!(all.manifest, sample.manifest);
-        }
-
-        #[test]
-        fn any_path_is_an_entry_or_an_error(
-            sample in trees(20),
-            paths in vec(crate::content::samples::paths(), 1..4),
-        ) {
-            let refs: Vec<&[u8]> = paths.iter().map(Vec::as_slice).collect();
-            if let Ok(part) = sample.manifest.select(&refs) {
-                prop_assert_eq!(Manifest::decode(&part.manifest.encode()), Ok(part.manifest));
-            }
-        }
-    }
-
-    #[test]
-    fn selecting_everything_gives_the_same_manifest() {
-        let manifest = small();
-        let all = manifest.select(&[b"."]).unwrap();
-        assert_eq!(all.manifest, manifest);
-        assert_eq!(all.origin, (0..8).collect::<Vec<_>>());
-    }
-
-    #[test]
-    fn a_sub_path_lands_under_its_base_name_and_its_contents_directly() {
-        let manifest = small();
-        let part = manifest.select(&[b"a/z", b"b"]).unwrap();
-        let names: Vec<&[u8]> = part.manifest.entries.iter().map(|e| &*e.name).collect();
-        assert_eq!(names, [&b""[..], b"b", b"z"]);
-        assert_eq!(part.manifest.entries[2].kind, EntryKind::File, "a link alone becomes the file");
-        assert_eq!(part.manifest.entries[2].size, 2);
-        assert_eq!(part.origin, [0, 2, 7]);
-        assert!(!part.manifest.root_described);
-        let inside = manifest.select(&[b"current/."]).unwrap();
-        assert_eq!(inside.manifest.entries.len(), 4);
-        assert!(inside.manifest.root_described);
-        assert_eq!(Manifest::decode(&inside.manifest.encode()), Ok(inside.manifest));
-    }
-
-    #[test]
-    fn what_is_selected_twice_is_two_files_and_only_other_names_are_links() {
-        let mut manifest = small();
-        manifest.entries[5] = Entry { name: (*b"x").into(), ..file(1, "x", &[7; 9000]) };
-        manifest.lists = digest::list_of(&[7; 9000], manifest.piece_len);
-        let twice = manifest.select(&[b"a", b"a/x"]).unwrap();
-        let kinds: Vec<(&[u8], EntryKind)> =
-            twice.manifest.entries.iter().map(|e| (&*e.name, e.kind)).collect();
-        let expected = [
-            (&b""[..], EntryKind::Dir),
-            (b"a", EntryKind::Dir),
-            (b"x", EntryKind::File),
-            (b"x", EntryKind::File),
-            (b"y", EntryKind::Symlink),
-            (b"z", EntryKind::Hardlink(2)),
-        ];
-        assert_eq!(kinds, expected);
-        assert_eq!(twice.manifest.lists.len(), 2 * 3);
-        assert_eq!(Manifest::decode(&twice.manifest.encode()), Ok(twice.manifest));
-    }
-
-    #[test]
-    fn missing_and_colliding_sources_are_named() {
-        let mut manifest = small();
-        manifest.entries.push(file(1, "zz", b"another"));
-        manifest.entries.insert(5, entry(0, "zz", EntryKind::Dir));
-        manifest.entries[8].kind = EntryKind::Hardlink(6);
-        assert_eq!(Manifest::decode(&manifest.encode()).as_ref(), Ok(&manifest));
-
-        let missing = manifest.select(&[b"nope"]).unwrap_err();
-        assert_eq!(missing, SelectError::Missing(b"nope".to_vec()));
-        let words = "nope: no such file or directory in what is served";
-        assert_eq!(missing.to_string(), words);
-        let no_directory = manifest.select(&[b"b/."]).unwrap_err();
-        assert_eq!(no_directory, SelectError::Missing(b"b/.".to_vec()));
-
-        let collision = SelectError::Collision(b"zz".to_vec());
-        assert_eq!(collision.to_string(), "zz: two sources would land under this name");
-        assert_eq!(manifest.select(&[b"zz", b"b", b"a/zz"]).unwrap_err(), collision);
-        assert_eq!(manifest.select(&[b"zz", b"a/."]).unwrap_err(), collision);
-    }
-
-    #[test]
-    fn the_same_entry_named_twice_is_one() {
-        let manifest = small();
-        let once = manifest.select(&[b"a/x", b"b"]).unwrap();
-        let twice = manifest.select(&[b"b", b"a/x", b"a/../b", b"current/x"]).unwrap();
-        assert_eq!(twice, once);
-        let contents = manifest.select(&[b"a/.", b"a/x"]).unwrap();
-        assert_eq!(contents.manifest.entries.len(), 4);
-    }
-
-    #[test]
-    fn a_directory_is_looked_at_once_and_a_tree_is_not_named_again_and_again() {
-        let mut manifest = small();
-        manifest.entries.truncate(1);
-        manifest.entries.push(entry(0, "0", EntryKind::Dir));
-        manifest.entries.push(entry(1, "1", EntryKind::Dir));
-        let files = (0..2_000).map(|number| file(2, &format!("{number:04}"), b""));
-        manifest.entries.extend(files);
-        let spelled: Vec<String> =
-            (0..2_000).map(|n| format!("0/1/{}.", "../1/".repeat(n))).collect();
-        let sources: Vec<&[u8]> = spelled.iter().map(String::as_bytes).collect();
-        let all = manifest.select(&sources).unwrap();
-        assert_eq!(all.manifest.entries.len(), 1 + 2_000);
-        assert!(manifest.select(&[b"0", b"0/1"]).is_ok());
-        assert_eq!(manifest.select(&[b"0", b"0/1", b"0/1/."]), Err(SelectError::TooMany));
-    }
-
-    #[test]
-    fn another_spelling_selects_the_same() {
-        let manifest = small();
-        assert_eq!(manifest.select(&[b"a/.", b"a//./."]), manifest.select(&[b"/a/."]));
-        let mut single = manifest.clone();
-        single.root_described = false;
-        let all = single.select(&[b"./"]).unwrap().manifest;
-        assert!(!all.root_described, "a root that no source describes stays one");
-        assert_eq!(all, single);
-    }
-
-    #[test]
-    fn sources_have_one_spelling() {
-        let plain = |sources: &[&str]| {
-            let sources: Vec<Vec<u8>> = sources.iter().map(|s| s.as_bytes().to_vec()).collect();
-            let plain = plain_sources(&sources);
-            plain.into_iter().map(|s| String::from_utf8(s).unwrap()).collect::<Vec<_>>()
-        };
-        assert_eq!(plain(&["./a//b/", "a/b", "c"]), ["a/b", "c"]);
-        assert_eq!(plain(&["c", "a", "b"]), ["a", "b", "c"]);
-        assert_eq!(plain(&["/a/./."]), ["a/."]);
-        assert_eq!(plain(&["./."]), ["."]);
-        assert_eq!(plain(&["/"]), ["."]);
-        assert_eq!(plain(&["a/../b"]), ["a/../b"], "symlinks make this one matter");
-    }
-}
+mod tests;

@@ -7,7 +7,7 @@ use crate::scripted_client::Answered;
 use crate::scripted_server::Asked;
 use ninep::client::OpenMode;
 use peer::content::digest::Digest;
-use peer::control::{ClientMessage, MasterMessage, ParentAddr, TransferStats};
+use peer::control::{ClientMessage, JoinOptions, MasterMessage, ParentAddr, TransferStats};
 use peer::failure::Status;
 use peer::fetch::FetchInput;
 use peer::master::MasterInput;
@@ -95,9 +95,9 @@ fn another_version_is_error_93() {
     let (mut pair, master) = chained();
     let caller = pair.add_caller(master);
     say(&mut pair, caller, "join 1 7000 .");
-    let words = "this%20master%20speaks%20version%203%20of%20the%20protocol";
+    let words = "this%20master%20speaks%20version%204%20of%20the%20protocol";
     assert_eq!(pair.lines(caller), [format!("error 93 {words}")]);
-    say(&mut pair, caller, "join 4 7000 .");
+    say(&mut pair, caller, "join 5 7000 colour=red .");
     assert_eq!(last(&pair, caller), format!("error 93 {words}"));
     say(&mut pair, caller, "join 2 7000 .");
     assert_eq!(last(&pair, caller), "parent 0 me", "another try is welcome");
@@ -372,6 +372,11 @@ fn fetching(master_says: &str) -> (Pair, usize, usize) {
     (pair, master, client)
 }
 
+fn join(version: u32, sources: &[&str], options: JoinOptions) -> ClientMessage {
+    let sources = sources.iter().map(|source| source.as_bytes().to_vec()).collect();
+    ClientMessage::Join { version, port: 20_004, sources, options }
+}
+
 #[test]
 fn a_client_says_what_it_wants_and_then_how_far_it_is() {
     let (mut pair, tree) = (Pair::default(), Tree::of_pieces(2));
@@ -379,8 +384,7 @@ fn a_client_says_what_it_wants_and_then_how_far_it_is() {
     let request = FetchRequest { linger: Linger::Millis(0), ..all() };
     let client = pair.add_client(master, request);
     pair.run_to(100);
-    let sources = vec![b".".to_vec()];
-    let join = ClientMessage::Join { version: 3, port: 20_004, sources };
+    let join = join(3, &["."], JoinOptions::default());
     assert_eq!(pair.asked_ms(master, &Asked::Said(join)), [0]);
     pair.let_server(master, |s| {
         s.tell(&MasterMessage::Parent { stripe: 0, parent: ParentAddr::Master })
@@ -441,9 +445,8 @@ fn an_error_ends_the_fetch_and_errno_2_is_one_of_the_parent_addr() {
 #[test]
 fn with_an_older_master_its_version_is_spoken() {
     let (pair, master, client) = fetching("error 93 this%20master%20speaks%20version%202\n");
-    let sources = || vec![b".".to_vec()];
     for version in [3, 2] {
-        let join = ClientMessage::Join { version, port: 20_004, sources: sources() };
+        let join = join(version, &["."], JoinOptions::default());
         assert_eq!(pair.asked_ms(master, &Asked::Said(join)), [0], "{version}");
     }
     assert!(pair.client(client).exit.is_none() && pair.client(client).warned.is_empty());
@@ -459,16 +462,15 @@ fn who_joins_again_names_the_generation_that_it_has_a_part_of() {
         if !refusal.is_empty() {
             pair.let_server(master, |server| server.tell_line(refusal));
         }
-        let asked = |pair: &Pair, sources: &[&str]| {
-            let sources = sources.iter().map(|source| source.as_bytes().to_vec()).collect();
-            let join = ClientMessage::Join { version, port: 20_004, sources };
-            pair.asked_ms(master, &Asked::Said(join)).len()
+        let asked = |pair: &Pair, generation| {
+            let options = JoinOptions { generation, ..JoinOptions::default() };
+            pair.asked_ms(master, &Asked::Said(join(version, &["."], options))).len()
         };
-        let name = format!(".xget/{}", tree.digest());
-        let before = (asked(&pair, &["."]), asked(&pair, &[&name, "."]));
+        let named = Some(tree.digest());
+        let before = (asked(&pair, None), asked(&pair, named));
         pair.cut(client);
         pair.run_for(2_000);
-        let after = (asked(&pair, &["."]), asked(&pair, &[&name, "."]));
+        let after = (asked(&pair, None), asked(&pair, named));
         let (again, named) = (after.0 - before.0, after.1 - before.1);
         assert_eq!((again, named), if version == 3 { (0, 1) } else { (1, 0) });
     }
@@ -512,4 +514,61 @@ fn the_tree_that_changed_during_the_fetch_ends_it() {
     });
     let (_, failures) = pair.client(client).exit.clone().expect("it is over");
     assert_eq!(failures[0].status, Status::Changed);
+}
+
+#[test]
+fn what_needs_version_4_is_said_in_it_and_an_older_master_is_told_of() {
+    let patterns = FetchRequest { are_patterns: true, ..FetchRequest::of(vec![b"a*".to_vec()]) };
+    let excludes = FetchRequest { excludes: vec![b"*.o".to_vec()], ..all() };
+    let window =
+        FetchRequest { window_bytes: Some(9), ..FetchRequest::of(vec![b"a[1].img".to_vec()]) };
+    for (request, sources, options) in [
+        (patterns, "a*", JoinOptions::default()),
+        (excludes, ".", JoinOptions { excludes: vec![b"*.o".to_vec()], ..JoinOptions::default() }),
+        (window, "a\\[1].img", JoinOptions { window_bytes: Some(9), ..JoinOptions::default() }),
+    ] {
+        let (mut pair, tree) = (Pair::default(), Tree::of_pieces(2));
+        let master = pair.add_server(&tree, 1);
+        pair.let_server(master, |server| {
+            server.faults.is_mute = true;
+            server.tell_line("error 93 this%20master%20speaks%20version%203\n");
+        });
+        let client = pair.add_client(master, request);
+        pair.settle();
+        let asked = pair.asked_ms(master, &Asked::Said(join(4, &[sources], options)));
+        assert_eq!(asked, [0], "{sources}");
+        let (_, failures) = pair.client(client).exit.clone().expect("it is over");
+        assert_eq!(failures[0].status, Status::Connection);
+        assert!(failures[0].text().contains("is too old for patterns"), "{}", failures[0].text());
+    }
+}
+
+#[test]
+fn in_version_4_sources_are_patterns_and_some_is_left_out() {
+    let (mut pair, tree) = (Pair::default(), tree());
+    let master = pair.add_master(&tree, 1);
+    let mut generation_of = |line: &str| {
+        let caller = pair.add_caller(master);
+        say(&mut pair, caller, line);
+        pair.lines(caller)[0].clone()
+    };
+    let part = |sources: &[&[u8]]| {
+        let part = tree.manifest.select(sources).unwrap().manifest.encode();
+        generation(Digest::of(&part), part.len(), 1)
+    };
+    assert_eq!(generation_of("join 4 7000 ?"), part(&[b"a", b"d", b"z"]));
+    assert_eq!(generation_of("join 4 7001 ."), part(&[b"."]));
+    assert_eq!(generation_of("join 4 7002 [az]"), part(&[b"a", b"z"]));
+    assert_eq!(generation_of("join 4 7003 exclude=d ?"), part(&[b"a", b"z"]));
+    assert_eq!(generation_of("join 4 7004 exclude=/d exclude=nothing a d z"), part(&[b"a", b"z"]));
+    assert_eq!(generation_of("join 4 7005 \\a z"), part(&[b"a", b"z"]));
+    let lost = "error 2 b%2a:%20nothing%20in%20what%20is%20served%20fits%20this%20pattern";
+    assert_eq!(generation_of("join 4 7006 b%2a a"), lost);
+    let lost = "error 2 ?:%20no%20such%20file%20or%20directory%20in%20what%20is%20served";
+    assert_eq!(generation_of("join 3 7007 ?"), lost.replace('?', "%3f"), "a path");
+    for line in
+        ["join 4 7008 colour=red a", "join 4 7009 exclude= a", "join 4 7010 generation=5a a"]
+    {
+        assert!(generation_of(line).starts_with("error 22 not%20understood"), "{line}");
+    }
 }

@@ -50,7 +50,7 @@ fn in_generation(tree: &Tree, name: &str) -> String {
 fn info_is_lines_of_name_and_value() {
     let (mut pair, _, caller, tree) = served();
     let expected = format!(
-        "protocol 3\ngeneration blake3:{}\nindex_bytes {}\npiece_bytes 4096\nstripes 4\nfiles 3\nbytes 15003\n",
+        "protocol 4\ngeneration blake3:{}\nindex_bytes {}\npiece_bytes 4096\nstripes 4\nfiles 3\nbytes 15003\n",
         tree.digest(),
         tree.encoded.len()
     );

@@ -2,7 +2,7 @@
 //!
 //! Wishes of who began the fetch; has touched no disk.
 
-use super::super::patterns::Patterns;
+use peer::content::patterns::Patterns;
 use std::path::PathBuf;
 
 /// What is done with what differs in the destination.

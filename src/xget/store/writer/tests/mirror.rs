@@ -1,7 +1,7 @@
 //! A destination made the same as its source: what goes, what stays, and when.
 
 use super::*;
-use crate::store::patterns::Patterns;
+use peer::content::patterns::Patterns;
 
 pub fn policy(purpose: Purpose, keep: &str) -> DestOptions {
     let mut patterns = Patterns::default();
