@@ -24,7 +24,7 @@ use std::path::PathBuf;
 use values::{first_typed, number, text};
 
 /// First words that are no paths. A directory of such a name is `./ls`.
-pub const VERBS: [&str; 1] = ["run"];
+pub const VERBS: &[&str] = &["ls", "status", "run"];
 
 #[derive(Clone, Debug)]
 pub enum Command {
@@ -78,7 +78,7 @@ struct Typed {
 /// Reads the arguments; the error is for the user.
 pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Options, String> {
     let mut args = args.into_iter().peekable();
-    let verb = args.peek().and_then(|word| VERBS.into_iter().find(|verb| word == verb));
+    let verb = args.peek().and_then(|word| VERBS.iter().find(|verb| word == *verb));
     if let Some(verb) = verb {
         let command = Command::Head(HeadCommand::Verb(verb, args.skip(1).collect()));
         return Ok(Options { command, debug: 0 });

@@ -73,6 +73,17 @@ pub fn print(text: &str) -> io::Result<()> {
     out.flush()
 }
 
+/// Prints what was asked for, piece by piece. Who stops reading has seen enough, and is told
+/// nothing but a status.
+pub fn print_bytes(bytes: &[u8]) -> Result<(), Failed> {
+    let mut out = io::stdout().lock();
+    match out.write_all(bytes).and_then(|()| out.flush()) {
+        Ok(()) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Err(Failed::silent()),
+        Err(error) => Err(Failed::unexpected(format!("cannot write to standard output: {error}"))),
+    }
+}
+
 /// Prints what was asked for: unread, the command was in vain.
 pub fn answer(text: &str) -> Result<(), Failed> {
     print(text)
@@ -290,12 +301,12 @@ pub fn summary(progress: &Progress) -> String {
     )
 }
 
-fn per_second(bytes: u64, elapsed_ms: u64) -> u64 {
+pub fn per_second(bytes: u64, elapsed_ms: u64) -> u64 {
     bytes.saturating_mul(1000) / elapsed_ms.max(1)
 }
 
 // In whole numbers: see docs/architecture.md, Size.
-fn bytes(count: u64) -> String {
+pub fn bytes(count: u64) -> String {
     let units = ["B", "kB", "MB", "GB", "TB", "PB"];
     let (mut unit, mut unit_bytes) = (0, 1);
     while count / unit_bytes >= 1000 && unit + 1 < units.len() {
@@ -309,7 +320,7 @@ fn bytes(count: u64) -> String {
     format!("{}.{} {}", tenths / 10, tenths % 10, units[unit])
 }
 
-fn seconds(s: u64) -> String {
+pub fn seconds(s: u64) -> String {
     match s.min(359_999) {
         s @ 0..60 => format!("{s} s"),
         s @ 60..3600 => format!("{}:{:02} min", s / 60, s % 60),

@@ -17,6 +17,11 @@ impl Failed {
         Failed { reasons: vec![why], status }
     }
 
+    /// What the person knows: nobody reads what was asked for any more.
+    pub fn silent() -> Failed {
+        Failed { reasons: Vec::new(), status: UNEXPECTED }
+    }
+
     pub fn unexpected(why: String) -> Failed {
         Failed::new(why, UNEXPECTED)
     }

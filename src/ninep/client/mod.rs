@@ -42,6 +42,7 @@
 //! # Ok::<(), ninep::client::Broken>(())
 //! ```
 
+mod dir;
 mod event;
 mod fids;
 mod session;
@@ -50,5 +51,6 @@ mod tags;
 #[cfg(test)]
 mod tests;
 
+pub use dir::{Listed, listed};
 pub use event::{Broken, Event, Fid, Frame, OpenMode, Token};
 pub use session::{Client, FIDS_MAX, MSIZE_MIN, OUTSTANDING_MAX};

@@ -44,6 +44,11 @@ impl Client {
     /// Queues the version and the attach to the default tree. `msize` is the
     /// longest frame, in bytes, that is taken; at least [`MSIZE_MIN`].
     pub fn new(msize: u32) -> Client {
+        Client::attached(msize, b"")
+    }
+
+    /// The same of the tree of this name (`aname` of attach(5)).
+    pub fn attached(msize: u32, aname: &[u8]) -> Client {
         let mut client = Client {
             msize_offered: msize.max(MSIZE_MIN),
             msize: None,
@@ -55,7 +60,7 @@ impl Client {
         };
         request::tversion(client.msize_offered, DIALECT, &mut client.out);
         if let Some(tag) = client.tag_for(Pending::Attach) {
-            request::tattach(tag, ROOT, UNAME, b"", &mut client.out);
+            request::tattach(tag, ROOT, UNAME, aname, &mut client.out);
         }
         client
     }

@@ -4,7 +4,7 @@
 use super::reader::{Reader, Skip};
 use super::writer::{put_counted, put_qid, put_string, put_u32, put_u64};
 use crate::error::Error;
-use crate::message::{Attr, AttrChange, Dialect, Qid};
+use crate::message::{Attr, AttrChange, Dialect, QTDIR, Qid};
 use alloc::format;
 use alloc::string::ToString;
 use alloc::vec::Vec;
@@ -38,6 +38,23 @@ pub(crate) fn put_stat_record(out: &mut Vec<u8>, dialect: Dialect, attr: &Attr) 
             }
         }
     });
+}
+
+/// Name and kind of the first of the records that a directory of 9P2000.u holds, and what
+/// stands behind it.
+pub(crate) fn read_listed(bytes: &[u8]) -> Result<(&[u8], bool, &[u8]), Error> {
+    let mut body = Reader::new(bytes);
+    let mut stat = Reader::new(body.counted()?);
+    stat.take(2 + 4)?; // type, dev
+    let is_dir = stat.qid()?.file_type & QTDIR != 0;
+    stat.take(4 + 4 + 4 + 8)?; // mode, times, length
+    let name = stat.string()?;
+    for _uid_gid_muid_extension in 0..4 {
+        stat.string()?;
+    }
+    stat.take(3 * 4)?;
+    stat.end()?;
+    Ok((name, is_dir, body.rest()))
 }
 
 /// What .u says beside 9P2000's stat: the target of a link, or how many names a

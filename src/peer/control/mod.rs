@@ -45,4 +45,4 @@ pub use node::{
 };
 pub(crate) use node::{ROOTS, add_path, add_word, add_word_within, add_words};
 pub use text::printable;
-pub use words::LINE_LEN_MAX;
+pub use words::{LINE_LEN_MAX, escaped, unescape};

@@ -14,10 +14,10 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 /// Largest manifest that is fetched, in bytes: 16 million entries and their lists.
-const MANIFEST_LEN_MAX: u64 = 4 << 30;
+pub const MANIFEST_LEN_MAX: u64 = 4 << 30;
 /// What a manifest takes in memory, as a multiple of its length: its bytes, its
 /// entries, and what is known of each piece.
-const MEMORY_FACTOR: u64 = 3;
+pub const MEMORY_FACTOR: u64 = 3;
 /// Most stripes.
 const STRIPES_MAX: u8 = 16;
 

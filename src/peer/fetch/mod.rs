@@ -27,6 +27,7 @@ mod spare;
 mod transfer;
 
 pub use io::{FetchEffect, FetchInput, StoreResult};
+pub use manifest::{MANIFEST_LEN_MAX, MEMORY_FACTOR};
 pub use options::{FetchOptions, Progress};
 #[cfg(feature = "testing")]
 pub use scheduler::bench::SchedulerBench;

@@ -13,9 +13,14 @@ usage: xget [-p PORT] [-m N] [--head N] [-x] [--daemon] [--log FILE] PATH
            print what --digest would have to be
        xget --up [-n MASTER[:PORT]]
            tell the master that this node's system has booted
+       xget ls [-l] [-R] [-n MASTER[:PORT]] [PATTERN...]
+           list what a master serves
+       xget status [-n MASTER[:PORT]] [--follow]
+           who fetches what, how far, from whom
        xget run -n MASTER[:PORT] -- COMMAND ARG...
-           run a command whose words `file:NAME` are files of the master; more:
-           xget run --help
+           run a command whose words `file:NAME` are files of the master
+       A verb has a help of its own: xget ls --help. It is the first word; a
+       directory of that name is served as ./ls
 
 SRC is a path below what the master serves; `.` is everything. It lands in the
 directory DEST under its base name; of `dir/.` the contents land in DEST.

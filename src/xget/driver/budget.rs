@@ -437,7 +437,7 @@ mod tests {
         let accounts = [fresh, member, mounted, nothing, nothing];
         assert_eq!(budget.idle(numbered(&accounts)), [3], "one in 32, and one at least");
         let accounts = [fresh, member, mounted, fresh, fresh];
-        assert_eq!(budget.idle(numbered(&accounts)), [], "so who comes is refused");
+        assert_eq!(budget.idle(numbered(&accounts)), [0; 0], "so who comes is refused");
         mounted.idle_s = 60;
         let accounts = [fresh, member, mounted, fresh, fresh];
         assert_eq!(budget.idle(numbered(&accounts)), [2]);

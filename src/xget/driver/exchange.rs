@@ -3,8 +3,9 @@
 //!
 //! Blocks, for as long as the caller says. Refuses to know what is said.
 
+use super::line::{CONNECT_TIME_MAX, Line};
 use ninep::client::{Client, Event, Frame, OpenMode, Token};
-use std::io::{self, Read, Write};
+use std::io;
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
@@ -13,9 +14,6 @@ const MSIZE: u32 = 8192;
 const COUNT: u32 = 4096;
 /// Bytes of the longest answer.
 const ANSWER_LEN_MAX: usize = 65_536;
-
-/// A connection that is not up by then is given up, as in a fetch.
-const CONNECT_TIME_MAX: Duration = Duration::from_secs(3);
 
 const WRITTEN: Token = Token(1);
 
@@ -44,7 +42,7 @@ fn exchange(
     most: Duration,
 ) -> io::Result<Vec<u8>> {
     let stream = TcpStream::connect_timeout(&master, most.min(CONNECT_TIME_MAX))?;
-    let mut line = Line { stream, end: Instant::now() + most };
+    let mut line = Line::new(stream, Instant::now() + most);
     let mut client = Client::new(MSIZE);
     let mode = if reads { OpenMode::ReadWrite } else { OpenMode::Write };
     let fid = client.open(path, mode, Token(0));
@@ -52,7 +50,7 @@ fn exchange(
     let mut answer = Vec::new();
     loop {
         line.write(&client.take_output())?;
-        let frame = line.frame()?;
+        let frame = line.frame(MSIZE)?;
         match client.handle_frame(Frame::whole(&frame)) {
             Ok(Some(Event::Written { .. })) if !reads => return Ok(answer),
             Ok(Some(Event::Read { data, .. })) => {
@@ -74,52 +72,5 @@ fn exchange(
             Err(broken) => return Err(io::Error::other(broken.to_string())),
         }
         client.read(fid, answer.len() as u64, COUNT, Token(2));
-    }
-}
-
-/// A connection that is of use until a time.
-struct Line {
-    stream: TcpStream,
-    end: Instant,
-}
-
-impl Line {
-    /// What is left, for each call anew: who brings a byte now and then is not waited for.
-    fn limit(&self) -> io::Result<Option<Duration>> {
-        let left = self.end.saturating_duration_since(Instant::now());
-        if left.is_zero() { Err(io::ErrorKind::TimedOut.into()) } else { Ok(Some(left)) }
-    }
-
-    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.stream.set_write_timeout(self.limit()?)?;
-        self.stream.write_all(bytes)
-    }
-
-    fn fill(&mut self, mut place: &mut [u8]) -> io::Result<()> {
-        while !place.is_empty() {
-            self.stream.set_read_timeout(self.limit()?)?;
-            match self.stream.read(place) {
-                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-                Ok(len) => place = &mut place[len..],
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    return Err(io::ErrorKind::TimedOut.into());
-                }
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
-    }
-
-    fn frame(&mut self) -> io::Result<Vec<u8>> {
-        let mut frame = vec![0; 4];
-        self.fill(&mut frame)?;
-        let len = ninep::wire::frame_len(&frame).unwrap_or(0);
-        if !(7..=MSIZE).contains(&len) {
-            return Err(io::ErrorKind::InvalidData.into());
-        }
-        frame.resize(len as usize, 0);
-        self.fill(&mut frame[4..])?;
-        Ok(frame)
     }
 }

@@ -9,7 +9,8 @@
 //! | `fetch`, `master` | the two machines: their effects carried out |
 //! | `dest_files`, `served_files` | where the bytes of either are |
 //! | `parts` | what a bulk reply consists of |
-//! | `host`, `exchange`, `trace` | addresses as people write them; short talks with a master; `-D` |
+//! | `host`, `trace` | addresses as people write them; `-D` |
+//! | `exchange`, `reading`, `line` | short talks with a master, which block until a time |
 //! | `nodes_tab` | the file of the nodes, when it changed |
 
 mod budget;
@@ -20,10 +21,12 @@ mod event_loop;
 mod exchange;
 mod fetch;
 mod host;
+mod line;
 mod machine;
 mod master;
 mod nodes_tab;
 mod parts;
+mod reading;
 mod served_files;
 mod trace;
 
@@ -33,3 +36,4 @@ pub use fetch::{FetchTask, Fetching, Turn, fetch};
 pub use host::{Host, MASTER_PORT, parse_host, parse_hosts, resolve, resolve_all};
 pub use machine::{FetchObserver, MasterObserver, MasterState, Observer};
 pub use master::{ServeTask, print_digest, serve};
+pub use reading::Reading;

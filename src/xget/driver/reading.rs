@@ -1,0 +1,85 @@
+//! A master's files and directories, read to their ends, for who fetches nothing.
+//!
+//! Blocks: for an answer so long as the caller says, and for a file until a time. Refuses to
+//! know what is read.
+
+use super::line::{CONNECT_TIME_MAX, Line};
+use ninep::client::{Client, Event, Frame, OpenMode, Token};
+use std::io::{self, ErrorKind};
+use std::net::{SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
+
+/// Longest frame either way: one with a whole piece, as a client has it.
+const MSIZE: u32 = (1 << 20) + 24;
+const OPEN: Token = Token(0);
+const READ: Token = Token(1);
+
+/// A session with a master.
+pub struct Reading {
+    line: Line,
+    client: Client,
+    /// For each answer.
+    patience: Duration,
+}
+
+impl Reading {
+    /// With the first of these addresses that answers the call, in the tree of this name.
+    ///
+    /// # Errors
+    /// Why the last did not.
+    pub fn connect(
+        addrs: &[SocketAddr],
+        aname: &[u8],
+        patience: Duration,
+    ) -> io::Result<(Reading, SocketAddr)> {
+        let mut why = io::Error::from(ErrorKind::AddrNotAvailable);
+        for addr in addrs {
+            match TcpStream::connect_timeout(addr, patience.min(CONNECT_TIME_MAX)) {
+                Ok(stream) => {
+                    let line = Line::new(stream, Instant::now());
+                    let client = Client::attached(MSIZE, aname);
+                    return Ok((Reading { line, client, patience }, *addr));
+                }
+                Err(error) => why = error,
+            }
+        }
+        Err(why)
+    }
+
+    /// All bytes of a file, or all records of a directory.
+    ///
+    /// # Errors
+    /// `NotFound`; `TimedOut` when an answer, or all of it, is not here in time;
+    /// `FileTooLarge` beyond `len_max`; `InvalidData` when this is no server.
+    pub fn file(&mut self, path: &[&[u8]], len_max: u64, end: Instant) -> io::Result<Vec<u8>> {
+        let fid = self.client.open(path, OpenMode::Read, OPEN);
+        let mut bytes = Vec::new();
+        self.client.read(fid, 0, MSIZE, READ);
+        loop {
+            self.line.set_end(end.min(Instant::now() + self.patience));
+            self.line.write(&self.client.take_output())?;
+            let frame = self.line.frame(MSIZE)?;
+            let event = self.client.handle_frame(Frame::whole(&frame));
+            match event.map_err(|broken| io::Error::new(ErrorKind::InvalidData, broken.reason))? {
+                Some(Event::Read { len: 0, .. }) => break,
+                Some(Event::Read { data: Some(data), .. }) => {
+                    if (bytes.len() + data.len()) as u64 > len_max {
+                        return Err(ErrorKind::FileTooLarge.into());
+                    }
+                    bytes.try_reserve(data.len())?;
+                    bytes.extend_from_slice(data);
+                    self.client.read(fid, bytes.len() as u64, MSIZE, READ);
+                }
+                // What was asked for behind the opening fails with it.
+                Some(Event::Failed { token: OPEN, .. }) => {}
+                Some(Event::Failed { error, .. }) => {
+                    let kind = io::Error::from_raw_os_error(error.errno.into()).kind();
+                    return Err(io::Error::new(kind, error.text.into_owned()));
+                }
+                _ => {}
+            }
+        }
+        self.client.clunk(fid);
+        Ok(bytes)
+    }
+}
