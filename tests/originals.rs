@@ -1,0 +1,139 @@
+//! Command lines of xget 1.2.3 and of those who call it, as docs/from-others.md has them: each
+//! works, or says what is wrong with it.
+
+#![allow(clippy::unwrap_used)] // in tests a panic is the report
+
+mod support;
+
+use std::fs;
+use std::path::Path;
+use support::proc::{Master, Proc, command, free_port, xget};
+use support::{Scratch, noise, until};
+
+/// A head with what the lines name, at 127.0.0.1; `masterserver` in a line is that.
+struct Head {
+    scratch: Scratch,
+    master: Master,
+}
+
+impl Head {
+    fn new(options: &[&str]) -> Head {
+        let scratch = Scratch::new();
+        let dir = scratch.dir("dirtoserve");
+        fs::create_dir_all(dir.join("vnfs/NAME")).unwrap();
+        fs::write(dir.join("vnfs/NAME/vnfs.img"), noise(1, 300_000)).unwrap();
+        fs::write(dir.join("file1"), noise(2, 100_000)).unwrap();
+        fs::write(dir.join(".hidden"), b"dot").unwrap();
+        let master = Master::start(&scratch, &dir, options);
+        Head { scratch, master }
+    }
+
+    /// A line as it stands in the page, with this head's port, and a directory of its own.
+    fn client(&self, line: &str) -> support::proc::Ended {
+        let download = self.scratch.dir("download");
+        fs::remove_dir_all(&download).unwrap();
+        let mut words: Vec<String> = line.split(' ').map(String::from).collect();
+        assert_eq!(words.remove(0), "xget");
+        let port = self.master.port.to_string();
+        let has_port = words.iter().position(|word| word == "-p");
+        match has_port {
+            Some(at) => words[at + 1].clone_from(&port),
+            None => words.splice(0..0, ["-p".to_string(), port]).for_each(drop),
+        }
+        for word in &mut words {
+            *word = word.replace("masterserver", "127.0.0.1").replace("$MASTERIP", "127.0.0.1");
+            if word == "/tmp/download" || word == "/" {
+                *word = download.to_str().unwrap().into();
+            }
+        }
+        let mut command = xget();
+        command.args(words);
+        Proc::start(command, &self.scratch).wait()
+    }
+
+    fn has(&self, name: &str) -> bool {
+        let from = self.scratch.join("dirtoserve").join(name);
+        let to = self.scratch.join("download").join(Path::new(name).file_name().unwrap());
+        fs::read(to).ok() == Some(fs::read(from).unwrap())
+    }
+}
+
+/// What stands in the page, so that it and these tests are about the same.
+fn is_in_the_page(line: &str) {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/from-others.md");
+    assert!(fs::read_to_string(page).unwrap().contains(line), "{line:?} is not in the page");
+}
+
+#[test]
+fn its_clients_lines_fetch_the_same() {
+    let head = Head::new(&["-m", "10", "-x", "-D", "0"]);
+    for (line, names) in [
+        ("xget -n masterserver . /tmp/download", &["file1", ".hidden"][..]),
+        ("xget -n masterserver file1 /tmp/download", &["file1"]),
+        ("xget -n masterserver -p 20005 -s file1 /tmp/download", &["file1"]),
+        ("xget -n $MASTERIP vnfs/NAME/vnfs.img /", &["vnfs/NAME/vnfs.img"]),
+    ] {
+        is_in_the_page(line);
+        head.client(line).expect(0);
+        assert!(names.iter().all(|name| head.has(name)), "{line}");
+    }
+    for line in [
+        "xget -n masterserver -o file1 /tmp/download",
+        "xget -r 15 -n masterserver file1 /tmp/download",
+        "xget -D 0 -r 15 -o -s -n masterserver file1 /tmp/download",
+    ] {
+        head.client(line).expect(0);
+        assert!(head.has("file1"), "{line}");
+    }
+}
+
+#[test]
+fn what_of_it_does_not_work_says_why() {
+    let head = Head::new(&[]);
+    is_in_the_page("`-s 30`");
+    head.client("xget -s 30 -n masterserver file1 /tmp/download").expect(4).says("30");
+    is_in_the_page("`-w N`");
+    head.client("xget -w 3 -n masterserver file1 /tmp/download").expect(2).says("-w");
+    head.client("xget -n masterserver nothing /tmp/download").expect(4).says("nothing");
+    head.client("xget -n masterserver file1").expect(2).says("SRC... DEST");
+    let mut many = xget();
+    many.args(["-m", "20", "/srv"]);
+    Proc::start(many, &head.scratch).wait().expect(2).says("from 1 to 16");
+}
+
+/// The service of Perceus, and the lines of init scripts: with `--daemon` for what went into the
+/// background by itself.
+#[test]
+fn its_masters_lines_serve() {
+    is_in_the_page("`xget --daemon -p $PORT -D $DEBUG $SRC`");
+    let scratch = Scratch::new();
+    let dir = scratch.dir("dirtoserve");
+    fs::write(dir.join("file1"), b"1").unwrap();
+    for options in [&["-D", "0"][..], &["-D", "1"], &["-m", "10", "-x"], &["-D", "0", "--daemon"]] {
+        let port = free_port();
+        let mut serve = xget();
+        // As a service has it: whoever starts it does not wait.
+        serve.args(["--no-cache", "-p", &port.to_string()]).args(options).arg(&dir);
+        let is_daemon = options.contains(&"--daemon");
+        // Ends with this test, whoever it belongs to then.
+        let mut all = command("unshare");
+        all.args(["--pid", "--fork", "--kill-child=KILL", "sh", "-c", "\"$@\" && sleep 600", "sh"]);
+        all.arg(serve.get_program()).args(serve.get_args());
+        let proc = Proc::start(if is_daemon && support::is_root() { all } else { serve }, &scratch);
+        if is_daemon && !support::is_root() {
+            continue;
+        }
+        let fetches = || {
+            let mut fetch = xget();
+            fetch.args(["-r", "0", "-n", &format!("127.0.0.1:{port}"), "file1"]);
+            fetch.arg(scratch.join(format!("copy{port}")));
+            Proc::start(fetch, &scratch).wait().status == 0
+        };
+        until("it serves", 30, fetches);
+        drop(proc);
+    }
+    // One file alone, which the original said it could.
+    let master = Master::start(&scratch, dir.join("file1"), &[]);
+    master.fetch(&scratch, [".".as_ref(), scratch.join("copy").as_os_str()]).expect(0);
+    assert_eq!(fs::read(scratch.join("copy/file1")).unwrap(), b"1");
+}
