@@ -12,6 +12,8 @@ use alloc::string::String;
 pub enum Status {
     /// Ended by a signal.
     Interrupted,
+    /// What was asked for makes no sense with what the master has.
+    Usage,
     /// The master cannot be reached, or does not answer.
     Connection,
     /// The master does not have what was asked for, or cannot read it.

@@ -41,6 +41,7 @@ impl From<Vec<Failure>> for Failed {
 pub fn exit_code(status: Status) -> u8 {
     match status {
         Status::Interrupted => UNEXPECTED,
+        Status::Usage => USAGE,
         Status::Connection => 3,
         Status::Source | Status::Changed => 4,
         Status::Verification => 5,

@@ -66,3 +66,35 @@ pub fn run(command: &mut Command) {
     let said = command.output().unwrap();
     assert!(said.status.success(), "{command:?}: {}", String::from_utf8_lossy(&said.stderr));
 }
+
+/// A block device over a file, gone with this, however the test ends: it is open here, and
+/// detached with its last user.
+pub struct LoopDevice {
+    pub path: PathBuf,
+    _open: std::fs::File,
+}
+
+impl LoopDevice {
+    /// `None`, with a word why, where there can be none.
+    pub fn over(file: &Path) -> Option<LoopDevice> {
+        if lacks_root() || lacks(&["losetup"]) {
+            return None;
+        }
+        let said = Command::new("losetup").args(["-f", "--show"]).arg(file).output().unwrap();
+        assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
+        let path = PathBuf::from(String::from_utf8(said.stdout).unwrap().trim());
+        let open = std::fs::File::open(&path).unwrap();
+        run(Command::new("losetup").arg("-d").arg(&path));
+        Some(LoopDevice { path, _open: open })
+    }
+
+    /// One over a new file of so many bytes, all of which are `fill`.
+    pub fn filled(file: &Path, bytes: usize, fill: u8) -> Option<LoopDevice> {
+        std::fs::write(file, vec![fill; bytes]).unwrap();
+        LoopDevice::over(file)
+    }
+
+    pub fn as_str(&self) -> &str {
+        self.path.to_str().unwrap()
+    }
+}

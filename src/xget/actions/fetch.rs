@@ -1,10 +1,12 @@
 //! A client's command: a fetch, or a worker's rounds.
 
+use super::destinations::Claim;
 use crate::cli::Fetch;
 use crate::console::{self, FetchConsole, answer, report, summary};
 use crate::driver::{self, FetchTask};
 use crate::failed::{Failed, USAGE, exit_code};
 use crate::os::signal;
+use crate::store::destination::Destination;
 use crate::store::writer::Purpose;
 use peer::content::patterns::Patterns;
 use peer::failure::{Failure, Status};
@@ -22,8 +24,12 @@ fn add_patterns(patterns: &mut Patterns, path: &Path) -> Result<(), Failed> {
     })
 }
 
-fn fetch_once(task: FetchTask, console: &mut FetchConsole) -> Vec<Failure> {
-    driver::fetch(task, None, console).unwrap_or_else(|failure| vec![failure])
+fn fetch_once(
+    task: FetchTask,
+    into: Option<Box<dyn Destination>>,
+    console: &mut FetchConsole,
+) -> Vec<Failure> {
+    driver::fetch(task, into, console).unwrap_or_else(|failure| vec![failure])
 }
 
 /// A worker of a running system: round after round, until a signal ends it. What will
@@ -31,7 +37,7 @@ fn fetch_once(task: FetchTask, console: &mut FetchConsole) -> Vec<Failure> {
 fn run_worker(task: FetchTask, quiet: bool) -> Result<(), Failed> {
     let mut console = FetchConsole::of_worker(quiet);
     loop {
-        let failures = fetch_once(task.clone(), &mut console);
+        let failures = fetch_once(task.clone(), None, &mut console);
         if console.has_ended() {
             return Ok(());
         }
@@ -56,8 +62,13 @@ fn run_worker(task: FetchTask, quiet: bool) -> Result<(), Failed> {
     }
 }
 
-pub fn fetch(fetch: Fetch) -> Result<(), Failed> {
+/// With what claims destinations that are no directories, where the program has that.
+pub fn fetch(fetch: Fetch, claim: Option<Claim>) -> Result<(), Failed> {
     signal::watch_end();
+    let into = match claim {
+        Some(claim) => claim(&fetch)?,
+        None => None,
+    };
     let mut task = fetch.task;
     task.masters = driver::resolve_all(&fetch.masters, 0, &mut report)
         .map_err(|why| Failed::new(why, exit_code(Status::Connection)))?;
@@ -69,7 +80,7 @@ pub fn fetch(fetch: Fetch) -> Result<(), Failed> {
         return run_worker(task, fetch.quiet);
     }
     let mut console = FetchConsole::new(fetch.quiet, is_dry);
-    let failures = fetch_once(task, &mut console);
+    let failures = fetch_once(task, into, &mut console);
     let (last, changes) = (console.last, console.take_changes());
     // Takes its line off the terminal, before anything else is said.
     drop(console);

@@ -2,6 +2,7 @@
 //!
 //! Knows what follows from options; refuses to know how they were typed.
 
+pub mod destinations;
 pub mod fetch;
 pub mod serve;
 pub mod up;

@@ -121,7 +121,7 @@ pub fn retry(status: Status) -> Retry {
         Status::Connection | Status::Changed => Retry::Backoff,
         Status::Source => Retry::Poll,
         Status::Interrupted => Retry::Network,
-        Status::Verification | Status::NoSpace | Status::LocalIo => Retry::Never,
+        Status::Usage | Status::Verification | Status::NoSpace | Status::LocalIo => Retry::Never,
     }
 }
 

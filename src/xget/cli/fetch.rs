@@ -2,6 +2,7 @@
 
 use super::values::{file, first_typed, number, parse_pin, text};
 use crate::driver::{FetchTask, Host, Limits};
+use crate::store::device::DeviceOptions;
 use crate::store::writer::{Policy, Purpose};
 use lexopt::Parser;
 use peer::request::{FetchRequest, Linger, Masters, Pin, RETRIES, source_is_below};
@@ -22,6 +23,8 @@ pub struct Fetch {
     pub quiet: bool,
     /// Files with patterns.
     pub keep: Vec<PathBuf>,
+    /// Where the destination is a device.
+    pub device: DeviceOptions,
 }
 
 /// What only a client is asked for.
@@ -41,12 +44,13 @@ pub struct ClientOptions {
     worker: bool,
     keep: Vec<PathBuf>,
     copies: Option<PathBuf>,
+    device: DeviceOptions,
 }
 
 impl ClientOptions {
     /// The name of one that was typed.
     pub fn typed(&self) -> Option<&'static str> {
-        first_typed(&[
+        self.device.typed().or(first_typed(&[
             (self.retries.is_some(), "-r"),
             (self.linger.is_some(), "--linger"),
             (self.pin.is_some(), "--digest"),
@@ -59,7 +63,7 @@ impl ClientOptions {
             (self.worker, "--worker"),
             (!self.keep.is_empty(), "--keep"),
             (self.copies.is_some(), "--copy-dest"),
-        ])
+        ]))
     }
 
     /// Whether it is one of these.
@@ -80,6 +84,9 @@ impl ClientOptions {
             "delete" => self.delete = true,
             "dry-run" => self.dry_run = true,
             "worker" => self.worker = true,
+            "force" => self.device.force = true,
+            "discard" => self.device.discards = true,
+            "verify" => self.device.verifies = true,
             "copy-dest" => self.copies = Some(file(parser)?),
             "keep" => self.keep.push(file(parser)?),
             "keep-dirs" => self.keep_dirs = true,
@@ -123,7 +130,7 @@ impl ClientOptions {
             // The masters are looked up when it begins.
             ..FetchTask::of(Masters::default(), request, dest.into())
         };
-        Ok(Fetch { masters, task, quiet: self.quiet, keep: self.keep })
+        Ok(Fetch { masters, task, quiet: self.quiet, keep: self.keep, device: self.device })
     }
 
     fn check_worker(&self) -> Result<(), String> {

@@ -23,7 +23,8 @@ usage: xget [-p PORT] [-m N] [--head N] [-x] [--daemon] [--log FILE] PATH
        directory of that name is served as ./ls
 
 SRC is a path below what the master serves; `.` is everything. It lands in the
-directory DEST under its base name; of `dir/.` the contents land in DEST.
+directory DEST under its base name; of `dir/.` the contents land in DEST. A file can
+go onto a DEST that is a block device.
 
 serving
   -p PORT            listen here (20004)
@@ -58,6 +59,9 @@ fetching
                      one file
   --fsync            end with status 0 when all is on the disk, and not when it
                      is written alone: for what must survive a crash
+  --force, --discard, --verify
+                     where DEST is a block device: written to though it is in use;
+                     what holds nothing is given back to it; read back at the end
   --linger SECONDS   serve others at most this long after the fetch; without
                      it, until twice the time of the fetch has passed. 0 leaves
                      at once

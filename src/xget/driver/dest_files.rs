@@ -70,10 +70,11 @@ impl DestState {
 }
 
 /// A failure of the destination, for whoever asked for the fetch.
-pub(super) fn failure(error: &DestError) -> Failure {
+pub fn failure(error: &DestError) -> Failure {
     let status = match error {
         DestError::WrongSha256 { .. } | DestError::PinOfMany(_) => Status::Verification,
         DestError::NoSpace { .. } => Status::NoSpace,
+        DestError::Other { status, .. } => *status,
         _ => Status::LocalIo,
     };
     let (what, why) = (String::new(), error.to_string());
@@ -130,6 +131,13 @@ impl DestFiles {
     /// Others may claim the destination from now on.
     pub fn release(&self) {
         self.dest.release();
+    }
+
+    /// What to know of what is left there, should the fetch fail now.
+    pub fn remains(&self) -> Option<Failure> {
+        let why = self.dest.remains()?;
+        // Whatever failed weighs more.
+        Some(Failure { status: Status::Interrupted, what: String::new(), why, fatal: false })
     }
 
     /// Begins to look at what is there; gives what ends the fetch at once.

@@ -302,7 +302,13 @@ impl FetchMachine<'_> {
             }
             FetchEffect::Checksum { generation, entry } => self.files.begin_sum(generation, entry),
             FetchEffect::Warn(text) => self.observer.warn(&text),
-            FetchEffect::Exit { failures } => self.result = Some(each_once(failures)),
+            FetchEffect::Exit { failures } => {
+                let mut failures = each_once(failures);
+                if !failures.is_empty() {
+                    failures.extend(self.files.remains());
+                }
+                self.result = Some(failures);
+            }
         }
         None
     }

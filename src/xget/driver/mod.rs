@@ -31,6 +31,7 @@ mod served_files;
 mod trace;
 
 pub use budget::Limits;
+pub use dest_files::failure;
 pub use exchange::{ask_node, write_log};
 pub use fetch::{FetchTask, Fetching, Turn, fetch};
 pub use host::{Host, MASTER_PORT, parse_host, parse_hosts, resolve, resolve_all};

@@ -28,7 +28,7 @@ pub const STAT_BLOCK_BYTES: u64 = 512;
 const ALLOCATE_TRIES: u32 = 10;
 
 /// Linux keeps a device's minor number in so many bits, and below its major one.
-const MINOR_BITS: u32 = 20;
+pub(super) const MINOR_BITS: u32 = 20;
 
 /// What stat(2) says, as far as anything here asks.
 // fields: one for each thing that stat(2) says.
@@ -60,6 +60,9 @@ impl Status {
     }
     pub fn is_symlink(&self) -> bool {
         self.mode & libc::S_IFMT == libc::S_IFLNK
+    }
+    pub fn is_block_device(&self) -> bool {
+        self.mode & libc::S_IFMT == libc::S_IFBLK
     }
     pub fn is_device(&self) -> bool {
         matches!(self.mode & libc::S_IFMT, libc::S_IFCHR | libc::S_IFBLK)
@@ -392,12 +395,12 @@ fn set_mode_unopened(dir: &OwnedFd, name: &[u8], mode: u32, flags: OFlag) -> Res
     stat::fchmodat(&fd, &*c_name(path.as_bytes())?, Mode::from_bits_truncate(mode), follow)
 }
 
-/// Takes the advisory lock of an open directory. False when another process
+/// Takes the advisory lock of an open directory or device. False when another process
 /// holds it. A file system without locks (ENOLCK, or EBADF on NFS, flock(2))
 /// is let pass: the lock only protects from mistakes.
-pub fn lock(dir: &OwnedFd) -> bool {
-    // SAFETY: flock(2) takes no pointers, and `dir` is open.
-    let result = unsafe { libc::flock(dir.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) };
+pub fn lock(fd: &impl AsRawFd) -> bool {
+    // SAFETY: flock(2) takes no pointers, and `fd` is open.
+    let result = unsafe { libc::flock(fd.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) };
     Errno::result(result) != Err(Errno::EWOULDBLOCK)
 }
 

@@ -3,6 +3,7 @@
 //! Each file is one kind of them, thin enough to be compared with its man page.
 //! What to do with an answer is decided elsewhere.
 
+pub mod block;
 pub mod child;
 pub mod clock;
 pub mod daemon;

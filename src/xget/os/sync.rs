@@ -1,4 +1,4 @@
-//! Everything onto the medium, syncfs(2), while the loop goes on: another process
+//! Everything onto the medium, syncfs(2) or fsync(2), while the loop goes on: another process
 //! waits for the disk.
 //!
 //! Knows open directories and what becomes of them. Refuses to know what is in
@@ -10,6 +10,7 @@ use nix::errno::Errno;
 use nix::sys::signal::{SigHandler, Signal, signal};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
 use nix::unistd::{ForkResult, Pid, fork};
+use std::fs::File;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::rc::Rc;
 
@@ -34,6 +35,9 @@ fn is_since(release: &[u8], version: (u32, u32)) -> bool {
 /// The process that waits. Dropped, it is left to itself.
 pub struct Syncing(Pid);
 
+/// One of the two calls.
+type Call = unsafe extern "C" fn(RawFd) -> libc::c_int;
+
 /// Begins to sync the file systems that these directories are on. An error is
 /// told of if it has come since the directory was opened.
 pub fn begin(dirs: &[Rc<OwnedFd>]) -> Result<Syncing, Errno> {
@@ -41,18 +45,27 @@ pub fn begin(dirs: &[Rc<OwnedFd>]) -> Result<Syncing, Errno> {
     for fd in dirs.iter().map(|dir| dir.as_raw_fd()) {
         fds.insert(fds.partition_point(|known| *known < fd), fd);
     }
+    begin_call(&fds, libc::syncfs)
+}
+
+/// Begins to sync one file, or a whole device, fsync(2).
+pub fn begin_one(file: &File) -> Result<Syncing, Errno> {
+    begin_call(&[file.as_raw_fd()], libc::fsync)
+}
+
+fn begin_call(fds: &[RawFd], call: Call) -> Result<Syncing, Errno> {
     // SAFETY: no handler is set; where whoever started us ignores SIGCHLD, nothing
     // would be told of the child (waitpid(2)).
     let _ = unsafe { signal(Signal::SIGCHLD, SigHandler::SigDfl) };
     // SAFETY: what the child calls is async-signal-safe and allocates nothing.
     match unsafe { fork() }? {
-        ForkResult::Child => sync_all(&fds),
+        ForkResult::Child => sync_all(fds, call),
         ForkResult::Parent { child } => Ok(Syncing(child)),
     }
 }
 
 /// The child's half. Its descriptors are in rising order.
-fn sync_all(fds: &[RawFd]) -> ! {
+fn sync_all(fds: &[RawFd], call: Call) -> ! {
     let mut from = 0;
     // SAFETY: system calls that take numbers, in a process of one thread that
     // uses nothing but `fds` after it.
@@ -66,7 +79,7 @@ fn sync_all(fds: &[RawFd]) -> ! {
         }
         libc::syscall(libc::SYS_close_range, from, libc::c_uint::MAX, 0);
         for &fd in fds {
-            if libc::syncfs(fd) != 0 {
+            if call(fd) != 0 {
                 libc::_exit(Errno::last_raw());
             }
         }

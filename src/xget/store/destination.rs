@@ -31,6 +31,11 @@ pub trait Destination {
 
     /// Nothing in it is ours, and others change it.
     fn serves_alone(&self) -> bool;
+
+    /// What to know of what is left there, should the fetch fail now.
+    fn remains(&self) -> Option<String> {
+        None
+    }
 }
 
 /// A generation on its way there: `check_step` until it is done, `store` once for every piece

@@ -4,6 +4,7 @@
 use super::name;
 use nix::errno::Errno;
 use peer::content::hex::Hex;
+use peer::failure::Status;
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
@@ -155,6 +156,11 @@ pub enum DestError {
         name: Box<[u8]>,
         cause: Errno,
     },
+    /// Of a destination that is no tree, in its words. It ends all.
+    Other {
+        status: Status,
+        text: String,
+    },
     WrongSha256 {
         path: PathBuf,
         wanted: [u8; 32],
@@ -177,6 +183,7 @@ impl DestError {
             | DestError::PinOfMany(_)
             | DestError::NoSpace { .. }
             | DestError::NoFilesLeft { .. }
+            | DestError::Other { .. }
             | DestError::WrongSha256 { .. } => true,
             DestError::DirInTheWay(_)
             | DestError::NotDirInTheWay(_)
@@ -297,6 +304,7 @@ impl fmt::Display for DestError {
                 }
                 Ok(())
             }
+            DestError::Other { text, .. } => f.write_str(text),
             DestError::DirInTheWay(path) => {
                 write!(f, "cannot put {path:?} in place: a directory is in the way")
             }

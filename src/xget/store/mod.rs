@@ -11,6 +11,7 @@ pub mod comparison;
 mod cost;
 pub mod dest;
 pub mod destination;
+pub mod device;
 pub mod directory;
 mod dirs;
 pub mod error;

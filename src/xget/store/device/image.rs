@@ -1,0 +1,59 @@
+//! The one file that is to be on a device: which pieces it has, and what is right in each place.
+
+use super::super::error::DestError;
+use peer::content::manifest::{EntryKind, Manifest};
+use peer::content::pieces::{Extent, PieceMap};
+use peer::control::printable;
+use peer::failure::Status;
+use std::ops::Range;
+use std::rc::Rc;
+
+pub struct Image {
+    pub entry: u32,
+    pub size: u64,
+    manifest: Rc<Manifest>,
+    map: Rc<PieceMap>,
+}
+
+impl Image {
+    /// # Errors
+    /// There is not exactly one file, with nothing beside it but directories, or it is empty.
+    pub fn of(manifest: Rc<Manifest>, map: Rc<PieceMap>) -> Result<Image, DestError> {
+        let count = manifest.entries.iter().filter(|entry| entry.kind != EntryKind::Dir).count();
+        let first = manifest.entries.iter().position(|entry| entry.kind == EntryKind::File);
+        let wrong = |text: String| Err(DestError::Other { status: Status::Usage, text });
+        match (first, count) {
+            (Some(entry), 1) if manifest.entries[entry].size == 0 => wrong(format!(
+                "{} is empty: nothing for a device",
+                printable(manifest.path(entry as u32))
+            )),
+            (Some(entry), 1) => {
+                let (entry, size) = (entry as u32, manifest.entries[entry].size);
+                Ok(Image { entry, size, manifest, map })
+            }
+            (None, 1) => wrong("a device takes a file, and the source is none".into()),
+            (_, count) => wrong(format!(
+                "a device takes one file, and the source has {count} entries: name the image"
+            )),
+        }
+    }
+
+    /// Its name, as people see it.
+    pub fn name(&self) -> String {
+        printable(self.manifest.path(self.entry))
+    }
+
+    pub fn pieces(&self) -> Range<u32> {
+        self.map.of_entry(&self.manifest, self.entry)
+    }
+
+    /// Where a piece of it lies; nothing of any other.
+    pub fn extent(&self, piece: u32) -> Extent {
+        let nothing = Extent { entry: self.entry, offset: 0, len: 0 };
+        self.map.extents(&self.manifest, piece).next().unwrap_or(nothing)
+    }
+
+    pub fn is_right(&self, piece: u32, bytes: &[u8]) -> bool {
+        self.map.verify_extent(&self.manifest, piece, self.extent(piece), bytes).is_ok()
+    }
+}
