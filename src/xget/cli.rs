@@ -7,6 +7,7 @@
 mod fetch;
 mod help;
 mod serve;
+mod sources;
 #[cfg(test)]
 mod tests;
 mod values;
@@ -16,10 +17,10 @@ use fetch::ClientOptions;
 pub use fetch::Fetch;
 pub use help::HELP;
 use lexopt::{Arg, Parser};
+use peer::content::manifest::Selector;
 use serve::MasterOptions;
 pub use serve::{Cache, Serve};
 use std::ffi::OsString;
-use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 use values::{first_typed, number, text};
 
@@ -42,7 +43,7 @@ pub enum HeadCommand {
     Serve(Serve),
     PrintDigest {
         path: PathBuf,
-        sources: Vec<Vec<u8>>,
+        selector: Selector,
         one_file_system: bool,
     },
     /// One of [`VERBS`], and what stands after it.
@@ -179,19 +180,17 @@ impl Typed {
         self.of_masters.typed().or(self.of_clients.typed()).or(first_typed(&of_both))
     }
 
-    fn print_digest_command(self) -> Result<Command, String> {
+    fn print_digest_command(mut self) -> Result<Command, String> {
+        let excludes = self.of_clients.take_excludes();
         let others = [(self.master.is_some(), "-n"), (self.port.is_some(), "-p")];
         if let Some(name) = self.of_who_serves().or(first_typed(&others)) {
             return Err(format!("{name} does nothing for --print-digest"));
         }
         let mut paths = self.paths.into_iter();
         let path = paths.next().ok_or("--print-digest wants a path")?.into();
-        let mut sources: Vec<Vec<u8>> = paths.map(OsString::into_vec).collect();
-        if sources.is_empty() {
-            sources.push(b".".to_vec());
-        }
+        let (selector, _) = sources::selector(paths.collect(), excludes)?;
         let one_file_system = self.one_file_system;
-        Ok(Command::Head(HeadCommand::PrintDigest { path, sources, one_file_system }))
+        Ok(Command::Head(HeadCommand::PrintDigest { path, selector, one_file_system }))
     }
 
     fn up_command(self) -> Result<Command, String> {

@@ -76,8 +76,8 @@ fn run(whole: Option<Whole>) -> Result<(), Failed> {
 fn run_head(command: HeadCommand) -> Result<(), Failed> {
     match command {
         HeadCommand::Serve(serve) => actions::serve::serve(serve),
-        HeadCommand::PrintDigest { path, sources, one_file_system } => {
-            actions::serve::print_digest(&path, &sources, one_file_system)
+        HeadCommand::PrintDigest { path, selector, one_file_system } => {
+            actions::serve::print_digest(&path, &selector, one_file_system)
         }
         HeadCommand::Verb(name, args) => verbs::run(name, args),
         HeadCommand::Remove => Err(actions::serve::remove()),

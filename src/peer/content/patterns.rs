@@ -141,6 +141,24 @@ pub fn quote(path: &[u8]) -> Vec<u8> {
     glob
 }
 
+/// A pattern as a person types it: `\` quotes only what means something, so that names of
+/// units as `a\x2d.mount` are what they are.
+pub fn typed(text: &[u8]) -> Vec<u8> {
+    let mut glob = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((&byte, after)) = rest.split_first() {
+        rest = after;
+        glob.push(byte);
+        if byte == b'\\' {
+            let quotes = after.first().is_some_and(|next| b"*?[]\\".contains(next));
+            let (quoted, after) = after.split_at(usize::from(quotes));
+            glob.extend_from_slice(if quotes { quoted } else { b"\\" });
+            rest = after;
+        }
+    }
+    glob
+}
+
 /// The path that a pattern without wildcards is.
 pub fn unquote(glob: &[u8]) -> Vec<u8> {
     let mut is_quoted = false;
@@ -402,6 +420,19 @@ mod tests {
             assert!(has_wildcard(glob.as_bytes()), "{glob}");
         }
         assert!(!has_wildcard(b"a\\") && !has_wildcard(b"]!"));
+    }
+
+    #[test]
+    fn a_backslash_that_quotes_nothing_is_one() {
+        for (text, glob) in [
+            ("a\\x2db", "a\\\\x2db"),
+            ("\\*\\[\\]", "\\*\\[\\]"),
+            ("a\\\\b", "a\\\\b"),
+            ("a\\", "a\\\\"),
+            ("*\\x\\?", "*\\\\x\\?"),
+        ] {
+            assert_eq!(typed(text.as_bytes()), glob.as_bytes(), "{text}");
+        }
     }
 
     #[test]

@@ -7,6 +7,7 @@ use crate::failed::{Failed, USAGE, exit_code};
 use crate::os::output::Output;
 use crate::os::{daemon, file, signal};
 use peer::content::digest::Digest;
+use peer::content::manifest::Selector;
 use peer::failure::Status;
 use std::path::{Path, PathBuf};
 
@@ -18,8 +19,8 @@ pub fn remove() -> Failed {
     Failed::new(REMOVE.into(), USAGE)
 }
 
-pub fn print_digest(path: &Path, sources: &[Vec<u8>], one_file_system: bool) -> Result<(), Failed> {
-    let (digest, notes) = driver::print_digest(path, sources, one_file_system)
+pub fn print_digest(path: &Path, selector: &Selector, one_file_system: bool) -> Result<(), Failed> {
+    let (digest, notes) = driver::print_digest(path, selector, one_file_system)
         .map_err(|why| Failed::new(why, exit_code(Status::Source)))?;
     notes.iter().for_each(|note| report(note));
     answer(&format!("{digest}\n"))

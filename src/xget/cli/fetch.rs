@@ -1,13 +1,14 @@
 //! The options of a client alone, and what they mean together.
 
+use super::sources;
 use super::values::{file, first_typed, number, parse_pin, text};
 use crate::driver::{FetchTask, Host, Limits};
 use crate::store::device::DeviceOptions;
 use crate::store::writer::{Policy, Purpose};
 use lexopt::Parser;
-use peer::request::{FetchRequest, Linger, Masters, Pin, RETRIES, source_is_below};
+use peer::request::{FetchRequest, Linger, Masters, Pin, RETRIES};
 use std::ffi::OsString;
-use std::os::unix::ffi::OsStringExt;
+use std::mem::take;
 use std::path::PathBuf;
 
 /// A worker looks again after this.
@@ -45,6 +46,7 @@ pub struct ClientOptions {
     keep: Vec<PathBuf>,
     copies: Option<PathBuf>,
     device: DeviceOptions,
+    excludes: Vec<OsString>,
 }
 
 impl ClientOptions {
@@ -63,7 +65,13 @@ impl ClientOptions {
             (self.worker, "--worker"),
             (!self.keep.is_empty(), "--keep"),
             (self.copies.is_some(), "--copy-dest"),
+            (!self.excludes.is_empty(), "--exclude"),
         ]))
+    }
+
+    /// What is not to be had; for who does not fetch.
+    pub fn take_excludes(&mut self) -> Vec<OsString> {
+        take(&mut self.excludes)
     }
 
     /// Whether it is one of these.
@@ -89,6 +97,9 @@ impl ClientOptions {
             "verify" => self.device.verifies = true,
             "copy-dest" => self.copies = Some(file(parser)?),
             "keep" => self.keep.push(file(parser)?),
+            "exclude" => {
+                self.excludes.push(parser.value().map_err(|error| error.to_string())?);
+            }
             "keep-dirs" => self.keep_dirs = true,
             "digest" => self.pin = Some(parse_pin(&text(parser)?)?),
             "linger" => {
@@ -102,22 +113,30 @@ impl ClientOptions {
 
     /// What they mean together; `paths` are the sources and the destination.
     pub fn fetch(
-        self,
+        mut self,
         masters: Vec<Host>,
         mut paths: Vec<OsString>,
         limits: Limits,
     ) -> Result<Fetch, String> {
         let dest = paths.pop().ok_or("what is to be fetched, and where to? SRC... DEST")?;
-        check_sources(&paths)?;
+        if paths.is_empty() {
+            return Err(
+                "one path is not enough: SRC... DEST; a verb comes first (xget ls -n MASTER)"
+                    .into(),
+            );
+        }
+        let (selector, keep) = sources::selector(paths, self.take_excludes())?;
         self.check_worker()?;
-        if self.pin.is_some() && paths.len() > 1 {
+        if self.pin.is_some() && selector.sources.len() > 1 {
             return Err("--digest pins one SRC; fetch them one by one".into());
         }
         let request = FetchRequest {
             pin: self.pin,
             retries: self.retries.unwrap_or(RETRIES),
             linger: self.linger(),
-            ..FetchRequest::of(paths.into_iter().map(OsString::into_vec).collect())
+            are_patterns: selector.are_patterns,
+            excludes: selector.excludes,
+            ..FetchRequest::of(selector.sources)
         };
         let purpose = self.purpose();
         let task = FetchTask {
@@ -125,7 +144,7 @@ impl ClientOptions {
             keep_attributes: !self.plain_attributes,
             keep_dirs: self.keep_dirs,
             sync: self.sync,
-            policy: Policy { purpose, copies: self.copies, ..Policy::default() },
+            policy: Policy { purpose, copies: self.copies, keep, ..Policy::default() },
             limits,
             // The masters are looked up when it begins.
             ..FetchTask::of(Masters::default(), request, dest.into())
@@ -167,18 +186,4 @@ impl ClientOptions {
             (None, _) => Linger::Twice,
         }
     }
-}
-
-fn check_sources(sources: &[OsString]) -> Result<(), String> {
-    if sources.is_empty() {
-        return Err(
-            "one path is not enough: SRC... DEST; a verb comes first (xget ls -n MASTER)".into()
-        );
-    }
-    if sources.iter().any(|source| !source_is_below(source.as_encoded_bytes())) {
-        return Err("a SRC is a path below what the master serves, and `.` is all of it; \
-                    it cannot be empty or lead above that by `..`"
-            .into());
-    }
-    Ok(())
 }

@@ -9,7 +9,7 @@ usage: xget [-p PORT] [-m N] [--head N] [-x] [--daemon] [--log FILE] PATH
            fetch from the master and its other clients
        xget -n MASTER[:PORT] --worker [-q] SRC... DEST
            serve others what is in DEST already, until a signal
-       xget --print-digest PATH [SRC...]
+       xget --print-digest PATH [SRC...] [--exclude PATTERN]
            print what --digest would have to be
        xget --up [-n MASTER[:PORT]]
            tell the master that this node's system has booted
@@ -24,7 +24,9 @@ usage: xget [-p PORT] [-m N] [--head N] [-x] [--daemon] [--log FILE] PATH
 
 SRC is a path below what the master serves; `.` is everything. It lands in the
 directory DEST under its base name; of `dir/.` the contents land in DEST. A file can
-go onto a DEST that is a block device.
+go onto a DEST that is a block device. SRC may be a pattern, in quotes: `*` and `?`
+fit what is in a name (a dot that it begins with, too), `[a-z]` one of these, `**/` any
+directories; `\\*` is a name's own `*`.
 
 serving
   -p PORT            listen here (20004)
@@ -48,6 +50,9 @@ fetching
                      mounted below DEST stays. Lists what changed
   --keep FILE        what fits a pattern in FILE (as in a .gitignore, without `!`) is
                      neither changed nor deleted; may repeat
+  --exclude PATTERN  leave out what fits: not fetched, listed or deleted; may repeat. As rsync:
+                     `name`, `*.o` at any depth, `/a/b` from the top of what lands in DEST,
+                     `name/` directories alone
   --keep-dirs        directories that are there stay as they are: for what goes over
                      something else, as a layer over a root
   --dry-run          list what would change, and write nothing

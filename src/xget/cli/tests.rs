@@ -29,6 +29,36 @@ fn a_master_makes_it_a_client() {
 }
 
 #[test]
+fn a_source_may_be_a_pattern_and_a_quoted_one_is_a_path() {
+    let request = |line| match parsed(line).unwrap().command {
+        Command::Fetch(fetch) => fetch.task.request,
+        other => panic!("{other:?}"),
+    };
+    let paths = request("-n head a\\*b c\\x2d.mount a\\\\b dest");
+    assert_eq!(paths.sources, [&b"a*b"[..], b"c\\x2d.mount", b"a\\b"]);
+    assert!(!paths.are_patterns && paths.excludes.is_empty());
+    let globs = request("-n head --exclude *.o a\\*b c\\x2d* --exclude=/x/ dest");
+    assert_eq!(globs.sources, [&b"a\\*b"[..], b"c\\\\x2d*"]);
+    assert!(globs.are_patterns);
+    assert_eq!(globs.excludes, [&b"*.o"[..], b"/x/"]);
+    let Command::Head(HeadCommand::PrintDigest { selector, .. }) =
+        parsed("--print-digest /srv --exclude x a?").unwrap().command
+    else {
+        panic!()
+    };
+    assert_eq!((selector.sources, selector.excludes), (vec![b"a?".to_vec()], vec![b"x".to_vec()]));
+}
+
+#[test]
+fn what_is_excluded_is_left_alone() {
+    let Command::Fetch(fetch) = parsed("-n head --exclude *.o . dest").unwrap().command else {
+        panic!()
+    };
+    let keep = fetch.task.policy.keep;
+    assert!(keep.fit(b"a/b.o", false) && !keep.fit(b"a/b.c", false));
+}
+
+#[test]
 fn up_is_said_to_a_master_or_to_the_one_that_is_known() {
     let master = |line| match parsed(line).unwrap().command {
         Command::Up(master) => master,
@@ -56,6 +86,13 @@ fn what_makes_no_sense_is_said() {
         "-s /srv",
         "-o /srv",
         "--fsync /srv",
+        "--exclude x /srv",
+        "--exclude",
+        "-n head --exclude [a . dest",
+        "-n head --exclude= . dest",
+        "--print-digest /srv --exclude a//b",
+        "--print-digest /srv ..",
+        "--up --exclude x",
         "--print-digest -p 1 /srv",
         "--print-digest -q /srv",
         "--print-digest --no-cache /srv",
@@ -107,6 +144,7 @@ fn help_names_every_option() {
         "--keep",
         "--keep-dirs",
         "--dry-run",
+        "--exclude",
         "--copy-dest",
         "--worker",
         "--max-clients",

@@ -13,7 +13,7 @@ use crate::store::scan::{Scan, ScanOptions};
 use ninep::server::ConnId;
 use peer::conn::{ConnEffect, ConnEvent};
 use peer::content::digest::Digest;
-use peer::content::manifest::EntryKind;
+use peer::content::manifest::{EntryKind, Selector};
 use peer::failure::Failure;
 use peer::master::{Master, MasterEffect, MasterInput, MasterOptions};
 use peer::namespace::Bulk;
@@ -78,14 +78,13 @@ pub(super) fn begin<'w>(
 /// The digest that a fetch of these sources would have, and what was odd.
 pub fn print_digest(
     path: &Path,
-    sources: &[Vec<u8>],
+    selector: &Selector,
     one_file_system: bool,
 ) -> Result<(String, Vec<String>), String> {
     let options = ScanOptions { one_file_system, cache: None };
     let scan = Scan::new(path, options).map_err(|error| error.to_string())?;
     let tree = scan.finish().map_err(|error| error.to_string())?;
-    let refs: Vec<&[u8]> = sources.iter().map(Vec::as_slice).collect();
-    let selection = tree.manifest.select(&refs).map_err(|error| error.to_string())?;
+    let selection = tree.manifest.select_by(selector).map_err(|error| error.to_string())?;
     let mut entries = selection.manifest.entries.iter().enumerate();
     if let Some((entry, _)) = entries.find(|(_, e)| e.kind == EntryKind::Unreadable) {
         let path = selection.manifest.path(entry as u32);

@@ -12,7 +12,7 @@ use crate::os::terminal;
 use lexopt::{Arg, Parser};
 use lines::{Format, Lines, joined};
 use peer::content::manifest::{EntryKind, Manifest};
-use peer::content::patterns::{has_wildcard, is_sound, unquote};
+use peer::content::patterns::{has_wildcard, is_sound, typed, unquote};
 use peer::control::printable;
 use peer::failure::Status;
 use peer::request::source_is_below;
@@ -74,7 +74,7 @@ impl Asked {
                 // They are listed anyway; who is used to it types it.
                 Arg::Short('a' | 'A') => {}
                 Arg::Long("json") => asked.is_json = true,
-                Arg::Value(pattern) => asked.patterns.push(pattern.into_vec()),
+                Arg::Value(pattern) => asked.patterns.push(typed(&pattern.into_vec())),
                 Arg::Short(letter) => {
                     if !asked.named.take(letter, &mut parser)? {
                         return Err(format!("unknown option -{letter}; see xget ls --help"));
@@ -214,7 +214,7 @@ fn fitting(manifest: &Manifest, pattern: &[u8]) -> Vec<Place> {
         .map(|entry| (entry, manifest.path(entry)))
         .filter(|(_, path)| !is_of_dirs || manifest.find(path, true).is_some_and(|e| is_dir(&e)))
         .collect();
-    if found.is_empty() { literal(pattern) } else { found }
+    if found.is_empty() { literal(&unquote(pattern)) } else { found }
 }
 
 #[cfg(test)]

@@ -195,7 +195,7 @@ impl Manifest {
             return Err(SelectError::TooLong);
         }
         if found.is_empty() {
-            let is_there = self.add_tops(source, tops, opened).is_ok();
+            let is_there = self.add_tops(&unquote(source), tops, opened).is_ok();
             return if is_there { Ok(()) } else { Err(SelectError::NoneFits(source.to_vec())) };
         }
         let named = |number: u32| (&*self.entries[number as usize].name, number);

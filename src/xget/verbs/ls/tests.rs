@@ -62,7 +62,7 @@ fn directories_and_files_are_listed_as_ls_lists_them() {
         ("-d **/s*", "dir/second\ndir/sub\n"),
         ("-d */", "dir\nto\n"),
         ("-d ./[dn]*", "dir\nnull\n"),
-        (r"-d \dir", "dir\n"),
+        (r"-d [d]ir", "dir\n"),
         ("dir/*", "dir/first\ndir/second\n\ndir/sub:\ndeep\n"),
         ("-R dir", "dir:\nfirst\nsecond\nsub\n\ndir/sub:\ndeep\n"),
         ("-R", ".:\ndir\nnull\nodd\x1b[2J\nto\n\ndir:\nfirst\nsecond\nsub\n\ndir/sub:\ndeep\n"),

@@ -10,6 +10,7 @@ use crate::console::report;
 use crate::driver;
 use crate::failed::{Failed, exit_code};
 use crate::os::{file, signal};
+use peer::content::manifest::Selector;
 use peer::failure::Status;
 use std::fs;
 use std::os::fd::OwnedFd;
@@ -123,8 +124,7 @@ fn used(path: &Path, sign: &mut Sign) -> Result<Option<Unpacked>, Failed> {
 
 /// Of every byte and attribute below the directory.
 fn digest(path: &Path) -> Result<String, Failed> {
-    let all = [b".".to_vec()];
-    let (digest, _) = driver::print_digest(path, &all, false)
+    let (digest, _) = driver::print_digest(path, &Selector::default(), false)
         .map_err(|why| Failed::new(why, exit_code(Status::LocalIo)))?;
     Ok(format!("{digest}\n"))
 }

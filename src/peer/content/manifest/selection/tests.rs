@@ -276,6 +276,8 @@ fn a_quoted_name_is_one_and_so_is_what_a_pattern_is_the_name_of() {
     assert_eq!(manifest.select_by(&by(&["w\\*"], &[])), Ok(path));
     manifest.entries[5].name = (*b"w[1]").into();
     assert_eq!(landed(&manifest, &["w[1]"], &[]), ["w[1]"], "it fits nothing else");
+    manifest.entries[5].name = (*b"w\\[1]").into();
+    assert_eq!(landed(&manifest, &["w\\\\[1]"], &[]), ["w\\[1]"]);
     manifest.entries[5].name = (*b"w[1").into();
     assert_eq!(landed(&manifest, &["w[1"], &[]), ["w[1"]);
 }
