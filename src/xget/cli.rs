@@ -25,7 +25,7 @@ use std::path::PathBuf;
 use values::{first_typed, number, text};
 
 /// First words that are no paths. A directory of such a name is `./ls`.
-pub const VERBS: &[&str] = &["ls", "status", "run"];
+pub const VERBS: &[&str] = &["ls", "status", "add", "run"];
 
 #[derive(Clone, Debug)]
 pub enum Command {

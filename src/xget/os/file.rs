@@ -225,8 +225,20 @@ pub fn rename_at(dir: &OwnedFd, old_name: &[u8], name: &[u8]) -> Result<(), Errn
 /// Lets two names of a directory change places in one step: rename(2), RENAME_EXCHANGE, since
 /// Linux 3.15 and not for every file system. musl has no function of it.
 pub fn exchange_at(dir: &OwnedFd, one: &[u8], other: &[u8]) -> Result<(), Errno> {
+    rename_by(dir, one, other, libc::RENAME_EXCHANGE)
+}
+
+/// Within one directory, where nothing has the new name; a file system that cannot tell so in
+/// one step (EINVAL) replaces it.
+pub fn rename_new_at(dir: &OwnedFd, old_name: &[u8], name: &[u8]) -> Result<(), Errno> {
+    match rename_by(dir, old_name, name, libc::RENAME_NOREPLACE) {
+        Err(Errno::EINVAL | Errno::ENOSYS) => rename_at(dir, old_name, name),
+        result => result,
+    }
+}
+
+fn rename_by(dir: &OwnedFd, one: &[u8], other: &[u8], flag: u32) -> Result<(), Errno> {
     let (fd, one, other) = (dir.as_raw_fd(), c_name(one)?, c_name(other)?);
-    let flag = libc::RENAME_EXCHANGE;
     // SAFETY: `fd` is open, and both names end in a NUL.
     let result =
         unsafe { libc::syscall(libc::SYS_renameat2, fd, one.as_ptr(), fd, other.as_ptr(), flag) };

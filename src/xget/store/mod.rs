@@ -17,7 +17,7 @@ mod dirs;
 pub mod error;
 pub mod files;
 mod hash;
-mod name;
+pub mod name;
 mod reader;
 pub mod refresh;
 pub mod scan;

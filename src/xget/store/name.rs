@@ -23,7 +23,12 @@ pub const RESERVED: &[u8] = b".xget";
 pub fn temporary(manifest: &Manifest, entry: u32) -> Vec<u8> {
     let mut seed = manifest.entries[entry as usize].digest.0.to_vec();
     seed.extend_from_slice(&manifest.path(entry));
-    let mark = Digest::of(&seed).0;
+    temporary_of(&seed)
+}
+
+/// The temporary name that follows from these bytes.
+pub fn temporary_of(seed: &[u8]) -> Vec<u8> {
+    let mark = Digest::of(seed).0;
     let digit = |at: usize| HEX[usize::from(mark[at / 2] >> (4 * (1 - at % 2)) & 0xf)];
     let mut name = PREFIX.to_vec();
     name.extend((0..MARK_LEN).map(digit));

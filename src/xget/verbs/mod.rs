@@ -3,6 +3,7 @@
 //! A verb is a module: its help, its own arguments, what it does, and its line in [`VERBS`].
 //! None of them is in the initramfs: they are reached from `xget::main` alone.
 
+mod add;
 mod json;
 mod ls;
 mod master;
@@ -26,6 +27,7 @@ struct Verb {
 const VERBS: &[Verb] = &[
     Verb { name: "ls", help: ls::HELP, run: ls::run },
     Verb { name: "status", help: status::HELP, run: status::run },
+    Verb { name: "add", help: add::HELP, run: add::run },
     Verb { name: "run", help: run::HELP, run: run::run },
 ];
 
