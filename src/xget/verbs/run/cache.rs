@@ -13,9 +13,10 @@ use nix::errno::Errno;
 use peer::content::digest::Digest;
 use peer::failure::Status;
 use std::fs;
+use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::os::unix::fs::{MetadataExt, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -98,10 +99,16 @@ impl Cache {
         Err(failed("use", &path, "somebody removes it again and again"))
     }
 
+    /// Makes room for what is to come to an entry, in the same way.
+    pub fn make_room(&self, entry: &Entry, bytes: u64, bytes_max: u64) -> Result<(), Failed> {
+        let more = bytes.saturating_sub(bytes_below(&entry.path));
+        self.shrink(bytes_max.saturating_sub(more))
+    }
+
     /// Removes entries that nobody uses, who was not used for longest first, until no more than
     /// so much is left, or none.
     pub fn shrink(&self, bytes_max: u64) -> Result<(), Failed> {
-        let unreadable = |error: std::io::Error| failed("read", &self.dir, error);
+        let unreadable = |error: io::Error| failed("read", &self.dir, error);
         let mut entries: Vec<(SystemTime, PathBuf, u64)> = Vec::new();
         for found in fs::read_dir(&self.dir).map_err(unreadable)?.flatten() {
             let path = found.path();
@@ -123,7 +130,7 @@ impl Cache {
             }
             let Ok(lock) = file::open_dir(&path) else { continue };
             if file::lock(&lock) && is_still(&path, &lock) {
-                fs::remove_dir_all(&path).map_err(|error| failed("remove", &path, error))?;
+                remove(&path).map_err(|error| failed("remove", &path, error))?;
                 bytes -= entry_bytes;
             }
         }
@@ -164,6 +171,29 @@ pub fn make_dir(path: &Path) -> Result<(), Failed> {
         Ok(()) | Err(Errno::EEXIST) => Ok(()),
         Err(errno) => Err(failed("make", path, errno.desc())),
     }
+}
+
+/// Removes a directory with all in it, also where something in it was made unwritable for its owner.
+pub fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            make_writable(path)?;
+            fs::remove_dir_all(path)
+        }
+        removed => removed,
+    }
+}
+
+/// The directories in it; what they lead to elsewhere is not touched.
+fn make_writable(dir: &Path) -> io::Result<()> {
+    fs::set_permissions(dir, fs::Permissions::from_mode(0o700))?;
+    for found in fs::read_dir(dir)? {
+        let found = found?;
+        if found.file_type()?.is_dir() {
+            make_writable(&found.path())?;
+        }
+    }
+    Ok(())
 }
 
 /// Whether a path still leads to what was opened there.

@@ -39,6 +39,8 @@ pub struct Fetches {
     /// Its sources are still to be said.
     pub task: FetchTask,
     pub is_quiet: bool,
+    /// What the cache may take.
+    pub cache_bytes_max: Option<u64>,
 }
 
 /// The directory of a generation, which is known when the manifest is here.
@@ -164,6 +166,9 @@ impl Fetches {
             );
         }
         let entry = self.cache.entry(content.map.manifest_pieces().generation)?;
+        if let Some(bytes_max) = self.cache_bytes_max {
+            self.cache.make_room(&entry, manifest.bytes_total(), bytes_max)?;
+        }
         let path = entry.files().join(OsStr::from_bytes(&manifest.path(top)));
         Ok(Fetched { entry, path, is_dir })
     }

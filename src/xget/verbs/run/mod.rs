@@ -106,7 +106,8 @@ fn prepare(options: Options) -> Result<Fetches, Failed> {
     let mut task = fetch.task;
     task.masters = driver::resolve_all(&fetch.masters, 0, &mut report)
         .map_err(|why| Failed::new(why, exit_code(Status::Connection)))?;
-    Ok(Fetches { cache, task, is_quiet: fetch.quiet })
+    let cache_bytes_max = options.cache_bytes_max;
+    Ok(Fetches { cache, task, is_quiet: fetch.quiet, cache_bytes_max })
 }
 
 /// Where something that was named is now, for the command.

@@ -5,7 +5,7 @@
 //! in it. One that was changed since is used no more, and goes when nobody uses it. Refuses to know
 //! where the archive is from.
 
-use super::cache::{Entry, Patience, Sign, failed, make_dir};
+use super::cache::{Entry, Patience, Sign, failed, make_dir, remove};
 use crate::console::report;
 use crate::driver;
 use crate::failed::{Failed, exit_code};
@@ -136,17 +136,6 @@ fn remove_unused(path: &Path) {
         && remove(path).is_ok()
     {
         let _ = fs::remove_file(digest_file(path));
-    }
-}
-
-/// A directory that an archive made unwritable is its owner's all the same.
-fn remove(path: &Path) -> std::io::Result<()> {
-    match fs::remove_dir_all(path) {
-        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
-            let tar = Command::new("chmod").args(["-R", "u+rwX"]).arg(path).status();
-            tar.and_then(|_| fs::remove_dir_all(path))
-        }
-        removed => removed,
     }
 }
 
