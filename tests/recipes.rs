@@ -13,6 +13,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use support::lab::Lab;
+use support::mounts::LoopDevice;
 use support::proc::{Proc, XGET, command};
 use support::{Scratch, lacks, noise, until};
 
@@ -146,11 +147,21 @@ fn every_recipe_does_what_it_says() {
     let Some(lab) = Lab::new(NODES + 1) else { return };
     let scratch = Scratch::new();
     let images = prepare(&scratch);
+    let disk =
+        |node: usize| LoopDevice::filled(&scratch.join(format!("disk{node}")), 4 << 20, 0xaa);
+    let disks: Vec<LoopDevice> = (1..=NODES).filter_map(disk).collect();
+    if disks.len() < NODES {
+        return;
+    }
     let main = |node: usize| match node {
         0 => format!("mkdir /srv/images; mount --bind {} /srv/images; sleep 600", images.display()),
-        _ => {
-            format!("/usr/sbin/sshd -D -e -f {}; sleep 600", scratch.join("sshd_config").display())
-        }
+        _ => format!(
+            "mkdir -p /dev/disk; mount -t tmpfs tmpfs /dev/disk; mkdir /dev/disk/by-path
+             ln -s {} /dev/disk/by-path/pci-0000:01:00.0-nvme-1
+             /usr/sbin/sshd -D -e -f {}; sleep 600",
+            disks[node - 1].as_str(),
+            scratch.join("sshd_config").display()
+        ),
     };
     let name = |node: usize| if node == 0 { "head".into() } else { format!("n{node}") };
     let start = |node: usize| {
