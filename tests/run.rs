@@ -198,6 +198,22 @@ fn a_url_is_what_the_head_has_under_its_path() {
     assert_eq!(ended.expect(0).out, "from afar");
 }
 
+#[test]
+fn a_pattern_is_the_one_name_that_fits_it() {
+    let bench = Bench::new();
+    fs::write(bench.source.join("disk[1].img"), b"literal").unwrap();
+    fs::write(bench.source.join("other.qcow2"), b"the one").unwrap();
+    let cat = |name: &str| bench.run(&["--", "cat", name]);
+    assert_eq!(cat("file:*.qcow2").expect(0).out, "the one");
+    assert_eq!(cat("file:o?her.q*").expect(0).out, "the one");
+    assert_eq!(cat("file:dir/*/file").expect(0).out, "below");
+    assert_eq!(cat(r"file:disk\[1\].img").expect(0).out, "literal");
+    cat("file:*.img").expect(4).says("2 names fit");
+    cat("file:d*/.").expect(4).says("not their contents");
+    cat("file:*.none").expect(4).says("*.none");
+    cat("file:disk[2-9].img").expect(4).says("disk[2-9].img");
+}
+
 /// An archive of directories of the scratch, as tar(1) makes it.
 fn make_archive(bench: &Bench, name: &str, options: &[&str], what: &[&str]) {
     let mut tar = command("tar");

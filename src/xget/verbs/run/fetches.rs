@@ -13,6 +13,7 @@ use crate::store::directory::Directory;
 use crate::store::error::DestError;
 use crate::store::writer::{DestOptions, Policy, Purpose};
 use peer::content::manifest::{EntryKind, Manifest};
+use peer::content::patterns::{has_wildcard, unquote};
 use peer::content::pieces::PieceMap;
 use peer::failure::{Failure, Status};
 use peer::fetch::Progress;
@@ -103,13 +104,18 @@ struct Choice {
 }
 
 impl Fetches {
-    /// Fetches one source, or finds that it is there; returns when all of it is verified.
+    /// Fetches what one source is, or finds that it is there; returns when all of it is verified.
     ///
     /// # Errors
-    /// Among them that the source is not one file or directory.
+    /// Among them that the pattern fits several, or that it is neither a file nor a directory.
     pub fn fetch(&self, source: &[u8]) -> Result<Fetched, Failed> {
         let mut task = self.task.clone();
-        task.request.sources = vec![source.to_vec()];
+        task.request.are_patterns = has_wildcard(source);
+        // A path is understood by older masters, too.
+        task.request.sources = match task.request.are_patterns {
+            true => vec![source.to_vec()],
+            false => vec![unquote(source)],
+        };
         task.hold = true;
         let place = Chosen::default();
         let console = Watcher(FetchConsole::new(self.is_quiet, false));
@@ -150,6 +156,9 @@ impl Fetches {
             let why = format!("{}: {why}", String::from_utf8_lossy(source));
             Err(Failed::new(why, exit_code(Status::Source)))
         };
+        if is_contents(source) && has_wildcard(source) {
+            return no("a pattern names files and directories, not their contents".into());
+        }
         let top = if is_contents(source) { 0 } else { manifest.children(0).start };
         let found = if top == 0 { 1 } else { manifest.children(0).len() };
         if found != 1 {

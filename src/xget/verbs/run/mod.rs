@@ -19,6 +19,7 @@ use crate::os::signal;
 use cache::Cache;
 use fetches::Fetches;
 use options::Options;
+use peer::content::patterns;
 use peer::failure::Status;
 use std::ffi::OsString;
 use std::io;
@@ -113,8 +114,11 @@ fn prepare(options: Options) -> Result<Fetches, Failed> {
 /// Where something that was named is now, for the command.
 fn fetch(fetches: &Fetches, name: &Name, locks: &mut Vec<OwnedFd>) -> Result<PathBuf, Failed> {
     let source = match name.kind {
-        Kind::File | Kind::Tar => name.text.clone(),
-        Kind::Url => url::name_of(&name.text).map_err(|why| Failed::new(why, USAGE))?,
+        Kind::File | Kind::Tar => patterns::typed(&name.text),
+        Kind::Url => {
+            let name = url::name_of(&name.text).map_err(|why| Failed::new(why, USAGE))?;
+            patterns::quote(&name)
+        }
     };
     let fetched = fetches.fetch(&source).map_err(|failed| explained(failed, name))?;
     let mut path = fetched.path;
