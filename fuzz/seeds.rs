@@ -9,9 +9,11 @@
 use ninep::wire::{self, request};
 use ninep::{Dialect, ENOENT, MessageType, NOTAG, Qid, Reply};
 use peer::content::digest::{self, Digest};
+use peer::content::manifest::Selector;
 use peer::content::manifest::{self, Entry, EntryKind, Manifest, XattrSet};
 use peer::control::{
-    ClientMessage, Complaint, JoinOptions, MasterMessage, ParentAddr, TransferStats,
+    Answer, ClientMessage, Complaint, JoinOptions, MasterMessage, ParentAddr, Question, Speaker,
+    TransferStats, Wanted,
 };
 use std::path::PathBuf;
 use std::{env, fs, io};
@@ -34,6 +36,7 @@ fn main() -> io::Result<()> {
     client_sessions(&seeds)?;
     manifests(&seeds)?;
     lines(&seeds)?;
+    datagrams(&seeds)?;
     tables(&seeds)?;
     leases(&seeds)?;
     leases6(&seeds)?;
@@ -52,6 +55,29 @@ fn frame(write: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
     let mut out = Vec::new();
     write(&mut out);
     out
+}
+
+/// Of discovery, both ways; the id is the one of the target.
+fn datagrams(seeds: &Seeds) -> io::Result<()> {
+    const ID: u64 = 0x0123_4567_89ab_cdef;
+    let part = Selector {
+        sources: vec![b"*".to_vec()],
+        are_patterns: true,
+        excludes: vec![b"*.o".to_vec()],
+    };
+    let node = Wanted::Node("debian".into());
+    for (name, wanted) in [
+        ("find-path", Wanted::Part(Selector::of_paths(&["a b/."]))),
+        ("find-pattern", Wanted::Part(part)),
+        ("find-node", node),
+    ] {
+        let bytes = Question { id: ID, wanted }.bytes().ok_or(io::ErrorKind::InvalidData)?;
+        seeds.write("discovery", name, &bytes)?;
+    }
+    let speaker = Speaker { master: 7, port: 20_004 };
+    let have = Answer::Have { bytes: 1_234, digest: Digest([7; 32]) };
+    seeds.write("discovery", "have", &have.datagram(ID, speaker))?;
+    seeds.write("discovery", "hashing", &Answer::Hashing.datagram(ID, speaker))
 }
 
 /// A frame of a message that our client never sends: fields in hand.

@@ -10,6 +10,7 @@ extern crate alloc;
 pub mod conn;
 pub mod content;
 pub mod control;
+pub mod discovery;
 pub mod failure;
 pub mod fetch;
 pub mod master;

@@ -25,7 +25,7 @@ use std::path::PathBuf;
 use values::{first_typed, number, text};
 
 /// First words that are no paths. A directory of such a name is `./ls`.
-pub const VERBS: &[&str] = &["ls", "status", "add", "run"];
+pub const VERBS: &[&str] = &["ls", "status", "add", "run", "get", "find"];
 
 #[derive(Clone, Debug)]
 pub enum Command {
@@ -101,6 +101,24 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Options, String
     Ok(Options { command: typed.command()?, debug })
 }
 
+/// The arguments of `xget get`: those of a fetch, of which `-n` may be missing. With the bits
+/// of `-D`.
+pub fn parse_get(args: Vec<OsString>) -> Result<(Fetch, u32), String> {
+    let mut typed = Typed::default();
+    let mut parser = Parser::from_args(args);
+    while let Some(arg) = parser.next().map_err(|error| error.to_string())? {
+        typed.take(arg.into(), &mut parser)?;
+    }
+    if typed.up || typed.print_digest {
+        return Err("--up and --print-digest are not for `get`".into());
+    }
+    if typed.port.is_some() && typed.master.is_none() {
+        return Err("-p is the port of the master that -n names".into());
+    }
+    let debug = typed.debug;
+    Ok((typed.fetch()?, debug))
+}
+
 /// `lexopt::Arg` without its borrow of the parser.
 enum Owned {
     Short(char),
@@ -165,7 +183,7 @@ impl Typed {
         } else if self.print_digest {
             self.print_digest_command()
         } else if self.master.is_some() {
-            self.fetch_command()
+            Ok(Command::Fetch(Box::new(self.fetch()?)))
         } else {
             self.serve_command()
         }
@@ -203,15 +221,16 @@ impl Typed {
         Ok(Command::Up(masters.unwrap_or_default()))
     }
 
-    fn fetch_command(mut self) -> Result<Command, String> {
+    /// Without `-n` it has no masters.
+    fn fetch(mut self) -> Result<Fetch, String> {
         let others = [(self.one_file_system, "-x")];
         if let Some(name) = self.of_masters.typed().or(first_typed(&others)) {
             return Err(format!("{name} is for a master; with -n this is a client"));
         }
-        let masters = self.master.take().unwrap_or_default();
-        let masters = parse_hosts(&masters, self.port.unwrap_or(MASTER_PORT))?;
+        let port = self.port.unwrap_or(MASTER_PORT);
+        let masters = self.master.take().map(|masters| parse_hosts(&masters, port)).transpose()?;
         let limits = Limits::of_client(self.clients_max, self.memory_mib);
-        Ok(Command::Fetch(Box::new(self.of_clients.fetch(masters, self.paths, limits)?)))
+        self.of_clients.fetch(masters.unwrap_or_default(), self.paths, limits)
     }
 
     fn serve_command(self) -> Result<Command, String> {

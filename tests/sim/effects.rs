@@ -129,6 +129,7 @@ impl World {
                 None
             }
             MasterEffect::LookAtNodes => Some(MasterInput::NodesTab(None)),
+            MasterEffect::Answer { .. } => panic!("nobody asked"),
             MasterEffect::Exit { failure } => panic!("the master ends: {}", failure.text()),
         }
     }

@@ -132,7 +132,7 @@ fn add_word(line: &mut String, name: &str, value: &[u8]) {
 
 impl JoinOptions {
     /// Adds what stands behind the port.
-    fn add_to(&self, line: &mut String, version: u32, sources: &[Vec<u8>]) {
+    pub(super) fn add_to(&self, line: &mut String, version: u32, sources: &[Vec<u8>]) {
         if let Some(digest) = self.generation {
             line.push(' ');
             line.push_str(if version < VERSION { OF_GENERATION } else { GENERATION });
@@ -156,7 +156,7 @@ impl JoinOptions {
 
     /// What stands behind the port: these, and the sources. Of a version that is not known,
     /// so that it can be answered, every word is a source.
-    fn parse(version: u32, words: &mut Words) -> Option<(JoinOptions, Vec<Vec<u8>>)> {
+    pub(super) fn parse(version: u32, words: &mut Words) -> Option<(JoinOptions, Vec<Vec<u8>>)> {
         let (mut options, mut sources) = (JoinOptions::default(), Vec::new());
         while let Some(word) = words.word() {
             match word.split_once('=').filter(|_| version == VERSION) {

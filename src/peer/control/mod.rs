@@ -1,5 +1,5 @@
 //! The words of the conversation on `/.xget/route`, both ways, and of those on `/.xget/node`
-//! ([`NodeMessage`], [`NodeAnswer`]).
+//! ([`NodeMessage`], [`NodeAnswer`]); and two datagrams ([`Question`], [`Answer`]).
 //!
 //! One message a line, words parted by one space (docs/protocol.md). Knows the
 //! words, not what follows from them (that is [`master`](crate::master) and [`fetch`](crate::fetch)).
@@ -26,6 +26,7 @@
 mod addr;
 mod client;
 mod complaint;
+mod discovery;
 mod master;
 mod node;
 #[cfg(test)]
@@ -39,6 +40,7 @@ pub use client::{
     ClientMessage, JOIN_LEN_MAX, JoinOptions, TransferStats, VERSION, VERSION_MIN, VERSION_PLAIN,
 };
 pub use complaint::Complaint;
+pub use discovery::{ANSWER_LEN_MAX, Answer, QUESTION_LEN_MAX, Question, Speaker, Wanted};
 pub use master::MasterMessage;
 pub use node::{
     NODE_LINE_LEN_MAX, NodeAnswer, NodeMessage, NodeQuestion, NodeRefusal, NodeStage, RootKind,

@@ -171,7 +171,9 @@ impl MasterLink {
         failure: Failure,
     ) -> Result<String, Failure> {
         let (addr, present, _) = self.candidates[self.at];
-        let warning = format!("the master {addr} is of no use: {}", failure.text());
+        let (who, text) = (format!("the master {addr}"), failure.text());
+        let is_named = text.starts_with(&who);
+        let warning = if is_named { text } else { format!("{who}: {text}") };
         let kept = self.refusal.take();
         let kept = kept.filter(|kept| kept.status > failure.status).unwrap_or(failure);
         if !self.has_spare() {

@@ -8,10 +8,11 @@
 use super::Master;
 use super::joins::Join;
 use super::selections::{Selected, Turn};
+use crate::content::manifest::Selector;
 use crate::control::MasterMessage;
 use crate::namespace::GenerationId;
 use alloc::string::String;
-use core::net::SocketAddr;
+use core::net::{IpAddr, SocketAddr};
 
 impl Master {
     pub(super) fn join(&mut self, now_ms: u64, join: Join) {
@@ -27,7 +28,7 @@ impl Master {
         }
         let is_recent = self.whole.is_some() && self.rescan.is_recent(now_ms);
         // A source that is not there may have come since the last look.
-        if is_recent && self.select(now_ms, &join).is_ok() {
+        if is_recent && self.select_for(now_ms, &join).is_ok() {
             return self.admit(now_ms, join);
         }
         if self.wait(now_ms, join) {
@@ -50,6 +51,7 @@ impl Master {
             self.admit(now_ms, Join { is_next: false, ..join });
         }
         self.answer_nodes(now_ms, true);
+        self.answer_questions(now_ms);
     }
 
     /// Whose turn it is has a selection made.
@@ -62,7 +64,7 @@ impl Master {
     }
 
     fn admit(&mut self, now_ms: u64, join: Join) {
-        match self.select(now_ms, &join) {
+        match self.select_for(now_ms, &join) {
             Ok(Some(id)) => self.admit_to(now_ms, &join, id),
             Ok(None) => {
                 self.wait(now_ms, Join { is_next: true, ..join });
@@ -88,16 +90,26 @@ impl Master {
         }
     }
 
-    /// The generation of these sources, made when first asked for: in its turn.
-    fn select(&mut self, now_ms: u64, join: &Join) -> Result<Option<GenerationId>, String> {
+    fn select_for(&mut self, now_ms: u64, join: &Join) -> Result<Option<GenerationId>, String> {
+        self.select(now_ms, join.ip, &join.selector, join.is_next)
+    }
+
+    /// The generation of what is wanted, made when first asked for: in its turn.
+    pub(super) fn select(
+        &mut self,
+        now_ms: u64,
+        ip: IpAddr,
+        selector: &Selector,
+        is_next: bool,
+    ) -> Result<Option<GenerationId>, String> {
         let whole = self.whole.ok_or("nothing is served yet")?;
         let members = &self.members;
         let is_used = |id| members.has_any_of(id);
         // Nobody goes before those who wait for a turn.
-        let is_turn = join.is_next || !self.joins.is_anybody_next();
-        let (space, selector) = (&mut self.server.space, &join.selector);
+        let is_turn = is_next || !self.joins.is_anybody_next();
+        let space = &mut self.server.space;
         let turn =
-            Turn { now_ms: if is_turn { now_ms } else { 0 }, of_ip: members.count_groups(join.ip) };
+            Turn { now_ms: if is_turn { now_ms } else { 0 }, of_ip: members.count_groups(ip) };
         let selected = self.selections.select(space, whole, selector, turn, is_used)?;
         let Some(Selected { id, dropped }) = selected else { return Ok(None) };
         for dropped in dropped {

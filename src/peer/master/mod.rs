@@ -7,12 +7,15 @@
 
 mod admission;
 mod bans;
+mod discovery;
 mod heard;
 mod inspections;
 mod joins;
+mod looks;
 mod members;
 mod node_answers;
 mod nodes;
+mod questions;
 mod rescan;
 mod returns;
 mod roll;
@@ -21,7 +24,7 @@ mod selections;
 use crate::conn::{ConnEffect, ConnEvent};
 use crate::content::manifest::{Manifest, Selector};
 use crate::control::{self, ClientMessage, JoinOptions, MasterMessage, TransferStats, printable};
-use crate::failure::{Failure, Status};
+use crate::failure::Failure;
 use crate::namespace::{Generation, GenerationId, NameSpace, Notice, Origin, Report};
 use crate::overlay::Limits;
 use crate::server::Server;
@@ -31,12 +34,14 @@ use alloc::format;
 use alloc::rc::Rc;
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::net::SocketAddr;
 use core::ops::Range;
 use inspections::{Evidence, Inspection, Inspections, Sample};
 use joins::{Join, Joins};
 use members::{Accusation, Members};
 use ninep::server::{ConnId, OpenId};
 use nodes::Nodes;
+use questions::Questions;
 use rescan::Rescan;
 use selections::Selections;
 
@@ -119,6 +124,13 @@ pub enum MasterInput<'a> {
     /// Of the same: it is being changed. It is to be looked at again, and what it said before
     /// holds until then.
     NodesTabChanging,
+    /// Somebody on a link of ours asks all who are there.
+    Question {
+        /// Who.
+        from: SocketAddr,
+        /// What came.
+        datagram: &'a [u8],
+    },
     /// The time of [`Master::poll_timeout`] has come.
     Timeout,
 }
@@ -150,6 +162,15 @@ pub enum MasterEffect {
     /// Look at `nodes.tab`, before anything else is handed in; [`MasterInput::NodesTab`]
     /// follows.
     LookAtNodes,
+    /// Say this to who asked.
+    Answer {
+        /// Who: on a link of ours.
+        to: SocketAddr,
+        /// Of the question.
+        id: u64,
+        /// What it hears.
+        answer: control::Answer,
+    },
     /// A line for the operator.
     Say(String),
     /// A warning for the operator: one line.
@@ -181,6 +202,7 @@ pub struct Master {
     members: Members,
     inspections: Inspections,
     nodes: Nodes,
+    questions: Questions,
 }
 
 impl Master {
@@ -203,6 +225,7 @@ impl Master {
             members: Members::new(limits),
             inspections: Inspections::default(),
             nodes: Nodes::default(),
+            questions: Questions::default(),
         }
     }
 
@@ -249,6 +272,7 @@ impl Master {
             }
             MasterInput::NodesTab(news) => self.looked_at_nodes(now_ms, news),
             MasterInput::NodesTabChanging => self.nodes_change(now_ms),
+            MasterInput::Question { from, datagram } => self.asked(now_ms, from, datagram),
             MasterInput::Timeout => self.timeout(now_ms),
         }
         self.now_ms = now_ms;
@@ -362,36 +386,6 @@ impl Master {
     /// Bytes hashed and bytes in all, before the first generation.
     pub fn first_hashing(&self) -> Option<(u64, u64)> {
         self.whole.is_none().then(|| self.joins.hashing())
-    }
-
-    fn look_again(&mut self, now_ms: u64) {
-        if self.whole.is_some() && self.rescan.begin(now_ms) {
-            self.effects.push_back(MasterEffect::Rescan);
-        }
-    }
-
-    /// The file cannot be had in this generation any more: said once.
-    fn changed(&mut self, now_ms: u64, generation: GenerationId, entry: u32, path: &str) {
-        if !self.server.space.lose_file(generation, entry) {
-            return;
-        }
-        let text = format!("{path} changed since it was hashed: who fetches it gets the others");
-        self.effects.push_back(MasterEffect::Warn(text));
-        // Of a generation that is not served to newcomers any more it is no news.
-        if self.whole == Some(generation) || self.selections.has(generation) {
-            self.look_again(now_ms);
-        }
-    }
-
-    fn scan_failed(&mut self, now_ms: u64, why: &str) {
-        if self.whole.is_none() {
-            let failure = Failure::fatal(Status::Source, "", why);
-            return self.effects.push_back(MasterEffect::Exit { failure });
-        }
-        let text = format!("cannot look at the served tree again: {why}");
-        self.effects.push_back(MasterEffect::Warn(text));
-        self.rescan.ended(now_ms);
-        self.admit_all(now_ms);
     }
 
     /// A generation begins; the one before stays for those who fetch it.

@@ -70,8 +70,11 @@ pub fn fetch(fetch: Fetch, claim: Option<Claim>) -> Result<(), Failed> {
         None => None,
     };
     let mut task = fetch.task;
-    task.masters = driver::resolve_all(&fetch.masters, 0, &mut report)
-        .map_err(|why| Failed::new(why, exit_code(Status::Connection)))?;
+    // Else its task has those that were found.
+    if !fetch.masters.is_empty() {
+        task.masters = driver::resolve_all(&fetch.masters, 0, &mut report)
+            .map_err(|why| Failed::new(why, exit_code(Status::Connection)))?;
+    }
     for path in &fetch.keep {
         add_patterns(&mut task.policy.keep, path)?;
     }

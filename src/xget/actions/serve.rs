@@ -52,6 +52,7 @@ pub fn serve(serve: Serve) -> Result<(), Failed> {
         fan_out: serve.fan_out,
         head_copies: serve.head_copies,
         one_file_system: serve.one_file_system,
+        is_found: serve.is_found,
         cache,
         limits: serve.limits,
     };

@@ -9,6 +9,10 @@ usage: xget [-p PORT] [-m N] [--head N] [-x] [--daemon] [--log FILE] PATH
            fetch from the master and its other clients
        xget -n MASTER[:PORT] --worker [-q] SRC... DEST
            serve others what is in DEST already, until a signal
+       xget get SRC... DEST
+           the same from whoever on the network has it: xget get --help
+       xget find SRC...
+           list those who have it: xget find --help
        xget --print-digest PATH [SRC...] [--exclude PATTERN]
            print what --digest would have to be
        xget --up [-n MASTER[:PORT]]
@@ -37,6 +41,7 @@ serving
   -x                 stay on one file system
   --daemon           go into the background once ready
   --log FILE         append what is said to FILE, too; all there is of a daemon
+  --no-discovery     who asks the network for something does not find this master
   --cache FILE       where digests are kept between starts; --no-cache: nowhere
 
 fetching

@@ -19,6 +19,8 @@ pub struct Serve {
     /// Copies of the data that the master's uplink carries.
     pub head_copies: u16,
     pub one_file_system: bool,
+    /// Who asks the network for something finds it here.
+    pub is_found: bool,
     pub daemon: bool,
     pub log: Option<PathBuf>,
     pub cache: Cache,
@@ -41,6 +43,7 @@ pub struct MasterOptions {
     daemon: bool,
     log: Option<PathBuf>,
     cache: Option<Cache>,
+    is_hidden: bool,
 }
 
 impl MasterOptions {
@@ -52,6 +55,7 @@ impl MasterOptions {
             (self.daemon, "--daemon"),
             (self.log.is_some(), "--log"),
             (self.cache.is_some(), "--cache and --no-cache"),
+            (self.is_hidden, "--no-discovery"),
         ])
     }
 
@@ -72,6 +76,7 @@ impl MasterOptions {
             "cache" => self.cache = Some(Cache::File(file(parser)?)),
             "log" => self.log = Some(file(parser)?),
             "no-cache" => self.cache = Some(Cache::None),
+            "no-discovery" => self.is_hidden = true,
             _ => return Ok(false),
         }
         Ok(true)
@@ -95,6 +100,7 @@ impl MasterOptions {
             fan_out: self.fan_out.unwrap_or(FAN_OUT),
             head_copies: self.head_copies.unwrap_or(1),
             one_file_system,
+            is_found: !self.is_hidden,
             daemon: self.daemon,
             log: self.log,
             cache: self.cache.unwrap_or(Cache::Default),

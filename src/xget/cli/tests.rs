@@ -128,6 +128,7 @@ fn help_names_every_option() {
         "--daemon",
         "--cache",
         "--no-cache",
+        "--no-discovery",
         "--log",
         "-n",
         "-r",

@@ -21,6 +21,9 @@ use std::io;
 use std::net::{IpAddr, TcpListener};
 use std::time::Instant;
 
+mod held;
+use held::Held;
+
 /// Longest sleep, so that the observer's turn comes now and then.
 const SLEEP_MS_MAX: u64 = 500;
 /// The same while something that was said waits for who reads it.
@@ -29,9 +32,6 @@ const BEHIND_MS: u64 = 20;
 /// the others. Frames that are left are gone on with soon.
 const READS_MAX: usize = 8;
 const FRAMES_MAX: usize = 64;
-/// Between two turns of those who send more: they take no more of a link, and of our
-/// time, than 13,000 requests a second.
-const HELD_MS: u64 = 5;
 /// Who shuts its sending side down gets so long for what it is owed.
 const HALF_CLOSED_MS: u64 = 5_000;
 /// How often it is looked whether that is over.
@@ -40,28 +40,6 @@ const HALF_CLOSED_LOOK_MS: u64 = 250;
 const ACCEPTS_MAX: usize = 256;
 /// When the process ends, replies under way get this long to leave.
 const DRAIN_MS: u64 = 5_000;
-
-/// Connections with frames that a turn left.
-#[derive(Default)]
-struct Held {
-    conns: Vec<ConnId>,
-    due_ms: u64,
-}
-
-impl Held {
-    fn deadline_ms(&self) -> Option<u64> {
-        (!self.conns.is_empty()).then_some(self.due_ms)
-    }
-
-    /// Those whose next turn it is: of the first at once.
-    fn take_due(&mut self, now_ms: u64) -> Vec<ConnId> {
-        if self.conns.is_empty() || now_ms < self.due_ms {
-            return Vec::new();
-        }
-        self.due_ms = now_ms + HELD_MS;
-        std::mem::take(&mut self.conns)
-    }
-}
 
 /// Those of connections that others made, the oldest first.
 fn accounts(
@@ -87,7 +65,7 @@ pub(super) struct Loop {
     /// When to look at those next.
     look_ms: u64,
     poll: Poll,
-    /// Whom the places of `poll` stand for, the listener not counted.
+    /// Whom the places of `poll` stand for, the listener and the machine's ears not counted.
     polled: Vec<ConnId>,
     budget: Budget,
     /// Accepting failed for want of descriptors: try again in a while.
@@ -378,6 +356,8 @@ impl Loop {
         self.poll.clear();
         self.polled.clear();
         self.poll.add(&self.listener, if accepts { READABLE } else { 0 });
+        machine.ears().iter().for_each(|ear| self.poll.add(ear, READABLE));
+        let first = 1 + machine.ears().len();
         for (&id, c) in self.conns.iter() {
             let reads = !c.connecting && !c.closing && c.asker.ended_ms.is_none();
             let reads = reads && !c.asker.held && !c.is_backlogged();
@@ -397,8 +377,11 @@ impl Loop {
         if self.poll.ready(0) != 0 {
             self.accept(machine);
         }
+        for ear in (1..first).filter(|place| self.poll.ready(*place) != 0) {
+            machine.hear(self.now_ms(), ear - 1);
+        }
         for place in 0..self.polled.len() {
-            let ready = self.poll.ready(place + 1);
+            let ready = self.poll.ready(first + place);
             if ready != 0 {
                 self.ready(machine, self.polled[place], ready);
             }

@@ -4,6 +4,7 @@
 //! the others.
 
 use super::conn::Part;
+use crate::os::link_socket::LinkSocket;
 use ninep::server::ConnId;
 use peer::conn::{ConnEffect, ConnEvent};
 use peer::failure::Failure;
@@ -50,6 +51,12 @@ pub(super) trait Machine {
     fn warn(&mut self, text: &str);
     /// Whether something that was said waits for who reads it: a turn soon, then.
     fn is_behind(&self) -> bool;
+    /// Sockets that are no connections, and are listened to.
+    fn ears(&self) -> &[LinkSocket] {
+        &[]
+    }
+    /// Something came to one of them.
+    fn hear(&mut self, _now_ms: u64, _ear: usize) {}
     /// What failed, once all is over.
     fn take_result(&mut self) -> Option<Vec<Failure>>;
 }

@@ -3,11 +3,13 @@
 use super::budget::Limits;
 use super::conn::Part;
 use super::descriptors;
+use super::ears::Ears;
 use super::event_loop::Loop;
 use super::machine::{Machine, MasterObserver, MasterState};
 use super::nodes_tab::{Look, NodesTab};
 use super::parts::PartsError;
 use super::served_files::{ServedEvent, ServedFiles, notes};
+use crate::os::link_socket::LinkSocket;
 use crate::os::{memory, socket};
 use crate::store::scan::{Scan, ScanOptions};
 use ninep::server::ConnId;
@@ -31,6 +33,8 @@ pub struct ServeTask {
     /// Copies that the head node's uplink carries in the time of one.
     pub head_copies: u16,
     pub one_file_system: bool,
+    /// Who asks the network for something finds it here.
+    pub is_found: bool,
     /// Where digests are kept between starts.
     pub cache: Option<PathBuf>,
     /// Of those who connect.
@@ -64,7 +68,9 @@ pub(super) fn begin<'w>(
         head_copies: task.head_copies,
         selection_bytes: limits.selection_bytes,
     };
-    let machine = MasterMachine {
+    let (ears, deaf) = if task.is_found { Ears::open(task.port) } else { (Ears::closed(), None) };
+    let mut machine = MasterMachine {
+        ears,
         master: Master::new(routing, label),
         nodes_tab: NodesTab::of(&task.path),
         files: ServedFiles::new(task.path, options, scan),
@@ -72,6 +78,9 @@ pub(super) fn begin<'w>(
         inputs: VecDeque::new(),
         result: None,
     };
+    if let Some(why) = deaf {
+        machine.observer.warn(&why);
+    }
     Ok((machine, Loop::new(listener, Instant::now(), limits)))
 }
 
@@ -98,6 +107,7 @@ pub fn print_digest(
 /// A master with its files and who looks after it.
 pub(super) struct MasterMachine<'w> {
     master: Master,
+    ears: Ears,
     files: ServedFiles,
     nodes_tab: NodesTab,
     observer: Box<dyn MasterObserver + 'w>,
@@ -145,6 +155,7 @@ impl MasterMachine<'_> {
                     });
                 }
                 MasterEffect::Rescan => self.files.rescan(),
+                MasterEffect::Answer { to, id, answer } => self.ears.answer(to, id, answer),
                 MasterEffect::Say(text) => self.observer.say(&text),
                 MasterEffect::Warn(text) => self.observer.warn(&text),
                 MasterEffect::Exit { failure } => self.result = Some(vec![failure]),
@@ -175,6 +186,7 @@ impl Machine for MasterMachine<'_> {
             self.take(now_ms, input);
         }
         self.files.drop_unused(self.master.space());
+        self.ears.look(now_ms);
     }
 
     fn handle(&mut self, now_ms: u64, event: ConnEvent) {
@@ -262,6 +274,18 @@ impl Machine for MasterMachine<'_> {
 
     fn is_behind(&self) -> bool {
         self.observer.is_behind()
+    }
+
+    fn ears(&self) -> &[LinkSocket] {
+        self.ears.sockets()
+    }
+
+    fn hear(&mut self, now_ms: u64, ear: usize) {
+        let mut heard = Vec::new();
+        self.ears.take(ear, |from, datagram| heard.push((from, datagram.to_vec())));
+        for (from, datagram) in heard {
+            self.take(now_ms, MasterInput::Question { from, datagram: &datagram });
+        }
     }
 
     fn take_result(&mut self) -> Option<Vec<Failure>> {

@@ -11,12 +11,14 @@
 //! | `parts` | what a bulk reply consists of |
 //! | `host`, `trace` | addresses as people write them; `-D` |
 //! | `exchange`, `reading`, `line` | short talks with a master, which block until a time |
+//! | `ears`, `search` | who on the network has something: a master's side, and who asks |
 //! | `nodes_tab` | the file of the nodes, when it changed |
 
 mod budget;
 mod conn;
 mod descriptors;
 mod dest_files;
+mod ears;
 mod event_loop;
 mod exchange;
 mod fetch;
@@ -27,6 +29,7 @@ mod master;
 mod nodes_tab;
 mod parts;
 mod reading;
+mod search;
 mod served_files;
 mod trace;
 
@@ -38,3 +41,4 @@ pub use host::{Host, MASTER_PORT, parse_host, parse_hosts, resolve, resolve_all}
 pub use machine::{FetchObserver, MasterObserver, MasterState, Observer};
 pub use master::{ServeTask, print_digest, serve};
 pub use reading::Reading;
+pub use search::{SearchEnd, Sought, search};

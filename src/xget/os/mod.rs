@@ -9,6 +9,7 @@ pub mod clock;
 pub mod daemon;
 pub mod file;
 pub mod kexec;
+pub mod link_socket;
 pub mod loop_device;
 pub mod memory;
 pub mod module;

@@ -4,10 +4,13 @@
 //! None of them is in the initramfs: they are reached from `xget::main` alone.
 
 mod add;
+mod find;
+mod get;
 mod json;
 mod ls;
 mod master;
 mod names;
+mod network;
 mod run;
 mod status;
 mod url;
@@ -29,6 +32,8 @@ const VERBS: &[Verb] = &[
     Verb { name: "status", help: status::HELP, run: status::run },
     Verb { name: "add", help: add::HELP, run: add::run },
     Verb { name: "run", help: run::HELP, run: run::run },
+    Verb { name: "get", help: get::HELP, run: get::run },
+    Verb { name: "find", help: find::HELP, run: find::run },
 ];
 
 /// Does what a verb says; help is what each of them gives.

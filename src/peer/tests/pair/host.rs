@@ -108,6 +108,7 @@ impl MasterHost {
                 let news = self.nodes_tab.take();
                 self.master.handle(now_ms, MasterInput::NodesTab(news));
             }
+            MasterEffect::Answer { .. } => panic!("nobody asked"),
             MasterEffect::Exit { failure } => panic!("the master ends: {}", failure.text()),
         }
     }

@@ -112,8 +112,8 @@ fn a_spare_of_another_generation_is_said_and_the_first_tried_on() {
     pair.cut(0);
     pair.run_for(3_000);
     let said = warnings(&pair, client);
-    assert!(said.contains(&format!("the master {} is of no use", addr(1))), "{said}");
-    assert!(said.contains("changed on the master"), "{said}");
+    let why = format!("the master {}: the served tree: changed on the master", addr(1));
+    assert!(said.contains(&why) && said.contains("another is asked"), "{said}");
     assert_eq!(pair.client(client).exit, None);
     pair.befall(0, Fault::None);
     assert_eq!(ended(&mut pair, client), []);

@@ -132,6 +132,7 @@ fn called(dir: &Dir) -> (master::MasterMachine<'static>, Loop, TcpStream) {
         fan_out: 4,
         head_copies: 1,
         one_file_system: false,
+        is_found: false,
         cache: None,
         limits,
     };

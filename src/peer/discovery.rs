@@ -1,0 +1,229 @@
+//! Who on the network serves this? The question, as often as it takes, and what is made of
+//! the answers (docs/protocol.md, "Discovery").
+//!
+//! A state machine without a socket: datagrams go in by [`Search::heard`], and
+//! [`Search::poll_question`] says when to ask again. Knows whose answer counts and which of
+//! them are the same. Refuses to know on which links is asked, and what a master is.
+
+use crate::content::digest::Digest;
+use crate::control::{Answer, Question, Speaker, Wanted};
+use crate::request::Masters;
+use alloc::vec::Vec;
+use core::net::{IpAddr, SocketAddr};
+
+/// UDP, of all masters, whatever port they serve on.
+pub const PORT: u16 = 20_004;
+/// What of IPv6 is asked on each link: transient, of one link (RFC 4291, section 2.7), and
+/// `xget` in it.
+pub const GROUP: core::net::Ipv6Addr =
+    core::net::Ipv6Addr::new(0xff12, 0, 0, 0, 0, 0, 0x7867, 0x6574);
+
+/// Between two questions: so long, then twice, three times, and so on.
+const GAP_MS: u64 = 1_000;
+/// Many ask at the same moment: each a little later, by lot.
+const SPREAD_MS: u64 = 250;
+/// Answers of different masters that are kept; those beyond are counted.
+const ANSWERS_MAX: usize = 64;
+/// Of those with the same digest so many are asked.
+const MASTERS_MAX: usize = 16;
+
+/// How long is looked.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// Until somebody has answered.
+    pub first_ms: u64,
+    /// And from there on, until all others have.
+    pub others_ms: u64,
+}
+
+/// A master that has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Heard {
+    /// Where it serves.
+    pub addr: SocketAddr,
+    /// Which it is, as it says.
+    pub master: u64,
+    /// As it says.
+    pub bytes: u64,
+    /// As it says: what comes from it has to be that.
+    pub digest: Digest,
+}
+
+/// A search.
+pub struct Search {
+    id: u64,
+    question: Vec<u8>,
+    /// Answers that say so go before others.
+    pin: Option<Digest>,
+    asked: u64,
+    ask_ms: u64,
+    end_ms: u64,
+    others_ms: u64,
+    found: Found,
+}
+
+/// What was heard.
+#[derive(Clone, Debug, Default)]
+pub struct Found {
+    /// Who has it, the first to answer first; addresses of one link and of this machine are
+    /// behind the others, and left out where the same master has another.
+    pub masters: Vec<Heard>,
+    /// Who cannot say yet, since it hashes.
+    pub hashing: Vec<SocketAddr>,
+    /// Answers for which there was no place.
+    pub unheard: u64,
+}
+
+/// What is to be made of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Choice {
+    /// Nobody has it.
+    Nobody,
+    /// These have the same.
+    Same(Masters),
+    /// They have different ones.
+    Different,
+}
+
+/// A question that does not fit into a datagram.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TooLong;
+
+impl Search {
+    /// Asks at once. `id` is drawn by lot.
+    ///
+    /// # Errors
+    /// It names too much for one datagram.
+    pub fn new(
+        now_ms: u64,
+        id: u64,
+        wanted: Wanted,
+        pin: Option<Digest>,
+        patience: Patience,
+    ) -> Result<Search, TooLong> {
+        let question = Question { id, wanted }.bytes().ok_or(TooLong)?;
+        Ok(Search {
+            id,
+            question,
+            pin,
+            asked: 0,
+            ask_ms: now_ms,
+            end_ms: now_ms + patience.first_ms,
+            others_ms: patience.others_ms,
+            found: Found::default(),
+        })
+    }
+
+    /// The datagram that is to be sent now on every link, if it is time, and its number.
+    pub fn poll_question(&mut self, now_ms: u64) -> Option<(&[u8], u64)> {
+        if now_ms < self.ask_ms || self.is_over(now_ms) {
+            return None;
+        }
+        self.asked += 1;
+        self.ask_ms = now_ms + self.asked * GAP_MS + self.id % SPREAD_MS;
+        Some((&self.question, self.asked))
+    }
+
+    /// When there is something to do again.
+    pub fn deadline_ms(&self) -> u64 {
+        self.ask_ms.min(self.end_ms)
+    }
+
+    /// It is over.
+    pub fn is_over(&self, now_ms: u64) -> bool {
+        now_ms >= self.end_ms
+    }
+
+    /// A datagram came from there. What is no answer to this question is nothing.
+    pub fn heard(&mut self, now_ms: u64, from: SocketAddr, datagram: &[u8]) {
+        let Some((answer, Speaker { master, port })) = Answer::parse(datagram, self.id) else {
+            return;
+        };
+        let Some(addr) = master_at(from, port).filter(|_| !self.is_over(now_ms)) else { return };
+        match answer {
+            Answer::Hashing if self.found.hashing.len() >= ANSWERS_MAX => {}
+            Answer::Hashing if self.found.hashing.contains(&addr) => {}
+            Answer::Hashing => self.found.hashing.push(addr),
+            Answer::Have { bytes, digest } => {
+                if self.found.masters.is_empty() {
+                    self.end_ms = self.end_ms.min(now_ms + self.others_ms);
+                }
+                self.found.add(Heard { addr, master, bytes, digest }, self.pin);
+            }
+        }
+    }
+
+    /// What was heard.
+    pub fn end(mut self) -> Found {
+        let hashing = &mut self.found.hashing;
+        hashing.retain(|addr| !self.found.masters.iter().any(|heard| heard.addr == *addr));
+        // Stable: the first of each kind stays the first. There are few.
+        let (near, masters) =
+            self.found.masters.drain(..).partition(|heard: &Heard| is_near(heard.addr.ip()));
+        let (mut near, mut masters): (Vec<Heard>, Vec<Heard>) = (near, masters);
+        let same = |heard: &Heard| (heard.master, heard.digest, heard.bytes);
+        near.retain(|heard| !masters.iter().any(|other| same(other) == same(heard)));
+        masters.extend(near);
+        Found { masters, ..self.found }
+    }
+}
+
+impl Found {
+    /// Nobody said anything.
+    pub fn is_empty(&self) -> bool {
+        self.masters.is_empty() && self.hashing.is_empty()
+    }
+
+    /// A master may say something else later, for what it serves may change: its last word counts.
+    fn add(&mut self, heard: Heard, pin: Option<Digest>) {
+        let is_wanted = |heard: &Heard| Some(heard.digest) == pin;
+        if let Some(known) = self.masters.iter_mut().find(|known| known.addr == heard.addr) {
+            *known = heard;
+        } else if self.masters.len() < ANSWERS_MAX {
+            self.masters.push(heard);
+        } else {
+            self.unheard += 1;
+            // A crowd of others does not keep it out.
+            let other = self.masters.iter_mut().rfind(|known| !is_wanted(known));
+            if let Some(other) = other.filter(|_| is_wanted(&heard)) {
+                *other = heard;
+            }
+        }
+    }
+
+    /// Whom to ask. Where a digest is pinned and somebody has it, the others do not count.
+    pub fn choice(&self, pin: Option<Digest>) -> Choice {
+        let is_pinned = |heard: &&Heard| pin.is_none_or(|pin| heard.digest == pin);
+        let pinned = self.masters.iter().find(is_pinned);
+        let Some(first) = pinned.or(self.masters.first()) else { return Choice::Nobody };
+        let is_same = |heard: &&Heard| (heard.digest, heard.bytes) == (first.digest, first.bytes);
+        let has_pin = pin == Some(first.digest);
+        if !has_pin && !self.masters.iter().all(|heard| is_same(&heard)) {
+            return Choice::Different;
+        }
+        let mut masters = Masters::default();
+        masters.generation = Some(first.digest);
+        let same = self.masters.iter().filter(|heard| heard.digest == first.digest);
+        same.take(MASTERS_MAX).for_each(|heard| masters.add([heard.addr]));
+        Choice::Same(masters)
+    }
+}
+
+/// Where a master serves that answered from there; nowhere, where that is nobody's address.
+fn master_at(from: SocketAddr, port: u16) -> Option<SocketAddr> {
+    let mut addr = from;
+    addr.set_port(port);
+    let is_one = match from.ip() {
+        IpAddr::V4(ip) => !ip.is_multicast() && (1..240).contains(&ip.octets()[0]),
+        IpAddr::V6(ip) => !ip.is_multicast() && !ip.is_unspecified(),
+    };
+    (is_one && port > 0).then_some(addr)
+}
+
+/// An address that others could not call, or not from every link.
+fn is_near(ip: IpAddr) -> bool {
+    ip.is_loopback() || matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,192 @@
+//! Times, answers, liars and crowds.
+
+use super::*;
+use crate::content::manifest::Selector;
+use std::net::Ipv4Addr;
+
+const ID: u64 = 1_000;
+const AT: Speaker = Speaker { master: 3, port: 7 };
+const PATIENCE: Patience = Patience { first_ms: 10_000, others_ms: 500 };
+
+fn search() -> Search {
+    search_of(None)
+}
+
+fn search_of(pin: Option<Digest>) -> Search {
+    let wanted = Wanted::Part(Selector::of_paths(&["image"]));
+    Search::new(0, ID, wanted, pin, PATIENCE).unwrap()
+}
+
+fn from(last: u8) -> SocketAddr {
+    SocketAddr::from(([10, 0, 0, last], 20_004))
+}
+
+fn digest(byte: u8) -> Digest {
+    Digest([byte; 32])
+}
+
+fn have(byte: u8) -> Vec<u8> {
+    Answer::Have { bytes: 9, digest: digest(byte) }.datagram(ID, AT)
+}
+
+fn addrs(choice: Choice) -> Vec<String> {
+    match choice {
+        Choice::Same(masters) => masters.addrs().map(|addr| addr.to_string()).collect(),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn it_is_asked_at_once_then_after_a_second_two_three_and_so_on_until_the_end() {
+    let mut search = search();
+    let mut asked = Vec::new();
+    let mut now_ms = 0;
+    while !search.is_over(now_ms) {
+        if let Some((bytes, nth)) = search.poll_question(now_ms) {
+            assert_eq!(Question::parse(bytes).unwrap().id, ID);
+            asked.push((nth, now_ms));
+        }
+        assert!(search.poll_question(now_ms).is_none(), "once");
+        now_ms = search.deadline_ms();
+    }
+    // By lot: none, here.
+    assert_eq!((asked, now_ms), (vec![(1, 0), (2, 1_000), (3, 3_000), (4, 6_000)], 10_000));
+    assert_eq!(search.end().choice(None), Choice::Nobody);
+}
+
+#[test]
+fn those_who_ask_at_once_do_not_ask_again_at_once() {
+    let wanted = Wanted::Node("default".into());
+    let mut search = Search::new(5, 249, wanted, None, PATIENCE).unwrap();
+    assert!(search.poll_question(5).is_some());
+    assert_eq!(search.deadline_ms(), 5 + 1_000 + 249);
+}
+
+#[test]
+fn what_does_not_fit_into_a_datagram_is_not_asked() {
+    let wanted = Wanted::Part(Selector::of_paths(&[[b'x'; 2_000]]));
+    assert!(matches!(Search::new(0, ID, wanted, None, PATIENCE), Err(TooLong)));
+}
+
+#[test]
+fn after_the_first_answer_others_have_half_a_second() {
+    let mut search = search();
+    search.heard(200, from(2), &have(1));
+    search.heard(300, from(1), &have(1));
+    search.heard(300, from(2), &have(1));
+    assert_eq!(search.deadline_ms(), 0, "it has to ask yet");
+    search.poll_question(300);
+    assert_eq!(search.deadline_ms(), 700);
+    assert!(!search.is_over(699) && search.is_over(700));
+    search.heard(700, from(3), &have(2));
+    let Choice::Same(masters) = search.end().choice(None) else { panic!() };
+    assert_eq!(masters.generation, Some(digest(1)));
+    assert_eq!(addrs(Choice::Same(masters)), ["10.0.0.2:7", "10.0.0.1:7"], "in their order");
+}
+
+#[test]
+fn who_hashes_ends_nothing_and_is_known_at_the_end() {
+    let mut search = search();
+    let hashing = Answer::Hashing.datagram(ID, AT);
+    for _ in 0..9 {
+        search.heard(1, from(1), &hashing);
+    }
+    search.heard(2, from(2), &hashing);
+    assert!(!search.is_over(9_999));
+    search.heard(3_000, from(2), &have(1));
+    let found = search.end();
+    assert_eq!(found.hashing, ["10.0.0.1:7".parse().unwrap()]);
+    assert_eq!(addrs(found.choice(None)), ["10.0.0.2:7"]);
+}
+
+#[test]
+fn different_ones_are_a_choice_for_people_but_where_one_is_pinned() {
+    let mut search = search();
+    search.heard(0, from(1), &have(1));
+    search.heard(0, from(2), &have(2));
+    search.heard(0, from(3), &have(2));
+    let found = search.end();
+    assert_eq!(found.choice(None), Choice::Different);
+    assert_eq!(addrs(found.choice(Some(digest(2)))), ["10.0.0.2:7", "10.0.0.3:7"]);
+    // It may be the digest of the only file in each.
+    assert_eq!(found.choice(Some(digest(3))), Choice::Different);
+}
+
+#[test]
+fn the_same_digest_of_another_size_is_a_lie_of_one_of_them() {
+    let mut search = search();
+    search.heard(0, from(1), &have(1));
+    let larger = Answer::Have { bytes: 10, digest: digest(1) };
+    search.heard(0, from(2), &larger.datagram(ID, AT));
+    assert_eq!(search.end().choice(None), Choice::Different);
+}
+
+#[test]
+fn the_last_word_of_a_master_counts() {
+    let mut search = search();
+    search.heard(0, from(1), &have(1));
+    search.heard(1, from(1), &have(2));
+    assert_eq!(
+        search.end().masters,
+        [Heard { addr: "10.0.0.1:7".parse().unwrap(), master: 3, bytes: 9, digest: digest(2) }]
+    );
+}
+
+#[test]
+fn what_is_no_answer_to_it_or_from_nobody_is_nothing() {
+    let mut search = search();
+    let other = Answer::Have { bytes: 9, digest: digest(1) };
+    search.heard(0, from(1), &other.datagram(ID + 1, AT));
+    search.heard(0, from(1), &other.datagram(ID, Speaker { port: 0, ..AT }));
+    search.heard(0, from(1), b"xget-have 1");
+    search.heard(0, from(1), &[0xff; 2_000]);
+    for ip in ["224.0.0.1", "255.255.255.255", "0.0.0.0", "240.0.0.1", "::", "ff12::1"] {
+        search.heard(0, SocketAddr::new(ip.parse().unwrap(), 5), &have(1));
+    }
+    let found = search.end();
+    assert!(found.masters.is_empty() && found.hashing.is_empty() && found.unheard == 0);
+}
+
+#[test]
+fn addresses_of_one_link_and_of_this_machine_are_behind_the_others() {
+    let mut search = search();
+    let have = Answer::Have { bytes: 9, digest: digest(1) };
+    let addrs_in = ["127.0.0.1:5", "[fe80::1%3]:5", "10.0.0.1:5", "[fd00::1]:5"];
+    for (master, addr) in (0..).zip(addrs_in) {
+        let speaker = Speaker { master, port: 7 };
+        search.heard(0, addr.parse().unwrap(), &have.datagram(ID, speaker));
+    }
+    let expected = ["10.0.0.1:7", "[fd00::1]:7", "127.0.0.1:7", "[fe80::1%3]:7"];
+    assert_eq!(addrs(search.end().choice(None)), expected);
+}
+
+#[test]
+fn and_are_left_out_where_the_same_master_is_known_by_another() {
+    let mut search = search();
+    for addr in ["127.0.0.1:5", "[fe80::1%3]:5", "10.0.0.1:5"] {
+        search.heard(0, addr.parse().unwrap(), &have(1));
+    }
+    assert_eq!(addrs(search.end().choice(None)), ["10.0.0.1:7"]);
+}
+
+#[test]
+fn a_crowd_of_answers_is_bounded_and_does_not_keep_the_pinned_out() {
+    let pin = digest(9);
+    for pinned in [None, Some(pin)] {
+        let mut search = search_of(pinned);
+        for number in 0..100_000u32 {
+            let ip = Ipv4Addr::from_bits(0x0a00_0000 + number);
+            search.heard(0, SocketAddr::new(ip.into(), 5), &have(1));
+            let hashing = Answer::Hashing.datagram(ID, AT);
+            search.heard(0, SocketAddr::new(ip.into(), 5), &hashing);
+        }
+        search.heard(0, from(250), &have(9));
+        let found = search.end();
+        assert_eq!((found.masters.len(), found.unheard), (64, 100_000 - 64 + 1));
+        assert!(found.hashing.len() <= 64);
+        match pinned {
+            None => assert_eq!(addrs(found.choice(None)).len(), 16),
+            Some(_) => assert_eq!(addrs(found.choice(pinned)), ["10.0.0.250:7"]),
+        }
+    }
+}

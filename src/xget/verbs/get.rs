@@ -1,0 +1,72 @@
+//! `xget get`: a fetch from whoever on the network has it.
+//!
+//! Knows whom to ask when several have it. The fetch is that of `xget -n`.
+
+use super::network::{self, FIRST_MS};
+use crate::actions::destinations::claim;
+use crate::actions::fetch::fetch;
+use crate::cli;
+use crate::console::report;
+use crate::failed::{Failed, USAGE};
+use crate::logger;
+use crate::os::signal;
+use crate::store::writer::Purpose;
+use peer::content::manifest::Selector;
+use peer::discovery::{Choice, Patience};
+use peer::request::Pin;
+use std::ffi::OsString;
+
+/// Others may have it as well, and are spare then, or have something else.
+const PATIENCE: Patience = Patience { first_ms: FIRST_MS, others_ms: 500 };
+
+pub const HELP: &str = "\
+usage: xget get [OPTION...] SRC... DEST
+
+Asks the network who has SRC, and fetches it from there as `xget -n MASTER` does,
+with the options of that (xget --help). Whoever serves a directory (`xget DIR`) on
+one of this machine's links and has all of SRC answers with size and digest. Where
+they have the same, the first to answer is asked and the others are spare masters;
+where they have not, all are listed and nothing is fetched: say which by -n or
+--digest. What comes is what was announced, or is refused.
+
+With -n it is the same as without `get`. Whom to trust: anybody on these links can
+answer. --digest pins what has to come, whoever says that it has it.
+
+exit status: as of a fetch; 3 nobody answers within 10 s; 4 they have not the same;
+5 what comes is not what was announced
+";
+
+pub fn run(args: Vec<OsString>) -> Result<(), Failed> {
+    let (mut asked, debug) = cli::parse_get(args).map_err(|why| Failed::new(why, USAGE))?;
+    logger::init(debug);
+    if !asked.masters.is_empty() {
+        return fetch(asked, Some(claim));
+    }
+    signal::watch_end();
+    let request = &asked.task.request;
+    let wanted = Selector {
+        sources: request.sources.clone(),
+        are_patterns: request.are_patterns,
+        excludes: request.excludes.clone(),
+    };
+    let pin = match request.pin {
+        Some(Pin::Blake3(digest)) => Some(digest),
+        Some(Pin::Sha256(_)) | None => None,
+    };
+    let found = network::ask(&wanted, pin, PATIENCE, asked.quiet)?;
+    let mut masters = match found.choice(pin) {
+        Choice::Nobody => return Err(network::nobody(&found, &wanted)),
+        Choice::Different => return Err(network::different(&found, &wanted)),
+        Choice::Same(masters) => masters,
+    };
+    if !asked.quiet {
+        let addrs: Vec<String> = masters.addrs().map(|addr| addr.to_string()).collect();
+        report(&format!("{} is at {}", network::names(&wanted), addrs.join(", ")));
+    }
+    // A worker goes with what is served, round after round.
+    if asked.task.policy.purpose == Purpose::Serve {
+        masters.generation = None;
+    }
+    asked.task.masters = masters;
+    fetch(asked, Some(claim))
+}
