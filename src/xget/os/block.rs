@@ -7,7 +7,7 @@
 
 use super::file::{self, MINOR_BITS};
 use nix::errno::Errno;
-use nix::fcntl::{self, FallocateFlags, OFlag};
+use nix::fcntl::{self, FallocateFlags, OFlag, PosixFadviseAdvice};
 use nix::sys::stat::Mode;
 use std::fs::File;
 use std::os::fd::AsRawFd;
@@ -83,14 +83,15 @@ pub fn block_bytes(file: &File) -> Result<u64, Errno> {
     Ok(u64::try_from(bytes).unwrap_or(0).max(512))
 }
 
-/// Makes a stretch read as zeros. Discarded where the device promises that what is discarded
-/// so reads as zeros (write zeroes with unmap; the kernel knows which does), else written by it
-/// or by the kernel. What was in the page cache of the stretch is not there any more.
-pub fn zero(file: &File, offset: u64, len: u64) -> Result<(), Errno> {
+/// Discards a stretch where the device promises that what is discarded so reads as zeros (write
+/// zeroes with unmap; the kernel knows which does). What the page cache had of it is forgotten.
+pub fn punch(file: &File, offset: u64, len: u64) -> Result<(), Errno> {
     let punch = FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE;
-    if fcntl::fallocate(file, punch, offset as libc::off_t, len as libc::off_t).is_ok() {
-        return Ok(());
-    }
+    fcntl::fallocate(file, punch, offset as libc::off_t, len as libc::off_t)
+}
+
+/// Has zeros written, by the device or by the kernel.
+pub fn zero_out(file: &File, offset: u64, len: u64) -> Result<(), Errno> {
     // SAFETY: BLKZEROOUT reads two u64, which live here.
     unsafe { do_zero_out(file.as_raw_fd(), &[offset, len]) }.map(drop)
 }
@@ -101,10 +102,13 @@ pub fn discard(file: &File, offset: u64, len: u64) -> Result<(), Errno> {
     unsafe { do_discard(file.as_raw_fd(), &[offset, len]) }.map(drop)
 }
 
-/// Writes out what the page cache has of the device, and forgets it.
-pub fn drop_cache(file: &File) -> Result<(), Errno> {
+/// Has the page cache forget the device. What is not on the medium yet it writes before that, or
+/// keeps, where the user may not ask for more (CAP_SYS_ADMIN).
+pub fn drop_cache(file: &File) {
     // SAFETY: BLKFLSBUF takes no argument.
-    unsafe { flush_buffers(file.as_raw_fd()) }.map(drop)
+    if unsafe { flush_buffers(file.as_raw_fd()) }.is_err() {
+        let _ = fcntl::posix_fadvise(file, 0, 0, PosixFadviseAdvice::POSIX_FADV_DONTNEED);
+    }
 }
 
 /// Has the kernel look at the partition table again. EBUSY where a partition is in use, EINVAL

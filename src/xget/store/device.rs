@@ -21,6 +21,7 @@ use super::destination::{
 use super::error::DestError;
 use crate::os::block::{self, Access};
 use crate::os::file;
+use crate::os::sync::{self, Syncing};
 use check::Check;
 use disk::Disk;
 use finish::Finish;
@@ -73,6 +74,8 @@ struct DeviceWriter {
     changes: String,
     notes: Vec<String>,
     compares: bool,
+    /// What others have written to it is on its way onto the medium.
+    settling: Option<Syncing>,
 }
 
 /// Whether a path is a block device, or leads to one.
@@ -100,7 +103,7 @@ impl Device {
             users::users_of(status.device, &Sources::of_system())
         };
         let file = block::open(path, access).map_err(|cause| match cause {
-            Errno::EBUSY => busy(path, users()),
+            Errno::EBUSY => busy(path, users(), options.force),
             cause => failed(path, "write to", cause),
         })?;
         if !options.compares {
@@ -114,15 +117,17 @@ impl Device {
     }
 }
 
-fn busy(path: &Path, users: Option<String>) -> DestError {
+fn busy(path: &Path, users: Option<String>, is_forced: bool) -> DestError {
     let users = users.unwrap_or_else(|| {
         "another program has it, or a partition of it, for itself alone (an xget, mkfs, mdadm)"
             .into()
     });
-    let text = format!(
-        "{} is in use: {users}; nothing was written (--force writes to it all the same)",
-        path.display()
-    );
+    let way = match is_forced {
+        // CONFIG_BLK_DEV_WRITE_MOUNTED
+        true => "this kernel lets nobody write to what is mounted",
+        false => "--force writes to it all the same",
+    };
+    let text = format!("{} is in use: {users}; nothing was written ({way})", path.display());
     DestError::Other { status: Status::LocalIo, text }
 }
 
@@ -183,6 +188,7 @@ impl Destination for Device {
             changes: String::new(),
             notes: self.note.take().into_iter().collect(),
             compares: options.compares,
+            settling: if options.compares { None } else { settle(&self.file) },
         }))
     }
 
@@ -209,6 +215,12 @@ impl Destination for Device {
     }
 }
 
+/// What the page cache has of a device is no proof of what the medium has: an earlier run may
+/// have written it there in vain. So all goes onto the medium, and is forgotten when it is there.
+fn settle(file: &File) -> Option<Syncing> {
+    sync::begin_one(file).ok()
+}
+
 impl DeviceWriter {
     /// What is told of a device that is only compared.
     fn compare(&mut self) {
@@ -226,6 +238,11 @@ impl DeviceWriter {
 
 impl Writer for DeviceWriter {
     fn check_step(&mut self, budget_bytes: u64) -> Result<CheckStep, DestError> {
+        if let Some(settling) = self.settling.take() {
+            // Whatever it came to: what is right is found out now.
+            let _ = settling.end();
+            block::drop_cache(&self.disk.file);
+        }
         let step = self.check.step(&self.disk, &self.image, budget_bytes)?;
         if let CheckStep::Done { found } = &step {
             self.left_count -= found.len() as u32;
@@ -274,7 +291,8 @@ impl Writer for DeviceWriter {
     }
 
     fn is_waiting(&self) -> bool {
-        self.finish.is_waiting()
+        let is_settling = self.settling.as_ref().is_some_and(|settling| !settling.has_ended());
+        is_settling || self.finish.is_waiting()
     }
 
     fn is_whole(&self, entry: u32) -> bool {

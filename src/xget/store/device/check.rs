@@ -15,8 +15,10 @@ const ZERO_BYTES_MAX: u64 = 4 << 20;
 
 pub struct Check {
     next: u32,
-    /// Pieces that are to be zeros and are not, or are to be discarded, one behind the other.
+    /// Pieces that are to be zeros, one behind the other.
     zeros: Range<u32>,
+    /// They are zeros already, and are to be given back to the device.
+    are_zeros: bool,
     found: Vec<u32>,
     /// It is only told how much differs.
     compares: bool,
@@ -29,8 +31,8 @@ pub struct Check {
 /// What becomes of a piece.
 enum Judged {
     Right,
-    /// It is to be zeros.
-    Zeros,
+    /// It is to be zeros, and is so already or not.
+    Zeros(bool),
     Wrong,
 }
 
@@ -39,6 +41,7 @@ impl Check {
         Check {
             next: image.pieces().start,
             zeros: 0..0,
+            are_zeros: false,
             found: Vec::new(),
             compares,
             discards,
@@ -73,15 +76,16 @@ impl Check {
             left = left.saturating_sub(len);
             match self.judge(disk, image, piece) {
                 Judged::Right => self.found.push(piece),
-                Judged::Zeros if !self.compares => {
+                Judged::Zeros(is_there) if !self.compares => {
                     let gathered = u64::from(piece - self.zeros.start) * len;
-                    if self.zeros.end != piece || gathered >= ZERO_BYTES_MAX {
+                    let fits = self.zeros.end == piece && self.are_zeros == is_there;
+                    if !fits || gathered >= ZERO_BYTES_MAX {
                         self.make_zeros(disk, image)?;
-                        self.zeros.start = piece;
+                        (self.zeros.start, self.are_zeros) = (piece, is_there);
                     }
                     self.zeros.end = piece + 1;
                 }
-                Judged::Zeros | Judged::Wrong => self.differing_bytes += len,
+                Judged::Zeros(_) | Judged::Wrong => self.differing_bytes += len,
             }
         }
         Ok(CheckStep::Checking)
@@ -95,11 +99,11 @@ impl Check {
         if let Ok(bytes) = read
             && image.is_right(piece, bytes)
         {
-            let is_zeros = self.discards && bytes.iter().all(|byte| *byte == 0);
-            return if is_zeros { Judged::Zeros } else { Judged::Right };
+            let is_zeros = self.discards && !self.compares && bytes.iter().all(|byte| *byte == 0);
+            return if is_zeros { Judged::Zeros(true) } else { Judged::Right };
         }
         match image.is_right(piece, self.reader.zeros(len)) {
-            true => Judged::Zeros,
+            true => Judged::Zeros(false),
             false => Judged::Wrong,
         }
     }
@@ -112,8 +116,7 @@ impl Check {
         }
         let (first, last) = (image.extent(pieces.start), image.extent(pieces.end - 1));
         let len = last.offset + u64::from(last.len) - first.offset;
-        // Whatever it says: what reads as zeros is right, and nothing else.
-        let _ = disk.zero(first.offset, len);
+        disk.zero(first.offset, len, self.are_zeros);
         for piece in pieces {
             let extent = image.extent(piece);
             let read = self.reader.read(&disk.file, extent.offset, extent.len as usize, None);

@@ -31,13 +31,14 @@ impl Disk {
         written.map_err(|error| self.failed("write", offset, bytes.len() as u64, &error))
     }
 
-    /// Makes a stretch zeros, as far as whole blocks go; gives how far that was. What reads as
-    /// something else all the same is to be written.
-    pub fn zero(&self, offset: u64, len: u64) -> Result<(), Errno> {
+    /// Makes a stretch zeros, as far as whole blocks go, and the device can; where it `is_zeros`
+    /// already, only if it is discarded by that. What reads as something else afterwards is to be
+    /// written, whatever was tried.
+    pub fn zero(&self, offset: u64, len: u64, is_zeros: bool) {
         self.is_torn.set(true);
-        match len - len % self.block_bytes {
-            0 => Err(Errno::EINVAL),
-            whole => block::zero(&self.file, offset, whole),
+        let whole = len - len % self.block_bytes;
+        if whole > 0 && block::punch(&self.file, offset, whole).is_err() && !is_zeros {
+            let _ = block::zero_out(&self.file, offset, whole);
         }
     }
 

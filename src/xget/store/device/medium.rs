@@ -35,8 +35,7 @@ impl Medium {
     /// All in the page cache is forgotten instead, once.
     fn go_without(&mut self) {
         self.direct = None;
-        // Where it cannot be, what the flush said is all there is.
-        let _ = block::drop_cache(&self.cached);
+        block::drop_cache(&self.cached);
     }
 
     /// The bytes of a stretch that begins at a multiple of the device's blocks, or near to it.

@@ -56,6 +56,7 @@ impl Fetch {
             changes: String::new(),
             notes: Vec::new(),
             compares: options.compares,
+            settling: None,
         };
         Fetch { source, map, writer, _dir: dir }
     }
