@@ -44,6 +44,8 @@ pub(super) struct Selections {
     scan: u32,
     /// The least recently used first.
     list: Vec<Kept>,
+    /// What was refused last, and why: who asks for it may be one of many.
+    refused: Option<(Selector, String)>,
     /// Memory for them, but for one that is larger alone.
     bytes_max: usize,
     /// Those that are none any more.
@@ -86,13 +88,14 @@ impl Selections {
             ready_ms: 0,
             scan: 0,
             list: Vec::new(),
+            refused: None,
             bytes_max,
             returns: Returns::default(),
         }
     }
 
     pub fn set_scan(&mut self, scan: u32) {
-        self.scan = scan;
+        (self.scan, self.refused) = (scan, None);
     }
 
     pub fn has(&self, id: GenerationId) -> bool {
@@ -136,6 +139,9 @@ impl Selections {
             self.list[at..].rotate_left(1);
             return Ok(Some(Selected::known(self.list[self.list.len() - 1].id)));
         }
+        if let Some((_, why)) = self.refused.as_ref().filter(|refused| refused.0 == selector) {
+            return Err(why.clone());
+        }
         if of_ip >= SELECTIONS_OF_IP_MAX {
             return Err(
                 "too many different parts of the tree are fetched from your address; try later"
@@ -154,7 +160,11 @@ impl Selections {
         let passed = content.manifest.entries.len();
         let pause_ms = (made / MADE_PER_MS + passed / PASSED_PER_MS) as u64;
         self.ready_ms = now_ms + pause_ms + (steps_max - steps) / STEPS_PER_MS;
-        let selection = selection.map_err(|error| printable(error.to_string()))?;
+        let selection = selection.map_err(|error| {
+            let why = printable(error.to_string());
+            self.refused = Some((selector.clone(), why.clone()));
+            why
+        })?;
         let bytes = memory_bytes(&selection.manifest);
         let dropped = self.make_room(bytes, is_used)?;
         let id = self.add(space, whole, selection);
@@ -274,6 +284,36 @@ mod tests {
         let mut fixture = fixture();
         let why = fixture.select(&["nothing"], &BTreeSet::new()).unwrap_err();
         assert!(why.contains("nothing"), "{why}");
+    }
+
+    #[test]
+    fn patterns_have_a_pause_of_their_own_and_are_refused_once_for_all() {
+        let mut fixture = fixture();
+        let by = |source: &str, excludes: &[&str]| Selector {
+            sources: vec![source.as_bytes().to_vec()],
+            are_patterns: true,
+            excludes: excludes.iter().map(|pattern| pattern.as_bytes().to_vec()).collect(),
+        };
+        let mut select = |selector: &Selector, now_ms| {
+            let turn = Turn { now_ms, of_ip: 0 };
+            let Fixture { space, selections, whole } = &mut fixture;
+            let before_ms = selections.ready_ms;
+            let selected = selections.select(space, *whole, selector, turn, |_| false);
+            (selected.map(|made| made.map(|made| made.id)), selections.ready_ms - before_ms)
+        };
+        let (made, _) = select(&by("*[0-4]", &["00*", "?1?*"]), 1_000);
+        let id = made.unwrap().unwrap();
+        let (again, pause_ms) = select(&by("./*[0-4]", &["?1?*", "00*", "00*"]), 1_000);
+        assert_eq!((again.unwrap().unwrap(), pause_ms), (id, 0), "the same words in another order");
+        let stars = by(&format!("{}x?", "*0*".repeat(5_000)), &[]);
+        let (refused, pause_ms) = select(&stars, 2_000);
+        assert!(refused.as_ref().unwrap_err().contains("take too long"), "{refused:?}");
+        let steps = STEPS_PER_MS * (pause_ms - 1_000);
+        assert!((500_000..2_000_000).contains(&steps), "{pause_ms} ms");
+        assert_eq!(select(&stars, 2_000), (refused, 0), "known, and so no work");
+        assert_eq!(select(&by("1*", &[]), 2_000).0, Ok(None), "who asks for more waits");
+        fixture.selections.set_scan(2);
+        assert!(fixture.selections.refused.is_none(), "it may be there now");
     }
 
     #[test]
