@@ -2,7 +2,7 @@
 
 use super::addr::ParentAddr;
 use super::complaint::Complaint;
-use super::words::{LINE_LEN_MAX, Words, escape, unescape};
+use super::words::{LINE_LEN_MAX, Words, escape, escape_but, unescape};
 use crate::content::digest::Digest;
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -125,9 +125,7 @@ fn add_word(line: &mut String, name: &str, value: &[u8]) {
         line.push_str(name);
         line.push('=');
     }
-    let mut word = String::new();
-    escape(value, 3 * value.len(), &mut word);
-    line.push_str(&word.replace('=', "%3d"));
+    escape_but(b"./_-+,:@~", value, 3 * value.len(), line);
 }
 
 impl JoinOptions {

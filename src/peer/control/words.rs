@@ -46,9 +46,14 @@ impl<'a> Words<'a> {
 /// (RFC 3986, section 2.1, but for `/`, and with lower case digits). At most
 /// `len_max` bytes are appended; what does not fit is left out.
 pub(super) fn escape(bytes: &[u8], len_max: usize, line: &mut String) {
+    escape_but(b"./_-+,:@~=", bytes, len_max, line);
+}
+
+/// The same, where these and letters and digits alone are plain.
+pub(super) fn escape_but(plain: &[u8], bytes: &[u8], len_max: usize, line: &mut String) {
     let end = line.len() + len_max;
     for &byte in bytes {
-        let is_plain = byte.is_ascii_alphanumeric() || b"/._-+,:=@~".contains(&byte);
+        let is_plain = byte.is_ascii_alphanumeric() || plain.contains(&byte);
         if line.len() + if is_plain { 1 } else { 3 } > end {
             return;
         }
