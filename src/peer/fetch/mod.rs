@@ -104,7 +104,7 @@ impl Fetcher {
         let len = self.join_message().line().len();
         if len > JOIN_LEN_MAX {
             let why = format!(
-                "the sources take {len} bytes, allowed are {JOIN_LEN_MAX}; name a directory above them"
+                "the sources, and what is excluded, take {len} bytes, allowed are {JOIN_LEN_MAX}; name a directory above them"
             );
             return self.fail(Failure::fatal(Status::Source, "", why));
         }

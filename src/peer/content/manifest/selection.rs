@@ -22,7 +22,7 @@ const OVERLAP_SPARE: usize = 1_000;
 
 /// What it may take to look patterns up: so many bytes that are compared for each entry of
 /// the whole, and beside that so many.
-const STEPS_OF_ENTRY: u64 = 256;
+const STEPS_OF_ENTRY: u64 = 128;
 const STEPS_SPARE: u64 = 1 << 20;
 
 /// Part of a manifest as a manifest of its own.
@@ -181,26 +181,33 @@ impl Manifest {
         (opened, fitted): (&mut [bool], &mut [bool]),
         steps: &mut u64,
     ) -> Result<(), SelectError> {
-        let dirs = source.strip_suffix(b"/.");
-        let glob = dirs.unwrap_or(source);
+        let contents_of = source.strip_suffix(b"/.");
+        let dirs = source.strip_suffix(b"/");
+        let glob = contents_of.or(dirs).unwrap_or(source);
         let is_name = |name: &[u8]| name == b".." || is_sound(name);
         let mut found = match glob.split(|&byte| byte == b'/').all(is_name) {
             true => self.fitting_within(glob, steps),
             false => Vec::new(),
         };
-        if dirs.is_some() {
+        if contents_of.is_some() {
             found = self.dirs_of(found, steps);
+        } else if dirs.is_some() {
+            found.retain(|&number| !self.dirs_of(vec![number], steps).is_empty());
         }
         if *steps == 0 {
             return Err(SelectError::TooLong);
         }
         if found.is_empty() {
-            let is_there = self.add_tops(&unquote(source), tops, opened).is_ok();
+            let path = unquote(source);
+            let is_dir = |number| !self.dirs_of(vec![number], steps).is_empty();
+            let is_one = dirs.is_none() || self.find(&path, false).is_some_and(is_dir);
+            let is_there = is_one && self.add_tops(&path, tops, opened).is_ok();
             return if is_there { Ok(()) } else { Err(SelectError::NoneFits(source.to_vec())) };
         }
         let named = |number: u32| (&*self.entries[number as usize].name, number);
         for &number in &found {
-            if dirs.is_some() {
+            // There is nothing that the root is in, and so it lands nowhere by itself.
+            if contents_of.is_some() || number == 0 {
                 if !core::mem::replace(&mut opened[number as usize], true) {
                     tops.extend(self.children(number).map(named));
                 }

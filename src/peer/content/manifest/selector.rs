@@ -31,11 +31,12 @@ impl Selector {
     pub fn plain(&self) -> Selector {
         let has_wildcard = |source: &Vec<u8>| patterns::has_wildcard(source);
         let are_patterns = self.are_patterns && self.sources.iter().any(has_wildcard);
-        let unquoted = |source: &Vec<u8>| match self.are_patterns && !are_patterns {
-            true => plain_source(&patterns::unquote(source)),
-            false => plain_source(source),
+        let plain = |source: &Vec<u8>| match (self.are_patterns, are_patterns) {
+            (true, false) => plain_source(&patterns::unquote(source)),
+            (true, true) if has_wildcard(source) => plain_pattern(source),
+            _ => plain_source(source),
         };
-        let sources = in_order(self.sources.iter().map(unquoted).collect());
+        let sources = in_order(self.sources.iter().map(plain).collect());
         Selector { sources, are_patterns, excludes: in_order(self.excludes.clone()) }
     }
 
@@ -68,6 +69,15 @@ fn plain_source(source: &[u8]) -> Vec<u8> {
         path.extend_from_slice(b"/.");
     }
     path
+}
+
+/// What ends in `/` fits directories alone.
+fn plain_pattern(source: &[u8]) -> Vec<u8> {
+    let mut plain = plain_source(source);
+    if source.ends_with(b"/") {
+        plain.push(b'/');
+    }
+    plain
 }
 
 /// Whether a source means what is in a directory, and not the directory.
@@ -103,6 +113,7 @@ mod tests {
         };
         let paths = of(&["b/\\*", "./a\\?"], &[]).plain();
         assert_eq!(paths, Selector::of_paths(&["a?", "b/*"]));
+        assert_eq!(of(&["a*/", "b?//", "c/"], &[]).plain(), of(&["a*/", "b?/", "c"], &[]));
         let globs = of(&["b\\*", "./a*", "a*"], &["y", "x", "y"]).plain();
         assert_eq!(globs, of(&["a*", "b\\*"], &["x", "y"]));
         assert_eq!(globs.plain(), globs);
