@@ -95,6 +95,9 @@ install: build ## the programs, man pages and completions below PREFIX (/usr/loc
 	$(RELEASE)/xgetctl man --dir $(SHARE)/man/man1
 	mkdir -p $(SHARE)/bash-completion/completions $(SHARE)/zsh/site-functions \
 	    $(SHARE)/fish/vendor_completions.d
+	install -m 644 src/xget/completions/xget.bash $(SHARE)/bash-completion/completions/xget
+	install -m 644 src/xget/completions/_xget $(SHARE)/zsh/site-functions/_xget
+	install -m 644 src/xget/completions/xget.fish $(SHARE)/fish/vendor_completions.d/xget.fish
 	$(RELEASE)/xgetctl completion bash >$(SHARE)/bash-completion/completions/xgetctl
 	$(RELEASE)/xgetctl completion zsh >$(SHARE)/zsh/site-functions/_xgetctl
 	$(RELEASE)/xgetctl completion fish >$(SHARE)/fish/vendor_completions.d/xgetctl.fish

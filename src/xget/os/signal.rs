@@ -7,6 +7,7 @@
 
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 /// To a master all that raise it mean one thing, and to a client another.
 static RAISED: AtomicBool = AtomicBool::new(false);
@@ -53,6 +54,22 @@ pub fn watch_end() {
     watch(Signal::SIGTERM);
     watch_unless_ignored(Signal::SIGHUP);
     watch_unless_ignored(Signal::SIGQUIT);
+}
+
+extern "C" fn leave(_signal: libc::c_int) {
+    // SAFETY: it ends this process at once, and is async-signal-safe.
+    unsafe { libc::_exit(0) }
+}
+
+/// The process ends then with status 0, wherever it is: for who may be late, and then is of no use.
+pub fn end_within(time: Duration) {
+    set(Signal::SIGALRM, SigHandler::Handler(leave));
+    let nothing = libc::timeval { tv_sec: 0, tv_usec: 0 };
+    let after =
+        libc::timeval { tv_sec: time.as_secs() as i64, tv_usec: i64::from(time.subsec_micros()) };
+    let timer = libc::itimerval { it_interval: nothing, it_value: after };
+    // SAFETY: setitimer(2) reads the timer, which outlives the call; no old one is asked for.
+    unsafe { libc::setitimer(libc::ITIMER_REAL, &raw const timer, std::ptr::null_mut()) };
 }
 
 /// Whether one has come since this was asked last.

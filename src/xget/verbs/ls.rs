@@ -3,6 +3,7 @@
 //! Knows what was asked for and in which order it is shown; `ls::lines` knows how an entry
 //! looks. All is read from the manifest, which is verified.
 
+mod complete;
 mod lines;
 
 use super::master::Named;
@@ -41,6 +42,7 @@ with a dot in front are listed as all others.
   --json             one list of objects: path, type, mode, uid, gid, bytes, mtime,
                      digest, target. A name that is not UTF-8 has U+FFFD in it, and
                      path_encoded beside it, with % and two digits for each odd byte
+  --complete TEXT    for shells: names that begin with TEXT, within 0.3 s or none
 
 On a terminal names are quoted as one would type them to a shell, and no name acts
 on it; else they are printed as they are.
@@ -58,6 +60,8 @@ struct Asked {
     lists_dirs: bool,
     is_single: bool,
     is_json: bool,
+    /// What a shell has of a name.
+    typed: Option<Vec<u8>>,
     patterns: Vec<Vec<u8>>,
 }
 
@@ -74,6 +78,10 @@ impl Asked {
                 // They are listed anyway; who is used to it types it.
                 Arg::Short('a' | 'A') => {}
                 Arg::Long("json") => asked.is_json = true,
+                Arg::Long("complete") => {
+                    let typed = parser.value().map_err(|error| error.to_string())?;
+                    asked.typed = Some(typed.into_vec());
+                }
                 Arg::Value(pattern) => asked.patterns.push(typed(&pattern.into_vec())),
                 Arg::Short(letter) => {
                     if !asked.named.take(letter, &mut parser)? {
@@ -113,6 +121,10 @@ impl Asked {
 
 pub fn run(args: Vec<OsString>) -> Result<(), Failed> {
     let asked = Asked::parse(args).map_err(|why| Failed::new(why, USAGE))?;
+    if let Some(typed) = &asked.typed {
+        complete::complete(&asked.named, typed);
+        return Ok(());
+    }
     let manifest = asked.named.reach()?.manifest()?;
     let mut out = Lines::new(&manifest, asked.format());
     let missing = list(&asked, &manifest, &mut out, &mut print_bytes)?;

@@ -122,6 +122,11 @@ impl Master {
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
 
+    /// What a directory holds, as records of 9P2000.u.
+    pub fn directory(&mut self, path: &[&[u8]], end: Instant) -> io::Result<Vec<u8>> {
+        self.reading.file(path, REPORT_LEN_MAX, end)
+    }
+
     /// All that is served, verified against what the master says of it.
     pub fn manifest(&mut self) -> Result<Manifest, Failed> {
         let mut why = "";

@@ -25,7 +25,7 @@ pub fn quoted(name: &[u8]) -> String {
 
 /// Controls; and what turns the direction of a line or is not seen: a name would not be what
 /// it looks like (Unicode Technical Report 36).
-fn is_unsafe(c: char) -> bool {
+pub fn is_unsafe(c: char) -> bool {
     c.is_control()
         || matches!(u32::from(c), 0x200b..=0x200f | 0x2028..=0x202e | 0x2060..=0x206f | 0xfeff)
 }
