@@ -214,6 +214,48 @@ fn a_pattern_is_the_one_name_that_fits_it() {
     cat("file:disk[2-9].img").expect(4).says("disk[2-9].img");
 }
 
+/// The beginning of a qcow2 image that names what it stands on, and something to know it by.
+fn make_image(path: &Path, backing: &str, mark: &str) {
+    let mut bytes = b"QFI\xfb\0\0\0\x03".to_vec();
+    bytes.extend(32u64.to_be_bytes());
+    bytes.extend((backing.len() as u32).to_be_bytes());
+    bytes.resize(32, 0);
+    bytes.extend_from_slice(backing.as_bytes());
+    bytes.extend_from_slice(mark.as_bytes());
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, bytes).unwrap();
+}
+
+#[test]
+fn an_image_has_what_it_stands_on_beside_it() {
+    let bench = Bench::new();
+    let source = &bench.source;
+    make_image(&source.join("vm/a.qcow2"), "../base/b.qcow2", "a");
+    make_image(&source.join("base/b.qcow2"), "root.img", "b");
+    fs::write(source.join("base/root.img"), b"at the bottom").unwrap();
+    let path = bench.path("file:vm/a.qcow2");
+    let beside = path.parent().unwrap();
+    assert_eq!(fs::read(&path).unwrap(), fs::read(source.join("vm/a.qcow2")).unwrap());
+    let below = fs::read(beside.join("../base/b.qcow2")).unwrap();
+    assert_eq!(below, fs::read(source.join("base/b.qcow2")).unwrap());
+    assert_eq!(fs::read(beside.join("../base/root.img")).unwrap(), b"at the bottom");
+    assert_eq!(bench.path("file:vm/./a.qcow2"), path);
+    assert_eq!(bench.entries(), 3, "each image is there once");
+    // Another one below it is another place: who uses the old one keeps what it stood on.
+    fs::write(source.join("base/root.img"), b"another").unwrap();
+    until("the head serves what it has now", 30, || bench.path("file:vm/a.qcow2") != path);
+    assert_eq!(fs::read(beside.join("../base/root.img")).unwrap(), b"at the bottom");
+    make_image(&source.join("lost.qcow2"), "nothing", "l");
+    make_image(&source.join("round.qcow2"), "round.qcow2", "r");
+    make_image(&source.join("far.qcow2"), "/srv/far.img", "f");
+    make_image(&source.join("high.qcow2"), "../high.img", "h");
+    let run = |name: &str| bench.run(&["--", "echo", "ran", name]);
+    run("file:lost.qcow2").expect(4).says("has it as its backing file");
+    run("file:round.qcow2").expect(4).says("more than 16");
+    run("file:high.qcow2").expect(4).says("above what the head serves");
+    run("file:far.qcow2").expect(0).says("ran");
+}
+
 /// An archive of directories of the scratch, as tar(1) makes it.
 fn make_archive(bench: &Bench, name: &str, options: &[&str], what: &[&str]) {
     let mut tar = command("tar");

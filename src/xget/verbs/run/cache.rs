@@ -22,9 +22,10 @@ use std::time::{Duration, Instant, SystemTime};
 
 /// Digits of the digest in a name: as many as nothing else will have by chance.
 const NAME_LEN: usize = 32;
-/// In an entry: what was fetched, archives that were unpacked, other names without commas.
+/// In an entry: what was fetched, other names without commas, links to files that stand on each other.
 const FILES: &str = "files";
 const ALIASES: &str = "named";
+const TOGETHER: &str = "together";
 /// Its time is when the entry was used last.
 const USED: &str = "used";
 /// Who makes something in the entry writes this each second: his process.
@@ -236,17 +237,43 @@ impl Entry {
         make_dir(&dir)?;
         let plain = name.as_bytes().iter().map(|b| if *b == b',' { b'_' } else { *b }).collect();
         let alias = dir.join(std::ffi::OsString::from_vec(plain));
-        if fs::read_link(&alias).is_ok_and(|target| target == path) {
-            return Ok(alias);
-        }
-        // In one step, beside who does the same.
-        let made = dir.join(format!(".{}", std::process::id()));
-        let _ = fs::remove_file(&made);
-        symlink(&path, &made)
-            .and_then(|()| fs::rename(&made, &alias))
-            .map_err(|error| failed("make the link", &alias, error))?;
+        point(&alias, &path)?;
         Ok(alias)
     }
+}
+
+impl Entry {
+    /// Files that have to lie to each other as at the head: links to them, and the path of the first.
+    pub fn together(&self, files: &[(Vec<u8>, PathBuf)]) -> Result<PathBuf, Failed> {
+        let text: Vec<&[u8]> =
+            files.iter().flat_map(|(at, to)| [at.as_slice(), to.as_os_str().as_bytes()]).collect();
+        let name = Digest::of(&text.join(&0)).to_string();
+        let dir = self.path.join(TOGETHER).join(&name[..NAME_LEN]);
+        let place = |at: &[u8]| dir.join(std::ffi::OsStr::from_bytes(at));
+        for (at, to) in files {
+            let link = place(at);
+            if link.as_os_str().as_bytes().contains(&b',') {
+                let why = "it stands on another file, and its path has a comma";
+                return Err(failed("make the link", &link, why));
+            }
+            let above = link.parent().unwrap_or(&dir);
+            fs::create_dir_all(above).map_err(|error| failed("make", above, error))?;
+            point(&link, to)?;
+        }
+        Ok(files.first().map_or(dir.clone(), |(at, _)| place(at)))
+    }
+}
+
+/// Makes a link in one step, beside others who do the same.
+fn point(link: &Path, to: &Path) -> Result<(), Failed> {
+    if fs::read_link(link).is_ok_and(|target| target == to) {
+        return Ok(());
+    }
+    let made = link.with_file_name(format!(".{}", std::process::id()));
+    let _ = fs::remove_file(&made);
+    symlink(to, &made)
+        .and_then(|()| fs::rename(&made, link))
+        .map_err(|error| failed("make the link", link, error))
 }
 
 /// Who makes something shows that he lives, and who waits for him looks whether he does.

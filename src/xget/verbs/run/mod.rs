@@ -3,6 +3,7 @@
 //! Fetches what its words name, puts paths of this machine in their place, and lets the command
 //! take the place of this process. Refuses to know how a transfer works.
 
+mod backing;
 mod cache;
 mod fetches;
 mod options;
@@ -24,7 +25,8 @@ use peer::failure::Status;
 use std::ffi::OsString;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 use words::{Kind, Name, Words};
 
 /// As shells and env(1) have it: found and not run; not found.
@@ -122,18 +124,66 @@ fn fetch(fetches: &Fetches, name: &Name, locks: &mut Vec<OwnedFd>) -> Result<Pat
     };
     let fetched = fetches.fetch(&source).map_err(|failed| explained(failed, name))?;
     let mut path = fetched.path;
+    let entry = fetched.entry;
     if name.kind == Kind::Tar {
         if fetched.is_dir {
             let why = format!("{}: is a directory, and no archive: file:", path.display());
             return Err(Failed::new(why, exit_code(Status::Source)));
         }
-        let unpacked = unpack::unpack(&fetched.entry, &path, fetches.is_quiet)?;
+        let unpacked = unpack::unpack(&entry, &path, fetches.is_quiet)?;
         locks.push(unpacked.lock);
         path = unpacked.top;
     }
-    path = fetched.entry.without_commas(path)?;
-    locks.push(fetched.entry.into_lock());
+    let chain = match name.kind {
+        Kind::File | Kind::Url if !fetched.is_dir => backing_files(fetches, &source, &path, locks)?,
+        _ => Vec::new(),
+    };
+    path = match chain.len() {
+        0 | 1 => entry.without_commas(path)?,
+        _ => entry.together(&chain)?,
+    };
+    locks.push(entry.into_lock());
     Ok(path)
+}
+
+/// The image and those that it stands on, fetched as well: where they are at the head, and here.
+fn backing_files(
+    fetches: &Fetches,
+    source: &[u8],
+    path: &Path,
+    locks: &mut Vec<OwnedFd>,
+) -> Result<Vec<(Vec<u8>, PathBuf)>, Failed> {
+    let no = |image: &[u8], why: String| {
+        let why = format!("{}: {why}", String::from_utf8_lossy(image));
+        Failed::new(why, exit_code(Status::Source))
+    };
+    let dir_len = source.iter().rposition(|byte| *byte == b'/').map_or(0, |slash| slash + 1);
+    let mut image = patterns::unquote(&source[..dir_len]);
+    image.extend_from_slice(path.file_name().unwrap_or_default().as_bytes());
+    let above = || no(source, "leads above what the head serves".into());
+    let mut chain = vec![(backing::plain(&image).ok_or_else(above)?, path.to_path_buf())];
+    while let Some((image, path)) = chain.last() {
+        let written = backing::written(path).map_err(|error| no(image, error.to_string()))?;
+        let Some(written) = written else { break };
+        let next = backing::at_head(image, &written).map_err(|why| no(image, why))?;
+        let Some(next) = next else { break };
+        if patterns::has_wildcard(&source[..dir_len]) {
+            let why = "stands on another file beside it: name its directory without a pattern";
+            return Err(no(image, why.into()));
+        }
+        if chain.len() == backing::CHAIN_MAX {
+            let why = format!("more than {} images stand on each other", backing::CHAIN_MAX);
+            return Err(no(image, why));
+        }
+        let mut fetched = fetches.fetch(&patterns::quote(&next)).map_err(|mut failed| {
+            let image = String::from_utf8_lossy(image);
+            failed.reasons.push(format!("{image} has it as its backing file"));
+            failed
+        })?;
+        chain.push((next, std::mem::take(&mut fetched.path)));
+        locks.push(fetched.entry.into_lock());
+    }
+    Ok(chain)
 }
 
 /// What to do about a URL that nobody has fetched yet.
