@@ -23,7 +23,7 @@ usage: xget [-p PORT] [-m N] [--head N] [-x] [--daemon] [--log FILE] PATH
            who fetches what, how far, from whom
        xget add [-C DIR] [--sha256 HEX] URL [NAME]
            at the head: fetch a URL into the served directory
-       xget run -n MASTER[:PORT] -- COMMAND ARG...
+       xget run [-n MASTER[:PORT]] -- COMMAND ARG...
            run a command whose words `file:NAME` are files of the master
        A verb has a help of its own: xget ls --help. It is the first word; a
        directory of that name is served as ./ls

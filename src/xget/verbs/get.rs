@@ -2,22 +2,17 @@
 //!
 //! Knows whom to ask when several have it. The fetch is that of `xget -n`.
 
-use super::network::{self, FIRST_MS};
+use super::network;
 use crate::actions::destinations::claim;
 use crate::actions::fetch::fetch;
 use crate::cli;
-use crate::console::report;
 use crate::failed::{Failed, USAGE};
 use crate::logger;
 use crate::os::signal;
 use crate::store::writer::Purpose;
 use peer::content::manifest::Selector;
-use peer::discovery::{Choice, Patience};
 use peer::request::Pin;
 use std::ffi::OsString;
-
-/// Others may have it as well, and are spare then, or have something else.
-const PATIENCE: Patience = Patience { first_ms: FIRST_MS, others_ms: 500 };
 
 pub const HELP: &str = "\
 usage: xget get [OPTION...] SRC... DEST
@@ -53,16 +48,7 @@ pub fn run(args: Vec<OsString>) -> Result<(), Failed> {
         Some(Pin::Blake3(digest)) => Some(digest),
         Some(Pin::Sha256(_)) | None => None,
     };
-    let found = network::ask(&wanted, pin, PATIENCE, asked.quiet)?;
-    let mut masters = match found.choice(pin) {
-        Choice::Nobody => return Err(network::nobody(&found, &wanted)),
-        Choice::Different => return Err(network::different(&found, &wanted)),
-        Choice::Same(masters) => masters,
-    };
-    if !asked.quiet {
-        let addrs: Vec<String> = masters.addrs().map(|addr| addr.to_string()).collect();
-        report(&format!("{} is at {}", network::names(&wanted), addrs.join(", ")));
-    }
+    let mut masters = network::masters(&wanted, pin, asked.quiet)?;
     // A worker goes with what is served, round after round.
     if asked.task.policy.purpose == Purpose::Serve {
         masters.generation = None;

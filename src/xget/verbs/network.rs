@@ -1,6 +1,6 @@
 //! Who on the network has something: asked, waited for, and told to a person.
 //!
-//! What `get` and `find` share. Refuses to know what is done with it.
+//! What `get`, `find` and `run` share. Refuses to know what is done with it.
 
 use crate::console::report;
 use crate::driver::{self, SearchEnd, Sought};
@@ -10,14 +10,17 @@ use crate::os::signal;
 use peer::content::digest::Digest;
 use peer::content::manifest::Selector;
 use peer::control::{Wanted, printable};
-use peer::discovery::{Found, Heard, PORT, Patience};
+use peer::discovery::{Choice, Found, Heard, PORT, Patience};
 use peer::failure::Status;
+use peer::request::Masters;
 use std::fmt::Write;
 use std::io::{IsTerminal, stderr};
 use std::ops::ControlFlow;
 
 /// Until somebody has answered: four questions.
 pub const FIRST_MS: u64 = 10_000;
+/// Others may have it as well, and are spare then, or have something else.
+const PATIENCE: Patience = Patience { first_ms: FIRST_MS, others_ms: 500 };
 /// Masters that are listed where they have different things.
 const LISTED_MAX: usize = 16;
 
@@ -47,6 +50,24 @@ pub fn ask(
             Failed::new(format!("{why}; name the master by -n"), exit_code(Status::Connection))
         }
     })
+}
+
+/// Who has the same of it, and that is what comes.
+///
+/// # Errors
+/// Nobody has it, or they have not the same; for the user.
+pub fn masters(wanted: &Selector, pin: Option<Digest>, quiet: bool) -> Result<Masters, Failed> {
+    let found = ask(wanted, pin, PATIENCE, quiet)?;
+    let masters = match found.choice(pin) {
+        Choice::Nobody => return Err(nobody(&found, wanted)),
+        Choice::Different => return Err(different(&found, wanted)),
+        Choice::Same(masters) => masters,
+    };
+    if !quiet {
+        let addrs: Vec<String> = masters.addrs().map(|addr| addr.to_string()).collect();
+        report(&format!("{} is at {}", names(wanted), addrs.join(", ")));
+    }
+    Ok(masters)
 }
 
 /// For people.

@@ -3,6 +3,7 @@
 //! Knows how a fetch is begun, watched and left to another process. Refuses to know how names are
 //! written, and what becomes of archives.
 
+use super::super::network;
 use super::cache::{Cache, Entry, Patience, Sign, failed as disk_failed};
 use crate::console::{self, FetchConsole, report};
 use crate::driver::{FetchObserver, FetchTask, Fetching, Observer, Turn};
@@ -12,7 +13,7 @@ use crate::store::destination::{Destination, Writer};
 use crate::store::directory::Directory;
 use crate::store::error::DestError;
 use crate::store::writer::{DestOptions, Policy, Purpose};
-use peer::content::manifest::{EntryKind, Manifest};
+use peer::content::manifest::{EntryKind, Manifest, Selector};
 use peer::content::patterns::{has_wildcard, unquote};
 use peer::content::pieces::PieceMap;
 use peer::failure::{Failure, Status};
@@ -34,10 +35,10 @@ pub struct Fetched {
     pub is_dir: bool,
 }
 
-/// How names are fetched: all from the same head, into the same cache.
+/// How names are fetched: from a head, or from who has each, into one cache.
 pub struct Fetches {
     pub cache: Cache,
-    /// Its sources are still to be said.
+    /// Its sources are still to be said; without masters, whoever on the network has each is asked.
     pub task: FetchTask,
     pub is_quiet: bool,
     /// What the cache may take.
@@ -116,6 +117,12 @@ impl Fetches {
             true => vec![source.to_vec()],
             false => vec![unquote(source)],
         };
+        if task.masters.addrs_count() == 0 {
+            let sources = task.request.sources.clone();
+            let are_patterns = task.request.are_patterns;
+            let wanted = Selector { sources, are_patterns, ..Selector::default() };
+            task.masters = network::masters(&wanted, None, self.is_quiet)?;
+        }
         task.hold = true;
         let place = Chosen::default();
         let console = Watcher(FetchConsole::new(self.is_quiet, false));

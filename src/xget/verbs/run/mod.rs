@@ -34,7 +34,7 @@ const NOT_RUN: u8 = 126;
 const NOT_FOUND: u8 = 127;
 
 pub const HELP: &str = "\
-usage: xget run -n MASTER[:PORT],... [-p PORT] [-r N] [-q] [--linger SECONDS]
+usage: xget run [-n MASTER[:PORT],...] [-p PORT] [-r N] [-q] [--linger SECONDS]
                 [--cache-dir DIR] [--cache-max MIB] -- COMMAND ARG...
 
 Fetches what COMMAND and its arguments name at the head, puts the absolute path of
@@ -55,7 +55,8 @@ a pattern that fits one. `\\` before it leaves it as it is: \\file:x.
                      ~/.cache/xget/files): what is there and right is not fetched again
   --cache-max MIB    before COMMAND begins, what nobody uses goes, what was not used for
                      longest first, until the cache takes no more than this
-  -n, -p, -r, -q, --linger, --max-clients, --max-memory, -D: as of a fetch
+  -n, -p, -r, -q, --linger, --max-clients, --max-memory, -D: as of a fetch; without -n
+                     whoever on the network has a name is asked, as `xget get` does
 
 What is fetched is READ-ONLY, and common to all who use it: two machines that write to
 one image would destroy it. Give QEMU -snapshot, or an overlay of its own.
@@ -99,17 +100,13 @@ pub fn run(args: Vec<OsString>) -> Result<(), Failed> {
 }
 
 fn prepare(options: Options) -> Result<Fetches, Failed> {
-    let Some(fetch) = options.fetch else {
-        return Err(Failed::new(
-            "the command names files of a head: which one? -n HEAD".into(),
-            USAGE,
-        ));
-    };
     let cache = Cache::open(options.cache_dir)?;
+    let (fetch, cache_bytes_max) = (options.fetch, options.cache_bytes_max);
     let mut task = fetch.task;
-    task.masters = driver::resolve_all(&fetch.masters, 0, &mut report)
-        .map_err(|why| Failed::new(why, exit_code(Status::Connection)))?;
-    let cache_bytes_max = options.cache_bytes_max;
+    if !fetch.masters.is_empty() {
+        task.masters = driver::resolve_all(&fetch.masters, 0, &mut report)
+            .map_err(|why| Failed::new(why, exit_code(Status::Connection)))?;
+    }
     Ok(Fetches { cache, task, is_quiet: fetch.quiet, cache_bytes_max })
 }
 

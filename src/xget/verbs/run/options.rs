@@ -11,8 +11,8 @@ use std::path::PathBuf;
 const MIB: u64 = 1 << 20;
 
 pub struct Options {
-    /// A fetch of nothing yet; none where no head was named.
-    pub fetch: Option<Box<Fetch>>,
+    /// A fetch of nothing yet; from no master where none was named.
+    pub fetch: Box<Fetch>,
     pub debug: u32,
     pub cache_dir: Option<PathBuf>,
     /// What the cache may take when the command begins.
@@ -32,7 +32,6 @@ pub fn parse(mut args: Vec<OsString>) -> Result<Options, String> {
     let (mut cache_dir, mut cache_bytes_max) = (None, None);
     // As a fetch has them.
     let mut passed: Vec<OsString> = Vec::new();
-    let mut has_head = false;
     let mut parser = Parser::from_args(args);
     while let Some(arg) = parser.next().map_err(|error| error.to_string())? {
         let name = match arg {
@@ -52,17 +51,12 @@ pub fn parse(mut args: Vec<OsString>) -> Result<Options, String> {
             }
             other => return Err(refusal(&other)),
         };
-        has_head |= name == "-n";
         passed.extend([name.into(), value(&mut parser)?]);
     }
-    passed.extend(["-n", "localhost"].map(OsString::from).into_iter().filter(|_| !has_head));
     passed.extend([".", "cache"].map(OsString::from));
-    let options = cli::parse(passed)?;
-    let cli::Command::Fetch(fetch) = options.command else {
-        return Err("these are no options of a fetch".into());
-    };
-    let fetch = has_head.then_some(fetch);
-    Ok(Options { fetch, debug: options.debug, cache_dir, cache_bytes_max, command })
+    let (fetch, debug) = cli::parse_get(passed)?;
+    let fetch = Box::new(fetch);
+    Ok(Options { fetch, debug, cache_dir, cache_bytes_max, command })
 }
 
 fn value(parser: &mut Parser) -> Result<OsString, String> {
@@ -104,11 +98,12 @@ mod tests {
         assert_eq!(options.command, ["ls", "-n", "x", "--", "y"]);
         assert_eq!(options.cache_dir, Some("/c".into()));
         assert_eq!((options.cache_bytes_max, options.debug), (Some(2 << 20), 2));
-        let fetch = options.fetch.unwrap();
+        let fetch = options.fetch;
         assert!(fetch.quiet);
         let request = fetch.task.request;
         assert_eq!((request.retries, request.linger), (3, Linger::Millis(7000)));
-        assert!(parsed("-- true").unwrap().fetch.is_none());
+        assert!(parsed("-- true").unwrap().fetch.masters.is_empty());
+        assert_eq!(fetch.masters.len(), 1);
     }
 
     #[test]
