@@ -36,7 +36,8 @@ fn digest(scratch: &Scratch, source: &Path, words: &[&str]) -> String {
 /// The files and directories below, without what xget has under way, as one line.
 fn names(dir: &Path) -> String {
     let all = tree::look(dir);
-    let names = all.keys().map(|path| path.to_string_lossy()).filter(|name| !name.is_empty());
+    let names = all.keys().map(|path| path.to_string_lossy());
+    let names = names.filter(|name| !name.is_empty() && !name.contains(".xget-"));
     names.collect::<Vec<_>>().join(" ")
 }
 
@@ -176,6 +177,56 @@ fn what_is_excluded_is_not_moved_listed_or_deleted() {
     assert!(!moved.contains("not done"), "{moved}");
     let again = sync(&["--dry-run"]).expect(0);
     assert_eq!(lines(&again.out), Vec::<String>::new(), "it is the same now");
+}
+
+/// It would have to make way with all that is in it.
+#[test]
+fn what_is_excluded_makes_way_for_nothing() {
+    let scratch = Scratch::new();
+    let (source, dest) = (scratch.dir("source"), scratch.dir("dest"));
+    put(&source, "d", "a file now");
+    put(&source, "new", "new");
+    put(&dest, "d/own.bak", "own");
+    put(&dest, "old", "old");
+    let master = Master::start(&scratch, &source, &[]);
+    let words = ["--delete", "--exclude", "*.bak", "."];
+    let ended = fetch(&master, &scratch, &words, &dest).expect(6);
+    let ended = ended.says("d/own.bak\" has to stay: it is kept, or mounted");
+    ended.says("a directory is in the way");
+    assert_eq!(names(&dest), "d d/own.bak old", "nothing is changed or deleted");
+    fetch(&master, &scratch, &["--delete", "--exclude", "d", "."], &dest).expect(0);
+    assert_eq!(names(&dest), "d d/own.bak new");
+}
+
+#[test]
+fn who_excludes_the_same_has_the_same_generation_and_a_worker_serves_it() {
+    let scratch = Scratch::new();
+    let source = scratch.dir("source");
+    put(&source, "data", noise(1, 2_000_000));
+    put(&source, "left.bak", noise(2, 2_000_000));
+    let master = Master::start(&scratch, &source, &[]);
+    let mut numbers = 0..;
+    let mut generation = |words: &[&str]| {
+        let dest = scratch.join(format!("dest{}", numbers.next().unwrap()));
+        let ended = fetch(&master, &scratch, words, &dest).expect(0);
+        assert!(words.len() < 2 || names(&dest) == "data");
+        ended.out.trim().rsplit(' ').next().unwrap().to_string()
+    };
+    let kept = generation(&["--exclude", "*.bak", "--exclude", "/none", "."]);
+    assert_ne!(generation(&["."]), kept);
+    let mut worker = xget();
+    worker.args(["-n", &master.addr(), "--worker", "--exclude", "*.bak", "."]);
+    worker.arg(scratch.join("dest0"));
+    let mut worker = Proc::start(worker, &scratch);
+    // It is not done, as who is gets no more children.
+    until("it has all of it", 20, || {
+        master.status().lines().skip(1).any(|line| {
+            let words: Vec<&str> = line.split(' ').collect();
+            words[1] == "fetching" && words[2] == words[3] && words[3] != "0"
+        })
+    });
+    assert_eq!(generation(&["--exclude", "/none", "--exclude", "*.bak", "./."]), kept);
+    assert!(!worker.has_ended(), "{}", worker.err());
 }
 
 #[test]
