@@ -5,7 +5,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use peer::content::manifest::{EntryKind, Manifest};
+use peer::content::manifest::{EntryKind, Manifest, Selector};
 use peer::content::pieces::{ManifestPieces, PieceMap};
 
 fuzz_target!(|bytes: &[u8]| {
@@ -13,7 +13,14 @@ fuzz_target!(|bytes: &[u8]| {
     assert_eq!(manifest.encode(), bytes, "a second encoding");
     check_paths(&manifest);
     check_pieces(&manifest, bytes);
-    if let Ok(selection) = manifest.select(&[b"."]) {
+    let by = |source: &[u8], exclude: &[u8]| Selector {
+        sources: vec![source.to_vec()],
+        are_patterns: true,
+        excludes: vec![exclude.to_vec()],
+    };
+    let patterns = [by(b"**/*[a-m]*", b"/*/?"), by(b"*/.", b"*.?"), by(b"?*/../*", b"**/a/")];
+    for selector in [Selector::default()].iter().chain(&patterns) {
+        let Ok(selection) = manifest.select_by(selector) else { continue };
         let encoded = selection.manifest.encode();
         assert_eq!(Manifest::decode(&encoded).as_ref(), Ok(&selection.manifest));
     }
