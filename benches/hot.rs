@@ -72,7 +72,13 @@ fn schedule(c: &mut Criterion) {
 }
 
 fn newcomer(id: u32) -> Newcomer {
-    Newcomer { node: NodeId(id), rack: None, voice: Voice(id.into()), is_reached: true }
+    Newcomer {
+        node: NodeId(id),
+        rack: None,
+        voice: Voice(id.into()),
+        is_partial: false,
+        is_reached: true,
+    }
 }
 
 fn forest() -> Forest {

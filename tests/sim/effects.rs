@@ -6,7 +6,7 @@
 
 use crate::connections::End;
 use crate::event::Event;
-use crate::host::{Lie, Node, host_of};
+use crate::host::{HostState, Lie, Node, host_of};
 use crate::network::{Item, frames};
 use crate::world::World;
 use ninep::server::ConnId;
@@ -142,6 +142,10 @@ impl World {
     ) -> Option<FetchInput<'static>> {
         match effect {
             FetchEffect::Prepare { .. } => {
+                if let Some(reader) = &mut self.hosts[host as usize].reader {
+                    reader.next = self.map.manifest_pieces().count();
+                    return Some(FetchInput::Prepared { found: Vec::new() });
+                }
                 let disk = &self.hosts[host as usize].disk;
                 let found = (self.map.manifest_pieces().count()..self.map.count())
                     .filter(|&piece| disk.contains(&piece))
@@ -151,6 +155,16 @@ impl World {
             FetchEffect::Store { conn, piece, .. } => {
                 let result = self.store(host, piece, is_corrupt);
                 return Some(FetchInput::Stored { conn, piece, result });
+            }
+            FetchEffect::Forget { below } => {
+                let disk = &mut self.hosts[host as usize].disk;
+                *disk = disk.split_off(&below);
+            }
+            FetchEffect::Finish if self.hosts[host as usize].reader.is_some() => {
+                if let Some(reader) = &mut self.hosts[host as usize].reader {
+                    reader.is_last = true;
+                }
+                self.take_next(host);
             }
             FetchEffect::Finish => {
                 let stats = &mut self.hosts[host as usize].stats;
@@ -208,11 +222,51 @@ impl World {
             at.stats.corrupt += 1;
             return StoreResult::Corrupt;
         }
-        if !at.disk.insert(piece) {
+        at.stats.stored += 1;
+        let is_news = at.disk.insert(piece);
+        at.stats.held_max = at.stats.held_max.max(at.disk.len() as u32);
+        if !is_news {
             at.stats.stored_again += 1;
             self.say(host, &format!("piece {piece} is stored again"));
         }
+        self.take_next(host);
         StoreResult::Stored
+    }
+
+    /// Who reads begins with the next piece, if it is here; who has the last is done.
+    fn take_next(&mut self, host: u32) {
+        let count = self.map.count();
+        let at = &mut self.hosts[host as usize];
+        let Some(reader) = at.reader.as_mut().filter(|reader| !reader.is_busy) else { return };
+        if reader.next == count && core::mem::take(&mut reader.is_last) {
+            at.stats.complete_ns = Some(self.clock.now_ns());
+            return self.clock.after(0, Event::Finished { host });
+        }
+        if at.disk.contains(&reader.next) {
+            reader.is_busy = true;
+            let len =
+                self.map.extents(&self.manifest, reader.next).map(|extent| extent.len).sum::<u32>();
+            let took_ns = (u64::from(len) * 1_000_000_000).checked_div(reader.bytes_s);
+            let life = at.life;
+            self.clock.after(took_ns.unwrap_or(0), Event::Taken { host, life });
+        }
+    }
+
+    /// Who reads has taken a piece.
+    pub fn taken(&mut self, host: u32, life: u32) {
+        let at = &mut self.hosts[host as usize];
+        let Some(reader) = at.reader.as_mut().filter(|_| at.life == life) else { return };
+        reader.is_busy = false;
+        reader.next += 1;
+        let below = reader.next;
+        if matches!(at.state, HostState::Up) {
+            self.feed(host, &(9, below), |node, now_ms| {
+                if let Node::Client(fetcher) = node {
+                    fetcher.handle(now_ms, FetchInput::Written { below });
+                }
+            });
+        }
+        self.take_next(host);
     }
 
     /// Reads what clients tell the master of parents.

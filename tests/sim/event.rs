@@ -51,6 +51,11 @@ pub enum Event {
     Finished {
         host: u32,
     },
+    /// Who reads a host's stream has taken another piece.
+    Taken {
+        host: u32,
+        life: u32,
+    },
     /// A process that has ended has no more time for what is queued.
     Drained {
         host: u32,

@@ -128,6 +128,25 @@ impl Node {
     }
 }
 
+/// Takes the pieces of a stream in order, at its own pace.
+#[derive(Clone, Copy, Debug)]
+pub struct Reader {
+    pub bytes_s: u64,
+    /// Pieces below this number it has.
+    pub next: u32,
+    /// It is taking that one.
+    pub is_busy: bool,
+    /// No more is to come.
+    pub is_last: bool,
+}
+
+impl Reader {
+    pub fn new(bytes_s: u64) -> Reader {
+        Reader { bytes_s, next: 0, is_busy: false, is_last: false }
+    }
+}
+
+// fields: a node, what outlives it, and what it is to do wrong
 pub struct Host {
     pub role: Role,
     pub node: Option<Node>,
@@ -145,6 +164,8 @@ pub struct Host {
     pub corrupt_every: Option<u32>,
     /// Pieces on its disk: they outlive a crash.
     pub disk: BTreeSet<u32>,
+    /// Who reads the stream that it fetches, if it does so.
+    pub reader: Option<Reader>,
     /// Whom the master named last, by stripe.
     pub parents: Vec<u32>,
     pub stats: HostStats,
@@ -157,6 +178,9 @@ pub struct HostStats {
     /// All pieces were there.
     pub complete_ns: Option<u64>,
     pub failures: Vec<Failure>,
+    /// Pieces stored, and the most that were there at a time.
+    pub stored: u32,
+    pub held_max: u32,
     /// Pieces stored although they were there already.
     pub stored_again: u32,
     /// Pieces that came with wrong bytes.
@@ -181,6 +205,7 @@ impl Host {
             lie: None,
             corrupt_every: None,
             disk: BTreeSet::new(),
+            reader: None,
             parents: Vec::new(),
             stats: HostStats::default(),
         }

@@ -4,7 +4,7 @@
 //! only links, disks and time are made up. From the ground up: `event`, `clock`,
 //! `network`, `connections`, `host`; all of them are a `world`; `effects`,
 //! `endings` and `run` say what happens in it; `report` and `scenario` what comes
-//! of it; `calm`, `faults`, `goals` and `table` what has to. Every run is made by its `Setup`, seed
+//! of it; `calm`, `faults`, `streams`, `goals` and `table` what has to. Every run is made by its `Setup`, seed
 //! included, which a failing test prints; XGET_SIM_LOG=1 shows what the nodes
 //! say.
 
@@ -25,5 +25,6 @@ mod random;
 mod report;
 mod run;
 mod scenario;
+mod streams;
 mod table;
 mod world;

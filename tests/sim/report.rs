@@ -123,7 +123,7 @@ fn outcome(world: &World, host: usize) -> ClientOutcome {
         began_ms: at.stats.began_ns / 1_000_000,
         complete_ms: at.stats.complete_ns.map(|ns| ns / 1_000_000),
         failures: at.stats.failures.clone(),
-        stored: at.disk.len() as u32,
+        stored: at.stats.stored,
         stored_again: at.stats.stored_again,
         corrupt: at.stats.corrupt,
     }

@@ -55,6 +55,7 @@ impl World {
                     }
                 });
             }
+            Event::Taken { host, life } => self.taken(host, life),
             Event::Drained { host, life } => self.drained(host, life),
         }
     }
@@ -93,7 +94,7 @@ impl World {
     }
 
     /// Lets something happen to a host's node, and everything follow from it.
-    fn feed(&mut self, host: u32, note: &(u64, u32), happen: impl FnOnce(&mut Node, u64)) {
+    pub fn feed(&mut self, host: u32, note: &(u64, u32), happen: impl FnOnce(&mut Node, u64)) {
         self.note(host, note);
         let now_ms = self.clock.now_ms();
         let Some(node) = &mut self.hosts[host as usize].node else { return };

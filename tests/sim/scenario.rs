@@ -5,7 +5,7 @@
 //! is up to `calm`, `faults` and `table`.
 
 use crate::event::Fault;
-use crate::host::HostState;
+use crate::host::{HostState, Reader};
 use crate::report::Report;
 use crate::world::{Setup, World};
 use std::fmt;
@@ -44,6 +44,11 @@ pub struct Scenario {
     pub fan_out: u32,
     /// Of so many SYNs one is lost.
     pub lost_syn: u32,
+    /// All stream, with a window of so many MiB; 0: none does.
+    pub window_mib: u32,
+    /// This share of them has readers that take so many percent of the link.
+    pub slow_readers: u32,
+    pub reader_rate: u32,
 }
 
 impl Default for Scenario {
@@ -68,6 +73,9 @@ impl Default for Scenario {
             latency_us: 200,
             fan_out: 4,
             lost_syn: 0,
+            window_mib: 0,
+            slow_readers: 0,
+            reader_rate: 50,
         }
     }
 }
@@ -93,7 +101,7 @@ impl Scenario {
         self.fields().into_iter().find(|(name, _)| *name == key).map(|(_, field)| field)
     }
 
-    fn fields(&mut self) -> [(&'static str, &mut u32); 18] {
+    fn fields(&mut self) -> [(&'static str, &mut u32); 21] {
         [
             ("nodes", &mut self.nodes),
             ("pieces", &mut self.pieces),
@@ -113,6 +121,9 @@ impl Scenario {
             ("latency_us", &mut self.latency_us),
             ("fan_out", &mut self.fan_out),
             ("lost_syn", &mut self.lost_syn),
+            ("window_mib", &mut self.window_mib),
+            ("slow_readers", &mut self.slow_readers),
+            ("reader_rate", &mut self.reader_rate),
         ]
     }
 
@@ -129,6 +140,7 @@ impl Scenario {
             head_copies: self.head_copies as u16,
             fan_out: self.fan_out as u8,
             lost_syn: self.lost_syn,
+            window_bytes: (self.window_mib > 0).then_some(u64::from(self.window_mib) << 20),
             ..Setup::default()
         }
     }
@@ -149,6 +161,10 @@ impl Scenario {
                 link.up_bytes_s = scale(link.up_bytes_s, percent);
                 link.down_bytes_s = scale(link.down_bytes_s, percent);
             }
+        }
+        for host in take(share(self.slow_readers)) {
+            let rate = scale(world.setup.bytes_s, self.reader_rate);
+            world.hosts[host as usize].reader = Some(Reader::new(rate));
         }
         for host in take(self.stalled) {
             world.fault_at(host, wire_ms / 3, Fault::Freeze);
@@ -281,7 +297,9 @@ impl Outcome {
             failed += usize::from(!client.failures.is_empty());
             let rate = world.connections.network.links[client.host as usize].down_bytes_s;
             let multiple = (complete_ms - client.began_ms) as f64 / wire(rate);
-            if rate < usual {
+            let at = &world.hosts[client.host as usize];
+            let reads = at.reader.map_or(u64::MAX, |reader| reader.bytes_s);
+            if rate.min(reads) < usual {
                 slow = slow.max(multiple);
             } else {
                 own.push(multiple);

@@ -9,7 +9,7 @@ use crate::clock::Clock;
 use crate::connections::Connections;
 use crate::content;
 use crate::event::{Event, Fault};
-use crate::host::{Host, HostState, Role, addr_of, port};
+use crate::host::{Host, HostState, Reader, Role, addr_of, port};
 use crate::network::{Link, Network};
 use crate::random::Random;
 use peer::content::manifest::Manifest;
@@ -34,6 +34,8 @@ pub struct Setup {
     pub linger: Linger,
     /// Of so many SYNs one is lost; 0: none.
     pub lost_syn: u32,
+    /// All stream, and keep so many bytes.
+    pub window_bytes: Option<u64>,
 }
 
 impl Default for Setup {
@@ -51,6 +53,7 @@ impl Default for Setup {
             head_copies: 1,
             linger: Linger::Twice,
             lost_syn: 0,
+            window_bytes: None,
         }
     }
 }
@@ -110,8 +113,9 @@ impl World {
     }
 
     fn add_client(&mut self) {
-        let linger = self.setup.linger;
-        let request = FetchRequest { linger, ..FetchRequest::of(vec![b".".to_vec()]) };
+        let Setup { linger, window_bytes, .. } = self.setup;
+        let sources = vec![b".".to_vec()];
+        let request = FetchRequest { linger, window_bytes, ..FetchRequest::of(sources) };
         let masters = vec![addr_of(0, port(1))];
         self.add(Role::Client(Box::new(FetchOptions {
             masters: masters.into(),
@@ -120,6 +124,18 @@ impl World {
             memory_bytes: u64::MAX,
             makes_specials: false,
         })));
+        if let (Some(_), Some(host)) = (window_bytes, self.hosts.last_mut()) {
+            host.reader = Some(Reader::new(u64::MAX));
+        }
+    }
+
+    /// One that keeps so much, or all.
+    pub fn set_window(&mut self, host: u32, window_bytes: Option<u64>) {
+        let at = &mut self.hosts[host as usize];
+        at.reader = window_bytes.map(|_| Reader::new(u64::MAX));
+        if let Role::Client(options) = &mut at.role {
+            options.request.window_bytes = window_bytes;
+        }
     }
 
     pub fn link(&self, host: u32) -> &Link {

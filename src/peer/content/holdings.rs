@@ -15,6 +15,8 @@ enum PieceState {
     Held,
     /// It will never be here: nobody has it, or it cannot be stored.
     Lost,
+    /// It was here, and has fallen out of the window of a stream.
+    Passed,
 }
 
 /// The pieces of one generation, as one node holds them.
@@ -23,6 +25,8 @@ pub struct Holdings {
     pieces: Pieces,
     /// For each stripe: how many of its known pieces are missing.
     missing: Vec<u32>,
+    /// Beyond what is known of there is more, for which there is no room yet.
+    has_more: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -36,14 +40,14 @@ enum Pieces {
 impl Holdings {
     /// A master's: `count` pieces, all here.
     pub(crate) fn all(count: u32) -> Holdings {
-        Holdings { pieces: Pieces::All(count), missing: vec![0] }
+        Holdings { pieces: Pieces::All(count), missing: vec![0], has_more: false }
     }
 
     /// A client's at the start: no piece is known yet. A piece belongs to the
     /// stripe that its number is congruent to, modulo `stripes`.
     pub fn none(stripes: u8) -> Holdings {
         let missing = vec![0; usize::from(stripes.max(1))];
-        Holdings { pieces: Pieces::Each(Vec::new()), missing }
+        Holdings { pieces: Pieces::Each(Vec::new()), missing, has_more: false }
     }
 
     /// There are `count` pieces in all: more than was known before.
@@ -54,6 +58,17 @@ impl Holdings {
             pieces.push(PieceState::Missing);
             self.missing[piece % stripes] += 1;
         }
+    }
+
+    /// The same where there are `all`, and those beyond `count` are not wanted yet.
+    pub(crate) fn extend_within(&mut self, count: u32, all: u32) {
+        self.extend(count.min(all));
+        self.has_more = self.count() < all;
+    }
+
+    /// There are more pieces than are known of.
+    pub(crate) fn has_more(&self) -> bool {
+        self.has_more
     }
 
     /// Pieces that are known of.
@@ -90,6 +105,13 @@ impl Holdings {
         self.set(piece, PieceState::Lost)
     }
 
+    /// Notes a piece that was held as one that is not kept any more.
+    pub(crate) fn pass(&mut self, piece: u32) {
+        if self.holds(piece) {
+            self.set(piece, PieceState::Passed);
+        }
+    }
+
     fn get(&self, piece: u32) -> Option<PieceState> {
         match &self.pieces {
             Pieces::All(count) => (piece < *count).then_some(PieceState::Held),
@@ -107,7 +129,12 @@ impl Holdings {
         self.get(piece) == Some(PieceState::Lost)
     }
 
-    /// It is known of, and neither here nor lost.
+    /// It was here, and is not kept any more.
+    pub(crate) fn has_passed(&self, piece: u32) -> bool {
+        self.get(piece) == Some(PieceState::Passed)
+    }
+
+    /// It is known of, and neither here nor lost, and never was.
     pub fn misses(&self, piece: u32) -> bool {
         self.get(piece) == Some(PieceState::Missing)
     }
@@ -122,8 +149,13 @@ impl Holdings {
         &self.missing
     }
 
-    /// Nothing is missing of what is known.
+    /// Nothing is missing of what is known, and no more is to come.
     pub(crate) fn is_complete(&self) -> bool {
+        !self.has_more && self.is_filled()
+    }
+
+    /// Nothing is missing of what is known.
+    pub(crate) fn is_filled(&self) -> bool {
         self.missing.iter().all(|&missing| missing == 0)
     }
 }
@@ -153,12 +185,28 @@ mod tests {
         assert!(holdings.is_complete());
     }
 
+    #[test]
+    fn what_lies_beyond_a_window_is_not_missing_and_what_lies_behind_is_not_held() {
+        let mut holdings = Holdings::none(2);
+        holdings.extend_within(4, 6);
+        assert!(holdings.has_more() && holdings.missing() == [2, 2]);
+        holdings.pass(1);
+        assert!(holdings.misses(1), "it has to be here first");
+        (0..4).for_each(|piece| assert!(holdings.hold(piece)));
+        assert!(holdings.is_filled() && !holdings.is_complete());
+        holdings.pass(1);
+        assert!(holdings.has_passed(1) && !holdings.holds(1) && !holdings.misses(1));
+        holdings.extend_within(9, 6);
+        assert_eq!((holdings.missing(), holdings.count()), (&[1, 1][..], 6));
+        assert!(!holdings.has_more());
+    }
+
     proptest! {
         /// What is counted is what a count of the pieces would give.
         #[test]
         fn counts_are_those_of_the_pieces(
             stripes in 1..9u8,
-            steps in vec((0..4u8, 0..60u32), 0..80),
+            steps in vec((0..5u8, 0..60u32), 0..80),
         ) {
             let mut holdings = Holdings::none(stripes);
             for (step, piece) in steps {
@@ -166,6 +214,7 @@ mod tests {
                 let is_news = match step {
                     0 => { holdings.extend(piece); continue }
                     1 => holdings.lose(piece) || !news,
+                    2 => { holdings.pass(piece); continue }
                     _ => holdings.hold(piece) || !news,
                 };
                 prop_assert!(is_news, "a missing piece is news");
@@ -177,7 +226,12 @@ mod tests {
             let missing: Vec<u32> = (0..stripes.into()).map(missing_of).collect();
             prop_assert_eq!(holdings.missing(), &missing[..]);
             for piece in 0..70 {
-                let states = [holdings.holds(piece), holdings.has_lost(piece), holdings.misses(piece)];
+                let states = [
+                    holdings.holds(piece),
+                    holdings.has_lost(piece),
+                    holdings.misses(piece),
+                    holdings.has_passed(piece),
+                ];
                 let known = piece < holdings.count();
                 prop_assert_eq!(states.iter().filter(|s| **s).count(), usize::from(known));
             }

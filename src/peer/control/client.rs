@@ -94,6 +94,9 @@ pub enum ClientMessage {
     Progress(TransferStats),
     /// All is verified and in place.
     Done(TransferStats),
+    /// Whoever reads my stream is slower than it comes, or is so no more: who is faster is
+    /// not to wait for me. From version 4 on.
+    Full(bool),
     /// I go soon: give my children to others.
     Leave,
 }
@@ -185,6 +188,8 @@ const JOIN: &str = "join";
 const REPLACE: &str = "replace";
 const PROGRESS: &str = "progress";
 const DONE: &str = "done";
+const FULL: &str = "full";
+const ROOM: &str = "room";
 const LEAVE: &str = "leave";
 
 impl ClientMessage {
@@ -207,6 +212,7 @@ impl ClientMessage {
             }
             ClientMessage::Progress(stats) => format!("{PROGRESS} {}\n", stats.words()),
             ClientMessage::Done(stats) => format!("{DONE} {}\n", stats.words()),
+            ClientMessage::Full(is_full) => format!("{}\n", if *is_full { FULL } else { ROOM }),
             ClientMessage::Leave => format!("{LEAVE}\n"),
         }
     }
@@ -229,6 +235,8 @@ impl ClientMessage {
             },
             PROGRESS => ClientMessage::Progress(TransferStats::parse(&mut words)?),
             DONE => ClientMessage::Done(TransferStats::parse(&mut words)?),
+            FULL => ClientMessage::Full(true),
+            ROOM => ClientMessage::Full(false),
             LEAVE => ClientMessage::Leave,
             _ => return None,
         };
@@ -293,6 +301,7 @@ mod tests {
             ),
             stats().prop_map(ClientMessage::Progress),
             stats().prop_map(ClientMessage::Done),
+            any::<bool>().prop_map(ClientMessage::Full),
             Just(ClientMessage::Leave),
         ]
     }
@@ -392,6 +401,9 @@ mod tests {
             (replace(peer(ADDR_4), Complaint::Refused), "replace 3 10.0.0.1!20004 refused\n"),
             (ClientMessage::Progress(stats), "progress 1 22 333 4444 55555\n"),
             (ClientMessage::Done(stats), "done 1 22 333 4444 55555\n"),
+            (replace(peer(ADDR_4), Complaint::Passed), "replace 3 10.0.0.1!20004 passed\n"),
+            (ClientMessage::Full(true), "full\n"),
+            (ClientMessage::Full(false), "room\n"),
             (ClientMessage::Leave, "leave\n"),
         ] {
             assert_eq!(message.line(), line);

@@ -16,22 +16,30 @@ pub enum Complaint {
     /// Does not hold what it should, or errs; the `overlay` takes
     /// it for lost.
     Refused,
+    /// Keeps a part of a stream, and no more what we want of it. From version 4 on.
+    Passed,
 }
 
 /// Each complaint and its word in the conversation.
-const COMPLAINTS: [(Complaint, &str); 6] = [
+const COMPLAINTS: [(Complaint, &str); 7] = [
     (Complaint::Lost, "lost"),
     (Complaint::Frozen, "frozen"),
     (Complaint::Slow, "slow"),
     (Complaint::SlowUplink, "narrow"),
     (Complaint::Corrupt, "wrong"),
     (Complaint::Refused, "refused"),
+    (Complaint::Passed, "passed"),
 ];
 
 impl Complaint {
     /// The parent is there and gives too little, which others have to confirm.
     pub(crate) fn is_about_speed(self) -> bool {
         matches!(self, Complaint::Slow | Complaint::SlowUplink)
+    }
+
+    /// Nothing is wrong with the parent.
+    pub(crate) fn is_blame(self) -> bool {
+        self != Complaint::Passed
     }
 
     /// The word for it in the conversation.

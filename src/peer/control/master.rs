@@ -35,6 +35,9 @@ pub enum MasterMessage {
         /// The parent.
         parent: ParentAddr,
     },
+    /// What you are to have has fallen out of the windows of those who stream it: take it
+    /// from me where it keeps nobody waiting. From version 4 on.
+    Behind,
     /// No.
     Error {
         /// Of Linux (errno(3)), as in the errors of 9P2000.u.
@@ -47,6 +50,7 @@ pub enum MasterMessage {
 const WAIT: &str = "wait";
 const GENERATION: &str = "generation";
 const PARENT: &str = "parent";
+const BEHIND: &str = "behind";
 const ERROR: &str = "error";
 
 impl MasterMessage {
@@ -62,6 +66,7 @@ impl MasterMessage {
             MasterMessage::Parent { stripe, parent } => {
                 format!("{PARENT} {stripe} {}\n", parent.word())
             }
+            MasterMessage::Behind => format!("{BEHIND}\n"),
             MasterMessage::Error { errno, text } => {
                 let mut line = format!("{ERROR} {errno}");
                 // No text is no word, which is not the same as an empty one.
@@ -93,6 +98,7 @@ impl MasterMessage {
                 stripe: words.number()?,
                 parent: ParentAddr::parse(words.word()?)?,
             },
+            BEHIND => MasterMessage::Behind,
             ERROR => MasterMessage::Error { errno: words.number()?, text: parse_text(&mut words)? },
             _ => return None,
         };

@@ -10,10 +10,12 @@ use super::io::{FetchEffect, StoreResult};
 use super::manifest;
 use super::options::FetchOptions;
 use super::transfer::{Arrival, Transfer};
+use super::window::{Pace, Slide, Window};
 use crate::conn::ConnEvent;
 use crate::content::digest::Digest;
+use crate::content::manifest::{Manifest, piece_len_of};
 use crate::content::pieces::{ManifestPieces, PieceMap};
-use crate::control::{ParentAddr, printable};
+use crate::control::{ClientMessage, ParentAddr, printable};
 use crate::failure::{Failure, Status};
 use crate::namespace::{Content, Generation};
 use crate::request::Pin;
@@ -25,6 +27,14 @@ use ninep::server::ConnId;
 /// Why a file that the master lost is not here.
 const CHANGED: &str = "changed on the master during the fetch, or cannot be read there; \
                        fetch it again";
+
+/// The window over all that follows the manifest.
+fn window(bytes: u64, content: &Content) -> Option<Window> {
+    let Content { manifest, map } = content;
+    let longest = |manifest: &Manifest| manifest.entries.iter().map(|entry| entry.size).max();
+    let piece_len = piece_len_of(longest(manifest).unwrap_or(0), map.piece_len());
+    Window::new(bytes, piece_len, map.manifest_pieces().count()..map.count())
+}
 
 /// What came of a piece.
 enum Brought<'a> {
@@ -39,6 +49,9 @@ pub(super) struct Download {
     pin: Option<Pin>,
     makes_specials: bool,
     corrupt: CorruptPieces,
+    window_bytes: Option<u64>,
+    /// Of a stream that does not fit.
+    window: Option<Window>,
 }
 
 impl Download {
@@ -51,10 +64,13 @@ impl Download {
     ) -> Download {
         let digest = pieces.generation;
         let id = common.server.space.add_generation(Generation::empty(pieces, stripes));
-        let transfer = Transfer::new(common, id, digest, stripes);
         let FetchOptions { request, makes_specials, .. } = options;
+        let window_bytes = request.window_bytes;
+        let pace = if window_bytes.is_some() { Pace::Stream } else { Pace::Any };
+        let transfer = Transfer::new(common, id, digest, stripes, pace);
         let (pin, makes_specials) = (request.pin, *makes_specials);
-        Download { transfer, pin, makes_specials, corrupt: CorruptPieces::default() }
+        let corrupt = CorruptPieces::default();
+        Download { transfer, pin, makes_specials, corrupt, window_bytes, window: None }
     }
 
     pub fn digest(&self) -> Digest {
@@ -194,7 +210,9 @@ impl Download {
         common.report.failures.extend(unavailable.failures);
         let content = Rc::new(Content { manifest: Rc::new(manifest), map: Rc::new(map) });
         let (space, id) = (&mut common.server.space, self.transfer.generation);
-        space.set_content(id, content.clone());
+        self.window = self.window_bytes.and_then(|bytes| window(bytes, &content));
+        let room = self.window.as_ref().map_or(u32::MAX, Window::room);
+        space.set_content(id, content.clone(), room);
         let info = format!("generation blake3:{digest}\nindex_bytes {manifest_len}\n");
         let tickets = space.show(id, info);
         common.wake(tickets);
@@ -209,6 +227,38 @@ impl Download {
             self.hold(common, piece);
         }
         self.transfer.go_on(common);
+    }
+
+    /// Of a stream: pieces below this number were handed to who reads it.
+    pub fn written(&mut self, common: &mut Common, below: u32) {
+        let slide = self.window.as_mut().and_then(|window| window.written(below));
+        if let Some(Slide { passed, room }) = slide {
+            common.effects.push_back(FetchEffect::Forget { below: passed.end });
+            common.server.space.slide(self.transfer.generation, passed, room);
+            self.transfer.fill_all(common);
+        }
+        self.tell_full(common);
+    }
+
+    /// Tells the master whether our reader holds us up: then nobody who reads faster is to
+    /// wait for us.
+    fn tell_full(&mut self, common: &mut Common) {
+        let Some(window) = &mut self.window else { return };
+        let Some(known) = common.generation(self.transfer.generation) else { return };
+        let news = window.note_held(|piece| known.holdings.holds(piece), common.now_ms);
+        if let Some(is_full) = news {
+            common.tell(&ClientMessage::Full(is_full));
+        }
+    }
+
+    /// The master that is talked to now has been told nothing yet.
+    pub fn joined_again(&mut self) {
+        if self.transfer.pace == Pace::Behind {
+            self.transfer.pace = Pace::Stream;
+        }
+        if let Some(window) = &mut self.window {
+            window.forget_full();
+        }
     }
 
     /// Notes a piece as held. Its length in bytes, or 0 if it was held before.
@@ -245,6 +295,7 @@ impl Download {
                 let len = self.hold(common, piece);
                 self.count(common, conn, len);
                 self.corrupt.forget(piece);
+                self.tell_full(common);
             }
             StoreResult::Rest { changed } => {
                 let len = self.generation(common).and_then(|known| known.piece_len(piece));
@@ -351,6 +402,12 @@ impl Download {
         let Some(content) = self.content(common).cloned() else {
             return Err(Failure::fatal(status, "the manifest", why));
         };
+        if self.window_bytes.is_some() {
+            // Whoever reads has a part of it, and nothing else is to come.
+            let extent = content.map.extents(&content.manifest, piece).next();
+            let path = extent.map(|extent| content.manifest.path(extent.entry));
+            return Err(Failure::fatal(status, printable(path.unwrap_or_default()), why));
+        }
         self.lose(common, piece);
         // A pack is the only piece of each of its files. A file of several pieces
         // may have failed already, for another of them.

@@ -38,6 +38,11 @@ pub enum FetchInput<'a> {
         /// Pieces that are in the destination already, verified.
         found: Vec<u32>,
     },
+    /// Of a stream: the pieces below this number were handed to who reads it.
+    Written {
+        /// A number of a piece.
+        below: u32,
+    },
     /// [`FetchEffect::Prepare`] is through, and telling how the destination differs was
     /// all there was to do.
     Compared {
@@ -114,6 +119,11 @@ pub enum FetchEffect {
         range: Range<usize>,
         /// Files in it may have changed: the others are stored.
         is_rest: bool,
+    },
+    /// Of a stream: its pieces below this number are served to nobody any more.
+    Forget {
+        /// A number of a piece.
+        below: u32,
     },
     /// All pieces are held or lost: make links and empty files, set directories'
     /// attributes. [`FetchInput::Finished`] follows.

@@ -281,7 +281,7 @@ impl MasterLink {
                 // The conversation works: tries count anew.
                 (self.hashing, self.tries.counted, self.tries.all) = (None, 0, 0);
             }
-            MasterMessage::Parent { .. } | MasterMessage::Error { .. } => {}
+            MasterMessage::Parent { .. } | MasterMessage::Behind | MasterMessage::Error { .. } => {}
         }
         self.timers.stop(MasterTimer::Answer);
         Ok(())

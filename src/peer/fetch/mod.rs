@@ -25,6 +25,7 @@ mod scheduler;
 mod signs;
 mod spare;
 mod transfer;
+mod window;
 
 pub use io::{FetchEffect, FetchInput, StoreResult};
 pub use manifest::{MANIFEST_LEN_MAX, MEMORY_FACTOR};
@@ -52,6 +53,7 @@ use master_link::{GaveUp, MasterLink};
 use ninep::server::ConnId;
 use phase::FetchPhase;
 use report::{FetchReport, LEAVE_MS};
+use window::Pace;
 
 /// How often the master hears how far we are.
 const PROGRESS_MS: u64 = 2_000;
@@ -160,6 +162,11 @@ impl Fetcher {
                 if let Some(download) = &mut self.download {
                     download.prepared(&mut self.common, &found);
                     self.phase = FetchPhase::Fetching;
+                }
+            }
+            FetchInput::Written { below } => {
+                if let Some(download) = &mut self.download {
+                    download.written(&mut self.common, below);
                 }
             }
             FetchInput::Compared { failures } => self.compared(failures),
@@ -397,6 +404,11 @@ impl Fetcher {
                 let list = Vec::new();
                 let pieces = ManifestPieces { generation: digest, manifest_len, piece_len, list };
                 return self.announced(pieces, stripes);
+            }
+            MasterMessage::Behind => {
+                if let Some(download) = &mut self.download {
+                    download.transfer.pace = Pace::Behind;
+                }
             }
             MasterMessage::Parent { stripe, parent } => {
                 if let Some(download) = &mut self.download {

@@ -55,6 +55,7 @@ const HELD: Token = Token(5 << 40);
 const REST_FILE: Token = Token(6 << 40);
 /// A probe that asks for another piece than the manifest's first.
 const PROBE_KNOWN: Token = Token(7 << 40);
+const LATE: Token = Token(8 << 40);
 /// Added to the number of a piece that the parent is not to wait for.
 const UNAWAITED: u64 = 1 << 32;
 /// Added to the number of a piece of which what did not change is wanted.
@@ -166,6 +167,8 @@ struct Files {
     held: Option<Fid>,
     /// Pieces without what changed of them; opened when that is first wanted.
     rest: Option<Fid>,
+    /// Pieces for who is not to keep others waiting; opened when we are that.
+    late: Option<Fid>,
 }
 
 impl ParentLink {
@@ -182,7 +185,7 @@ impl ParentLink {
             timers: Timers::new(),
             signs: Signs::new(now_ms),
             busy: Busy::default(),
-            files: Files { pieces, held: None, rest: None },
+            files: Files { pieces, held: None, rest: None, late: None },
             list: ListRead::default(),
         };
         link.timers.set(LinkTimer::Reconnect, now_ms + link.patience() * RECONNECT_MS);
@@ -348,6 +351,12 @@ impl ParentLink {
         self.flush(outbox);
     }
 
+    /// The file of pieces for who is behind.
+    fn late(&mut self) -> Fid {
+        let (client, generation) = (&mut self.client, self.generation);
+        *self.files.late.get_or_insert_with(|| open(client, generation, b"late", LATE))
+    }
+
     /// The file of pieces that are held now.
     fn held(&mut self) -> Fid {
         let (client, generation) = (&mut self.client, self.generation);
@@ -365,15 +374,17 @@ impl ParentLink {
 
     /// Asks for a piece, which is at most a `stride` long. While the open is under
     /// way the request waits with it.
-    pub fn ask_piece(&mut self, now_ms: u64, request: PieceRequest, stride: u32) {
+    pub fn ask_piece(&mut self, now_ms: u64, request: PieceRequest, stride: u32, is_behind: bool) {
         if self.client.outstanding() == 0 {
             // Silence counts from when something is asked for.
             self.heard(now_ms);
         }
         let piece = u64::from(request.piece);
         let offset = piece * u64::from(stride);
-        if request.waits {
-            return self.client.read(self.files.pieces, offset, stride, Token(piece));
+        let is_late = is_behind && self.parent == ParentAddr::Master;
+        if request.waits || is_late {
+            let file = if is_late { self.late() } else { self.files.pieces };
+            return self.client.read(file, offset, stride, Token(piece));
         }
         let held = self.held();
         self.client.read(held, offset, stride, Token(UNAWAITED | piece));

@@ -141,6 +141,12 @@ impl View<'_> {
         self.stripes_of(conn).map(|stripe| self.missing(stripe)).max() == Some(0)
     }
 
+    /// So many of a stripe are missing that others than its parent may be asked, who have
+    /// nothing else to do. Where a window ends before the last piece they soon have.
+    fn wants_help(&self, stripe: usize, least: u32) -> bool {
+        self.missing(stripe) >= if self.holdings.has_more() { LAG_MAX.max(least) } else { least }
+    }
+
     /// The stripe is behind the others by more than windows explain.
     pub fn lags(&self, stripe: usize) -> bool {
         let least = self.holdings.missing().iter().copied().min().unwrap_or(0);
@@ -391,8 +397,10 @@ impl Scheduler {
     /// stripe's parent already is asked of this one as well, the last of it
     /// first, when there is much of it.
     fn next_share(&self, view: View, at: usize, times: usize) -> Option<u32> {
-        let Requests { conn, ref refused, .. } = self.parents[at];
-        if !view.is_through(conn) {
+        let Requests { conn, is_last_resort, ref refused, .. } = self.parents[at];
+        // All who stream need the master's uplink, and have nothing more of it but what they
+        // keep; they are through again and again.
+        if !view.is_through(conn) || is_last_resort && view.holdings.has_more() {
             return None;
         }
         let least = if times == 0 { 1 } else { TWICE_MIN };
@@ -404,7 +412,7 @@ impl Scheduler {
         };
         view.stripes_of(conn)
             .flat_map(|own| {
-                let lagging = view.stripes().filter(move |&s| view.missing(s) >= least);
+                let lagging = view.stripes().filter(move |&s| view.wants_help(s, least));
                 lagging.map(move |stripe| self.share(view, stripe as u32, own as u32).filter(fits))
             })
             .find_map(|mut share| if times == 0 { share.next() } else { share.next_back() })
@@ -432,7 +440,7 @@ impl Scheduler {
                 && view.parents[stripe] != Some(conn)
                 && match t.orphan_since_ms[stripe] {
                     Some(since_ms) => since_ms + ORPHAN_MS <= now_ms,
-                    None => !is_last_resort && is_through,
+                    None => !is_last_resort && is_through && view.wants_help(stripe, 1),
                 }
         })
     }

@@ -32,6 +32,7 @@ impl Fetcher {
             }
             // Joined again: the same tree, and maybe new parents.
             Some(download) if download.digest() == digest => {
+                download.joined_again();
                 download.transfer.set_master(&mut self.common, master);
                 Ok(())
             }

@@ -9,6 +9,7 @@ use super::liveness::{DROUGHT_MS, Liveness};
 use super::parent_link::{Arrived, LinkTimeout, ParentLink};
 use super::parents::Parents;
 use super::scheduler::{Scheduler, View};
+use super::window::Pace;
 use crate::conn::ConnEvent;
 use crate::content::digest::Digest;
 use crate::control::{ClientMessage, Complaint, ParentAddr, VERSION_MIN};
@@ -72,6 +73,7 @@ pub(super) struct Transfer {
     filled_ms: u64,
     /// When the master may next be connected to though it is no stripe's parent.
     dispute_ms: u64,
+    pub pace: Pace,
 }
 
 /// What the scheduler decides by and does not own.
@@ -81,7 +83,13 @@ fn view<'a>(parents: &'a Parents, common: &'a Common, id: GenerationId) -> Optio
 }
 
 impl Transfer {
-    pub fn new(common: &Common, generation: GenerationId, digest: Digest, stripes: u8) -> Transfer {
+    pub fn new(
+        common: &Common,
+        generation: GenerationId,
+        digest: Digest,
+        stripes: u8,
+        pace: Pace,
+    ) -> Transfer {
         let now_ms = common.now_ms;
         Transfer {
             generation,
@@ -95,6 +103,7 @@ impl Transfer {
             said: Vec::new(),
             filled_ms: now_ms,
             dispute_ms: now_ms,
+            pace,
         }
     }
 
@@ -367,6 +376,10 @@ impl Transfer {
         match arrived {
             Ok(Arrived::Nothing) => {}
             Ok(Arrived::List(bytes)) => return Some(Arrival::List(bytes)),
+            // Of a file that is whole no piece is empty.
+            Ok(Arrived::Piece { piece, len: 0, .. }) if self.pace != Pace::Any => {
+                self.passed(common, conn, piece);
+            }
             Ok(Arrived::Piece { piece, len, data }) => {
                 self.liveness.data_came(common.now_ms);
                 let range = ninep::RREAD_HEADER_LEN..ninep::RREAD_HEADER_LEN + len as usize;
@@ -390,6 +403,18 @@ impl Transfer {
         }
         self.fill(common, conn);
         None
+    }
+
+    /// A parent keeps a piece no more: it is ahead of us by more than its window, and so of
+    /// no use in that stripe.
+    fn passed(&mut self, common: &mut Common, conn: ConnId, piece: u32) {
+        self.scheduler.absent(conn, piece, common.now_ms);
+        let stripe = piece as usize % self.parents.by_stripe().len();
+        let Some(parent) = self.parents.addr(conn) else { return };
+        if self.parents.by_stripe()[stripe] == Some(conn) {
+            self.replace(common, stripe, parent, Complaint::Passed);
+        }
+        self.fill_all(common);
     }
 
     /// Asks for what is left of a piece that the master has not got whole any more.
@@ -485,7 +510,7 @@ impl Transfer {
             && let Some(request) = self.scheduler.next_request(view, conn, common.now_ms)
             && let Some(link) = self.parents.link(conn)
         {
-            link.ask_piece(common.now_ms, request, stride);
+            link.ask_piece(common.now_ms, request, stride, self.pace == Pace::Behind);
         }
         if let Some(link) = self.parents.link(conn) {
             link.flush(&mut common.server.outbox);
@@ -528,6 +553,12 @@ impl Transfer {
             self.liveness.data_came(common.now_ms);
             self.liveness.right_came(common.now_ms);
             return false;
+        }
+        let generation = common.generation(self.generation);
+        if generation.is_some_and(|known| known.holdings.is_filled()) {
+            // Our reader is waited for, and nobody is asked for anything.
+            self.liveness.data_came(common.now_ms);
+            self.liveness.right_came(common.now_ms);
         }
         if is_sampled {
             self.look_for_slow(common);

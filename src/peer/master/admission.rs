@@ -74,7 +74,7 @@ impl Master {
     }
 
     fn admit_to(&mut self, now_ms: u64, join: &Join, id: GenerationId) {
-        let &Join { open_id, ip, port, .. } = join;
+        let &Join { open_id, ip, port, window_bytes, .. } = join;
         let Some(generation) = self.server.space.generation(id) else { return };
         let message = MasterMessage::Generation {
             digest: generation.digest(),
@@ -84,7 +84,7 @@ impl Master {
         };
         self.server.answer(open_id, &message);
         let addr = SocketAddr::new(ip, port);
-        match self.members.join(&mut self.server, now_ms, open_id, addr, id) {
+        match self.members.join(&mut self.server, now_ms, open_id, addr, (id, window_bytes)) {
             Ok(()) => self.call(now_ms, self.members.greeting(&self.server, open_id)),
             Err(why) => self.refuse(open_id, 11, why),
         }

@@ -39,6 +39,8 @@ pub(super) struct Join {
     pub selector: Selector,
     /// It was in this generation before.
     pub was_in: Option<Digest>,
+    /// It streams, and keeps so much of what was fetched.
+    pub window_bytes: Option<u64>,
 }
 
 /// Too many wait already.
@@ -154,6 +156,7 @@ mod tests {
             port: 7000,
             selector: Selector::default(),
             was_in: None,
+            window_bytes: None,
         }
     }
 

@@ -10,7 +10,7 @@ use super::bans::Bans;
 use super::inspections::{Finding, Inspection, Reason, Sample};
 use crate::control::{Complaint, MasterMessage, ParentAddr, TransferStats, format_addr, printable};
 use crate::namespace::GenerationId;
-use crate::overlay::{Change, Forest, Limits, NODES_MAX, Newcomer, NodeId, Parent, Verdict, Voice};
+use crate::overlay::{Change, Limits, NODES_MAX, NodeId, Parent, Verdict, Voice};
 use crate::recent::Recent;
 use crate::server::Server;
 use alloc::boxed::Box;
@@ -19,9 +19,12 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::fmt::Write;
-use core::net::{IpAddr, Ipv6Addr, SocketAddr};
+use core::net::{IpAddr, SocketAddr};
+use group::Group;
 use ninep::server::OpenId;
 use sorted::SortedMap;
+use stream::{Stream, Streams};
+use texts::{accusation_text, disbelief_text};
 
 /// Members that left and are kept for `status`.
 const DEPARTED_MAX: usize = 16_384;
@@ -48,30 +51,7 @@ struct Member {
     is_reached: bool,
     /// Its parents when it left the forest, for `status`.
     last_parents: String,
-}
-
-/// The clients of one generation: they make one forest.
-struct Group {
-    forest: Forest,
-    by_node: SortedMap<NodeId, OpenId>,
-    /// The last to join of each address: one that lost its connection may
-    /// join again before the loss is seen here.
-    by_addr: SortedMap<SocketAddr, NodeId>,
-}
-
-impl Group {
-    fn new(limits: Limits) -> Group {
-        let (by_node, by_addr) = (SortedMap::new(), SortedMap::new());
-        Group { forest: Forest::new(limits), by_node, by_addr }
-    }
-
-    fn forget(&mut self, member: &Member) {
-        self.by_node.remove(&member.node);
-        if self.by_addr.get(&member.addr) == Some(&member.node) {
-            self.by_addr.remove(&member.addr);
-        }
-        self.forest.leave(member.node);
-    }
+    stream: Stream,
 }
 
 /// Why a client cannot be taken in: words for it.
@@ -101,6 +81,7 @@ pub(super) struct Members {
     /// Where somebody did not answer on the port that it announced.
     doubted: Recent<IpAddr, DOUBTED_MAX>,
     bans: Bans,
+    streams: Streams,
 }
 
 impl Members {
@@ -115,6 +96,7 @@ impl Members {
             unreached: Vec::new(),
             doubted: Recent::default(),
             bans: Bans::default(),
+            streams: Streams::default(),
         }
     }
 
@@ -139,7 +121,7 @@ impl Members {
         now_ms: u64,
         open_id: OpenId,
         addr: SocketAddr,
-        generation: GenerationId,
+        (generation, window_bytes): (GenerationId, Option<u64>),
     ) -> Result<(), Refused> {
         let unreached = self.count_unreached(addr.ip());
         if unreached >= UNREACHED_MAX {
@@ -156,8 +138,18 @@ impl Members {
         let before = group.by_addr.insert(addr, node);
         let (stats, last_parents) = (TransferStats::default(), String::new());
         let (done, is_placed, is_reached) = (false, false, false);
-        let member =
-            Member { node, generation, addr, stats, done, is_placed, is_reached, last_parents };
+        let stream = Stream::of(window_bytes);
+        let member = Member {
+            node,
+            generation,
+            addr,
+            stats,
+            done,
+            is_placed,
+            is_reached,
+            last_parents,
+            stream,
+        };
         self.list.insert(open_id, Box::new(member));
         self.change_unreached(addr.ip(), true);
         // One address and port is one server: the last to join from there.
@@ -189,11 +181,11 @@ impl Members {
     /// Whether the master reached a node, just now.
     fn set_reached(&mut self, id: GenerationId, node: NodeId, is_reached: bool, now_ms: u64) {
         let Some(group) = self.groups.get_mut(&id) else { return };
-        let Some(open_id) = group.by_node.get(&node) else { return };
+        let Some(&open_id) = group.by_node.get(&node) else { return };
         if !is_reached {
-            group.forest.find_silent(node, now_ms);
+            group.forest_of(node).find_silent(node, now_ms);
         }
-        let Some(member) = self.list.get_mut(open_id) else { return };
+        let Some(member) = self.list.get_mut(&open_id) else { return };
         if core::mem::replace(&mut member.is_reached, is_reached) != is_reached {
             let ip = member.addr.ip();
             self.change_unreached(ip, !is_reached);
@@ -203,19 +195,25 @@ impl Members {
     /// Gives a client its place in the forest and announces its parents to it.
     fn place(&mut self, server: &mut Server, now_ms: u64, open_id: OpenId, is_believed: bool) {
         let Some(member) = self.list.get_mut(&open_id).filter(|m| !m.is_placed) else { return };
-        let Some(group) = self.groups.get_mut(&member.generation) else { return };
         member.is_placed = true;
-        let (node, generation) = (member.node, member.generation);
+        let Some(member) = self.list.get(&open_id) else { return };
+        let is_late = self.is_late(member);
+        let Some(group) = self.groups.get_mut(&member.generation) else { return };
+        let (node, generation, done) = (member.node, member.generation, member.done);
         let is_banned = self.bans.is_banned(member.addr);
         let is_reached = (member.is_reached || is_believed) && !is_banned;
-        group
-            .forest
-            .join(Newcomer { node, rack: None, voice: voice(member.addr), is_reached }, now_ms);
-        if is_banned {
-            group.forest.find_corrupt(node, now_ms);
+        let newcomer = member.newcomer(is_reached);
+        if is_late {
+            group.behind().join(newcomer, now_ms);
+            server.answer(open_id, &MasterMessage::Behind);
+        } else {
+            group.forest_of(node).join(newcomer, now_ms);
         }
-        if member.done {
-            group.forest.retire(node);
+        if is_banned {
+            group.forest_of(node).find_corrupt(node, now_ms);
+        }
+        if done {
+            group.forest_of(node).retire(node);
         }
         self.announce_changes(server, generation);
     }
@@ -223,7 +221,8 @@ impl Members {
     /// When to call `timeout`.
     pub fn deadline_ms(&self) -> Option<u64> {
         let unplaced = self.unplaced.front().map(|(at_ms, _)| *at_ms);
-        self.bans.deadline_ms().into_iter().chain(unplaced).min()
+        let full = self.streams.deadline_ms();
+        self.bans.deadline_ms().into_iter().chain(unplaced).chain(full).min()
     }
 
     /// Who was waited for long enough has its place, and bans end. Gives who is
@@ -234,11 +233,12 @@ impl Members {
             self.unplaced.pop_front();
             self.place(server, now_ms, open_id, false);
         }
+        self.part_full(server, now_ms);
         let mut calls = Vec::new();
         while let Some(addr) = self.bans.poll_over(now_ms) {
             self.each_of(addr, |members, generation, node| {
                 if let Some(group) = members.groups.get_mut(&generation) {
-                    group.forest.forgive(node);
+                    group.forest_of(node).forgive(node);
                     calls.extend(group.by_node.get(&node));
                 }
                 members.announce_changes(server, generation);
@@ -296,7 +296,7 @@ impl Members {
                         Finding::Well { is_refuted: true } => Some(Complaint::Lost),
                         _ => None,
                     };
-                    let liars = group.forest.find_well(node, refuted, now_ms);
+                    let liars = group.forest_of(node).find_well(node, refuted, now_ms);
                     warnings.extend(liars.into_iter().map(disbelief_text));
                     members.set_reached(generation, node, true, now_ms);
                 }
@@ -309,8 +309,8 @@ impl Members {
                         warnings.push(format!("{name} cannot be reached from here ({why}): it serves nobody until it can"));
                     }
                 }
-                Finding::Late => group.forest.find_late(node, now_ms),
-                Finding::Corrupt { .. } => group.forest.find_corrupt(node, now_ms),
+                Finding::Late => group.forest_of(node).find_late(node, now_ms),
+                Finding::Corrupt { .. } => group.forest_of(node).find_corrupt(node, now_ms),
             }
             if let Some(open_id) = open_id.filter(|_| *finding != Finding::Late) {
                 members.place(server, now_ms, open_id, false);
@@ -332,7 +332,7 @@ impl Members {
 
     /// Announces to each member the parents that the forest changed.
     fn announce_changes(&mut self, server: &mut Server, id: GenerationId) {
-        while let Some(change) = self.groups.get_mut(&id).and_then(|g| g.forest.poll_change()) {
+        while let Some(change) = self.groups.get_mut(&id).and_then(Group::poll_change) {
             self.announce_parent(server, id, change);
         }
     }
@@ -380,7 +380,7 @@ impl Members {
             stats.from_peers_bytes
         );
         if let Some(group) = self.groups.get_mut(&generation) {
-            group.forest.retire(node);
+            group.forest_of(node).retire(node);
         }
         self.announce_changes(server, generation);
         Some(text)
@@ -395,7 +395,7 @@ impl Members {
             member.last_parents = last_parents;
         }
         if let Some(group) = self.groups.get_mut(&generation) {
-            group.forest.withdraw(node);
+            group.forest_of(node).withdraw(node);
         }
         self.announce_changes(server, generation);
     }
@@ -421,7 +421,11 @@ impl Members {
                 None => return (warnings, None),
             },
         };
-        let verdict = group.forest.replace(node, stripe, accused, complaint, now_ms);
+        let forest = group.forest_of(node);
+        let verdict = forest.replace(node, stripe, accused, complaint, now_ms);
+        if complaint == Complaint::Passed && verdict != Verdict::Dismissed {
+            self.passed(server, now_ms, open_id);
+        }
         let mut inspection = None;
         if let (ParentAddr::Peer(addr), true) = (parent, verdict != Verdict::Dismissed) {
             warnings.extend(accusation_text(child, parent, complaint));
@@ -446,7 +450,7 @@ impl Members {
                 Complaint::Lost | Complaint::Frozen => Some(Reason::Accused),
                 Complaint::Slow | Complaint::Refused => Some(Reason::Unfed),
                 Complaint::Corrupt => Some(Reason::Doubted { is_said: piece.is_some() }),
-                Complaint::SlowUplink => None,
+                Complaint::SlowUplink | Complaint::Passed => None,
             };
             // Who gives nothing at all may lack even the manifest, which whoever serves has.
             let piece = if complaint == Complaint::Refused { Some(0) } else { piece };
@@ -455,7 +459,7 @@ impl Members {
             let inspected = reason.filter(|_| is_believed).zip(sample);
             inspection = inspected.map(|(reason, sample)| (addr, reason, sample));
         }
-        let parent = self.groups.get(&generation).and_then(|g| g.forest.parent(node, stripe));
+        let parent = self.groups.get(&generation).and_then(|g| g.forest(node).parent(node, stripe));
         if matches!(verdict, Verdict::Dismissed | Verdict::Waits)
             && let Some(parent) = parent
         {
@@ -467,7 +471,7 @@ impl Members {
     }
 
     fn believes(&self, id: GenerationId, node: NodeId, now_ms: u64) -> bool {
-        self.groups.get(&id).is_some_and(|group| group.forest.believes(node, now_ms))
+        self.groups.get(&id).is_some_and(|group| group.forest(node).believes(node, now_ms))
     }
 
     /// The piece that somebody complains of, or one of the stripe if that is not
@@ -515,7 +519,7 @@ impl Members {
         let state = if member.done { "done" } else { "lost" };
         self.departed.push_back(status_line(&member, state, &self.parents_text(&member)));
         if let Some(group) = self.groups.get_mut(&generation) {
-            group.forget(&member);
+            group.forget(member.node, member.addr);
         }
         if !member.is_reached {
             self.change_unreached(member.addr.ip(), false);
@@ -544,7 +548,7 @@ impl Members {
             return member.last_parents.clone();
         };
         let mut text = String::new();
-        for parent in group.forest.parents(member.node) {
+        for parent in group.forest(member.node).parents(member.node) {
             let name = match parent {
                 Parent::Master => "me".to_string(),
                 Parent::Node(node) => {
@@ -566,20 +570,6 @@ fn voice(addr: SocketAddr) -> Voice {
     })
 }
 
-/// Whom nobody believes any more, in words for the operator.
-fn disbelief_text(Voice(bits): Voice) -> String {
-    let ip = Ipv6Addr::from_bits(bits).to_canonical();
-    format!("{ip} accused several that this machine found well: it is not believed any more")
-}
-
-/// A complaint in words, for the operator. Complaints of speed are said only when
-/// they are believed.
-fn accusation_text(child: SocketAddr, parent: ParentAddr, complaint: Complaint) -> Option<String> {
-    let ParentAddr::Peer(addr) = parent else { return None };
-    let (child, addr, word) = (format_addr(child), format_addr(addr), complaint.word());
-    (!complaint.is_about_speed()).then(|| format!("{child} says that {addr} is {word}"))
-}
-
 fn status_line(member: &Member, state: &str, parents: &str) -> String {
     let stats = &member.stats;
     format!(
@@ -594,5 +584,9 @@ fn status_line(member: &Member, state: &str, parents: &str) -> String {
     )
 }
 
+mod group;
+mod stream;
+mod streams;
 #[cfg(test)]
 mod tests;
+mod texts;

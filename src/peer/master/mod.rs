@@ -292,6 +292,8 @@ impl Master {
             let Some(notice) = self.server.poll_notice() else { break };
             self.notice(now_ms, notice);
         }
+        let late = self.server.space.poll_late();
+        self.server.wake(late);
     }
 
     /// What to do next with a connection, in this order.
@@ -334,6 +336,7 @@ impl Master {
             self.selections.returns.deadline_ms(),
             self.nodes.deadline_ms(),
             self.nodes.look_ms(),
+            self.server.space.late_ms(),
         ];
         parts.into_iter().flatten().min()
     }
@@ -443,6 +446,7 @@ impl Master {
         self.joins.announce_hashing(now_ms, &mut self.server);
         self.admit_next(now_ms);
         self.inspections.timeout(&mut self.server.outbox, now_ms);
+        self.server.space.look_at_late(now_ms);
         self.drop_returns(now_ms);
         self.answer_late_nodes(now_ms);
         if self.nodes.look_ms().is_some_and(|at_ms| now_ms >= at_ms) {
@@ -501,18 +505,22 @@ impl Master {
             }
             ClientMessage::Join { version, port, sources, options } => {
                 let Some(ip) = self.server.space.peer_ip(open_id.conn) else { return };
-                let JoinOptions { generation: was_in, excludes, .. } = options;
+                let JoinOptions { generation: was_in, excludes, window_bytes } = options;
                 let are_patterns = version > control::VERSION_PLAIN;
                 let selector = Selector { sources, are_patterns, excludes };
                 let is_next = false;
-                let join = Join { open_id, ip, is_next, port, selector, was_in };
+                let join = Join { open_id, ip, is_next, port, selector, was_in, window_bytes };
                 self.join(now_ms, join);
             }
             ClientMessage::Replace { stripe, parent, complaint, piece } => {
                 self.replace(now_ms, open_id, (stripe, parent, complaint, piece));
             }
-            ClientMessage::Progress(stats) => self.note(now_ms, open_id, stats, false),
+            ClientMessage::Progress(stats) => {
+                self.note(now_ms, open_id, stats, false);
+                self.members.relieve(&mut self.server, open_id);
+            }
             ClientMessage::Done(stats) => self.done(now_ms, open_id, stats),
+            ClientMessage::Full(is_full) => self.members.full(now_ms, open_id, is_full),
             ClientMessage::Leave => self.members.withdraw(&mut self.server, open_id),
         }
     }

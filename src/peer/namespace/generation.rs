@@ -172,14 +172,22 @@ impl Generation {
         }
     }
 
-    /// The manifest is whole and decoded, and with it every other piece is known of.
-    pub(super) fn set_content(&mut self, content: Rc<Content>) {
+    /// The manifest is whole and decoded, and with it every other piece is known of, or
+    /// those that there is room for.
+    pub(super) fn set_content(&mut self, content: Rc<Content>, room: u32) {
         if let ManifestBytes::InPieces(known) = &mut self.manifest {
             self.manifest = ManifestBytes::Whole(Rc::new(core::mem::take(known)));
         }
-        self.holdings.extend(content.map.count());
+        self.holdings.extend_within(room, content.map.count());
         self.names = names_of_files(&content.manifest);
         self.content = Some(content);
+    }
+
+    /// There is room for the pieces below this number.
+    pub(super) fn extend(&mut self, room: u32) {
+        if let Some(content) = &self.content {
+            self.holdings.extend_within(room, content.map.count());
+        }
     }
 
     /// The name of the generation.
@@ -322,7 +330,7 @@ mod tests {
         assert_eq!((generation.piece_len(1), generation.piece_len(2)), (Some(1), None));
         let manifest = Rc::new(small());
         let map = Rc::new(PieceMap::new(generation.manifest_pieces.clone(), &manifest));
-        generation.set_content(Rc::new(Content { manifest, map }));
+        generation.set_content(Rc::new(Content { manifest, map }), u32::MAX);
         assert_eq!((generation.holdings.count(), generation.pieces_count()), (3, Some(3)));
         assert_eq!(generation.piece_len(2), Some(5), "b and a/x");
     }
@@ -382,7 +390,7 @@ mod tests {
         let pieces = ManifestPieces::of(&manifest.encode(), PIECE_LEN);
         let map = Rc::new(PieceMap::new(pieces.clone(), &manifest));
         let mut generation = Generation::empty(pieces, 4);
-        generation.set_content(Rc::new(Content { manifest, map }));
+        generation.set_content(Rc::new(Content { manifest, map }), u32::MAX);
         let len = u64::from(PIECE_LEN);
         assert_eq!(generation.missing(1, len - 1, 1), Some(1));
         assert_eq!(generation.missing(1, len, 1), Some(2));

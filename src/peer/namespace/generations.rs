@@ -159,7 +159,8 @@ impl Generations {
     pub fn gap(&self, file: EntryId, offset: u64, len: u64) -> Option<Stored> {
         let generation = self.get(file.generation)?;
         let piece = generation.missing(file.entry, offset, len)?;
-        let is_lost = generation.holdings.has_lost(piece);
+        let holdings = &generation.holdings;
+        let is_lost = holdings.has_lost(piece) || holdings.has_passed(piece);
         Some(if is_lost { Stored::Lost } else { Stored::Missing(file.generation, piece) })
     }
 
@@ -187,6 +188,9 @@ impl Generations {
         let (is_lost, is_held) = (generation.has_lost(piece), generation.holdings.holds(piece));
         if is_lost && !(or_rest && is_held) {
             return Ok(Stored::Lost);
+        }
+        if generation.holdings.has_passed(piece) {
+            return Ok(Stored::End);
         }
         if !is_held {
             return Ok(Stored::Missing(id, piece));

@@ -37,6 +37,7 @@ mod file_id;
 mod files;
 mod generation;
 mod generations;
+mod late;
 mod lineage;
 mod log_lines;
 mod parking;

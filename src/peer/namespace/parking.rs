@@ -57,6 +57,14 @@ impl<W: Ord + Copy, T: Ord + Copy> ParkedReads<W, T> {
         woken
     }
 
+    /// Takes out the first that waits for this.
+    pub fn wake_first(&mut self, wait: W) -> Option<T> {
+        let (turn, ticket) = self.first(wait)?;
+        self.tickets.remove(&turn);
+        self.waits.remove(&ticket);
+        Some(ticket)
+    }
+
     /// Takes out one read that is not to be answered any more.
     pub fn forget(&mut self, ticket: T) {
         if let Some(turn) = self.waits.remove(&ticket) {

@@ -9,6 +9,7 @@ use super::bulk::{Bulk, Stored};
 use super::conversations::{Conversations, Queued};
 use super::generation::{Content, Generation, GenerationId, Origin};
 use super::generations::Generations;
+use super::late::Late;
 use super::log_lines::LogLines;
 use super::parking::ParkedReads;
 use super::reports::{Report, Reports};
@@ -20,6 +21,7 @@ use alloc::rc::Rc;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::net::{IpAddr, SocketAddr};
+use core::ops::Range;
 use ninep::Error;
 use ninep::server::{Answer, ConnId, OpenId, Ticket};
 use sorted::{SortedMap, SortedSet};
@@ -42,6 +44,8 @@ pub(super) enum Wait {
     List(GenerationId),
     /// An entry's file was hashed.
     Checksum(GenerationId, u32),
+    /// Others take less of a master.
+    Late,
 }
 
 /// What happened in the name space that the node has to act upon.
@@ -68,6 +72,7 @@ pub(crate) enum Notice {
 ///
 /// What the node learns goes in by the methods below. Those that give a list
 /// of tickets name the parked reads that can be asked again.
+// fields: one for each thing that its files show
 #[derive(Debug)]
 pub struct NameSpace {
     pub(super) generations: Generations,
@@ -83,6 +88,8 @@ pub struct NameSpace {
     pub(super) parked: ParkedReads<Wait, Ticket>,
     /// Files whose SHA-256 the node was asked for and has not given.
     pub(super) sums_wanted: SortedSet<(GenerationId, u32)>,
+    /// Of the reads of `late`.
+    pub(super) late: Late,
     peers: SortedMap<ConnId, SocketAddr>,
     notices: VecDeque<Notice>,
     /// Only a master routes, takes log lines and registers workers.
@@ -103,6 +110,7 @@ impl NameSpace {
             workers: Workers::new(worker_load_max),
             parked: ParkedReads::new(),
             sums_wanted: SortedSet::default(),
+            late: Late::default(),
             peers: SortedMap::new(),
             notices: VecDeque::new(),
             is_master,
@@ -190,6 +198,41 @@ impl NameSpace {
         if news { self.parked.wake(Wait::Piece(id, piece)) } else { Vec::new() }
     }
 
+    /// Reads of `late` that can be answered now: one, or all where nobody else is there.
+    pub(crate) fn poll_late(&mut self) -> Vec<Ticket> {
+        if self.late.is_idle() {
+            return self.parked.wake(Wait::Late);
+        }
+        let longest = self.generations.shown().map_or(0, |known| known.manifest_pieces.stride());
+        let is_next = self.late.allows(longest);
+        is_next.then(|| self.parked.wake_first(Wait::Late)).flatten().into_iter().collect()
+    }
+
+    /// When to look whether others take nothing any more.
+    pub(crate) fn late_ms(&self) -> Option<u64> {
+        self.parked.is_awaited(Wait::Late).then(|| self.late.look_ms())
+    }
+
+    pub(crate) fn look_at_late(&mut self, now_ms: u64) {
+        self.late.look(now_ms);
+    }
+
+    /// Who takes what from a master: it may be sent, or parked until others have taken more.
+    pub(super) fn may_take(&mut self, stored: &Stored, is_late: bool) -> bool {
+        let &Stored::Here { len, .. } = stored else { return true };
+        if !self.is_master {
+            return true;
+        }
+        if !is_late {
+            self.late.note_others(len);
+        } else if self.late.allows(len) {
+            self.late.take(len);
+        } else {
+            return false;
+        }
+        true
+    }
+
     /// Notes a piece as lost to us for good; gives the reads that waited for it.
     pub(crate) fn lose(&mut self, id: GenerationId, piece: u32) -> Vec<Ticket> {
         if let Some(generation) = self.generations.get_mut(id) {
@@ -218,10 +261,20 @@ impl NameSpace {
         self.parked.wake(Wait::List(id))
     }
 
-    /// The manifest is whole: the tree can be walked.
-    pub(crate) fn set_content(&mut self, id: GenerationId, content: Rc<Content>) {
+    /// The manifest is whole: the tree can be walked. There is `room` for the pieces
+    /// below that number.
+    pub(crate) fn set_content(&mut self, id: GenerationId, content: Rc<Content>, room: u32) {
         if let Some(generation) = self.generations.get_mut(id) {
-            generation.set_content(content);
+            generation.set_content(content, room);
+        }
+    }
+
+    /// The window of a stream has moved on: pieces that were held are kept no more, and
+    /// there is room for others. Nobody waits for either: what is held was answered.
+    pub(crate) fn slide(&mut self, id: GenerationId, passed: Range<u32>, room: u32) {
+        if let Some(generation) = self.generations.get_mut(id) {
+            passed.for_each(|piece| generation.holdings.pass(piece));
+            generation.extend(room);
         }
     }
 

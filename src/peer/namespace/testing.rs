@@ -50,7 +50,7 @@ pub fn client_of(manifest: Manifest) -> (NameSpace, GenerationId) {
         assert!(woken.unwrap().is_empty());
     }
     let map = Rc::new(PieceMap::new(pieces, &manifest));
-    space.set_content(id, Rc::new(Content { manifest: Rc::new(manifest), map }));
+    space.set_content(id, Rc::new(Content { manifest: Rc::new(manifest), map }), u32::MAX);
     space.show(id, "info\n".into());
     (space, id)
 }

@@ -81,7 +81,7 @@ fn generations_are_listed_and_walked_by_their_digest() {
         ["info", "route", "status", "manifest", "node", "nodes", &digest]
     );
     let dir = walk(&mut space, b"", &format!(".xget/{digest}")).unwrap();
-    assert_eq!(list(&space, dir), ["list", "pieces", "held", "rest"]);
+    assert_eq!(list(&space, dir), ["list", "pieces", "held", "rest", "late"]);
     assert_eq!(space.attr(&dir).name, digest.as_bytes());
     assert_eq!(walk(&mut space, b"", ".xget/ff").err(), Some(ENOENT));
     let other = Digest::default().to_string();

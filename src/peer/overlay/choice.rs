@@ -62,6 +62,11 @@ impl Search<'_> {
         if self.trees.node(self.node).standing.suspect {
             return Some(Placement::Under(self.aside()));
         }
+        if self.trees.node(self.node).standing.full
+            && let Some(at) = self.full_parent()
+        {
+            return Some(Placement::Under(Upstream::Node(at)));
+        }
         match feeds(self.trees, self.node, self.stripe) {
             true => self.choose_high(effort),
             false => self.choose_leaf(effort),
@@ -78,6 +83,14 @@ impl Search<'_> {
         };
         let mut spare = self.trees.index(self.stripe).free_slots().take(LOOK_MAX);
         spare.find(fits).map_or(Upstream::Master, |key| Upstream::Node(key.node))
+    }
+
+    /// Below whom a full node keeps no place from one that is not: the highest spare slot
+    /// of those that are full.
+    fn full_parent(&self) -> Option<NodeIx> {
+        let fits =
+            |key: &FreeSlot| self.trees.node(key.node).standing.full && self.is_outside(*key);
+        self.trees.index(self.stripe).free_slots().find(fits).map(|key| key.node)
     }
 
     fn choose_high(&self, effort: Effort) -> Option<Placement> {

@@ -54,6 +54,10 @@ pub(super) fn hear_of_master(
 pub(super) fn hear(trees: &mut Trees, ledger: &mut Ledger, charge: &Charge) -> Verdict {
     match charge.why {
         Complaint::Slow | Complaint::SlowUplink => hear_of_slowness(trees, ledger, charge),
+        Complaint::Passed => {
+            trees.reject(charge.accuser, trees.node(charge.accused).id);
+            move_off(trees, charge.accuser, charge.stripe, Upstream::Node(charge.accused), false)
+        }
         Complaint::Frozen if is_fault_above(trees, ledger, charge) => Verdict::Waits,
         Complaint::Frozen | Complaint::Lost | Complaint::Refused | Complaint::Corrupt => {
             // Before the accused is convicted, which moves this child as well.

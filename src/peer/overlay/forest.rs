@@ -8,7 +8,7 @@ use super::blame::{Charge, Ledger};
 use super::complaints::{self, Verdict};
 use super::limits::{Limits, NODES_MAX};
 use super::node::{Change, Newcomer, NodeId, NodeIx, Parent, Rack, Upstream, Voice};
-use super::placement::{attach_aside, detach_leaf, dissolve, place};
+use super::placement::{attach_aside, detach_leaf, dissolve, part, place};
 use super::relief::{lift, relieve};
 use super::roster::Node;
 use super::trees::Trees;
@@ -93,6 +93,28 @@ impl Forest {
         let Some(ix) = self.find(node) else { return };
         self.trees.set_standing(ix, |s| s.withdrawn = true);
         dissolve(&mut self.trees, ix);
+        relieve(&mut self.trees);
+    }
+
+    /// Whoever reads what the node fetches is slower than it comes, or is so no more. Nobody
+    /// is moved yet: see [`Forest::part`].
+    pub fn set_full(&mut self, node: NodeId, is_full: bool) {
+        if let Some(ix) = self.find(node) {
+            self.trees.set_standing(ix, |s| s.full = is_full);
+        }
+    }
+
+    /// Parts the node from children, and from parents, of which one is full and would hold
+    /// up the other.
+    pub fn part(&mut self, node: NodeId) {
+        if let Some(ix) = self.find(node) {
+            part(&mut self.trees, ix);
+            relieve(&mut self.trees);
+        }
+    }
+
+    /// Puts right what is overloaded, as far as there is room by now.
+    pub fn relieve(&mut self) {
         relieve(&mut self.trees);
     }
 

@@ -31,7 +31,7 @@ impl Forest {
     /// A node joins that can be reached and has a voice of its own.
     pub fn join_one(&mut self, node: NodeId, rack: Option<Rack>, now_ms: u64) -> bool {
         let voice = Voice(node.0.into());
-        self.join(Newcomer { node, rack, voice, is_reached: true }, now_ms)
+        self.join(Newcomer { node, rack, voice, is_partial: false, is_reached: true }, now_ms)
     }
 
     /// The limits in use.

@@ -41,6 +41,8 @@ pub struct Newcomer {
     pub rack: Option<Rack>,
     /// With whom it speaks.
     pub voice: Voice,
+    /// It keeps a part of what it fetched, which is enough for those alone who do the same.
+    pub is_partial: bool,
     /// Others can reach it. Who is not reached begins as a suspect.
     pub is_reached: bool,
 }

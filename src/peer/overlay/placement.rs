@@ -108,6 +108,32 @@ pub(super) fn dissolve(trees: &mut Trees, ix: NodeIx) {
     }
 }
 
+/// Gives other parents to a node's children, and to the node, where one does not suit
+/// the other any more; and to a full one, if it can, those that are full, too.
+pub(super) fn part(trees: &mut Trees, ix: NodeIx) {
+    let is_full = trees.node(ix).standing.full;
+    for stripe in trees.stripes() {
+        let own = trees.link(ix, stripe).parent;
+        if own.is_some_and(|above| is_full || !suits(trees, above, ix)) {
+            place_anew(trees, ix, stripe);
+        }
+        for child in trees.children(ix, stripe) {
+            if !suits(trees, Upstream::Node(ix), child)
+                && trees.link(child, stripe).parent == Some(Upstream::Node(ix))
+            {
+                place_anew(trees, child, stripe);
+            }
+        }
+    }
+}
+
+fn suits(trees: &Trees, above: Upstream, child: NodeIx) -> bool {
+    match above {
+        Upstream::Master => true,
+        Upstream::Node(above) => trees.node(above).suits(trees.node(child)),
+    }
+}
+
 /// Takes the children of a node off it in one stripe: to its successor as far
 /// as there is one, and else to those that wait for a place.
 fn orphan(trees: &mut Trees, ix: NodeIx, stripe: u8, waiting: &mut Vec<(NodeIx, u8)>) {

@@ -21,7 +21,7 @@ pub(super) struct Edge {
     pub stripe: u8,
 }
 
-/// What keeps a node from being given children. All false: it serves.
+/// What keeps a node from being given children, or some. All false: it serves.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Standing {
     /// It has everything: it needs no parents and keeps the children it has.
@@ -34,6 +34,8 @@ pub(super) struct Standing {
     pub banned: bool,
     /// Its uplink is too slow to feed others; it fetches like all.
     pub slow_uplink: bool,
+    /// Whoever reads from it is slow: it serves those alone of whom that is true, too.
+    pub full: bool,
     /// It has left.
     pub gone: bool,
 }
@@ -56,6 +58,8 @@ pub(super) struct Node {
     pub rack: Option<Rack>,
     pub voice: Voice,
     pub joined_ms: u64,
+    /// It keeps a part of what it fetched: it serves those alone who do, too.
+    pub is_partial: bool,
     /// The stripe in which it is an inner node.
     pub primary: u8,
     pub standing: Standing,
@@ -69,12 +73,13 @@ pub(super) struct Node {
 
 impl Node {
     pub fn new(newcomer: Newcomer, primary: u8, joined_ms: u64) -> Node {
-        let Newcomer { node: id, rack, voice, is_reached } = newcomer;
+        let Newcomer { node: id, rack, voice, is_partial, is_reached } = newcomer;
         Node {
             id,
             rack,
             voice,
             joined_ms,
+            is_partial,
             primary,
             standing: Standing { suspect: !is_reached, ..Standing::default() },
             slots_used: 0,
@@ -86,6 +91,11 @@ impl Node {
     /// Whether it is an inner node of this stripe.
     pub fn is_inner(&self, stripe: u8) -> bool {
         self.primary == stripe && self.standing.serves()
+    }
+
+    /// Whether it may be a child of another's.
+    pub fn suits(&self, child: &Node) -> bool {
+        (child.is_partial || !self.is_partial) && (child.standing.full || !self.standing.full)
     }
 
     pub fn has_rejected(&self, parent: NodeId) -> bool {
@@ -170,7 +180,8 @@ mod tests {
         let mut roster = Roster::default();
         let node = |id| {
             let (node, voice) = (NodeId(id), Voice(id.into()));
-            Node::new(Newcomer { node, rack: None, voice, is_reached: true }, 0, 0)
+            let (rack, is_partial, is_reached) = (None, false, true);
+            Node::new(Newcomer { node, rack, voice, is_partial, is_reached }, 0, 0)
         };
         let (first, second) = (roster.enter(node(10)), roster.enter(node(5)));
         assert_eq!(roster.iter().collect::<Vec<_>>(), [second, first], "by number");

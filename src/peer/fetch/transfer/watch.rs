@@ -8,6 +8,7 @@ use super::super::common::Common;
 use super::super::liveness::Observed;
 use super::super::parent_link::{PROBE_AFTER_MS, ParentLink};
 use super::super::signs::Sample;
+use super::super::window::Pace;
 use super::{Transfer, view};
 use crate::control::{Complaint, ParentAddr};
 use alloc::format;
@@ -79,7 +80,9 @@ impl Transfer {
         let generation = common.generation(self.generation);
         let stride = generation.map_or(0, |known| known.manifest_pieces.stride());
         let turn = common.now_ms / PROBE_AFTER_MS;
-        let view = view(&self.parents, common, self.generation).filter(|_| turn % 2 == 1);
+        // Who streams has passed what we have had for long.
+        let view = view(&self.parents, common, self.generation);
+        let view = view.filter(|_| turn % 2 == 1 && self.pace == Pace::Any);
         let known = view.and_then(|view| self.scheduler.known(view, conn, turn / 2));
         Sample { piece: known.unwrap_or(0), stride }
     }

@@ -28,7 +28,7 @@ fn addr(number: u32) -> SocketAddr {
 impl Fixture {
     /// Joins and is reached.
     fn join_from(&mut self, number: u32, from: SocketAddr) -> Result<(), Refused> {
-        self.members.join(&mut self.server, 0, id(number), from, self.generation)?;
+        self.members.join(&mut self.server, 0, id(number), from, (self.generation, None))?;
         let said =
             self.members.found(&mut self.server, 0, from, &Finding::Well { is_refuted: false });
         assert!(said.is_empty());
@@ -156,7 +156,7 @@ fn so_many_of_one_address_may_be_out_of_reach_and_no_more() {
     fixture.members.limits = Limits { stripes: 1, slots: 4, head_copies: 1 };
     let from = |number: u32| SocketAddr::from(([10, 0, 0, 1], 1 + number as u16));
     let join = |fixture: &mut Fixture, number, from| {
-        fixture.members.join(&mut fixture.server, 0, id(number), from, fixture.generation)
+        fixture.members.join(&mut fixture.server, 0, id(number), from, (fixture.generation, None))
     };
     (0..UNREACHED_MAX).for_each(|number| join(&mut fixture, number, from(number)).unwrap());
     assert!(join(&mut fixture, UNREACHED_MAX, from(UNREACHED_MAX)).is_err());
@@ -177,7 +177,8 @@ fn a_ban_lasts_ten_minutes_then_twenty_and_outlasts_who_joins_anew() {
     let corrupt = Finding::Corrupt { piece: 5 };
     let is_banned = |fixture: &Fixture| {
         let group = fixture.members.groups.get(&fixture.generation).unwrap();
-        group.forest.is_banned(*group.by_addr.get(&addr(1)).unwrap())
+        let node = *group.by_addr.get(&addr(1)).unwrap();
+        group.forest(node).is_banned(node)
     };
     let said = fixture.members.found(&mut fixture.server, 0, addr(1), &corrupt);
     assert!(said[0].ends_with("it serves nobody for 10 min"), "{said:?}");

@@ -35,6 +35,7 @@ static CONTROL_FILES: &[&dyn ControlFile] = &[
     &pieces::Pieces::Whole,
     &pieces::Pieces::Held,
     &pieces::Pieces::Rest,
+    &pieces::Pieces::Late,
     // /<path>/<file>
     &data::Data,
     &redir::Redir,

@@ -1,16 +1,20 @@
 //! The pieces of a generation, piece n at n times the stride (docs/protocol.md), in
-//! three files of `/.xget/<generation>/` that differ in what is not here:
+//! four files of `/.xget/<generation>/` that differ in what is not here:
 //!
 //! | file | a piece that is not here yet | a pack of which files changed on this master |
 //! |---|---|---|
 //! | `pieces` | is waited for | is an error |
 //! | `held` | reads as empty | is an error |
 //! | `rest` | is waited for | has zeros for those |
+//! | `late` | is waited for | is an error |
+//!
+//! A master gives who reads `late` no more than those who read `pieces` leave. A piece that
+//! was here, and has fallen out of the window of a stream, reads as empty in all of them.
 
 use crate::namespace::bulk::{Bulk, Stored};
 use crate::namespace::control_file::{ControlFile, ReadRequest};
 use crate::namespace::file_id::{Directory, EntryId};
-use crate::namespace::space::NameSpace;
+use crate::namespace::space::{NameSpace, Wait};
 use ninep::Error;
 use ninep::server::Answer;
 
@@ -23,6 +27,8 @@ pub(super) enum Pieces {
     Held,
     /// `rest`
     Rest,
+    /// `late`
+    Late,
 }
 
 impl ControlFile for Pieces {
@@ -31,6 +37,7 @@ impl ControlFile for Pieces {
             Pieces::Whole => "pieces",
             Pieces::Held => "held",
             Pieces::Rest => "rest",
+            Pieces::Late => "late",
         }
     }
 
@@ -54,6 +61,10 @@ impl ControlFile for Pieces {
             Stored::Missing(..) if *self == Pieces::Held => Stored::End,
             stored => stored,
         };
+        let is_counted = matches!(self, Pieces::Whole | Pieces::Late);
+        if is_counted && !space.may_take(&stored, *self == Pieces::Late) {
+            return Ok(space.park(Wait::Late, request.ticket));
+        }
         space.answer_stored(stored, request.ticket)
     }
 }

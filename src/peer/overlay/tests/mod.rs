@@ -9,6 +9,7 @@ mod leave;
 mod racks;
 mod random;
 mod slow;
+mod streams;
 mod world;
 
 use super::node::Upstream;

@@ -46,7 +46,8 @@ impl World {
     }
 
     pub fn join_as(&mut self, rack: Option<Rack>, voice: Voice, is_reached: bool) {
-        let newcomer = Newcomer { node: NodeId(self.next), rack, voice, is_reached };
+        let newcomer =
+            Newcomer { node: NodeId(self.next), rack, voice, is_partial: false, is_reached };
         assert!(self.forest.join(newcomer, 0));
         self.alive.push(self.next);
         self.next += 1;

@@ -230,8 +230,11 @@ impl Trees {
     /// Whether an edge between these two may be made at all.
     pub fn may_feed(&self, parent: Upstream, child: NodeIx) -> bool {
         let Upstream::Node(parent) = parent else { return true };
-        let above = self.node(parent);
-        child != parent && above.standing.serves() && !self.node(child).has_rejected(above.id)
+        let (above, below) = (self.node(parent), self.node(child));
+        child != parent
+            && above.standing.serves()
+            && above.suits(below)
+            && !below.has_rejected(above.id)
     }
 
     /// Whether the node has this parent in some stripe, or was told so last.

@@ -12,7 +12,7 @@ fn trees(count: u32) -> Trees {
     let mut trees = Trees::new(Limits { stripes: 2, slots: 3, head_copies: 1 });
     for id in 0..count {
         let (node, voice) = (NodeId(id), Voice(id.into()));
-        let newcomer = Newcomer { node, rack: None, voice, is_reached: true };
+        let newcomer = Newcomer { node, rack: None, voice, is_partial: false, is_reached: true };
         trees.enter(Node::new(newcomer, (id % 2) as u8, 0));
     }
     trees

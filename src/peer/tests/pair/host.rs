@@ -61,6 +61,8 @@ pub struct ClientHost {
     files: BTreeMap<u32, Vec<u8>>,
     /// Pieces that were verified and stored, and when.
     pub stored: Vec<(u64, u32)>,
+    /// Pieces below this number are kept no more.
+    pub forgotten: u32,
     pub said: Vec<(u64, ClientMessage)>,
     /// Whom it probed, and when.
     pub probed: Vec<(u64, usize)>,
@@ -143,6 +145,7 @@ impl ClientHost {
             is_slow_to_prepare: false,
             files: BTreeMap::new(),
             stored: Vec::new(),
+            forgotten: 0,
             said: Vec::new(),
             probed: Vec::new(),
             warned: Vec::new(),
@@ -166,6 +169,10 @@ impl ClientHost {
                     false => self.store(now_ms, piece, &frame[range]),
                 };
                 self.fetcher.handle(now_ms, FetchInput::Stored { conn, piece, result });
+            }
+            FetchEffect::Forget { below } => {
+                self.forgotten = below;
+                self.stored.retain(|(_, piece)| *piece >= below);
             }
             FetchEffect::Finish => {
                 let failures = Vec::new();

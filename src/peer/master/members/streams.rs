@@ -1,0 +1,114 @@
+//! Clients that stream: they keep a window of what they fetch, and are as fast as who
+//! reads from them.
+//!
+//! Who is slow says so, and then nobody who is faster has it for a parent. Whoever has
+//! fallen out of the windows of those ahead is put into a forest of their own. It is all a
+//! client's own word: it moves its own edges, and those of who fetches from it, who are
+//! put elsewhere as if it left. Refuses to know pieces.
+
+use super::{Member, Members, voice};
+use crate::control::MasterMessage;
+use crate::overlay::Newcomer;
+use crate::server::Server;
+use ninep::server::OpenId;
+
+/// Who says that it is full is parted from its children that did not say so by then: where
+/// all are slow all say it at much the same time, and stay together.
+const HEARING_MS: u64 = 250;
+/// Who was told by so many parents that they keep no more what it wants is behind: one
+/// may lie.
+const PASSED_MAX: u8 = 2;
+
+impl Member {
+    /// As it comes into a forest.
+    pub(super) fn newcomer(&self, is_reached: bool) -> Newcomer {
+        let (node, voice) = (self.node, voice(self.addr));
+        let is_partial = self.stream.window_bytes.is_some();
+        Newcomer { node, rack: None, voice, is_partial, is_reached }
+    }
+}
+
+impl Members {
+    /// Whether a newcomer streams, and comes when those who do have the start of it no more.
+    pub(super) fn is_late(&self, newcomer: &Member) -> bool {
+        let Some(group) = self.groups.get(&newcomer.generation) else { return false };
+        let has_start = |open_id: &OpenId| {
+            self.list.get(open_id).is_some_and(|member| {
+                let kept = member.stream.window_bytes.unwrap_or(u64::MAX) / 2;
+                member.stats.have_bytes <= kept && !group.is_behind(member.node)
+            })
+        };
+        let mut others = group.by_node.iter().filter(|(node, _)| **node != newcomer.node);
+        newcomer.stream.window_bytes.is_some()
+            && group.by_node.len() > 1
+            && !others.any(|(_, open_id)| has_start(open_id))
+    }
+
+    /// A member says whether its reader is slower than what comes.
+    pub fn full(&mut self, now_ms: u64, open_id: OpenId, is_full: bool) {
+        let Some(member) = self.list.get_mut(&open_id) else { return };
+        let Some(group) = self.groups.get_mut(&member.generation) else { return };
+        if member.stream.window_bytes.is_none() {
+            return;
+        }
+        member.stream.is_full = is_full;
+        group.forest_of(member.node).set_full(member.node, is_full);
+        if !core::mem::replace(&mut member.stream.is_noted, true) {
+            self.streams.0.push_back((now_ms + HEARING_MS, open_id));
+        }
+    }
+
+    /// Those who said so long ago that they are full, or are no more, have parents and
+    /// children of their kind.
+    pub(super) fn part_full(&mut self, server: &mut Server, now_ms: u64) {
+        while let Some(&(_, open_id)) = self.streams.0.front().filter(|(at_ms, _)| *at_ms <= now_ms)
+        {
+            self.streams.0.pop_front();
+            let Some(member) = self.list.get_mut(&open_id) else { continue };
+            member.stream.is_noted = false;
+            let (node, generation) = (member.node, member.generation);
+            if let Some(group) = self.groups.get_mut(&generation) {
+                group.forest_of(node).part(node);
+            }
+            self.announce_changes(server, generation);
+        }
+    }
+
+    /// A member that streams has said how far it is: time to put right what could not be
+    /// when others were parted.
+    pub fn relieve(&mut self, server: &mut Server, open_id: OpenId) {
+        let Some(member) = self.list.get(&open_id) else { return };
+        let generation = member.generation;
+        if member.stream.window_bytes.is_none() {
+            return;
+        }
+        let node = member.node;
+        if let Some(group) = self.groups.get_mut(&generation) {
+            if member.stream.is_full {
+                group.forest_of(node).part(node);
+            } else {
+                group.forest_of(node).relieve();
+            }
+        }
+        self.announce_changes(server, generation);
+    }
+
+    /// A parent keeps no more what a member wants.
+    pub(super) fn passed(&mut self, server: &mut Server, now_ms: u64, open_id: OpenId) {
+        let Some(member) = self.list.get_mut(&open_id) else { return };
+        let Some(group) = self.groups.get_mut(&member.generation) else { return };
+        let stream = &mut member.stream;
+        stream.passed_count = stream.passed_count.saturating_add(1);
+        let is_behind = stream.passed_count >= PASSED_MAX && stream.window_bytes.is_some();
+        if !is_behind || group.is_behind(member.node) {
+            return;
+        }
+        let (node, newcomer) = (member.node, member.newcomer(member.is_reached));
+        group.forest_of(node).leave(node);
+        group.behind().join(newcomer, now_ms);
+        group.behind().set_full(node, member.stream.is_full);
+        let generation = member.generation;
+        server.answer(open_id, &MasterMessage::Behind);
+        self.announce_changes(server, generation);
+    }
+}
