@@ -10,7 +10,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 const NO_HEAD: &str = "this is the xget of an initramfs, which fetches and boots: serving a directory, \
-     --print-digest, verbs and block devices take the whole program, which `make install` puts on the head";
+     --print-digest, verbs, block devices and standard output take the whole program, which `make install` puts on the head";
 
 /// What does what only the whole program does, where the program has that.
 type Head = fn(HeadCommand) -> Result<(), Failed>;
@@ -61,7 +61,9 @@ fn run(whole: Option<Whole>) -> Result<(), Failed> {
     match options.command {
         Command::Help => answer(cli::HELP),
         Command::Version => answer(concat!("xget ", env!("CARGO_PKG_VERSION"), "\n")),
-        Command::Fetch(fetch) if whole.is_none() && fetch.device.typed().is_some() => {
+        Command::Fetch(fetch)
+            if whole.is_none() && (fetch.device.typed().is_some() || fetch.is_stream()) =>
+        {
             Err(Failed::new(NO_HEAD.into(), USAGE))
         }
         Command::Fetch(fetch) => actions::fetch::fetch(*fetch, whole.map(|whole| whole.claim)),

@@ -9,9 +9,11 @@ use crate::failed::{Failed, USAGE, exit_code};
 use crate::os::file;
 use crate::store::destination::Destination;
 use crate::store::device::{Device, DeviceOptions, is_device};
+use crate::store::stream::{Keep, Stream, WINDOW_MIB};
 use crate::store::writer::Purpose;
 use peer::failure::Status;
 use peer::request::Pin;
+use std::io::{IsTerminal, stdout};
 
 /// Claims the destination of a fetch, where it is no directory.
 pub type Claim = fn(&Fetch) -> Result<Option<Box<dyn Destination>>, Failed>;
@@ -21,6 +23,13 @@ pub fn claim(fetch: &Fetch) -> Result<Option<Box<dyn Destination>>, Failed> {
     let path = &fetch.task.dest;
     if is_device(path) {
         return claim_device(fetch).map(Some);
+    }
+    if fetch.is_stream() {
+        return claim_stream(fetch).map(Some);
+    }
+    if let Some(name) = fetch.stream.typed() {
+        let text = format!("{name} is for a DEST that is standard output (`-`), not {path:?}");
+        return Err(Failed::new(text, USAGE));
     }
     if let Some(name) = fetch.device.typed() {
         let text = format!("{name} is for a DEST that is a block device, which {path:?} is not");
@@ -38,18 +47,65 @@ pub fn claim(fetch: &Fetch) -> Result<Option<Box<dyn Destination>>, Failed> {
     }
 }
 
-fn claim_device(fetch: &Fetch) -> Result<Box<dyn Destination>, Failed> {
-    let (task, path) = (&fetch.task, &fetch.task.dest);
-    let policy = &task.policy;
-    let of_trees = [
+/// The names of options that make sense for a directory alone, and whether they were typed.
+fn of_trees(fetch: &Fetch) -> [(bool, &'static str); 5] {
+    let (task, policy) = (&fetch.task, &fetch.task.policy);
+    [
         (policy.purpose == Purpose::Serve, "--worker"),
         (policy.purpose.removes(), "--delete"),
         (!fetch.keep.is_empty(), "--keep"),
         (task.keep_dirs, "--keep-dirs"),
         (policy.copies.is_some(), "--copy-dest"),
+    ]
+}
+
+fn claim_stream(fetch: &Fetch) -> Result<Box<dyn Destination>, Failed> {
+    let (task, stream) = (&fetch.task, &fetch.stream);
+    let others = [
+        (task.policy.purpose.compares(), "--dry-run"),
+        (task.sync, "--fsync"),
+        (fetch.device.typed().is_some(), "what is for devices"),
     ];
+    let usage = |text: String| Err(Failed::new(text, USAGE));
+    let typed = of_trees(fetch).into_iter().chain(others).find(|(is, _)| *is);
+    if let Some((_, name)) = typed {
+        return usage(format!("{name} does nothing for standard output, which DEST is"));
+    }
+    if task.request.sources.len() > 1 {
+        return usage("standard output takes one SRC, a file".into());
+    }
+    if let Some(Pin::Sha256(_)) = task.request.pin {
+        return usage(
+            "a sha256 digest is known when all is written, which is too late for a pipe: pin it \
+             by blake3:HEX (b3sum), or fetch it into a directory first"
+                .into(),
+        );
+    }
+    if stdout().is_terminal() {
+        return usage(
+            "standard output is a terminal, which a file may turn into anything: pipe it into \
+             the program that takes it, or into `cat`"
+                .into(),
+        );
+    }
+    let keep = match (&stream.spool, task.request.window_bytes) {
+        (Some(_), _) if stream.window_mib.is_some() => {
+            return usage("--window is what is kept in memory, and --spool keeps all".into());
+        }
+        (Some(path), _) => Keep::Spool(path.clone()),
+        (None, bytes) => Keep::Window(bytes.unwrap_or(WINDOW_MIB << 20)),
+    };
+    match Stream::open(keep) {
+        Ok(stream) => Ok(Box::new(stream)),
+        Err(error) => Err(vec![failure(&error)].into()),
+    }
+}
+
+fn claim_device(fetch: &Fetch) -> Result<Box<dyn Destination>, Failed> {
+    let (task, path) = (&fetch.task, &fetch.task.dest);
+    let policy = &task.policy;
     let usage = |text| Err(Failed::new(text, USAGE));
-    if let Some((_, name)) = of_trees.iter().find(|(is, _)| *is) {
+    if let Some((_, name)) = of_trees(fetch).into_iter().find(|(is, _)| *is) {
         return usage(format!("{name} does nothing for a device, and {path:?} is one"));
     }
     if task.request.sources.len() > 1 {

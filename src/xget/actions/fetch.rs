@@ -69,6 +69,7 @@ pub fn fetch(fetch: Fetch, claim: Option<Claim>) -> Result<(), Failed> {
         Some(claim) => claim(&fetch)?,
         None => None,
     };
+    let is_stream = fetch.is_stream();
     let mut task = fetch.task;
     // Else its task has those that were found.
     if !fetch.masters.is_empty() {
@@ -99,8 +100,11 @@ pub fn fetch(fetch: Fetch, claim: Option<Claim>) -> Result<(), Failed> {
         return Err(failures.into());
     }
     if !fetch.quiet && !is_dry {
-        // The files are in place, whoever reads this.
-        console::conclude(&format!("xget: {}\n", summary(&last)));
+        // The files are in place, whoever reads this; what went to standard output stands alone.
+        match is_stream {
+            true => report(&summary(&last)),
+            false => console::conclude(&format!("xget: {}\n", summary(&last))),
+        }
     }
     Ok(())
 }

@@ -4,6 +4,7 @@ use super::sources;
 use super::values::{file, first_typed, number, parse_pin, text};
 use crate::driver::{FetchTask, Host, Limits};
 use crate::store::device::DeviceOptions;
+use crate::store::stream::{STDOUT, StreamOptions, WINDOW_MIB, WINDOW_MIB_MIN};
 use crate::store::writer::{Policy, Purpose};
 use lexopt::Parser;
 use peer::request::{FetchRequest, Linger, Masters, Pin, RETRIES};
@@ -26,6 +27,8 @@ pub struct Fetch {
     pub keep: Vec<PathBuf>,
     /// Where the destination is a device.
     pub device: DeviceOptions,
+    /// Where it is standard output.
+    pub stream: StreamOptions,
 }
 
 /// What only a client is asked for.
@@ -47,12 +50,20 @@ pub struct ClientOptions {
     copies: Option<PathBuf>,
     device: DeviceOptions,
     excludes: Vec<OsString>,
+    stream: StreamOptions,
+}
+
+impl Fetch {
+    /// It goes to standard output.
+    pub fn is_stream(&self) -> bool {
+        self.task.dest.as_os_str() == STDOUT
+    }
 }
 
 impl ClientOptions {
     /// The name of one that was typed.
     pub fn typed(&self) -> Option<&'static str> {
-        self.device.typed().or(first_typed(&[
+        self.device.typed().or(self.stream.typed()).or(first_typed(&[
             (self.retries.is_some(), "-r"),
             (self.linger.is_some(), "--linger"),
             (self.pin.is_some(), "--digest"),
@@ -92,6 +103,11 @@ impl ClientOptions {
             "delete" => self.delete = true,
             "dry-run" => self.dry_run = true,
             "worker" => self.worker = true,
+            "window" => {
+                let mib = number(parser, "--window", WINDOW_MIB_MIN..=1_000_000)?;
+                self.stream.window_mib = Some(mib);
+            }
+            "spool" => self.stream.spool = Some(file(parser)?),
             "force" => self.device.force = true,
             "discard" => self.device.discards = true,
             "verify" => self.device.verifies = true,
@@ -130,7 +146,11 @@ impl ClientOptions {
         if self.pin.is_some() && selector.sources.len() > 1 {
             return Err("--digest pins one SRC; fetch them one by one".into());
         }
+        // Who keeps all is a client as any other.
+        let is_window = dest == STDOUT && self.stream.spool.is_none();
+        let window_mib = self.stream.window_mib.unwrap_or(WINDOW_MIB);
         let request = FetchRequest {
+            window_bytes: is_window.then_some(window_mib << 20),
             pin: self.pin,
             retries: self.retries.unwrap_or(RETRIES),
             linger: self.linger(),
@@ -149,7 +169,8 @@ impl ClientOptions {
             // The masters are looked up when it begins.
             ..FetchTask::of(Masters::default(), request, dest.into())
         };
-        Ok(Fetch { masters, task, quiet: self.quiet, keep: self.keep, device: self.device })
+        let ClientOptions { quiet, keep, device, stream, .. } = self;
+        Ok(Fetch { masters, task, quiet, keep, device, stream })
     }
 
     fn check_worker(&self) -> Result<(), String> {

@@ -30,9 +30,11 @@ usage: xget [-p PORT] [-m N] [--head N] [-x] [--daemon] [--log FILE] PATH
 
 SRC is a path below what the master serves; `.` is everything. It lands in the
 directory DEST under its base name; of `dir/.` the contents land in DEST. A file can
-go onto a DEST that is a block device. SRC may be a pattern, in quotes: `*` and `?`
-fit what is in a name (a dot that it begins with, too), `[a-z]` one of these, `**/` any
-directories; `\\*` is a name's own `*`.
+go onto a DEST that is a block device, or to standard output where DEST is `-`
+(xget -n HEAD image.tar.zst - | zstd -d | tar x): as it is, nothing is unpacked.
+SRC may be a pattern, in quotes: `*` and `?` fit what is in a name (a dot that it
+begins with, too), `[a-z]` one of these, `**/` any directories; `\\*` is a name's own
+`*`.
 
 serving
   -p PORT            listen here (20004)
@@ -74,6 +76,9 @@ fetching
   --force, --discard, --verify
                      where DEST is a block device: written to though it is in use;
                      what holds nothing is given back to it; read back at the end
+  --window MIB       where DEST is `-`: keep so much of it in memory, for who reads
+                     slowly and for others (64)
+  --spool DIR        ... keep all of it in a file without a name in DIR, and serve it
   --linger SECONDS   serve others at most this long after the fetch; without
                      it, until twice the time of the fetch has passed. 0 leaves
                      at once

@@ -15,6 +15,7 @@ use peer::fetch::{FetchInput, StoreResult};
 use peer::namespace::{Bulk, Content, GenerationId, NameSpace};
 use std::collections::VecDeque;
 use std::fs::File;
+use std::os::fd::BorrowedFd;
 use std::os::unix::fs::FileExt;
 use std::rc::Rc;
 
@@ -192,6 +193,32 @@ impl DestFiles {
         StoreResult::Stored
     }
 
+    /// Where it goes on to, and whether something is here for it.
+    pub fn outlet(&self) -> Option<(BorrowedFd<'_>, bool)> {
+        match &self.state {
+            DestState::Storing(job) | DestState::Finishing(job) => job.writer.outlet(),
+            _ => None,
+        }
+    }
+
+    /// Hands over what is taken now, while pieces come or when all are here.
+    pub fn hand_over(&mut self, is_broken: bool) -> Option<FetchInput<'static>> {
+        let (DestState::Storing(job) | DestState::Finishing(job)) = &mut self.state else {
+            return None;
+        };
+        match job.writer.hand_over(is_broken) {
+            Ok(below) => below.map(|below| FetchInput::Written { below }),
+            Err(error) => Some(fatal(&error)),
+        }
+    }
+
+    /// Pieces below this number are not served any more.
+    pub fn forget(&mut self, below: u32) {
+        if let Some(job) = self.state.job() {
+            job.writer.forget(below);
+        }
+    }
+
     /// All pieces are here: puts everything in place, slice by slice.
     pub fn finish(&mut self) {
         self.state = match std::mem::replace(&mut self.state, DestState::Failed) {
@@ -326,6 +353,7 @@ impl DestFiles {
                     let path = job.content.manifest.path(entry);
                     PartsError::Changed(entry, String::from_utf8_lossy(&path).into_owned())
                 }
+                OpenError::Passed => PartsError::Passed,
                 OpenError::Failed(error) => PartsError::Failed(error.to_string()),
             })
         })

@@ -366,6 +366,9 @@ impl Loop {
             self.poll.add(&c.stream, events);
             self.polled.push(id);
         }
+        if let Some((fd, writes)) = machine.outlet() {
+            self.poll.add(&fd, if writes { WRITABLE } else { 0 });
+        }
         let is_any_ready = self.poll.wait(self.sleep_ms(machine, deadline_ms))?;
         // In the order in which they were left, each as much as in any turn.
         for conn in self.held.take_due(self.now_ms()) {
@@ -373,6 +376,10 @@ impl Loop {
         }
         if !is_any_ready {
             return Ok(());
+        }
+        let outlet = self.poll.ready(self.polled.len() + 1);
+        if outlet != 0 {
+            machine.outlet_ready(outlet & BROKEN != 0);
         }
         if self.poll.ready(0) != 0 {
             self.accept(machine);

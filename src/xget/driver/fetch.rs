@@ -20,6 +20,7 @@ use peer::namespace::{Bulk, Content};
 use peer::request::{FetchRequest, Masters, Pin};
 use sorted::SortedSet;
 use std::io;
+use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Instant;
@@ -296,6 +297,7 @@ impl FetchMachine<'_> {
                 let result = self.files.store(piece, bytes, is_rest);
                 return Some(FetchInput::Stored { conn, piece, result });
             }
+            FetchEffect::Forget { below } => self.files.forget(below),
             FetchEffect::Finish => {
                 log::debug!(target: "client", "all pieces are here");
                 self.files.finish();
@@ -330,6 +332,16 @@ impl Machine for FetchMachine<'_> {
             _ => &[],
         };
         self.take(now_ms, FetchInput::Conn(event), frame);
+    }
+
+    fn outlet(&self) -> Option<(BorrowedFd<'_>, bool)> {
+        self.files.outlet()
+    }
+
+    fn outlet_ready(&mut self, is_broken: bool) {
+        if let Some(input) = self.files.hand_over(is_broken) {
+            self.take(self.now_ms(), input, &[]);
+        }
     }
 
     fn timeout(&mut self, now_ms: u64) {
@@ -380,6 +392,9 @@ impl Machine for FetchMachine<'_> {
 
     fn part(&mut self, what: Bulk, len: u32) -> Result<Part, ()> {
         self.files.part(self.fetcher.space(), what, len).map_err(|error| {
+            if let PartsError::Passed = error {
+                return;
+            }
             if let PartsError::Changed(..) = error {
                 self.lost_count = self.lost_count.saturating_add(1);
                 // A worker takes a new look, which finds out what it is now.
@@ -440,6 +455,7 @@ fn cannot_serve(error: PartsError) -> String {
     match error {
         PartsError::Changed(_, path) => format!("{path} is not what was put in place: not served"),
         PartsError::Failed(text) => text,
+        PartsError::Passed => String::new(),
     }
 }
 

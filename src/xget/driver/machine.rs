@@ -10,6 +10,7 @@ use peer::conn::{ConnEffect, ConnEvent};
 use peer::failure::Failure;
 use peer::fetch::Progress;
 use peer::namespace::Bulk;
+use std::os::fd::BorrowedFd;
 
 /// A state machine with its files and its observer.
 pub(super) trait Machine {
@@ -43,6 +44,12 @@ pub(super) trait Machine {
     /// The stored bytes that a bulk reply consists of; what is wrong with them
     /// was said if there are none.
     fn part(&mut self, what: Bulk, len: u32) -> Result<Part, ()>;
+    /// What is waited for beside connections: to be written to, or only to be there.
+    fn outlet(&self) -> Option<(BorrowedFd<'_>, bool)> {
+        None
+    }
+    /// It takes something, or nobody is there any more.
+    fn outlet_ready(&mut self, _is_broken: bool) {}
     /// Whether `work` has something to do.
     fn has_work(&self) -> bool;
     /// Does a bounded slice of it: hashing, checking, finishing.

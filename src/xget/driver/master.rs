@@ -250,6 +250,8 @@ impl Machine for MasterMachine<'_> {
                 self.inputs.push_back(MasterInput::Changed { generation, entry, path });
             }
             PartsError::Failed(text) => self.observer.warn(&text),
+            // A master keeps all.
+            PartsError::Passed => {}
         })
     }
 

@@ -21,6 +21,8 @@ pub enum PartsError {
     /// They are not what was hashed: an entry of the generation, and its path.
     Changed(u32, String),
     Failed(String),
+    /// They were here, and are kept no more.
+    Passed,
 }
 
 /// Gives the file of an entry. One that is not sure may be another for each of the offsets

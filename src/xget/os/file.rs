@@ -272,6 +272,23 @@ pub fn unnamed_in(dir: &OwnedFd) -> Result<File, Errno> {
     Ok(file)
 }
 
+/// The same by O_TMPFILE, where the file system has it: nobody else ever sees a name.
+pub fn unnamed_below(dir: &Path) -> Result<File, Errno> {
+    let tried =
+        fcntl::open(dir, OFlag::O_TMPFILE | OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::S_IRWXU);
+    match tried {
+        Ok(file) => Ok(File::from(file)),
+        Err(Errno::EOPNOTSUPP | Errno::EISDIR | Errno::EINVAL) => unnamed_in(&open_dir(dir)?),
+        Err(cause) => Err(cause),
+    }
+}
+
+/// Gives the space of a stretch of a file back; it reads as zeros then.
+pub fn punch(file: &File, from: u64, to: u64) -> Result<(), Errno> {
+    let flags = FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE;
+    fcntl::fallocate(file, flags, from as libc::off_t, (to - from) as libc::off_t)
+}
+
 /// A file without a name, in memory.
 pub fn unnamed_in_memory() -> Result<File, Errno> {
     memfd::memfd_create(c"xget", MFdFlags::MFD_CLOEXEC).map(File::from)

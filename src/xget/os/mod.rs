@@ -17,6 +17,7 @@ pub mod mount;
 pub mod netif;
 pub mod newroot;
 pub mod origin;
+pub mod outlet;
 pub mod output;
 pub mod packet;
 pub mod poll;

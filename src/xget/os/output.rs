@@ -11,7 +11,7 @@ use super::socket;
 use std::collections::VecDeque;
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -36,10 +36,61 @@ enum Way {
     Asked(usize),
 }
 
-/// Where lines go.
-pub struct Output {
+/// A descriptor that is written to without waiting.
+pub struct Sink {
     file: File,
     way: Way,
+}
+
+impl Sink {
+    /// Standard output or error, or what else others have open too.
+    pub fn shared(fd: BorrowedFd) -> io::Result<Sink> {
+        let file = File::from(fd.try_clone_to_owned()?);
+        let kind = file.metadata()?.file_type();
+        if kind.is_socket() {
+            return Ok(Sink { file, way: Way::Socket });
+        }
+        if !kind.is_fifo() && !kind.is_char_device() {
+            return Ok(Sink { file, way: Way::Plain });
+        }
+        let path = format!("/proc/self/fd/{}", fd.as_raw_fd());
+        Ok(match without_waiting().write(true).open(path) {
+            Ok(own) => Sink { file: own, way: Way::Plain },
+            Err(_) => {
+                let piece = if kind.is_fifo() { PIPE_LEN_MAX } else { TERMINAL_LEN_MAX };
+                Sink { file, way: Way::Asked(piece) }
+            }
+        })
+    }
+
+    /// Writes what is taken now.
+    pub fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self.way {
+            Way::Plain => self.file.write(bytes),
+            Way::Socket => socket::send(&self.file, bytes, false),
+            Way::Asked(piece) => match self.takes_something(0) {
+                true => self.file.write(&bytes[..bytes.len().min(piece)]),
+                false => Err(ErrorKind::WouldBlock.into()),
+            },
+        }
+    }
+
+    fn takes_something(&self, within_ms: u64) -> bool {
+        let mut poll = Poll::default();
+        poll.add(&self.file, WRITABLE);
+        poll.wait(within_ms).unwrap_or(false) && poll.ready(0) & (WRITABLE | BROKEN) != 0
+    }
+}
+
+impl AsFd for Sink {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
+}
+
+/// Where lines go.
+pub struct Output {
+    sink: Sink,
     /// For the line that says what was dropped.
     name: String,
     queue: VecDeque<u8>,
@@ -48,27 +99,16 @@ pub struct Output {
 
 impl Output {
     fn new(file: File, way: Way, name: &str) -> Output {
-        Output { file, way, name: name.into(), queue: VecDeque::new(), dropped: 0 }
+        Output::of(Sink { file, way }, name)
+    }
+
+    fn of(sink: Sink, name: &str) -> Output {
+        Output { sink, name: name.into(), queue: VecDeque::new(), dropped: 0 }
     }
 
     /// Standard output or error, or what else others have open too.
     pub fn shared(fd: BorrowedFd, name: &str) -> io::Result<Output> {
-        let file = File::from(fd.try_clone_to_owned()?);
-        let kind = file.metadata()?.file_type();
-        if kind.is_socket() {
-            return Ok(Output::new(file, Way::Socket, name));
-        }
-        if !kind.is_fifo() && !kind.is_char_device() {
-            return Ok(Output::new(file, Way::Plain, name));
-        }
-        let path = format!("/proc/self/fd/{}", fd.as_raw_fd());
-        Ok(match without_waiting().write(true).open(path) {
-            Ok(own) => Output::new(own, Way::Plain, name),
-            Err(_) => {
-                let piece = if kind.is_fifo() { PIPE_LEN_MAX } else { TERMINAL_LEN_MAX };
-                Output::new(file, Way::Asked(piece), name)
-            }
-        })
+        Ok(Output::of(Sink::shared(fd)?, name))
     }
 
     /// A terminal by its path.
@@ -133,20 +173,7 @@ impl Output {
 
     fn write_once(&mut self) -> io::Result<usize> {
         let (bytes, _) = self.queue.as_slices();
-        match self.way {
-            Way::Plain => self.file.write(bytes),
-            Way::Socket => socket::send(&self.file, bytes, false),
-            Way::Asked(piece) => match self.takes_something(0) {
-                true => self.file.write(&bytes[..bytes.len().min(piece)]),
-                false => Err(ErrorKind::WouldBlock.into()),
-            },
-        }
-    }
-
-    fn takes_something(&self, within_ms: u64) -> bool {
-        let mut poll = Poll::default();
-        poll.add(&self.file, WRITABLE);
-        poll.wait(within_ms).unwrap_or(false) && poll.ready(0) & (WRITABLE | BROKEN) != 0
+        self.sink.write(bytes)
     }
 
     /// Gives who reads a bounded time to take the rest.
@@ -161,7 +188,7 @@ impl Output {
             if moved.elapsed().as_millis() > STALL_MS || began.elapsed().as_millis() > FINISH_MS {
                 return;
             }
-            if self.takes_something(100) {
+            if self.sink.takes_something(100) {
                 // A terminal may be ready and take nothing.
                 std::thread::sleep(Duration::from_millis(1));
             }
@@ -182,7 +209,6 @@ mod tests {
     use super::*;
     use crate::os::scratch::Dir;
     use std::io::Read;
-    use std::os::fd::AsFd;
     use std::os::unix::net::UnixStream;
 
     /// Says numbered lines of 100 bytes; gives how many.
@@ -219,7 +245,7 @@ mod tests {
     fn a_pipe_that_nobody_reads_keeps_nobody_waiting_and_keeps_its_flags() {
         let (mut reader, writer) = io::pipe().unwrap();
         let mut output = Output::shared(writer.as_fd(), "standard error").unwrap();
-        assert!(matches!(output.way, Way::Plain), "opened anew");
+        assert!(matches!(output.sink.way, Way::Plain), "opened anew");
         let said = say(&mut output, 5_000);
         let flags = nix::fcntl::fcntl(&writer, nix::fcntl::FcntlArg::F_GETFL).unwrap();
         assert_eq!(flags & libc::O_NONBLOCK, 0, "others have it open too");
@@ -239,7 +265,7 @@ mod tests {
     fn a_socket_is_sent_to_without_waiting() {
         let (reader, writer) = UnixStream::pair().unwrap();
         let mut output = Output::shared(writer.as_fd(), "standard error").unwrap();
-        assert!(matches!(output.way, Way::Socket));
+        assert!(matches!(output.sink.way, Way::Socket));
         let said = say(&mut output, 10_000);
         assert_arrives(&mut output, reader, said);
     }
@@ -249,7 +275,7 @@ mod tests {
         use nix::sys::termios::{FlowArg, tcflow};
         let pty = nix::pty::openpty(None, None).unwrap();
         let mut output = Output::shared(pty.slave.as_fd(), "standard error").unwrap();
-        assert!(matches!(output.way, Way::Plain), "opened anew");
+        assert!(matches!(output.sink.way, Way::Plain), "opened anew");
         // What ^S does.
         tcflow(&pty.slave, FlowArg::TCOOFF).unwrap();
         say(&mut output, 2_000);

@@ -9,6 +9,7 @@ use peer::content::manifest::Manifest;
 use peer::content::pieces::{Extent, PieceMap};
 use std::fs::File;
 use std::io;
+use std::os::fd::BorrowedFd;
 use std::rc::Rc;
 
 /// Where a fetch goes, for this process alone.
@@ -62,6 +63,23 @@ pub trait Writer {
     fn is_waiting(&self) -> bool {
         false
     }
+
+    /// Of what goes on to somebody in order: where to, and whether something is here for it.
+    fn outlet(&self) -> Option<(BorrowedFd<'_>, bool)> {
+        None
+    }
+
+    /// Hands over what is here and is taken now, or finds out that nobody is there any more.
+    /// Gives the piece that is the next to be, if others were.
+    ///
+    /// # Errors
+    /// It cannot go on.
+    fn hand_over(&mut self, _is_broken: bool) -> Result<Option<u32>, DestError> {
+        Ok(None)
+    }
+
+    /// Pieces below this number are opened no more.
+    fn forget(&mut self, _below: u32) {}
 
     /// Whether all of a file is here, and verified.
     fn is_whole(&self, entry: u32) -> bool;
@@ -131,5 +149,7 @@ pub struct Opened {
 pub enum OpenError {
     /// It was put in place, and is there no more or is as long no more.
     Changed,
+    /// It was here, and is kept no more.
+    Passed,
     Failed(io::Error),
 }

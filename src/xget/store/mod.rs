@@ -24,6 +24,7 @@ pub mod scan;
 pub mod served;
 mod served_root;
 pub mod sha256;
+pub mod stream;
 mod walk;
 pub mod writer;
 mod xattrs;

@@ -1,0 +1,346 @@
+//! A pipe, or whatever standard output is, as the destination of a fetch: one file, in order,
+//! each piece verified before its first byte leaves.
+//!
+//! What was fetched is kept in a file without a name, for whoever reads and for others: a
+//! window of it in memory, or all of it in a spool. Knows how far the reader is, and says when
+//! it takes nothing. Refuses to know what is kept for whom, and what is fetched next.
+
+use super::destination::{
+    CheckStep, Destination, FinishStep, OpenError, Opened, StoreFailure, Writer,
+};
+use super::error::DestError;
+use crate::os::outlet::{self, Outlet};
+use crate::os::{file, memory};
+use nix::errno::Errno;
+use peer::content::manifest::{EntryKind, Manifest, piece_len_of};
+use peer::content::pieces::{Extent, PieceMap};
+use peer::failure::Status;
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+/// Written at once: what a pipe takes, about.
+const BLOCK_LEN: usize = 256 << 10;
+/// A reader that takes nothing is spoken of after this long, then after twice as long each
+/// time. It is waited for all the same: a tape may be slow.
+const STILL: Duration = Duration::from_secs(60);
+/// The window is at most one part in so many of the memory that is free.
+const MEMORY_SHARE: u64 = 2;
+
+/// What a DEST is called that is standard output; a directory of that name is `./-`.
+pub const STDOUT: &str = "-";
+/// MiB that are kept where nobody says otherwise, and the fewest: less would not keep parents busy.
+pub const WINDOW_MIB: u64 = 64;
+pub const WINDOW_MIB_MIN: u64 = 8;
+
+/// What is asked for of a stream, as it was typed.
+#[derive(Clone, Debug, Default)]
+pub struct StreamOptions {
+    /// So much is kept in memory.
+    pub window_mib: Option<u64>,
+    /// All is kept, on the file system of this directory.
+    pub spool: Option<PathBuf>,
+}
+
+impl StreamOptions {
+    /// The name of one that was typed.
+    pub fn typed(&self) -> Option<&'static str> {
+        match self {
+            StreamOptions { window_mib: Some(_), .. } => Some("--window"),
+            StreamOptions { spool: Some(_), .. } => Some("--spool"),
+            _ => None,
+        }
+    }
+}
+
+/// Where what was fetched is kept.
+#[derive(Clone, Debug)]
+pub enum Keep {
+    /// So many bytes of it, in memory.
+    Window(u64),
+    /// All of it, on the file system of this directory.
+    Spool(PathBuf),
+}
+
+/// Standard output, until it is begun with.
+pub struct Stream {
+    keep: Keep,
+    outlet: Option<Outlet>,
+}
+
+/// One file on its way there.
+struct StreamWriter {
+    /// The file's entry, its size, and the length of its pieces.
+    entry: u32,
+    size: u64,
+    piece_len: u64,
+    first_piece: u32,
+    is_spooled: bool,
+    kept: Kept,
+    outlet: Outlet,
+    /// Bytes handed over.
+    written: u64,
+    reader: Reader,
+    block: Vec<u8>,
+    failed: Option<DestError>,
+}
+
+/// What is here of the file.
+struct Kept {
+    file: Rc<File>,
+    /// Which pieces came, by their number in the file.
+    came: Vec<bool>,
+    /// Bytes below `passed` are kept no more, and all up to `ready` came.
+    passed: u64,
+    ready: u64,
+}
+
+/// Whether who reads takes something.
+struct Reader {
+    /// It took something then.
+    moved: Instant,
+    is_blocked: bool,
+    said: u32,
+    note: Option<String>,
+}
+
+impl Stream {
+    /// Standard output is looked at, and nothing is written.
+    ///
+    /// # Errors
+    /// It was closed before we began.
+    pub fn open(keep: Keep) -> Result<Stream, DestError> {
+        let failed = |error: io::Error| failed("open", &error);
+        Ok(Stream { keep, outlet: Some(Outlet::stdout().map_err(failed)?) })
+    }
+
+    fn file(&self, size: u64) -> Result<File, DestError> {
+        let path = match &self.keep {
+            Keep::Spool(path) => path,
+            Keep::Window(bytes) => {
+                let (needed_bytes, free) = ((*bytes).min(size), memory::available());
+                if needed_bytes > free / MEMORY_SHARE {
+                    let text = format!(
+                        "a window of {} MiB is too much for the {} MiB of memory that are free; \
+                         make it smaller (--window), or keep all on a disk (--spool)",
+                        needed_bytes.div_ceil(1 << 20),
+                        free >> 20
+                    );
+                    return Err(DestError::Other { status: Status::NoSpace, text });
+                }
+                let made = file::unnamed_in_memory();
+                return made.map_err(|cause| failed("keep in memory", &cause.into()));
+            }
+        };
+        let in_spool = |doing, cause| DestError::Io { doing, path: path.clone(), cause };
+        let made = file::unnamed_below(path).map_err(|cause| in_spool("make a file in", cause))?;
+        match file::allocate(&made, size) {
+            Ok(()) => Ok(made),
+            Err(Errno::ENOSPC) => {
+                let text = format!("{path:?} has no room for {size} bytes (--spool)");
+                Err(DestError::Other { status: Status::NoSpace, text })
+            }
+            Err(cause) => Err(in_spool("reserve room in", cause)),
+        }
+    }
+}
+
+fn failed(doing: &'static str, error: &io::Error) -> DestError {
+    let text = match error.kind() {
+        io::ErrorKind::BrokenPipe => "nobody reads standard output any more, and not all of it \
+             was written: look why the program behind the pipe has ended"
+            .into(),
+        _ => format!("cannot {doing} standard output: {error}"),
+    };
+    DestError::Other { status: Status::LocalIo, text }
+}
+
+fn not_one(files: usize) -> DestError {
+    let text = format!("standard output takes one file, and the source has {files} files");
+    DestError::Other { status: Status::Source, text }
+}
+
+impl Destination for Stream {
+    fn begin(
+        &mut self,
+        manifest: Rc<Manifest>,
+        map: Rc<PieceMap>,
+    ) -> Result<Box<dyn Writer>, DestError> {
+        let is_file = |at: &u32| manifest.entries[*at as usize].kind == EntryKind::File;
+        let files: Vec<u32> = (0..manifest.entries.len() as u32).filter(is_file).collect();
+        let &[entry] = &files[..] else { return Err(not_one(files.len())) };
+        let size = manifest.entries[entry as usize].size;
+        let file = self.file(size)?;
+        let outlet = self.outlet.take().ok_or_else(|| not_one(0))?;
+        let pieces = map.of_entry(&manifest, entry);
+        let kept =
+            Kept { file: Rc::new(file), came: vec![false; pieces.len()], passed: 0, ready: 0 };
+        let reader = Reader { moved: Instant::now(), is_blocked: false, said: 0, note: None };
+        Ok(Box::new(StreamWriter {
+            entry,
+            size,
+            piece_len: u64::from(piece_len_of(size, map.piece_len())),
+            first_piece: pieces.start,
+            is_spooled: matches!(self.keep, Keep::Spool(_)),
+            kept,
+            outlet,
+            written: 0,
+            reader,
+            block: vec![0; BLOCK_LEN],
+            failed: None,
+        }))
+    }
+
+    fn release(&self) {}
+
+    fn compares(&self) -> bool {
+        false
+    }
+
+    fn serves_alone(&self) -> bool {
+        false
+    }
+}
+
+impl Kept {
+    /// A piece came that begins here.
+    fn note(&mut self, offset: u64, piece_len: u64, size: u64) {
+        if let Some(came) = self.came.get_mut((offset / piece_len) as usize) {
+            *came = true;
+        }
+        while self.came.get((self.ready / piece_len) as usize) == Some(&true) && self.ready < size {
+            self.ready = size.min(self.ready + piece_len);
+        }
+    }
+}
+
+impl StreamWriter {
+    /// Writes what is here and is taken now.
+    fn write(&mut self) -> Result<(), DestError> {
+        let began = self.written;
+        self.reader.is_blocked = false;
+        // A bounded number of bytes in one turn: others wait.
+        while self.written < self.kept.ready && self.written - began < 4 * BLOCK_LEN as u64 {
+            let len = (self.kept.ready - self.written).min(BLOCK_LEN as u64) as usize;
+            let block = &mut self.block[..len];
+            let read = self.kept.file.read_exact_at(block, self.written);
+            read.map_err(|error| failed("read what was kept for", &error))?;
+            match self.outlet.write(block).map_err(|error| failed("write to", &error))? {
+                0 => {
+                    self.reader.is_blocked = true;
+                    break;
+                }
+                taken => self.written += taken as u64,
+            }
+        }
+        self.reader.look(self.written > began || !self.reader.is_blocked);
+        Ok(())
+    }
+}
+
+impl Reader {
+    fn look(&mut self, has_moved: bool) {
+        if has_moved {
+            (self.moved, self.said) = (Instant::now(), 0);
+        } else if self.moved.elapsed() >= STILL * (1 << self.said.min(10)) {
+            self.said += 1;
+            let seconds = self.moved.elapsed().as_secs();
+            self.note = Some(format!(
+                "whoever reads standard output has taken nothing for {seconds} s, and is waited \
+                 for: end it, or this, if that is not to be"
+            ));
+        }
+    }
+}
+
+impl Writer for StreamWriter {
+    fn check_step(&mut self, _budget_bytes: u64) -> Result<CheckStep, DestError> {
+        Ok(CheckStep::Done { found: Vec::new() })
+    }
+
+    fn store(&mut self, extents: &[Extent], bytes: &[u8]) -> Result<(), StoreFailure> {
+        let Some(extent) = extents.first().filter(|extent| extent.entry == self.entry) else {
+            return Ok(());
+        };
+        self.kept.file.write_all_at(bytes, extent.offset).map_err(|error| StoreFailure {
+            entries: vec![self.entry],
+            error: failed("keep for", &error),
+        })?;
+        self.kept.note(extent.offset, self.piece_len, self.size);
+        Ok(())
+    }
+
+    fn finish_step(&mut self, _budget_bytes: u64) -> FinishStep {
+        if self.failed.is_none()
+            && let Err(error) = self.write()
+        {
+            self.failed = Some(error);
+        }
+        if self.failed.is_none() && self.written < self.kept.ready {
+            return FinishStep::Finishing;
+        }
+        // Whoever reads is to see the end, though others are served yet.
+        if let Err(error) = outlet::close_stdout() {
+            self.failed.get_or_insert(failed("close", &error));
+        }
+        FinishStep::Done
+    }
+
+    fn is_waiting(&self) -> bool {
+        self.reader.is_blocked
+    }
+
+    fn outlet(&self) -> Option<(BorrowedFd<'_>, bool)> {
+        let is_open = self.failed.is_none() && self.written < self.size;
+        is_open.then(|| (self.outlet.as_fd(), self.written < self.kept.ready))
+    }
+
+    fn hand_over(&mut self, is_broken: bool) -> Result<Option<u32>, DestError> {
+        let before = self.written / self.piece_len;
+        if is_broken && self.written == self.kept.ready && self.written < self.size {
+            return Err(failed("write to", &Errno::EPIPE.into()));
+        }
+        self.write()?;
+        let below = match self.written == self.size {
+            true => self.kept.came.len() as u64,
+            false => self.written / self.piece_len,
+        };
+        Ok((below > before).then_some(self.first_piece + below as u32))
+    }
+
+    fn forget(&mut self, below: u32) {
+        let piece = u64::from(below.saturating_sub(self.first_piece));
+        let passed = (piece * self.piece_len).min(self.written);
+        if passed <= self.kept.passed || self.is_spooled {
+            return;
+        }
+        // What cannot be given back is given back at the end.
+        let _ = file::punch(&self.kept.file, self.kept.passed, passed);
+        self.kept.passed = passed;
+    }
+
+    fn is_whole(&self, _entry: u32) -> bool {
+        false
+    }
+
+    fn open(&mut self, _entry: u32, offset: u64) -> Result<Opened, OpenError> {
+        if offset < self.kept.passed {
+            return Err(OpenError::Passed);
+        }
+        // It is compared, and sent from memory: it may be given back while it is sent.
+        Ok(Opened { file: self.kept.file.clone(), start: 0, is_sure: false })
+    }
+
+    fn failures(&self) -> Vec<DestError> {
+        self.failed.clone().into_iter().collect()
+    }
+
+    fn take_notes(&mut self) -> Vec<String> {
+        self.reader.look(!self.reader.is_blocked);
+        self.reader.note.take().into_iter().collect()
+    }
+}

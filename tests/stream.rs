@@ -1,0 +1,320 @@
+//! Standard output as the destination: one file in order, verified before it leaves, in bounded
+//! memory, whoever reads, stands still or goes. Real processes.
+
+#![allow(clippy::unwrap_used)] // in tests a panic is the report
+
+mod support;
+
+use nix::sys::signal::Signal;
+use std::fs;
+use std::io::Read;
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::{self, JoinHandle};
+use support::fake::Throttle;
+use support::proc::{Ended, Master, Proc};
+use support::{Scratch, noise};
+
+const MIB: usize = 1 << 20;
+
+struct Site {
+    scratch: Scratch,
+    file: Arc<Vec<u8>>,
+    master: Master,
+}
+
+impl Site {
+    fn new(len: usize) -> Site {
+        let scratch = Scratch::new();
+        let source = scratch.dir("source");
+        let file = noise(7, len);
+        fs::write(source.join("file"), &file).unwrap();
+        let master = Master::start(&scratch, &source, &[]);
+        Site { scratch, file: Arc::new(file), master }
+    }
+
+    /// A client whose standard output is a pipe to us.
+    fn stream(&self, args: &[&str]) -> Piped {
+        Piped::start(self.master.client([args, &["file", "-"]].concat()))
+    }
+
+    fn fetch(&self, args: &[&str]) -> Ended {
+        self.master.fetch(&self.scratch, args)
+    }
+}
+
+/// A client that writes to us; it ends with the test.
+struct Piped {
+    child: Child,
+    out: Option<ChildStdout>,
+    err: Option<JoinHandle<String>>,
+}
+
+impl Piped {
+    fn start(mut command: Command) -> Piped {
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let out = child.stdout.take();
+        let mut said = child.stderr.take().unwrap();
+        let err = thread::spawn(move || {
+            let mut text = String::new();
+            said.read_to_string(&mut text).map(|_| text).unwrap_or_default()
+        });
+        Piped { child, out, err: Some(err) }
+    }
+
+    /// So many bytes of it.
+    fn read(&mut self, len: usize) -> Vec<u8> {
+        let mut bytes = vec![0; len];
+        self.out.as_mut().unwrap().read_exact(&mut bytes).unwrap();
+        bytes
+    }
+
+    /// The rest of it, and how it ended.
+    fn end(mut self) -> (Vec<u8>, i32, String) {
+        let mut rest = Vec::new();
+        if let Some(mut out) = self.out.take() {
+            out.read_to_end(&mut rest).unwrap();
+        }
+        let status = self.child.wait().unwrap();
+        (rest, status.code().unwrap_or(-1), self.err.take().unwrap().join().unwrap())
+    }
+
+    /// The most memory that it had, in bytes, and what it keeps in a file without a name.
+    fn memory(&self) -> [usize; 2] {
+        let proc = Path::new("/proc").join(self.child.id().to_string());
+        let status = fs::read_to_string(proc.join("status")).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
+        let peak: usize = line.split_whitespace().nth(1).unwrap().parse().unwrap();
+        let is_kept = |path: &Path| {
+            fs::read_link(path).is_ok_and(|to| to.to_string_lossy().contains("memfd:xget"))
+        };
+        let fds = fs::read_dir(proc.join("fd")).unwrap().flatten().map(|entry| entry.path());
+        let kept = fds.filter(|path| is_kept(path)).filter_map(|path| fs::metadata(path).ok());
+        [peak << 10, kept.map(|file| file.blocks() as usize * 512).sum()]
+    }
+}
+
+impl Drop for Piped {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[track_caller]
+fn assert_whole(site: &Site, (bytes, status, said): (Vec<u8>, i32, String)) {
+    assert_eq!(status, 0, "{said}");
+    assert!(bytes == *site.file, "{} bytes of {}", bytes.len(), site.file.len());
+}
+
+#[test]
+fn a_file_comes_whole_and_in_order_and_nothing_beside_it() {
+    for len in [0, 5, 33_000, 3 * MIB + 17] {
+        let site = Site::new(len);
+        assert_whole(&site, site.stream(&[]).end());
+        let (_, _, said) = site.stream(&["-q"]).end();
+        assert_eq!(said, "");
+    }
+    let site = Site::new(24 * MIB + 5);
+    let spool = site.scratch.dir("spool");
+    assert_whole(&site, site.stream(&["--window", "8"]).end());
+    assert_whole(&site, site.stream(&["--spool", spool.to_str().unwrap()]).end());
+    assert_eq!(fs::read_dir(&spool).unwrap().count(), 0, "nothing is left there");
+    // Standard output may be a file.
+    let ended = site.fetch(&["-q", "file", "-"]).expect(0);
+    assert_eq!(ended.err, "");
+}
+
+#[test]
+fn memory_is_bounded_however_long_the_file_is() {
+    let site = Site::new(96 * MIB);
+    let mut client = site.stream(&["--window", "8"]);
+    let mut most = [0; 2];
+    let mut bytes = Vec::new();
+    while bytes.len() < site.file.len() {
+        bytes.extend(client.read(MIB));
+        let now = client.memory();
+        most = [most[0].max(now[0]), most[1].max(now[1])];
+    }
+    let (rest, status, said) = client.end();
+    assert_eq!((rest.len(), status), (0, 0), "{said}");
+    assert!(bytes == *site.file);
+    assert!((MIB..=9 * MIB).contains(&most[1]), "{} bytes are kept", most[1]);
+    assert!(most[0] < 40 * MIB, "{} bytes of memory", most[0]);
+}
+
+#[test]
+fn a_pipe_that_nobody_reads_any_more_is_status_6() {
+    let site = Site::new(16 * MIB);
+    let mut client = site.stream(&[]);
+    assert!(client.read(1_000) == site.file[..1_000]);
+    client.out = None;
+    let (_, status, said) = client.end();
+    assert_eq!(status, 6, "{said}");
+    assert!(said.contains("nobody reads standard output any more"), "{said}");
+}
+
+#[test]
+fn one_who_goes_while_nothing_comes_is_seen_as_well() {
+    let site = Site::new(16 * MIB);
+    let way = Throttle::start(site.master.port, 300_000);
+    let mut command = support::proc::xget();
+    command.args(["-n", &way.addr(), "--linger", "0", "file", "-"]);
+    let mut client = Piped::start(command);
+    client.read(1_000);
+    client.out = None;
+    let (_, status, said) = client.end();
+    assert_eq!(status, 6, "{said}");
+}
+
+#[test]
+fn a_reader_that_stands_still_holds_up_nobody_and_gets_all_in_the_end() {
+    let site = Site::new(40 * MIB);
+    let mut still = site.stream(&["--window", "8"]);
+    let begin = still.read(MIB);
+    let others: Vec<Piped> = (0..3).map(|_| site.stream(&["--window", "8"])).collect();
+    let ends: Vec<_> = others.into_iter().map(|other| thread::spawn(|| other.end())).collect();
+    for end in ends {
+        assert_whole(&site, end.join().unwrap());
+    }
+    let dest = site.scratch.join("dest");
+    site.fetch(&["file", dest.to_str().unwrap()]).expect(0);
+    assert!(still.child.try_wait().unwrap().is_none(), "it waits");
+    let [_, kept] = still.memory();
+    assert!(kept <= 9 * MIB, "{kept}");
+    let (rest, status, said) = still.end();
+    assert_eq!(status, 0, "{said}");
+    assert!([begin, rest].concat() == *site.file);
+}
+
+#[test]
+fn what_was_written_when_the_master_died_is_right() {
+    let site = Site::new(32 * MIB);
+    let way = Throttle::start(site.master.port, 8_000_000);
+    let mut command = support::proc::xget();
+    command.args(["-n", &way.addr(), "-r", "1", "--linger", "0", "file", "-"]);
+    let mut client = Piped::start(command);
+    let begin = client.read(2 * MIB);
+    site.master.proc.signal(Signal::SIGKILL);
+    way.cut();
+    let (rest, status, said) = client.end();
+    assert_eq!(status, 3, "{said}");
+    let written = [begin, rest].concat();
+    assert!(written.len() < site.file.len() && site.file.starts_with(&written));
+}
+
+/// A way to a master on which one byte in the middle of each so many is another.
+fn damaged(to: u16, from: u64) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let passed = Arc::new(AtomicU64::new(0));
+    thread::spawn(move || {
+        for near in listener.incoming().flatten() {
+            let Ok(far) = TcpStream::connect(("127.0.0.1", to)) else { return };
+            let (mut up, mut up_to) = (near.try_clone().unwrap(), far.try_clone().unwrap());
+            thread::spawn(move || std::io::copy(&mut up, &mut up_to));
+            let (mut down, mut down_to, passed) = (far, near, passed.clone());
+            thread::spawn(move || {
+                let mut buffer = vec![0; 64 << 10];
+                while let Ok(len @ 1..) = down.read(&mut buffer) {
+                    // So much at once are the bytes of pieces, but for a few.
+                    if passed.fetch_add(len as u64, Ordering::Relaxed) > from && len > 20_000 {
+                        buffer[len / 2] ^= 1;
+                    }
+                    if std::io::Write::write_all(&mut down_to, &buffer[..len]).is_err() {
+                        return;
+                    }
+                }
+                let _ = down_to.shutdown(std::net::Shutdown::Both);
+            });
+        }
+    });
+    port
+}
+
+#[test]
+fn a_wrong_piece_is_not_written() {
+    let site = Site::new(16 * MIB);
+    let port = damaged(site.master.port, 2 << 20);
+    let mut command = support::proc::xget();
+    let master = format!("127.0.0.1:{port}");
+    command.args(["-n", &master, "-r", "1", "--linger", "0", "file", "-"]);
+    let (bytes, status, said) = Piped::start(command).end();
+    assert_eq!(status, 5, "{said}");
+    assert!(bytes.len() < site.file.len() && site.file.starts_with(&bytes), "{}", bytes.len());
+}
+
+#[test]
+fn several_stream_from_each_other() {
+    let site = Site::new(32 * MIB);
+    let clients: Vec<Piped> = (0..6)
+        .map(|_| {
+            let args = ["--window", "8", "file", "-"];
+            let mut command = support::proc::xget();
+            command.args(["-n", &site.master.addr()]).args(args);
+            Piped::start(command)
+        })
+        .collect();
+    let ends: Vec<_> = clients.into_iter().map(|client| thread::spawn(|| client.end())).collect();
+    for end in ends {
+        assert_whole(&site, end.join().unwrap());
+    }
+}
+
+#[test]
+fn what_makes_no_sense_for_a_pipe_is_said_before_anything_is_written() {
+    let site = Site::new(1_000);
+    let two = site.scratch.dir("two");
+    fs::write(two.join("file"), b"file").unwrap();
+    fs::write(two.join("more"), b"more").unwrap();
+    let of_two = Master::start(&site.scratch, &two, &[]);
+    let ended = of_two
+        .fetch(&site.scratch, [".", "-"])
+        .expect(4)
+        .says("takes one file, and the source has 2");
+    assert_eq!(ended.out, "");
+    site.fetch(&["nothing", "-"]).expect(4);
+    let sum = format!("sha256:{}", "00".repeat(32));
+    for args in [
+        &["file", "more", "-"][..],
+        &["--digest", &sum, "file", "-"],
+        &["--delete", "file", "-"],
+        &["--fsync", "file", "-"],
+        &["--force", "file", "-"],
+        &["--window", "8", "--spool", "/tmp", "file", "-"],
+        &["--window", "7", "file", "-"],
+        &["--window", "8", "file", "dest"],
+        &["--spool", "/tmp", "file", "dest"],
+    ] {
+        let ended = site.fetch(args).expect(2);
+        assert_eq!(ended.out, "", "{args:?}");
+    }
+    let wrong = format!("blake3:{}", "00".repeat(32));
+    let ended = site.fetch(&["--digest", &wrong, "file", "-"]).expect(5);
+    assert_eq!(ended.out, "");
+    site.fetch(&["--spool", "/nowhere", "file", "-"]).expect(6).says("/nowhere");
+    // A directory of that name.
+    let dir = site.scratch.dir("here");
+    let mut command = site.master.client(["file", "./-"]);
+    command.current_dir(&dir);
+    Proc::start(command, &site.scratch).wait().expect(0);
+    assert_eq!(fs::read(dir.join("-/file")).unwrap(), *site.file);
+}
+
+#[test]
+fn a_spool_without_room_is_status_6_before_the_first_byte() {
+    if !support::mounts::have_own_mounts() {
+        return;
+    }
+    let site = Site::new(4 * MIB);
+    let spool = site.scratch.dir("spool");
+    let _mounted = support::mounts::mount_memory(&spool, "size=1m");
+    let ended = site.fetch(&["--spool", spool.to_str().unwrap(), "file", "-"]).expect(6);
+    assert_eq!(ended.out, "");
+    ended.says("has no room for");
+}
