@@ -117,7 +117,9 @@ fn prepare(scratch: &Scratch) -> PathBuf {
         .arg("debian")
         .status();
     assert!(tar.unwrap().success());
-    let mut hosts = format!("127.0.0.1 localhost\n{} head\n", Lab::ip(0));
+    fs::create_dir_all(scratch.join("mirror/releases")).unwrap();
+    fs::write(scratch.join("mirror/releases/small.img"), noise(3, 100_000)).unwrap();
+    let mut hosts = format!("127.0.0.1 localhost\n{} head mirror\n", Lab::ip(0));
     (1..=NODES).for_each(|node| hosts += &format!("{} n{node}\n", Lab::ip(node)));
     fs::write(scratch.join("hosts"), hosts).unwrap();
     let config = "Host *\n IdentityFile /root/.ssh/key\n StrictHostKeyChecking no\n \
@@ -140,7 +142,8 @@ fn prepare(scratch: &Scratch) -> PathBuf {
 
 #[test]
 fn every_recipe_does_what_it_says() {
-    let tools = ["sshd", "ssh", "clush", "pdsh", "ansible-playbook", "nsenter", "pkill", "tar"];
+    let tools =
+        ["sshd", "ssh", "clush", "pdsh", "ansible-playbook", "nsenter", "pkill", "tar", "python3"];
     if lacks(&tools) {
         return;
     }
@@ -154,7 +157,11 @@ fn every_recipe_does_what_it_says() {
         return;
     }
     let main = |node: usize| match node {
-        0 => format!("mkdir /srv/images; mount --bind {} /srv/images; sleep 600", images.display()),
+        0 => format!(
+            "mkdir /srv/images; mount --bind {} /srv/images; python3 -m http.server -d {} 80",
+            images.display(),
+            scratch.join("mirror").display()
+        ),
         _ => format!(
             "mkdir -p /dev/disk; mount -t tmpfs tmpfs /dev/disk; mkdir /dev/disk/by-path
              ln -s {} /dev/disk/by-path/pci-0000:01:00.0-nvme-1

@@ -455,7 +455,7 @@ fn the_command_is_as_if_it_had_been_started_itself() {
                   ls -l /proc/$$/fd; test -e \"$0\"";
     let started = |words: &[&str]| {
         let mut command = command("sh");
-        let line = "trap '' HUP; ulimit -Sn 300; exec \"$@\" 2>/dev/null";
+        let line = "trap '' HUP CHLD; ulimit -Sn 300; exec \"$@\" 2>/dev/null";
         command.args(["-c", line, "sh"]).args(words).current_dir(&bench.source);
         let ended = Proc::start(command, &bench.scratch).wait().expect(0);
         // Of its files where they lead; its own output is another for each, locks are said.

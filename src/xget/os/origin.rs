@@ -12,8 +12,9 @@ use std::ffi::CString;
 use std::io;
 use std::os::fd::AsFd;
 
-/// Those that a client catches; one that is ignored stays so in every program.
-const CAUGHT: [Signal; 4] = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT];
+/// Those that are set here; one that is ignored stays so in every program.
+const CHANGED: [Signal; 5] =
+    [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT, Signal::SIGCHLD];
 /// Those that are ignored here, and that programs expect to end by.
 const OURS: [Signal; 2] = [Signal::SIGPIPE, Signal::SIGXFSZ];
 
@@ -39,14 +40,16 @@ fn set(signal: Signal, handler: SigHandler) {
 }
 
 impl Origin {
-    /// To be called before anything of it is changed.
+    /// To be called before anything of it is changed. From then on children can be waited for,
+    /// which a parent that ignores them would hand on (waitpid(2)).
     pub fn remember() -> Origin {
-        let ignored = CAUGHT.into_iter().filter(is_ignored).collect();
+        let ignored = CHANGED.into_iter().filter(is_ignored).collect();
+        set(Signal::SIGCHLD, SigHandler::SigDfl);
         Origin { ignored, descriptors: getrlimit(Resource::RLIMIT_NOFILE).ok() }
     }
 
     fn restore(&self) {
-        for signal in CAUGHT.into_iter().chain(OURS) {
+        for signal in CHANGED.into_iter().chain(OURS) {
             let is_ignored = self.ignored.contains(&signal);
             set(signal, if is_ignored { SigHandler::SigIgn } else { SigHandler::SigDfl });
         }
