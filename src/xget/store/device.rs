@@ -13,6 +13,7 @@
 //! | `users` | who uses it, in words |
 //! | `check` | what is there already; holes |
 //! | `medium` | what is read past the page cache |
+//! | `flush` | what is written goes onto the medium meanwhile |
 //! | `finish` | flushed, read back, the partition table |
 
 use super::destination::{
@@ -25,6 +26,7 @@ use crate::os::sync::{self, Syncing};
 use check::Check;
 use disk::Disk;
 use finish::Finish;
+use flush::Flush;
 use image::Image;
 use nix::errno::Errno;
 use peer::content::manifest::Manifest;
@@ -41,6 +43,7 @@ use users::Sources;
 mod check;
 mod disk;
 mod finish;
+mod flush;
 mod image;
 mod medium;
 mod options;
@@ -48,7 +51,8 @@ mod users;
 
 pub use options::DeviceOptions;
 
-/// udev holds the lock of a device while it looks at it; waited for so often, so long.
+/// udev holds the lock of a device while it looks at it, and what an xget that was killed has begun
+/// to flush holds its claim; waited for so often, so long.
 const LOCK_TRIES: u32 = 30;
 const LOCK_PAUSE: Duration = Duration::from_millis(100);
 
@@ -67,6 +71,7 @@ struct DeviceWriter {
     image: Image,
     disk: Disk,
     check: Check,
+    flush: Flush,
     finish: Finish,
     /// Pieces that are not here.
     left_count: u32,
@@ -102,7 +107,15 @@ impl Device {
             let status = file::stat_path(path).ok()?;
             users::users_of(status.device, &Sources::of_system())
         };
-        let file = block::open(path, access).map_err(|cause| match cause {
+        let opened = |_| match block::open(path, access) {
+            Err(Errno::EBUSY) if users().is_none() => {
+                thread::sleep(LOCK_PAUSE);
+                None
+            }
+            done => Some(done),
+        };
+        let file = (0..LOCK_TRIES).find_map(opened).unwrap_or(Err(Errno::EBUSY));
+        let file = file.map_err(|cause| match cause {
             Errno::EBUSY => busy(path, users(), options.force),
             cause => failed(path, "write to", cause),
         })?;
@@ -180,6 +193,7 @@ impl Destination for Device {
         };
         Ok(Box::new(DeviceWriter {
             check: Check::new(&image, options.compares, options.discards),
+            flush: Flush::default(),
             finish: Finish::new(&image, options),
             left_count: image.pieces().len() as u32,
             image,
@@ -222,6 +236,12 @@ fn settle(file: &File) -> Option<Syncing> {
 }
 
 impl DeviceWriter {
+    fn put(&mut self, extent: Extent, bytes: &[u8]) -> Result<(), DestError> {
+        self.disk.write(extent.offset, bytes)?;
+        let piece = self.image.piece_at(extent.offset);
+        self.flush.note(&self.disk, &self.image, piece)
+    }
+
     /// What is told of a device that is only compared.
     fn compare(&mut self) {
         let (differing, image) = (self.check.differing_bytes, &self.image);
@@ -252,9 +272,7 @@ impl Writer for DeviceWriter {
 
     fn store(&mut self, extents: &[Extent], bytes: &[u8]) -> Result<(), StoreFailure> {
         let stored = match extents {
-            &[extent] if extent.len as usize == bytes.len() => {
-                self.disk.write(extent.offset, bytes)
-            }
+            &[extent] if extent.len as usize == bytes.len() => self.put(extent, bytes),
             _ => Err(self.disk.wrong("what came is no piece of the image".into())),
         };
         match stored {
@@ -278,6 +296,7 @@ impl Writer for DeviceWriter {
             // What is missing was said by who knows why.
             return FinishStep::Done;
         }
+        self.finish.unflushed = self.finish.unflushed.or(self.flush.end());
         match self.finish.step(&mut self.disk, &self.image, budget_bytes) {
             Ok(step) => {
                 self.notes.append(&mut self.finish.notes);
@@ -292,7 +311,7 @@ impl Writer for DeviceWriter {
 
     fn is_waiting(&self) -> bool {
         let is_settling = self.settling.as_ref().is_some_and(|settling| !settling.has_ended());
-        is_settling || self.finish.is_waiting()
+        is_settling || self.flush.is_running() || self.finish.is_waiting()
     }
 
     fn is_whole(&self, entry: u32) -> bool {

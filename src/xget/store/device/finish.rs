@@ -8,6 +8,7 @@ use super::super::destination::FinishStep;
 use super::super::error::DestError;
 use super::super::sha256::Sum;
 use super::disk::Disk;
+use super::flush::{lost, unflushed};
 use super::image::Image;
 use super::medium::Medium;
 use super::options::DeviceOptions;
@@ -26,8 +27,8 @@ pub struct Finish {
     phase: Phase,
     verifies: bool,
     sha256: Option<[u8; 32]>,
-    /// What flushing has come to.
-    unflushed: Option<Errno>,
+    /// What flushing has come to, now or before.
+    pub unflushed: Option<Errno>,
     pub notes: Vec<String>,
 }
 
@@ -76,7 +77,7 @@ impl Finish {
                 Err(cause) => return Err(unflushed(disk, cause)),
             },
             Phase::Flushing(syncing) => {
-                self.unflushed = syncing.end().err();
+                self.unflushed = self.unflushed.or(syncing.end().err());
                 self.after_flush(disk, image)
             }
             Phase::Summing(mut sum) => match sum.step(budget_bytes / SUM_COST) {
@@ -162,31 +163,18 @@ impl Finish {
                 return Ok(Phase::Reading(medium, piece));
             }
             let extent = image.extent(piece);
-            let (offset, len) = (extent.offset, extent.len);
-            left = left.saturating_sub(u64::from(len));
-            match medium.read(offset, len as usize) {
-                Ok(bytes) if image.is_right(piece, bytes) => {}
-                Ok(_) => return Err(self.lost(disk, offset, len, "")),
-                Err(error) => return Err(self.lost(disk, offset, len, &format!(" ({error})"))),
-            }
+            left = left.saturating_sub(u64::from(extent.len));
+            let how = match medium.read(extent.offset, extent.len as usize) {
+                Ok(bytes) if image.is_right(piece, bytes) => continue,
+                Ok(_) => String::new(),
+                Err(error) => format!(" ({error})"),
+            };
+            return Err(lost(disk, image, piece, self.unflushed, &how));
         }
         match self.unflushed {
             Some(cause) => Err(unflushed(disk, cause)),
             None => Ok(Phase::GiveUp),
         }
-    }
-
-    /// The medium has not what was written there.
-    fn lost(&self, disk: &Disk, offset: u64, len: u32, how: &str) -> DestError {
-        disk.is_torn.set(true);
-        let cause = match self.unflushed {
-            Some(cause) => format!("cannot flush it to the medium: {}; ", io::Error::from(cause)),
-            None => String::new(),
-        };
-        disk.wrong(format!(
-            "{cause}what was written is not read back{how}: {len} bytes at offset {offset}; see the \
-             kernel's log (dmesg)"
-        ))
     }
 
     /// The device is whole. From now on others may have it, and change it.
@@ -215,12 +203,3 @@ impl Finish {
 
 /// Hashed by SHA-256 in the time in which so many times as much is read.
 const SUM_COST: u64 = 16;
-
-fn unflushed(disk: &Disk, cause: Errno) -> DestError {
-    let text = format!(
-        "{}: cannot flush it to the medium: {}; see the kernel's log (dmesg)",
-        disk.path.display(),
-        io::Error::from(cause)
-    );
-    DestError::Other { status: Status::LocalIo, text }
-}

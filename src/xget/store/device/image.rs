@@ -47,6 +47,12 @@ impl Image {
         self.map.of_entry(&self.manifest, self.entry)
     }
 
+    /// The piece that begins at this offset: all are as long, but the last.
+    pub fn piece_at(&self, offset: u64) -> u32 {
+        let first = self.pieces().start;
+        first + (offset / u64::from(self.extent(first).len.max(1))) as u32
+    }
+
     /// Where a piece of it lies; nothing of any other.
     pub fn extent(&self, piece: u32) -> Extent {
         let nothing = Extent { entry: self.entry, offset: 0, len: 0 };

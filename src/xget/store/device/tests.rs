@@ -48,6 +48,7 @@ impl Fetch {
         };
         let writer = DeviceWriter {
             check: Check::new(&image, options.compares, options.discards),
+            flush: Flush::default(),
             finish: Finish::new(&image, &options),
             left_count: image.pieces().len() as u32,
             image,
