@@ -37,7 +37,7 @@ with a dot in front are listed as all others.
   -1                 one name a line, as where standard output is no terminal
   -n MASTER[:PORT]   the master, or several, parted by commas: the first that answers.
                      Without it XGET_MASTER, that which this system was booted from,
-                     or this machine
+                     this machine, or whoever answers on the network
   -p PORT            its port (20004)
   --json             one list of objects: path, type, mode, uid, gid, bytes, mtime,
                      digest, target. A name that is not UTF-8 has U+FFFD in it, and
@@ -125,7 +125,7 @@ pub fn run(args: Vec<OsString>) -> Result<(), Failed> {
         complete::complete(&asked.named, typed);
         return Ok(());
     }
-    let manifest = asked.named.reach()?.manifest()?;
+    let manifest = asked.named.reach_any()?.manifest()?;
     let mut out = Lines::new(&manifest, asked.format());
     let missing = list(&asked, &manifest, &mut out, &mut print_bytes)?;
     print_bytes(&out.end())?;

@@ -2,14 +2,17 @@
 //!
 //! What it says is believed as far as it is verified: the manifest, and within limits.
 
+use super::network;
 use crate::boot;
+use crate::console::report;
 use crate::driver::{Host, MASTER_PORT, Reading, parse_host, resolve};
 use crate::failed::{Failed, USAGE, exit_code};
 use crate::os::memory;
 use lexopt::{Parser, ValueExt};
 use peer::content::digest::Digest;
-use peer::content::manifest::Manifest;
+use peer::content::manifest::{Manifest, Selector};
 use peer::control::printable;
+use peer::discovery::{Choice, Patience};
 use peer::failure::Status;
 use peer::fetch::{MANIFEST_LEN_MAX, MEMORY_FACTOR};
 use std::io::{self, ErrorKind};
@@ -26,6 +29,10 @@ const BYTES_PER_S_MIN: u64 = 64 << 10;
 /// Bytes of `/.xget/info`, and of what it composes: 65,536 clients and as many nodes.
 const INFO_LEN_MAX: u64 = 64 << 10;
 const REPORT_LEN_MAX: u64 = 128 << 20;
+/// How long masters of the network are waited for: two questions.
+const ON_NETWORK: Patience = Patience { first_ms: 2_500, others_ms: 500 };
+/// Masters that are listed where one has to be chosen.
+const LISTED_MAX: usize = 16;
 /// A manifest that is another one when it is read than when it was announced.
 const MANIFEST_TRIES: u32 = 3;
 
@@ -76,6 +83,21 @@ impl Named {
         self.reach_tree(b"", PATIENCE)
     }
 
+    /// The same; where none is named and this machine has none, whoever the network has.
+    pub fn reach_any(&self) -> Result<Master, Failed> {
+        self.reach().or_else(|failed| match self.is_open() {
+            true => discover(&failed),
+            false => Err(failed),
+        })
+    }
+
+    /// Nothing says which master is meant.
+    fn is_open(&self) -> bool {
+        let has_variable = std::env::var_os(VARIABLE).is_some_and(|text| !text.is_empty());
+        let is_named = self.masters.is_some() || self.port.is_some() || has_variable;
+        !is_named && boot::booted().masters.is_empty()
+    }
+
     /// The same in the tree of this name, and how long each answer is waited for.
     pub fn reach_tree(&self, aname: &[u8], patience: Duration) -> Result<Master, Failed> {
         let mut why = String::new();
@@ -97,6 +119,33 @@ impl Named {
         }
         let advice = "start one there (`xget DIR`), or name another with -n";
         Err(Failed::new(format!("{why}; {advice}"), exit_code(Status::Connection)))
+    }
+}
+
+/// The master of this network, if there is one, or all serve the same.
+fn discover(failed: &Failed) -> Result<Master, Failed> {
+    let found = network::ask(&Selector::of_paths(&[b"."]), None, ON_NETWORK, false)?;
+    let lines = found.masters.iter().take(LISTED_MAX).map(|heard| heard.addr.to_string());
+    match found.choice(None) {
+        Choice::Same(masters) => {
+            let addrs: Vec<SocketAddr> = masters.addrs().collect();
+            let (reading, addr) = Reading::connect(&addrs, b"", PATIENCE).map_err(|error| {
+                let text = format!("{} was heard of, and does not answer", addrs[0]);
+                Failed::new(format!("{text}: {}", reason(&error)), exit_code(Status::Connection))
+            })?;
+            report(&format!("the master is {addr}"));
+            Ok(Master { addr, reading })
+        }
+        Choice::Different => {
+            let addrs: Vec<String> = lines.collect();
+            let text = "several masters are on this network; say which is meant by -n";
+            Err(Failed::new(format!("{text}: {}", addrs.join(", ")), exit_code(Status::Source)))
+        }
+        Choice::Nobody => {
+            let why = failed.reasons.join("; ");
+            let text = format!("{why}; and nobody on this network says that it serves anything");
+            Err(Failed::new(text, exit_code(Status::Connection)))
+        }
     }
 }
 

@@ -28,7 +28,7 @@ parents and its sources. Clients report every 2 s.
 
   -n MASTER[:PORT]   the master, or several, parted by commas: the first that answers.
                      Without it XGET_MASTER, that which this system was booted from,
-                     or this machine
+                     this machine, or whoever answers on the network
   -p PORT            its port (20004)
   --follow           go on until ^C. On a terminal the table is drawn anew every second,
                      those that fetch first; elsewhere a line is printed for who comes, is
@@ -78,7 +78,7 @@ impl Asked {
 
 pub fn run(args: Vec<OsString>) -> Result<(), Failed> {
     let asked = Asked::parse(args).map_err(|why| Failed::new(why, USAGE))?;
-    let mut master = asked.named.reach()?;
+    let mut master = asked.named.reach_any()?;
     let board = look(&mut master)?;
     if asked.follows {
         return follow(&asked, master, board);

@@ -4,10 +4,12 @@
 //! Refuses to know when it was asked, and where it is shown.
 
 use super::super::json::{Object, texts};
-use super::super::names::table;
+use super::super::names::{quoted, table};
 use crate::console::{bytes, per_second, seconds};
 use peer::control::{printable, unescape};
 
+/// Those that a master has, and remembers: what is beyond them is no master's.
+const CLIENTS_MAX: usize = 65_536 + 16_384;
 /// In which order clients are shown.
 const STATES: [&str; 4] = ["fetching", "serving", "done", "lost"];
 const HEADS: [&str; 9] =
@@ -35,7 +37,7 @@ pub struct Client {
 
 impl Client {
     fn parse(line: &str) -> Option<Client> {
-        let mut words = line.split_ascii_whitespace().map(printable);
+        let mut words = line.split_ascii_whitespace().map(plain);
         let (address, state) = (words.next()?, words.next()?);
         let mut number = || words.next()?.parse::<u64>().ok();
         let (have, total) = (number()?, number()?);
@@ -101,7 +103,8 @@ impl Client {
     }
 
     fn sources_text(&self) -> String {
-        let shown = |word: &String| unescape(word).map_or_else(|| word.clone(), printable);
+        let shown =
+            |word: &String| unescape(word).map_or_else(|| word.clone(), |name| quoted(&name));
         self.sources.iter().map(shown).collect::<Vec<_>>().join(" ")
     }
 
@@ -125,6 +128,11 @@ impl Client {
     }
 }
 
+/// A word as it is harmless: a master says nothing but ASCII.
+fn plain(word: &str) -> String {
+    printable(word).chars().map(|c| if c.is_ascii() { c } else { '?' }).collect()
+}
+
 /// All clients of a master.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Board {
@@ -135,7 +143,7 @@ impl Board {
     /// What is no record is passed over: the heads of the columns, or what a newer master
     /// says besides.
     pub fn parse(text: &str) -> Board {
-        let lines = text.lines().filter(|line| !line.starts_with('#'));
+        let lines = text.lines().filter(|line| !line.starts_with('#')).take(CLIENTS_MAX);
         let mut clients: Vec<Client> = lines.filter_map(Client::parse).collect();
         let order = |client: &Client| STATES.iter().position(|state| client.state == *state);
         clients.sort_by_key(|client| order(client).unwrap_or(STATES.len()));
@@ -206,7 +214,7 @@ mod tests {
         assert_eq!(
             board.text(),
             "ADDRESS         STATE      DONE     BYTES       RATE  MASTER      TIME  PARENTS            SOURCES\n\
-             10.0.0.1!20004  fetching   45 %  100.0 MB  10.0 MB/s    11 %       4 s  master,10.0.0.2!7  a b x\n\
+             10.0.0.1!20004  fetching   45 %  100.0 MB  10.0 MB/s    11 %       4 s  master,10.0.0.2!7  'a b' x\n\
              10.0.0.2!7      serving   100 %       9 B      0 B/s   100 %  1:10 min  master             .\n\
              10.0.0.3!20004  lost          -       0 B      0 B/s       -       0 s  -\n\
              10.0.0.6!1      ?[2J       50 %       2 B   1.4 kB/s    42 %       0 s  -\n"
