@@ -155,7 +155,7 @@ fn peak_of(client: &Proc) -> Option<u64> {
 /// Of all clients, how many others the one that feeds most feeds in one stripe.
 fn most_children(status: &str) -> usize {
     let parents = |line: &str| -> Vec<String> {
-        line.rsplit(' ').next().unwrap_or("").split(',').map(String::from).collect()
+        line.split(' ').nth(7).unwrap_or("").split(',').map(String::from).collect()
     };
     let rows: Vec<Vec<String>> = status.lines().skip(1).map(parents).collect();
     let stripes = rows.iter().map(Vec::len).max().unwrap_or(0);

@@ -34,7 +34,7 @@ fn status(lab: &Lab) -> String {
 /// How many others a node feeds, from the master's own account.
 fn children(lab: &Lab, node: usize) -> usize {
     let (status, addr) = (status(lab), format!("{}!", Lab::ip(node)));
-    let parents = status.lines().filter_map(|line| line.rsplit(' ').next());
+    let parents = status.lines().filter_map(|line| line.split(' ').nth(7));
     parents.filter(|parents| parents.contains(&addr)).count()
 }
 

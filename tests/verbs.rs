@@ -174,6 +174,8 @@ fn who_fetches_what_is_shown_once_or_for_ever() {
     let json = run(&scratch, &["status", "--json", "-n", &addr]).expect(0).out;
     let value: Value = serde_json::from_str(&json).unwrap();
     assert_eq!((&value[0]["have_bytes"], &value[0]["state"]), (&43.into(), &"fetching".into()));
+    assert_eq!(value[0]["sources"], serde_json::json!(["images", "a.img"]));
+    assert!(text.ends_with("  images a.img\n"), "{text}");
 
     let mut follow = xget();
     follow.args(["status", "--follow", "-n", &addr]);

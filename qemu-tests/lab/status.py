@@ -44,7 +44,8 @@ def parse(text):
         words = line.split()
         if not words or words[0] == "#":
             continue
-        address, state, *numbers, parents = words
+        # Behind the parents stand the sources, of which there may be several.
+        address, state, *numbers, parents = words[:8]
         have, total, master, peers, elapsed = map(int, numbers)
         names = () if parents == "-" else tuple(
             name if name == MASTER_PARENT else host(name) for name in parents.split(",")

@@ -85,7 +85,10 @@ impl Master {
         self.server.answer(open_id, &message);
         let addr = SocketAddr::new(ip, port);
         match self.members.join(&mut self.server, now_ms, open_id, addr, (id, window_bytes)) {
-            Ok(()) => self.call(now_ms, self.members.greeting(&self.server, open_id)),
+            Ok(()) => {
+                self.members.set_sources(open_id, &join.selector.sources);
+                self.call(now_ms, self.members.greeting(&self.server, open_id));
+            }
             Err(why) => self.refuse(open_id, 11, why),
         }
     }

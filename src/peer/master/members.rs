@@ -16,9 +16,8 @@ use crate::server::Server;
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::format;
-use alloc::string::{String, ToString};
+use alloc::string::String;
 use alloc::vec::Vec;
-use core::fmt::Write;
 use core::net::{IpAddr, SocketAddr};
 use group::Group;
 use ninep::server::OpenId;
@@ -49,8 +48,9 @@ struct Member {
     is_placed: bool,
     /// Its port answered the master when it was last called.
     is_reached: bool,
-    /// Its parents when it left the forest, for `status`.
+    /// Its parents when it left the forest, and what it asked for: for `status`.
     last_parents: String,
+    sources: Box<str>,
     stream: Stream,
 }
 
@@ -148,6 +148,7 @@ impl Members {
             is_placed,
             is_reached,
             last_parents,
+            sources: Box::default(),
             stream,
         };
         self.list.insert(open_id, Box::new(member));
@@ -517,7 +518,7 @@ impl Members {
             self.departed.pop_front();
         }
         let state = if member.done { "done" } else { "lost" };
-        self.departed.push_back(status_line(&member, state, &self.parents_text(&member)));
+        self.departed.push_back(status::line(&member, state, &self.parents_text(&member)));
         if let Some(group) = self.groups.get_mut(&generation) {
             group.forget(member.node, member.addr);
         }
@@ -526,39 +527,6 @@ impl Members {
         }
         self.announce_changes(server, generation);
         Some(Left { warning, generation, addr: member.addr })
-    }
-
-    /// One record a line: address, state, bytes held and in all, from the
-    /// master, from peers, milliseconds, parents by stripe. And how many there are.
-    pub fn status_text(&self) -> (String, u64) {
-        let mut text = String::from(
-            "# address state have_bytes total_bytes from_master_bytes from_peers_bytes elapsed_ms parents\n",
-        );
-        for member in self.list.values() {
-            let state = if member.done { "serving" } else { "fetching" };
-            text.push_str(&status_line(member, state, &self.parents_text(member)));
-        }
-        text.extend(self.departed.iter().map(String::as_str));
-        (text, (self.list.len() + self.departed.len()) as u64)
-    }
-
-    /// The parents of a member, by stripe.
-    fn parents_text(&self, member: &Member) -> String {
-        let Some(group) = self.groups.get(&member.generation) else {
-            return member.last_parents.clone();
-        };
-        let mut text = String::new();
-        for parent in group.forest(member.node).parents(member.node) {
-            let name = match parent {
-                Parent::Master => "me".to_string(),
-                Parent::Node(node) => {
-                    self.member_of(group, node).map_or("-".into(), |m| format_addr(m.addr))
-                }
-            };
-            let comma = if text.is_empty() { "" } else { "," };
-            let _ = write!(text, "{comma}{name}");
-        }
-        if text.is_empty() { member.last_parents.clone() } else { text }
     }
 }
 
@@ -570,21 +538,8 @@ fn voice(addr: SocketAddr) -> Voice {
     })
 }
 
-fn status_line(member: &Member, state: &str, parents: &str) -> String {
-    let stats = &member.stats;
-    format!(
-        "{} {state} {} {} {} {} {} {}\n",
-        format_addr(member.addr),
-        stats.have_bytes,
-        stats.total_bytes,
-        stats.from_master_bytes,
-        stats.from_peers_bytes,
-        stats.elapsed_ms,
-        if parents.is_empty() { "-" } else { parents }
-    )
-}
-
 mod group;
+mod status;
 mod stream;
 mod streams;
 #[cfg(test)]

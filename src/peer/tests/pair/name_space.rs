@@ -369,12 +369,12 @@ fn what_is_no_file_or_cannot_be_read_is_in_the_manifest_only() {
 /// One line for each client, and a first one that names the columns.
 #[test]
 fn status_has_a_line_for_each_client() {
-    const COLUMNS: &str = "# address state have_bytes total_bytes from_master_bytes from_peers_bytes elapsed_ms parents\n";
+    const COLUMNS: &str = "# address state have_bytes total_bytes from_master_bytes from_peers_bytes elapsed_ms parents sources\n";
     let (mut pair, master, caller, _) = served();
     assert_eq!(pair.text(caller, ".xget/status"), COLUMNS);
     let joined = pair.add_caller(master);
     let line = |state: &str, stats: &str, parents: &str| {
-        format!("{COLUMNS}{}!7000 {state} {stats} {parents}\n", addr(joined).ip())
+        format!("{COLUMNS}{}!7000 {state} {stats} {parents} .\n", addr(joined).ip())
     };
     pair.let_caller(joined, |c| c.say("join 2 7000 .\n"));
     let status = pair.text(caller, ".xget/status");
@@ -393,6 +393,6 @@ fn status_has_a_line_for_each_client() {
     pair.let_caller(lost, |c| c.say("join 2 7000 .\n"));
     pair.cut(lost);
     let status = pair.text(caller, ".xget/status");
-    let expected = format!("{}!7000 lost 0 0 0 0 0 me,me,me,me\n", addr(lost).ip());
+    let expected = format!("{}!7000 lost 0 0 0 0 0 me,me,me,me .\n", addr(lost).ip());
     assert!(status.ends_with(&expected), "{status}");
 }
