@@ -47,13 +47,14 @@ fn asked(datagram: &[u8]) {
 
 fn heard(datagram: &[u8]) {
     let wanted = Wanted::Part(Selector::of_paths(&["a"]));
+    let Some(question) = (Question { id: ID, wanted }).bytes() else { return };
     let patience = Patience { first_ms: 10_000, others_ms: 500 };
     let pin = Some(Digest([7; 32]));
-    let Ok(mut search) = Search::new(0, ID, wanted, pin, patience) else { return };
+    let mut search = Search::new(0, ID, question, pin, patience);
     for last in 0..=255 {
         search.heard(1, SocketAddr::from(([10, 0, 0, last], 5)), datagram);
     }
-    let found = search.end();
+    let found = search.end().in_order();
     assert!(found.masters.len() <= 64 && found.hashing.len() <= 64);
     if let Choice::Same(masters) = found.choice(pin) {
         assert!((1..=16).contains(&masters.addrs_count()));

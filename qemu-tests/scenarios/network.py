@@ -142,3 +142,20 @@ def refused_links(lab):
     waits.expect(r"boot failed: no address", within_s=60)
     made = len(waits.console.find_all(r"b1 is a bond with"))
     lab.check(made == 1, f"a bond that waits for its second card is said to be made {made} times")
+
+
+@scenario(limit_s=200, tags=["network", "quick"])
+def no_master_named(lab):
+    """Nobody names a master: the network is asked; where that is off, the node waits and says so."""
+    lab.master(tiny_image())
+    mask = network.PLAN.subnet.netmask
+    unnamed = lab.node("tiny", ip=f"{network.PLAN.node(1)}:::{mask}::eth0:none", master=None)
+    alone = lab.node(
+        "tiny", ip=f"{network.PLAN.node(2)}:::{mask}::eth0:none", master=None,
+        append="xget.discovery=0",
+    )
+    unnamed.expect(r"asking the network for one", within_s=60)
+    unnamed.expect(rf"a master answers at {network.MASTER}:20004", within_s=10)
+    unnamed.expect(SECOND_UP, within_s=60)
+    alone.expect(r"no master is known: neither xget\.master= nor DHCP names one", within_s=60)
+    alone.expect_silence(r"asking the network")

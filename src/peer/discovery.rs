@@ -6,7 +6,7 @@
 //! them are the same. Refuses to know on which links is asked, and what a master is.
 
 use crate::content::digest::Digest;
-use crate::control::{Answer, Question, Speaker, Wanted};
+use crate::control::{Answer, Speaker};
 use crate::request::Masters;
 use alloc::vec::Vec;
 use core::net::{IpAddr, SocketAddr};
@@ -65,8 +65,7 @@ pub struct Search {
 /// What was heard.
 #[derive(Clone, Debug, Default)]
 pub struct Found {
-    /// Who has it, the first to answer first; addresses of one link and of this machine are
-    /// behind the others, and left out where the same master has another.
+    /// Who has it, the first to answer first.
     pub masters: Vec<Heard>,
     /// Who cannot say yet, since it hashes.
     pub hashing: Vec<SocketAddr>,
@@ -85,24 +84,17 @@ pub enum Choice {
     Different,
 }
 
-/// A question that does not fit into a datagram.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TooLong;
-
 impl Search {
-    /// Asks at once. `id` is drawn by lot.
-    ///
-    /// # Errors
-    /// It names too much for one datagram.
+    /// Asks this ([`Question::bytes`](crate::control::Question::bytes)) at once; its `id` was
+    /// drawn by lot.
     pub fn new(
         now_ms: u64,
         id: u64,
-        wanted: Wanted,
+        question: Vec<u8>,
         pin: Option<Digest>,
         patience: Patience,
-    ) -> Result<Search, TooLong> {
-        let question = Question { id, wanted }.bytes().ok_or(TooLong)?;
-        Ok(Search {
+    ) -> Search {
+        Search {
             id,
             question,
             pin,
@@ -111,7 +103,7 @@ impl Search {
             end_ms: now_ms + patience.first_ms,
             others_ms: patience.others_ms,
             found: Found::default(),
-        })
+        }
     }
 
     /// The datagram that is to be sent now on every link, if it is time, and its number.
@@ -154,17 +146,8 @@ impl Search {
     }
 
     /// What was heard.
-    pub fn end(mut self) -> Found {
-        let hashing = &mut self.found.hashing;
-        hashing.retain(|addr| !self.found.masters.iter().any(|heard| heard.addr == *addr));
-        // Stable: the first of each kind stays the first. There are few.
-        let (near, masters) =
-            self.found.masters.drain(..).partition(|heard: &Heard| is_near(heard.addr.ip()));
-        let (mut near, mut masters): (Vec<Heard>, Vec<Heard>) = (near, masters);
-        let same = |heard: &Heard| (heard.master, heard.digest, heard.bytes);
-        near.retain(|heard| !masters.iter().any(|other| same(other) == same(heard)));
-        masters.extend(near);
-        Found { masters, ..self.found }
+    pub fn end(self) -> Found {
+        self.found
     }
 }
 
@@ -172,6 +155,20 @@ impl Found {
     /// Nobody said anything.
     pub fn is_empty(&self) -> bool {
         self.masters.is_empty() && self.hashing.is_empty()
+    }
+
+    /// Those that others cannot call, or not from every link, behind the others, and not where
+    /// the same master has another address; who hashes, where that is all that is known of it.
+    pub fn in_order(mut self) -> Found {
+        self.hashing.retain(|addr| !self.masters.iter().any(|heard| heard.addr == *addr));
+        let masters = core::mem::take(&mut self.masters);
+        // Stable: the first of each kind stays the first. There are few.
+        let (mut near, mut masters): (Vec<Heard>, Vec<Heard>) =
+            masters.into_iter().partition(|heard| is_near(heard.addr.ip()));
+        let same = |heard: &Heard| (heard.master, heard.digest, heard.bytes);
+        near.retain(|heard| !masters.iter().any(|other| same(other) == same(heard)));
+        masters.extend(near);
+        Found { masters, ..self }
     }
 
     /// A master may say something else later, for what it serves may change: its last word counts.
@@ -191,6 +188,18 @@ impl Found {
         }
     }
 
+    /// The first, and those that have the same, where what they have need not be known.
+    pub fn of_first(&self) -> Option<Masters> {
+        self.masters.first().map(|first| self.same_as(first))
+    }
+
+    fn same_as(&self, first: &Heard) -> Masters {
+        let mut masters = Masters::default();
+        let same = self.masters.iter().filter(|heard| heard.digest == first.digest);
+        same.take(MASTERS_MAX).for_each(|heard| masters.add([heard.addr]));
+        masters
+    }
+
     /// Whom to ask. Where a digest is pinned and somebody has it, the others do not count.
     pub fn choice(&self, pin: Option<Digest>) -> Choice {
         let is_pinned = |heard: &&Heard| pin.is_none_or(|pin| heard.digest == pin);
@@ -201,10 +210,8 @@ impl Found {
         if !has_pin && !self.masters.iter().all(|heard| is_same(&heard)) {
             return Choice::Different;
         }
-        let mut masters = Masters::default();
+        let mut masters = self.same_as(first);
         masters.generation = Some(first.digest);
-        let same = self.masters.iter().filter(|heard| heard.digest == first.digest);
-        same.take(MASTERS_MAX).for_each(|heard| masters.add([heard.addr]));
         Choice::Same(masters)
     }
 }

@@ -42,10 +42,31 @@ pub struct Question {
     pub wanted: Wanted,
 }
 
+/// The datagram of a node that boots and is to have this image; nothing where that is too long
+/// a name.
+pub fn node_question(id: u64, image: &str) -> Option<Vec<u8>> {
+    let mut line = begin(id);
+    line.push_str(NODE);
+    line.push(' ');
+    escape(image.as_bytes(), 3 * image.len(), &mut line);
+    padded(line)
+}
+
+fn begin(id: u64) -> String {
+    format!("{FIND} {VERSION} {id:016x} ")
+}
+
+fn padded(mut line: String) -> Option<Vec<u8>> {
+    line.push('\n');
+    let mut bytes = line.into_bytes();
+    bytes.resize(bytes.len().max(ANSWER_LEN_MAX), 0);
+    (bytes.len() <= QUESTION_LEN_MAX).then_some(bytes)
+}
+
 impl Question {
     /// The datagram, if it is not too long for one.
     pub fn bytes(&self) -> Option<Vec<u8>> {
-        let mut line = format!("{FIND} {VERSION} {:016x} ", self.id);
+        let mut line = begin(self.id);
         match &self.wanted {
             Wanted::Part(Selector { sources, are_patterns, excludes }) => {
                 let is_plain = !are_patterns && excludes.is_empty();
@@ -55,16 +76,9 @@ impl Question {
                 let options = JoinOptions { excludes, ..JoinOptions::default() };
                 options.add_to(&mut line, version, sources);
             }
-            Wanted::Node(image) => {
-                line.push_str(NODE);
-                line.push(' ');
-                escape(image.as_bytes(), 3 * image.len(), &mut line);
-            }
+            Wanted::Node(image) => return node_question(self.id, image),
         }
-        line.push('\n');
-        let mut bytes = line.into_bytes();
-        bytes.resize(bytes.len().max(ANSWER_LEN_MAX), 0);
-        (bytes.len() <= QUESTION_LEN_MAX).then_some(bytes)
+        padded(line)
     }
 
     /// The question that a datagram is; `None` if it is none, or shorter than its answer.

@@ -40,7 +40,9 @@ pub use client::{
     ClientMessage, JOIN_LEN_MAX, JoinOptions, TransferStats, VERSION, VERSION_MIN, VERSION_PLAIN,
 };
 pub use complaint::Complaint;
-pub use discovery::{ANSWER_LEN_MAX, Answer, QUESTION_LEN_MAX, Question, Speaker, Wanted};
+pub use discovery::{
+    ANSWER_LEN_MAX, Answer, QUESTION_LEN_MAX, Question, Speaker, Wanted, node_question,
+};
 pub use master::MasterMessage;
 pub use node::{
     NODE_LINE_LEN_MAX, NodeAnswer, NodeMessage, NodeQuestion, NodeRefusal, NodeStage, RootKind,

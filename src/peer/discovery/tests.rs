@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::content::manifest::Selector;
+use crate::control::{Question, Wanted};
 use std::net::Ipv4Addr;
 
 const ID: u64 = 1_000;
@@ -14,7 +15,8 @@ fn search() -> Search {
 
 fn search_of(pin: Option<Digest>) -> Search {
     let wanted = Wanted::Part(Selector::of_paths(&["image"]));
-    Search::new(0, ID, wanted, pin, PATIENCE).unwrap()
+    let question = Question { id: ID, wanted }.bytes().unwrap();
+    Search::new(0, ID, question, pin, PATIENCE)
 }
 
 fn from(last: u8) -> SocketAddr {
@@ -56,16 +58,10 @@ fn it_is_asked_at_once_then_after_a_second_two_three_and_so_on_until_the_end() {
 
 #[test]
 fn those_who_ask_at_once_do_not_ask_again_at_once() {
-    let wanted = Wanted::Node("default".into());
-    let mut search = Search::new(5, 249, wanted, None, PATIENCE).unwrap();
+    let question = Question { id: 249, wanted: Wanted::Node("default".into()) };
+    let mut search = Search::new(5, 249, question.bytes().unwrap(), None, PATIENCE);
     assert!(search.poll_question(5).is_some());
     assert_eq!(search.deadline_ms(), 5 + 1_000 + 249);
-}
-
-#[test]
-fn what_does_not_fit_into_a_datagram_is_not_asked() {
-    let wanted = Wanted::Part(Selector::of_paths(&[[b'x'; 2_000]]));
-    assert!(matches!(Search::new(0, ID, wanted, None, PATIENCE), Err(TooLong)));
 }
 
 #[test]
@@ -94,7 +90,7 @@ fn who_hashes_ends_nothing_and_is_known_at_the_end() {
     search.heard(2, from(2), &hashing);
     assert!(!search.is_over(9_999));
     search.heard(3_000, from(2), &have(1));
-    let found = search.end();
+    let found = search.end().in_order();
     assert_eq!(found.hashing, ["10.0.0.1:7".parse().unwrap()]);
     assert_eq!(addrs(found.choice(None)), ["10.0.0.2:7"]);
 }
@@ -110,6 +106,18 @@ fn different_ones_are_a_choice_for_people_but_where_one_is_pinned() {
     assert_eq!(addrs(found.choice(Some(digest(2)))), ["10.0.0.2:7", "10.0.0.3:7"]);
     // It may be the digest of the only file in each.
     assert_eq!(found.choice(Some(digest(3))), Choice::Different);
+}
+
+#[test]
+fn a_node_takes_the_first_and_those_that_have_the_same() {
+    let mut search = search();
+    assert_eq!(search.found.of_first(), None);
+    for (last, byte) in [(1, 1), (2, 2), (3, 1)] {
+        search.heard(0, from(last), &have(byte));
+    }
+    let masters = search.end().of_first().unwrap();
+    assert_eq!(masters.generation, None);
+    assert_eq!(addrs(Choice::Same(masters)), ["10.0.0.1:7", "10.0.0.3:7"]);
 }
 
 #[test]
@@ -157,7 +165,7 @@ fn addresses_of_one_link_and_of_this_machine_are_behind_the_others() {
         search.heard(0, addr.parse().unwrap(), &have.datagram(ID, speaker));
     }
     let expected = ["10.0.0.1:7", "[fd00::1]:7", "127.0.0.1:7", "[fe80::1%3]:7"];
-    assert_eq!(addrs(search.end().choice(None)), expected);
+    assert_eq!(addrs(search.end().in_order().choice(None)), expected);
 }
 
 #[test]
@@ -166,7 +174,7 @@ fn and_are_left_out_where_the_same_master_is_known_by_another() {
     for addr in ["127.0.0.1:5", "[fe80::1%3]:5", "10.0.0.1:5"] {
         search.heard(0, addr.parse().unwrap(), &have(1));
     }
-    assert_eq!(addrs(search.end().choice(None)), ["10.0.0.1:7"]);
+    assert_eq!(addrs(search.end().in_order().choice(None)), ["10.0.0.1:7"]);
 }
 
 #[test]

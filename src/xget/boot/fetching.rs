@@ -8,11 +8,11 @@ use super::failure::{self, FetchError, Retry};
 use super::ipconfig::Method;
 use super::links::Link;
 use super::pace::Pace;
-use super::settings::{Settings, Timeouts};
+use super::settings::{ImageSettings, Settings, Timeouts};
 use super::system::System;
 use super::turns::Turns;
 use super::uplink::Uplink;
-use super::{links, network};
+use super::{discovery, links, network};
 use crate::driver::{self, FetchTask, Host};
 use crate::store::writer::{Policy, Purpose};
 use peer::content::digest::Digest;
@@ -63,6 +63,7 @@ pub struct Errand<'a> {
 }
 
 /// All transfers of one boot: what is carried from try to try, and from one to the next.
+// fields: the boot's own, and one for each thing that is carried
 pub struct Transfers<'a> {
     pub system: &'a mut System,
     pub settings: Settings,
@@ -70,6 +71,8 @@ pub struct Transfers<'a> {
     pub uplink: Uplink,
     /// The masters that were tried last.
     masters: &'a mut Masters,
+    /// They are those that the network was asked for.
+    are_found: bool,
     /// Who of them answered last.
     master: Option<SocketAddr>,
     /// Who this node is, for the operator.
@@ -100,6 +103,7 @@ impl<'a> Transfers<'a> {
             engine,
             uplink,
             masters,
+            are_found: false,
             master: None,
             identity,
             began_ms: now_ms,
@@ -125,7 +129,35 @@ impl<'a> Transfers<'a> {
         Ok(answer)
     }
 
+    /// Where nobody answers whom somebody named for sure, the network is asked.
     fn ask_once(&mut self, image: Option<String>) -> Result<Option<NodeAnswer>, FetchError> {
+        let was_found = self.are_found;
+        let error = match self.ask_known(image.clone()) {
+            Err(error) if error.status == Status::Connection && self.may_search() => error,
+            result => return result,
+        };
+        // Who was found and is gone may be named by now.
+        self.are_found = false;
+        if was_found {
+            return Err(error);
+        }
+        let Transfers { system, uplink, settings, .. } = self;
+        let (index, label) = (uplink.link.index, uplink.link.label());
+        *self.masters = discovery::find(&settings.image.path, (index, &label), &mut || {
+            let now_ms = system.clock.now_ms();
+            system.tick(uplink, now_ms)
+        })?;
+        self.are_found = true;
+        self.ask_known(image)
+    }
+
+    /// Neither the command line names a master, nor does a lease.
+    fn may_search(&self) -> bool {
+        let ImageSettings { masters, is_searched, .. } = &self.settings.image;
+        *is_searched && masters.is_empty() && !self.uplink.is_master_named
+    }
+
+    fn ask_known(&mut self, image: Option<String>) -> Result<Option<NodeAnswer>, FetchError> {
         self.look_up_masters()?;
         let mut reason = String::new();
         let question = NodeQuestion { image, ..self.who() };
@@ -279,6 +311,9 @@ impl<'a> Transfers<'a> {
 
     /// The masters as they are called now.
     fn look_up_masters(&mut self) -> Result<(), FetchError> {
+        if self.are_found {
+            return Ok(());
+        }
         let asked = &self.settings.image.masters;
         let named = if asked.is_empty() { &self.uplink.masters } else { asked };
         *self.masters = resolve(named, self.uplink.link.index)?;

@@ -10,6 +10,7 @@ mod cmdline;
 mod console;
 mod datagram;
 mod dhcp;
+mod discovery;
 mod drivers;
 mod end;
 mod engine;

@@ -50,6 +50,8 @@ pub struct ImageSettings {
     /// Best first; their names are not yet looked up. None: as the network
     /// says.
     pub masters: Vec<Host>,
+    /// The network is asked for a master where nobody names one.
+    pub is_searched: bool,
     /// Of masters that are named without one.
     pub port: u16,
     /// A path below what the master serves.
@@ -159,8 +161,9 @@ impl Settings {
     }
 }
 
-const OWN_NAMES: [&str; 24] = [
+const OWN_NAMES: [&str; 25] = [
     "xget.master",
+    "xget.discovery",
     "xget.port",
     "xget.image",
     "xget.digest",
@@ -266,6 +269,7 @@ impl Reader<'_> {
         let port = self.number("xget.port").unwrap_or(MASTER_PORT);
         ImageSettings {
             masters: self.masters(port),
+            is_searched: self.line.flag("xget.discovery").unwrap_or(true),
             port,
             path: self.image_path(),
             digest,

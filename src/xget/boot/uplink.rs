@@ -55,6 +55,8 @@ pub struct Uplink {
     pub by_hand: bool,
     /// Who may be the master, as the network says.
     pub masters: Vec<Host>,
+    /// It says so of a master, and not of somebody who may be one as well.
+    pub is_master_named: bool,
     held: Option<(IpAddr, u8)>,
     renewal: Renewal,
 }
@@ -113,6 +115,7 @@ impl Uplink {
         Ok(Uplink {
             link: link.clone(),
             by_hand: rule.method == Method::Static || settings.network.stacked.has(&link.name),
+            is_master_named: lease.master.is_some(),
             masters: masters_of(&lease, settings.image.port),
             held,
             renewal,

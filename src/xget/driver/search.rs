@@ -5,9 +5,8 @@
 
 use crate::os::link_socket::{Link, LinkSocket};
 use crate::os::poll::{Poll, READABLE};
-use crate::os::random;
 use peer::content::digest::Digest;
-use peer::control::{ANSWER_LEN_MAX, Wanted};
+use peer::control::ANSWER_LEN_MAX;
 use peer::discovery::{Found, GROUP, PORT, Patience, Search};
 use std::ops::ControlFlow;
 use std::time::Instant;
@@ -19,7 +18,10 @@ const READS_MAX: usize = 256;
 
 /// What is looked for, and where.
 pub struct Sought {
-    pub wanted: Wanted,
+    /// Drawn by lot (`os::random`).
+    pub id: u64,
+    /// As it is sent.
+    pub question: Vec<u8>,
     /// What is said to be that counts before all else.
     pub pin: Option<Digest>,
     pub patience: Patience,
@@ -40,13 +42,10 @@ pub type Onlooker<'a> = dyn FnMut(Option<u64>) -> ControlFlow<String> + 'a;
 
 /// Asks until somebody has answered and the others had their time, or the time is over.
 pub fn search(sought: Sought, look_on: &mut Onlooker) -> Result<Found, SearchEnd> {
-    let Sought { wanted, pin, patience, links } = sought;
+    let Sought { id, question, pin, patience, links } = sought;
     let sockets = open().map_err(SearchEnd::Unable)?;
     let began = Instant::now();
-    let search = Search::new(0, random::quick(), wanted, pin, patience);
-    let mut search = search.map_err(|_| {
-        SearchEnd::Unable("the names are too long for one datagram: name the master by -n".into())
-    })?;
+    let mut search = Search::new(0, id, question, pin, patience);
     let (mut poll, mut unsent) = (Poll::default(), String::new());
     loop {
         let now_ms = began.elapsed().as_millis() as u64;

@@ -9,8 +9,7 @@
 use nix::errno::Errno;
 use nix::net::if_::if_nameindex;
 use nix::sys::socket::{
-    AddressFamily, MsgFlags, SockFlag, SockType, SockaddrStorage, bind, recvfrom, sendto,
-    setsockopt, socket, sockopt,
+    AddressFamily, MsgFlags, SockFlag, SockType, SockaddrStorage, bind, recvfrom, sendto, socket,
 };
 use std::io;
 use std::mem::size_of;
@@ -18,6 +17,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 const HOPS: libc::c_int = 255;
+const ON: libc::c_int = 1;
 /// Where these are in a packet's header.
 const HOPS_AT_4: u32 = 8;
 const HOPS_AT_6: u32 = 7;
@@ -52,17 +52,17 @@ impl LinkSocket {
         let family = if is_ipv6 { AddressFamily::Inet6 } else { AddressFamily::Inet };
         let fd = socket(family, SockType::Datagram, flags, None)?;
         let own = if is_ipv6 {
-            setsockopt(&fd, sockopt::Ipv6V6Only, &true)?;
+            set(&fd, libc::IPPROTO_IPV6, libc::IPV6_V6ONLY, &ON)?;
             set(&fd, libc::IPPROTO_IPV6, libc::IPV6_UNICAST_HOPS, &HOPS)?;
             set(&fd, libc::IPPROTO_IPV6, libc::IPV6_MULTICAST_HOPS, &HOPS)?;
             SocketAddr::from((Ipv6Addr::UNSPECIFIED, port))
         } else {
-            setsockopt(&fd, sockopt::Broadcast, &true)?;
+            set(&fd, libc::SOL_SOCKET, libc::SO_BROADCAST, &ON)?;
             set(&fd, libc::IPPROTO_IP, libc::IP_TTL, &HOPS)?;
             SocketAddr::from((Ipv4Addr::UNSPECIFIED, port))
         };
         if port > 0 {
-            setsockopt(&fd, sockopt::ReuseAddr, &true)?;
+            set(&fd, libc::SOL_SOCKET, libc::SO_REUSEADDR, &ON)?;
         }
         keep_unrouted(&fd, if is_ipv6 { HOPS_AT_6 } else { HOPS_AT_4 })?;
         bind(fd.as_raw_fd(), &SockaddrStorage::from(own))?;

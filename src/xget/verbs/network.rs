@@ -4,12 +4,12 @@
 
 use crate::console::report;
 use crate::driver::{self, SearchEnd, Sought};
-use crate::failed::{Failed, exit_code};
+use crate::failed::{Failed, USAGE, exit_code};
 use crate::os::link_socket::links;
-use crate::os::signal;
+use crate::os::{random, signal};
 use peer::content::digest::Digest;
 use peer::content::manifest::Selector;
-use peer::control::{Wanted, printable};
+use peer::control::{Question, Wanted, printable};
 use peer::discovery::{Choice, Found, Heard, PORT, Patience};
 use peer::failure::Status;
 use peer::request::Masters;
@@ -33,8 +33,13 @@ pub fn ask(
 ) -> Result<Found, Failed> {
     let names = names(wanted);
     let says = !quiet && stderr().is_terminal();
-    let wanted = Wanted::Part(wanted.clone());
-    let sought = Sought { wanted, pin, patience, links: links() };
+    let question = Question { id: random::quick(), wanted: Wanted::Part(wanted.clone()) };
+    let id = question.id;
+    let question = question.bytes().ok_or_else(|| {
+        let why = "the names are too long for one datagram: name the master by -n";
+        Failed::new(why.into(), USAGE)
+    })?;
+    let sought = Sought { id, question, pin, patience, links: links() };
     let found = driver::search(sought, &mut |question| {
         if let Some(nth) = question.filter(|nth| *nth > 1 && says) {
             report(&format!("nobody has said yet that it has {names}; asking again ({nth})"));
@@ -44,7 +49,7 @@ pub fn ask(
             false => ControlFlow::Continue(()),
         }
     });
-    found.map_err(|end| match end {
+    found.map(Found::in_order).map_err(|end| match end {
         SearchEnd::Interrupted(why) => Failed::unexpected(why),
         SearchEnd::Unable(why) => {
             Failed::new(format!("{why}; name the master by -n"), exit_code(Status::Connection))

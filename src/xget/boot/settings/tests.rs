@@ -16,6 +16,8 @@ fn an_empty_line_is_a_boot_by_dhcp() {
     let asked = settings("");
     assert_eq!(asked.network.ip, [IpRule::of(Method::Any)]);
     assert!(asked.image.masters.is_empty() && asked.warnings.is_empty());
+    assert!(asked.image.is_searched && !settings("xget.discovery=0").image.is_searched);
+    assert!(settings("xget.discovery").image.is_searched);
     assert_eq!((asked.image.path.as_str(), asked.image.port), ("default", 20004));
     assert_eq!(asked.timeouts, Timeouts::DEFAULT);
     let end = EndSettings { shell: false, panic_s: None, action: EndAction::Reboot };
