@@ -92,7 +92,7 @@ impl Fetcher {
             now_ms,
             server: Server::new(NameSpace::new(false, 0)),
             master_link: MasterLink::new(options.masters.clone(), options.request.retries),
-            version: if options.request.needs_options() { VERSION } else { VERSION_PLAIN },
+            version: options.version(),
             effects: VecDeque::new(),
             report: FetchReport::new(now_ms),
         };
@@ -365,7 +365,7 @@ impl Fetcher {
             Ok(warning) => {
                 if master_link.has_spare() {
                     // The next may be newer.
-                    self.common.version = VERSION;
+                    self.common.version = self.options.version();
                 }
                 self.common.effects.extend(warning.map(FetchEffect::Warn));
                 Ok(())

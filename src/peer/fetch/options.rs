@@ -4,7 +4,9 @@
 
 use crate::content::digest::Digest;
 use crate::content::patterns;
-use crate::control::{ClientMessage, JoinOptions, TransferStats, VERSION, VERSION_MIN};
+use crate::control::{
+    ClientMessage, JoinOptions, TransferStats, VERSION, VERSION_MIN, VERSION_PLAIN,
+};
 use crate::request::{FetchRequest, Masters};
 use core::net::SocketAddr;
 
@@ -28,6 +30,12 @@ pub struct FetchOptions {
 }
 
 impl FetchOptions {
+    /// In which version of the conversation a master is asked first: older ones understand the
+    /// plain one.
+    pub(super) fn version(&self) -> u32 {
+        if self.request.needs_options() { VERSION } else { VERSION_PLAIN }
+    }
+
     /// How it is asked for, in a version of the conversation; by who joins again with the
     /// generation that it has a part of.
     pub(super) fn join_message(&self, version: u32, was_in: Option<Digest>) -> ClientMessage {

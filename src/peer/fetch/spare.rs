@@ -9,7 +9,6 @@ use super::phase::FetchPhase;
 use super::{Fetcher, manifest};
 use crate::content::digest::Digest;
 use crate::content::pieces::ManifestPieces;
-use crate::control::VERSION;
 use crate::failure::{Failure, Status};
 use alloc::format;
 
@@ -79,7 +78,7 @@ impl Fetcher {
         let (outbox, now_ms) = (&mut self.common.server.outbox, self.common.now_ms);
         let warning = self.common.master_link.refuse(outbox, now_ms, failure)?;
         self.common.warn(warning);
-        self.common.version = VERSION;
+        self.common.version = self.options.version();
         match (&mut self.download, self.phase) {
             (Some(download), FetchPhase::Checking | FetchPhase::Fetching) => {
                 download.leave_master(&mut self.common);

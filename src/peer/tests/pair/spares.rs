@@ -4,6 +4,8 @@
 use crate::content::Tree;
 use crate::host::Fault;
 use crate::pair::*;
+use crate::scripted_server::Asked;
+use peer::control::{ClientMessage, VERSION_PLAIN};
 use peer::failure::{Failure, Status};
 use peer::request::{FetchRequest, Linger, Masters, Pin};
 use std::rc::Rc;
@@ -48,6 +50,23 @@ fn a_master_without_the_source_is_left_for_the_next() {
     assert_eq!(pair.client(client).file("b").len(), 9_000);
     let said = warnings(&pair, client);
     assert!(said.contains("b: no such file") && said.contains("another is asked"), "{said}");
+}
+
+#[test]
+fn a_spare_may_be_older_and_is_asked_in_words_that_it_knows() {
+    let (one, two) = (Tree::of(&[("a", 9_000)]), Tree::of(&[("b", 9_000)]));
+    let mut pair = Pair::default();
+    let hosts = [pair.add_master(&one, 1), pair.add_server(&two, 1)];
+    pair.add_client_of(masters(&hosts), of_b());
+    pair.run_to(1_000);
+    let asked = pair.server(hosts[1]).asked.iter();
+    let joins: Vec<u32> = asked
+        .filter_map(|(_, asked)| match asked {
+            Asked::Said(ClientMessage::Join { version, .. }) => Some(*version),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(joins, [VERSION_PLAIN]);
 }
 
 #[test]
