@@ -2,6 +2,7 @@
 //! memory, whoever reads, stands still or goes. Real processes.
 
 #![allow(clippy::unwrap_used)] // in tests a panic is the report
+#![allow(clippy::print_stdout)] // the figures
 
 mod support;
 
@@ -15,9 +16,11 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 use support::fake::Throttle;
+use support::lab::{Lab, PORT};
 use support::proc::{Ended, Master, Proc};
-use support::{Scratch, noise};
+use support::{Scratch, noise, until};
 
 const MIB: usize = 1 << 20;
 
@@ -208,6 +211,33 @@ fn what_was_written_when_the_master_died_is_right() {
     assert!(written.len() < site.file.len() && site.file.starts_with(&written));
 }
 
+#[test]
+fn on_links_of_their_own_one_copy_leaves_the_master_and_slow_readers_hold_up_nobody() {
+    let Some([fast, slow, copies]) = on_links(8, 2, 32, "8") else { return };
+    println!("fast {fast:.2} s, slow {slow:.2} s, {copies:.2} copies");
+    let wire = (32 * MIB) as f64 / 12_500_000.0;
+    // Other tests run beside it.
+    assert!(fast < 2.0 * wire, "{fast:.2} s of {wire:.2} s");
+    assert!(slow < 6.0 * wire && copies < 3.0, "{slow:.2} s, {copies:.2} copies");
+}
+
+/// XGET_STREAM="31 10 256 32": nodes, slow ones of them, MiB, window.
+#[test]
+#[ignore = "figures of many nodes"]
+fn figures() {
+    let words = std::env::var("XGET_STREAM").unwrap_or("31 0 256 32".into());
+    let words: Vec<&str> = words.split(' ').collect();
+    let number = |at: usize| words[at].parse().unwrap();
+    let wire = (number(2) * MIB) as f64 / 12_500_000.0;
+    let Some([fast, slow, copies]) = on_links(number(0), number(1), number(2), words[3]) else {
+        return;
+    };
+    println!(
+        "{words:?}: fast {fast:.2} s, {:.3} wire times; slow {slow:.2} s; {copies:.2} copies",
+        fast / wire
+    );
+}
+
 /// A way to a master on which one byte in the middle of each so many is another.
 fn damaged(to: u16, from: u64) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -264,6 +294,54 @@ fn several_stream_from_each_other() {
     for end in ends {
         assert_whole(&site, end.join().unwrap());
     }
+}
+
+/// What came of nodes that stream over links of 100 Mbit/s into `sha256sum`, some of them at half
+/// the rate: times in seconds, of those that read fast and of the others, and copies of the master.
+fn on_links(nodes: usize, slow: usize, mib: usize, window: &str) -> Option<[f64; 3]> {
+    let lab = Lab::new(nodes + 1)?;
+    lab.shape(100);
+    let scratch = Scratch::in_memory();
+    let source = scratch.dir("source");
+    let file = noise(7, mib * MIB);
+    fs::write(source.join("file"), &file).unwrap();
+    let sum = blake3::hash(&file).to_string();
+    let master = lab.on(0, || Master::on(PORT, &scratch, &source, &[]));
+    until("the master serves", 60, || master.proc.out().contains(" serving "));
+    let sent_before = lab.sent_bytes(0);
+    let start = |node: usize| {
+        let mut command = support::proc::xget();
+        let to = format!("{}:{PORT}", Lab::ip(0));
+        command.args(["-n", &to, "--window", window, "file", "-"]);
+        let is_slow = node <= slow;
+        let mut piped = lab.on(node, || Piped::start(command));
+        thread::spawn(move || {
+            let began = Instant::now();
+            let mut hasher = blake3::Hasher::new();
+            let mut buffer = vec![0; 64 << 10];
+            let mut out = piped.out.take().unwrap();
+            while let Ok(len @ 1..) = out.read(&mut buffer) {
+                hasher.update(&buffer[..len]);
+                if is_slow {
+                    // Half of what the link brings.
+                    thread::sleep(Duration::from_nanos(len as u64 * 1_000 / 6_250 * 1_000));
+                }
+            }
+            let seconds = began.elapsed().as_secs_f64();
+            let (_, status, said) = piped.end();
+            assert_eq!(status, 0, "{said}");
+            (is_slow, seconds, hasher.finalize().to_string())
+        })
+    };
+    let ends: Vec<_> = (1..=nodes).map(start).collect();
+    let mut worst = [0.0_f64; 2];
+    for end in ends {
+        let (is_slow, seconds, found) = end.join().unwrap();
+        assert_eq!(found, sum);
+        worst[usize::from(is_slow)] = worst[usize::from(is_slow)].max(seconds);
+    }
+    let copies = (lab.sent_bytes(0) - sent_before) as f64 / file.len() as f64;
+    Some([worst[0], worst[1], copies])
 }
 
 #[test]

@@ -517,7 +517,7 @@ impl Master {
             }
             ClientMessage::Progress(stats) => {
                 self.note(now_ms, open_id, stats, false);
-                self.members.relieve(&mut self.server, open_id);
+                self.members.relieve(&mut self.server, now_ms, open_id);
             }
             ClientMessage::Done(stats) => self.done(now_ms, open_id, stats),
             ClientMessage::Full(is_full) => self.members.full(now_ms, open_id, is_full),

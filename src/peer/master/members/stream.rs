@@ -12,6 +12,8 @@ pub(super) struct Stream {
     pub window_bytes: Option<u64>,
     /// What it said last.
     pub is_full: bool,
+    /// When others were last put right because it said how far it is.
+    pub relieved_ms: u64,
     /// It is to be looked at.
     pub is_noted: bool,
     /// How many parents have passed it.

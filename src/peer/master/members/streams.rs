@@ -15,6 +15,8 @@ use ninep::server::OpenId;
 /// Who says that it is full is parted from its children that did not say so by then: where
 /// all are slow all say it at much the same time, and stay together.
 const HEARING_MS: u64 = 250;
+/// However often somebody says how far it is, others are put right no more often.
+const RELIEVE_MS: u64 = 1_000;
 /// Who was told by so many parents that they keep no more what it wants is behind: one
 /// may lie.
 const PASSED_MAX: u8 = 2;
@@ -76,12 +78,14 @@ impl Members {
 
     /// A member that streams has said how far it is: time to put right what could not be
     /// when others were parted.
-    pub fn relieve(&mut self, server: &mut Server, open_id: OpenId) {
-        let Some(member) = self.list.get(&open_id) else { return };
+    pub fn relieve(&mut self, server: &mut Server, now_ms: u64, open_id: OpenId) {
+        let Some(member) = self.list.get_mut(&open_id) else { return };
         let generation = member.generation;
-        if member.stream.window_bytes.is_none() {
+        let is_recent = now_ms < member.stream.relieved_ms + RELIEVE_MS;
+        if member.stream.window_bytes.is_none() || is_recent {
             return;
         }
+        member.stream.relieved_ms = now_ms;
         let node = member.node;
         if let Some(group) = self.groups.get_mut(&generation) {
             if member.stream.is_full {
