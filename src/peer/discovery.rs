@@ -180,9 +180,10 @@ impl Found {
             self.masters.push(heard);
         } else {
             self.unheard += 1;
-            // A crowd of others does not keep it out.
+            // A crowd of others does not keep out what is wanted, or that there is another.
+            let is_news = !self.masters.iter().any(|known| known.digest == heard.digest);
             let other = self.masters.iter_mut().rfind(|known| !is_wanted(known));
-            if let Some(other) = other.filter(|_| is_wanted(&heard)) {
+            if let Some(other) = other.filter(|_| is_news || is_wanted(&heard)) {
                 *other = heard;
             }
         }
