@@ -11,7 +11,7 @@ use super::failure::{EndAction, EndSettings};
 use super::ipconfig::{Device, IpRule, Mac, Method, RouteRule};
 use super::room::RootSize;
 use super::stacked::{Stacked, StackedLinks};
-use crate::driver::{Host, MASTER_PORT, parse_hosts};
+use crate::driver::{Host, MASTER_PORT, first_hosts};
 use peer::content::digest::Digest;
 use std::net::IpAddr;
 use std::str::FromStr;
@@ -284,10 +284,12 @@ impl Reader<'_> {
         let Some(param) = self.line.last_of(&["xget.master", "masterip"]) else {
             return Vec::new();
         };
-        parse_hosts(value(param), port).unwrap_or_else(|reason| {
-            self.warnings.push(format!("{}: {reason}", param.name));
-            Vec::new()
-        })
+        let (hosts, wrong) = match first_hosts(value(param), port) {
+            Ok(first) => first,
+            Err(why) => (Vec::new(), Some(why)),
+        };
+        self.warnings.extend(wrong.map(|why| format!("{}: {why}", param.name)));
+        hosts
     }
 
     /// A path below the served root; it cannot climb out of it.

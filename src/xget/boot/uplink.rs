@@ -7,7 +7,7 @@ use super::dhcp::{CLIENT_PORT, DhcpClient, DhcpEffect, Lease, SERVER_PORT, SERVE
 use super::ipconfig::{IpRule, Method, Route};
 use super::links::{self, Link};
 use super::settings::Settings;
-use crate::driver::{Host, parse_hosts};
+use crate::driver::{Host, first_hosts, parse_host};
 use crate::os::netif::Netlink;
 use crate::os::packet::{DATAGRAM_LEN_MAX, UdpOnDevice};
 use std::fs;
@@ -233,13 +233,18 @@ fn ask(
 
 fn masters_of(lease: &Lease, port: u16) -> Vec<Host> {
     if let Some(text) = &lease.master {
-        match parse_hosts(text, port) {
-            Ok(masters) => return masters,
+        match first_hosts(text, port) {
+            Ok((masters, too_many)) => {
+                if let Some(why) = too_many {
+                    log::warn!("the masters in the lease: {why}");
+                }
+                return masters;
+            }
             Err(reason) => log::warn!("the master in the lease: {reason}"),
         }
     }
     let guesses = lease.master_guesses.iter();
-    guesses.filter_map(|text| parse_hosts(text, port).ok()).flatten().collect()
+    guesses.filter_map(|text| parse_host(text, port).ok()).collect()
 }
 
 fn set_mtu(link: &Link, mtu: Option<u32>) {

@@ -168,3 +168,11 @@ fn removing_is_told_from_serving_by_a_second_word() {
     }
     assert!(matches!(parsed("-n head rm dest").unwrap().command, Command::Fetch(_)));
 }
+
+#[test]
+fn more_masters_than_are_asked_are_a_mistake() {
+    let many = |count: usize| parsed(&format!("-n {} a dest", "head,".repeat(count)));
+    assert!(many(16).is_ok());
+    let why = many(17).map(|_| ()).unwrap_err();
+    assert!(why.contains("17 masters"), "{why}");
+}

@@ -2,6 +2,7 @@
 
 use peer::request::Masters;
 use std::net::{IpAddr, SocketAddr, SocketAddrV6, ToSocketAddrs};
+use std::time::{Duration, Instant};
 
 /// The original's port.
 pub const MASTER_PORT: u16 = 20004;
@@ -43,14 +44,31 @@ pub fn parse_host(text: &str, port: u16) -> Result<Host, String> {
 /// More masters than this in one list are a mistake.
 const MASTERS_MAX: usize = 16;
 
-/// `HOST[:PORT][,<next>...]`, of which the first few count; the error names the part that is
-/// wrong.
+/// `HOST[:PORT][,<next>...]`; the error names the part that is wrong.
 pub fn parse_hosts(text: &str, port: u16) -> Result<Vec<Host>, String> {
-    let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
-    let hosts: Vec<Host> =
-        parts.take(MASTERS_MAX).map(|part| parse_host(part, port)).collect::<Result<_, _>>()?;
-    if hosts.is_empty() { Err("no master is named".into()) } else { Ok(hosts) }
+    let (hosts, why) = first_hosts(text, port)?;
+    why.map_or(Ok(hosts), Err)
 }
+
+/// The same of who has nobody to ask what was meant: where there are too many, the first of
+/// them, and that it is so.
+pub fn first_hosts(text: &str, port: u16) -> Result<(Vec<Host>, Option<String>), String> {
+    let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
+    let mut hosts: Vec<Host> =
+        parts.map(|part| parse_host(part, port)).collect::<Result<_, _>>()?;
+    if hosts.is_empty() {
+        return Err("no master is named".into());
+    }
+    let count = hosts.len();
+    hosts.truncate(MASTERS_MAX);
+    let why =
+        (count > MASTERS_MAX).then(|| format!("{count} masters; at most {MASTERS_MAX} are asked"));
+    Ok((hosts, why))
+}
+
+/// Once one master is known, names of others are looked up for so long: a resolver that does
+/// not answer takes about ten seconds for each, and the fetch waits.
+const LOOKUP: Duration = Duration::from_secs(2);
 
 /// Where masters are, each at all of its addresses; those that mean something on one link
 /// only are of this one, if it is not 0. What is wrong with a name is said while another is
@@ -60,9 +78,32 @@ pub fn resolve_all(
     link: u32,
     say: &mut dyn FnMut(&str),
 ) -> Result<Masters, String> {
-    let (mut masters, mut wrong) = (Masters::default(), Vec::new());
+    let began = Instant::now();
+    found_all(hosts, link, say, &mut |host| (resolve(host), began.elapsed()))
+}
+
+/// Where a master is, and how long it took until now to look up all.
+type LookedUp = (Result<Vec<SocketAddr>, String>, Duration);
+
+/// By what looks one up.
+fn found_all(
+    hosts: &[Host],
+    link: u32,
+    say: &mut dyn FnMut(&str),
+    look_up: &mut dyn FnMut(&Host) -> LookedUp,
+) -> Result<Masters, String> {
+    let (mut masters, mut wrong, mut spent) = (Masters::default(), Vec::new(), Duration::ZERO);
     for host in hosts {
-        match resolve(host) {
+        if let Host::Name(name, _) = host
+            && spent > LOOKUP
+            && masters.addrs_count() > 0
+        {
+            wrong.push(format!("{name}: not looked up, names take too long here; it is not asked"));
+            continue;
+        }
+        let (found, took) = look_up(host);
+        spent = took;
+        match found {
             Ok(addrs) => masters.add(addrs.into_iter().map(|addr| scoped(addr, link))),
             Err(why) => wrong.push(why),
         }
@@ -110,7 +151,12 @@ mod tests {
         let masters = resolve_all(&hosts, 0, &mut |why| panic!("{why}")).unwrap();
         assert_eq!(masters.addrs_count(), 3);
         assert!(parse_hosts(",", 5).is_err() && parse_hosts("a,b c", 5).is_err());
-        assert_eq!(parse_hosts(&"h,".repeat(MASTERS_MAX + 1), 5).unwrap().len(), MASTERS_MAX);
+        assert_eq!(parse_hosts(&"h,".repeat(MASTERS_MAX), 5).unwrap().len(), MASTERS_MAX);
+        let too_many = "h,".repeat(MASTERS_MAX + 1);
+        let why = "17 masters; at most 16 are asked";
+        assert_eq!(parse_hosts(&too_many, 5), Err(why.into()));
+        let (first, said) = first_hosts(&too_many, 5).unwrap();
+        assert_eq!((first.len(), said.as_deref()), (MASTERS_MAX, Some(why)));
     }
 
     #[test]
@@ -129,6 +175,32 @@ mod tests {
         let masters = resolve_all(&[none.clone(), one], 0, &mut |why| said.push(why.to_string()));
         assert_eq!((masters.unwrap().addrs_count(), said.len()), (1, 1));
         assert!(resolve_all(&[none], 0, &mut |_| {}).unwrap_err().contains("nobody.invalid"));
+    }
+
+    #[test]
+    fn names_of_spare_masters_hold_a_fetch_for_one_of_them_and_the_first_for_all() {
+        let addr = SocketAddr::from(([10, 0, 0, 1], 5));
+        let line = "a,b,c,10.0.0.9,d";
+        let looked_up = |known: &str| {
+            let (mut asked, mut said, mut spent) = (Vec::new(), Vec::new(), Duration::ZERO);
+            let hosts = parse_hosts(line, 5).unwrap();
+            let masters =
+                found_all(&hosts, 0, &mut |why| said.push(why.to_string()), &mut |host| {
+                    let name = match host {
+                        Host::Addr(addr) => return (Ok(vec![*addr]), spent),
+                        Host::Name(name, _) => name.clone(),
+                    };
+                    asked.push(name.clone());
+                    if name == known {
+                        return (Ok(vec![addr]), spent);
+                    }
+                    spent += 5 * LOOKUP;
+                    (Err(name), spent)
+                });
+            (asked.concat(), said.len(), masters.unwrap().addrs_count())
+        };
+        assert_eq!(looked_up("a"), ("ab".into(), 3, 2));
+        assert_eq!(looked_up("c"), ("abc".into(), 3, 2));
     }
 
     #[test]

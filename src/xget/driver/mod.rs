@@ -37,7 +37,7 @@ pub use budget::Limits;
 pub use dest_files::failure;
 pub use exchange::{ask_node, write_log};
 pub use fetch::{FetchTask, Fetching, Turn, fetch};
-pub use host::{Host, MASTER_PORT, parse_host, parse_hosts, resolve, resolve_all};
+pub use host::{Host, MASTER_PORT, first_hosts, parse_host, parse_hosts, resolve, resolve_all};
 pub use machine::{FetchObserver, MasterObserver, MasterState, Observer};
 pub use master::{ServeTask, print_digest, serve};
 pub use reading::Reading;

@@ -1,6 +1,7 @@
 //! Lines as people write them, and any others.
 
 use super::*;
+use crate::driver::parse_hosts;
 use proptest::prelude::*;
 
 fn settings(text: &str) -> Settings {
@@ -59,6 +60,10 @@ fn wrong_masters_are_warned_of() {
     let asked = settings("xget.master=a:b");
     assert!(asked.image.masters.is_empty());
     assert!(asked.warnings[0].contains("a:b"), "{:?}", asked.warnings);
+    // A machine boots from the first of too many.
+    let asked = settings(&format!("xget.master={}", "10.0.0.1,".repeat(17)));
+    assert_eq!(asked.image.masters.len(), 16);
+    assert!(asked.warnings[0].contains("17 masters"), "{:?}", asked.warnings);
 }
 
 #[test]
