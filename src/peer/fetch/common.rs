@@ -20,8 +20,10 @@ pub(super) struct Common {
     pub now_ms: u64,
     pub server: Server,
     pub master_link: MasterLink,
-    /// Of the conversation: ours, or the oldest where the master is older.
+    /// Of the conversation: the newest, or the oldest where the master is older.
     pub version: u32,
+    /// What each master is asked in first: the lowest that can say what is wanted, or ours.
+    pub version_newest: u32,
     pub effects: VecDeque<FetchEffect>,
     pub report: FetchReport,
 }

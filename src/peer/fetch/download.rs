@@ -21,6 +21,7 @@ use crate::namespace::{Content, Generation};
 use crate::request::Pin;
 use alloc::format;
 use alloc::rc::Rc;
+use core::net::SocketAddr;
 use core::ops::Range;
 use ninep::server::ConnId;
 
@@ -77,10 +78,38 @@ impl Download {
         self.transfer.digest()
     }
 
-    /// The master is of no use, and another is asked: what it sent is not held against that.
-    pub fn leave_master(&mut self, common: &mut Common) {
-        self.corrupt = CorruptPieces::default();
-        self.transfer.leave_master(common);
+    /// The master that is asked for pieces, whoever is conversed with.
+    pub fn master(&self) -> SocketAddr {
+        self.transfer.master()
+    }
+
+    /// A master serves this generation from now on: what another sent is not held against it.
+    pub fn set_master(&mut self, common: &mut Common, master: SocketAddr) {
+        if self.master() != master {
+            self.corrupt = CorruptPieces::default();
+            self.transfer.set_master(common, master);
+        }
+    }
+
+    /// The master with this address is asked for nothing any more.
+    pub fn leave_master(&mut self, common: &mut Common, addr: SocketAddr) {
+        if self.master() == addr {
+            self.corrupt = CorruptPieces::default();
+            self.transfer.leave_master(common);
+        }
+    }
+
+    /// The master cannot give something that another may have: whether one is asked before it
+    /// from now on.
+    fn passes_master(&mut self, common: &mut Common, why: &str) -> bool {
+        let (addr, now_ms) = (self.master(), common.now_ms);
+        let Common { server, master_link, .. } = common;
+        let passed = master_link.put_last(&mut server.outbox, now_ms, (addr, why));
+        let Some(warning) = passed else { return false };
+        common.warn(warning);
+        common.version = common.version_newest;
+        self.leave_master(common, addr);
+        true
     }
 
     fn generation<'a>(&self, common: &'a Common) -> Option<&'a Generation> {
@@ -112,10 +141,10 @@ impl Download {
             Arrival::Rest { piece, len, range } => {
                 self.piece_arrived(common, conn, (piece, len), Brought::Rest, range)?;
             }
-            Arrival::Unavailable { piece, is_whole: true, .. } if self.is_pack(common, piece) => {
-                self.transfer.ask_rest(common, conn, piece);
+            Arrival::Unavailable { piece, why, is_whole } => {
+                log::debug!(target: "client", "piece {piece} is not to be had: {why}");
+                self.unavailable(common, conn, piece, is_whole)?;
             }
-            Arrival::Unavailable { piece, why, .. } => self.unavailable(common, piece, &why)?,
         }
         self.transfer.fill(common, conn);
         Ok(())
@@ -336,20 +365,15 @@ impl Download {
         let Some(stripes) = self.transfer.sent_corrupt(common, conn, piece, why) else {
             return Ok(());
         };
-        let addr = common.master_link.addr();
+        let addr = self.master();
         let advice = "look at its memory, its disk and the network";
         match self.corrupt.note(piece) {
             Verdict::AskAgain => {}
-            Verdict::GiveUp | Verdict::Fail if common.master_link.has_spare() => {
-                let what = format!("the master {addr}");
-                return Err(Failure::fatal(
-                    Status::Verification,
-                    what,
-                    format!("sent wrong bytes twice; {advice}"),
-                ));
-            }
             Verdict::GiveUp => {
                 let why = format!("the master {addr} sent wrong bytes twice; {advice}");
+                if self.content(common).is_some() && self.passes_master(common, &why) {
+                    return Ok(());
+                }
                 self.give_up(common, piece, Status::Verification, &why)?;
                 // Damaged on the way to us: others may have it, and not from us.
                 common.leave_once();
@@ -372,13 +396,29 @@ impl Download {
         self.transfer.piece_settled(common, piece);
     }
 
-    /// The master says that it has not got a piece any more: so it is with everybody, and
-    /// our children hear the same of us and ask it. Nothing else of that file is asked for.
-    fn unavailable(&mut self, common: &mut Common, piece: u32, why: &str) -> Result<(), Failure> {
+    /// The master says that it has not got a piece any more, or, `is_whole`, not all of it.
+    /// Where no other is to be asked, so it is with everybody, and our children hear the same
+    /// of us and ask it. Nothing else of that file is asked for.
+    fn unavailable(
+        &mut self,
+        common: &mut Common,
+        conn: ConnId,
+        piece: u32,
+        is_whole: bool,
+    ) -> Result<(), Failure> {
         if !self.generation(common).is_some_and(|known| known.holdings.misses(piece)) {
             return Ok(());
         }
-        log::debug!(target: "client", "piece {piece} is lost: {why}");
+        if self.content(common).is_some() {
+            let name = manifest::piece_name(self.content(common).map(Rc::as_ref), piece);
+            if self.passes_master(common, &format!("has not {name} any more")) {
+                return Ok(());
+            }
+        }
+        if is_whole && self.is_pack(common, piece) {
+            self.transfer.ask_rest(common, conn, piece);
+            return Ok(());
+        }
         self.give_up(common, piece, Status::Changed, CHANGED)?;
         let Some(content) = self.content(common).cloned() else { return Ok(()) };
         for extent in content.map.extents(&content.manifest, piece) {

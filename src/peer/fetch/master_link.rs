@@ -3,6 +3,7 @@
 //! Knows the two files that a client holds open there, `.xget/route` and
 //! `log`; refuses to know what the answers mean.
 
+use super::candidates::Candidates;
 use crate::conn::Outbox;
 use crate::control::{ClientMessage, LINE_LEN_MAX, MasterMessage};
 use crate::failure::Failure;
@@ -95,22 +96,15 @@ struct Tries {
 /// Nobody is reached at any of the addresses: the reason.
 pub(super) struct GaveUp(pub String);
 
-/// An address of a master that may be asked, the number of the master, and whether that
-/// was found to be of no use for this fetch.
-type Candidate = (SocketAddr, usize, bool);
-
 pub(super) struct MasterLink {
-    /// In the order in which they are tried, and from the start again.
-    candidates: Vec<Candidate>,
-    /// Which of them is connected to.
-    at: usize,
-    /// Of what was wrong with those of no use, what weighs most.
-    refusal: Option<Failure>,
+    pub candidates: Candidates,
     conn: Option<ConnId>,
     conversation: Option<Box<Conversation>>,
     timers: Timers<5>,
     tries: Tries,
     hashing: Option<(u64, u64)>,
+    /// When we joined.
+    joined_ms: u64,
     /// When the hashing came further.
     hashed_ms: u64,
     /// The second that lines are counted in, and how many there are.
@@ -121,16 +115,14 @@ impl MasterLink {
     /// To one of these masters, which are tried in turn; `retries_max` is how often it is
     /// tried again. The generation that they have to serve is not looked at here.
     pub fn new(masters: Masters, retries_max: u32) -> MasterLink {
-        let list = masters.into_list().into_iter();
         MasterLink {
-            candidates: list.map(|(master, addr)| (addr, master, false)).collect(),
-            at: 0,
-            refusal: None,
+            candidates: Candidates::new(masters),
             conn: None,
             conversation: None,
             timers: Timers::new(),
             tries: Tries { max: retries_max, counted: 0, all: 0 },
             hashing: None,
+            joined_ms: 0,
             hashed_ms: 0,
             lines: (0, 0),
         }
@@ -142,25 +134,11 @@ impl MasterLink {
     }
 
     pub fn addr(&self) -> SocketAddr {
-        self.candidates[self.at].0
+        self.candidates.addr()
     }
 
-    /// There is another master that may be of use.
-    pub fn has_spare(&self) -> bool {
-        let (_, present, _) = self.candidates[self.at];
-        self.candidates.iter().any(|(_, master, is_refused)| *master != present && !is_refused)
-    }
-
-    /// Goes on to the next address of a master that may be of use; to the same where there is
-    /// no other.
-    fn turn(&mut self) {
-        let count = self.candidates.len();
-        let mut next = (1..=count).map(|step| (self.at + step) % count);
-        self.at = next.find(|at| !self.candidates[*at].2).unwrap_or(self.at);
-    }
-
-    /// The present master is of no use, and not tried again: another is. Gives a warning
-    /// for the operator.
+    /// The master with this address is of no use, and not asked again: another is. Gives a
+    /// warning for the operator.
     ///
     /// # Errors
     /// There is no other: what weighs most of what was wrong with all of them.
@@ -168,25 +146,51 @@ impl MasterLink {
         &mut self,
         outbox: &mut Outbox,
         now_ms: u64,
-        failure: Failure,
+        (addr, failure): (SocketAddr, Failure),
     ) -> Result<String, Failure> {
-        let (addr, present, _) = self.candidates[self.at];
-        let (who, text) = (format!("the master {addr}"), failure.text());
-        let is_named = text.starts_with(&who);
-        let warning = if is_named { text } else { format!("{who}: {text}") };
-        let kept = self.refusal.take();
-        let kept = kept.filter(|kept| kept.status > failure.status).unwrap_or(failure);
-        if !self.has_spare() {
-            return Err(kept);
+        let is_present = self.candidates.is_present(addr);
+        let warning = left_for_another(addr, &failure.text());
+        self.candidates.refuse(addr, failure)?;
+        if is_present {
+            self.pass(outbox, now_ms);
         }
-        self.refusal = Some(kept);
-        for (_, master, is_refused) in &mut self.candidates {
-            *is_refused |= *master == present;
+        Ok(warning)
+    }
+
+    /// The master with this address cannot give something: others are asked before it, from
+    /// now on. Gives a warning for the operator, or nothing where nobody is better.
+    pub fn put_last(
+        &mut self,
+        outbox: &mut Outbox,
+        now_ms: u64,
+        (addr, why): (SocketAddr, &str),
+    ) -> Option<String> {
+        let is_present = self.candidates.is_present(addr);
+        if !self.candidates.put_last(addr) {
+            return None;
         }
+        if is_present {
+            self.pass(outbox, now_ms);
+        }
+        Some(left_for_another(addr, why))
+    }
+
+    /// Does not wait for a master that hashes for long while another may be ready, which
+    /// each is asked once. Gives a warning for the operator.
+    pub fn pass_hashing(&mut self, outbox: &mut Outbox, now_ms: u64) -> Option<String> {
+        let addr = self.addr();
+        if now_ms < self.joined_ms + JOIN_MS || !self.candidates.leave_hashing() {
+            return None;
+        }
+        self.pass(outbox, now_ms);
+        Some(left_for_another(addr, "has to hash what it serves"))
+    }
+
+    /// Ends this conversation, and begins one with the next.
+    fn pass(&mut self, outbox: &mut Outbox, now_ms: u64) {
         self.abandon(outbox);
         self.hashing = None;
         self.timers.set(MasterTimer::Retry, now_ms + RETRY_MS_MIN);
-        Ok(warning + "; another is asked")
     }
 
     /// Bytes that the master has hashed, and all, while it is waited for.
@@ -195,7 +199,7 @@ impl MasterLink {
     }
 
     pub fn connect(&mut self, outbox: &mut Outbox, now_ms: u64) {
-        self.conn = Some(outbox.connect(self.addr()));
+        self.conn = Some(outbox.connect(self.candidates.call()));
         self.timers.set(MasterTimer::Connect, now_ms + CONNECT_MS);
     }
 
@@ -210,6 +214,7 @@ impl MasterLink {
         let conversation =
             Conversation { client, route, log, heard_ms: now_ms, partial, unwritten };
         self.conversation = Some(Box::new(conversation));
+        self.joined_ms = now_ms;
         self.timers.stop(MasterTimer::Connect);
         self.timers.set(MasterTimer::Answer, now_ms + JOIN_MS);
         self.heard(now_ms);
@@ -344,7 +349,7 @@ impl MasterLink {
                     return Some(format!("silent for {silent_s} s, and does not answer a probe"));
                 }
                 MasterTimer::Retry => {
-                    self.turn();
+                    self.candidates.turn();
                     self.connect(outbox, now_ms);
                 }
             }
@@ -379,13 +384,14 @@ impl MasterLink {
             self.tries.counted += if was_silent { silence } else { 1 };
         }
         let Tries { max, counted, all } = self.tries;
-        if counted > max {
+        if counted > max && !self.candidates.has_hope() {
             return Err(GaveUp(format!("{why}; gave up after {all} tries")));
         }
         let delay_ms = (RETRY_MS_MIN << all.min(8)).min(RETRY_MS_MAX);
         self.timers.set(MasterTimer::Retry, now_ms + delay_ms);
         let addr = self.addr();
         Ok(match data_flow {
+            false if counted > max => Some(left_for_another(addr, why)),
             false => Some(format!("the master {addr}: {why}; trying again ({counted} of {max})")),
             true if all == 1 => Some(format!("the master {addr}: {why}; going on with the peers")),
             true => None,
@@ -400,6 +406,12 @@ impl MasterLink {
         self.conversation = None;
         self.timers = Timers::new();
     }
+}
+
+fn left_for_another(addr: SocketAddr, why: &str) -> String {
+    let who = format!("the master {addr}");
+    let named = if why.starts_with(&who) { String::new() } else { who + ": " };
+    named + why + "; another is asked"
 }
 
 impl Conversation {

@@ -9,6 +9,7 @@
 //! verifies and stores bytes.
 
 mod callable;
+mod candidates;
 mod common;
 mod corrupt;
 mod download;
@@ -49,7 +50,7 @@ use alloc::vec::Vec;
 use common::Common;
 use download::Download;
 use liveness::DROUGHT_MS;
-use master_link::{GaveUp, MasterLink};
+use master_link::MasterLink;
 use ninep::server::ConnId;
 use phase::FetchPhase;
 use report::{FetchReport, LEAVE_MS};
@@ -93,6 +94,7 @@ impl Fetcher {
             server: Server::new(NameSpace::new(false, 0)),
             master_link: MasterLink::new(options.masters.clone(), options.request.retries),
             version: options.version(),
+            version_newest: options.version(),
             effects: VecDeque::new(),
             report: FetchReport::new(now_ms),
         };
@@ -352,35 +354,10 @@ impl Fetcher {
         }
     }
 
-    fn lost_master(&mut self, why: &str) -> Result<(), Failure> {
-        let Common { now_ms, server, master_link, .. } = &mut self.common;
-        if self.phase.is_settled() {
-            master_link.abandon(&mut server.outbox);
-            return Ok(());
-        }
-        let flows = |download: &Download| download.transfer.is_flowing(*now_ms);
-        let data_flow =
-            self.phase == FetchPhase::Fetching && self.download.as_ref().is_some_and(flows);
-        match master_link.lost(&mut server.outbox, *now_ms, why, data_flow) {
-            Ok(warning) => {
-                if master_link.has_spare() {
-                    // The next may be newer.
-                    self.common.version = self.options.version();
-                }
-                self.common.effects.extend(warning.map(FetchEffect::Warn));
-                Ok(())
-            }
-            Err(GaveUp(why)) => {
-                let what = format!("the master {}", master_link.addr());
-                Err(Failure::fatal(Status::Connection, what, why))
-            }
-        }
-    }
-
     fn handle_message(&mut self, message: MasterMessage) -> Result<(), Failure> {
         log::debug!(target: "client", "the master says: {}", message.line().trim_end());
         match message {
-            MasterMessage::Wait { .. } => {}
+            MasterMessage::Wait { .. } => self.wait_or_pass(),
             MasterMessage::Generation { .. } if self.phase == FetchPhase::Finishing => {}
             // EPROTONOSUPPORT: it is older than we are.
             MasterMessage::Error { errno: 93, .. } if self.common.version == VERSION_PLAIN => {
@@ -394,11 +371,11 @@ impl Fetcher {
             MasterMessage::Error { errno: 93, .. } if self.common.version == VERSION => {
                 let what = format!("the master {}", self.common.master_link.addr());
                 let failure = Failure::fatal(Status::Connection, what, options::TOO_OLD);
-                return self.refuse_master(failure);
+                return self.refuse_present(failure);
             }
             MasterMessage::Error { errno, text } => {
                 let status = if errno == 2 { Status::Source } else { Status::Connection };
-                return self.refuse_master(Failure::fatal(status, "", text));
+                return self.refuse_present(Failure::fatal(status, "", text));
             }
             MasterMessage::Generation { digest, manifest_len, piece_len, stripes } => {
                 let list = Vec::new();

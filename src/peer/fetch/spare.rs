@@ -4,13 +4,17 @@
 //! asked: until the manifest is here nothing, from then on all. Refuses to know in which
 //! order masters are tried (`MasterLink`).
 
+use super::common::Common;
 use super::download::Download;
+use super::io::FetchEffect;
+use super::master_link::GaveUp;
 use super::phase::FetchPhase;
 use super::{Fetcher, manifest};
 use crate::content::digest::Digest;
 use crate::content::pieces::ManifestPieces;
 use crate::failure::{Failure, Status};
 use alloc::format;
+use core::net::SocketAddr;
 
 impl Fetcher {
     pub(super) fn announced(&mut self, pieces: ManifestPieces, stripes: u8) -> Result<(), Failure> {
@@ -19,10 +23,12 @@ impl Fetcher {
         match &mut self.download {
             None if !manifest::is_sound(pieces.manifest_len, pieces.piece_len, stripes) => {
                 let why = "announced a generation out of all bounds";
-                self.refuse_master(Failure::fatal(Status::Connection, "the master", why))
+                self.refuse_present(Failure::fatal(Status::Connection, "the master", why))
             }
             None => {
-                self.check_wanted(digest)?;
+                if let Err(why) = self.check_wanted(digest) {
+                    return self.refuse_present(why);
+                }
                 manifest::check_memory(pieces.manifest_len, self.options.memory_bytes)?;
                 let options = &self.options;
                 self.download = Some(Download::new(&mut self.common, pieces, stripes, options));
@@ -32,12 +38,54 @@ impl Fetcher {
             // Joined again: the same tree, and maybe new parents.
             Some(download) if download.digest() == digest => {
                 download.joined_again();
-                download.transfer.set_master(&mut self.common, master);
+                download.set_master(&mut self.common, master);
                 Ok(())
             }
-            Some(_) => {
+            Some(download) => {
                 let why = "changed on the master during the fetch; fetch again";
-                Err(Failure::fatal(Status::Changed, "the served tree", why))
+                // What a spare has instead is no answer: it is as one that is not there.
+                let is_its_own = self.common.master_link.candidates.is_present(download.master());
+                let status = if is_its_own { Status::Changed } else { Status::Connection };
+                self.refuse_present(Failure::fatal(status, "the served tree", why))
+            }
+        }
+    }
+
+    /// The master hashes: another may be ready.
+    pub(super) fn wait_or_pass(&mut self) {
+        let Common { now_ms, server, master_link, .. } = &mut self.common;
+        if let Some(warning) = master_link.pass_hashing(&mut server.outbox, *now_ms) {
+            self.common.version = self.common.version_newest;
+            self.common.warn(warning);
+        }
+    }
+
+    /// The connection to the master is lost: it is tried again, or another.
+    ///
+    /// # Errors
+    /// Nobody is reached.
+    pub(super) fn lost_master(&mut self, why: &str) -> Result<(), Failure> {
+        let Common { now_ms, server, master_link, .. } = &mut self.common;
+        if self.phase.is_settled() {
+            master_link.abandon(&mut server.outbox);
+            return Ok(());
+        }
+        let flows = |download: &Download| download.transfer.is_flowing(*now_ms);
+        let data_flow =
+            self.phase == FetchPhase::Fetching && self.download.as_ref().is_some_and(flows);
+        match master_link.lost(&mut server.outbox, *now_ms, why, data_flow) {
+            Ok(warning) => {
+                if master_link.candidates.has_other() {
+                    // The next may be newer.
+                    self.common.version = self.common.version_newest;
+                }
+                self.common.effects.extend(warning.map(FetchEffect::Warn));
+                Ok(())
+            }
+            Err(GaveUp(why)) => {
+                let what = format!("the master {}", master_link.addr());
+                let unreached = Failure::fatal(Status::Connection, what, why);
+                Err(master_link.candidates.give_up(unreached))
             }
         }
     }
@@ -65,23 +113,30 @@ impl Fetcher {
         let is_masters =
             matches!(failure.status, Status::Source | Status::Changed | Status::Verification);
         if is_masters && !self.phase.is_settled() {
-            return self.refuse_master(failure);
+            // Who sends may be another than who is called.
+            let present = self.common.master_link.addr();
+            let addr = self.download.as_ref().map_or(present, Download::master);
+            return self.refuse_master(addr, failure);
         }
         Err(failure)
     }
 
-    /// The master that is connected to is asked no more.
+    /// The master that is conversed with is asked no more.
     ///
     /// # Errors
     /// There is no other.
-    pub(super) fn refuse_master(&mut self, failure: Failure) -> Result<(), Failure> {
-        let (outbox, now_ms) = (&mut self.common.server.outbox, self.common.now_ms);
-        let warning = self.common.master_link.refuse(outbox, now_ms, failure)?;
+    pub(super) fn refuse_present(&mut self, failure: Failure) -> Result<(), Failure> {
+        self.refuse_master(self.common.master_link.addr(), failure)
+    }
+
+    fn refuse_master(&mut self, addr: SocketAddr, failure: Failure) -> Result<(), Failure> {
+        let Common { now_ms, server, master_link, .. } = &mut self.common;
+        let warning = master_link.refuse(&mut server.outbox, *now_ms, (addr, failure))?;
         self.common.warn(warning);
-        self.common.version = self.options.version();
+        self.common.version = self.common.version_newest;
         match (&mut self.download, self.phase) {
             (Some(download), FetchPhase::Checking | FetchPhase::Fetching) => {
-                download.leave_master(&mut self.common);
+                download.leave_master(&mut self.common, addr);
             }
             // Nothing was shown and nothing written: the next may have another.
             (download, _) => {

@@ -111,13 +111,16 @@ impl Transfer {
         self.digest
     }
 
-    /// Another master serves the generation from now on, or none for a while: nothing more is
-    /// asked of the one before, which may stand still for ever.
+    /// Where the master is that is asked for pieces.
+    pub fn master(&self) -> SocketAddr {
+        self.master
+    }
+
+    /// Another master serves the generation from now on: nothing more is asked of the one
+    /// before, which may stand still for ever.
     pub fn set_master(&mut self, common: &mut Common, master: SocketAddr) {
-        if self.master != master {
-            self.master = master;
-            self.leave_master(common);
-        }
+        self.master = master;
+        self.leave_master(common);
     }
 
     /// Closes the link to the master.
@@ -555,7 +558,7 @@ impl Transfer {
             return false;
         }
         let generation = common.generation(self.generation);
-        if generation.is_some_and(|known| known.holdings.is_filled()) {
+        if generation.is_some_and(|known| known.holdings.has_more() && known.holdings.is_filled()) {
             // Our reader is waited for, and nobody is asked for anything.
             self.liveness.data_came(common.now_ms);
             self.liveness.right_came(common.now_ms);

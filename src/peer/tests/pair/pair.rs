@@ -239,6 +239,16 @@ impl Pair {
         self.settle();
     }
 
+    /// Breaks the oldest connection that one has open to another.
+    pub fn cut_oldest(&mut self, from: usize, to: usize) {
+        let is_it = |conn: &Conn| {
+            conn.ends[0].host == from && conn.ends[1].host == to && conn.ends[0].is_open
+        };
+        let conn = self.conns.iter().position(is_it).expect("there is one");
+        self.cut_conn(conn);
+        self.settle();
+    }
+
     fn cut_conn(&mut self, conn: usize) {
         self.events.retain(|_, event| !matches!(event, Event::Frame { conn: c, .. } if *c == conn));
         for end in 0..2 {

@@ -71,6 +71,8 @@ pub enum Answers {
 pub struct Faults {
     /// It answers no join.
     pub is_mute: bool,
+    /// It is older, and speaks no later version than this.
+    pub version_max: Option<u32>,
     /// Its list of the manifest's pieces is of another one.
     pub is_list_wrong: bool,
     /// Of each piece of the content it sends all but the last byte.
@@ -294,10 +296,17 @@ impl ScriptedServer {
             return self.asked.push((now_ms, Asked::Log(text)));
         }
         let message = ClientMessage::parse(data).expect("a client says what is understood");
-        let is_join = matches!(message, ClientMessage::Join { .. });
+        let joins_by = match &message {
+            ClientMessage::Join { version, .. } => Some(*version),
+            _ => None,
+        };
         self.asked.push((now_ms, Asked::Said(message)));
-        if is_join && !self.faults.is_mute {
-            self.announce();
+        match (joins_by, self.faults.version_max) {
+            (Some(version), Some(max)) if version > max => {
+                self.tell_line("error 93 this%20master%20is%20older\n");
+            }
+            (Some(_), _) if !self.faults.is_mute => self.announce(),
+            _ => {}
         }
     }
 

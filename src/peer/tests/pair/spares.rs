@@ -5,8 +5,9 @@ use crate::content::Tree;
 use crate::host::Fault;
 use crate::pair::*;
 use crate::scripted_server::Asked;
-use peer::control::{ClientMessage, VERSION_PLAIN};
+use peer::control::{ClientMessage, ParentAddr, VERSION_PLAIN};
 use peer::failure::{Failure, Status};
+use peer::master::MasterInput;
 use peer::request::{FetchRequest, Linger, Masters, Pin};
 use std::rc::Rc;
 
@@ -193,5 +194,204 @@ fn a_master_that_sends_wrong_bytes_twice_is_left_for_the_next() {
         assert_eq!(ended(&mut pair, client), [], "piece {piece}");
         assert_eq!(pair.client(client).stored.len(), 20);
         assert!(warnings(&pair, client).contains("wrong bytes twice"));
+    }
+}
+
+/// Two files of ten pieces each, 1 to 10 and 11 to 20.
+fn two_files() -> Rc<Tree> {
+    Tree::of(&[("a", 40_960), ("b", 40_960)])
+}
+
+/// A master by script that has all of a tree but one piece, and another beside it.
+fn lacking(tree: &Rc<Tree>, piece: u32) -> (Pair, [usize; 2]) {
+    let mut pair = Pair::default();
+    let hosts = [pair.add_server(tree, 1), pair.add_master(tree, 1)];
+    pair.let_server(hosts[0], |server| {
+        server.parents = vec![ParentAddr::Master];
+        server.faults.refused.insert(piece);
+        server.give(0..tree.map.count());
+    });
+    (pair, hosts)
+}
+
+fn joins(pair: &Pair, server: usize) -> Vec<u32> {
+    let version = |(_, asked): &(u64, Asked)| match asked {
+        Asked::Said(ClientMessage::Join { version, .. }) => Some(*version),
+        _ => None,
+    };
+    pair.server(server).asked.iter().filter_map(version).collect()
+}
+
+#[test]
+fn an_older_spare_is_asked_in_the_version_that_it_speaks() {
+    let tree = Tree::of_pieces(9);
+    for (version_max, versions) in [(3, vec![3]), (2, vec![3, 2])] {
+        let mut pair = Pair::default();
+        let hosts = [pair.add_master(&tree, 1), pair.add_server(&tree, 1)];
+        pair.befall(hosts[0], Fault::Refuses);
+        pair.let_server(hosts[1], |server| {
+            server.parents = vec![ParentAddr::Master];
+            server.faults.version_max = Some(version_max);
+            server.give(0..tree.map.count());
+        });
+        let client = pair.add_client_of(masters(&hosts), request());
+        assert_eq!(ended(&mut pair, client), [], "{version_max}");
+        assert_eq!(joins(&pair, hosts[1]), versions);
+    }
+}
+
+#[test]
+fn and_the_first_in_the_same_when_it_comes_back() {
+    let tree = Tree::of_pieces(9);
+    let mut pair = Pair::default();
+    let hosts = [pair.add_server(&tree, 1), pair.add_master(&tree, 1)];
+    pair.befall(hosts[1], Fault::Refuses);
+    pair.let_server(hosts[0], |server| {
+        server.parents = vec![ParentAddr::Master];
+        server.faults.version_max = Some(3);
+        server.give(0..5);
+    });
+    let client = pair.add_client_of(masters(&hosts), request());
+    pair.until(|pair| pair.client(client).stored.len() == 4);
+    pair.cut(hosts[0]);
+    pair.let_server(hosts[0], |server| server.give(5..10));
+    assert_eq!(ended(&mut pair, client), []);
+    assert_eq!(joins(&pair, hosts[0]), [3, 3]);
+}
+
+#[test]
+fn what_the_master_that_lives_says_is_why_the_fetch_ends() {
+    let (one, two) = (Tree::of(&[("a", 9_000)]), Tree::of(&[("b", 9_000)]));
+    let (mut pair, client) = pair_of(&[&one, &two], of_b());
+    pair.befall(1, Fault::Refuses);
+    let failures = ended(&mut pair, client);
+    assert_eq!(failures.len(), 1);
+    assert_eq!(failures[0].status, Status::Source, "{failures:?}");
+    let said = failures[0].text();
+    let other = format!("the master {}: ", addr(1));
+    assert!(said.contains("no such file") && said.contains(&other), "{said}");
+    assert!(said.contains("gave up after"), "{said}");
+}
+
+#[test]
+fn no_master_is_left_unasked_however_few_tries_there_are() {
+    let tree = Tree::of_pieces(9);
+    let mut pair = Pair::default();
+    let hosts = [pair.add_master(&tree, 1), pair.add_master(&tree, 1), pair.add_master(&tree, 1)];
+    hosts[..2].iter().for_each(|host| pair.befall(*host, Fault::Refuses));
+    let patience = FetchRequest { retries: 0, ..request() };
+    let client = pair.add_client_of(masters(&hosts), patience.clone());
+    assert_eq!(ended(&mut pair, client), []);
+    let client = pair.add_client_of(masters(&hosts[..2]), patience);
+    assert_eq!(ended(&mut pair, client)[0].status, Status::Connection);
+    assert_eq!(pair.called_ms(client, hosts[0]).len(), 1);
+}
+
+#[test]
+fn what_the_first_cannot_read_comes_from_the_spare() {
+    let tree = two_files();
+    let (mut pair, hosts) = lacking(&tree, 7);
+    let client = pair.add_client_of(masters(&hosts), request());
+    assert_eq!(ended(&mut pair, client), []);
+    assert_eq!(pair.client(client).stored.len(), 20);
+    let said = warnings(&pair, client);
+    let who = format!("the master {}: ", addr(hosts[0]));
+    assert!(said.contains(&who) && said.contains("another is asked"), "{said}");
+}
+
+#[test]
+fn small_files_that_the_first_has_no_more_come_from_the_spare() {
+    let tree = Tree::of(&[("a", 900), ("b", 800), ("c", 9_000)]);
+    let pack = 1;
+    assert_eq!(tree.map.extents(&tree.manifest, pack).count(), 2);
+    let (mut pair, hosts) = lacking(&tree, pack);
+    pair.let_server(hosts[0], |server| server.faults.changed = Some(0..900));
+    let client = pair.add_client_of(masters(&hosts), request());
+    assert_eq!(ended(&mut pair, client), []);
+}
+
+#[test]
+fn where_no_spare_has_better_bytes_one_file_fails_and_the_others_come() {
+    let tree = two_files();
+    for (is_wrong, status) in [(true, Status::Verification), (false, Status::Changed)] {
+        // The spare is away, has nothing of it, or has something else.
+        for other in [None, Some(Tree::of(&[("x", 3)])), Some(Tree::of(&[("a", 3), ("b", 3)]))] {
+            let (mut pair, mut hosts) = lacking(&tree, 7);
+            if is_wrong {
+                hosts = [pair.add_master(&tree, 1), hosts[1]];
+                pair.hosts[hosts[0]].wrong.insert(7, u32::MAX);
+            }
+            match &other {
+                None => pair.befall(hosts[1], Fault::Refuses),
+                Some(other) => hosts[1] = pair.add_master(other, 1),
+            }
+            let sources = vec![b"a".to_vec(), b"b".to_vec()];
+            let wanted = FetchRequest { sources, ..request() };
+            let client = pair.add_client_of(masters(&hosts), wanted);
+            let failures = ended(&mut pair, client);
+            assert_eq!(failures.len(), 1, "{failures:?}");
+            assert_eq!((failures[0].status, &*failures[0].what), (status, "a"), "{failures:?}");
+            assert_eq!(pair.client(client).file("b"), tree.file("b"));
+        }
+    }
+}
+
+#[test]
+fn where_two_have_bad_disks_each_is_left_once() {
+    let tree = two_files();
+    let (mut pair, mut hosts) = lacking(&tree, 7);
+    hosts[1] = pair.add_master(&tree, 1);
+    pair.hosts[hosts[1]].wrong.insert(7, u32::MAX);
+    pair.hosts[hosts[1]].wrong.insert(15, u32::MAX);
+    let client = pair.add_client_of(masters(&hosts), request());
+    let failures = ended(&mut pair, client);
+    assert_eq!(failures.len(), 2, "{failures:?}");
+    assert_eq!(warnings(&pair, client).matches("another is asked").count(), 1);
+    assert_eq!(pair.client(client).stored.len(), 18);
+}
+
+#[test]
+fn wrong_bytes_of_one_master_are_not_held_against_another_that_is_called() {
+    let tree = Tree::of_pieces(60);
+    let mut pair = Pair::default();
+    let hosts = [pair.add_master(&tree, 1), pair.add_master(&tree, 1)];
+    pair.hosts[hosts[0]].piece_ms = 20;
+    let client = pair.add_client_of(masters(&hosts), request());
+    pair.until(|pair| pair.client(client).stored.len() == 5);
+    // It ends the conversation, and goes on sending; the other takes its time to answer.
+    pair.hosts[hosts[1]].latency_ms = 600;
+    pair.cut_oldest(client, hosts[0]);
+    pair.until(|pair| pair.called_ms(client, hosts[1]).len() == 1);
+    pair.hosts[hosts[0]].wrong = (1..61).map(|piece| (piece, u32::MAX)).collect();
+    pair.run_for(500);
+    assert_eq!(pair.called_ms(client, hosts[1]).len(), 1);
+    let said = warnings(&pair, client);
+    let who = format!("the master {} sent wrong bytes twice", addr(hosts[0]));
+    assert!(said.contains(&who), "{said}");
+    assert_eq!(ended(&mut pair, client), [], "{}", warnings(&pair, client));
+    assert_eq!(pair.client(client).stored.len(), 60);
+}
+
+#[test]
+fn a_spare_is_asked_where_the_first_has_to_hash_for_long() {
+    let tree = Tree::of_pieces(9);
+    let mut pair = Pair::default();
+    let hosts = [pair.add_hashing_master(1), pair.add_master(&tree, 1)];
+    let patience = FetchRequest { retries: 0, ..request() };
+    let client = pair.add_client_of(masters(&hosts), patience.clone());
+    assert_eq!(ended(&mut pair, client), []);
+    assert!((15_000..20_000).contains(&pair.now_ms), "{}", pair.now_ms);
+    // It is waited for where there is no other, or that was asked in vain.
+    pair.befall(hosts[1], Fault::Refuses);
+    for known in [&hosts[..], &hosts[..1]] {
+        let client = pair.add_client_of(masters(known), patience.clone());
+        pair.run_for(60_000);
+        assert_eq!(pair.client(client).exit, None, "{}", warnings(&pair, client));
+        assert_eq!(pair.called_ms(client, hosts[1]).len(), known.len() - 1);
+    }
+    let manifest = tree.manifest.clone();
+    pair.input_master(hosts[0], MasterInput::Scanned { manifest, scan: 1 });
+    for client in hosts[1] + 2..hosts[1] + 4 {
+        assert_eq!(ended(&mut pair, client), []);
     }
 }
