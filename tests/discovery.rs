@@ -311,3 +311,22 @@ fn a_flood_of_answers_ends_in_a_bounded_list() {
     ran(&lab, 2, &scratch, &line).expect(0).within(10);
     assert_eq!(fs::read(dest.join("image")).unwrap(), b"right");
 }
+
+#[test]
+fn ls_and_status_ask_the_network_where_nobody_names_a_master() {
+    let Some(lab) = Lab::new(3) else { return };
+    let scratch = Scratch::new();
+    let dir = tree(&scratch, "a", b"the image");
+    let other = tree(&scratch, "b", b"another image");
+    ran(&lab, 2, &scratch, "ls").expect(3).says("nobody on this network").within(20);
+    let _one = master(&lab, 0, &scratch, &dir, &[]);
+    let listed = ran(&lab, 2, &scratch, "ls").expect(0);
+    assert_eq!(listed.out, "image\n");
+    listed.says(&format!("the master is {}:{PORT}", Lab::ip(0)));
+    ran(&lab, 2, &scratch, "status").expect(0).says("ADDRESS");
+    let _two = master(&lab, 1, &scratch, &other, &[]);
+    ran(&lab, 2, &scratch, "ls").expect(4).says("several masters").says(&Lab::ip(1));
+    ran(&lab, 2, &scratch, &format!("ls -n {}", Lab::ip(1))).expect(0);
+    // Who serves lists what it serves itself.
+    assert_eq!(ran(&lab, 0, &scratch, "ls").expect(0).err, "");
+}
