@@ -8,6 +8,7 @@ use peer::content::digest::Digest;
 use serde_json::Value;
 use std::ffi::OsStr;
 use std::fs;
+use std::net::TcpListener;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::symlink;
 use std::path::Path;
@@ -112,6 +113,16 @@ fn the_master_is_named_in_several_ways() {
     };
     assert_eq!(from(&addr), "debian\n");
     assert_eq!(from(&format!("{},{addr}", deaf.addr())), "debian\n", "the first that answers");
+    // Its kernel takes the call, and no more; and one that has no such files.
+    let mute = TcpListener::bind("127.0.0.1:0").unwrap();
+    let other = Fake::start(|_, _, _| Act::Error("none here"));
+    for other in [mute.local_addr().unwrap().to_string(), other.addr()] {
+        let hosts = format!("{other},{addr}");
+        assert_eq!(from(&hosts), "debian\n", "the first that answers");
+        run(&scratch, &["status", "-n", &hosts]).expect(0).says("ADDRESS");
+        let hosts = format!("{other},{}", deaf.addr());
+        run(&scratch, &["status", "-n", &hosts]).expect(3).says(&other).says(&deaf.addr());
+    }
     run(&scratch, &["ls", "-p", &master.port.to_string()]).expect(0).says("images");
     let port = deaf.port.to_string();
     run(&scratch, &["ls", "-p", &port]).expect(3).says("no master answers at").says("-n");
@@ -223,6 +234,13 @@ fn who_stops_reading_is_told_nothing_but_a_status() {
     let mut bash = command("bash");
     bash.args(["-c", &line]);
     let ended = Proc::start(bash, &scratch).wait().expect(1);
+    assert_eq!((ended.out.lines().count(), &*ended.err), (1, ""));
+    // Nothing changes, and nothing is printed.
+    let _joined = join(&master, 0, ".");
+    let line = format!("set -o pipefail; {XGET} status --follow -n {} | head -n 1", master.addr());
+    let mut bash = command("bash");
+    bash.args(["-c", &line]);
+    let ended = Proc::start(bash, &scratch).wait().expect(1).within(20);
     assert_eq!((ended.out.lines().count(), &*ended.err), (1, ""));
 }
 

@@ -1,7 +1,7 @@
 //! A master's files and directories, read to their ends, for who fetches nothing.
 //!
-//! Blocks: for an answer so long as the caller says, and for a file until a time. Refuses to
-//! know what is read.
+//! Blocks: for an answer so long as the caller says, and for a file until a time, which may
+//! move with the bytes that come. Refuses to know what is read.
 
 use super::line::{CONNECT_TIME_MAX, Line};
 use ninep::client::{Client, Event, Frame, OpenMode, Token};
@@ -18,8 +18,9 @@ const READ: Token = Token(1);
 pub struct Reading {
     line: Line,
     client: Client,
-    /// For each answer.
+    /// For each answer, and for the first of all.
     patience: Duration,
+    greeting: Duration,
 }
 
 impl Reading {
@@ -38,7 +39,7 @@ impl Reading {
                 Ok(stream) => {
                     let line = Line::new(stream, Instant::now());
                     let client = Client::attached(MSIZE, aname);
-                    return Ok((Reading { line, client, patience }, *addr));
+                    return Ok((Reading { line, client, patience, greeting: patience }, *addr));
                 }
                 Err(error) => why = error,
             }
@@ -46,19 +47,31 @@ impl Reading {
         Err(why)
     }
 
+    /// Who says nothing at all is given up earlier.
+    pub fn set_greeting(&mut self, within: Duration) {
+        self.greeting = within;
+    }
+
     /// All bytes of a file, or all records of a directory.
     ///
     /// # Errors
-    /// `NotFound`; `TimedOut` when an answer, or all of it, is not here in time;
-    /// `FileTooLarge` beyond `len_max`; `InvalidData` when this is no server.
-    pub fn file(&mut self, path: &[&[u8]], len_max: u64, end: Instant) -> io::Result<Vec<u8>> {
+    /// `NotFound`; `TimedOut` when an answer, or all of it, is not here in time, which `end`
+    /// says of the bytes that came since it was last asked; `FileTooLarge` beyond `len_max`;
+    /// `InvalidData` when this is no server.
+    pub fn file(
+        &mut self,
+        path: &[&[u8]],
+        len_max: u64,
+        end: &mut dyn FnMut(usize) -> Instant,
+    ) -> io::Result<Vec<u8>> {
         let fid = self.client.open(path, OpenMode::Read, OPEN);
-        let mut bytes = Vec::new();
+        let (mut bytes, mut end_of_all) = (Vec::new(), end(0));
         self.client.read(fid, 0, MSIZE, READ);
         loop {
-            self.line.set_end(end.min(Instant::now() + self.patience));
+            self.line.set_end(end_of_all.min(Instant::now() + self.greeting));
             self.line.write(&self.client.take_output())?;
             let frame = self.line.frame(MSIZE)?;
+            self.greeting = self.patience;
             let event = self.client.handle_frame(Frame::whole(&frame));
             match event.map_err(|broken| io::Error::new(ErrorKind::InvalidData, broken.reason))? {
                 Some(Event::Read { len: 0, .. }) => break,
@@ -68,6 +81,7 @@ impl Reading {
                     }
                     bytes.try_reserve(data.len())?;
                     bytes.extend_from_slice(data);
+                    end_of_all = end(data.len());
                     self.client.read(fid, bytes.len() as u64, MSIZE, READ);
                 }
                 // What was asked for behind the opening fails with it.

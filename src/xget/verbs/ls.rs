@@ -6,7 +6,7 @@
 mod complete;
 mod lines;
 
-use super::master::Named;
+use super::master::{Master, Named};
 use crate::console::print_bytes;
 use crate::failed::{Failed, USAGE, exit_code};
 use crate::os::terminal;
@@ -125,7 +125,7 @@ pub fn run(args: Vec<OsString>) -> Result<(), Failed> {
         complete::complete(&asked.named, typed);
         return Ok(());
     }
-    let manifest = asked.named.reach_any()?.manifest()?;
+    let (manifest, _) = asked.named.ask_any(Master::manifest)?;
     let mut out = Lines::new(&manifest, asked.format());
     let missing = list(&asked, &manifest, &mut out, &mut print_bytes)?;
     print_bytes(&out.end())?;
@@ -206,8 +206,11 @@ fn directory(asked: &Asked, manifest: &Manifest, entry: u32, path: &[u8]) -> Opt
 /// What a pattern fits, in order, as a fetch would find it: or, as with a shell, what has it
 /// for a name.
 fn fitting(manifest: &Manifest, pattern: &[u8]) -> Vec<Place> {
+    let is_dir = |entry: &u32| manifest.entries[*entry as usize].kind == EntryKind::Dir;
+    let leads_to_dir = |path: &[u8]| manifest.find(path, true).is_some_and(|entry| is_dir(&entry));
     let literal = |path: &[u8]| {
-        manifest.find(path, false).map(|entry| (entry, path.to_vec())).into_iter().collect()
+        let found = manifest.find(path, false).map(|entry| (entry, path.to_vec()));
+        found.filter(|_| !path.ends_with(b"/") || leads_to_dir(path)).into_iter().collect()
     };
     if !has_wildcard(pattern) {
         return literal(&unquote(pattern));
@@ -220,11 +223,10 @@ fn fitting(manifest: &Manifest, pattern: &[u8]) -> Vec<Place> {
         true => manifest.fitting(&glob),
         false => Vec::new(),
     };
-    let is_dir = |entry: &u32| manifest.entries[*entry as usize].kind == EntryKind::Dir;
     let found: Vec<Place> = found
         .into_iter()
         .map(|entry| (entry, manifest.path(entry)))
-        .filter(|(_, path)| !is_of_dirs || manifest.find(path, true).is_some_and(|e| is_dir(&e)))
+        .filter(|(_, path)| !is_of_dirs || leads_to_dir(path))
         .collect();
     if found.is_empty() { literal(&unquote(pattern)) } else { found }
 }

@@ -23,9 +23,13 @@ use std::time::{Duration, Instant};
 const VARIABLE: &str = "XGET_MASTER";
 /// For each answer. A master that looks at its tree anew answers within it.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// For a file, and of one whose length is known for each so many bytes a second more.
+/// For what is asked for, and a second more for each so many bytes of it that came: who
+/// announces much and brings nothing is given up soon. And for all of it.
 const FILE_WITHIN: Duration = Duration::from_secs(60);
 const BYTES_PER_S_MIN: u64 = 64 << 10;
+const FILE_WITHIN_MAX: Duration = Duration::from_secs(3600);
+/// Where others may be asked, who says nothing is left after this part of the patience.
+const GREETING_PART: u32 = 3;
 /// Bytes of `/.xget/info`, and of what it composes: 65,536 clients and as many nodes.
 const INFO_LEN_MAX: u64 = 64 << 10;
 const REPORT_LEN_MAX: u64 = 128 << 20;
@@ -78,16 +82,25 @@ impl Named {
         Ok(vec![Host::Addr(SocketAddr::new(Ipv4Addr::LOCALHOST.into(), port))])
     }
 
-    /// A session with the first that answers the call.
-    pub fn reach(&self) -> Result<Master, Failed> {
-        self.reach_tree(b"", PATIENCE)
+    /// What the first says that answers, and a session with it.
+    pub fn ask<T>(
+        &self,
+        question: impl FnMut(&mut Master) -> Result<T, Failed>,
+    ) -> Result<(T, Master), Failed> {
+        self.ask_in(b"", PATIENCE, question)
     }
 
     /// The same; where none is named and this machine has none, whoever the network has.
-    pub fn reach_any(&self) -> Result<Master, Failed> {
-        self.reach().or_else(|failed| match self.is_open() {
-            true => discover(&failed),
-            false => Err(failed),
+    pub fn ask_any<T>(
+        &self,
+        mut question: impl FnMut(&mut Master) -> Result<T, Failed>,
+    ) -> Result<(T, Master), Failed> {
+        self.ask(&mut question).or_else(|failed| {
+            if !self.is_open() || !is_passed_over(&failed) {
+                return Err(failed);
+            }
+            let mut master = discover(&failed)?;
+            Ok((question(&mut master)?, master))
         })
     }
 
@@ -98,27 +111,31 @@ impl Named {
         !is_named && boot::booted().masters.is_empty()
     }
 
-    /// The same in the tree of this name, and how long each answer is waited for.
-    pub fn reach_tree(&self, aname: &[u8], patience: Duration) -> Result<Master, Failed> {
-        let mut why = String::new();
-        for host in self.hosts()? {
-            let addrs = match resolve(&host) {
-                Ok(addrs) => addrs,
-                Err(error) => {
-                    why = error;
-                    continue;
+    /// The same in the tree of this name, and how long each answer is waited for. Who cannot be
+    /// reached, falls silent or is no master is one of several that may be away: only the words
+    /// of a liar are not passed over.
+    pub fn ask_in<T>(
+        &self,
+        aname: &[u8],
+        patience: Duration,
+        mut question: impl FnMut(&mut Master) -> Result<T, Failed>,
+    ) -> Result<(T, Master), Failed> {
+        let hosts = self.hosts()?;
+        let mut failed = Failed { reasons: Vec::new(), status: exit_code(Status::Connection) };
+        for (at, host) in hosts.iter().enumerate() {
+            let is_last = at + 1 == hosts.len();
+            let greeting = if is_last { patience } else { patience / GREETING_PART };
+            let asked = Master::call(host, aname, (patience, greeting))
+                .and_then(|mut master| Ok((question(&mut master)?, master)));
+            match asked {
+                Err(other) if is_passed_over(&other) => {
+                    failed.reasons.extend(other.reasons);
+                    failed.status = other.status;
                 }
-            };
-            match Reading::connect(&addrs, aname, patience) {
-                Ok((reading, addr)) => return Ok(Master { addr, reading }),
-                Err(error) => {
-                    let addr = addrs.first().map(SocketAddr::to_string).unwrap_or_default();
-                    why = format!("no master answers at {addr}: {}", reason(&error));
-                }
+                asked => return asked,
             }
         }
-        let advice = "start one there (`xget DIR`), or name another with -n";
-        Err(Failed::new(format!("{why}; {advice}"), exit_code(Status::Connection)))
+        Err(failed)
     }
 }
 
@@ -149,6 +166,10 @@ fn discover(failed: &Failed) -> Result<Master, Failed> {
     }
 }
 
+fn is_passed_over(failed: &Failed) -> bool {
+    [Status::Connection, Status::Source].map(exit_code).contains(&failed.status)
+}
+
 /// A session with a master.
 pub struct Master {
     pub addr: SocketAddr,
@@ -162,29 +183,48 @@ struct Info {
 }
 
 impl Master {
+    fn call(
+        host: &Host,
+        aname: &[u8],
+        (patience, greeting): (Duration, Duration),
+    ) -> Result<Master, Failed> {
+        let away = |why: String| {
+            let advice = "start one there (`xget DIR`), or name another with -n";
+            Failed::new(format!("{why}; {advice}"), exit_code(Status::Connection))
+        };
+        let addrs = resolve(host).map_err(away)?;
+        let (mut reading, addr) = Reading::connect(&addrs, aname, patience).map_err(|error| {
+            let addr = addrs.first().map(SocketAddr::to_string).unwrap_or_default();
+            away(format!("no master answers at {addr}: {}", reason(&error)))
+        })?;
+        reading.set_greeting(greeting);
+        Ok(Master { addr, reading })
+    }
+
     /// A text of `/.xget`.
     pub fn report(&mut self, file: &str) -> Result<String, Failed> {
-        let end = Instant::now() + FILE_WITHIN;
+        let mut end = term(Instant::now());
         let path = [&b".xget"[..], file.as_bytes()];
-        let bytes = self.reading.file(&path, REPORT_LEN_MAX, end);
+        let bytes = self.reading.file(&path, REPORT_LEN_MAX, &mut end);
         let bytes = bytes.map_err(|error| self.unread(&format!("/.xget/{file}"), &error))?;
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
 
     /// What a directory holds, as records of 9P2000.u.
-    pub fn directory(&mut self, path: &[&[u8]], end: Instant) -> io::Result<Vec<u8>> {
-        self.reading.file(path, REPORT_LEN_MAX, end)
+    pub fn directory(&mut self, path: &[&[u8]], end: Instant) -> Result<Vec<u8>, Failed> {
+        let bytes = self.reading.file(path, REPORT_LEN_MAX, &mut |_| end);
+        bytes.map_err(|error| self.unread("a directory", &error))
     }
 
     /// All that is served, verified against what the master says of it.
     pub fn manifest(&mut self) -> Result<Manifest, Failed> {
         let mut why = "";
+        let mut end = term(Instant::now());
         for _ in 0..MANIFEST_TRIES {
             let info = self.info()?;
             check_memory(info.manifest_len)?;
-            let seconds = info.manifest_len / BYTES_PER_S_MIN;
-            let end = Instant::now() + FILE_WITHIN + Duration::from_secs(seconds);
-            let read = self.reading.file(&[b".xget", b"manifest"], info.manifest_len, end);
+            let path = [&b".xget"[..], b"manifest"];
+            let read = self.reading.file(&path, info.manifest_len, &mut end);
             let bytes = match read {
                 Err(error) if error.kind() == ErrorKind::FileTooLarge => Vec::new(),
                 read => read.map_err(|error| self.unread("/.xget/manifest", &error))?,
@@ -202,8 +242,8 @@ impl Master {
     }
 
     fn info(&mut self) -> Result<Info, Failed> {
-        let end = Instant::now() + FILE_WITHIN;
-        let read = self.reading.file(&[b".xget", b"info"], INFO_LEN_MAX, end);
+        let mut end = term(Instant::now());
+        let read = self.reading.file(&[b".xget", b"info"], INFO_LEN_MAX, &mut end);
         let bytes = read.map_err(|error| match error.kind() {
             ErrorKind::TimedOut => {
                 let text = format!(
@@ -234,6 +274,16 @@ impl Master {
         };
         let text = format!("cannot read {file} of the master {}: {why}", self.addr);
         Failed::new(text, exit_code(status))
+    }
+}
+
+/// Until when bytes are waited for that are asked for since then, told of those that came.
+fn term(begin: Instant) -> impl FnMut(usize) -> Instant {
+    let mut have = 0;
+    move |more| {
+        have += more as u64;
+        let within = FILE_WITHIN + Duration::from_secs(have / BYTES_PER_S_MIN);
+        begin + within.min(FILE_WITHIN_MAX)
     }
 }
 
@@ -286,6 +336,19 @@ mod tests {
         for text in ["", "generation x\nindex_bytes 7\n", &no_bytes] {
             assert!(parse_info(text).is_none(), "{text}");
         }
+    }
+
+    #[test]
+    fn who_brings_nothing_is_given_up_soon_and_who_brings_much_late() {
+        let begin = Instant::now();
+        let mut end = term(begin);
+        let seconds = |end: Instant| (end - begin).as_secs();
+        assert_eq!(seconds(end(0)), 60);
+        (0..9_000).for_each(|_| _ = end(1));
+        assert_eq!(seconds(end(0)), 60, "a byte now and then is nothing");
+        assert_eq!(seconds(end(600 << 16)), 660);
+        assert_eq!(seconds(end(600 << 16)), 1_260, "of another try, too");
+        assert_eq!(seconds(end(1 << 40)), 3_600);
     }
 
     #[test]

@@ -9,12 +9,13 @@ mod screen;
 use super::master::{Master, Named};
 use crate::console::print_bytes;
 use crate::failed::{Failed, USAGE};
+use crate::os::poll::Poll;
 use board::Board;
 use lexopt::{Arg, Parser};
 use screen::Screen;
 use std::ffi::OsString;
-use std::thread;
-use std::time::Duration;
+use std::io::stdout;
+use std::time::{Duration, Instant};
 
 pub const HELP: &str = "\
 xget status: who fetches what, how far, from whom
@@ -36,8 +37,9 @@ parents and its sources. Clients report every 2 s.
                      is waited for
   --json             one list of objects: address, state, have_bytes, total_bytes,
                      from_master_bytes, from_peers_bytes, elapsed_ms, bytes_per_second,
-                     parents (by stripe), sources (percent encoded); with --follow one
-                     object a line for each change, and its time in seconds since 1970
+                     parents (by stripe), sources (percent encoded; where they are
+                     long the last ends in `...`); with --follow one object a line for
+                     each change, and its time in seconds since 1970
 
 exit status: 0; 1 nobody reads what is printed; 2 usage; 3 no master answers; 4 it has
 no status: it is a client
@@ -78,8 +80,7 @@ impl Asked {
 
 pub fn run(args: Vec<OsString>) -> Result<(), Failed> {
     let asked = Asked::parse(args).map_err(|why| Failed::new(why, USAGE))?;
-    let mut master = asked.named.reach_any()?;
-    let board = look(&mut master)?;
+    let (board, master) = asked.named.ask_any(look)?;
     if asked.follows {
         return follow(&asked, master, board);
     }
@@ -99,14 +100,13 @@ fn follow(asked: &Asked, master: Master, first: Board) -> Result<(), Failed> {
     let mut trouble = None;
     loop {
         screen.show(&board, trouble.as_deref())?;
-        thread::sleep(PERIOD);
+        wait_for_reader()?;
         // Who was lost is called anew, with what is known of its address.
         let seen = match &mut master {
             Some(known) => look(known),
-            None => asked.named.reach().and_then(|mut known| {
-                let seen = look(&mut known);
+            None => asked.named.ask(look).map(|(board, known)| {
                 master = Some(known);
-                seen
+                board
             }),
         };
         match seen {
@@ -118,6 +118,24 @@ fn follow(asked: &Asked, master: Master, first: Board) -> Result<(), Failed> {
                 master = None;
                 trouble = Some(failed.reasons.join("; "));
             }
+        }
+    }
+}
+
+/// Until it is time to ask again; the error is that nobody reads what is printed, which is
+/// found out even where nothing is to be printed.
+fn wait_for_reader() -> Result<(), Failed> {
+    let mut poll = Poll::default();
+    poll.add(&stdout(), 0);
+    let end = Instant::now() + PERIOD;
+    loop {
+        let left = end.saturating_duration_since(Instant::now());
+        let is_gone = poll.wait(left.as_millis() as u64);
+        if is_gone.map_err(|error| Failed::unexpected(format!("cannot wait: {error}")))? {
+            return Err(Failed::silent());
+        }
+        if Instant::now() >= end {
+            return Ok(());
         }
     }
 }

@@ -20,11 +20,10 @@ pub fn complete(named: &Named, typed: &[u8]) {
     signal::end_within(WITHIN);
     let end = Instant::now() + WITHIN;
     let (dir, begin) = split(typed);
-    let Ok(mut master) = named.reach_tree(b"files", WITHIN) else { return };
     let path = unquote(&dir);
     let names: Vec<&[u8]> =
         path.split(|&byte| byte == b'/').filter(|name| !matches!(*name, b"" | b".")).collect();
-    if let Ok(bytes) = master.directory(&names, end) {
+    if let Ok((bytes, _)) = named.ask_in(b"files", WITHIN, |at| at.directory(&names, end)) {
         let _ = print_bytes(&fitting(&dir, &unquote(&begin), &bytes));
     }
 }

@@ -75,7 +75,7 @@ fn directories_and_files_are_listed_as_ls_lists_them() {
 fn what_is_not_there_is_said_and_the_rest_listed() {
     let (text, missing) = listed("nothing dir/sub", NAMES);
     assert_eq!((&*text, missing), ("dir/sub:\ndeep\n", vec![b"nothing".to_vec()]));
-    for pattern in ["x*", "dir/*/*/*", "[", "*[", "null/*", r"\*"] {
+    for pattern in ["x*", "dir/*/*/*", "[", "*[", "null/*", r"\*", "null/", "dir/first/"] {
         let (text, missing) = listed(pattern, NAMES);
         assert_eq!((&*text, missing), ("", vec![pattern.as_bytes().to_vec()]));
     }
