@@ -255,6 +255,7 @@ fn removing_is_done_where_the_files_are() {
     };
     at(&["rm", "a.img"]).expect(2).says("`rm NAME`");
     at(&["rm"]).expect(2).says("`rm NAME`");
+    at(&["-p", "7", "ls"]).expect(2).says("a verb comes first: xget ls");
     fs::create_dir(dir.join("rm")).unwrap();
     let mut serve = xget();
     serve

@@ -1,6 +1,6 @@
 //! A head's commands: it serves a directory, or prints a digest.
 
-use crate::cli::{Cache, Serve};
+use crate::cli::{Cache, Serve, VERBS};
 use crate::console::{MasterConsole, answer, report};
 use crate::driver::{self, ServeTask};
 use crate::failed::{Failed, USAGE, exit_code};
@@ -29,6 +29,12 @@ pub fn print_digest(path: &Path, selector: &Selector, one_file_system: bool) -> 
 pub fn serve(serve: Serve) -> Result<(), Failed> {
     if serve.path.as_os_str() == "rm" && !serve.path.exists() {
         return Err(remove());
+    }
+    if let Some(verb) = VERBS.iter().find(|verb| serve.path.as_os_str() == **verb)
+        && !serve.path.exists()
+    {
+        let text = format!("no {verb} is here to be served; a verb comes first: xget {verb} ...");
+        return Err(Failed::new(text, USAGE));
     }
     signal::watch_hangup();
     // Before going to the background, which changes the directory.
