@@ -139,8 +139,8 @@ impl JoinOptions {
             line.push_str(if version < VERSION { OF_GENERATION } else { GENERATION });
             line.push_str(if version < VERSION { "" } else { "=" });
             line.push_str(&digest.to_string());
-            // By itself it would be a source.
-            line.push_str(if sources.is_empty() { " ." } else { "" });
+            // By itself it would be a source there.
+            line.push_str(if sources.is_empty() && version < VERSION { " ." } else { "" });
         }
         if version >= VERSION {
             self.excludes.iter().for_each(|pattern| add_word(line, EXCLUDE, pattern));
@@ -442,6 +442,9 @@ mod tests {
         ] {
             assert_eq!(ClientMessage::parse(line.as_bytes()), None, "{line:?}");
         }
+        let again = format!("join 4 5 generation={} exclude=/a\n", "5a".repeat(32));
+        let plain = ClientMessage::parse(again.as_bytes()).map(|message| message.line());
+        assert_eq!(plain, Some(again), "without a source it is all");
         assert!(ClientMessage::parse(b"join 5 5 colour=red").is_some(), "to be told so");
         assert_eq!(ClientMessage::parse(b"join 1 5 %4"), None);
         assert_eq!(ClientMessage::parse(b"join 1 5 "), None, "no word is not the whole tree");
