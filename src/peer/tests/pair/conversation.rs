@@ -325,7 +325,7 @@ fn progress_tells_the_bytes_and_done_the_operator() {
     let caller = joined(&mut pair, master);
     say(&mut pair, caller, "progress 1 15003 1 0 9");
     let asker = pair.add_caller(master);
-    let stats = format!("{} fetching 1 15003 1 0 9 me\n", name(caller));
+    let stats = format!("{} fetching 1 15003 1 0 9 me .\n", name(caller));
     assert!(pair.text(asker, ".xget/status").ends_with(&stats));
     say(&mut pair, caller, "done 15003 15003 10000 5003 1234");
     let said = format!(
