@@ -75,6 +75,9 @@ fn what_is_served_is_listed_raw_to_a_pipe_and_quoted_on_a_terminal() {
     let long = run(&scratch, &["ls", "-l", "-n", &addr, "a.img", "link"]).expect(0);
     let line = long.out.lines().find(|line| line.ends_with("link -> images")).unwrap();
     assert!(line.starts_with("lrwxrwxrwx "), "{line}");
+    let human = run(&scratch, &["ls", "-lh", "-n", &addr, "a.img"]).expect(0);
+    assert!(human.out.contains(" 5 B "), "{}", human.out);
+    run(&scratch, &["ls", "-l", "-h", "-n", &addr]).expect(0).says(" a.img");
     let below = run(&scratch, &["ls", "-R", "-n", &addr, "images"]).expect(0);
     assert_eq!(below.out, "images:\ndebian\n\nimages/debian:\nkernel\n");
     let json = run(&scratch, &["ls", "--json", "-R", "-n", &addr]).expect(0);

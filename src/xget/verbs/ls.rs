@@ -11,12 +11,13 @@ use crate::console::print_bytes;
 use crate::failed::{Failed, USAGE, exit_code};
 use crate::os::terminal;
 use lexopt::{Arg, Parser};
-use lines::{Format, Lines, joined};
-use peer::content::manifest::{EntryKind, Manifest};
+use lines::{Format, Lines, file_of, joined};
+use peer::content::manifest::{Entry, EntryKind, Manifest};
 use peer::content::patterns::{has_wildcard, is_sound, typed, unquote};
 use peer::control::printable;
 use peer::failure::Status;
 use peer::request::source_is_below;
+use std::cmp::Reverse;
 use std::ffi::OsString;
 use std::io::{IsTerminal, stdout};
 use std::os::unix::ffi::OsStringExt;
@@ -24,7 +25,7 @@ use std::os::unix::ffi::OsStringExt;
 pub const HELP: &str = "\
 xget ls: what a master serves
 
-usage: xget ls [-l] [-R] [-d] [-1] [-n MASTER[:PORT]] [-p PORT] [--json] [PATTERN...]
+usage: xget ls [-l] [-h] [-R] [-d] [-1] [-t] [-S] [-r] [-n MASTER[:PORT]] [-p PORT] [--json] [PATTERN...]
 
 Lists the directory that a PATTERN names, or the file; without one, the top of what
 is served. In a PATTERN `*` and `?` stand for what is in a name, `[...]` for one
@@ -32,6 +33,8 @@ character of it, and `**` for any number of directories; `\\` quotes them. Names
 with a dot in front are listed as all others.
 
   -l                 mode, owner, group, bytes, time and name, and where a link leads
+  -h                 bytes in kB, MB, GB; alone it is this help
+  -t, -S, -r         newest first, largest first, the other way round
   -R                 and all that is below
   -d                 directories themselves, not what is in them
   -1                 one name a line, as where standard output is no terminal
@@ -51,11 +54,31 @@ exit status: 0 all of it; 2 usage; 3 no master answers; 4 a PATTERN fits nothing
 others are listed); 5 what the master sent is not what it says; 6 not enough memory
 ";
 
+/// In which order names are listed: as they stand in the manifest, by one of these, or turned.
+#[derive(Clone, Copy, Default)]
+struct Order {
+    by: Option<fn(&Entry) -> i128>,
+    is_turned: bool,
+}
+
+impl Order {
+    fn sort(self, manifest: &Manifest, places: &mut [Place]) {
+        if let Some(key) = self.by {
+            places.sort_by_key(|(entry, _)| Reverse(key(file_of(manifest, *entry))));
+        }
+        if self.is_turned {
+            places.reverse();
+        }
+    }
+}
+
 /// What was asked for.
 #[derive(Default)]
 struct Asked {
     named: Named,
     is_long: bool,
+    is_human: bool,
+    order: Order,
     is_recursive: bool,
     lists_dirs: bool,
     is_single: bool,
@@ -72,6 +95,10 @@ impl Asked {
         while let Some(arg) = parser.next().map_err(|error| error.to_string())? {
             match arg {
                 Arg::Short('l') => asked.is_long = true,
+                Arg::Short('h') => asked.is_human = true,
+                Arg::Short('t') => asked.order.by = Some(|entry| entry.mtime_s.into()),
+                Arg::Short('S') => asked.order.by = Some(|entry| entry.size.into()),
+                Arg::Short('r') => asked.order.is_turned = true,
                 Arg::Short('R') => asked.is_recursive = true,
                 Arg::Short('d') => asked.lists_dirs = true,
                 Arg::Short('1') => asked.is_single = true,
@@ -110,7 +137,7 @@ impl Asked {
         };
         match (self.is_json, self.is_long) {
             (true, _) => Format::Json,
-            (_, true) => Format::Long { is_quoted: is_terminal },
+            (_, true) => Format::Long { is_quoted: is_terminal, is_human: self.is_human },
             _ if self.is_single || self.is_recursive && columns.is_none() => {
                 Format::Names { is_quoted: is_terminal }
             }
@@ -167,14 +194,17 @@ fn list(
         if asked.lists_dirs { single.push(top) } else { dirs.push(top) }
     }
     let has_heads = asked.is_recursive || single.len() + dirs.len() + missing.len() > 1;
+    asked.order.sort(manifest, &mut single);
+    asked.order.sort(manifest, &mut dirs);
     out.group(&single);
     // The next to be listed stands last.
     dirs.reverse();
     while let Some((dir, path)) = dirs.pop() {
-        let children: Vec<Place> = manifest
+        let mut children: Vec<Place> = manifest
             .children(dir)
             .map(|child| (child, manifest.entries[child as usize].name.to_vec()))
             .collect();
+        asked.order.sort(manifest, &mut children);
         if has_heads {
             out.head(&path);
         }

@@ -42,7 +42,9 @@ pub fn run(name: &str, args: Vec<OsString>) -> Result<(), Failed> {
         return Err(Failed::unexpected(format!("{name} is no verb")));
     };
     let mut options = args.iter().take_while(|arg| *arg != "--");
-    if options.any(|arg| arg == "-h" || arg == "--help") {
+    // Behind others it is one of ls(1)'s own.
+    let is_short = name != "ls" || args.len() == 1;
+    if options.any(|arg| arg == "--help" || arg == "-h" && is_short) {
         return answer(verb.help);
     }
     (verb.run)(args)

@@ -4,6 +4,7 @@
 
 use super::super::json::Object;
 use super::super::names::{columns, quoted};
+use crate::console::bytes;
 use crate::os::clock;
 use peer::content::manifest::{Entry, EntryKind, Manifest};
 use std::borrow::Cow;
@@ -18,6 +19,8 @@ pub enum Format {
     },
     Long {
         is_quoted: bool,
+        /// Bytes in units that people read.
+        is_human: bool,
     },
     Json,
 }
@@ -59,7 +62,7 @@ impl<'a> Lines<'a> {
         }
         let is_quoted = !matches!(
             self.format,
-            Format::Names { is_quoted: false } | Format::Long { is_quoted: false }
+            Format::Names { is_quoted: false } | Format::Long { is_quoted: false, .. }
         );
         self.out.extend_from_slice(&shown(path, is_quoted));
         self.out.extend_from_slice(b":\n");
@@ -89,15 +92,15 @@ impl<'a> Lines<'a> {
                     self.out.push(b'\n');
                 }
             }
-            Format::Long { is_quoted } => self.long(entries, is_quoted),
+            Format::Long { is_quoted, is_human } => self.long(entries, is_quoted, is_human),
             Format::Json => entries.iter().for_each(|(entry, path)| self.object(*entry, path)),
         }
         self.has_begun |= !entries.is_empty();
     }
 
-    fn long(&mut self, entries: &[(u32, Vec<u8>)], is_quoted: bool) {
+    fn long(&mut self, entries: &[(u32, Vec<u8>)], is_quoted: bool, is_human: bool) {
         let rows: Vec<[String; 3]> =
-            entries.iter().map(|(entry, _)| self.figures(*entry)).collect();
+            entries.iter().map(|(entry, _)| self.figures(*entry, is_human)).collect();
         let wide = |column: usize| rows.iter().map(|row| row[column].len()).max().unwrap_or(0);
         let (uids, gids, sizes) = (wide(0), wide(1), wide(2));
         for ((number, name), [uid, gid, size]) in entries.iter().zip(&rows) {
@@ -115,26 +118,19 @@ impl<'a> Lines<'a> {
     }
 
     /// Owner, group and size.
-    fn figures(&self, number: u32) -> [String; 3] {
+    fn figures(&self, number: u32, is_human: bool) -> [String; 3] {
         let entry = &self.manifest.entries[number as usize];
         let size = match entry.kind {
             EntryKind::Device(device) => format!("{}, {}", device >> 20, device & 0xf_ffff),
-            _ => self.file(entry).size.to_string(),
+            _ if is_human => bytes(file_of(self.manifest, number).size),
+            _ => file_of(self.manifest, number).size.to_string(),
         };
         [entry.uid.to_string(), entry.gid.to_string(), size]
     }
 
-    /// The file that a name stands for.
-    fn file<'b>(&'b self, entry: &'b Entry) -> &'b Entry {
-        match entry.kind {
-            EntryKind::Hardlink(first) => &self.manifest.entries[first as usize],
-            _ => entry,
-        }
-    }
-
     fn object(&mut self, number: u32, path: &[u8]) {
         let entry = &self.manifest.entries[number as usize];
-        let file = self.file(entry);
+        let file = file_of(self.manifest, number);
         let mut object = Object::new()
             .name("path", path)
             .text("type", type_word(entry))
@@ -153,6 +149,15 @@ impl<'a> Lines<'a> {
         self.out.extend_from_slice(if self.has_begun { b",\n" } else { b"\n" });
         self.out.extend_from_slice(text.as_bytes());
         self.has_begun = true;
+    }
+}
+
+/// The file that a name stands for.
+pub fn file_of(manifest: &Manifest, number: u32) -> &Entry {
+    let entry = &manifest.entries[number as usize];
+    match entry.kind {
+        EntryKind::Hardlink(first) => &manifest.entries[first as usize],
+        _ => entry,
     }
 }
 

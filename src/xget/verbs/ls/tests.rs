@@ -64,6 +64,11 @@ fn directories_and_files_are_listed_as_ls_lists_them() {
         ("-d ./[dn]*", "dir\nnull\n"),
         (r"-d [d]ir", "dir\n"),
         ("dir/*", "dir/first\ndir/second\n\ndir/sub:\ndeep\n"),
+        ("-r", "to\nodd\x1b[2J\nnull\ndir\n"),
+        ("-t", "dir\nnull\nodd\x1b[2J\nto\n"),
+        ("-Srd null dir/first", "null\ndir/first\n"),
+        ("-Sd null dir/second", "dir/second\nnull\n"),
+        ("-hSr dir", "sub\nsecond\nfirst\n"),
         ("-R dir", "dir:\nfirst\nsecond\nsub\n\ndir/sub:\ndeep\n"),
         ("-R", ".:\ndir\nnull\nodd\x1b[2J\nto\n\ndir:\nfirst\nsecond\nsub\n\ndir/sub:\ndeep\n"),
     ] {
@@ -83,19 +88,19 @@ fn what_is_not_there_is_said_and_the_rest_listed() {
 
 #[test]
 fn a_long_line_has_all_that_a_fetch_keeps() {
-    let (text, _) = listed("dir", Some(Format::Long { is_quoted: false }));
+    let (text, _) = listed("dir", Some(Format::Long { is_quoted: false, is_human: false }));
     let lines: Vec<Vec<&str>> = text.lines().map(|l| l.split_whitespace().collect()).collect();
     assert_eq!(lines[0][..4], ["-rwsr-xr-x", "1", "22", "1234"]);
     assert_eq!(lines[0][6..], ["first"]);
     assert_eq!(lines[1][..4], ["-rwsr-xr-x", "1", "22", "1234"], "another name of it");
-    let (text, _) = listed("-l", Some(Format::Long { is_quoted: true }));
+    let (text, _) = listed("-l", Some(Format::Long { is_quoted: true, is_human: false }));
     let lines: Vec<Vec<&str>> = text.lines().map(|l| l.split_whitespace().collect()).collect();
     assert_eq!(lines[0][0], "drwxrwxrwt");
     assert_eq!(lines[1][..5], ["crw-rw-rw-", "1", "22", "1,", "3"]);
     assert_eq!(lines[2][6], r"$'odd\033[2J'");
     assert_eq!(lines[3][6..], ["to", "->", "dir"]);
     assert!(text.lines().all(|line| line.find("1970-").is_some()), "{text}");
-    let (text, _) = listed("-l to", Some(Format::Long { is_quoted: true }));
+    let (text, _) = listed("-l to", Some(Format::Long { is_quoted: true, is_human: false }));
     assert!(text.starts_with("lrwxrwxrwx"), "{text}");
 }
 
