@@ -297,23 +297,49 @@ fn an_archive_that_was_changed_since_is_unpacked_anew_and_stays_for_who_uses_it(
     make_root(&bench);
     make_archive(&bench, "fs.tar", &[], &["root fs"]);
     let (ready, go) = (bench.scratch.join("ready"), bench.scratch.join("go"));
-    let script =
-        "echo x >\"$0/etc/more\"; touch \"$1\"; while ! [ -e \"$2\" ]; do sleep 0.05; done";
+    let script = "touch \"$1\"; while ! [ -e \"$2\" ]; do sleep 0.05; done; \
+                  echo x >\"$0/etc/more\"; printf %s \"$0\"";
     let (at, until_go) = (ready.to_str().unwrap(), go.to_str().unwrap());
     let using = bench.start(&["--", "sh", "-c", script, "tar:fs.tar", at, until_go]);
     until("it runs", 30, || ready.exists());
+    // Nothing was changed yet, and will be: who comes has one of its own.
+    let other = bench.path("tar:fs.tar");
+    fs::write(&go, b"").unwrap();
+    let changed = PathBuf::from(using.wait().expect(0).out);
+    assert!(changed != other && changed.join("etc/more").exists());
+    assert!(!other.join("etc/more").exists());
+    // Nobody has it any more.
     let ended = bench.run(&["--", "printf", "%s", "tar:fs.tar"]).expect(0);
     let ended = ended.says("was changed since it was unpacked");
-    let (new, old) = (PathBuf::from(&ended.out), bench.cache());
-    assert!(!new.join("etc/more").exists());
-    let old = old.join(new.strip_prefix(&old).unwrap().components().next().unwrap()).join("tar/1");
-    assert!(old.join("root fs/etc/more").exists());
-    fs::write(&go, b"").unwrap();
-    using.wait().expect(0);
-    // The next that looks for it takes it away.
-    fs::write(new.join("etc/more"), b"").unwrap();
-    bench.run(&["--", "true", "tar:fs.tar"]).expect(0);
-    assert!(!old.exists());
+    assert_eq!((Path::new(&ended.out), changed.join("etc/more").exists()), (&*changed, false));
+    // Under a name that no digest has in it.
+    fs::write(changed.join("etc/.xget-0123456789abcdef.part"), b"").unwrap();
+    bench.run(&["--", "true", "tar:fs.tar"]).expect(0).says("was changed since");
+}
+
+/// ^C while what was unpacked is hashed: a file without contents that takes a minute.
+#[test]
+fn an_archive_that_is_hashed_for_long_can_be_interrupted() {
+    if lacks(&["tar", "truncate"]) {
+        return;
+    }
+    let bench = Bench::new();
+    make_root(&bench);
+    let large = bench.scratch.join("root fs/large");
+    assert!(command("truncate").args(["-s", "256G"]).arg(&large).status().unwrap().success());
+    make_archive(&bench, "fs.tar", &["--sparse"], &["root fs"]);
+    let mut run = bench.start(&["--", "echo", "ran", "tar:fs.tar"]);
+    let children = format!("/proc/{0}/task/{0}/children", run.pid());
+    let is_hashed = || {
+        let entries = fs::read_dir(bench.cache()).into_iter().flatten().flatten();
+        let mut unpacked = entries.map(|entry| entry.path().join("tar/1/tree/root fs/large"));
+        unpacked.any(|file| fs::metadata(file).is_ok_and(|file| file.len() == 256 << 30))
+            && fs::read_to_string(&children).unwrap().is_empty()
+    };
+    until("tar is done", 60, is_hashed);
+    run.signal(Signal::SIGINT);
+    until("it ends", 10, || run.has_ended());
+    assert_eq!(run.wait().expect(1).says("interrupted").out, "");
 }
 
 #[test]
@@ -327,6 +353,11 @@ fn an_archive_without_one_directory_at_its_top_or_broken_is_an_error() {
     make_archive(&bench, "two.tar", &[], &["root fs", "other"]);
     make_archive(&bench, "none.tar", &["--files-from=/dev/null"], &[]);
     make_archive(&bench, "file.tar", &["--directory=root fs/etc"], &["name"]);
+    fs::write(bench.scratch.dir("ours").join(".xget-0123456789abcdef.part"), b"").unwrap();
+    make_archive(&bench, "ours.tar", &[], &["ours"]);
+    fs::create_dir_all(bench.scratch.join(".xget/etc")).unwrap();
+    make_archive(&bench, "reserved.tar", &[], &[".xget"]);
+    assert_eq!(bench.path("tar:reserved.tar").file_name(), Some(OsStr::new(".xget")));
     make_archive(&bench, "whole.tgz", &["--gzip"], &["source/disk.img"]);
     let whole = fs::read(bench.source.join("whole.tgz")).unwrap();
     fs::write(bench.source.join("half.tgz"), &whole[..whole.len() / 2]).unwrap();
@@ -334,6 +365,7 @@ fn an_archive_without_one_directory_at_its_top_or_broken_is_an_error() {
         ("two.tar", 4, "has 2: other, root fs"),
         ("none.tar", 4, "is empty"),
         ("file.tar", 4, "has name, which is none"),
+        ("ours.tar", 4, "keeps for itself: ours/.xget-0123456789abcdef.part"),
         ("half.tgz", 6, "tar ended with"),
         ("disk.img", 6, "tar ended with"),
     ] {

@@ -20,7 +20,7 @@ pub fn remove() -> Failed {
 }
 
 pub fn print_digest(path: &Path, selector: &Selector, one_file_system: bool) -> Result<(), Failed> {
-    let (digest, notes) = driver::print_digest(path, selector, one_file_system)
+    let (digest, notes) = driver::print_digest(path, selector, one_file_system, &mut || true)
         .map_err(|why| Failed::new(why, exit_code(Status::Source)))?;
     notes.iter().for_each(|note| report(note));
     answer(&format!("{digest}\n"))

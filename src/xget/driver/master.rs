@@ -11,7 +11,7 @@ use super::parts::PartsError;
 use super::served_files::{ServedEvent, ServedFiles, notes};
 use crate::os::link_socket::LinkSocket;
 use crate::os::{memory, socket};
-use crate::store::scan::{Scan, ScanOptions};
+use crate::store::scan::{Scan, ScanOptions, ScanStep};
 use ninep::server::ConnId;
 use peer::conn::{ConnEffect, ConnEvent};
 use peer::content::digest::Digest;
@@ -22,6 +22,9 @@ use peer::namespace::Bulk;
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
+
+/// Hashed between two looks at whether a digest is still wanted.
+const DIGEST_STEP_BYTES: u64 = 8 << 20;
 
 /// What is to be served, and how.
 #[derive(Clone, Debug)]
@@ -84,14 +87,21 @@ pub(super) fn begin<'w>(
     Ok((machine, Loop::new(listener, Instant::now(), limits)))
 }
 
-/// The digest that a fetch of these sources would have, and what was odd.
+/// The digest that a fetch of these sources would have, and what was odd. Whether it is still
+/// wanted is asked again and again.
 pub fn print_digest(
     path: &Path,
     selector: &Selector,
     one_file_system: bool,
+    is_wanted: &mut dyn FnMut() -> bool,
 ) -> Result<(String, Vec<String>), String> {
     let options = ScanOptions { one_file_system, cache: None };
-    let scan = Scan::new(path, options).map_err(|error| error.to_string())?;
+    let mut scan = Scan::new(path, options).map_err(|error| error.to_string())?;
+    while scan.step(DIGEST_STEP_BYTES).map_err(|error| error.to_string())? != ScanStep::Done {
+        if !is_wanted() {
+            return Err("interrupted".into());
+        }
+    }
     let tree = scan.finish().map_err(|error| error.to_string())?;
     let selection = tree.manifest.select_by(selector).map_err(|error| error.to_string())?;
     let mut entries = selection.manifest.entries.iter().enumerate();

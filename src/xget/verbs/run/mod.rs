@@ -18,7 +18,7 @@ use crate::logger;
 use crate::os::origin::{self, Origin};
 use crate::os::signal;
 use cache::Cache;
-use fetches::Fetches;
+use fetches::{Fetched, Fetches};
 use options::Options;
 use peer::content::patterns;
 use peer::failure::Status;
@@ -59,7 +59,8 @@ a pattern that fits one. `\\` before it leaves it as it is: \\file:x.
                      whoever on the network has a name is asked, as `xget get` does
 
 What is fetched is READ-ONLY, and common to all who use it: two machines that write to
-one image would destroy it. Give QEMU -snapshot, or an overlay of its own.
+one image would destroy it. Give QEMU -snapshot, or an overlay of its own. What `tar:`
+unpacked is writable, and nobody else's until COMMAND ends.
 
 exit status: that of COMMAND; 126 it cannot be run; 127 it is not found; else as of a
 fetch
@@ -77,8 +78,13 @@ pub fn run(args: Vec<OsString>) -> Result<(), Failed> {
         signal::watch_end();
         let bytes_max = options.cache_bytes_max;
         let fetches = prepare(options)?;
+        let mut places = Vec::new();
         for name in &words.names {
-            paths.push(fetch(&fetches, name, &mut locks)?);
+            places.push(fetch(&fetches, name, &mut locks)?);
+        }
+        // Behind the last fetch: who serves on has nothing that is for the command alone.
+        for place in places {
+            paths.push(place.for_command(&mut locks)?);
         }
         if let Some(bytes_max) = bytes_max {
             fetches.cache.shrink(bytes_max)?;
@@ -110,8 +116,27 @@ fn prepare(options: Options) -> Result<Fetches, Failed> {
     Ok(Fetches { cache, task, is_quiet: fetch.quiet, cache_bytes_max })
 }
 
-/// Where something that was named is now, for the command.
-fn fetch(fetches: &Fetches, name: &Name, locks: &mut Vec<OwnedFd>) -> Result<PathBuf, Failed> {
+/// Where something that was named is now.
+enum Place {
+    Path(PathBuf),
+    Archive(Fetched),
+}
+
+impl Place {
+    /// The path that the command gets.
+    fn for_command(self, locks: &mut Vec<OwnedFd>) -> Result<PathBuf, Failed> {
+        let Fetched { entry, path, .. } = match self {
+            Place::Path(path) => return Ok(path),
+            Place::Archive(fetched) => fetched,
+        };
+        let unpacked = unpack::unpack(&entry, &path)?;
+        let path = entry.without_commas(unpacked.top)?;
+        locks.extend([unpacked.lock, entry.into_lock()]);
+        Ok(path)
+    }
+}
+
+fn fetch(fetches: &Fetches, name: &Name, locks: &mut Vec<OwnedFd>) -> Result<Place, Failed> {
     let source = match name.kind {
         Kind::File | Kind::Tar => patterns::typed(&name.text),
         Kind::Url => {
@@ -120,27 +145,25 @@ fn fetch(fetches: &Fetches, name: &Name, locks: &mut Vec<OwnedFd>) -> Result<Pat
         }
     };
     let fetched = fetches.fetch(&source).map_err(|failed| explained(failed, name))?;
-    let mut path = fetched.path;
-    let entry = fetched.entry;
     if name.kind == Kind::Tar {
         if fetched.is_dir {
-            let why = format!("{}: is a directory, and no archive: file:", path.display());
+            let path = fetched.path.display();
+            let why = format!("{path}: is a directory, and no archive: file:");
             return Err(Failed::new(why, exit_code(Status::Source)));
         }
-        let unpacked = unpack::unpack(&entry, &path, fetches.is_quiet)?;
-        locks.push(unpacked.lock);
-        path = unpacked.top;
+        return Ok(Place::Archive(fetched));
     }
-    let chain = match name.kind {
-        Kind::File | Kind::Url if !fetched.is_dir => backing_files(fetches, &source, &path, locks)?,
-        _ => Vec::new(),
+    let Fetched { entry, path, is_dir } = fetched;
+    let chain = match is_dir {
+        true => Vec::new(),
+        false => backing_files(fetches, &source, &path, locks)?,
     };
-    path = match chain.len() {
+    let path = match chain.len() {
         0 | 1 => entry.without_commas(path)?,
         _ => entry.together(&chain)?,
     };
     locks.push(entry.into_lock());
-    Ok(path)
+    Ok(Place::Path(path))
 }
 
 /// The image and those that it stands on, fetched as well: where they are at the head, and here.

@@ -1,165 +1,147 @@
 //! Archives, unpacked by the system's tar(1) beside where they were fetched, and whether they still
 //! are as they were.
 //!
-//! Each unpacking has a directory of its own, `tar/1`, `tar/2`, and beside it the digest of what was
-//! in it. One that was changed since is used no more, and goes when nobody uses it. Refuses to know
-//! where the archive is from.
+//! What is unpacked is for one command alone, which may write to it: `tar/1`, `tar/2`, each under a
+//! lock that the command inherits, and beside each the digest of what was in it. One that was
+//! changed is unpacked anew, once nobody has it. Refuses to know where the archive is from.
 
-use super::cache::{Entry, Patience, Sign, failed, make_dir, remove};
+use super::cache::{Entry, failed, make_dir, remove};
 use crate::console::report;
 use crate::driver;
 use crate::failed::{Failed, exit_code};
 use crate::os::{file, signal};
+use crate::store::name;
 use peer::content::manifest::Selector;
+use peer::control::printable;
 use peer::failure::Status;
 use std::fs;
+use std::io::ErrorKind;
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 const UNPACKED: &str = "tar";
-/// Of an unpacking that is not whole.
-const PART: &str = ".part";
-const DIGEST: &str = ".digest";
-/// Between two looks at who is waited for.
+/// In a place: a name of the archive's is not at the top then, where one is reserved.
+const TREE: &str = "tree";
+const DIGEST: &str = "digest";
+/// Commands that have one archive unpacked at a time.
+const PLACES_MAX: u32 = 256;
+/// Between two looks at tar.
 const LOOK: Duration = Duration::from_millis(50);
 /// Names that are said of an archive that has several at its top.
 const SAID_MAX: usize = 3;
 
-/// What is at the top of the archive, and what keeps it from being removed.
+/// What is at the top of the archive, and what keeps it for one command.
 pub struct Unpacked {
     pub top: PathBuf,
     pub lock: OwnedFd,
 }
 
-/// Unpacks the archive, or finds that it is there and as it was.
-pub fn unpack(entry: &Entry, archive: &Path, is_quiet: bool) -> Result<Unpacked, Failed> {
+/// Unpacks the archive where nobody else has it, or finds that it is there and as it was.
+pub fn unpack(entry: &Entry, archive: &Path) -> Result<Unpacked, Failed> {
     let dir = entry.path().join(UNPACKED);
     make_dir(&dir)?;
-    let _alone = claim(entry, &dir, is_quiet)?;
-    let mut sign = Sign::of(entry);
-    let (mut numbers, mut last) = (numbers(&dir)?, 0);
-    while let Some(number) = numbers.pop() {
-        last = last.max(number);
-        let path = dir.join(number.to_string());
-        match used(&path, &mut sign)? {
-            Some(unpacked) => return Ok(unpacked),
-            None => remove_unused(&path),
+    for number in 1..=PLACES_MAX {
+        let place = dir.join(number.to_string());
+        make_dir(&place)?;
+        let lock = file::open_dir(&place).map_err(|errno| failed("open", &place, errno.desc()))?;
+        if !file::lock(&lock) {
+            continue;
         }
-    }
-    let path = dir.join((last + 1).to_string());
-    let top = make(archive, &path, &mut sign)?;
-    match used(&path, &mut sign)? {
-        Some(unpacked) => Ok(unpacked),
-        None => Err(failed("use", &top, "it was changed as soon as it was unpacked")),
-    }
-}
-
-/// One process at a time.
-fn claim(entry: &Entry, dir: &Path, is_quiet: bool) -> Result<OwnedFd, Failed> {
-    let lock = file::open_dir(dir).map_err(|errno| failed("open", dir, errno.desc()))?;
-    let mut patience = Patience::with(entry);
-    let mut is_said = is_quiet;
-    while !file::lock(&lock) {
-        patience.check()?;
-        if !std::mem::replace(&mut is_said, true) {
-            report(&format!(
-                "waits for {}, which unpacks into {}",
-                patience.maker(),
-                dir.display()
-            ));
+        if !is_as_it_was(&place)? {
+            make(archive, &place)?;
         }
-        pause()?;
+        return Ok(Unpacked { top: top(&place.join(TREE))?, lock });
     }
-    Ok(lock)
+    let why = format!("{PLACES_MAX} commands have it already, each its own");
+    Err(failed("unpack", archive, why))
 }
 
-fn pause() -> Result<(), Failed> {
-    std::thread::sleep(LOOK);
-    match signal::take() {
-        true => Err(Failed::new("interrupted".into(), exit_code(Status::Interrupted))),
-        false => Ok(()),
-    }
+fn interrupted() -> Failed {
+    Failed::new("interrupted".into(), exit_code(Status::Interrupted))
 }
 
-/// The unpackings that are there, in rising order. What was left unfinished goes: whoever made it
-/// had the lock.
-fn numbers(dir: &Path) -> Result<Vec<u64>, Failed> {
-    let mut numbers = Vec::new();
-    for found in fs::read_dir(dir).map_err(|error| failed("read", dir, error))?.flatten() {
-        let name = found.file_name();
-        let name = name.to_string_lossy();
-        if let Ok(number) = name.parse() {
-            numbers.push(number);
-        } else if name.ends_with(PART) {
-            let path = found.path();
-            remove(&path).map_err(|error| failed("remove", &path, error))?;
-        }
-    }
-    numbers.sort_unstable();
-    Ok(numbers)
+fn digest_file(place: &Path) -> PathBuf {
+    place.with_extension(DIGEST)
 }
 
-fn digest_file(path: &Path) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(DIGEST);
-    name.into()
-}
-
-/// What is unpacked there, if nothing of it was changed since.
-fn used(path: &Path, sign: &mut Sign) -> Result<Option<Unpacked>, Failed> {
-    let Ok(known) = fs::read_to_string(digest_file(path)) else { return Ok(None) };
-    let lock = file::open_dir(path).map_err(|errno| failed("open", path, errno.desc()))?;
-    if !file::lock_shared(&lock) {
-        return Ok(None);
+/// Whether something is unpacked there, and nothing of it was changed since.
+fn is_as_it_was(place: &Path) -> Result<bool, Failed> {
+    let Ok(known) = fs::read_to_string(digest_file(place)) else { return Ok(false) };
+    let is_same = match digest(place) {
+        Ok(digest) => digest == known && name_of_ours(&place.join(TREE)).is_none(),
+        Err(failed) if failed.status == exit_code(Status::Interrupted) => return Err(failed),
+        // It can be read no more.
+        Err(_) => false,
+    };
+    if !is_same {
+        report(&format!("{} was changed since it was unpacked: unpacked anew", place.display()));
     }
-    sign.give();
-    if digest(path)? != known {
-        report(&format!("{} was changed since it was unpacked: unpacked anew", path.display()));
-        return Ok(None);
-    }
-    Ok(Some(Unpacked { top: top(path)?, lock }))
+    Ok(is_same)
 }
 
 /// Of every byte and attribute below the directory.
-fn digest(path: &Path) -> Result<String, Failed> {
-    let (digest, _) = driver::print_digest(path, &Selector::default(), false)
-        .map_err(|why| Failed::new(why, exit_code(Status::LocalIo)))?;
-    Ok(format!("{digest}\n"))
-}
-
-/// Not what somebody uses still, be it changed or not.
-fn remove_unused(path: &Path) {
-    if let Ok(lock) = file::open_dir(path)
-        && file::lock(&lock)
-        && remove(path).is_ok()
-    {
-        let _ = fs::remove_file(digest_file(path));
+fn digest(place: &Path) -> Result<String, Failed> {
+    let mut is_interrupted = false;
+    let digest = driver::print_digest(place, &Selector::default(), false, &mut || {
+        is_interrupted |= signal::take();
+        !is_interrupted
+    });
+    match digest {
+        _ if is_interrupted => Err(interrupted()),
+        Ok((digest, _)) => Ok(format!("{digest}\n")),
+        Err(why) => Err(Failed::new(why, exit_code(Status::LocalIo))),
     }
 }
 
-/// Unpacks where nobody looks, and gives it its name when all of it is right.
-fn make(archive: &Path, path: &Path, sign: &mut Sign) -> Result<PathBuf, Failed> {
-    let mut part = path.as_os_str().to_owned();
-    part.push(PART);
-    let part = PathBuf::from(part);
-    make_dir(&part)?;
-    let made = run_tar(archive, &part, sign).and_then(|()| top(&part));
-    if let Err(why) = made {
-        let _ = remove(&part);
-        return Err(why);
+/// A file that no digest knows of: it has a name that xget has for its own.
+fn name_of_ours(dir: &Path) -> Option<PathBuf> {
+    let mut dirs = vec![dir.to_path_buf()];
+    while let Some(dir) = dirs.pop() {
+        for found in fs::read_dir(dir).into_iter().flatten().flatten() {
+            if name::is_temporary(found.file_name().as_bytes()) {
+                return Some(found.path());
+            }
+            if found.file_type().is_ok_and(|kind| kind.is_dir()) {
+                dirs.push(found.path());
+            }
+        }
     }
-    let known = digest(&part)?;
-    fs::rename(&part, path).map_err(|error| failed("rename", &part, error))?;
-    let file = digest_file(path);
-    fs::write(&file, known).map_err(|error| failed("write", &file, error))?;
-    top(path)
+    None
+}
+
+/// Removes what is there of it, and unpacks it. Whole is what has a digest.
+fn make(archive: &Path, place: &Path) -> Result<(), Failed> {
+    let (tree, file) = (place.join(TREE), digest_file(place));
+    for (path, removed) in [(&file, fs::remove_file(&file)), (&tree, remove(&tree))] {
+        match removed {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                return Err(failed("remove", path, error));
+            }
+            _ => {}
+        }
+    }
+    make_dir(&tree)?;
+    let made = run_tar(archive, &tree).and_then(|()| check(&tree)).and_then(|()| digest(place));
+    let known = made.inspect_err(|_| {
+        let _ = remove(&tree);
+    })?;
+    fs::write(&file, known).map_err(|error| failed("write", &file, error))
+}
+
+fn check(tree: &Path) -> Result<(), Failed> {
+    top(tree)?;
+    let Some(path) = name_of_ours(tree) else { return Ok(()) };
+    let name = printable(path.strip_prefix(tree).unwrap_or(&path).as_os_str().as_bytes());
+    let why = format!("an archive for `tar:` has no name that xget keeps for itself: {name}");
+    Err(Failed::new(why, exit_code(Status::Source)))
 }
 
 /// Its owners are numbers, as in an archive of a root; which program unpacks gzip, zstd and xz is
 /// tar's business.
-fn run_tar(archive: &Path, into: &Path, sign: &mut Sign) -> Result<(), Failed> {
+fn run_tar(archive: &Path, into: &Path) -> Result<(), Failed> {
     let not_run = |error: std::io::Error| {
         failed("unpack", archive, format!("tar cannot be run: {error}; install tar"))
     };
@@ -170,11 +152,11 @@ fn run_tar(archive: &Path, into: &Path, sign: &mut Sign) -> Result<(), Failed> {
         if let Some(ended) = tar.try_wait().map_err(not_run)? {
             break ended;
         }
-        sign.give();
-        if let Err(interrupted) = pause() {
+        std::thread::sleep(LOOK);
+        if signal::take() {
             let _ = tar.kill();
             let _ = tar.wait();
-            return Err(interrupted);
+            return Err(interrupted());
         }
     };
     match ended.success() {
