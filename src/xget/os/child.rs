@@ -97,17 +97,17 @@ pub fn split(name: &str) -> io::Result<Option<Child>> {
 /// The same of a process that is nobody's child, and is in nobody's way: no terminal, no directory
 /// and no file of who started us is its own. True in it.
 pub fn split_off(name: &str) -> io::Result<bool> {
-    if let Some(Child(between)) = split(name)? {
-        // It ends at once.
-        let _ = waitpid(between, None);
-        return Ok(false);
+    if let Some(between) = split(name)? {
+        return forked(&between).map(|()| false);
     }
     let _ = setsid();
     // SAFETY: as above.
     match unsafe { fork() } {
         Ok(ForkResult::Child) => {}
         // The process itself does not wait for who serves.
-        Ok(ForkResult::Parent { .. }) | Err(_) => end(),
+        Ok(ForkResult::Parent { .. }) => end(),
+        // SAFETY: it ends this process at once.
+        Err(errno) => unsafe { libc::_exit(errno as i32) },
     }
     let _ = std::env::set_current_dir("/");
     each_open(|fd| {
@@ -117,6 +117,18 @@ pub fn split_off(name: &str) -> io::Result<bool> {
         }
     });
     Ok(true)
+}
+
+/// Waits for the process between, which ends at once: with the error of its fork(2), if it has one.
+fn forked(between: &Child) -> io::Result<()> {
+    loop {
+        return match waitpid(between.0, None) {
+            Err(Errno::EINTR) => continue,
+            Ok(WaitStatus::Exited(_, 0)) | Err(_) => Ok(()),
+            Ok(WaitStatus::Exited(_, errno)) => Err(io::Error::from_raw_os_error(errno)),
+            Ok(_) => Err(io::Error::other("it was killed")),
+        };
+    }
 }
 
 /// Whether this process has opened it, all of whose files go at execve(2), and did not inherit it.
@@ -215,6 +227,25 @@ mod tests {
         file.read_to_string(&mut text).unwrap();
         assert_eq!(text, "text");
         read_only(-1);
+    }
+
+    #[test]
+    fn a_fork_that_failed_in_between_is_told() {
+        for errno in [0, libc::EAGAIN, libc::ENOMEM] {
+            let Some(between) = split("xget-test").unwrap() else {
+                // SAFETY: it ends the child at once.
+                unsafe { libc::_exit(errno) }
+            };
+            let told = forked(&between).err().and_then(|error| error.raw_os_error());
+            assert_eq!(told, (errno != 0).then_some(errno));
+        }
+        let Some(killed) = split("xget-test").unwrap() else {
+            loop {
+                thread::sleep(Duration::from_secs(60));
+            }
+        };
+        kill(killed.0, Signal::SIGKILL).unwrap();
+        assert!(forked(&killed).is_err());
     }
 
     #[test]
