@@ -230,6 +230,31 @@ fn interrupted_it_leaves_nothing_or_goes_on_where_it_was() {
     }
 }
 
+/// What is there is hashed, which can take long: a file without contents.
+#[test]
+fn it_is_interrupted_while_it_hashes_what_is_there() {
+    let (scratch, web) = (Scratch::new(), Web::start(Vec::new()));
+    let dir = scratch.dir("served");
+    fs::File::create(dir.join("a.img")).unwrap().set_len(256 << 30).unwrap();
+    let digest = format!("sha256:{}", "0".repeat(64));
+    for words in [&["a.img"][..], &["a.img", "--digest", &digest]] {
+        let url = web.url("a.img");
+        let all: Vec<&str> = [&*url].into_iter().chain(words.iter().copied()).collect();
+        let mut run = add(&scratch, &dir, &all);
+        let reads = format!("/proc/{}/io", run.pid());
+        let has_begun = || {
+            let text = fs::read_to_string(&reads).unwrap();
+            let read = text.lines().find_map(|line| line.strip_prefix("rchar: "));
+            read.unwrap().parse::<u64>().unwrap() > 1 << 20
+        };
+        until("it hashes", 30, has_begun);
+        run.signal(Signal::SIGINT);
+        until("it ends", 10, || run.has_ended());
+        run.wait().expect(1).says("interrupted");
+    }
+    assert!(parts(&dir).is_empty() && dir.join("a.img").exists());
+}
+
 #[test]
 fn what_was_kept_of_another_version_is_fetched_anew() {
     if lacks(&["curl"]) {

@@ -5,7 +5,7 @@
 //! to know where the bytes come from.
 
 use crate::failed::{Failed, USAGE, exit_code};
-use crate::os::file;
+use crate::os::{file, signal};
 use crate::store::name;
 use crate::store::sha256::Sum;
 use nix::errno::Errno;
@@ -24,7 +24,7 @@ const FILE_MODE: u32 = 0o666;
 const DIR_MODE: u32 = 0o777;
 const NAME_LEN_MAX: usize = 255;
 /// Of a sum at a time.
-const SUM_BYTES: u64 = 64 << 20;
+const SUM_BYTES: u64 = 8 << 20;
 
 /// A path below the served directory, in one spelling.
 pub fn plain(path: &[u8]) -> Result<Vec<u8>, String> {
@@ -108,7 +108,7 @@ impl Place {
         let file = file::open_file_at(&self.dir, &self.leaf)
             .map_err(|errno| on_disk(&self.shown, "read it", errno))?;
         let size = size_of(&file).map_err(|error| io_failed(&self.shown, "read it", &error))?;
-        let sum = sum(&file, size, pin).map_err(|e| io_failed(&self.shown, "read it", &e))?;
+        let sum = sum(&file, size, pin).map_err(|e| sum_failed(&self.shown, &e))?;
         match pin {
             Some(pin) if pin != sum => {
                 let why = format!(
@@ -181,7 +181,7 @@ impl Claim<'_> {
     /// Whether so many bytes are what they must be.
     pub fn is_right(&self, pin: Option<Pin>, size: u64) -> Result<bool, Failed> {
         let sum = sum(&self.file, size, pin);
-        let sum = sum.map_err(|error| io_failed(&self.place.shown, "read it", &error))?;
+        let sum = sum.map_err(|error| sum_failed(&self.place.shown, &error))?;
         Ok(pin.is_none_or(|pin| pin == sum))
     }
 
@@ -192,8 +192,13 @@ impl Claim<'_> {
     /// Verifies it, brings it to the disk and gives it its name. Words for it.
     pub fn finish(self, pin: Option<Pin>, size: u64) -> Result<String, Failed> {
         let Place { dir, leaf, temporary, shown } = self.place;
-        let sum =
-            sum(&self.file, size, pin).map_err(|error| io_failed(shown, "read it", &error))?;
+        let sum = sum(&self.file, size, pin).map_err(|error| {
+            // Without a digest nobody could go on with it.
+            if pin.is_none() {
+                self.remove();
+            }
+            sum_failed(shown, &error)
+        })?;
         if let Some(pin) = pin.filter(|pin| *pin != sum) {
             self.remove();
             let why = format!("what came has the digest {sum}, not {pin}; nothing was added");
@@ -228,7 +233,21 @@ fn size_of(file: &File) -> io::Result<u64> {
     Ok(file.metadata()?.len())
 }
 
-/// The digest of so many bytes: of the kind of the pin, or BLAKE3.
+fn sum_failed(shown: &str, error: &io::Error) -> Failed {
+    match error.kind() {
+        io::ErrorKind::Interrupted => {
+            let text = format!("cannot add {shown}: interrupted");
+            Failed::new(text, exit_code(Status::Interrupted))
+        }
+        _ => io_failed(shown, "read it", error),
+    }
+}
+
+fn go_on() -> io::Result<()> {
+    if signal::take() { Err(io::ErrorKind::Interrupted.into()) } else { Ok(()) }
+}
+
+/// The digest of so many bytes: of the kind of the pin, or BLAKE3. A signal interrupts it.
 fn sum(file: &File, size: u64, pin: Option<Pin>) -> io::Result<Pin> {
     if matches!(pin, Some(Pin::Sha256(_))) {
         let mut sum = Sum::new(Rc::new(file.try_clone()?), size);
@@ -236,12 +255,14 @@ fn sum(file: &File, size: u64, pin: Option<Pin>) -> io::Result<Pin> {
             if let Some(sum) = sum.step(SUM_BYTES)? {
                 return Ok(Pin::Sha256(sum));
             }
+            go_on()?;
         }
     }
     let mut hasher = blake3::Hasher::new();
     // By offset: the place in the file is that of who writes it.
     let (mut at, mut buffer) = (0, vec![0; 1 << 20]);
     while at < size {
+        go_on()?;
         let len = std::os::unix::fs::FileExt::read_at(file, &mut buffer, at)?;
         if len == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
