@@ -5,70 +5,13 @@
 mod support;
 
 use nix::sys::signal::Signal;
-use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, symlink};
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
+use support::bench::{Bench, place};
 use support::lab::{self, Lab};
 use support::proc::{Ended, Master, Proc, XGET, command, xget};
 use support::{DeafPort, Scratch, is_root, lacks, noise, tree, until};
-
-/// A head with a few files, and a cache for its commands.
-struct Bench {
-    scratch: Scratch,
-    source: PathBuf,
-    master: Master,
-}
-
-impl Bench {
-    fn new() -> Bench {
-        let scratch = Scratch::new();
-        let source = scratch.dir("source");
-        fs::create_dir_all(source.join("dir/sub")).unwrap();
-        fs::write(source.join("dir/sub/file"), b"below").unwrap();
-        fs::write(source.join("disk.img"), noise(1, 3_000_000)).unwrap();
-        fs::write(source.join("a,b"), b"comma").unwrap();
-        let master = Master::start(&scratch, &source, &[]);
-        Bench { scratch, source, master }
-    }
-
-    fn cache(&self) -> PathBuf {
-        self.scratch.join("cache")
-    }
-
-    /// `xget run` with these options, a command behind `--` among them.
-    fn command(&self, args: &[&str]) -> Command {
-        let mut command = xget();
-        command
-            .args(["run", "-n", &self.master.addr(), "--cache-dir"])
-            .arg(self.cache())
-            .args(args);
-        command
-    }
-
-    fn start(&self, args: &[&str]) -> Proc {
-        Proc::start(self.command(args), &self.scratch)
-    }
-
-    fn run(&self, args: &[&str]) -> Ended {
-        self.start(args).wait()
-    }
-
-    /// Where a name is for a command.
-    fn path(&self, name: &str) -> PathBuf {
-        self.run(&["--", "printf", "%s", name]).expect(0).out.into()
-    }
-
-    fn entries(&self) -> usize {
-        fs::read_dir(self.cache()).unwrap().count()
-    }
-}
-
-fn place(path: &Path) -> (u64, i64, i64) {
-    let status = fs::metadata(path).unwrap();
-    (status.ino(), status.ctime(), status.ctime_nsec())
-}
 
 #[test]
 fn a_command_gets_paths_in_the_place_of_names_and_its_status_is_ours() {
@@ -253,129 +196,6 @@ fn an_image_has_what_it_stands_on_beside_it() {
 }
 
 /// An archive of directories of the scratch, as tar(1) makes it.
-fn make_archive(bench: &Bench, name: &str, options: &[&str], what: &[&str]) {
-    let mut tar = command("tar");
-    tar.args(options).arg("-cf").arg(bench.source.join(name)).args(what);
-    assert!(tar.current_dir(&bench.scratch.path).status().unwrap().success());
-}
-
-fn make_root(bench: &Bench) {
-    let root = bench.scratch.dir("root fs");
-    fs::create_dir(root.join("etc")).unwrap();
-    fs::write(root.join("etc/name"), b"n001").unwrap();
-}
-
-#[test]
-fn an_archive_is_unpacked_once_and_its_one_directory_is_used() {
-    if lacks(&["tar", "gzip", "zstd", "xz"]) {
-        return;
-    }
-    let bench = Bench::new();
-    make_root(&bench);
-    for (name, options) in [
-        ("fs.tar", &[][..]),
-        ("fs.tgz", &["--gzip"]),
-        ("fs.tzst", &["--zstd"]),
-        ("fs.txz", &["--xz"]),
-    ] {
-        make_archive(&bench, name, options, &["root fs"]);
-        let top = bench.path(&format!("tar:{name}"));
-        assert_eq!(top.file_name(), Some(OsStr::new("root fs")));
-        assert_eq!(fs::read(top.join("etc/name")).unwrap(), b"n001");
-        let before = place(&top.join("etc/name"));
-        assert_eq!(bench.path(&format!("tar:{name}")), top);
-        assert_eq!(place(&top.join("etc/name")), before, "{name} was unpacked again");
-    }
-}
-
-#[test]
-fn an_archive_that_was_changed_since_is_unpacked_anew_and_stays_for_who_uses_it() {
-    if lacks(&["tar"]) {
-        return;
-    }
-    let bench = Bench::new();
-    make_root(&bench);
-    make_archive(&bench, "fs.tar", &[], &["root fs"]);
-    let (ready, go) = (bench.scratch.join("ready"), bench.scratch.join("go"));
-    let script = "touch \"$1\"; while ! [ -e \"$2\" ]; do sleep 0.05; done; \
-                  echo x >\"$0/etc/more\"; printf %s \"$0\"";
-    let (at, until_go) = (ready.to_str().unwrap(), go.to_str().unwrap());
-    let using = bench.start(&["--", "sh", "-c", script, "tar:fs.tar", at, until_go]);
-    until("it runs", 30, || ready.exists());
-    // Nothing was changed yet, and will be: who comes has one of its own.
-    let other = bench.path("tar:fs.tar");
-    fs::write(&go, b"").unwrap();
-    let changed = PathBuf::from(using.wait().expect(0).out);
-    assert!(changed != other && changed.join("etc/more").exists());
-    assert!(!other.join("etc/more").exists());
-    // Nobody has it any more.
-    let ended = bench.run(&["--", "printf", "%s", "tar:fs.tar"]).expect(0);
-    let ended = ended.says("was changed since it was unpacked");
-    assert_eq!((Path::new(&ended.out), changed.join("etc/more").exists()), (&*changed, false));
-    // Under a name that no digest has in it.
-    fs::write(changed.join("etc/.xget-0123456789abcdef.part"), b"").unwrap();
-    bench.run(&["--", "true", "tar:fs.tar"]).expect(0).says("was changed since");
-}
-
-/// ^C while what was unpacked is hashed: a file without contents that takes a minute.
-#[test]
-fn an_archive_that_is_hashed_for_long_can_be_interrupted() {
-    if lacks(&["tar", "truncate"]) {
-        return;
-    }
-    let bench = Bench::new();
-    make_root(&bench);
-    let large = bench.scratch.join("root fs/large");
-    assert!(command("truncate").args(["-s", "256G"]).arg(&large).status().unwrap().success());
-    make_archive(&bench, "fs.tar", &["--sparse"], &["root fs"]);
-    let mut run = bench.start(&["--", "echo", "ran", "tar:fs.tar"]);
-    let children = format!("/proc/{0}/task/{0}/children", run.pid());
-    let is_hashed = || {
-        let entries = fs::read_dir(bench.cache()).into_iter().flatten().flatten();
-        let mut unpacked = entries.map(|entry| entry.path().join("tar/1/tree/root fs/large"));
-        unpacked.any(|file| fs::metadata(file).is_ok_and(|file| file.len() == 256 << 30))
-            && fs::read_to_string(&children).unwrap().is_empty()
-    };
-    until("tar is done", 60, is_hashed);
-    run.signal(Signal::SIGINT);
-    until("it ends", 10, || run.has_ended());
-    assert_eq!(run.wait().expect(1).says("interrupted").out, "");
-}
-
-#[test]
-fn an_archive_without_one_directory_at_its_top_or_broken_is_an_error() {
-    if lacks(&["tar", "gzip"]) {
-        return;
-    }
-    let bench = Bench::new();
-    make_root(&bench);
-    bench.scratch.dir("other");
-    make_archive(&bench, "two.tar", &[], &["root fs", "other"]);
-    make_archive(&bench, "none.tar", &["--files-from=/dev/null"], &[]);
-    make_archive(&bench, "file.tar", &["--directory=root fs/etc"], &["name"]);
-    fs::write(bench.scratch.dir("ours").join(".xget-0123456789abcdef.part"), b"").unwrap();
-    make_archive(&bench, "ours.tar", &[], &["ours"]);
-    fs::create_dir_all(bench.scratch.join(".xget/etc")).unwrap();
-    make_archive(&bench, "reserved.tar", &[], &[".xget"]);
-    assert_eq!(bench.path("tar:reserved.tar").file_name(), Some(OsStr::new(".xget")));
-    make_archive(&bench, "whole.tgz", &["--gzip"], &["source/disk.img"]);
-    let whole = fs::read(bench.source.join("whole.tgz")).unwrap();
-    fs::write(bench.source.join("half.tgz"), &whole[..whole.len() / 2]).unwrap();
-    for (name, status, words) in [
-        ("two.tar", 4, "has 2: other, root fs"),
-        ("none.tar", 4, "is empty"),
-        ("file.tar", 4, "has name, which is none"),
-        ("ours.tar", 4, "keeps for itself: ours/.xget-0123456789abcdef.part"),
-        ("half.tgz", 6, "tar ended with"),
-        ("disk.img", 6, "tar ended with"),
-    ] {
-        for _ in 0..2 {
-            let ended = bench.run(&["--", "echo", "ran", &format!("tar:{name}")]);
-            assert_eq!(ended.expect(status).says(words).out, "");
-        }
-    }
-}
-
 #[test]
 fn many_at_once_share_one_cache() {
     let bench = Bench::new();
@@ -413,6 +233,28 @@ fn a_run_that_was_killed_leaves_nothing_in_the_way() {
     assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1, "something is left");
 }
 
+/// A directory keeps its write permission: what a command has put there stays until it ends.
+#[test]
+fn what_a_command_has_put_into_a_directory_stays_while_it_runs() {
+    let bench = Bench::new();
+    let (ready, go) = (bench.scratch.join("ready"), bench.scratch.join("go"));
+    let script = "echo data >\"$0/new\"; touch \"$1\"; while ! [ -e \"$2\" ]; do sleep 0.05; done; \
+                  cat \"$0/new\"; printf %s \"$0\"";
+    let (at, until_go) = (ready.to_str().unwrap(), go.to_str().unwrap());
+    let using = bench.start(&["--", "sh", "-c", script, "file:dir", at, until_go]);
+    until("it runs", 30, || ready.exists());
+    let other = bench.path("file:dir");
+    assert!(other.join("sub/file").exists() && !other.join("new").exists());
+    assert_eq!(bench.path("file:dir"), other);
+    fs::write(&go, b"").unwrap();
+    let ended = using.wait().expect(0);
+    let first = Path::new(ended.out.strip_prefix("data\n").unwrap());
+    assert!(first != other && first.join("new").exists());
+    // Nobody has it any more.
+    assert_eq!(bench.path("file:dir"), first);
+    assert!(!first.join("new").exists());
+}
+
 /// Whoever has it is waited for, and not for ever.
 #[test]
 fn an_entry_that_another_process_has_is_waited_for() {
@@ -442,7 +284,9 @@ fn an_entry_that_another_process_has_is_waited_for() {
     waits.wait().expect(0);
     holder.wait().expect(0);
     let _holder = hold("2");
-    bench.run(&["-q", "--", "true", "file:disk.img"]).expect(6).says("does nothing for 30 s");
+    let ended = bench.run(&["--", "true", "file:disk.img"]).expect(6);
+    let ended = ended.says("waits for process").says("does nothing for 30 s");
+    assert!(!ended.err.contains("checking"), "nothing is: {}", ended.err);
 }
 
 #[test]
@@ -477,6 +321,15 @@ fn a_cache_that_others_could_change_is_refused() {
     let ended = Proc::start(command, &bench.scratch).wait().expect(0);
     assert!(Path::new(&ended.out).starts_with(home.join(".cache/xget/files")), "{}", ended.out);
     assert_eq!(fs::metadata(home.join(".cache/xget/files")).unwrap().mode() & 0o777, 0o700);
+}
+
+#[test]
+fn the_environment_says_who_the_head_is() {
+    let bench = Bench::new();
+    let mut command = xget();
+    command.env("XGET_MASTER", bench.master.addr()).args(["run", "--cache-dir"]);
+    command.arg(bench.cache()).args(["--", "cat", "file:dir/sub/file"]);
+    assert_eq!(Proc::start(command, &bench.scratch).wait().expect(0).out, "below");
 }
 
 /// What execve(2) hands on, and nothing of ours.

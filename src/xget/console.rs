@@ -208,6 +208,18 @@ impl FetchConsole {
         self.told += end;
     }
 
+    /// A turn in which nothing is done. Whether a signal asks for the end.
+    pub fn idle(&mut self) -> bool {
+        each_output(Output::flush);
+        self.take_end()
+    }
+
+    fn take_end(&mut self) -> bool {
+        let is_wanted = signal::take();
+        self.has_ended |= is_wanted;
+        is_wanted
+    }
+
     /// Lines of what was changed that were not said.
     pub fn take_changes(&mut self) -> String {
         std::mem::take(&mut self.changes).split_off(std::mem::take(&mut self.told))
@@ -250,9 +262,7 @@ impl FetchObserver for FetchConsole {
             let elapsed = self.began.elapsed();
             self.status.draw(&progress_line(&self.last, elapsed, self.status.terminal));
         }
-        let is_wanted = signal::take();
-        self.has_ended |= is_wanted;
-        is_wanted
+        self.take_end()
     }
     fn changed(&mut self, lines: &str) {
         self.changes.push_str(lines);

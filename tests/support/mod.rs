@@ -4,6 +4,7 @@
 #![allow(dead_code)] // each test binary uses its part
 #![allow(clippy::unwrap_used)] // in tests a panic is the report
 
+pub mod bench;
 pub mod fake;
 pub mod lab;
 pub mod mounts;

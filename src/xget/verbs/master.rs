@@ -66,20 +66,34 @@ impl Named {
         Ok(true)
     }
 
+    /// Where only a port is said, or nothing.
+    pub fn on_port(port: Option<u16>) -> Named {
+        Named { masters: None, port }
+    }
+
     /// Those that may be asked, the first first: named here, in the environment, those that
     /// this system came from, or this machine.
     pub fn hosts(&self) -> Result<Vec<Host>, Failed> {
+        let told = self.told()?;
+        if !told.is_empty() {
+            return Ok(told);
+        }
+        let port = self.port.unwrap_or(MASTER_PORT);
+        Ok(vec![Host::Addr(SocketAddr::new(Ipv4Addr::LOCALHOST.into(), port))])
+    }
+
+    /// The same without this machine: none where nothing says which.
+    pub fn told(&self) -> Result<Vec<Host>, Failed> {
         let port = self.port.unwrap_or(MASTER_PORT);
         let variable = std::env::var(VARIABLE).ok().filter(|text| !text.is_empty());
         if let Some(text) = self.masters.as_ref().or(variable.as_ref()) {
             let hosts = text.split(',').map(|host| parse_host(host, port));
             return hosts.collect::<Result<_, _>>().map_err(|why| Failed::new(why, USAGE));
         }
-        let booted = boot::booted().masters;
-        if self.port.is_none() && !booted.is_empty() {
-            return Ok(booted);
+        match self.port {
+            None => Ok(boot::booted().masters),
+            Some(_) => Ok(Vec::new()),
         }
-        Ok(vec![Host::Addr(SocketAddr::new(Ipv4Addr::LOCALHOST.into(), port))])
     }
 
     /// What the first says that answers, and a session with it.

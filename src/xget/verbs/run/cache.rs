@@ -30,9 +30,15 @@ const TOGETHER: &str = "together";
 const USED: &str = "used";
 /// Who makes something in the entry writes this each second: his process.
 const MAKER: &str = "maker";
+/// Of a directory: who does not own a name in it cannot change that.
+const STICKY: u32 = 0o1000;
+/// What the kernel says of an owner who has no number here (/proc/sys/kernel/overflowuid).
+const UNKNOWN: u32 = 65534;
 const SIGN: Duration = Duration::from_secs(1);
 /// Who does not for so long is not waited for.
 const SILENCE_MAX: Duration = Duration::from_secs(30);
+/// What an entry is called while it is removed: its name is free at once.
+const GONE: &str = ".gone-";
 /// How often an entry that is being removed is made anew.
 const TRIES_MAX: u32 = 20;
 
@@ -59,9 +65,12 @@ impl Cache {
         let dir = std::path::absolute(&dir).map_err(|error| failed("use", &dir, error))?;
         let refused = |why: &str| Err(failed("use the cache", &dir, why));
         if dir.as_os_str().as_bytes().contains(&b',') {
-            return refused("a path with a comma would be two words of a list; --cache-dir DIR");
+            return refused_comma(&dir);
         }
         if let Some(above) = dir.parent() {
+            // Before something of ours is made there.
+            let there = above.ancestors().find_map(|above| fs::canonicalize(above).ok());
+            check_way(&dir, there.as_deref().unwrap_or(above))?;
             file::make_dirs(above).map_err(|error| failed("make", above, error))?;
         }
         if let Err(errno) = file::make_dir(&dir, 0o700)
@@ -79,12 +88,24 @@ impl Cache {
         if status.permissions() & 0o022 != 0 {
             return refused("others may write to it, and so change what you run; chmod go-w");
         }
+        // As it is now, without links that may lead elsewhere tomorrow.
+        let dir = fs::canonicalize(&dir).map_err(|error| failed("use", &dir, error))?;
+        if dir.as_os_str().as_bytes().contains(&b',') {
+            return refused_comma(&dir);
+        }
+        check_way(&dir, dir.parent().unwrap_or(&dir))?;
         Ok(Cache { dir })
     }
 
-    /// The place of a generation, made where it is not there, and in use from now on.
-    pub fn entry(&self, generation: Digest) -> Result<Entry, Failed> {
-        let path = self.dir.join(&generation.to_string()[..NAME_LEN]);
+    /// The place of a generation, made where it is not there, and in use from now on; with a number
+    /// another one of the same.
+    pub fn entry(&self, generation: Digest, number: u32) -> Result<Entry, Failed> {
+        let mut name = generation.to_string();
+        name.truncate(NAME_LEN);
+        if number > 0 {
+            name.push_str(&format!(".{number}"));
+        }
+        let path = self.dir.join(name);
         for _ in 0..TRIES_MAX {
             make_dir(&path)?;
             let Ok(lock) = file::open_dir(&path) else { continue };
@@ -113,7 +134,11 @@ impl Cache {
         let mut entries: Vec<(SystemTime, PathBuf, u64)> = Vec::new();
         for found in fs::read_dir(&self.dir).map_err(unreadable)?.flatten() {
             let path = found.path();
-            if !is_entry_name(found.file_name().as_bytes()) {
+            let name = found.file_name();
+            if name.as_bytes().starts_with(GONE.as_bytes()) {
+                sweep(&path);
+            }
+            if !is_entry_name(name.as_bytes()) {
                 continue;
             }
             let used = fs::metadata(path.join(USED)).and_then(|used| used.modified());
@@ -131,7 +156,9 @@ impl Cache {
             }
             let Ok(lock) = file::open_dir(&path) else { continue };
             if file::lock(&lock) && is_still(&path, &lock) {
-                remove(&path).map_err(|error| failed("remove", &path, error))?;
+                set_aside(&path)
+                    .and_then(|gone| remove(&gone))
+                    .map_err(|error| failed("remove", &path, error))?;
                 bytes -= entry_bytes;
             }
         }
@@ -146,8 +173,74 @@ fn default_dir() -> Option<PathBuf> {
     Some(base.join("xget").join("files"))
 }
 
+fn refused_comma<T>(dir: &Path) -> Result<T, Failed> {
+    let why = "a path with a comma would be two words of a list; --cache-dir DIR";
+    Err(failed("use the cache", dir, why))
+}
+
+/// That nobody but root and this user can put another directory in the place of one on the way
+/// there: as sshd(8) has it (StrictModes), but that a group may be the owner's own.
+fn check_way(dir: &Path, above: &Path) -> Result<(), Failed> {
+    let user = file::user();
+    let is_foreign = |uid| uid != 0 && uid != user && !(uid == UNKNOWN && has_unknown_owners());
+    for above in above.ancestors() {
+        let status = file::stat_path(above).map_err(|errno| failed("use", above, errno.desc()))?;
+        let mode = status.permissions();
+        let group_writes = mode & 0o020 != 0 && ![0, status.uid].contains(&status.gid);
+        let why = if is_foreign(status.uid) {
+            "another user's"
+        } else if mode & STICKY == 0 && (mode & 0o002 != 0 || group_writes) {
+            "writable by others"
+        } else {
+            continue;
+        };
+        let why =
+            format!("{} is {why}, who could change what you run; --cache-dir DIR", above.display());
+        return Err(failed("use the cache", dir, why));
+    }
+    Ok(())
+}
+
+/// Whether the kernel says [`UNKNOWN`] of real users, root among them, since this process is in a user
+/// namespace without them (user_namespaces(7)).
+fn has_unknown_owners() -> bool {
+    let map = fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    !map.is_empty() && map.split_whitespace().ne(["0", "0", "4294967295"])
+}
+
+/// An entry with its number, or without one.
 fn is_entry_name(name: &[u8]) -> bool {
-    name.len() == NAME_LEN && name.iter().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+    let (digits, rest) = name.split_at(name.len().min(NAME_LEN));
+    let is_number = match rest {
+        [] => true,
+        [b'.', number @ ..] => !number.is_empty() && number.iter().all(u8::is_ascii_digit),
+        _ => false,
+    };
+    digits.len() == NAME_LEN
+        && digits.iter().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+        && is_number
+}
+
+/// Gives an entry another name, so that who wants the same does not have to wait until all of it is
+/// removed.
+fn set_aside(path: &Path) -> io::Result<PathBuf> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let gone = path.with_file_name(format!("{GONE}{name}-{}", std::process::id()));
+    // Another process had the number, and was killed.
+    if gone.exists() {
+        remove(&gone)?;
+    }
+    fs::rename(path, &gone)?;
+    Ok(gone)
+}
+
+/// Removes what somebody has set aside who was killed. Who still removes it has its lock.
+fn sweep(gone: &Path) {
+    if let Ok(lock) = file::open_dir(gone)
+        && file::lock(&lock)
+    {
+        let _ = remove(gone);
+    }
 }
 
 /// What is below a directory takes on disk. What cannot be looked at counts as nothing.
@@ -221,6 +314,13 @@ impl Entry {
 
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Whether no other process has it in use.
+    pub fn is_alone(&self) -> bool {
+        let is_alone = file::lock(&self.lock);
+        // Neither way is without a gap (flock(2)), in which somebody may remove it.
+        file::lock_shared(&self.lock) && is_still(&self.path, &self.lock) && is_alone
     }
 
     pub fn into_lock(self) -> OwnedFd {
@@ -335,5 +435,103 @@ impl Patience {
             SILENCE_MAX.as_secs()
         );
         Err(failed("wait for", dir, why))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::os::scratch::Dir;
+
+    fn cache(dir: &Dir) -> Cache {
+        Cache::open(Some(dir.join("cache"))).ok().unwrap()
+    }
+
+    #[test]
+    fn a_name_is_free_while_what_had_it_is_removed() {
+        let dir = Dir::new();
+        let cache = cache(&dir);
+        let generation = Digest::of(b"x");
+        let entry = cache.entry(generation, 0).ok().unwrap();
+        let path = entry.path.clone();
+        drop(entry);
+        let lock = file::open_dir(&path).unwrap();
+        assert!(file::lock(&lock));
+        let gone = set_aside(&path).unwrap();
+        let again = cache.entry(generation, 0).ok().unwrap();
+        assert!(gone.exists() && again.path == path);
+        // Whoever removes it may be at it still.
+        cache.shrink(u64::MAX).ok().unwrap();
+        assert!(gone.exists());
+        drop(lock);
+        cache.shrink(u64::MAX).ok().unwrap();
+        assert!(!gone.exists() && path.exists());
+    }
+
+    #[test]
+    fn an_entry_with_a_number_is_one_as_well() {
+        let dir = Dir::new();
+        let cache = cache(&dir);
+        let paths = [0, 1, 12].map(|number| {
+            let entry = cache.entry(Digest::of(b"x"), number).ok().unwrap();
+            assert!(is_entry_name(entry.path.file_name().unwrap().as_bytes()));
+            entry.path
+        });
+        assert_ne!(paths[0], paths[1]);
+        fs::write(paths[1].join(FILES).join("f"), b"contents").unwrap();
+        cache.shrink(0).ok().unwrap();
+        assert!(!paths[1].exists());
+        for name in
+            ["", "x", "0.1", &format!("{}.", "0".repeat(32)), &format!("{}x", "0".repeat(32))]
+        {
+            assert!(!is_entry_name(name.as_bytes()), "{name}");
+        }
+    }
+
+    #[test]
+    fn who_has_an_entry_alone_knows_it() {
+        let dir = Dir::new();
+        let cache = cache(&dir);
+        let one = cache.entry(Digest::of(b"x"), 0).ok().unwrap();
+        assert!(one.is_alone() && one.is_alone());
+        let other = cache.entry(Digest::of(b"x"), 0).ok().unwrap();
+        assert!(!one.is_alone() && !other.is_alone());
+        drop(one);
+        assert!(other.is_alone());
+        // It is in use as before.
+        cache.shrink(0).ok().unwrap();
+        assert!(other.path.exists());
+    }
+
+    #[test]
+    fn a_way_that_others_could_change_is_refused() {
+        let dir = Dir::new();
+        let above = dir.join("above");
+        let typed = above.join("in/cache");
+        fs::create_dir(&above).unwrap();
+        let why = |mode: u32| {
+            fs::set_permissions(&above, fs::Permissions::from_mode(mode)).unwrap();
+            Cache::open(Some(typed.clone())).err().map(|failed| failed.reasons.concat())
+        };
+        let of_others = why(0o777).unwrap();
+        assert!(of_others.contains("above is writable by others"), "{of_others}");
+        assert!(!above.join("in").exists(), "something was made there");
+        assert_eq!(why(0o755), None);
+        assert!(why(0o777).is_some(), "what was made before is used");
+        assert_eq!(why(0o1777), None);
+        // Through a link of somebody else's it is the same.
+        symlink(&above, dir.join("link")).unwrap();
+        let linked = Cache::open(Some(dir.join("link/in/cache"))).ok().unwrap();
+        assert_eq!(linked.dir, typed);
+        if !file::is_root() {
+            return;
+        }
+        let own = |uid, gid| std::os::unix::fs::chown(&above, Some(uid), Some(gid)).unwrap();
+        own(12345, 12345);
+        assert!(why(0o755).unwrap().contains("above is another user's"));
+        own(0, 12345);
+        assert!(why(0o775).unwrap().contains("writable by others"));
+        own(0, 0);
+        assert_eq!(why(0o775), None);
     }
 }

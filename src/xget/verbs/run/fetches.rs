@@ -5,6 +5,7 @@
 
 use super::super::network;
 use super::cache::{Cache, Entry, Patience, Sign, failed as disk_failed};
+use super::changes;
 use crate::console::{self, FetchConsole, report};
 use crate::driver::{FetchObserver, FetchTask, Fetching, Observer, Turn};
 use crate::failed::{Failed, exit_code};
@@ -19,7 +20,7 @@ use peer::content::pieces::PieceMap;
 use peer::failure::{Failure, Status};
 use peer::fetch::Progress;
 use peer::namespace::Content;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
@@ -27,6 +28,8 @@ use std::rc::Rc;
 
 /// What `ps` calls the process that serves what was fetched.
 const SERVING: &str = "xget-serving";
+/// Places of one generation beside the first: each was changed by a command that still runs.
+const PLACES_MAX: u32 = 16;
 
 /// Something that was fetched, and lies in the cache.
 pub struct Fetched {
@@ -77,32 +80,44 @@ impl Destination for Chosen {
 }
 
 /// Standard output is the command's: what changed in the cache is nobody's business there.
-struct Watcher(FetchConsole);
+struct Watcher {
+    console: FetchConsole,
+    /// It is another's turn, and nothing is done here.
+    waits: Rc<Cell<bool>>,
+}
 
 impl Observer for Watcher {
     fn say(&mut self, text: &str) {
-        self.0.say(text);
+        self.console.say(text);
     }
     fn warn(&mut self, text: &str) {
-        self.0.warn(text);
+        self.console.warn(text);
     }
     fn is_behind(&self) -> bool {
-        self.0.is_behind()
+        self.console.is_behind()
     }
 }
 
 impl FetchObserver for Watcher {
     fn turn(&mut self, progress: &Progress) -> bool {
-        self.0.turn(progress)
+        match self.waits.get() {
+            true => self.console.idle(),
+            false => self.console.turn(progress),
+        }
     }
 }
 
 /// A fetch whose place in the cache is chosen, and perhaps not free yet.
 struct Choice {
     content: Rc<Content>,
+    /// Of the place: in those before it commands have changed what is there.
+    number: u32,
     patience: Patience,
     is_said: bool,
 }
+
+/// A choice, what it leads to, and the sign that is given from its begin on.
+type Begin = (Option<Choice>, Option<(Fetched, Sign)>);
 
 impl Fetches {
     /// Fetches what one source is, or finds that it is there; returns when all of it is verified.
@@ -125,18 +140,17 @@ impl Fetches {
         }
         task.hold = true;
         let place = Chosen::default();
-        let console = Watcher(FetchConsole::new(self.is_quiet, false));
+        let waits = Rc::new(Cell::new(false));
+        let console = FetchConsole::new(self.is_quiet, false);
+        let console = Watcher { console, waits: waits.clone() };
         let mut fetching =
             Fetching::begin_into(task, Box::new(place.clone()), console).map_err(one)?;
         let (mut choice, mut found): (Option<Choice>, Option<(Fetched, Sign)>) = (None, None);
         loop {
+            waits.set(choice.is_some());
             match fetching.turn().map_err(one)? {
                 Turn::Held(content) => {
-                    let fetched = self.choose(&content, source)?;
-                    let patience = Patience::with(&fetched.entry);
-                    choice = Some(Choice { content, patience, is_said: self.is_quiet });
-                    let sign = Sign::of(&fetched.entry);
-                    found = Some((fetched, sign));
+                    (choice, found) = self.choose(content, source, 0)?;
                 }
                 Turn::Over(failures) if !failures.is_empty() => return Err(failures.into()),
                 over @ (Turn::InPlace | Turn::Over(_)) => {
@@ -150,14 +164,30 @@ impl Fetches {
             }
             let Some((fetched, sign)) = &mut found else { continue };
             match choice.take() {
-                Some(waits) => choice = try_claim(waits, fetched, &place, &mut fetching)?,
+                Some(choice_made) => {
+                    match try_claim(choice_made, fetched, &place, &mut fetching)? {
+                        Claim::Begun => {}
+                        Claim::Waits(waiting) => choice = Some(waiting),
+                        Claim::Used(content, number) => {
+                            (choice, found) = self.choose(content, source, number + 1)?;
+                        }
+                    }
+                }
                 None => sign.give(),
             }
         }
     }
 
+    /// The place of this number for it, which is perhaps not free yet.
+    fn choose(&self, content: Rc<Content>, source: &[u8], number: u32) -> Result<Begin, Failed> {
+        let fetched = self.place(&content, source, number)?;
+        let (patience, sign) = (Patience::with(&fetched.entry), Sign::of(&fetched.entry));
+        let choice = Choice { content, number, patience, is_said: self.is_quiet };
+        Ok((Some(choice), Some((fetched, sign))))
+    }
+
     /// Where it goes, and what of it the command is to have.
-    fn choose(&self, content: &Content, source: &[u8]) -> Result<Fetched, Failed> {
+    fn place(&self, content: &Content, source: &[u8], number: u32) -> Result<Fetched, Failed> {
         let manifest = &content.manifest;
         let no = |why: String| {
             let why = format!("{}: {why}", String::from_utf8_lossy(source));
@@ -181,7 +211,7 @@ impl Fetches {
                 "is neither a file nor a directory at the head, or cannot be read there".into()
             );
         }
-        let entry = self.cache.entry(content.map.manifest_pieces().generation)?;
+        let entry = self.cache.entry(content.map.manifest_pieces().generation, number)?;
         if let Some(bytes_max) = self.cache_bytes_max {
             self.cache.make_room(&entry, manifest.bytes_total(), bytes_max)?;
         }
@@ -196,22 +226,37 @@ fn is_contents(source: &[u8]) -> bool {
     names.next_back().is_none_or(|last| last == b".")
 }
 
-/// Begins as soon as nobody else puts the same there; gives back who has to wait.
+/// How it goes with a place in the cache.
+enum Claim {
+    Begun,
+    Waits(Choice),
+    /// A command works with what it has changed there, which would be taken from it.
+    Used(Rc<Content>, u32),
+}
+
+/// Begins as soon as nobody else puts the same there.
 fn try_claim(
     mut choice: Choice,
     fetched: &Fetched,
     place: &Chosen,
     fetching: &mut Fetching,
-) -> Result<Option<Choice>, Failed> {
+) -> Result<Claim, Failed> {
     let files = fetched.entry.files();
     let policy = Policy { purpose: Purpose::Copy, read_only: true, ..Policy::default() };
     let keep_owners = file::is_root();
     let options = DestOptions { keep_modes: true, keep_owners, policy, ..DestOptions::default() };
     match Directory::open(&files, options, false) {
+        Ok(_) if is_changed_in_use(fetched, &choice.content.manifest) => {
+            if choice.number == PLACES_MAX {
+                let why = "commands that run have changed it, and as many others of it as may be";
+                return Err(disk_failed("use", &files, why));
+            }
+            Ok(Claim::Used(choice.content, choice.number))
+        }
         Ok(directory) => {
             *place.0.borrow_mut() = Some(directory);
             fetching.go_on(Ok(choice.content));
-            Ok(None)
+            Ok(Claim::Begun)
         }
         Err(DestError::Busy(_)) => {
             choice.patience.check()?;
@@ -219,10 +264,14 @@ fn try_claim(
                 let who = choice.patience.maker();
                 report(&format!("waits for {who}, which puts the same into {}", files.display()));
             }
-            Ok(Some(choice))
+            Ok(Claim::Waits(choice))
         }
         Err(error) => Err(disk_failed("fetch into", &files, error)),
     }
+}
+
+fn is_changed_in_use(fetched: &Fetched, manifest: &Manifest) -> bool {
+    changes::are_there(&fetched.entry.files(), manifest) && !fetched.entry.is_alone()
 }
 
 /// Leaves the serving to a process that is nobody's child: the command begins at once, and nobody

@@ -5,11 +5,13 @@
 
 mod backing;
 mod cache;
+mod changes;
 mod fetches;
 mod options;
 mod unpack;
 mod words;
 
+use super::master::Named;
 use super::url;
 use crate::console::{self, report};
 use crate::driver;
@@ -55,8 +57,9 @@ a pattern that fits one. `\\` before it leaves it as it is: \\file:x.
                      ~/.cache/xget/files): what is there and right is not fetched again
   --cache-max MIB    before COMMAND begins, what nobody uses goes, what was not used for
                      longest first, until the cache takes no more than this
-  -n, -p, -r, -q, --linger, --max-clients, --max-memory, -D: as of a fetch; without -n
-                     whoever on the network has a name is asked, as `xget get` does
+  -n, -p, -r, -q, --linger, --max-clients, --max-memory, -D: as of a fetch. Without -n
+                     XGET_MASTER, that which this system was booted from, or whoever on
+                     the network has a name, as `xget get` does
 
 What is fetched is READ-ONLY, and common to all who use it: two machines that write to
 one image would destroy it. Give QEMU -snapshot, or an overlay of its own. What `tar:`
@@ -109,8 +112,12 @@ fn prepare(options: Options) -> Result<Fetches, Failed> {
     let cache = Cache::open(options.cache_dir)?;
     let (fetch, cache_bytes_max) = (options.fetch, options.cache_bytes_max);
     let mut task = fetch.task;
-    if !fetch.masters.is_empty() {
-        task.masters = driver::resolve_all(&fetch.masters, 0, &mut report)
+    let masters = match fetch.masters.is_empty() {
+        true => Named::on_port(options.port).told()?,
+        false => fetch.masters,
+    };
+    if !masters.is_empty() {
+        task.masters = driver::resolve_all(&masters, 0, &mut report)
             .map_err(|why| Failed::new(why, exit_code(Status::Connection)))?;
     }
     Ok(Fetches { cache, task, is_quiet: fetch.quiet, cache_bytes_max })

@@ -13,6 +13,8 @@ const MIB: u64 = 1 << 20;
 pub struct Options {
     /// A fetch of nothing yet; from no master where none was named.
     pub fetch: Box<Fetch>,
+    /// `-p`, where it is said.
+    pub port: Option<u16>,
     pub debug: u32,
     pub cache_dir: Option<PathBuf>,
     /// What the cache may take when the command begins.
@@ -29,7 +31,7 @@ pub fn parse(mut args: Vec<OsString>) -> Result<Options, String> {
     if command.is_empty() {
         return Err("there is no command behind `--`".into());
     }
-    let (mut cache_dir, mut cache_bytes_max) = (None, None);
+    let (mut cache_dir, mut cache_bytes_max, mut port) = (None, None, None);
     // As a fetch has them.
     let mut passed: Vec<OsString> = Vec::new();
     let mut parser = Parser::from_args(args);
@@ -51,12 +53,16 @@ pub fn parse(mut args: Vec<OsString>) -> Result<Options, String> {
             }
             other => return Err(refusal(&other)),
         };
-        passed.extend([name.into(), value(&mut parser)?]);
+        let value = value(&mut parser)?;
+        if name == "-p" {
+            port = value.to_str().and_then(|port| port.parse().ok());
+        }
+        passed.extend([name.into(), value]);
     }
     passed.extend([".", "cache"].map(OsString::from));
     let (fetch, debug) = cli::parse_get(passed)?;
     let fetch = Box::new(fetch);
-    Ok(Options { fetch, debug, cache_dir, cache_bytes_max, command })
+    Ok(Options { fetch, port, debug, cache_dir, cache_bytes_max, command })
 }
 
 fn value(parser: &mut Parser) -> Result<OsString, String> {
