@@ -304,11 +304,15 @@ fn a_flood_of_answers_ends_in_a_bounded_list() {
     let _liar = Liar::on(&lab, 1, Digest([7; 32]), 5, 1, 5_000);
     let dest = scratch.join("dest");
     let line = format!("get --linger 0 image {}", dest.display());
-    let ended = ran(&lab, 2, &scratch, &line).expect(4).within(10);
-    assert!(ended.err.lines().count() <= 20 && ended.err.contains("and "), "{}", ended.err);
-    // What is pinned comes from who has it.
+    let ended = ran(&lab, 2, &scratch, &line).within(40);
+    // The kernel may have dropped the answer of who has it: then a liar is called.
+    assert!([3, 4].contains(&ended.status), "{}", ended.err);
+    assert!(ended.err.lines().count() <= 40, "{}", ended.err);
+    assert!(ended.status == 3 || ended.err.contains("and "), "{}", ended.err);
+    assert!(!dest.join("image").exists());
+    // What is pinned comes from who has it, as soon as one of its answers is heard.
     let line = format!("get --linger 0 --digest {} image {}", digest_of(&dir), dest.display());
-    ran(&lab, 2, &scratch, &line).expect(0).within(10);
+    until("the pinned one is heard", 100, || ran(&lab, 2, &scratch, &line).within(40).status == 0);
     assert_eq!(fs::read(dest.join("image")).unwrap(), b"right");
 }
 

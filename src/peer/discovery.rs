@@ -58,6 +58,8 @@ pub struct Search {
     asked: u64,
     ask_ms: u64,
     end_ms: u64,
+    /// The end where nobody answers, or a crowd.
+    last_ms: u64,
     others_ms: u64,
     found: Found,
 }
@@ -101,6 +103,7 @@ impl Search {
             asked: 0,
             ask_ms: now_ms,
             end_ms: now_ms + patience.first_ms,
+            last_ms: now_ms + patience.first_ms,
             others_ms: patience.others_ms,
             found: Found::default(),
         }
@@ -141,6 +144,12 @@ impl Search {
                     self.end_ms = self.end_ms.min(now_ms + self.others_ms);
                 }
                 self.found.add(Heard { addr, master, bytes, digest }, self.pin);
+                // Among so many the kernel may have dropped others: they are asked again.
+                if self.found.unheard > 0 {
+                    let has_pinned = self.found.has(self.pin);
+                    let soon_ms = self.end_ms.min(now_ms + self.others_ms);
+                    self.end_ms = if has_pinned { soon_ms } else { self.last_ms };
+                }
             }
         }
     }
@@ -187,6 +196,11 @@ impl Found {
                 *other = heard;
             }
         }
+    }
+
+    /// Somebody says that it has what is pinned.
+    fn has(&self, pin: Option<Digest>) -> bool {
+        pin.is_some_and(|pin| self.masters.iter().any(|heard| heard.digest == pin))
     }
 
     /// The first, and those that have the same, where what they have need not be known.
