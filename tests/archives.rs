@@ -9,6 +9,7 @@ use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 use support::bench::{Bench, place};
+use support::mounts::{have_own_mounts, mount_memory};
 use support::proc::command;
 use support::{lacks, until};
 
@@ -74,6 +75,27 @@ fn an_archive_that_was_changed_since_is_unpacked_anew_and_stays_for_who_uses_it(
     // Under a name that no digest has in it.
     fs::write(changed.join("etc/.xget-0123456789abcdef.part"), b"").unwrap();
     bench.run(&["--", "true", "tar:fs.tar"]).expect(0).says("was changed since");
+}
+
+/// A container's root, which was left with a directory of the machine's in it.
+#[test]
+fn what_is_mounted_in_an_unpacked_root_is_not_touched() {
+    if lacks(&["tar"]) || !have_own_mounts() {
+        return;
+    }
+    let bench = Bench::new();
+    make_root(&bench);
+    make_archive(&bench, "fs.tar", &[], &["root fs"]);
+    let top = bench.path("tar:fs.tar");
+    let etc = top.join("etc");
+    let mounted = mount_memory(&etc, "size=1m");
+    fs::write(etc.join("dear"), b"").unwrap();
+    let other = bench.path("tar:fs.tar");
+    assert!(other != top && other.join("etc/name").exists());
+    bench.run(&["--cache-max", "0", "--", "true", "file:disk.img"]).expect(0);
+    assert!(etc.join("dear").exists());
+    drop(mounted);
+    assert_eq!(bench.path("tar:fs.tar"), top);
 }
 
 /// ^C while what was unpacked is hashed: a file without contents that takes a minute.

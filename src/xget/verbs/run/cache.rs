@@ -155,7 +155,7 @@ impl Cache {
                 break;
             }
             let Ok(lock) = file::open_dir(&path) else { continue };
-            if file::lock(&lock) && is_still(&path, &lock) {
+            if file::lock(&lock) && is_still(&path, &lock) && !has_mounts(&path) {
                 set_aside(&path)
                     .and_then(|gone| remove(&gone))
                     .map_err(|error| failed("remove", &path, error))?;
@@ -238,6 +238,7 @@ fn set_aside(path: &Path) -> io::Result<PathBuf> {
 fn sweep(gone: &Path) {
     if let Ok(lock) = file::open_dir(gone)
         && file::lock(&lock)
+        && !has_mounts(gone)
     {
         let _ = remove(gone);
     }
@@ -288,6 +289,22 @@ fn make_writable(dir: &Path) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Whether something is mounted there or below: what it has is not ours, and it is in use.
+pub fn has_mounts(dir: &Path) -> bool {
+    let mut at = Vec::new();
+    // As the table has them (proc_pid_mountinfo(5)): the mount point is the fifth word.
+    for byte in dir.as_os_str().as_bytes() {
+        match byte {
+            b' ' | b'\t' | b'\n' | b'\\' => at.extend(format!("\\{byte:03o}").into_bytes()),
+            byte => at.push(*byte),
+        }
+    }
+    let table = fs::read("/proc/thread-self/mountinfo").unwrap_or_default();
+    let mut points =
+        table.split(|b| *b == b'\n').filter_map(|line| line.split(|b| *b == b' ').nth(4));
+    points.any(|point| point.strip_prefix(&*at).is_some_and(|rest| matches!(rest, [] | [b'/', ..])))
 }
 
 /// Whether a path still leads to what was opened there.
@@ -441,7 +458,7 @@ impl Patience {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::os::scratch::Dir;
+    use crate::os::scratch::{Dir, skip};
 
     fn cache(dir: &Dir) -> Cache {
         Cache::open(Some(dir.join("cache"))).ok().unwrap()
@@ -486,6 +503,29 @@ mod tests {
         {
             assert!(!is_entry_name(name.as_bytes()), "{name}");
         }
+    }
+
+    #[test]
+    fn what_is_mounted_in_an_entry_is_not_removed() {
+        let dir = Dir::new();
+        if !file::is_root() || !file::private_mounts_of_this_thread() {
+            skip("a mount of one's own");
+            return;
+        }
+        let cache = Cache::open(Some(dir.join("a cache"))).ok().unwrap();
+        let entry = cache.entry(Digest::of(b"x"), 0).ok().unwrap();
+        let (path, foreign) = (entry.path.clone(), dir.write("foreign/file", b"dear"));
+        drop(entry);
+        let at = path.join(FILES);
+        assert!(!has_mounts(&path));
+        let (none, bind) = (None::<&str>, nix::mount::MsFlags::MS_BIND);
+        nix::mount::mount(foreign.parent(), &at, none, bind, none).unwrap();
+        assert!(has_mounts(&path) && has_mounts(&at) && !has_mounts(&path.join("file")));
+        cache.shrink(0).ok().unwrap();
+        assert!(foreign.exists() && at.join("file").exists());
+        nix::mount::umount(&at).unwrap();
+        cache.shrink(0).ok().unwrap();
+        assert!(foreign.exists() && !path.exists());
     }
 
     #[test]

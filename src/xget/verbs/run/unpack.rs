@@ -5,7 +5,7 @@
 //! lock that the command inherits, and beside each the digest of what was in it. One that was
 //! changed is unpacked anew, once nobody has it. Refuses to know where the archive is from.
 
-use super::cache::{Entry, failed, make_dir, remove};
+use super::cache::{Entry, failed, has_mounts, make_dir, remove};
 use crate::console::report;
 use crate::driver;
 use crate::failed::{Failed, exit_code};
@@ -47,7 +47,8 @@ pub fn unpack(entry: &Entry, archive: &Path) -> Result<Unpacked, Failed> {
         let place = dir.join(number.to_string());
         make_dir(&place)?;
         let lock = file::open_dir(&place).map_err(|errno| failed("open", &place, errno.desc()))?;
-        if !file::lock(&lock) {
+        // A root that somebody was in may have foreign directories mounted in it still.
+        if !file::lock(&lock) || has_mounts(&place) {
             continue;
         }
         if !is_as_it_was(&place)? {
