@@ -155,7 +155,7 @@ fn sources_land_under_their_base_names() {
     master
         .fetch(&scratch, ["a/b".as_ref(), "other/b".as_ref(), copy.as_os_str()])
         .expect(4)
-        .says("two sources");
+        .says("a/b and other/b would both land under this name");
     assert!(!copy.exists());
 }
 
