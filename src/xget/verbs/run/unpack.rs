@@ -14,10 +14,11 @@ use crate::store::name;
 use peer::content::manifest::Selector;
 use peer::control::printable;
 use peer::failure::Status;
-use std::fs;
-use std::io::ErrorKind;
+use std::fs::{self, Permissions};
+use std::io::{self, ErrorKind};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -125,11 +126,43 @@ fn make(archive: &Path, place: &Path) -> Result<(), Failed> {
         }
     }
     make_dir(&tree)?;
-    let made = run_tar(archive, &tree).and_then(|()| check(&tree)).and_then(|()| digest(place));
+    let made = run_tar(archive, &tree).and_then(|()| {
+        if !file::is_root() {
+            let opened = open_up(&tree);
+            opened.map_err(|error| failed("make readable what is in", &tree, error))?;
+        }
+        check(&tree)?;
+        digest(place)
+    });
     let known = made.inspect_err(|_| {
         let _ = remove(&tree);
     })?;
     fs::write(&file, known).map_err(|error| failed("write", &file, error))
+}
+
+/// Lets its owner read what root alone could (`/etc/shadow`, mode 0): nobody else can say that it is
+/// as it was.
+fn open_up(dir: &Path) -> io::Result<()> {
+    let mut dirs = vec![dir.to_path_buf()];
+    while let Some(dir) = dirs.pop() {
+        for found in fs::read_dir(dir)? {
+            let path = found?.path();
+            let status = fs::symlink_metadata(&path)?;
+            let wanted = match status.file_type() {
+                kind if kind.is_dir() => 0o500,
+                kind if kind.is_file() => 0o400,
+                _ => continue,
+            };
+            let mode = status.permissions().mode() & 0o7777;
+            if mode & wanted != wanted {
+                fs::set_permissions(&path, Permissions::from_mode(mode | wanted))?;
+            }
+            if status.is_dir() {
+                dirs.push(path);
+            }
+        }
+    }
+    Ok(())
 }
 
 fn check(tree: &Path) -> Result<(), Failed> {
@@ -190,5 +223,33 @@ fn top(dir: &Path) -> Result<PathBuf, Failed> {
             let more = if names.len() > SAID_MAX { ", ..." } else { "" };
             wrong(format!("has {}: {}{more}", names.len(), said.join(", ")))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::os::scratch::Dir;
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn what_its_owner_could_not_read_he_can_and_nothing_else_is_changed() {
+        let dir = Dir::new();
+        let shadow = dir.write("top/etc/shadow", b"x");
+        let (sudo, plain) = (dir.write("top/sudo", b"x"), dir.write("top/plain", b"x"));
+        let outside = dir.write("outside", b"x");
+        symlink(&outside, dir.join("top/link")).unwrap();
+        let set =
+            |path: &Path, mode| fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+        let etc = dir.join("top/etc");
+        for (path, mode) in
+            [(&shadow, 0), (&sudo, 0o4111), (&plain, 0o640), (&outside, 0), (&etc, 0)]
+        {
+            set(path, mode);
+        }
+        open_up(&dir.join("top")).unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o7777;
+        let modes = [&etc, &shadow, &sudo, &plain, &outside].map(|path| mode(path));
+        assert_eq!(modes, [0o500, 0o400, 0o4511, 0o640, 0]);
     }
 }
