@@ -7,12 +7,13 @@ mod support;
 
 use nix::sys::signal::Signal;
 use std::fs::{self, File};
-use std::os::unix::fs::{FileExt, MetadataExt, symlink};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, symlink};
 use std::path::Path;
 use std::process::Command;
 use support::fake::Throttle;
 use support::mounts::{LoopDevice, have_own_mounts, mount_memory, run};
 use support::proc::{Ended, Master, Proc, XGET, command};
+use support::reader::Reader;
 use support::{Scratch, lacks, noise, until};
 
 const MIB: usize = 1 << 20;
@@ -172,6 +173,23 @@ fn a_device_that_is_too_small_is_status_6_before_the_first_byte() {
     let sizes = format!("it has {} bytes, and disk.img has {}", 4 * MIB, rack.image.len());
     ended.says("too small").says(&sizes);
     assert!(fs::read(&small.path).unwrap().iter().all(|byte| *byte == OLD));
+}
+
+#[test]
+fn a_read_only_device_is_status_6_before_the_first_byte() {
+    if lacks(&["blockdev"]) {
+        return;
+    }
+    let Some(rack) = Rack::new(4) else { return };
+    run(Command::new("blockdev").arg("--setro").arg(&rack.disk.path));
+    for options in [&[][..], &["--force"]] {
+        let ended = rack.fetch(options).expect(6).says("is read-only; nothing was written");
+        assert!(!ended.err.contains("not whole"), "{}", ended.err);
+    }
+    rack.fetch(&["--dry-run"]).expect(0).says("bytes differ");
+    run(Command::new("blockdev").arg("--setrw").arg(&rack.disk.path));
+    rack.assert_untouched();
+    rack.fetch(&[]).expect(0);
 }
 
 #[test]
@@ -369,6 +387,35 @@ fn a_wrong_sha256_is_status_5() {
     let sum = Command::new("sha256sum").arg(rack.scratch.join("source/disk.img")).output().unwrap();
     let right = format!("sha256:{}", &String::from_utf8(sum.stdout).unwrap()[..64]);
     rack.fetch(&["--digest", &right]).expect(0);
+    rack.assert_whole();
+}
+
+/// Whether a mount would get it, and udev look at it.
+fn is_given_up(device: &LoopDevice) -> bool {
+    let mut claim = File::options();
+    let claim = claim.read(true).custom_flags(libc::O_EXCL).open(&device.path);
+    claim.is_ok_and(|file| file.try_lock().is_ok())
+}
+
+#[test]
+fn a_device_is_given_up_while_others_are_served_from_it() {
+    let Some(rack) = Rack::new(16) else { return };
+    let line = Throttle::start(rack.master.port, 2 * MIB as u64);
+    let mut command = support::proc::xget();
+    command.args(["-n", &line.addr(), "--linger", "60"]).args(rack.args(&[]));
+    let mut client = Proc::start(command, &rack.scratch);
+    until("it is in the middle", 30, || line.passed_bytes() > MIB as u64);
+    assert!(!is_given_up(&rack.disk));
+    // Somebody is connected: else it would not stay.
+    let status = rack.master.status();
+    let port = status.lines().nth(1).and_then(|line| line.split(['!', ' ']).nth(1)).unwrap();
+    let _guest = Reader::connect(("127.0.0.1", port.parse().unwrap())).unwrap();
+    line.open();
+    until("it is through", 30, || rack.master.proc.out().contains(" done: "));
+    until("it is given up", 10, || is_given_up(&rack.disk));
+    assert!(!client.has_ended(), "it serves");
+    rack.fetch(&[]).expect(0);
+    assert!(!client.has_ended(), "it serves");
     rack.assert_whole();
 }
 

@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 
 nix::ioctl_read_bad!(get_size, nix::request_code_read!(0x12, 114, size_of::<usize>()), u64);
 nix::ioctl_read_bad!(get_block_len, nix::request_code_none!(0x12, 104), libc::c_int);
+nix::ioctl_read_bad!(get_read_only, nix::request_code_none!(0x12, 94), libc::c_int);
 nix::ioctl_none!(reread, 0x12, 95);
 nix::ioctl_none!(flush_buffers, 0x12, 97);
 nix::ioctl_write_ptr_bad!(do_discard, nix::request_code_none!(0x12, 119), [u64; 2]);
@@ -81,6 +82,14 @@ pub fn block_bytes(file: &File) -> Result<u64, Errno> {
     // SAFETY: BLKSSZGET writes one int, which lives here.
     unsafe { get_block_len(file.as_raw_fd(), &raw mut bytes) }?;
     Ok(u64::try_from(bytes).unwrap_or(0).max(512))
+}
+
+/// Whether it takes no writes, however it was opened.
+pub fn is_read_only(file: &File) -> Result<bool, Errno> {
+    let mut is = 0;
+    // SAFETY: BLKROGET writes one int, which lives here.
+    unsafe { get_read_only(file.as_raw_fd(), &raw mut is) }?;
+    Ok(is != 0)
 }
 
 /// Discards a stretch where the device promises that what is discarded so reads as zeros (write

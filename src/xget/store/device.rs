@@ -60,7 +60,8 @@ const LOCK_PAUSE: Duration = Duration::from_millis(100);
 pub struct Device {
     path: PathBuf,
     options: DeviceOptions,
-    file: Rc<File>,
+    /// Until it begins: who writes to it gives it up.
+    file: Option<Rc<File>>,
     /// Something was written to it, and not yet all.
     is_torn: Rc<Cell<bool>>,
     /// What to tell when it begins.
@@ -120,13 +121,14 @@ impl Device {
             cause => failed(path, "write to", cause),
         })?;
         if !options.compares {
+            refuse_read_only(path, &file)?;
             lock(path, &file)?;
         }
         let forced = users().filter(|_| options.force && !options.compares);
         let note = forced
             .map(|users| format!("{} is written to though it is in use: {users}", path.display()));
-        let is_torn = Rc::default();
-        Ok(Device { path: path.into(), options, file: Rc::new(file), is_torn, note })
+        let (file, is_torn) = (Some(Rc::new(file)), Rc::default());
+        Ok(Device { path: path.into(), options, file, is_torn, note })
     }
 }
 
@@ -142,6 +144,21 @@ fn busy(path: &Path, users: Option<String>, is_forced: bool) -> DestError {
     };
     let text = format!("{} is in use: {users}; nothing was written ({way})", path.display());
     DestError::Other { status: Status::LocalIo, text }
+}
+
+/// Such a device can be opened for writing, and takes nothing.
+fn refuse_read_only(path: &Path, file: &File) -> Result<(), DestError> {
+    match block::is_read_only(file).map_err(|cause| failed(path, "measure", cause))? {
+        true => {
+            let path = path.display();
+            let text = format!(
+                "{path} is read-only; nothing was written (`blockdev --setrw` changes that, where \
+                 the disk itself has no switch for it)"
+            );
+            Err(DestError::Other { status: Status::LocalIo, text })
+        }
+        false => Ok(()),
+    }
 }
 
 /// Keeps udev from looking at what is half written (systemd.io/BLOCK_DEVICE_LOCKING), and a
@@ -168,10 +185,11 @@ impl Destination for Device {
     ) -> Result<Box<dyn Writer>, DestError> {
         let image = Image::of(manifest, map)?;
         let path = &self.path;
-        let size_bytes =
-            block::size_bytes(&self.file).map_err(|cause| failed(path, "measure", cause))?;
-        let block_bytes =
-            block::block_bytes(&self.file).map_err(|cause| failed(path, "measure", cause))?;
+        let io = |doing| move |cause| failed(path, doing, cause);
+        let file = self.file.take().ok_or(Errno::EBADF).map_err(io("write to"))?;
+        let size_bytes = block::size_bytes(&file).map_err(io("measure"))?;
+        let block_bytes = block::block_bytes(&file).map_err(io("measure"))?;
+        let served = block::open_again(&file, Access::Read).map_err(io("read"))?;
         if image.size > size_bytes {
             let text = format!(
                 "{} is too small: it has {size_bytes} bytes, and {} has {}; nothing was written",
@@ -181,11 +199,13 @@ impl Destination for Device {
             );
             return Err(DestError::Other { status: Status::NoSpace, text });
         }
-        file::read_ahead(&self.file);
+        file::read_ahead(&file);
         let options = &self.options;
+        let settling = if options.compares { None } else { settle(&file) };
         let disk = Disk {
             path: path.clone(),
-            file: self.file.clone(),
+            file,
+            served: Rc::new(served),
             size_bytes,
             block_bytes,
             is_ours: !options.force && !options.compares,
@@ -202,7 +222,7 @@ impl Destination for Device {
             changes: String::new(),
             notes: self.note.take().into_iter().collect(),
             compares: options.compares,
-            settling: if options.compares { None } else { settle(&self.file) },
+            settling,
         }))
     }
 
@@ -322,7 +342,7 @@ impl Writer for DeviceWriter {
         if entry != self.image.entry {
             return Err(OpenError::Failed(Errno::ENOENT.into()));
         }
-        Ok(Opened { file: self.disk.file.clone(), start: 0, is_sure: self.disk.is_ours })
+        Ok(Opened { file: self.disk.served.clone(), start: 0, is_sure: self.disk.is_ours })
     }
 
     fn failures(&self) -> Vec<DestError> {

@@ -6,7 +6,7 @@ use nix::errno::Errno;
 use peer::failure::Status;
 use std::cell::Cell;
 use std::fs::File;
-use std::io;
+use std::io::{self, ErrorKind};
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -14,7 +14,10 @@ use std::rc::Rc;
 pub struct Disk {
     /// As the operator named it.
     pub path: PathBuf,
+    /// Claimed, until it is given up.
     pub file: Rc<File>,
+    /// What others are served from: a claim would last as long as a reply on its way to somebody.
+    pub served: Rc<File>,
     pub size_bytes: u64,
     /// What it is read and written in, at the least.
     pub block_bytes: u64,
@@ -26,19 +29,40 @@ pub struct Disk {
 
 impl Disk {
     pub fn write(&self, offset: u64, bytes: &[u8]) -> Result<(), DestError> {
-        self.is_torn.set(true);
-        let written = self.file.write_all_at(bytes, offset);
-        written.map_err(|error| self.failed("write", offset, bytes.len() as u64, &error))
+        let mut done = 0;
+        while done < bytes.len() {
+            match self.file.write_at(&bytes[done..], offset + done as u64) {
+                Ok(0) => return Err(self.unwritten(offset, bytes, &ErrorKind::WriteZero.into())),
+                Ok(count) => {
+                    self.is_torn.set(true);
+                    done += count;
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(self.unwritten(offset, bytes, &error)),
+            }
+        }
+        Ok(())
+    }
+
+    fn unwritten(&self, offset: u64, bytes: &[u8], error: &io::Error) -> DestError {
+        self.failed("write", offset, bytes.len() as u64, error)
     }
 
     /// Makes a stretch zeros, as far as whole blocks go, and the device can; where it `is_zeros`
     /// already, only if it is discarded by that. What reads as something else afterwards is to be
     /// written, whatever was tried.
     pub fn zero(&self, offset: u64, len: u64, is_zeros: bool) {
-        self.is_torn.set(true);
         let whole = len - len % self.block_bytes;
-        if whole > 0 && block::punch(&self.file, offset, whole).is_err() && !is_zeros {
-            let _ = block::zero_out(&self.file, offset, whole);
+        if whole == 0 {
+            return;
+        }
+        let punched = block::punch(&self.file, offset, whole);
+        let zeroed = match punched {
+            Err(_) if !is_zeros => block::zero_out(&self.file, offset, whole),
+            done => done,
+        };
+        if [punched, zeroed].iter().any(may_have_changed) {
+            self.is_torn.set(true);
         }
     }
 
@@ -57,4 +81,18 @@ impl Disk {
         let text = format!("{}: {text}", self.path.display());
         DestError::Other { status: Status::LocalIo, text }
     }
+}
+
+/// What is refused as a whole leaves everything as it was; what fails may fail in the middle.
+fn may_have_changed(done: &Result<(), Errno>) -> bool {
+    !matches!(
+        done,
+        Err(Errno::EACCES
+            | Errno::EBADF
+            | Errno::EINVAL
+            | Errno::ENOTTY
+            | Errno::EOPNOTSUPP
+            | Errno::EPERM
+            | Errno::EROFS)
+    )
 }

@@ -12,13 +12,12 @@ use super::flush::{lost, unflushed};
 use super::image::Image;
 use super::medium::Medium;
 use super::options::DeviceOptions;
-use crate::os::block::{self, Access};
+use crate::os::block;
 use crate::os::sync::{self, Syncing};
 use nix::errno::Errno;
 use peer::content::hex::Hex;
 use peer::failure::Status;
 use std::io;
-use std::rc::Rc;
 
 /// Discarded at once: some devices take their time.
 const DISCARD_BYTES_MAX: u64 = 256 << 20;
@@ -195,9 +194,8 @@ impl Finish {
         }
         // What is sent of it is compared with its digest from now on.
         disk.is_ours = false;
-        if let Ok(file) = block::open_again(&disk.file, Access::Read) {
-            disk.file = Rc::new(file);
-        }
+        // Nobody else has it open for us: the claim and the lock go with it.
+        disk.file = disk.served.clone();
     }
 }
 

@@ -40,6 +40,7 @@ impl Fetch {
         let image = Image::of(source.manifest.clone(), map.clone()).unwrap();
         let disk = Disk {
             path: "/dev/disk".into(),
+            served: file.clone(),
             file,
             size_bytes: was.len() as u64,
             block_bytes: 512,
@@ -211,6 +212,22 @@ fn a_wrong_sha256_is_a_failure_and_a_right_one_is_none() {
         fetch.store(fetch.missing(&found));
         let said = fetch.finish();
         assert_eq!(said.len(), failures, "{said:?}");
+    }
+}
+
+/// What took nothing is as it was, whatever was tried.
+#[test]
+fn a_device_that_takes_nothing_is_not_torn() {
+    for (image, was) in [([1, 1], [0, 0]), ([0, 0], [1, 1])] {
+        let mut fetch = of_kinds(&image, &was, DeviceOptions::default());
+        let path = fetch._dir.write("read-only", &fetch.device());
+        fetch.writer.disk.file = Rc::new(File::open(path).unwrap());
+        let refused = match fetch.writer.check_step(u64::MAX) {
+            Ok(_) => fetch.writer.disk.write(0, b"image").unwrap_err(),
+            Err(error) => error,
+        };
+        assert!(refused.to_string().contains("at offset 0"), "{refused}");
+        assert!(!fetch.writer.disk.is_torn.get(), "{image:?} over {was:?}");
     }
 }
 
