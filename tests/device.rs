@@ -175,6 +175,31 @@ fn a_device_that_is_too_small_is_status_6_before_the_first_byte() {
     assert!(fs::read(&small.path).unwrap().iter().all(|byte| *byte == OLD));
 }
 
+/// It would be a directory with the image in it, in the memory of the machine.
+#[test]
+fn a_device_that_is_not_there_is_status_6_and_no_directory() {
+    let Some(rack) = Rack::new(2) else { return };
+    let link = rack.scratch.join("link to dev");
+    symlink("/dev", &link).unwrap();
+    let near = format!("{}-misspelt", rack.disk.as_str());
+    let (below, linked) = (format!("{near}/by-id/x"), format!("{}/xget-misspelt", link.display()));
+    let fetch = |args: &[&str]| rack.master.fetch(&rack.scratch, args);
+    for path in [&near, &below, &linked, &format!("{near}/")] {
+        for options in [&[][..], &["--verify"], &["--dry-run"]] {
+            let ended = fetch(&[options, &["disk.img", path]].concat()).expect(6);
+            ended.says("there is no such device").says(path);
+        }
+        assert!(!Path::new(path).exists());
+    }
+    // What is in memory on purpose.
+    let memory = format!("/dev/shm/xget-test-{}", std::process::id());
+    let ended = fetch(&["disk.img", &memory]);
+    let there = fs::read(Path::new(&memory).join("disk.img"));
+    fs::remove_dir_all(&memory).unwrap();
+    ended.expect(0);
+    assert!(there.unwrap() == rack.image);
+}
+
 #[test]
 fn a_read_only_device_is_status_6_before_the_first_byte() {
     if lacks(&["blockdev"]) {

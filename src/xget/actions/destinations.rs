@@ -11,9 +11,15 @@ use crate::store::destination::Destination;
 use crate::store::device::{Device, DeviceOptions, is_device};
 use crate::store::stream::{Keep, Stream, WINDOW_MIB};
 use crate::store::writer::Purpose;
+use nix::errno::Errno;
 use peer::failure::Status;
 use peer::request::Pin;
 use std::io::{IsTerminal, stdout};
+use std::path::Path;
+
+/// Where devices are, and what is in memory there on purpose.
+const DEV: &str = "/dev";
+const SHM: &str = "/dev/shm";
 
 /// Claims the destination of a fetch, where it is no directory.
 pub type Claim = fn(&Fetch) -> Result<Option<Box<dyn Destination>>, Failed>;
@@ -26,6 +32,13 @@ pub fn claim(fetch: &Fetch) -> Result<Option<Box<dyn Destination>>, Failed> {
     }
     if fetch.is_stream() {
         return claim_stream(fetch).map(Some);
+    }
+    if is_missing_device(path) {
+        let text = format!(
+            "cannot fetch onto {path:?}: there is no such device (nothing but devices is in {DEV}; \
+             where a directory is meant, make it first)"
+        );
+        return Err(Failed::new(text, exit_code(Status::LocalIo)));
     }
     if let Some(name) = fetch.stream.typed() {
         let text = format!("{name} is for a DEST that is standard output (`-`), not {path:?}");
@@ -45,6 +58,21 @@ pub fn claim(fetch: &Fetch) -> Result<Option<Box<dyn Destination>>, Failed> {
         }
         _ => Ok(None),
     }
+}
+
+/// A path that is not there, among the devices: it would be a directory in memory, and the disk
+/// that was meant would have nothing.
+fn is_missing_device(path: &Path) -> bool {
+    if file::stat_path(path) != Err(Errno::ENOENT) {
+        return false;
+    }
+    // What is above it and is there, wherever names lead to.
+    let mut above = path.ancestors().skip(1);
+    let dir = above.find_map(|dir| match dir.as_os_str().is_empty() {
+        true => Path::new(".").canonicalize().ok(),
+        false => dir.canonicalize().ok(),
+    });
+    dir.is_some_and(|dir| dir.starts_with(DEV) && !dir.starts_with(SHM))
 }
 
 /// The names of options that make sense for a directory alone, and whether they were typed.
