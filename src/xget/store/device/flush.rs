@@ -14,6 +14,9 @@ use std::io;
 const BATCH_BYTES: u64 = 32 << 20;
 /// Where one is under way still, it is looked for again after so much.
 const LOOK_BYTES: u64 = 4 << 20;
+/// A batch that failed is read back in slices of this, one for each piece that comes: a slow
+/// disk makes it long, a failing one makes it slow, and others are served meanwhile.
+const SEARCH_BYTES: u64 = 1 << 20;
 
 #[derive(Default)]
 pub struct Flush {
@@ -25,6 +28,15 @@ pub struct Flush {
     running: Option<Syncing>,
     /// It is not worth another try.
     is_off: bool,
+    /// The medium has not taken the batch: it is found out where.
+    search: Option<Search>,
+}
+
+struct Search {
+    medium: Medium,
+    cause: Errno,
+    /// Of the batch, what is looked at next.
+    next: usize,
 }
 
 impl Flush {
@@ -33,6 +45,9 @@ impl Flush {
     /// # Errors
     /// The medium has not taken what was written before.
     pub fn note(&mut self, disk: &Disk, image: &Image, piece: u32) -> Result<(), DestError> {
+        if self.search.is_some() {
+            return self.search_on(disk, image);
+        }
         self.since.push(piece);
         self.written_bytes += u64::from(image.extent(piece).len);
         if self.written_bytes < BATCH_BYTES || self.is_off {
@@ -43,7 +58,8 @@ impl Flush {
             return Ok(());
         }
         if let Some(cause) = self.end() {
-            return Err(self.failed(disk, image, cause));
+            self.search = Some(Search { medium: Medium::of(disk), cause, next: 0 });
+            return self.search_on(disk, image);
         }
         self.written_bytes = 0;
         self.under = std::mem::take(&mut self.since);
@@ -59,21 +75,27 @@ impl Flush {
 
     /// What the last batch has come to, which is told but once.
     pub fn end(&mut self) -> Option<Errno> {
-        self.running.take().and_then(|running| running.end().err())
+        let known = self.search.take().map(|search| search.cause);
+        known.or_else(|| self.running.take().and_then(|running| running.end().err()))
     }
 
     /// Which piece of the batch is not there.
-    fn failed(&self, disk: &Disk, image: &Image, cause: Errno) -> DestError {
-        let mut medium = Medium::of(disk);
-        let is_lost = |piece: &&u32| {
-            let extent = image.extent(**piece);
+    fn search_on(&mut self, disk: &Disk, image: &Image) -> Result<(), DestError> {
+        let Some(Search { medium, cause, next }) = &mut self.search else { return Ok(()) };
+        let mut left = SEARCH_BYTES;
+        while let Some(&piece) = self.under.get(*next) {
+            if left == 0 {
+                return Ok(());
+            }
+            *next += 1;
+            let extent = image.extent(piece);
+            left = left.saturating_sub(u64::from(extent.len));
             let read = medium.read(extent.offset, extent.len as usize);
-            !read.is_ok_and(|bytes| image.is_right(**piece, bytes))
-        };
-        match self.under.iter().find(is_lost) {
-            Some(&piece) => lost(disk, image, piece, Some(cause), ""),
-            None => unflushed(disk, cause),
+            if !read.is_ok_and(|bytes| image.is_right(piece, bytes)) {
+                return Err(lost(disk, image, piece, Some(*cause), ""));
+            }
         }
+        Err(unflushed(disk, *cause))
     }
 }
 
@@ -105,4 +127,56 @@ pub fn unflushed(disk: &Disk, cause: Errno) -> DestError {
         io::Error::from(cause)
     );
     DestError::Other { status: Status::LocalIo, text }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::options::DeviceOptions;
+    use super::super::tests::of_kinds;
+    use super::*;
+    use std::fs::File;
+    use std::os::fd::OwnedFd;
+    use std::os::unix::fs::FileExt;
+    use std::os::unix::net::UnixStream;
+
+    /// One for which there is no medium.
+    fn failing() -> Option<Syncing> {
+        let (socket, _other) = UnixStream::pair().unwrap();
+        sync::begin_one(&File::from(OwnedFd::from(socket))).ok()
+    }
+
+    /// Each piece may take a disk that fails half a minute.
+    #[test]
+    fn where_a_flush_has_failed_is_looked_for_in_slices() {
+        const PIECES: usize = 100;
+        for lost in [Some(70), None] {
+            let fetch = of_kinds(&[1; PIECES], &[1; PIECES], DeviceOptions::default());
+            let (image, disk) = (&fetch.writer.image, &fetch.writer.disk);
+            let all = image.pieces();
+            let offset = lost.map(|lost| image.extent(all.start + lost).offset);
+            if let Some(offset) = offset {
+                disk.file.write_all_at(b"!", offset + 9).unwrap();
+            }
+            let mut flush = Flush {
+                written_bytes: BATCH_BYTES,
+                under: all.clone().collect(),
+                running: failing(),
+                ..Flush::default()
+            };
+            while flush.is_running() {
+                std::thread::yield_now();
+            }
+            let mut slices = 0;
+            let said = loop {
+                match flush.note(disk, image, all.start) {
+                    Ok(()) => slices += 1,
+                    Err(error) => break error.to_string(),
+                }
+            };
+            assert!((2..5).contains(&slices), "{slices}: {said}");
+            assert!(said.contains("cannot flush it to the medium"), "{said}");
+            let place = offset.map(|offset| format!("at offset {offset};"));
+            assert!(place.is_none_or(|place| said.contains(&place)), "{said}");
+        }
+    }
 }

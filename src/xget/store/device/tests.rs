@@ -14,10 +14,10 @@ use std::os::unix::fs::FileExt;
 
 const P: usize = PIECE_LEN as usize;
 
-struct Fetch {
+pub(super) struct Fetch {
     source: ServedTree,
     map: Rc<PieceMap>,
-    writer: DeviceWriter,
+    pub(super) writer: DeviceWriter,
     _dir: Dir,
 }
 
@@ -157,7 +157,7 @@ proptest! {
     }
 }
 
-fn of_kinds(image: &[u8], was: &[u8], options: DeviceOptions) -> Fetch {
+pub(super) fn of_kinds(image: &[u8], was: &[u8], options: DeviceOptions) -> Fetch {
     Fetch::begin(&places(image, image.len() * P), &places(was, was.len() * P), options)
 }
 
