@@ -252,7 +252,14 @@ impl Destination for Device {
 /// What the page cache has of a device is no proof of what the medium has: an earlier run may
 /// have written it there in vain. So all goes onto the medium, and is forgotten when it is there.
 fn settle(file: &File) -> Option<Syncing> {
-    sync::begin_one(file).ok()
+    let begun = sync::begin_one(file);
+    if begun.is_err() {
+        // No process to wait for it: it is done here, and nobody is served meanwhile. Whatever
+        // it comes to: what is right is found out then.
+        let _ = file.sync_all();
+        block::drop_cache(file);
+    }
+    begun.ok()
 }
 
 impl DeviceWriter {
