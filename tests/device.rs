@@ -269,8 +269,12 @@ fn one_that_was_killed_goes_on_and_two_at_once_are_refused() {
     let line = Throttle::start(rack.master.port, 2 * MIB as u64);
     // The second waits for 3 s: there are 15 s of it.
     let client = slow_fetch(&rack, &line);
-    rack.fetch(&[]).expect(6).says("is in use").says("an xget");
-    rack.fetch(&["--force"]).expect(6).says("is locked (flock)");
+    rack.fetch(&[]).expect(6).says("waiting for").says("is in use").says("an xget");
+    rack.fetch(&["--force", "-q"]).expect(6).says("is locked (flock)");
+    let waiting = Proc::start(rack.master.client(rack.args(&[])), &rack.scratch);
+    until("it waits", 10, || waiting.err().contains("waiting for"));
+    waiting.signal(Signal::SIGTERM);
+    waiting.wait().expect(1).says("interrupted; nothing was written").within(3);
     client.signal(Signal::SIGKILL);
     client.wait().expect(128 + 9);
     let moved = rack.fetch(&["--verify"]).expect(0).moved();

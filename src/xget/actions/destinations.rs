@@ -4,11 +4,12 @@
 //! `xget::main` alone.
 
 use crate::cli::Fetch;
+use crate::console::report;
 use crate::driver::failure;
 use crate::failed::{Failed, USAGE, exit_code};
-use crate::os::file;
+use crate::os::{file, signal};
 use crate::store::destination::Destination;
-use crate::store::device::{Device, DeviceOptions, is_device};
+use crate::store::device::{Device, DeviceOptions, WAIT_S, is_device};
 use crate::store::stream::{Keep, Stream, WINDOW_MIB};
 use crate::store::writer::Purpose;
 use nix::errno::Errno;
@@ -16,6 +17,7 @@ use peer::failure::Status;
 use peer::request::Pin;
 use std::io::{IsTerminal, stdout};
 use std::path::Path;
+use std::thread;
 
 /// Where devices are, and what is in memory there on purpose.
 const DEV: &str = "/dev";
@@ -145,7 +147,17 @@ fn claim_device(fetch: &Fetch) -> Result<Box<dyn Destination>, Failed> {
     };
     let compares = policy.purpose.compares();
     let options = DeviceOptions { compares, sha256, ..fetch.device.clone() };
-    match Device::open(path, options) {
+    let mut is_told = fetch.quiet;
+    let mut pause = |time| {
+        if !is_told {
+            is_told = true;
+            let path = path.display();
+            report(&format!("waiting for {path}, which another program has ({WAIT_S} s at most)"));
+        }
+        thread::sleep(time);
+        !signal::take()
+    };
+    match Device::open(path, options, &mut pause) {
         Ok(device) => Ok(Box::new(device)),
         Err(error) => Err(vec![failure(&error)].into()),
     }

@@ -36,7 +36,6 @@ use std::cell::Cell;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
-use std::thread;
 use std::time::Duration;
 use users::Sources;
 
@@ -52,9 +51,19 @@ mod users;
 pub use options::DeviceOptions;
 
 /// udev holds the lock of a device while it looks at it, and what an xget that was killed has begun
-/// to flush holds its claim; waited for so often, so long.
-const LOCK_TRIES: u32 = 30;
-const LOCK_PAUSE: Duration = Duration::from_millis(100);
+/// to flush holds its claim; waited for so long in all, with a look after each pause.
+pub const WAIT_S: u32 = 3;
+const PAUSES_PER_S: u32 = 10;
+const PAUSE: Duration = Duration::from_millis(1000 / PAUSES_PER_S as u64);
+
+/// Waits so long, and tells so; false where it is not to go on.
+pub type Pause<'a> = &'a mut dyn FnMut(Duration) -> bool;
+
+/// What is left of waiting for others.
+struct Patience<'a> {
+    pauses: u32,
+    pause: Pause<'a>,
+}
 
 /// A device to fetch onto, claimed.
 pub struct Device {
@@ -98,7 +107,12 @@ impl Device {
     ///
     /// # Errors
     /// It is in use, and nobody forces; or it cannot be written to.
-    pub fn open(path: &Path, options: DeviceOptions) -> Result<Device, DestError> {
+    pub fn open(
+        path: &Path,
+        options: DeviceOptions,
+        pause: Pause<'_>,
+    ) -> Result<Device, DestError> {
+        let mut patience = Patience { pauses: WAIT_S * PAUSES_PER_S, pause };
         let access = match (options.compares, options.force) {
             (true, _) => Access::Read,
             (false, true) => Access::Write,
@@ -108,21 +122,19 @@ impl Device {
             let status = file::stat_path(path).ok()?;
             users::users_of(status.device, &Sources::of_system())
         };
-        let opened = |_| match block::open(path, access) {
-            Err(Errno::EBUSY) if users().is_none() => {
-                thread::sleep(LOCK_PAUSE);
-                None
+        let file = loop {
+            match block::open(path, access) {
+                Err(Errno::EBUSY) if users().is_none() && patience.wait(path)? => {}
+                done => break done,
             }
-            done => Some(done),
         };
-        let file = (0..LOCK_TRIES).find_map(opened).unwrap_or(Err(Errno::EBUSY));
         let file = file.map_err(|cause| match cause {
             Errno::EBUSY => busy(path, users(), options.force),
             cause => failed(path, "write to", cause),
         })?;
         if !options.compares {
             refuse_read_only(path, &file)?;
-            lock(path, &file)?;
+            lock(path, &file, &mut patience)?;
         }
         let forced = users().filter(|_| options.force && !options.compares);
         let note = forced
@@ -163,18 +175,30 @@ fn refuse_read_only(path: &Path, file: &File) -> Result<(), DestError> {
 
 /// Keeps udev from looking at what is half written (systemd.io/BLOCK_DEVICE_LOCKING), and a
 /// second xget away where both are forced.
-fn lock(path: &Path, file: &File) -> Result<(), DestError> {
-    for _ in 0..LOCK_TRIES {
-        if file::lock(file) {
-            return Ok(());
+fn lock(path: &Path, file: &File, patience: &mut Patience) -> Result<(), DestError> {
+    while !file::lock(file) {
+        if !patience.wait(path)? {
+            let text = format!(
+                "{} is locked (flock) by another program, perhaps another xget; nothing was written",
+                path.display()
+            );
+            return Err(DestError::Other { status: Status::LocalIo, text });
         }
-        thread::sleep(LOCK_PAUSE);
     }
-    let text = format!(
-        "{} is locked (flock) by another program, perhaps another xget; nothing was written",
-        path.display()
-    );
-    Err(DestError::Other { status: Status::LocalIo, text })
+    Ok(())
+}
+
+impl Patience<'_> {
+    /// Whether there was any left.
+    fn wait(&mut self, path: &Path) -> Result<bool, DestError> {
+        let is_left = self.pauses > 0;
+        self.pauses = self.pauses.saturating_sub(1);
+        if is_left && !(self.pause)(PAUSE) {
+            let text = format!("{}: interrupted; nothing was written", path.display());
+            return Err(DestError::Other { status: Status::Interrupted, text });
+        }
+        Ok(is_left)
+    }
 }
 
 impl Destination for Device {

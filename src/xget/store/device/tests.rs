@@ -11,6 +11,7 @@ use peer::content::pieces::ManifestPieces;
 use proptest::prelude::*;
 use std::fs;
 use std::os::unix::fs::FileExt;
+use std::thread;
 
 const P: usize = PIECE_LEN as usize;
 
@@ -283,6 +284,8 @@ fn a_file_cannot_be_claimed_as_a_device() {
     let dir = Dir::new();
     let path = dir.write("f", b"f");
     assert!(!is_device(&path) && !is_device(&dir.join("none")));
-    let Err(error) = Device::open(&path, DeviceOptions::default()) else { panic!() };
+    let Err(error) = Device::open(&path, DeviceOptions::default(), &mut |_| false) else {
+        panic!()
+    };
     assert!(error.to_string().contains("Block device required"), "{error}");
 }
