@@ -123,7 +123,8 @@ fn outcome(world: &World, host: usize) -> ClientOutcome {
         began_ms: at.stats.began_ns / 1_000_000,
         complete_ms: at.stats.complete_ns.map(|ns| ns / 1_000_000),
         failures: at.stats.failures.clone(),
-        stored: at.stats.stored,
+        // Who streams keeps a part of it; all others what they had before, too.
+        stored: if at.reader.is_some() { at.stats.stored } else { at.disk.len() as u32 },
         stored_again: at.stats.stored_again,
         corrupt: at.stats.corrupt,
     }
