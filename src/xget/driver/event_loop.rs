@@ -377,7 +377,7 @@ impl Loop {
         if !is_any_ready {
             return Ok(());
         }
-        let outlet = self.poll.ready(self.polled.len() + 1);
+        let outlet = self.poll.ready(first + self.polled.len());
         if outlet != 0 {
             machine.outlet_ready(outlet & BROKEN != 0);
         }
