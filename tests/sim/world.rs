@@ -123,6 +123,7 @@ impl World {
             request,
             memory_bytes: u64::MAX,
             makes_specials: false,
+            is_resumed: true,
         })));
         if let (Some(_), Some(host)) = (window_bytes, self.hosts.last_mut()) {
             host.reader = Some(Reader::new(u64::MAX));

@@ -530,7 +530,10 @@ impl Fetcher {
             | FetchPhase::Checking
             | FetchPhase::Fetching
             | FetchPhase::Finishing => {
-                let why = "interrupted; the same command goes on from here";
+                let why = match self.options.is_resumed {
+                    true => "interrupted; the same command goes on from here",
+                    false => "interrupted; the same command, and what reads it, begin anew",
+                };
                 return Err(Failure::fatal(Status::Interrupted, "", why));
             }
         }

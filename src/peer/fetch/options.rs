@@ -27,6 +27,8 @@ pub struct FetchOptions {
     pub memory_bytes: u64,
     /// Fifos, sockets and devices are made where the files go; else they are left out.
     pub makes_specials: bool,
+    /// What is here when it is interrupted is found again by the same command.
+    pub is_resumed: bool,
 }
 
 impl FetchOptions {

@@ -198,7 +198,8 @@ fn begin<'w>(
     let port = listener.local_addr().map_err(listening)?.port();
     let memory_bytes = memory::available();
     let makes_specials = keep_attributes && file::is_root();
-    let options = FetchOptions { masters, port, request, memory_bytes, makes_specials };
+    let is_resumed = dest.is_resumed();
+    let options = FetchOptions { masters, port, request, memory_bytes, makes_specials, is_resumed };
     let began = Instant::now();
     let machine = FetchMachine {
         began,

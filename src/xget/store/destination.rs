@@ -33,6 +33,11 @@ pub trait Destination {
     /// Nothing in it is ours, and others change it.
     fn serves_alone(&self) -> bool;
 
+    /// The same command goes on where this one was interrupted.
+    fn is_resumed(&self) -> bool {
+        true
+    }
+
     /// What to know of what is left there, should the fetch fail now.
     fn remains(&self) -> Option<String> {
         None

@@ -161,8 +161,14 @@ impl Pair {
     /// A client of these.
     pub fn add_client_of(&mut self, masters: Masters, request: FetchRequest) -> usize {
         let port = addr(0).port();
-        let options =
-            FetchOptions { masters, port, request, memory_bytes: u64::MAX, makes_specials: false };
+        let options = FetchOptions {
+            masters,
+            port,
+            request,
+            memory_bytes: u64::MAX,
+            makes_specials: false,
+            is_resumed: true,
+        };
         let fetcher = Fetcher::new(options, self.now_ms);
         self.add(Node::Client(ClientHost::new(fetcher)))
     }
