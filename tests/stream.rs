@@ -19,7 +19,9 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 use support::fake::Throttle;
 use support::lab::{Lab, PORT};
+use support::mounts::LoopDevice;
 use support::proc::{Ended, Master, Proc};
+use support::reader::Reader;
 use support::{Scratch, noise, until};
 
 const MIB: usize = 1 << 20;
@@ -91,12 +93,14 @@ impl Piped {
     fn memory(&self) -> [usize; 2] {
         let proc = Path::new("/proc").join(self.child.id().to_string());
         let status = fs::read_to_string(proc.join("status")).unwrap();
-        let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
+        // Who has ended has none.
+        let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap_or("VmHWM: 0");
         let peak: usize = line.split_whitespace().nth(1).unwrap().parse().unwrap();
         let is_kept = |path: &Path| {
             fs::read_link(path).is_ok_and(|to| to.to_string_lossy().contains("memfd:xget"))
         };
-        let fds = fs::read_dir(proc.join("fd")).unwrap().flatten().map(|entry| entry.path());
+        let fds = fs::read_dir(proc.join("fd")).into_iter().flatten().flatten();
+        let fds = fds.map(|entry| entry.path());
         let kept = fds.filter(|path| is_kept(path)).filter_map(|path| fs::metadata(path).ok());
         [peak << 10, kept.map(|file| file.blocks() as usize * 512).sum()]
     }
@@ -149,6 +153,81 @@ fn memory_is_bounded_however_long_the_file_is() {
     assert!(bytes == *site.file);
     assert!((MIB..=9 * MIB).contains(&most[1]), "{} bytes are kept", most[1]);
     assert!(most[0] < 40 * MIB, "{} bytes of memory", most[0]);
+}
+
+#[test]
+fn who_reads_sees_the_end_though_others_are_served_yet() {
+    let site = Site::new(8 * MIB);
+    for args in [&["--window", "8"][..], &["--spool", "/tmp"]] {
+        let mut command = support::proc::xget();
+        command.args(["-n", &site.master.addr(), "--linger", "600"]).args(args);
+        let mut client = Piped::start({
+            command.args(["file", "-"]);
+            command
+        });
+        let begin = client.read(1_000);
+        let status = site.master.status().replace('!', ":");
+        let addr = status.lines().find_map(|line| line.split_whitespace().next()?.parse().ok());
+        let addr: std::net::SocketAddr = addr.unwrap();
+        // Whoever is connected is waited for.
+        let _child = Reader::attach(addr, "").unwrap();
+        let mut rest = Vec::new();
+        client.out.take().unwrap().read_to_end(&mut rest).unwrap();
+        assert!([begin, rest].concat() == *site.file);
+        assert!(client.child.try_wait().unwrap().is_none(), "others are served");
+    }
+}
+
+#[test]
+fn standard_output_that_is_closed_is_status_6() {
+    let site = Site::new(1_000);
+    let dest = site.scratch.join("dest");
+    // Who writes nothing there does not need it.
+    for (dest, status) in [("-", 6), (dest.to_str().unwrap(), 0)] {
+        let program = site.master.client(["file", dest]);
+        let mut shell = Command::new("sh");
+        shell.args(["-c", "exec \"$0\" \"$@\" >&-"]).arg(program.get_program());
+        let ended = Proc::start(
+            {
+                shell.args(program.get_args());
+                shell
+            },
+            &site.scratch,
+        )
+        .wait();
+        let ended = ended.expect(status);
+        if status == 6 {
+            ended.says("cannot open standard output");
+        }
+    }
+}
+
+#[test]
+fn a_device_is_not_written_as_if_it_were_a_pipe() {
+    let site = Site::new(1_000);
+    let Some(device) = LoopDevice::filled(&site.scratch.join("disk"), 4 * MIB, 7) else { return };
+    let open = fs::OpenOptions::new().write(true).open(&device.path).unwrap();
+    let mut command = site.master.client(["file", "-"]);
+    command.stdout(open).stderr(Stdio::piped());
+    let ended = command.output().unwrap();
+    let said = String::from_utf8_lossy(&ended.stderr);
+    assert_eq!(ended.status.code(), Some(2), "{said}");
+    assert!(said.contains("block device") && said.contains(device.as_str()), "{said}");
+    assert!(fs::read(site.scratch.join("disk")).unwrap().iter().all(|byte| *byte == 7));
+}
+
+#[test]
+fn one_that_is_interrupted_says_that_it_begins_anew() {
+    let site = Site::new(16 * MIB);
+    for args in [&["--window", "8"][..], &["--spool", "/tmp"]] {
+        let mut client = site.stream(args);
+        client.read(1_000);
+        let pid = nix::unistd::Pid::from_raw(client.child.id() as i32);
+        nix::sys::signal::kill(pid, Signal::SIGTERM).unwrap();
+        let (_, status, said) = client.end();
+        assert_eq!(status, 1, "{said}");
+        assert!(said.contains("and what reads it, begin anew"), "{said}");
+    }
 }
 
 #[test]
@@ -356,6 +435,12 @@ fn what_makes_no_sense_for_a_pipe_is_said_before_anything_is_written() {
         .expect(4)
         .says("takes one file, and the source has 2");
     assert_eq!(ended.out, "");
+    std::os::unix::fs::symlink("file", two.join("link")).unwrap();
+    fs::remove_file(two.join("more")).unwrap();
+    let changed = Master::start(&site.scratch, &two, &[]);
+    let fetch = |source: &str| changed.fetch(&site.scratch, [source, "-"]).expect(4);
+    fetch(".").says("takes one file, and the source has 2 entries");
+    fetch("link").says("link is a symlink: name what it leads to");
     site.fetch(&["nothing", "-"]).expect(4);
     let sum = format!("sha256:{}", "00".repeat(32));
     for args in [

@@ -15,6 +15,7 @@ use crate::store::writer::Purpose;
 use nix::errno::Errno;
 use peer::failure::Status;
 use peer::request::Pin;
+use std::fs;
 use std::io::{IsTerminal, stdout};
 use std::path::Path;
 use std::thread;
@@ -117,6 +118,14 @@ fn claim_stream(fetch: &Fetch) -> Result<Box<dyn Destination>, Failed> {
              the program that takes it, or into `cat`"
                 .into(),
         );
+    }
+    let out = Path::new("/proc/self/fd/1");
+    if is_device(out) {
+        let device = fs::read_link(out).unwrap_or_default();
+        return usage(format!(
+            "standard output is the block device {device:?}: name that as DEST in place of `-`, \
+             so that it is looked at before it is written, and flushed"
+        ));
     }
     let keep = match (&stream.spool, task.request.window_bytes) {
         (Some(_), _) if stream.window_mib.is_some() => {

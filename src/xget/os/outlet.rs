@@ -5,20 +5,46 @@
 //! bytes are.
 
 use super::output::Sink;
+use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
 use std::fs::OpenOptions;
 use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Room for so much in a pipe, if we may: fewer turns of the loop, and of who reads.
 const PIPE_BYTES: i32 = 1 << 20;
+
+/// Standard output was closed when the program began. Rust's runtime then opens /dev/null there,
+/// before `main`, so that it can be seen earlier alone.
+static WAS_CLOSED: AtomicBool = AtomicBool::new(false);
+
+extern "C" fn note_closed() {
+    // SAFETY: it reads the flags of a number, whatever that is, and changes nothing.
+    #[allow(unsafe_code)]
+    let flags = unsafe { libc::fcntl(libc::STDOUT_FILENO, libc::F_GETFD) };
+    WAS_CLOSED.store(flags < 0, Ordering::Relaxed);
+}
+
+// SAFETY: the C library calls what is listed in this section, once, before `main` and before any
+// other thread; the function needs nothing of the runtime.
+#[used]
+#[allow(unsafe_code)]
+#[unsafe(link_section = ".init_array")]
+static NOTE_CLOSED: extern "C" fn() = note_closed;
 
 /// Where the bytes go.
 pub struct Outlet(Sink);
 
 impl Outlet {
     /// Standard output, whatever it is.
+    ///
+    /// # Errors
+    /// It was closed when the program began, or cannot be looked at.
     pub fn stdout() -> io::Result<Outlet> {
+        if WAS_CLOSED.load(Ordering::Relaxed) {
+            return Err(Errno::EBADF.into());
+        }
         let sink = Sink::shared(io::stdout().as_fd())?;
         let _ = fcntl(&sink, FcntlArg::F_SETPIPE_SZ(PIPE_BYTES));
         Ok(Outlet(sink))
@@ -37,18 +63,25 @@ impl Outlet {
             }
         }
     }
+
+    /// Whoever reads standard output sees its end now, though this process goes on.
+    ///
+    /// # Errors
+    /// What was written is not kept: close(2) is the last that can say so.
+    pub fn close(self) -> io::Result<()> {
+        let null = OpenOptions::new().read(true).write(true).open("/dev/null")?;
+        let closed = self.0.close();
+        let shared = nix::unistd::close(libc::STDOUT_FILENO);
+        nix::unistd::dup2_stdout(&null)?;
+        closed?;
+        Ok(shared?)
+    }
 }
 
 impl AsFd for Outlet {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
     }
-}
-
-/// Whoever reads standard output sees its end now, though this process goes on.
-pub fn close_stdout() -> io::Result<()> {
-    let null = OpenOptions::new().read(true).write(true).open("/dev/null")?;
-    nix::unistd::dup2_stdout(&null).map_err(io::Error::from)
 }
 
 #[cfg(test)]

@@ -75,6 +75,11 @@ impl Sink {
         }
     }
 
+    /// Closes it, and says what close(2) says: of a file far away, that it was not kept.
+    pub fn close(self) -> io::Result<()> {
+        Ok(nix::unistd::close(self.file)?)
+    }
+
     fn takes_something(&self, within_ms: u64) -> bool {
         let mut poll = Poll::default();
         poll.add(&self.file, WRITABLE);

@@ -18,6 +18,7 @@ pub mod error;
 pub mod files;
 mod hash;
 pub mod name;
+mod one_file;
 mod reader;
 pub mod refresh;
 pub mod scan;

@@ -9,10 +9,11 @@ use super::destination::{
     CheckStep, Destination, FinishStep, OpenError, Opened, StoreFailure, Writer,
 };
 use super::error::DestError;
-use crate::os::outlet::{self, Outlet};
+use super::one_file::one_file;
+use crate::os::outlet::Outlet;
 use crate::os::{file, memory};
 use nix::errno::Errno;
-use peer::content::manifest::{EntryKind, Manifest, piece_len_of};
+use peer::content::manifest::{Manifest, piece_len_of};
 use peer::content::pieces::{Extent, PieceMap};
 use peer::failure::Status;
 use std::fs::File;
@@ -81,7 +82,8 @@ struct StreamWriter {
     first_piece: u32,
     is_spooled: bool,
     kept: Kept,
-    outlet: Outlet,
+    /// Until it is closed, which may be long before the process ends.
+    outlet: Option<Outlet>,
     /// Bytes handed over.
     written: u64,
     reader: Reader,
@@ -159,9 +161,8 @@ fn failed(doing: &'static str, error: &io::Error) -> DestError {
     DestError::Other { status: Status::LocalIo, text }
 }
 
-fn not_one(files: usize) -> DestError {
-    let text = format!("standard output takes one file, and the source has {files} files");
-    DestError::Other { status: Status::Source, text }
+fn is_closed() -> DestError {
+    failed("write to", &Errno::EBADF.into())
 }
 
 impl Destination for Stream {
@@ -170,12 +171,10 @@ impl Destination for Stream {
         manifest: Rc<Manifest>,
         map: Rc<PieceMap>,
     ) -> Result<Box<dyn Writer>, DestError> {
-        let is_file = |at: &u32| manifest.entries[*at as usize].kind == EntryKind::File;
-        let files: Vec<u32> = (0..manifest.entries.len() as u32).filter(is_file).collect();
-        let &[entry] = &files[..] else { return Err(not_one(files.len())) };
+        let entry = one_file(&manifest, "standard output")?;
         let size = manifest.entries[entry as usize].size;
         let file = self.file(size)?;
-        let outlet = self.outlet.take().ok_or_else(|| not_one(0))?;
+        let outlet = self.outlet.take();
         let pieces = map.of_entry(&manifest, entry);
         let kept =
             Kept { file: Rc::new(file), came: vec![false; pieces.len()], passed: 0, ready: 0 };
@@ -204,6 +203,10 @@ impl Destination for Stream {
     fn serves_alone(&self) -> bool {
         false
     }
+
+    fn is_resumed(&self) -> bool {
+        false
+    }
 }
 
 impl Kept {
@@ -229,7 +232,8 @@ impl StreamWriter {
             let block = &mut self.block[..len];
             let read = self.kept.file.read_exact_at(block, self.written);
             read.map_err(|error| failed("read what was kept for", &error))?;
-            match self.outlet.write(block).map_err(|error| failed("write to", &error))? {
+            let Some(outlet) = &mut self.outlet else { return Err(is_closed()) };
+            match outlet.write(block).map_err(|error| failed("write to", &error))? {
                 0 => {
                     self.reader.is_blocked = true;
                     break;
@@ -284,7 +288,7 @@ impl Writer for StreamWriter {
             return FinishStep::Finishing;
         }
         // Whoever reads is to see the end, though others are served yet.
-        if let Err(error) = outlet::close_stdout() {
+        if let Some(Err(error)) = self.outlet.take().map(Outlet::close) {
             self.failed.get_or_insert(failed("close", &error));
         }
         FinishStep::Done
@@ -296,7 +300,8 @@ impl Writer for StreamWriter {
 
     fn outlet(&self) -> Option<(BorrowedFd<'_>, bool)> {
         let is_open = self.failed.is_none() && self.written < self.size;
-        is_open.then(|| (self.outlet.as_fd(), self.written < self.kept.ready))
+        let outlet = self.outlet.as_ref().filter(|_| is_open)?;
+        Some((outlet.as_fd(), self.written < self.kept.ready))
     }
 
     fn hand_over(&mut self, is_broken: bool) -> Result<Option<u32>, DestError> {

@@ -1,7 +1,8 @@
 //! The one file that is to be on a device: which pieces it has, and what is right in each place.
 
 use super::super::error::DestError;
-use peer::content::manifest::{EntryKind, Manifest};
+use super::super::one_file::one_file;
+use peer::content::manifest::Manifest;
 use peer::content::pieces::{Extent, PieceMap};
 use peer::control::printable;
 use peer::failure::Status;
@@ -19,23 +20,14 @@ impl Image {
     /// # Errors
     /// There is not exactly one file, with nothing beside it but directories, or it is empty.
     pub fn of(manifest: Rc<Manifest>, map: Rc<PieceMap>) -> Result<Image, DestError> {
-        let count = manifest.entries.iter().filter(|entry| entry.kind != EntryKind::Dir).count();
-        let first = manifest.entries.iter().position(|entry| entry.kind == EntryKind::File);
-        let wrong = |text: String| Err(DestError::Other { status: Status::Usage, text });
-        match (first, count) {
-            (Some(entry), 1) if manifest.entries[entry].size == 0 => wrong(format!(
-                "{} is empty: nothing for a device",
-                printable(manifest.path(entry as u32))
-            )),
-            (Some(entry), 1) => {
-                let (entry, size) = (entry as u32, manifest.entries[entry].size);
-                Ok(Image { entry, size, manifest, map })
-            }
-            (None, 1) => wrong("a device takes a file, and the source is none".into()),
-            (_, count) => wrong(format!(
-                "a device takes one file, and the source has {count} entries: name the image"
-            )),
+        let entry = one_file(&manifest, "a device")?;
+        let size = manifest.entries[entry as usize].size;
+        if size == 0 {
+            let text =
+                format!("{} is empty: nothing for a device", printable(manifest.path(entry)));
+            return Err(DestError::Other { status: Status::Source, text });
         }
+        Ok(Image { entry, size, manifest, map })
     }
 
     /// Its name, as people see it.

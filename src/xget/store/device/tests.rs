@@ -255,7 +255,10 @@ fn only_one_file_is_an_image() {
             },
             "the source has 2 entries",
         ),
-        (|dir| std::os::unix::fs::symlink("x", dir.join("s/link")).unwrap(), "the source is none"),
+        (
+            |dir| std::os::unix::fs::symlink("x", dir.join("s/link")).unwrap(),
+            "link is a symlink: name",
+        ),
         (
             |dir| {
                 let a = dir.write("s/a", b"a");
@@ -271,7 +274,7 @@ fn only_one_file_is_an_image() {
         let (source, map) = scan(&dir.join("s"));
         let Err(error) = Image::of(source.manifest.clone(), map) else { panic!("{words}") };
         assert!(error.to_string().contains(words), "{error}");
-        assert!(matches!(error, DestError::Other { status: Status::Usage, .. }));
+        assert!(matches!(error, DestError::Other { status: Status::Source, .. }));
     }
     let dir = Dir::new();
     dir.write("s/deep/er/disk.img", b"image");
