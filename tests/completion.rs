@@ -86,17 +86,33 @@ fn completions(name: &str) -> String {
     format!("{}/completions/{name}", env!("CARGO_MANIFEST_DIR"))
 }
 
+/// Names of which a shell that took them as they are would run something.
+const EVIL: [&str; 8] =
+    ["1y`id`", "2x$(id)", "3a;id", "4p|id", "5a$HOME", "6a&id", "7a!!", "8q\"`id`"];
+
 fn serve(scratch: &Scratch) -> Master {
     let source = scratch.dir("source");
     fs::create_dir_all(source.join("images/debian live")).unwrap();
-    for name in ["images/debian live/kernel", "with space", "it's", "star*", "zip:one"] {
+    for name in
+        ["images/debian live/kernel", "with space", "it's", "star*", "zip:one", "a,b", "u@h"]
+    {
         fs::write(source.join(name), name).unwrap();
     }
+    // What a shell would act upon.
+    for name in EVIL {
+        fs::write(source.join(name), name).unwrap();
+    }
+    fs::write(source.join("a\\x2d.mount"), "").unwrap();
+    fs::write(source.join("-dash"), "").unwrap();
     Master::start(scratch, &source, &[])
 }
 
 /// What every shell has to do.
-fn check(shell: &mut Shell, master: &Master) {
+fn check(scratch: &Scratch, shell: &mut Shell, master: &Master) {
+    // What is local says nothing of what is at the master.
+    let home = scratch.join("home");
+    fs::create_dir(home.join("with space")).unwrap();
+    fs::write(home.join("run-file"), "").unwrap();
     let at = format!("-n {}", master.addr());
     shell.completes(&format!("xget ls {at} wi"), "with space");
     shell.completes(&format!("xget ls {at} with\\ s"), "with space");
@@ -109,8 +125,24 @@ fn check(shell: &mut Shell, master: &Master) {
     shell.completes(&format!("xget ls {at} zi"), "zip:one");
     shell.completes(&format!("xget ls {at} zip:o"), "zip:one");
     // Sources of a fetch, words of a command, verbs; and what is not there.
-    shell.completes(&format!("xget {at} wi"), "with space");
+    shell.completes(&format!("xget {at} zi"), "zip:one");
     shell.completes(&format!("xget run {at} -- cat file:wi"), "file:with space");
+    for name in EVIL {
+        shell.completes(&format!("xget ls {at} {}", &name[..1]), name);
+        shell
+            .completes(&format!("xget run {at} -- q file:{}", &name[..1]), &format!("file:{name}"));
+    }
+    // Words of a command that is run, as it has them: where a name stands in them, and options.
+    shell.completes(&format!("xget run {at} -- q -drive file=file:wi"), "file=file:with space");
+    shell.completes(&format!("xget run {at} -- q raw,file=tar:im"), "raw,file=tar:images/");
+    shell.completes(&format!("xget run {at} -- q file:a,"), "file:a,");
+    shell.completes(&format!("xget run {at} -- q file:a,,"), "file:a,,b");
+    shell.completes(&format!("xget run {at} -- q -n 127.0.0.1:1 file:wi"), "file:with space");
+    shell.completes(&format!("xget run {at} mkdir -p x file:wi"), "file:with space");
+    shell.completes(&format!("xget run {at} -- q run-f"), "run-file");
+    shell.completes(&format!("xget ls {at} u"), "u@h");
+    shell.completes(&format!("xget ls {at} u@"), "u@h");
+    shell.completes(&format!("xget ls {at} a\\\\\\\\x"), "a\\\\x2d.mount");
     shell.completes("xget stat", "status");
     shell.completes(&format!("xget ls {at} nothing"), "nothing");
 }
@@ -126,7 +158,18 @@ fn bash_completes_names_of_the_master() {
         "source {}; xget() {{ printf '%s\\n' \"$@\" END >\"$WORDS\"; }}\n",
         completions("xget.bash")
     );
-    check(&mut Shell::start(&scratch, "bash --norc --noprofile -i", &begin), &master);
+    let mut shell = Shell::start(&scratch, "bash --norc --noprofile -i", &begin);
+    check(&scratch, &mut shell, &master);
+    // In quotes that are open: what they can have, and nothing else.
+    let at = format!("-n {}", master.addr());
+    shell.completes(&format!("xget ls {at} '2x"), "2x$(id)");
+    shell.completes(&format!("xget ls {at} 'with s"), "with space");
+    shell.completes(&format!("xget ls {at} \"with s"), "with space");
+    shell.completes(&format!("xget run {at} -- q 'file:4"), "file:4p|id");
+    for (keys, wanted) in [("\"1y\t\"", "1y"), ("'it\t'", "it"), ("1y\\`\t", "1y`id`")] {
+        let words = shell.words(&format!("xget ls {at} {keys}"));
+        assert_eq!(words.last().map(String::as_str), Some(wanted), "{keys}");
+    }
 }
 
 #[test]
@@ -141,7 +184,7 @@ fn zsh_completes_names_of_the_master() {
         "fpath=({dir} $fpath); autoload -Uz compinit; compinit -u -D\n\
          xget() {{ print -rl -- \"$@\" END >\"$WORDS\"; }}\n"
     );
-    check(&mut Shell::start(&scratch, "zsh -f -i", &begin), &master);
+    check(&scratch, &mut Shell::start(&scratch, "zsh -f -i", &begin), &master);
 }
 
 #[test]
@@ -155,7 +198,7 @@ fn fish_completes_names_of_the_master() {
         "source {}; function xget; printf '%s\\n' $argv END >$WORDS; end\n",
         completions("xget.fish")
     );
-    check(&mut Shell::start(&scratch, "fish --no-config -i", &begin), &master);
+    check(&scratch, &mut Shell::start(&scratch, "fish --no-config -i", &begin), &master);
 }
 
 /// How long names take, and what is said.
@@ -184,6 +227,9 @@ fn a_master_that_is_late_or_odd_says_nothing() {
     let master = serve(&scratch);
     assert_eq!(
         complete(&scratch, &master.addr()).1,
-        "images/\nit's\nstar\\*\nwith space\nzip:one\n"
+        format!(
+            "./-dash\n{}\na,b\na\\\\x2d.mount\nimages/\nit's\nstar\\*\nu@h\nwith space\nzip:one\n",
+            EVIL.join("\n")
+        )
     );
 }

@@ -47,9 +47,10 @@ impl Reading {
         Err(why)
     }
 
-    /// Who says nothing at all is given up earlier.
-    pub fn set_greeting(&mut self, within: Duration) {
-        self.greeting = within;
+    /// How long who has said something is waited for: who does not answer a call, or says nothing
+    /// at all, is given up as `connect` has it.
+    pub fn set_patience(&mut self, patience: Duration) {
+        self.patience = patience;
     }
 
     /// All bytes of a file, or all records of a directory.

@@ -207,11 +207,11 @@ impl Master {
             Failed::new(format!("{why}; {advice}"), exit_code(Status::Connection))
         };
         let addrs = resolve(host).map_err(away)?;
-        let (mut reading, addr) = Reading::connect(&addrs, aname, patience).map_err(|error| {
+        let (mut reading, addr) = Reading::connect(&addrs, aname, greeting).map_err(|error| {
             let addr = addrs.first().map(SocketAddr::to_string).unwrap_or_default();
             away(format!("no master answers at {addr}: {}", reason(&error)))
         })?;
-        reading.set_greeting(greeting);
+        reading.set_patience(patience);
         Ok(Master { addr, reading })
     }
 

@@ -8,18 +8,18 @@ use super::super::names::is_unsafe;
 use crate::console::print_bytes;
 use crate::os::signal;
 use ninep::client::listed;
-use peer::content::patterns::{has_wildcard, quote, unquote};
+use peer::content::patterns::{has_wildcard, quote, typed, unquote};
 use std::time::{Duration, Instant};
 
 /// All of it; what a person takes for at once is 0.3 s.
 const WITHIN: Duration = Duration::from_millis(270);
 
 /// Whatever is wrong, nobody has asked for words about it.
-pub fn complete(named: &Named, typed: &[u8]) {
+pub fn complete(named: &Named, text: &[u8]) {
     // A look-up of a name does not end at our deadline, but the process does.
     signal::end_within(WITHIN);
     let end = Instant::now() + WITHIN;
-    let (dir, begin) = split(typed);
+    let (dir, begin) = split(&typed(text));
     let path = unquote(&dir);
     let names: Vec<&[u8]> =
         path.split(|&byte| byte == b'/').filter(|name| !matches!(*name, b"" | b".")).collect();
@@ -49,6 +49,10 @@ fn fitting(dir: &[u8], begin: &[u8], records: &[u8]) -> Vec<u8> {
             continue;
         }
         out.extend_from_slice(dir);
+        if dir.is_empty() && begin.is_empty() && entry.name.starts_with(b"-") {
+            // It would be an option.
+            out.extend_from_slice(b"./");
+        }
         out.extend(quote(entry.name));
         out.extend_from_slice(if entry.is_dir { b"/\n" } else { b"\n" });
     }
@@ -79,6 +83,7 @@ mod tests {
             record(b"images", true),
             record(b"a*b", false),
             record(b".hidden", false),
+            record(b"-x", false),
             record(b"bad\x1b[2J", false),
             record(b"line\nfeed", false),
             record(b"\xff", false),
@@ -86,9 +91,11 @@ mod tests {
         .concat();
         let shown =
             |dir: &[u8], begin: &[u8]| String::from_utf8(fitting(dir, begin, &records)).unwrap();
-        assert_eq!(shown(b"", b""), "a\\*b\nimages/\nwith space\n");
+        assert_eq!(shown(b"", b""), "./-x\na\\*b\nimages/\nwith space\n");
         assert_eq!(shown(b"x/", b"im"), "x/images/\n");
         assert_eq!(shown(b"", b".h"), ".hidden\n");
+        assert_eq!(shown(b"", b"-"), "-x\n");
+        assert_eq!(shown(b"./", b""), "./-x\n./a\\*b\n./images/\n./with space\n");
         assert_eq!(shown(b"", b"zz"), "");
         assert_eq!(fitting(b"", b"", &records[1..]), b"");
     }
