@@ -237,6 +237,22 @@ struct Liar {
 impl Liar {
     /// The answers: a digest, a TCP port, and how often it says so.
     fn on(lab: &Lab, node: usize, digest: Digest, bytes: u64, port: u16, count: u32) -> Liar {
+        Liar::saying(lab, node, move |_, id| {
+            let answer = |nth| {
+                let port = port.wrapping_add(nth as u16).max(1);
+                let speaker = Speaker { master: u64::from(nth), port };
+                [Answer::Have { bytes, digest }.datagram(id, speaker), vec![0xff; 99]]
+            };
+            (0..count).flat_map(answer).collect()
+        })
+    }
+
+    /// Says this to the first question, the second, and so on.
+    fn saying(
+        lab: &Lab,
+        node: usize,
+        answers: impl Fn(usize, u64) -> Vec<Vec<u8>> + Send + 'static,
+    ) -> Liar {
         let socket = lab.on(node, || {
             let socket = UdpSocket::bind(("0.0.0.0", 20_004)).unwrap();
             nix::sys::socket::setsockopt(&socket, nix::sys::socket::sockopt::Ipv4Ttl, &255)
@@ -248,17 +264,14 @@ impl Liar {
         let is_over = Arc::new(AtomicBool::new(false));
         let over = is_over.clone();
         let thread = std::thread::spawn(move || {
-            let mut buffer = [0; 2_000];
+            let (mut buffer, mut nth) = ([0; 2_000], 0);
             while !over.load(Ordering::Relaxed) {
                 let Ok((len, from)) = socket.recv_from(&mut buffer) else { continue };
                 let Some(question) = Question::parse(&buffer[..len]) else { continue };
-                for nth in 0..count {
-                    let port = port.wrapping_add(nth as u16).max(1);
-                    let speaker = Speaker { master: u64::from(nth), port };
-                    let answer = Answer::Have { bytes, digest };
-                    let _ = socket.send_to(&answer.datagram(question.id, speaker), from);
-                    let _ = socket.send_to(&[0xff; 99], from);
+                for datagram in answers(nth, question.id) {
+                    let _ = socket.send_to(&datagram, from);
                 }
+                nth += 1;
             }
         });
         Liar { is_over, thread: Some(thread) }
@@ -293,6 +306,56 @@ fn who_says_that_it_has_what_it_has_not_is_left_for_who_has_it_or_the_fetch_fail
     let _right = master(&lab, 0, &scratch, &dir, &[]);
     ran(&lab, 2, &scratch, &line).expect(0);
     assert_eq!(fs::read(dest.join("image")).unwrap(), b"right");
+}
+
+#[test]
+fn what_another_still_hashes_is_waited_for_and_the_old_one_is_not_taken() {
+    let Some(lab) = Lab::new(3) else { return };
+    let scratch = Scratch::new();
+    let dir = tree(&scratch, "a", b"old");
+    let _old = master(&lab, 0, &scratch, &dir, &[]);
+    // It looks at its tree, is still at it when it is asked again, and then has the new one.
+    let speaker = Speaker { master: 9, port: PORT };
+    let _new = Liar::saying(&lab, 1, move |nth, id| match nth {
+        0 => vec![],
+        1 => vec![Answer::Hashing.datagram(id, speaker)],
+        _ => vec![Answer::Have { bytes: 9, digest: Digest([9; 32]) }.datagram(id, speaker)],
+    });
+    let dest = scratch.join("dest");
+    let line = format!("get --linger 0 image {}", dest.display());
+    ran(&lab, 2, &scratch, &line).expect(4).says("10.99.0.2:20004  9 bytes").within(8);
+    assert!(!dest.exists());
+}
+
+#[test]
+fn who_hashes_all_the_while_is_named_where_another_is_taken() {
+    let Some(lab) = Lab::new(3) else { return };
+    let scratch = Scratch::new();
+    let dir = tree(&scratch, "a", b"old");
+    let _old = master(&lab, 0, &scratch, &dir, &[]);
+    let speaker = Speaker { master: 9, port: PORT };
+    let _new = Liar::saying(&lab, 1, move |_, id| vec![Answer::Hashing.datagram(id, speaker)]);
+    let dest = scratch.join("dest");
+    let line = format!("get --linger 0 image {}", dest.display());
+    let ended = ran(&lab, 2, &scratch, &line).expect(0).within(15);
+    ended.says("10.99.0.2:20004 still hashes and may have another image");
+    let line = format!("get --linger 0 --digest {} image {}", digest_of(&dir), dest.display());
+    ran(&lab, 2, &scratch, &line).expect(0).within(5);
+}
+
+#[test]
+fn on_a_machine_without_a_network_its_own_masters_silence_is_said_too() {
+    let Some(lab) = Lab::new(1) else { return };
+    let scratch = Scratch::new();
+    let dir = tree(&scratch, "a", b"x");
+    lab.on(0, || {
+        let down = ["link", "set", "eth0", "down"];
+        assert!(Command::new("ip").args(down).status().unwrap().success());
+    });
+    let _master = master(&lab, 0, &scratch, &dir, &[]);
+    ran(&lab, 0, &scratch, "find image").expect(0);
+    let ended = ran(&lab, 0, &scratch, "find other").expect(3);
+    ended.says("nobody on this machine says that it has it").says("no network to ask on");
 }
 
 #[test]

@@ -20,6 +20,8 @@ pub const GROUP: core::net::Ipv6Addr =
 
 /// Between two questions: so long, then twice, three times, and so on.
 const GAP_MS: u64 = 1_000;
+/// What an answer may take that nothing keeps back.
+const ANSWER_MS: u64 = 500;
 /// Many ask at the same moment: each a little later, by lot.
 const SPREAD_MS: u64 = 250;
 /// Answers of different masters that are kept; those beyond are counted.
@@ -32,8 +34,10 @@ const MASTERS_MAX: usize = 16;
 pub struct Patience {
     /// Until somebody has answered.
     pub first_ms: u64,
-    /// And from there on, until all others have.
+    /// And from there on, until all others have; less where it is what is pinned.
     pub others_ms: u64,
+    /// Who says that it hashes is waited for, as long as it says so.
+    pub awaits_hashing: bool,
 }
 
 /// A master that has it.
@@ -61,6 +65,11 @@ pub struct Search {
     /// The end where nobody answers, or a crowd.
     last_ms: u64,
     others_ms: u64,
+    awaits_hashing: bool,
+    /// Who hashes, and to which question it said so: it says it again to the next, or is done.
+    hashing: Vec<(SocketAddr, u64)>,
+    /// The last of these has been asked again, and had its time.
+    hashing_ms: u64,
     found: Found,
 }
 
@@ -105,6 +114,9 @@ impl Search {
             end_ms: now_ms + patience.first_ms,
             last_ms: now_ms + patience.first_ms,
             others_ms: patience.others_ms,
+            awaits_hashing: patience.awaits_hashing,
+            hashing: Vec::new(),
+            hashing_ms: 0,
             found: Found::default(),
         }
     }
@@ -121,12 +133,17 @@ impl Search {
 
     /// When there is something to do again.
     pub fn deadline_ms(&self) -> u64 {
-        self.ask_ms.min(self.end_ms)
+        self.ask_ms.min(self.over_ms())
     }
 
     /// It is over.
     pub fn is_over(&self, now_ms: u64) -> bool {
-        now_ms >= self.end_ms
+        now_ms >= self.over_ms()
+    }
+
+    fn over_ms(&self) -> u64 {
+        let is_awaited = !self.hashing.is_empty() && !self.found.has(self.pin);
+        if is_awaited { self.end_ms.max(self.hashing_ms) } else { self.end_ms }
     }
 
     /// A datagram came from there. What is no answer to this question is nothing.
@@ -135,20 +152,26 @@ impl Search {
             return;
         };
         let Some(addr) = master_at(from, port).filter(|_| !self.is_over(now_ms)) else { return };
+        self.hashing.retain(|(known, _)| *known != addr);
         match answer {
-            Answer::Hashing if self.found.hashing.len() >= ANSWERS_MAX => {}
-            Answer::Hashing if self.found.hashing.contains(&addr) => {}
-            Answer::Hashing => self.found.hashing.push(addr),
-            Answer::Have { bytes, digest } => {
-                if self.found.masters.is_empty() {
-                    self.end_ms = self.end_ms.min(now_ms + self.others_ms);
+            Answer::Hashing if self.hashing.len() >= ANSWERS_MAX => {}
+            Answer::Hashing => {
+                self.hashing.push((addr, self.asked));
+                if self.awaits_hashing {
+                    self.hashing_ms = self.last_ms.min(self.ask_ms + ANSWER_MS);
                 }
+            }
+            Answer::Have { bytes, digest } => {
+                let is_first = self.found.masters.is_empty();
                 self.found.add(Heard { addr, master, bytes, digest }, self.pin);
-                // Among so many the kernel may have dropped others: they are asked again.
-                if self.found.unheard > 0 {
-                    let has_pinned = self.found.has(self.pin);
-                    let soon_ms = self.end_ms.min(now_ms + self.others_ms);
-                    self.end_ms = if has_pinned { soon_ms } else { self.last_ms };
+                if self.found.has(self.pin) {
+                    let soon_ms = now_ms + self.others_ms.min(ANSWER_MS);
+                    self.end_ms = self.end_ms.min(soon_ms);
+                } else if self.found.unheard > 0 {
+                    // Among so many the kernel may have dropped others: they are asked again.
+                    self.end_ms = self.last_ms;
+                } else if is_first {
+                    self.end_ms = self.end_ms.min(now_ms + self.others_ms);
                 }
             }
         }
@@ -156,7 +179,10 @@ impl Search {
 
     /// What was heard.
     pub fn end(self) -> Found {
-        self.found
+        let Search { hashing, asked, mut found, .. } = self;
+        found.hashing =
+            hashing.iter().filter(|(_, to)| *to == asked).map(|(addr, _)| *addr).collect();
+        found
     }
 }
 
@@ -166,18 +192,28 @@ impl Found {
         self.masters.is_empty() && self.hashing.is_empty()
     }
 
-    /// Those that others cannot call, or not from every link, behind the others, and not where
-    /// the same master has another address; who hashes, where that is all that is known of it.
+    /// Those that others cannot call, or not from every link, behind the others.
     pub fn in_order(mut self) -> Found {
-        self.hashing.retain(|addr| !self.masters.iter().any(|heard| heard.addr == *addr));
         let masters = core::mem::take(&mut self.masters);
         // Stable: the first of each kind stays the first. There are few.
-        let (mut near, mut masters): (Vec<Heard>, Vec<Heard>) =
+        let (near, mut masters): (Vec<Heard>, Vec<Heard>) =
             masters.into_iter().partition(|heard| is_near(heard.addr.ip()));
-        let same = |heard: &Heard| (heard.master, heard.digest, heard.bytes);
-        near.retain(|heard| !masters.iter().any(|other| same(other) == same(heard)));
         masters.extend(near);
         Found { masters, ..self }
+    }
+
+    /// Each master but once, for people: which it is, anybody can say, so that who is left out
+    /// here is asked all the same.
+    pub fn listed(&self) -> Vec<Heard> {
+        let same = |heard: &Heard| (heard.master, heard.digest, heard.bytes);
+        let mut masters: Vec<Heard> = Vec::new();
+        for heard in &self.masters {
+            let is_near = is_near(heard.addr.ip());
+            if !is_near || !masters.iter().any(|other| same(other) == same(heard)) {
+                masters.push(*heard);
+            }
+        }
+        masters
     }
 
     /// A master may say something else later, for what it serves may change: its last word counts.
@@ -201,6 +237,24 @@ impl Found {
     /// Somebody says that it has what is pinned.
     fn has(&self, pin: Option<Digest>) -> bool {
         pin.is_some_and(|pin| self.masters.iter().any(|heard| heard.digest == pin))
+    }
+
+    /// The first and those that have the same go behind all others.
+    pub fn turn(&mut self) {
+        let (same, mut masters) = self.split();
+        masters.extend(same);
+        self.masters = masters;
+    }
+
+    /// The first and those that have the same are no more. Whether there are others.
+    pub fn drop_first(&mut self) -> bool {
+        self.masters = self.split().1;
+        !self.masters.is_empty()
+    }
+
+    fn split(&self) -> (Vec<Heard>, Vec<Heard>) {
+        let first = self.masters.first().map(|first| first.digest);
+        self.masters.iter().partition(|heard| Some(heard.digest) == first)
     }
 
     /// The first, and those that have the same, where what they have need not be known.

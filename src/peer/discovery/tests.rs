@@ -7,7 +7,7 @@ use std::net::Ipv4Addr;
 
 const ID: u64 = 1_000;
 const AT: Speaker = Speaker { master: 3, port: 7 };
-const PATIENCE: Patience = Patience { first_ms: 10_000, others_ms: 500 };
+const PATIENCE: Patience = Patience { first_ms: 10_000, others_ms: 500, awaits_hashing: false };
 
 fn search() -> Search {
     search_of(None)
@@ -95,6 +95,55 @@ fn who_hashes_ends_nothing_and_is_known_at_the_end() {
     assert_eq!(addrs(found.choice(None)), ["10.0.0.2:7"]);
 }
 
+/// One that waits for who hashes: others have it after 100 ms.
+fn waiting_search(pin: Option<Digest>) -> Search {
+    let wanted = Wanted::Part(Selector::of_paths(&["image"]));
+    let question = Question { id: ID, wanted }.bytes().unwrap();
+    let patience = Patience { others_ms: 1_500, awaits_hashing: true, ..PATIENCE };
+    let mut search = Search::new(0, ID, question, pin, patience);
+    search.poll_question(0);
+    search.heard(100, from(1), &have(1));
+    search.poll_question(1_000);
+    search
+}
+
+#[test]
+fn who_hashes_is_waited_for_where_another_has_it() {
+    let hashing = Answer::Hashing.datagram(ID, AT);
+    let mut search = waiting_search(None);
+    assert!(!search.is_over(1_599) && search.is_over(1_600));
+    search.heard(1_001, from(2), &hashing);
+    assert!(!search.is_over(3_499), "it is asked again at 3,000 ms, and has its time");
+    search.heard(2_000, from(2), &have(2));
+    assert!(search.is_over(2_000), "all have said what they have");
+    let found = search.end();
+    assert_eq!((found.choice(None), found.hashing), (Choice::Different, vec![]));
+}
+
+#[test]
+fn who_says_nothing_more_after_it_hashed_has_it_not_and_who_goes_on_is_named_at_the_end() {
+    let hashing = Answer::Hashing.datagram(ID, AT);
+    let mut search = waiting_search(None);
+    search.heard(1_001, from(2), &hashing);
+    search.heard(1_001, from(3), &hashing);
+    search.poll_question(3_000);
+    search.heard(3_001, from(3), &hashing);
+    assert!(!search.is_over(6_499));
+    search.poll_question(6_000);
+    assert!(search.is_over(6_500));
+    search.heard(6_001, from(3), &hashing);
+    assert!(!search.is_over(9_999) && search.is_over(10_000), "not for ever");
+    assert_eq!(search.end().hashing, ["10.0.0.3:7".parse().unwrap()]);
+}
+
+#[test]
+fn where_somebody_has_what_is_pinned_nobody_is_waited_for() {
+    let mut search = waiting_search(Some(digest(2)));
+    search.heard(1_001, from(3), &Answer::Hashing.datagram(ID, AT));
+    search.heard(1_010, from(2), &have(2));
+    assert!(!search.is_over(1_509) && search.is_over(1_510));
+}
+
 #[test]
 fn different_ones_are_a_choice_for_people_but_where_one_is_pinned() {
     let mut search = search();
@@ -169,12 +218,33 @@ fn addresses_of_one_link_and_of_this_machine_are_behind_the_others() {
 }
 
 #[test]
-fn and_are_left_out_where_the_same_master_is_known_by_another() {
+fn whom_a_node_cannot_use_goes_behind_the_others_or_is_no_more() {
+    let mut search = search();
+    for (last, byte) in [(1, 1), (2, 2), (3, 1)] {
+        search.heard(0, from(last), &have(byte));
+    }
+    let mut found = search.end();
+    let first = |found: &Found| addrs(Choice::Same(found.of_first().unwrap()));
+    found.turn();
+    assert_eq!(first(&found), ["10.0.0.2:7"]);
+    found.turn();
+    assert_eq!(first(&found), ["10.0.0.1:7", "10.0.0.3:7"]);
+    assert!(found.drop_first());
+    assert_eq!(first(&found), ["10.0.0.2:7"]);
+    assert!(!found.drop_first() && !found.drop_first());
+}
+
+#[test]
+fn and_are_listed_once_where_the_same_master_is_known_by_another_and_asked_all_the_same() {
     let mut search = search();
     for addr in ["127.0.0.1:5", "[fe80::1%3]:5", "10.0.0.1:5"] {
         search.heard(0, addr.parse().unwrap(), &have(1));
     }
-    assert_eq!(addrs(search.end().in_order().choice(None)), ["10.0.0.1:7"]);
+    let found = search.end().in_order();
+    let listed: Vec<String> = found.listed().iter().map(|heard| heard.addr.to_string()).collect();
+    assert_eq!(listed, ["10.0.0.1:7"]);
+    let all = ["10.0.0.1:7", "127.0.0.1:7", "[fe80::1%3]:7"];
+    assert_eq!(addrs(found.choice(None)), all, "a liar may say that it is this one");
 }
 
 #[test]

@@ -22,6 +22,9 @@ impl Master {
         if self.rescan.is_recent(now_ms) {
             return self.answer(now_ms, from, &question);
         }
+        if self.rescan.is_long(now_ms) {
+            self.say_to(from, question.id, Answer::Hashing);
+        }
         // What is said now has to be true when it is fetched.
         self.questions.wait(from, question);
         self.look_again(now_ms);
@@ -181,6 +184,17 @@ mod tests {
         assert_eq!(effects(&mut master), (vec![], true));
         master.handle(5_010, MasterInput::Unchanged);
         assert_eq!(effects(&mut master).0.len(), 1);
+    }
+
+    #[test]
+    fn who_asks_while_a_look_takes_long_hears_so_at_once_and_what_came_of_it_then() {
+        let mut master = master();
+        asks(&mut master, 5_000, 1, &for_source("a"));
+        assert_eq!(effects(&mut master), (vec![], true), "it may be over at once");
+        asks(&mut master, 6_000, 1, &for_source("a"));
+        assert_eq!(effects(&mut master), (vec![(from(1), Answer::Hashing)], false));
+        master.handle(9_000, MasterInput::Unchanged);
+        assert!(matches!(effects(&mut master).0[..], [(_, Answer::Have { .. })]));
     }
 
     #[test]

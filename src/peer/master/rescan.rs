@@ -8,6 +8,8 @@
 /// not served half old, half new.
 const RESCAN_MS_MIN: u64 = 1_000;
 const RESCAN_FACTOR: u64 = 10;
+/// A look that takes longer probably hashes.
+const LONG_MS: u64 = 500;
 
 /// The looks at the served tree.
 #[derive(Debug, Default)]
@@ -21,6 +23,11 @@ pub(super) struct Rescan {
 impl Rescan {
     pub fn is_under_way(&self) -> bool {
         self.began_ms.is_some()
+    }
+
+    /// It is one that others had better be told of.
+    pub fn is_long(&self, now_ms: u64) -> bool {
+        self.began_ms.is_some_and(|began_ms| now_ms >= began_ms + LONG_MS)
     }
 
     /// Begins a look, unless one is under way.

@@ -12,7 +12,7 @@ use peer::request::Masters;
 use std::ops::ControlFlow;
 
 /// Three questions; and who has the same as the first, soon after it, is spare.
-const PATIENCE: Patience = Patience { first_ms: 5_000, others_ms: 250 };
+const PATIENCE: Patience = Patience { first_ms: 5_000, others_ms: 250, awaits_hashing: false };
 
 /// Whoever answers first that it boots nodes, or has this image. `tick` is called all the while.
 pub fn find(

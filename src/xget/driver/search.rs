@@ -16,6 +16,9 @@ const LOOK_MS: u64 = 100;
 /// Datagrams that are read in one turn.
 const READS_MAX: usize = 256;
 
+/// This machine was asked.
+const ALONE: &str = "nobody on this machine says that it has it, and there is ";
+
 /// What is looked for, and where.
 pub struct Sought {
     /// Drawn by lot (`os::random`).
@@ -101,7 +104,11 @@ fn ask(sockets: &[LinkSocket], links: &[Link], bytes: &[u8]) -> Result<(), Strin
             }
         }
     }
-    if has_left { Ok(()) } else { Err(["no network to ask on: ", &wrong].concat()) }
+    if has_left {
+        return Ok(());
+    }
+    let has_asked = if links.iter().any(|link| link.is_loopback) { ALONE } else { "" };
+    Err([has_asked, "no network to ask on: ", &wrong].concat())
 }
 
 fn wait(poll: &mut Poll, sockets: &[LinkSocket], most_ms: u64) -> std::io::Result<bool> {

@@ -1,20 +1,17 @@
 //! `xget find`: who on the network has something.
 
 use super::json::Object;
-use super::network::{self, FIRST_MS};
-use crate::console::answer;
+use super::network::{self, PATIENCE};
+use crate::console::{answer, report};
 use crate::failed::{Failed, USAGE};
 use crate::os::signal;
 use lexopt::{Arg, Parser};
 use peer::content::manifest::Selector;
-use peer::discovery::{Found, Heard, Patience};
+use peer::discovery::Heard;
 use peer::request::source_is_below;
 use std::ffi::OsString;
 use std::fmt::Write;
 use std::os::unix::ffi::OsStringExt;
-
-/// The others are asked twice.
-const PATIENCE: Patience = Patience { first_ms: FIRST_MS, others_ms: 1_500 };
 
 pub const HELP: &str = "\
 usage: xget find [--json] SRC...
@@ -35,7 +32,11 @@ pub fn run(args: Vec<OsString>) -> Result<(), Failed> {
     if found.masters.is_empty() {
         return Err(network::nobody(&found, &wanted));
     }
-    answer(&if is_json { json(&found) } else { lines(&found) })
+    if let Some(who) = network::who_hashes(&found) {
+        report(&format!("still hashing, and may have it: {who}"));
+    }
+    let masters = found.listed();
+    answer(&if is_json { json(&masters) } else { lines(&masters) })
 }
 
 fn parse(args: Vec<OsString>) -> Result<(Selector, bool), String> {
@@ -57,8 +58,8 @@ fn parse(args: Vec<OsString>) -> Result<(Selector, bool), String> {
     Ok((Selector { sources, are_patterns: true, excludes: Vec::new() }, is_json))
 }
 
-fn lines(found: &Found) -> String {
-    let rows = found.masters.iter().map(|heard| (heard.addr.to_string(), heard));
+fn lines(found: &[Heard]) -> String {
+    let rows = found.iter().map(|heard| (heard.addr.to_string(), heard));
     let rows: Vec<_> = rows.collect();
     let width = rows.iter().map(|(addr, _)| addr.len()).max().unwrap_or(0);
     rows.iter().fold(String::new(), |mut text, (addr, heard)| {
@@ -67,13 +68,13 @@ fn lines(found: &Found) -> String {
     })
 }
 
-fn json(found: &Found) -> String {
+fn json(found: &[Heard]) -> String {
     let object = |heard: &Heard| {
         let object = Object::new().text("address", &heard.addr.to_string());
         let digest = format!("blake3:{}", heard.digest);
         object.number("bytes", heard.bytes).text("digest", &digest).end()
     };
-    let objects: Vec<String> = found.masters.iter().map(object).collect();
+    let objects: Vec<String> = found.iter().map(object).collect();
     format!("[{}]\n", objects.join(",\n"))
 }
 
@@ -105,10 +106,7 @@ mod tests {
             bytes: 1_234,
             digest: Digest([0xab; 32]),
         };
-        let found = Found {
-            masters: vec![heard("10.0.0.1:7"), heard("[fe80::1%3]:7")],
-            ..Found::default()
-        };
+        let found = [heard("10.0.0.1:7"), heard("[fe80::1%3]:7")];
         let digest = "ab".repeat(32);
         let first = format!("10.0.0.1:7               1234  blake3:{digest}\n");
         assert!(lines(&found).starts_with(&first), "{}", lines(&found));

@@ -34,7 +34,7 @@ const GREETING_PART: u32 = 3;
 const INFO_LEN_MAX: u64 = 64 << 10;
 const REPORT_LEN_MAX: u64 = 128 << 20;
 /// How long masters of the network are waited for: two questions.
-const ON_NETWORK: Patience = Patience { first_ms: 2_500, others_ms: 500 };
+const ON_NETWORK: Patience = Patience { first_ms: 2_500, others_ms: 500, awaits_hashing: false };
 /// Masters that are listed where one has to be chosen.
 const LISTED_MAX: usize = 16;
 /// A manifest that is another one when it is read than when it was announced.
@@ -156,7 +156,8 @@ impl Named {
 /// The master of this network, if there is one, or all serve the same.
 fn discover(failed: &Failed) -> Result<Master, Failed> {
     let found = network::ask(&Selector::of_paths(&[b"."]), None, ON_NETWORK, false)?;
-    let lines = found.masters.iter().take(LISTED_MAX).map(|heard| heard.addr.to_string());
+    let listed = found.listed();
+    let lines = listed.iter().take(LISTED_MAX).map(|heard| heard.addr.to_string());
     match found.choice(None) {
         Choice::Same(masters) => {
             let addrs: Vec<SocketAddr> = masters.addrs().collect();

@@ -19,8 +19,9 @@ use std::ops::ControlFlow;
 
 /// Until somebody has answered: four questions.
 pub const FIRST_MS: u64 = 10_000;
-/// Others may have it as well, and are spare then, or have something else.
-const PATIENCE: Patience = Patience { first_ms: FIRST_MS, others_ms: 500 };
+/// Others may have it as well, and are spare then, or have something else: they are asked twice.
+pub const PATIENCE: Patience =
+    Patience { first_ms: FIRST_MS, others_ms: 1_500, awaits_hashing: true };
 /// Masters that are listed where they have different things.
 const LISTED_MAX: usize = 16;
 
@@ -68,6 +69,10 @@ pub fn masters(wanted: &Selector, pin: Option<Digest>, quiet: bool) -> Result<Ma
         Choice::Different => return Err(different(&found, wanted)),
         Choice::Same(masters) => masters,
     };
+    if let Some(who) = who_hashes(&found).filter(|_| masters.generation != pin) {
+        let names = names(wanted);
+        report(&format!("{who} still hashes and may have another {names}: it was not waited for"));
+    }
     if !quiet {
         let addrs: Vec<String> = masters.addrs().map(|addr| addr.to_string()).collect();
         report(&format!("{} is at {}", names(wanted), addrs.join(", ")));
@@ -88,11 +93,16 @@ pub fn nobody(found: &Found, wanted: &Selector) -> Failed {
         FIRST_MS / 1_000,
         names(wanted)
     );
-    let hashing: Vec<String> = found.hashing.iter().map(ToString::to_string).collect();
-    if !hashing.is_empty() {
-        let _ = write!(why, ". Still hashing, and may have it: {}", hashing.join(", "));
+    if let Some(who) = who_hashes(found) {
+        let _ = write!(why, ". Still hashing, and may have it: {who}");
     }
     Failed::new(why, exit_code(Status::Connection))
+}
+
+/// Who cannot say yet what it has.
+pub fn who_hashes(found: &Found) -> Option<String> {
+    let addrs: Vec<String> = found.hashing.iter().map(ToString::to_string).collect();
+    (!addrs.is_empty()).then(|| addrs.join(", "))
 }
 
 /// Several have it, and not the same: which, and how to say which of them is meant.
@@ -104,8 +114,9 @@ pub fn different(found: &Found, wanted: &Selector) -> Failed {
     let line = |Heard { addr, bytes, digest, .. }: &Heard| {
         format!("{addr}  {bytes} bytes  blake3:{digest}")
     };
-    reasons.extend(found.masters.iter().take(LISTED_MAX).map(line));
-    let more = found.masters.len().saturating_sub(LISTED_MAX) as u64 + found.unheard;
+    let listed = found.listed();
+    reasons.extend(listed.iter().take(LISTED_MAX).map(line));
+    let more = listed.len().saturating_sub(LISTED_MAX) as u64 + found.unheard;
     if more > 0 {
         reasons.push(format!("and {more} more"));
     }
