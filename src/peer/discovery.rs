@@ -239,22 +239,11 @@ impl Found {
         pin.is_some_and(|pin| self.masters.iter().any(|heard| heard.digest == pin))
     }
 
-    /// The first and those that have the same go behind all others.
-    pub fn turn(&mut self) {
-        let (same, mut masters) = self.split();
-        masters.extend(same);
-        self.masters = masters;
-    }
-
     /// The first and those that have the same are no more. Whether there are others.
     pub fn drop_first(&mut self) -> bool {
-        self.masters = self.split().1;
+        let digest = self.masters.first().map(|first| first.digest);
+        self.masters.retain(|heard| Some(heard.digest) != digest);
         !self.masters.is_empty()
-    }
-
-    fn split(&self) -> (Vec<Heard>, Vec<Heard>) {
-        let first = self.masters.first().map(|first| first.digest);
-        self.masters.iter().partition(|heard| Some(heard.digest) == first)
     }
 
     /// The first, and those that have the same, where what they have need not be known.

@@ -17,6 +17,7 @@ use crate::driver::{self, FetchTask, Host};
 use crate::store::writer::{Policy, Purpose};
 use peer::content::digest::Digest;
 use peer::control::{NodeAnswer, NodeMessage, NodeQuestion, NodeStage, printable};
+use peer::discovery::Found;
 use peer::failure::Status;
 use peer::namespace::Content;
 use peer::request::{FetchRequest, Linger, Masters, Pin};
@@ -71,8 +72,8 @@ pub struct Transfers<'a> {
     pub uplink: Uplink,
     /// The masters that were tried last.
     masters: &'a mut Masters,
-    /// They are those that the network was asked for.
-    are_found: bool,
+    /// Who answered on the network, where it was asked.
+    found: Found,
     /// Who of them answered last.
     master: Option<SocketAddr>,
     /// Who this node is, for the operator.
@@ -103,7 +104,7 @@ impl<'a> Transfers<'a> {
             engine,
             uplink,
             masters,
-            are_found: false,
+            found: Found::default(),
             master: None,
             identity,
             began_ms: now_ms,
@@ -122,7 +123,7 @@ impl<'a> Transfers<'a> {
         // It is a pause and a look, as often as it takes.
         self.is_known = false;
         self.persist(&mut |transfers| {
-            answer = transfers.ask_once(image.clone())?;
+            answer = transfers.ask_known(image.clone())?;
             Ok(())
         })?;
         self.is_known = answer.is_some();
@@ -130,25 +131,24 @@ impl<'a> Transfers<'a> {
     }
 
     /// Where nobody answers whom somebody named for sure, the network is asked.
-    fn ask_once(&mut self, image: Option<String>) -> Result<Option<NodeAnswer>, FetchError> {
-        let was_found = self.are_found;
-        let error = match self.ask_known(image.clone()) {
+    fn searching(&mut self, attempt: &mut Attempt<'a, '_>) -> Result<(), FetchError> {
+        let error = match attempt(self) {
             Err(error) if error.status == Status::Connection && self.may_search() => error,
             result => return result,
         };
-        // Who was found and is gone may be named by now.
-        self.are_found = false;
-        if was_found {
+        // Another that answered is next; where none is left, somebody may be named by now, and
+        // the network is asked again.
+        if !self.found.masters.is_empty() {
+            self.found.drop_first();
             return Err(error);
         }
         let Transfers { system, uplink, settings, .. } = self;
         let (index, label) = (uplink.link.index, uplink.link.label());
-        *self.masters = discovery::find(&settings.image.path, (index, &label), &mut || {
+        self.found = discovery::find(&settings.image.path, (index, &label), &mut || {
             let now_ms = system.clock.now_ms();
             system.tick(uplink, now_ms)
         })?;
-        self.are_found = true;
-        self.ask_known(image)
+        attempt(self)
     }
 
     /// Neither the command line names a master, nor does a lease.
@@ -253,7 +253,12 @@ impl<'a> Transfers<'a> {
     /// Tries until it succeeds, by whichever interface, or the error is final.
     fn persist(&mut self, attempt: &mut Attempt<'a, '_>) -> Result<(), FetchError> {
         loop {
-            match self.tries(attempt) {
+            let end = self.tries(attempt);
+            if matches!(end, Err(TriesEnd::LeaseLost(_) | TriesEnd::NextLink(_))) {
+                // Whoever answered did so on that link.
+                self.found = Found::default();
+            }
+            match end {
                 Ok(()) => return Ok(()),
                 Err(TriesEnd::Failed(error)) => return Err(error),
                 Err(TriesEnd::LeaseLost(reason)) => {
@@ -276,10 +281,14 @@ impl<'a> Transfers<'a> {
     /// Tries on one interface, until something comes or another has its turn.
     fn tries(&mut self, attempt: &mut Attempt<'a, '_>) -> Result<(), TriesEnd> {
         loop {
-            let FetchError { status, text: reason } = match attempt(self) {
+            let FetchError { status, text: reason } = match self.searching(attempt) {
                 Ok(()) => return Ok(()),
                 Err(error) => error,
             };
+            if discovery::go_on(&mut self.found, status) {
+                log::warn!("{reason}; the next of those who answered is asked");
+                continue;
+            }
             let now_ms = self.system.clock.now_ms();
             let retry = failure::retry(status);
             // Of what is not served the master may tell more than the transfer.
@@ -311,7 +320,8 @@ impl<'a> Transfers<'a> {
 
     /// The masters as they are called now.
     fn look_up_masters(&mut self) -> Result<(), FetchError> {
-        if self.are_found {
+        if let Some(masters) = self.found.of_first() {
+            *self.masters = masters;
             return Ok(());
         }
         let asked = &self.settings.image.masters;
