@@ -26,7 +26,7 @@ impl ParentAddr {
     }
 
     /// The parent that a word is; `None` if it is neither form.
-    pub(super) fn parse(word: &str) -> Option<ParentAddr> {
+    pub(crate) fn parse(word: &str) -> Option<ParentAddr> {
         match word {
             MASTER => Some(ParentAddr::Master),
             word => parse_addr(word).map(ParentAddr::Peer),

@@ -26,6 +26,7 @@ use ninep::server::ConnId;
 /// one may be.
 const DISPUTE_PAUSE_MS: u64 = 1_000;
 
+mod passed;
 mod watch;
 
 /// What arrived, for the download to verify.
@@ -380,7 +381,7 @@ impl Transfer {
             Ok(Arrived::Nothing) => {}
             Ok(Arrived::List(bytes)) => return Some(Arrival::List(bytes)),
             // Of a file that is whole no piece is empty.
-            Ok(Arrived::Piece { piece, len: 0, .. }) if self.pace != Pace::Any => {
+            Ok(Arrived::Piece { piece, len: 0, .. }) if self.may_pass(common, conn, piece) => {
                 self.passed(common, conn, piece);
             }
             Ok(Arrived::Piece { piece, len, data }) => {
@@ -406,18 +407,6 @@ impl Transfer {
         }
         self.fill(common, conn);
         None
-    }
-
-    /// A parent keeps a piece no more: it is ahead of us by more than its window, and so of
-    /// no use in that stripe.
-    fn passed(&mut self, common: &mut Common, conn: ConnId, piece: u32) {
-        self.scheduler.absent(conn, piece, common.now_ms);
-        let stripe = piece as usize % self.parents.by_stripe().len();
-        let Some(parent) = self.parents.addr(conn) else { return };
-        if self.parents.by_stripe()[stripe] == Some(conn) {
-            self.replace(common, stripe, parent, Complaint::Passed);
-        }
-        self.fill_all(common);
     }
 
     /// Asks for what is left of a piece that the master has not got whole any more.

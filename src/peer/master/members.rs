@@ -413,7 +413,7 @@ impl Members {
         let mut warnings = Vec::new();
         let Some(member) = self.list.get(&open_id) else { return (warnings, None) };
         let (generation, node, child) = (member.generation, member.node, member.addr);
-        let Some(group) = self.groups.get_mut(&generation) else { return (warnings, None) };
+        let Some(group) = self.groups.get(&generation) else { return (warnings, None) };
         let accused = match parent {
             ParentAddr::Master => Parent::Master,
             ParentAddr::Peer(addr) => match group.by_addr.get(&addr) {
@@ -422,10 +422,12 @@ impl Members {
                 None => return (warnings, None),
             },
         };
+        let complaint = self.taken_as((open_id, accused), complaint);
+        let Some(group) = self.groups.get_mut(&generation) else { return (warnings, None) };
         let forest = group.forest_of(node);
         let verdict = forest.replace(node, stripe, accused, complaint, now_ms);
         if complaint == Complaint::Passed && verdict != Verdict::Dismissed {
-            self.passed(server, now_ms, open_id);
+            self.passed(server, now_ms, (open_id, accused));
         }
         let mut inspection = None;
         if let (ParentAddr::Peer(addr), true) = (parent, verdict != Verdict::Dismissed) {

@@ -7,8 +7,8 @@
 //! put elsewhere as if it left. Refuses to know pieces.
 
 use super::{Member, Members, voice};
-use crate::control::MasterMessage;
-use crate::overlay::Newcomer;
+use crate::control::{Complaint, MasterMessage};
+use crate::overlay::{Newcomer, Parent};
 use crate::server::Server;
 use ninep::server::OpenId;
 
@@ -17,9 +17,9 @@ use ninep::server::OpenId;
 const HEARING_MS: u64 = 250;
 /// However often somebody says how far it is, others are put right no more often.
 const RELIEVE_MS: u64 = 1_000;
-/// Who was told by so many parents that they keep no more what it wants is behind: one
-/// may lie.
-const PASSED_MAX: u8 = 2;
+/// Who was full stays so for as long, whatever it says: all its children were put elsewhere
+/// for it. Honest clients wait longer.
+const FULL_MS: u64 = 3_000;
 
 impl Member {
     /// As it comes into a forest.
@@ -49,11 +49,25 @@ impl Members {
     /// A member says whether its reader is slower than what comes.
     pub fn full(&mut self, now_ms: u64, open_id: OpenId, is_full: bool) {
         let Some(member) = self.list.get_mut(&open_id) else { return };
+        if member.stream.window_bytes.is_some() {
+            member.stream.says_full = is_full;
+            self.take_full(now_ms, open_id);
+        }
+    }
+
+    /// What it said is so, unless it is too soon.
+    fn take_full(&mut self, now_ms: u64, open_id: OpenId) {
+        let Some(member) = self.list.get_mut(&open_id) else { return };
         let Some(group) = self.groups.get_mut(&member.generation) else { return };
-        if member.stream.window_bytes.is_none() {
+        let stream = &mut member.stream;
+        let is_full = stream.says_full;
+        if is_full == stream.is_full || !is_full && now_ms < stream.full_ms + FULL_MS {
             return;
         }
-        member.stream.is_full = is_full;
+        stream.is_full = is_full;
+        if is_full {
+            stream.full_ms = now_ms;
+        }
         group.forest_of(member.node).set_full(member.node, is_full);
         if !core::mem::replace(&mut member.stream.is_noted, true) {
             self.streams.0.push_back((now_ms + HEARING_MS, open_id));
@@ -79,6 +93,7 @@ impl Members {
     /// A member that streams has said how far it is: time to put right what could not be
     /// when others were parted.
     pub fn relieve(&mut self, server: &mut Server, now_ms: u64, open_id: OpenId) {
+        self.take_full(now_ms, open_id);
         let Some(member) = self.list.get_mut(&open_id) else { return };
         let generation = member.generation;
         let is_recent = now_ms < member.stream.relieved_ms + RELIEVE_MS;
@@ -97,14 +112,39 @@ impl Members {
         self.announce_changes(server, generation);
     }
 
+    /// What it is that a member says of a parent: of others than those who stream, and by
+    /// others, it is no honest word that they have passed it.
+    pub(super) fn taken_as(
+        &self,
+        (open_id, accused): (OpenId, Parent),
+        complaint: Complaint,
+    ) -> Complaint {
+        if complaint != Complaint::Passed {
+            return complaint;
+        }
+        let has_window = |open_id: &OpenId| {
+            self.list.get(open_id).is_some_and(|m| m.stream.window_bytes.is_some())
+        };
+        let group = self.list.get(&open_id).and_then(|m| self.groups.get(&m.generation));
+        let parent = match accused {
+            Parent::Master => None,
+            Parent::Node(node) => group.and_then(|group| group.by_node.get(&node)),
+        };
+        let is_sound = has_window(&open_id) && parent.is_some_and(has_window);
+        if is_sound { complaint } else { Complaint::Refused }
+    }
+
     /// A parent keeps no more what a member wants.
-    pub(super) fn passed(&mut self, server: &mut Server, now_ms: u64, open_id: OpenId) {
+    pub(super) fn passed(
+        &mut self,
+        server: &mut Server,
+        now_ms: u64,
+        (open_id, parent): (OpenId, Parent),
+    ) {
         let Some(member) = self.list.get_mut(&open_id) else { return };
         let Some(group) = self.groups.get_mut(&member.generation) else { return };
-        let stream = &mut member.stream;
-        stream.passed_count = stream.passed_count.saturating_add(1);
-        let is_behind = stream.passed_count >= PASSED_MAX && stream.window_bytes.is_some();
-        if !is_behind || group.is_behind(member.node) {
+        let Parent::Node(parent) = parent else { return };
+        if !member.stream.passed.is_second(now_ms, parent) || group.is_behind(member.node) {
             return;
         }
         let (node, newcomer) = (member.node, member.newcomer(member.is_reached));

@@ -1,5 +1,7 @@
 //! Members by themselves: words for the operator, and what is kept of whom.
 
+mod streams;
+
 use super::*;
 use crate::namespace::NameSpace;
 use ninep::server::ConnId;

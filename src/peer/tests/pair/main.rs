@@ -21,3 +21,4 @@ mod pieces;
 mod scripted_client;
 mod scripted_server;
 mod spares;
+mod streams;

@@ -77,6 +77,8 @@ pub struct Faults {
     pub is_list_wrong: bool,
     /// Of each piece of the content it sends all but the last byte.
     pub is_cut_short: bool,
+    /// From this piece on it sends nothing of any, as who keeps it no more.
+    pub empty_from: Option<u32>,
     pub answers: Answers,
     /// It says of all pieces, when it is probed, that they are not here.
     pub denies: bool,
@@ -285,6 +287,9 @@ impl ScriptedServer {
         let mut data = self.tree.piece(piece);
         if self.faults.is_cut_short && piece >= self.tree.map.manifest_pieces().count() {
             data.pop();
+        }
+        if self.faults.empty_from.is_some_and(|from| piece >= from) {
+            data.clear();
         }
         reply::encode(Dialect::Unix, tag, &Reply::Read { data }, &mut bytes);
         self.answers.push(Answer { conn, bytes, piece: Some(piece) });
