@@ -54,7 +54,8 @@ impl Web {
     }
 }
 
-/// `GET /PATH`: `missing`, `cut` (half of it), `to/URL` (a redirection), or the file.
+/// `GET /PATH`: `missing`, `busy`, `cut` (half of it), `drip` (a MiB, and no more), `whole` (no
+/// parts), `short` (nothing behind its begin), `to/URL` (a redirection), or the file.
 fn answer(
     mut stream: TcpStream,
     contents: &[u8],
@@ -76,6 +77,12 @@ fn answer(
     let total = contents.len();
     let head = match path.as_str() {
         "missing" => "404 Not Found\r\nContent-Length: 0".into(),
+        path if path.starts_with("busy") => "503 Busy\r\nContent-Length: 0".into(),
+        "short" if from > 0 => "416 Range Not Satisfiable\r\nContent-Length: 0".into(),
+        "whole" => {
+            from = 0;
+            format!("200 OK\r\nContent-Length: {total}")
+        }
         path if path.starts_with("to/") => {
             format!("302 Found\r\nLocation: {}\r\nContent-Length: 0", &path[3..])
         }
@@ -87,10 +94,14 @@ fn answer(
         _ => format!("200 OK\r\nContent-Length: {total}"),
     };
     stream.write_all(format!("HTTP/1.1 {head}\r\nConnection: close\r\n\r\n").as_bytes()).ok()?;
-    if head.starts_with("404") || head.starts_with("302") {
+    if !head.starts_with("20") {
         return None;
     }
-    let end = if path == "cut" { total / 2 } else { total };
+    let end = match path.as_str() {
+        "cut" => total / 2,
+        "drip" => total.min(from + (1 << 20)),
+        _ => total,
+    };
     let half = total / 2;
     for chunk in contents[from..end].chunks(64 << 10) {
         while stalls.load(Ordering::Relaxed) && served.load(Ordering::Relaxed) >= half {
@@ -169,6 +180,12 @@ fn what_is_wrong_is_not_added() {
     let web = Web::start(contents.clone());
     added(&scratch, &dir, &[&web.url("missing")]).expect(4).says("404").says("nothing was added");
     added(&scratch, &dir, &[&web.url("cut")]).expect(4).says("nothing was added");
+    // Nor a directory on its way.
+    added(&scratch, &dir, &[&web.url("busy/x/y")]).expect(4).says("503");
+    added(&scratch, &dir, &[&web.url("a%0a%1b[2J")]).expect(2).says("control character");
+    let with_password = web.url("missing").replace("//", "//user:secret@");
+    let ended = added(&scratch, &dir, &[&with_password]).expect(4);
+    assert!(!format!("{}{}", ended.out, ended.err).contains("secret"));
     let sha = format!("{:064x}", 7);
     added(&scratch, &dir, &["--sha256", &sha, &web.url("a")]).expect(5).says("nothing was added");
     let deaf = DeafPort::new();
@@ -236,9 +253,10 @@ fn it_is_interrupted_while_it_hashes_what_is_there() {
     let (scratch, web) = (Scratch::new(), Web::start(Vec::new()));
     let dir = scratch.dir("served");
     fs::File::create(dir.join("a.img")).unwrap().set_len(256 << 30).unwrap();
-    let digest = format!("sha256:{}", "0".repeat(64));
-    for words in [&["a.img"][..], &["a.img", "--digest", &digest]] {
-        let url = web.url("a.img");
+    let (digest, other) = (format!("sha256:{:064}", 0), format!("blake3:{:064}", 0));
+    let url = web.url("a.img");
+    added(&scratch, &dir, &[&url]).expect(0).says("is there already: 274877906944 bytes");
+    for words in [&["a.img", "--digest", &digest], &["a.img", "--digest", &other]] {
         let all: Vec<&str> = [&*url].into_iter().chain(words.iter().copied()).collect();
         let mut run = add(&scratch, &dir, &all);
         let reads = format!("/proc/{}/io", run.pid());
@@ -253,6 +271,48 @@ fn it_is_interrupted_while_it_hashes_what_is_there() {
         run.wait().expect(1).says("interrupted");
     }
     assert!(parts(&dir).is_empty() && dir.join("a.img").exists());
+}
+
+/// Whoever has a bad day at the other end, or here.
+#[test]
+fn what_was_kept_stays_until_the_server_gives_no_part() {
+    if lacks(&["curl"]) {
+        return;
+    }
+    const MIB: u64 = 1 << 20;
+    let scratch = Scratch::new();
+    let dir = scratch.dir("served");
+    let contents = noise(8, 3 << 20);
+    let (web, digest) = (Web::start(contents.clone()), blake3(&contents));
+    let add = |path: &str| {
+        let words = ["--digest", &digest, &web.url(path), "images/a.img"];
+        added(&scratch, &dir, &words)
+    };
+    let kept = || fs::metadata(&parts(&dir.join("images"))[0]).unwrap().len();
+    let said = add("drip").expect(4);
+    said.says("nothing was added").says(".part keeps 1048576 bytes for the next xget add");
+    add("drip").expect(4);
+    assert_eq!(kept(), 2 * MIB);
+    add("busy").expect(4).says("503");
+    let deaf = DeafPort::new();
+    let url = format!("http://{}/a", deaf.addr());
+    added(&scratch, &dir, &["--digest", &digest, &url, "images/a.img"]).expect(3);
+    assert_eq!(kept(), 2 * MIB);
+    add("drip").expect(0).says("added: 3145728 bytes");
+    assert_eq!(fs::read(dir.join("images/a.img")).unwrap(), contents);
+    let froms = |asked: &[String]| -> Vec<u64> {
+        asked.iter().map(|line| line.rsplit(' ').next().unwrap().parse().unwrap()).collect()
+    };
+    assert_eq!(froms(&web.asked()), [0, MIB, 2 * MIB, 2 * MIB]);
+    for path in ["whole", "short"] {
+        fs::remove_file(dir.join("images/a.img")).unwrap();
+        add("drip").expect(4);
+        let before = web.asked().len();
+        add(path).expect(0);
+        let asked = froms(&web.asked()[before..]);
+        assert!(asked.starts_with(&[MIB]) && asked.len() == 2, "{path}: {asked:?}");
+        assert_eq!(fs::read(dir.join("images/a.img")).unwrap(), contents);
+    }
 }
 
 #[test]

@@ -7,7 +7,7 @@
 mod place;
 mod program;
 
-use super::url::name_of;
+use super::url::{name_of, shown};
 use crate::console::{answer, report};
 use crate::failed::{Failed, USAGE, exit_code};
 use crate::os::signal;
@@ -30,8 +30,10 @@ usage: xget add [-C DIR] [--sha256 HEX | --digest D] [-q] URL [NAME]
 Fetches what is at the URL (http, https, ftp, file) by curl, or by wget where there
 is no curl, under a temporary name that no master serves, and gives it its name once
 it is whole, on the disk and what --sha256 or --digest say. Nodes can fetch it from
-then on. What has the name already is not fetched again: it is there (status 0), or
-with a digest it is compared with that. Two at once for one name fetch it once.
+then on. Without a digest it is what the server sent: of one that does not say how
+much there is nobody can tell that it broke off. What has the name already is not
+fetched again: it is there (status 0), or with a digest it is compared with that. Two
+at once for one name fetch it once.
 
 NAME is a path below the directory; directories on the way are made. Without it, it
 is the URL's path: http://host/releases/a.img is added as releases/a.img, which is
@@ -43,8 +45,10 @@ where `xget run` looks for it.
   -q                 print only errors
 
 Proxies and the like are curl's business: http_proxy, ~/.curlrc. A redirection leads
-to http, https and ftp alone. Interrupted, it leaves nothing; with a digest what has
-come is kept, and gone on with by the next xget add of that name.
+to http, https and ftp alone. A server that brings nothing for 2 minutes is given up,
+one that is slow is not. What fails or is interrupted leaves nothing; with a digest
+what has come is kept, where it says, and the next xget add of that name goes on with
+it (by curl: wget begins anew).
 
 exit status: 0 it is there, verified; 1 interrupted; 2 usage; 3 the server cannot be
 reached; 4 it has no such file, or broke off; 5 wrong digest, or TLS does not believe
@@ -124,9 +128,11 @@ fn parse_pin(text: &str) -> Result<Pin, String> {
 fn check_url(url: &str) -> Result<(), String> {
     let scheme = url.split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase());
     if !scheme.is_some_and(|scheme| SCHEMES.contains(&&*scheme)) {
+        let url = shown(url.as_bytes());
         return Err(format!("{url:?} is no URL with http, https, ftp or file in front"));
     }
     if url.chars().any(|c| c.is_control() || c == ' ') {
+        let url = shown(url.as_bytes());
         return Err(format!("{url:?} has a space or a control character in it: write it as %20"));
     }
     Ok(())
@@ -162,7 +168,7 @@ fn tell(asked: &Asked, what: &str, text: &str) -> Result<(), Failed> {
 
 /// The temporary file, once nobody else has it; `None` where the file is there by then.
 fn claim<'a>(place: &'a Place, asked: &Asked) -> Result<Option<Claim<'a>>, Failed> {
-    let (mut since, mut size, mut is_said) = (Instant::now(), 0, asked.is_quiet);
+    let (mut since, mut state, mut is_said) = (Instant::now(), None, asked.is_quiet);
     loop {
         if let Some(claim) = place.claim()? {
             return Ok(Some(claim));
@@ -170,9 +176,9 @@ fn claim<'a>(place: &'a Place, asked: &Asked) -> Result<Option<Claim<'a>>, Faile
         if place.is_there() {
             return Ok(None);
         }
-        let now = place.temporary_size();
-        if now != size {
-            (since, size) = (Instant::now(), now);
+        let now = place.temporary_state();
+        if now != state {
+            (since, state) = (Instant::now(), now);
         }
         if since.elapsed() > STILL_MAX {
             let why = "another xget add of it brings nothing for 10 minutes: end that first";
@@ -192,8 +198,7 @@ fn interrupted() -> Failed {
     Failed::new("interrupted".into(), exit_code(Status::Interrupted))
 }
 
-/// Has it fetched, from where an earlier run was interrupted if its end can be verified. Gives
-/// the size.
+/// Has it fetched, from where an earlier run ended if its end can be verified. Gives the size.
 fn fetch(claim: &Claim, asked: &Asked) -> Result<u64, Failed> {
     let mut from = if asked.pin.is_some() { claim.size()? } else { 0 };
     loop {
@@ -202,23 +207,15 @@ fn fetch(claim: &Claim, asked: &Asked) -> Result<u64, Failed> {
         let size = claim.size()?;
         match result {
             Ok(()) if from == 0 => return Ok(size),
-            // What was kept may be all of it, whatever the server says of the rest.
-            _ if from > 0 && claim.is_right(asked.pin, size)? => return Ok(size),
-            Err(failed) if from == 0 || ends(&failed) => {
-                if asked.pin.is_none() || size == 0 {
-                    claim.remove();
-                }
-                return Err(failed);
+            Err(broken) if from == 0 || !broken.gives_no_part => {
+                return Err(claim.given_up(broken.failed, asked.pin.is_some()));
             }
+            // What was kept may be all of it, whatever the server says of the rest.
+            _ if claim.is_right(asked.pin, size)? => return Ok(size),
             // It was of another version, or the server gives no parts.
             _ => from = 0,
         }
     }
-}
-
-/// Whether another try would be no better.
-fn ends(failed: &Failed) -> bool {
-    [Status::Interrupted, Status::Connection].map(exit_code).contains(&failed.status)
 }
 
 #[cfg(test)]

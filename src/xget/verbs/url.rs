@@ -3,6 +3,7 @@
 //! Pure, and the one place that says so: `add` puts it there, `run` looks for it there.
 
 use peer::content::hex;
+use peer::control::printable;
 
 /// `releases/a.img` of `https://user@host:1/releases/a.img#part`. `%` and two digits are the byte
 /// that they mean; a query stays in the name, as wget(1) has it: it may make another file of it.
@@ -10,7 +11,7 @@ use peer::content::hex;
 /// # Errors
 /// There is no path in it that could be a file's below the served directory.
 pub fn name_of(url: &[u8]) -> Result<Vec<u8>, String> {
-    let no_name = |why| format!("{}: {why}", String::from_utf8_lossy(url));
+    let no_name = |why| format!("{}: {why}", shown(url));
     let Some(at) = url.windows(3).position(|three| three == b"://") else {
         return Err(no_name("is no URL"));
     };
@@ -26,9 +27,9 @@ pub fn name_of(url: &[u8]) -> Result<Vec<u8>, String> {
     let mut names = Vec::new();
     for name in path.split(|byte| *byte == b'/').filter(|name| !matches!(*name, b"" | b".")) {
         let name = decoded(name);
-        let is_plain = name != b".." && name != b"." && !name.contains(&0) && !name.contains(&b'/');
-        if !is_plain {
-            return Err(no_name("has `..`, a slash or a NUL in a name"));
+        let is_odd = |byte: &u8| *byte == b'/' || byte.is_ascii_control();
+        if name == b".." || name == b"." || name.iter().any(is_odd) {
+            return Err(no_name("has `..`, a slash or a control character in a name"));
         }
         names.push(name);
     }
@@ -39,6 +40,17 @@ pub fn name_of(url: &[u8]) -> Result<Vec<u8>, String> {
         return Err(no_name("names no file, or one of more than 255 bytes"));
     }
     Ok(name)
+}
+
+/// For a person: without the user and the password of it.
+pub fn shown(url: &[u8]) -> String {
+    let text = printable(url);
+    let Some(host) = text.find("://").map(|at| at + 3) else { return text };
+    let host_len = text[host..].find(['/', '?', '#']).unwrap_or(text.len() - host);
+    match text[host..host + host_len].rfind('@') {
+        Some(at) => format!("{}{}", &text[..host], &text[host + at + 1..]),
+        None => text,
+    }
 }
 
 /// What is no `%` and two digits stays as it is.
@@ -79,6 +91,19 @@ mod tests {
     }
 
     #[test]
+    fn a_password_is_shown_to_nobody() {
+        for (url, text) in [
+            ("http://user:p@ss@h:1/a@b", "http://h:1/a@b"),
+            ("http://h?x=a@b", "http://h?x=a@b"),
+            ("http://u:p@h", "http://h"),
+            ("u:p@h", "u:p@h"),
+            ("http://h/\x1b[2J", "http://h/?[2J"),
+        ] {
+            assert_eq!(shown(url.as_bytes()), text);
+        }
+    }
+
+    #[test]
     fn what_is_no_file_below_is_refused() {
         let long = format!("http://h/{}", "x".repeat(256));
         for url in [
@@ -93,6 +118,8 @@ mod tests {
             "http://h/a/%2e%2e/b",
             "http://h/a%2fb",
             "http://h/a%00",
+            "http://h/a%0a%1b[2J",
+            "http://h/a%7f",
             "http://h/.",
             &long,
         ] {

@@ -18,6 +18,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::rc::Rc;
+use std::time::SystemTime;
 
 /// Of a file, and of the directories on its way; the umask applies.
 const FILE_MODE: u32 = 0o666;
@@ -53,12 +54,23 @@ pub struct Place {
     leaf: Vec<u8>,
     temporary: Vec<u8>,
     shown: String,
+    /// The directories on the way that were made, and where.
+    made: Vec<(OwnedFd, Vec<u8>)>,
+}
+
+/// Where nothing was added, nothing is served of it: a directory that is not empty stays.
+impl Drop for Place {
+    fn drop(&mut self) {
+        for (parent, name) in self.made.iter().rev() {
+            let _ = file::remove_dir_at(parent, name);
+        }
+    }
 }
 
 impl Place {
     /// Makes the directories on the way.
     pub fn open(root: &Path, path: &[u8]) -> Result<Place, Failed> {
-        let mut dir = file::open_dir(root).map_err(|errno| {
+        let dir = file::open_dir(root).map_err(|errno| {
             let text = format!(
                 "{}: {}; name the served directory with -C DIR or XGET_ROOT",
                 root.display(),
@@ -69,22 +81,34 @@ impl Place {
         let shown = format!("{}/{}", root.display(), printable(path));
         let mut names: Vec<&[u8]> = path.split(|&byte| byte == b'/').collect();
         let leaf = names.pop().unwrap_or_default().to_vec();
-        for name in names {
-            match file::make_dir_at(&dir, name, DIR_MODE) {
-                Ok(()) | Err(Errno::EEXIST) => {}
-                Err(errno) => return Err(on_disk(&shown, "make its directory", errno)),
-            }
-            dir = file::open_dir_at(&dir, name).map_err(|errno| {
-                let why = match errno {
-                    Errno::ENOTDIR | Errno::ELOOP => "is no directory, or a symlink to one",
-                    errno => errno.desc(),
-                };
-                let text = format!("cannot add {shown}: {} {why}", printable(name));
-                Failed::new(text, exit_code(Status::LocalIo))
-            })?;
-        }
         let temporary = name::temporary_of(&[b"add\0", &*leaf].concat());
-        Ok(Place { dir, leaf, temporary, shown })
+        let mut place = Place { dir, leaf, temporary, shown, made: Vec::new() };
+        for name in names {
+            place.enter(name)?;
+        }
+        Ok(place)
+    }
+
+    /// Goes down into a directory, which it makes if need be.
+    fn enter(&mut self, name: &[u8]) -> Result<(), Failed> {
+        let is_made = match file::make_dir_at(&self.dir, name, DIR_MODE) {
+            Ok(()) => true,
+            Err(Errno::EEXIST) => false,
+            Err(errno) => return Err(on_disk(&self.shown, "make its directory", errno)),
+        };
+        let below = file::open_dir_at(&self.dir, name).map_err(|errno| {
+            let why = match errno {
+                Errno::ENOTDIR | Errno::ELOOP => "is no directory, or a symlink to one",
+                errno => errno.desc(),
+            };
+            let text = format!("cannot add {}: {} {why}", self.shown, printable(name));
+            Failed::new(text, exit_code(Status::LocalIo))
+        })?;
+        let parent = std::mem::replace(&mut self.dir, below);
+        if is_made {
+            self.made.push((parent, name.to_vec()));
+        }
+        Ok(())
     }
 
     pub fn failed(&self, status: Status, why: &str) -> Failed {
@@ -108,9 +132,11 @@ impl Place {
         let file = file::open_file_at(&self.dir, &self.leaf)
             .map_err(|errno| on_disk(&self.shown, "read it", errno))?;
         let size = size_of(&file).map_err(|error| io_failed(&self.shown, "read it", &error))?;
-        let sum = sum(&file, size, pin).map_err(|e| sum_failed(&self.shown, &e))?;
+        // Nobody asked what it is.
+        let Some(pin) = pin else { return Ok(Some(format!("{size} bytes"))) };
+        let sum = sum(&file, size, Some(pin), false).map_err(|e| sum_failed(&self.shown, &e))?;
         match pin {
-            Some(pin) if pin != sum => {
+            pin if pin != sum => {
                 let why = format!(
                     "what is there has the digest {sum}, not {pin}; remove it to have it fetched"
                 );
@@ -120,15 +146,20 @@ impl Place {
         }
     }
 
-    /// How much another has of it.
-    pub fn temporary_size(&self) -> u64 {
-        file::stat_at(&self.dir, &self.temporary).map_or(0, |status| status.size)
+    /// What another that is about it changes, while it comes and while it is hashed.
+    pub fn temporary_state(&self) -> Option<(u64, i64, u32)> {
+        let status = file::stat_at(&self.dir, &self.temporary).ok()?;
+        Some((status.size, status.mtime_s, status.mtime_ns))
     }
 
     /// The temporary file, if nobody else has it, and its name is free.
     pub fn claim(&self) -> Result<Option<Claim<'_>>, Failed> {
         let made = file::create_file_at(&self.dir, &self.temporary, FILE_MODE);
         let opened = match made {
+            Err(Errno::ENOENT) => {
+                let why = "another that failed took its directory away; add it once more";
+                return Err(self.failed(Status::LocalIo, why));
+            }
             Err(Errno::EEXIST) => file::open_file_rw_at(&self.dir, &self.temporary),
             made => made,
         };
@@ -180,9 +211,22 @@ impl Claim<'_> {
 
     /// Whether so many bytes are what they must be.
     pub fn is_right(&self, pin: Option<Pin>, size: u64) -> Result<bool, Failed> {
-        let sum = sum(&self.file, size, pin);
+        let sum = sum(&self.file, size, pin, true);
         let sum = sum.map_err(|error| sum_failed(&self.place.shown, &error))?;
         Ok(pin.is_none_or(|pin| pin == sum))
+    }
+
+    /// Says what is kept of it, if anything is: nobody could go on with it without a digest.
+    pub fn given_up(&self, mut failed: Failed, is_kept: bool) -> Failed {
+        let size = self.size().unwrap_or(0);
+        if !is_kept || size == 0 {
+            self.remove();
+            return failed;
+        }
+        let dir = self.place.shown.rsplit_once('/').map_or(".", |(dir, _)| dir);
+        let name = printable(&self.place.temporary);
+        failed.reasons.push(format!("{dir}/{name} keeps {size} bytes for the next xget add of it"));
+        failed
     }
 
     pub fn remove(&self) {
@@ -191,14 +235,9 @@ impl Claim<'_> {
 
     /// Verifies it, brings it to the disk and gives it its name. Words for it.
     pub fn finish(self, pin: Option<Pin>, size: u64) -> Result<String, Failed> {
-        let Place { dir, leaf, temporary, shown } = self.place;
-        let sum = sum(&self.file, size, pin).map_err(|error| {
-            // Without a digest nobody could go on with it.
-            if pin.is_none() {
-                self.remove();
-            }
-            sum_failed(shown, &error)
-        })?;
+        let Place { dir, leaf, temporary, shown, .. } = self.place;
+        let sum = sum(&self.file, size, pin, true)
+            .map_err(|error| self.given_up(sum_failed(shown, &error), pin.is_some()))?;
         if let Some(pin) = pin.filter(|pin| *pin != sum) {
             self.remove();
             let why = format!("what came has the digest {sum}, not {pin}; nothing was added");
@@ -247,15 +286,23 @@ fn go_on() -> io::Result<()> {
     if signal::take() { Err(io::ErrorKind::Interrupted.into()) } else { Ok(()) }
 }
 
-/// The digest of so many bytes: of the kind of the pin, or BLAKE3. A signal interrupts it.
-fn sum(file: &File, size: u64, pin: Option<Pin>) -> io::Result<Pin> {
+/// The digest of so many bytes: of the kind of the pin, or BLAKE3. A signal interrupts it. Of the
+/// temporary file those who wait for it see that it goes on.
+fn sum(file: &File, size: u64, pin: Option<Pin>, is_temporary: bool) -> io::Result<Pin> {
+    let go_on = || {
+        if is_temporary {
+            // Where it cannot be said they wait as for one that hangs.
+            let _ = file.set_modified(SystemTime::now());
+        }
+        go_on()
+    };
     if matches!(pin, Some(Pin::Sha256(_))) {
         let mut sum = Sum::new(Rc::new(file.try_clone()?), size);
         loop {
+            go_on()?;
             if let Some(sum) = sum.step(SUM_BYTES)? {
                 return Ok(Pin::Sha256(sum));
             }
-            go_on()?;
         }
     }
     let mut hasher = blake3::Hasher::new();
@@ -272,4 +319,32 @@ fn sum(file: &File, size: u64, pin: Option<Pin>) -> io::Result<Pin> {
         at += len as u64;
     }
     Ok(Pin::Blake3(Digest(*hasher.finalize().as_bytes())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::env::temp_dir;
+    use std::fs;
+    use std::process;
+
+    #[test]
+    fn who_waits_sees_that_another_hashes() {
+        let root = temp_dir().join(format!("xget-add-{}", process::id()));
+        fs::create_dir(&root).unwrap();
+        let place = Place::open(&root, b"a/b").map_err(|failed| failed.reasons).unwrap();
+        let claim = place.claim().map_err(|failed| failed.reasons).unwrap().unwrap();
+        claim.cut(1 << 20).unwrap_or_else(|failed| panic!("{:?}", failed.reasons));
+        for pin in [Pin::Sha256([0; 32]), Pin::Blake3(Digest([0; 32]))] {
+            claim.file().set_modified(SystemTime::UNIX_EPOCH).unwrap();
+            let before = place.temporary_state().unwrap();
+            let is_right = claim.is_right(Some(pin), 1 << 20);
+            assert!(!is_right.map_err(|failed| failed.reasons).unwrap());
+            assert_ne!(place.temporary_state(), Some(before));
+        }
+        claim.remove();
+        drop(claim);
+        drop(place);
+        fs::remove_dir(&root).expect("what was made on the way is gone");
+    }
 }
