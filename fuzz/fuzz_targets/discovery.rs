@@ -48,7 +48,7 @@ fn asked(datagram: &[u8]) {
 fn heard(datagram: &[u8]) {
     let wanted = Wanted::Part(Selector::of_paths(&["a"]));
     let Some(question) = (Question { id: ID, wanted }).bytes() else { return };
-    let patience = Patience { first_ms: 10_000, others_ms: 500 };
+    let patience = Patience { first_ms: 10_000, others_ms: 500, awaits_hashing: true };
     let pin = Some(Digest([7; 32]));
     let mut search = Search::new(0, ID, question, pin, patience);
     for last in 0..=255 {
