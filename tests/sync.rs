@@ -58,7 +58,8 @@ fn a_pattern_brings_what_fits_it_and_its_digest_is_printed() {
         (&["**/e.img"], "e.img"),
         (&["im*/."], ".c.img a.img b.img d.txt"),
         (&["odd\\*"], "odd*"),
-        (&["odd*"], "odd* odder"),
+        (&["odd*"], "odd*"),
+        (&["od?*"], "odd* odder"),
         (&["a\\x2d.mount"], "a\\x2d.mount"),
         (&["a\\x2d*"], "a\\x2d.mount"),
         (&["w[1]"], "w[1]"),
@@ -246,6 +247,115 @@ fn of_a_pattern_with_delete_only_what_it_names_is_made_the_same() {
     assert_eq!(names(&dest), "a1 a1/f a2 a2/f b b/old");
 }
 
+/// Whatever rsync leaves out, and no more; but for what is refused.
+#[test]
+fn what_is_excluded_is_what_rsync_excludes() {
+    let scratch = Scratch::new();
+    let source = scratch.dir("source");
+    for path in [
+        "a",
+        "b",
+        "ab",
+        "a\\b",
+        "\\a",
+        "a\\\\b",
+        "a*",
+        "a*b",
+        "[a]",
+        ".h",
+        ".d/f",
+        "foo.bak",
+        "]",
+        "\\",
+        "foo/x.bak",
+        "foo/foo",
+        "foox/y",
+        "x/foo1/z",
+        "x/y/foo",
+        "x/xfoo",
+        "x/a/b/y",
+        "x/foo",
+        "d/b\\x2d.mount",
+        "b\\x2d.mount",
+        "d/c/e/f",
+        "d/a",
+        "d/c/a",
+        "- a",
+        "a-b",
+        "!a",
+        "#a",
+        "a b",
+    ] {
+        put(&source, path, path);
+    }
+    let master = Master::start(&scratch, &source, &[]);
+    for pattern in [
+        "a",
+        "/a",
+        "a*",
+        "a?",
+        "??",
+        "[ab]",
+        "[!a]",
+        "[]a]",
+        "[a-c]b",
+        "a\\*",
+        "a\\b",
+        "\\a",
+        "a\\\\b",
+        "/a\\\\b",
+        "a\\\\*",
+        "a\\b*",
+        "b\\x2d.mount",
+        "*\\x2d.mount",
+        "foo/",
+        "/foo",
+        "foo**",
+        "**foo",
+        "/foo/***",
+        "x/**",
+        "x/**/y",
+        "/x/**/foo",
+        "**/foo",
+        "/**/foo",
+        "d/**/a",
+        "*/a",
+        "c/e/",
+        ".*",
+        "**",
+        "x/***",
+        "x/foo**",
+        "\\",
+        "a\\",
+        "[\\]]*",
+        "[a\\-b]",
+        "\\[a]",
+        "[-] a",
+        "\\- a",
+        "\\!a",
+        "#a",
+        "**/*",
+        "x/foo[1-3]/*",
+        "*/foo*/",
+        "[!^]",
+        "[*]",
+        "?",
+    ] {
+        let (by_rsync, dest) = (scratch.dir("by-rsync"), scratch.dir("dest"));
+        let mut rsync = command("rsync");
+        rsync.args(["-r", "--exclude", pattern]).arg(source.join(".")).arg(&by_rsync);
+        Proc::start(rsync, &scratch).wait().expect(0);
+        fetch(&master, &scratch, &["--exclude", pattern, "."], &dest).expect(0);
+        assert_eq!(names(&dest), names(&by_rsync), "{pattern}");
+        fs::remove_dir_all(by_rsync).unwrap();
+        fs::remove_dir_all(dest).unwrap();
+    }
+    for pattern in ["a**b", "/**foo", "[[:alpha:]]", "./a", "a//b", "a/../b", "*\\", "[a-"] {
+        let dest = scratch.dir("dest");
+        fetch(&master, &scratch, &["--exclude", pattern, "."], &dest).expect(2);
+    }
+}
+
 /// Patterns of somebody who means harm are refused in no time, and others are served meanwhile.
 #[test]
 fn hostile_patterns_hold_nobody_up() {
@@ -265,6 +375,7 @@ fn hostile_patterns_hold_nobody_up() {
         format!("join 4 7000 exclude={many_stars} ."),
         format!("join 4 7000 {}x", "**/".repeat(8_000)),
         format!("join 4 7000 {}", many(2_500, &|number| format!("**/*a*{number}"))),
+        format!("join 4 7000 exclude={}/b exclude={many_stars} .", "a".repeat(50_000)),
         format!("join 4 7000 {} .", many(2_000, &|number| format!("exclude=*a*{number}*b*"))),
     ];
     let began = Instant::now();

@@ -155,6 +155,11 @@ impl FetchRequest {
         }
     }
 
+    /// Older masters can do what is wanted, if the patterns are names of files.
+    pub(crate) fn may_be_paths(&self) -> bool {
+        self.excludes.is_empty() && self.window_bytes.is_none()
+    }
+
     /// Older masters cannot do what is wanted.
     pub(crate) fn needs_options(&self) -> bool {
         self.are_patterns || !self.excludes.is_empty() || self.window_bytes.is_some()

@@ -368,7 +368,20 @@ impl Fetcher {
             // The master came back when all was in place: it needs the report alone.
             MasterMessage::Generation { .. } if self.phase.is_settled() => self.report_end(),
             _ if self.phase.is_settled() => {}
-            MasterMessage::Error { errno: 93, .. } if self.common.version == VERSION => {
+            // Where it has files of just these names they are what is wanted.
+            MasterMessage::Error { errno: 93, .. }
+                if self.common.version == VERSION && self.options.request.may_be_paths() =>
+            {
+                self.common.version = VERSION_PLAIN;
+                let join = self.join_message();
+                self.common.tell(&join);
+            }
+            MasterMessage::Error { errno, .. }
+                if errno == 93 && self.common.version == VERSION
+                    || errno == 2
+                        && self.common.version < VERSION
+                        && self.options.request.needs_options() =>
+            {
                 let what = format!("the master {}", self.common.master_link.addr());
                 let failure = Failure::fatal(Status::Connection, what, options::TOO_OLD);
                 return self.refuse_present(failure);

@@ -46,6 +46,9 @@ impl FetchOptions {
         if version == VERSION && !request.are_patterns {
             sources.iter_mut().for_each(|source| *source = patterns::quote(source));
         }
+        if version < VERSION && request.are_patterns {
+            sources.iter_mut().for_each(|source| *source = patterns::unquote(source));
+        }
         let options = JoinOptions {
             generation: was_in.filter(|_| version > VERSION_MIN),
             excludes: request.excludes.clone(),

@@ -8,7 +8,7 @@ use super::limits::ENTRIES_MAX;
 use super::selector::{Selector, names_contents};
 use super::values::{Entry, EntryKind, Manifest};
 use crate::content::digest::Digest;
-use crate::content::patterns::{Patterns, has_wildcard, is_sound, spend, unquote};
+use crate::content::patterns::{Patterns, has_wildcard, is_sound, spend, typed, unquote};
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec;
@@ -20,10 +20,11 @@ use core::ops::Range;
 /// and a line of them must not name a large tree a thousand times.
 const OVERLAP_SPARE: usize = 1_000;
 
-/// What it may take to look patterns up: so many bytes that are compared for each entry of
-/// the whole, and beside that so many.
-const STEPS_OF_ENTRY: u64 = 128;
+/// What it may take a master to look patterns up: so many bytes that are compared for each
+/// entry of the whole, and beside that so many; but never more than takes it about a second.
+const STEPS_OF_ENTRY: u64 = 4_096;
 const STEPS_SPARE: u64 = 1 << 20;
+const STEPS_MAX: u64 = 1 << 27;
 
 /// Part of a manifest as a manifest of its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -104,12 +105,12 @@ impl Manifest {
     /// # Errors
     /// See [`SelectError`].
     pub fn select_by(&self, selector: &Selector) -> Result<Selection, SelectError> {
-        self.select_within(&selector.plain(), &mut self.steps_max())
+        self.select_within(&selector.plain(), &mut { u64::MAX })
     }
 
-    /// Steps that patterns may take.
+    /// Steps that the patterns of a stranger may take.
     pub(crate) fn steps_max(&self) -> u64 {
-        STEPS_OF_ENTRY * self.entries.len() as u64 + STEPS_SPARE
+        STEPS_MAX.min(STEPS_OF_ENTRY * self.entries.len() as u64 + STEPS_SPARE)
     }
 
     /// The same in so many steps. To be called with a plain selector, so that its order is
@@ -158,11 +159,13 @@ impl Manifest {
         let mut opened = vec![false; self.entries.len()];
         let mut fitted = vec![false; if selector.are_patterns { self.entries.len() } else { 0 }];
         for source in sources {
-            if selector.are_patterns && has_wildcard(source) {
+            let path = selector.are_patterns.then(|| unquote(source));
+            let is_there = |path: &Vec<u8>| typed(path) == *source && self.has_source(path);
+            if selector.are_patterns && has_wildcard(source) && !path.as_ref().is_some_and(is_there)
+            {
                 self.add_fitting(source, &mut tops, (&mut opened, &mut fitted), steps)?;
                 continue;
             }
-            let path = selector.are_patterns.then(|| unquote(source));
             let contents =
                 self.add_tops(path.as_ref().unwrap_or(source), &mut tops, &mut opened)?;
             root = contents.filter(|_| sources.len() == 1);
@@ -173,7 +176,14 @@ impl Manifest {
         Ok((tops, root))
     }
 
-    /// Adds what fits a pattern: or, as with a shell, what has it for a name.
+    /// There is just this, a directory where it ends in `/`: it goes before what it would fit
+    /// as a pattern.
+    fn has_source(&self, path: &[u8]) -> bool {
+        let is_of_dirs = names_contents(path) || path.ends_with(b"/");
+        self.find(path, is_of_dirs).is_some_and(|found| !is_of_dirs || self.is_dir(found))
+    }
+
+    /// Adds what fits a pattern.
     fn add_fitting<'a>(
         &'a self,
         source: &[u8],
@@ -198,11 +208,7 @@ impl Manifest {
             return Err(SelectError::TooLong);
         }
         if found.is_empty() {
-            let path = unquote(source);
-            let is_dir = |number| !self.dirs_of(vec![number], steps).is_empty();
-            let is_one = dirs.is_none() || self.find(&path, false).is_some_and(is_dir);
-            let is_there = is_one && self.add_tops(&path, tops, opened).is_ok();
-            return if is_there { Ok(()) } else { Err(SelectError::NoneFits(source.to_vec())) };
+            return Err(SelectError::NoneFits(source.to_vec()));
         }
         let named = |number: u32| (&*self.entries[number as usize].name, number);
         for &number in &found {

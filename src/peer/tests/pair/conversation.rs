@@ -532,9 +532,14 @@ fn what_needs_version_4_is_said_in_it_and_an_older_master_is_told_of() {
         pair.let_server(master, |server| {
             server.faults.is_mute = true;
             server.tell_line("error 93 this%20master%20speaks%20version%203\n");
+            server.tell_line("error 2 a%2a:%20no%20such%20file\n");
         });
+        let are_patterns = request.are_patterns;
         let client = pair.add_client(master, request);
         pair.settle();
+        let as_paths = join(3, &[sources], JoinOptions::default());
+        let asked = pair.asked_ms(master, &Asked::Said(as_paths));
+        assert_eq!(asked.len(), usize::from(are_patterns), "there may be a file of this name");
         let asked = pair.asked_ms(master, &Asked::Said(join(4, &[sources], options)));
         assert_eq!(asked, [0], "{sources}");
         let (_, failures) = pair.client(client).exit.clone().expect("it is over");
