@@ -56,7 +56,7 @@ impl Master {
 
     /// Whose turn it is has a selection made.
     pub(super) fn admit_next(&mut self, now_ms: u64) {
-        if now_ms >= self.selections.ready_ms
+        if self.selections.is_ready(now_ms)
             && let Some(join) = self.joins.take_next()
         {
             self.admit(now_ms, join);

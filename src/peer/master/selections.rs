@@ -38,8 +38,10 @@ const STEPS_PER_MS: u64 = 100_000;
 
 #[derive(Debug)]
 pub(super) struct Selections {
-    /// When another can be made.
+    /// When another can be made, but for the pause after the last: it begins with the next
+    /// look at the clock, however long that one took.
     pub ready_ms: u64,
+    pause_ms: u64,
     /// The scan of the served tree that they were made of.
     scan: u32,
     /// The least recently used first.
@@ -86,6 +88,7 @@ impl Selections {
     pub fn new(bytes_max: usize) -> Selections {
         Selections {
             ready_ms: 0,
+            pause_ms: 0,
             scan: 0,
             list: Vec::new(),
             refused: None,
@@ -114,6 +117,15 @@ impl Selections {
                 space.set_origin(id, Origin { scan: self.scan, ..origin });
             }
         }
+    }
+
+    /// Another can be made now.
+    pub fn is_ready(&mut self, now_ms: u64) -> bool {
+        if now_ms >= self.ready_ms && self.pause_ms > 0 {
+            // A millisecond of it is over.
+            self.ready_ms = now_ms + core::mem::take(&mut self.pause_ms) - 1;
+        }
+        now_ms >= self.ready_ms
     }
 
     /// The generation of these sources, made when first asked for: `None` when
@@ -148,7 +160,7 @@ impl Selections {
                     .into(),
             );
         }
-        if now_ms < self.ready_ms {
+        if !self.is_ready(now_ms) {
             return Ok(None);
         }
         let content = space.generation(whole).and_then(|g| g.content.clone());
@@ -159,7 +171,8 @@ impl Selections {
         let made = selection.as_ref().map_or(0, |made| made.origin.len());
         let passed = content.manifest.entries.len();
         let pause_ms = (made / MADE_PER_MS + passed / PASSED_PER_MS) as u64;
-        self.ready_ms = now_ms + pause_ms + (steps_max - steps) / STEPS_PER_MS;
+        self.pause_ms = pause_ms + (steps_max - steps) / STEPS_PER_MS;
+        self.ready_ms = now_ms + u64::from(self.pause_ms > 0);
         let selection = selection.map_err(|error| {
             let why = printable(error.to_string());
             self.refused = Some((selector.clone(), why.clone()));
@@ -250,6 +263,7 @@ mod tests {
         ) -> Result<Selected, String> {
             let selector = Selector::of_paths(sources);
             let is_used = |id| used.contains(&id);
+            self.selections.is_ready(self.selections.ready_ms);
             let turn = Turn { now_ms: self.selections.ready_ms, of_ip: 63 };
             let space = &mut self.space;
             let selected = self.selections.select(space, self.whole, &selector, turn, is_used);
@@ -297,9 +311,8 @@ mod tests {
         let mut select = |selector: &Selector, now_ms| {
             let turn = Turn { now_ms, of_ip: 0 };
             let Fixture { space, selections, whole } = &mut fixture;
-            let before_ms = selections.ready_ms;
             let selected = selections.select(space, *whole, selector, turn, |_| false);
-            (selected.map(|made| made.map(|made| made.id)), selections.ready_ms - before_ms)
+            (selected.map(|made| made.map(|made| made.id)), selections.pause_ms)
         };
         let (made, _) = select(&by("*[0-4]", &["00*", "?1?*"]), 1_000);
         let id = made.unwrap().unwrap();
@@ -308,10 +321,14 @@ mod tests {
         let stars = by(&format!("{}x?", "*0*".repeat(5_000)), &[]);
         let (refused, pause_ms) = select(&stars, 2_000);
         assert!(refused.as_ref().unwrap_err().contains("take too long"), "{refused:?}");
-        let steps = STEPS_PER_MS * (pause_ms - 1_000);
-        assert!((500_000..2_000_000).contains(&steps), "{pause_ms} ms");
-        assert_eq!(select(&stars, 2_000), (refused, 0), "known, and so no work");
+        let steps = STEPS_PER_MS * pause_ms;
+        assert!((2_000_000..2_400_000).contains(&steps), "{pause_ms} ms");
+        assert_eq!(select(&stars, 2_000), (refused, pause_ms), "known, and so no work");
         assert_eq!(select(&by("1*", &[]), 2_000).0, Ok(None), "who asks for more waits");
+        // It took until then.
+        assert_eq!(select(&by("1*", &[]), 9_000), (Ok(None), 0), "and the pause begins after it");
+        assert_eq!(select(&by("1*", &[]), 9_000 + pause_ms - 2).0, Ok(None));
+        assert!(select(&by("01*", &[]), 9_000 + pause_ms - 1).0.unwrap().is_some());
         fixture.selections.set_scan(2);
         assert!(fixture.selections.refused.is_none(), "it may be there now");
     }
