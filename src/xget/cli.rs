@@ -7,7 +7,7 @@
 mod fetch;
 mod help;
 mod serve;
-mod sources;
+pub mod sources;
 #[cfg(test)]
 mod tests;
 mod values;

@@ -2,16 +2,15 @@
 
 use super::json::Object;
 use super::network::{self, PATIENCE};
+use crate::cli::sources::selector;
 use crate::console::{answer, report};
 use crate::failed::{Failed, USAGE};
 use crate::os::signal;
 use lexopt::{Arg, Parser};
 use peer::content::manifest::Selector;
 use peer::discovery::Heard;
-use peer::request::source_is_below;
 use std::ffi::OsString;
 use std::fmt::Write;
-use std::os::unix::ffi::OsStringExt;
 
 pub const HELP: &str = "\
 usage: xget find [--json] SRC...
@@ -45,17 +44,15 @@ fn parse(args: Vec<OsString>) -> Result<(Selector, bool), String> {
     while let Some(arg) = parser.next().map_err(|error| error.to_string())? {
         match arg {
             Arg::Long("json") => is_json = true,
-            Arg::Value(source) => sources.push(source.into_vec()),
+            Arg::Value(source) => sources.push(source),
             other => return Err(other.unexpected().to_string() + "; see xget find --help"),
         }
     }
     if sources.is_empty() {
         return Err("what is to be found? xget find SRC...".into());
     }
-    if !sources.iter().all(|source| source_is_below(source)) {
-        return Err("a SRC is a path below what a master serves, and `.` is all of it".into());
-    }
-    Ok((Selector { sources, are_patterns: true, excludes: Vec::new() }, is_json))
+    let (wanted, _) = selector(sources, Vec::new())?;
+    Ok((wanted, is_json))
 }
 
 fn lines(found: &[Heard]) -> String {
@@ -93,6 +90,8 @@ mod tests {
         assert!(
             is_json && wanted.are_patterns && wanted.sources == [b"a".to_vec(), b"b*".to_vec()]
         );
+        let (wanted, _) = parsed("a\\x2d.mount").unwrap();
+        assert!(!wanted.are_patterns && wanted.sources == [b"a\\x2d.mount".to_vec()]);
         for line in ["", "--json", "-n x a", "../a", "--nonsense a"] {
             assert!(parsed(line).is_err(), "{line}");
         }
