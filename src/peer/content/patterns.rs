@@ -11,7 +11,7 @@ use alloc::vec::Vec;
 const NO_END: u64 = u64::MAX;
 
 /// Bytes that are looked through for a `/` in the time of a step.
-const SCANNED_IN_STEP: usize = 32;
+const SCANNED_IN_STEP: usize = 8;
 
 /// Patterns; of a path, whether it fits one of them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -28,8 +28,14 @@ impl Master {
         }
         let is_recent = self.whole.is_some() && self.rescan.is_recent(now_ms);
         // A source that is not there may have come since the last look.
-        if is_recent && self.select_for(now_ms, &join).is_ok() {
-            return self.admit(now_ms, join);
+        if is_recent {
+            match self.select_for(now_ms, &join) {
+                Ok(_) => return self.admit(now_ms, join),
+                Err(text) if self.selections.has_refused_for_good(&join.selector) => {
+                    return self.refuse(join.open_id, 2, &text);
+                }
+                Err(_) => {}
+            }
         }
         if self.wait(now_ms, join) {
             self.look_again(now_ms);

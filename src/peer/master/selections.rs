@@ -3,7 +3,7 @@
 //! Knows which sources gave which generation. Refuses to know who fetches them.
 
 use super::returns::Returns;
-use crate::content::manifest::{Entry, Manifest, Selection, Selector};
+use crate::content::manifest::{Entry, Manifest, SelectError, Selection, Selector};
 use crate::control::printable;
 use crate::namespace::{Generation, GenerationId, NameSpace, Origin};
 use alloc::rc::Rc;
@@ -48,6 +48,8 @@ pub(super) struct Selections {
     list: Vec<Kept>,
     /// What was refused last, and why: who asks for it may be one of many.
     refused: Option<(Selector, String)>,
+    /// And no other tree would change that.
+    is_refused_for_good: bool,
     /// Memory for them, but for one that is larger alone.
     bytes_max: usize,
     /// Those that are none any more.
@@ -92,6 +94,7 @@ impl Selections {
             scan: 0,
             list: Vec::new(),
             refused: None,
+            is_refused_for_good: false,
             bytes_max,
             returns: Returns::default(),
         }
@@ -117,6 +120,12 @@ impl Selections {
                 space.set_origin(id, Origin { scan: self.scan, ..origin });
             }
         }
+    }
+
+    /// It was refused last, and who asks need not wait for another look at the tree.
+    pub fn has_refused_for_good(&self, selector: &Selector) -> bool {
+        let is_last = |refused: &(Selector, String)| refused.0 == selector.plain();
+        self.is_refused_for_good && self.refused.as_ref().is_some_and(is_last)
     }
 
     /// Another can be made now.
@@ -174,6 +183,8 @@ impl Selections {
         self.pause_ms = pause_ms + (steps_max - steps) / STEPS_PER_MS;
         self.ready_ms = now_ms + u64::from(self.pause_ms > 0);
         let selection = selection.map_err(|error| {
+            self.is_refused_for_good =
+                matches!(error, SelectError::TooLong | SelectError::NoPattern(_));
             let why = printable(error.to_string());
             self.refused = Some((selector.clone(), why.clone()));
             why
@@ -329,6 +340,8 @@ mod tests {
         assert_eq!(select(&by("1*", &[]), 9_000), (Ok(None), 0), "and the pause begins after it");
         assert_eq!(select(&by("1*", &[]), 9_000 + pause_ms - 2).0, Ok(None));
         assert!(select(&by("01*", &[]), 9_000 + pause_ms - 1).0.unwrap().is_some());
+        let Fixture { selections, .. } = &mut fixture;
+        assert!(selections.has_refused_for_good(&stars));
         fixture.selections.set_scan(2);
         assert!(fixture.selections.refused.is_none(), "it may be there now");
     }

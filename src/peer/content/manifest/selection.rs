@@ -21,7 +21,7 @@ use core::ops::Range;
 const OVERLAP_SPARE: usize = 1_000;
 
 /// What it may take a master to look patterns up: so many bytes that are compared for each
-/// entry of the whole, and beside that so many; but never more than takes it about a second.
+/// entry of the whole, and beside that so many; but never more than takes it about half a second.
 const STEPS_OF_ENTRY: u64 = 4_096;
 const STEPS_SPARE: u64 = 1 << 20;
 const STEPS_MAX: u64 = 1 << 27;
