@@ -3,6 +3,7 @@
 //!
 //! Reads what masters and clients share, and which of them was asked for; the options of
 //! either are `serve` and `fetch`. A verb's own arguments are its own (`crate::verbs`).
+//! Of the program that is not `WHOLE`, the one of an initramfs, it knows only what that has.
 
 mod fetch;
 mod help;
@@ -15,7 +16,7 @@ mod values;
 use crate::driver::{Host, Limits, MASTER_PORT, parse_hosts};
 use fetch::ClientOptions;
 pub use fetch::Fetch;
-pub use help::HELP;
+pub use help::{HELP, HELP_OF_INIT};
 use lexopt::{Arg, Parser};
 use peer::content::manifest::Selector;
 use serve::MasterOptions;
@@ -23,6 +24,11 @@ pub use serve::{Cache, Serve};
 use std::ffi::OsString;
 use std::path::PathBuf;
 use values::{first_typed, number, text};
+
+/// What the program of an initramfs says of all else.
+pub const NO_HEAD: &str = "this is the xget of an initramfs, which fetches and boots: serving a \
+     directory, --print-digest, verbs, patterns, block devices and standard output take the whole \
+     program, which `make install` puts on the head";
 
 /// First words that are no paths. A directory of such a name is `./ls`.
 pub const VERBS: &[&str] = &["ls", "status", "add", "run", "get", "find"];
@@ -61,7 +67,7 @@ pub struct Options {
 
 /// What was typed, before it is known what it means together.
 #[derive(Default)]
-struct Typed {
+struct Typed<const WHOLE: bool> {
     master: Option<String>,
     port: Option<u16>,
     of_masters: MasterOptions,
@@ -77,16 +83,21 @@ struct Typed {
 }
 
 /// Reads the arguments; the error is for the user.
-pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Options, String> {
+pub fn parse<const WHOLE: bool>(
+    args: impl IntoIterator<Item = OsString>,
+) -> Result<Options, String> {
     // A list: 1 KB less than an iterator of iterators.
     let mut args: Vec<OsString> = args.into_iter().collect();
     let is_first = |verb: &&&str| args.first().is_some_and(|word| word == **verb);
     if let Some(verb) = VERBS.iter().find(is_first) {
+        if !WHOLE {
+            return Err(NO_HEAD.into());
+        }
         args.remove(0);
         let command = Command::Head(HeadCommand::Verb(verb, args));
         return Ok(Options { command, debug: 0 });
     }
-    let mut typed = Typed::default();
+    let mut typed = Typed::<WHOLE>::default();
     let mut parser = Parser::from_args(args);
     while let Some(arg) = parser.next().map_err(|error| error.to_string())? {
         let command = match arg {
@@ -106,7 +117,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Options, String
 /// The arguments of `xget get`: those of a fetch, of which `-n` may be missing. With the bits
 /// of `-D`.
 pub fn parse_get(args: Vec<OsString>) -> Result<(Fetch, u32), String> {
-    let mut typed = Typed::default();
+    let mut typed = Typed::<true>::default();
     let mut parser = Parser::from_args(args);
     while let Some(arg) = parser.next().map_err(|error| error.to_string())? {
         typed.take(arg.into(), &mut parser)?;
@@ -138,7 +149,14 @@ impl From<Arg<'_>> for Owned {
     }
 }
 
-impl Typed {
+fn unknown<const WHOLE: bool>(option: &str) -> String {
+    match WHOLE {
+        true => format!("unknown option {option}; see xget --help"),
+        false => format!("unknown option {option}; {NO_HEAD}"),
+    }
+}
+
+impl<const WHOLE: bool> Typed<WHOLE> {
     fn take(&mut self, arg: Owned, parser: &mut Parser) -> Result<(), String> {
         match arg {
             Owned::Value(path) => self.paths.push(path),
@@ -154,10 +172,9 @@ impl Typed {
             'p' => self.port = Some(number(parser, "-p", 1..=65535)?),
             'D' => self.debug = number(parser, "-D", 0..=31)?,
             'x' => self.one_file_system = true,
-            letter
-                if self.of_masters.take_short(letter, parser)?
-                    || self.of_clients.take_short(letter, parser)? => {}
-            letter => return Err(format!("unknown option -{letter}; see xget --help")),
+            letter if self.of_clients.take_short(letter, parser)? => {}
+            letter if WHOLE && self.of_masters.take_short(letter, parser)? => {}
+            letter => return Err(unknown::<WHOLE>(&format!("-{letter}"))),
         }
         Ok(())
     }
@@ -170,24 +187,33 @@ impl Typed {
             "max-memory" => {
                 self.memory_mib = Some(number(parser, "--max-memory", 8..=1_000_000)?);
             }
-            "print-digest" => self.print_digest = true,
             "up" => self.up = true,
-            name if self.of_masters.take_long(name, parser)?
-                || self.of_clients.take_long(name, parser)? => {}
-            name => return Err(format!("unknown option --{name}; see xget --help")),
+            name if self.of_clients.take_long(name, parser)? => {}
+            name if WHOLE && self.take_long_of_whole(name, parser)? => {}
+            name => return Err(unknown::<WHOLE>(&format!("--{name}"))),
         }
         Ok(())
+    }
+
+    /// Whether it is one of these.
+    fn take_long_of_whole(&mut self, name: &str, parser: &mut Parser) -> Result<bool, String> {
+        self.print_digest |= name == "print-digest";
+        Ok(name == "print-digest"
+            || self.of_masters.take_long(name, parser)?
+            || self.of_clients.take_long_of_whole(name, parser)?)
     }
 
     fn command(self) -> Result<Command, String> {
         if self.up {
             self.up_command()
-        } else if self.print_digest {
+        } else if WHOLE && self.print_digest {
             self.print_digest_command()
         } else if self.master.is_some() {
             Ok(Command::Fetch(Box::new(self.fetch()?)))
-        } else {
+        } else if WHOLE {
             self.serve_command()
+        } else {
+            Err(NO_HEAD.into())
         }
     }
 
@@ -226,13 +252,13 @@ impl Typed {
     /// Without `-n` it has no masters.
     fn fetch(mut self) -> Result<Fetch, String> {
         let others = [(self.one_file_system, "-x")];
-        if let Some(name) = self.of_masters.typed().or(first_typed(&others)) {
+        if let Some(name) = self.of_masters.typed().or(first_typed(&others)).filter(|_| WHOLE) {
             return Err(format!("{name} is for a master; with -n this is a client"));
         }
         let port = self.port.unwrap_or(MASTER_PORT);
         let masters = self.master.take().map(|masters| parse_hosts(&masters, port)).transpose()?;
         let limits = Limits::of_client(self.clients_max, self.memory_mib);
-        self.of_clients.fetch(masters.unwrap_or_default(), self.paths, limits)
+        self.of_clients.fetch::<WHOLE>(masters.unwrap_or_default(), self.paths, limits)
     }
 
     fn serve_command(self) -> Result<Command, String> {

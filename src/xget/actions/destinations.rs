@@ -1,7 +1,7 @@
 //! Where a fetch goes that people began, where that is no directory.
 //!
-//! Knows which options make sense there. None of it is in the initramfs: it is reached from
-//! `xget::main` alone.
+//! Knows which options make sense there. None of it is in the initramfs: it is reached
+//! where the program is the `WHOLE` one.
 
 use crate::cli::Fetch;
 use crate::console::report;
@@ -25,9 +25,6 @@ const DEV: &str = "/dev";
 const SHM: &str = "/dev/shm";
 
 /// Claims the destination of a fetch, where it is no directory.
-pub type Claim = fn(&Fetch) -> Result<Option<Box<dyn Destination>>, Failed>;
-
-/// What the whole program can do.
 pub fn claim(fetch: &Fetch) -> Result<Option<Box<dyn Destination>>, Failed> {
     let path = &fetch.task.dest;
     if is_device(path) {

@@ -1,6 +1,6 @@
 //! A client's command: a fetch, or a worker's rounds.
 
-use super::destinations::Claim;
+use super::destinations;
 use crate::cli::Fetch;
 use crate::console::{self, FetchConsole, answer, report, summary};
 use crate::driver::{self, FetchTask};
@@ -62,13 +62,10 @@ fn run_worker(task: FetchTask, quiet: bool) -> Result<(), Failed> {
     }
 }
 
-/// With what claims destinations that are no directories, where the program has that.
-pub fn fetch(fetch: Fetch, claim: Option<Claim>) -> Result<(), Failed> {
+/// Into a directory; of the whole program, also onto what is none.
+pub fn fetch<const WHOLE: bool>(fetch: Fetch) -> Result<(), Failed> {
     signal::watch_end();
-    let into = match claim {
-        Some(claim) => claim(&fetch)?,
-        None => None,
-    };
+    let into = if WHOLE { destinations::claim(&fetch)? } else { None };
     let is_stream = fetch.is_stream();
     let mut task = fetch.task;
     // Else its task has those that were found.

@@ -7,6 +7,8 @@ use crate::store::device::DeviceOptions;
 use crate::store::stream::{STDOUT, StreamOptions, WINDOW_MIB, WINDOW_MIB_MIN};
 use crate::store::writer::{Policy, Purpose};
 use lexopt::Parser;
+use peer::content::manifest::Selector;
+use peer::content::patterns::Patterns;
 use peer::request::{FetchRequest, Linger, Masters, Pin, RETRIES};
 use std::ffi::OsString;
 use std::mem::take;
@@ -103,19 +105,8 @@ impl ClientOptions {
             "delete" => self.delete = true,
             "dry-run" => self.dry_run = true,
             "worker" => self.worker = true,
-            "window" => {
-                let mib = number(parser, "--window", WINDOW_MIB_MIN..=1_000_000)?;
-                self.stream.window_mib = Some(mib);
-            }
-            "spool" => self.stream.spool = Some(file(parser)?),
-            "force" => self.device.force = true,
-            "discard" => self.device.discards = true,
-            "verify" => self.device.verifies = true,
             "copy-dest" => self.copies = Some(file(parser)?),
             "keep" => self.keep.push(file(parser)?),
-            "exclude" => {
-                self.excludes.push(parser.value().map_err(|error| error.to_string())?);
-            }
             "keep-dirs" => self.keep_dirs = true,
             "digest" => self.pin = Some(parse_pin(&text(parser)?)?),
             "linger" => {
@@ -127,8 +118,27 @@ impl ClientOptions {
         Ok(true)
     }
 
+    /// Whether it is one of these, which the program of an initramfs has not.
+    pub fn take_long_of_whole(&mut self, name: &str, parser: &mut Parser) -> Result<bool, String> {
+        match name {
+            "window" => {
+                let mib = number(parser, "--window", WINDOW_MIB_MIN..=1_000_000)?;
+                self.stream.window_mib = Some(mib);
+            }
+            "spool" => self.stream.spool = Some(file(parser)?),
+            "force" => self.device.force = true,
+            "discard" => self.device.discards = true,
+            "verify" => self.device.verifies = true,
+            "exclude" => {
+                self.excludes.push(parser.value().map_err(|error| error.to_string())?);
+            }
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+
     /// What they mean together; `paths` are the sources and the destination.
-    pub fn fetch(
+    pub fn fetch<const WHOLE: bool>(
         mut self,
         masters: Vec<Host>,
         mut paths: Vec<OsString>,
@@ -141,13 +151,19 @@ impl ClientOptions {
                     .into(),
             );
         }
-        let (selector, keep) = sources::selector(paths, self.take_excludes())?;
+        let (selector, keep) = match WHOLE {
+            true => sources::selector(paths, self.take_excludes())?,
+            false => {
+                let sources = sources::below(paths)?;
+                (Selector { sources, ..Selector::default() }, Patterns::default())
+            }
+        };
         self.check_worker()?;
         if self.pin.is_some() && selector.sources.len() > 1 {
             return Err("--digest pins one SRC; fetch them one by one".into());
         }
         // Who keeps all is a client as any other.
-        let is_window = dest == STDOUT && self.stream.spool.is_none();
+        let is_window = WHOLE && dest == STDOUT && self.stream.spool.is_none();
         let window_mib = self.stream.window_mib.unwrap_or(WINDOW_MIB);
         let request = FetchRequest {
             window_bytes: is_window.then_some(window_mib << 20),

@@ -1,5 +1,22 @@
 //! What `--help` says. The options are read in the file above; a test there holds both together.
 
+/// Of the program of an initramfs, where somebody at its shell fetches what is missing.
+pub const HELP_OF_INIT: &str = "\
+xget of an initramfs: /init, and what fetches
+
+usage: xget -n MASTER[:PORT][,...] [OPTION...] SRC... DEST
+           fetch from the master and its other clients
+       xget -n MASTER[:PORT] --worker [OPTION...] SRC... DEST
+           serve others what is in DEST already, until a signal
+       xget --up [-n MASTER[:PORT]]
+           tell the master that this node's system has booted
+
+options: -p PORT, -r N, -s, -o, -q, --delete, --keep FILE, --keep-dirs, --dry-run,
+--copy-dest DIR, --digest D, --fsync, --linger SECONDS, --max-clients N,
+--max-memory MIB, -D BITS, -V (what they mean, and what else there is, says
+`xget --help` of the whole program)
+";
+
 pub const HELP: &str = "\
 xget: the same bytes onto every node of a cluster
 

@@ -12,11 +12,7 @@ pub fn selector(
     sources: Vec<OsString>,
     excludes: Vec<OsString>,
 ) -> Result<(Selector, Patterns), String> {
-    if sources.iter().any(|source| !source_is_below(source.as_encoded_bytes())) {
-        return Err("a SRC is a path below what the master serves, and `.` is all of it; \
-                    it cannot be empty or lead above that by `..`"
-            .into());
-    }
+    let sources = below(sources)?;
     let mut left_alone = Patterns::default();
     for pattern in &excludes {
         left_alone.exclude(pattern.as_encoded_bytes()).ok_or_else(|| {
@@ -26,8 +22,7 @@ pub fn selector(
             )
         })?;
     }
-    let mut sources: Vec<_> =
-        sources.into_iter().map(|source| patterns::typed(&source.into_vec())).collect();
+    let mut sources: Vec<_> = sources.iter().map(|source| patterns::typed(source)).collect();
     let are_patterns = sources.iter().any(|source| patterns::has_wildcard(source));
     if !are_patterns {
         // Paths are understood by older masters, too.
@@ -35,4 +30,15 @@ pub fn selector(
     }
     let excludes = excludes.into_iter().map(OsString::into_vec).collect();
     Ok((Selector { sources, are_patterns, excludes }, left_alone))
+}
+
+/// What was typed, as paths.
+pub fn below(sources: Vec<OsString>) -> Result<Vec<Vec<u8>>, String> {
+    let sources: Vec<_> = sources.into_iter().map(OsString::into_vec).collect();
+    if !sources.iter().all(|source| source_is_below(source)) {
+        return Err("a SRC is a path below what the master serves, and `.` is all of it; \
+                    it cannot be empty or lead above that by `..`"
+            .into());
+    }
+    Ok(sources)
 }

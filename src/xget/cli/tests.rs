@@ -4,7 +4,7 @@ use super::*;
 use peer::request::Linger;
 
 fn parsed(line: &str) -> Result<Options, String> {
-    parse(line.split_whitespace().map(OsString::from))
+    parse::<true>(line.split_whitespace().map(OsString::from))
 }
 
 #[test]
@@ -175,4 +175,32 @@ fn more_masters_than_are_asked_are_a_mistake() {
     assert!(many(16).is_ok());
     let why = many(17).map(|_| ()).unwrap_err();
     assert!(why.contains("17 masters"), "{why}");
+}
+
+#[test]
+fn the_program_of_an_initramfs_has_what_a_node_does_and_says_what_it_has_not() {
+    let of_init = |line: &str| parse::<false>(line.split_whitespace().map(OsString::from));
+    let Command::Fetch(fetch) = of_init("-n head -r 3 --delete a*b dest").unwrap().command else {
+        panic!()
+    };
+    assert_eq!(fetch.task.request.sources, [b"a*b"], "a path, as it stands");
+    assert!(!fetch.task.request.are_patterns);
+    assert!(matches!(of_init("--up -n head").unwrap().command, Command::Up(_)));
+    for line in [
+        "/srv",
+        "--print-digest /srv",
+        "-m 3 /srv",
+        "ls -n head",
+        "-n head --exclude x . dest",
+        "-n head --window 9 a -",
+        "-n head --verify a /dev/sda",
+    ] {
+        let why = of_init(line).unwrap_err();
+        assert!(why.contains(NO_HEAD), "{line}: {why}");
+    }
+    for option in
+        HELP_OF_INIT.split([' ', ',', '\n', '[', '`']).filter(|word| word.starts_with('-'))
+    {
+        assert!(HELP.contains(option), "{option}");
+    }
 }

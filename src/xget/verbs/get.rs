@@ -3,7 +3,6 @@
 //! Knows whom to ask when several have it. The fetch is that of `xget -n`.
 
 use super::network;
-use crate::actions::destinations::claim;
 use crate::actions::fetch::fetch;
 use crate::cli;
 use crate::failed::{Failed, USAGE};
@@ -35,7 +34,7 @@ pub fn run(args: Vec<OsString>) -> Result<(), Failed> {
     let (mut asked, debug) = cli::parse_get(args).map_err(|why| Failed::new(why, USAGE))?;
     logger::init(debug);
     if !asked.masters.is_empty() {
-        return fetch(asked, Some(claim));
+        return fetch::<true>(asked);
     }
     signal::watch_end();
     let request = &asked.task.request;
@@ -54,5 +53,5 @@ pub fn run(args: Vec<OsString>) -> Result<(), Failed> {
         masters.generation = None;
     }
     asked.task.masters = masters;
-    fetch(asked, Some(claim))
+    fetch::<true>(asked)
 }
