@@ -7,6 +7,7 @@ mod support;
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 use support::proc::{Master, Proc, command, free_port, xget};
 use support::{Scratch, noise, until};
 
@@ -101,36 +102,43 @@ fn what_of_it_does_not_work_says_why() {
     Proc::start(many, &head.scratch).wait().expect(2).says("from 1 to 16");
 }
 
-/// The service of Perceus, and the lines of init scripts: with `--daemon` for what went into the
-/// background by itself.
+/// What an init script has now for what went into the background by itself.
+const SERVICE: &str = r#"xget --daemon -p "$PORT" ${DEBUG:+-D "$DEBUG"} "$SRC""#;
+
+/// The service of Perceus, and the lines of init scripts.
 #[test]
 fn its_masters_lines_serve() {
-    is_in_the_page("`xget --daemon -p $PORT -D $DEBUG $SRC`");
+    is_in_the_page(&format!("`{SERVICE}`"));
     let scratch = Scratch::new();
     let dir = scratch.dir("dirtoserve");
     fs::write(dir.join("file1"), b"1").unwrap();
-    for options in [&["-D", "0"][..], &["-D", "1"], &["-m", "10", "-x"], &["-D", "0", "--daemon"]] {
-        let port = free_port();
-        let mut serve = xget();
-        // As a service has it: whoever starts it does not wait.
-        serve.args(["--no-cache", "-p", &port.to_string()]).args(options).arg(&dir);
-        let is_daemon = options.contains(&"--daemon");
-        // Ends with this test, whoever it belongs to then.
-        let mut all = command("unshare");
-        all.args(["--pid", "--fork", "--kill-child=KILL", "sh", "-c", "\"$@\" && sleep 600", "sh"]);
-        all.arg(serve.get_program()).args(serve.get_args());
-        let proc = Proc::start(if is_daemon && support::is_root() { all } else { serve }, &scratch);
-        if is_daemon && !support::is_root() {
-            continue;
-        }
-        let fetches = || {
+    let serves = |port: u16, command: Command| {
+        let proc = Proc::start(command, &scratch);
+        until("it serves", 30, || {
             let mut fetch = xget();
             fetch.args(["-r", "0", "-n", &format!("127.0.0.1:{port}"), "file1"]);
             fetch.arg(scratch.join(format!("copy{port}")));
             Proc::start(fetch, &scratch).wait().status == 0
-        };
-        until("it serves", 30, fetches);
+        });
         drop(proc);
+    };
+    for options in [&["-D", "0"][..], &["-D", "1"], &["-m", "10", "-x"]] {
+        let port = free_port();
+        let mut serve = xget();
+        serve.args(["--no-cache", "-p", &port.to_string()]).args(options).arg(&dir);
+        serves(port, serve);
+    }
+    for debug in ["", "1"].iter().filter(|_| support::is_root()) {
+        let port = free_port();
+        // Ends with this test, whoever it belongs to then.
+        let mut all = command("unshare");
+        let line = format!("{SERVICE} && sleep 600");
+        all.args(["--pid", "--fork", "--kill-child=KILL", "sh", "-c", &line]);
+        let bin = Path::new(env!("CARGO_BIN_EXE_xget")).parent().unwrap();
+        let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
+        all.env("PATH", path).env("XDG_CACHE_HOME", scratch.dir("cache"));
+        all.env("PORT", port.to_string()).env("DEBUG", debug).env("SRC", &dir);
+        serves(port, all);
     }
     // One file alone, which the original said it could.
     let master = Master::start(&scratch, dir.join("file1"), &[]);
