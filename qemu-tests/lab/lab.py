@@ -16,7 +16,6 @@ from .machine import OVERHEAD_MB, Hardware, Machine
 POLL_S = 0.1
 STATUS_EVERY_S = 1.0
 STATUS_TIMEOUT_S = 1.0
-MASTER_PORT = 20004
 # A machine that did nothing new for so long, on its own clock, is called stuck.
 STUCK_S = 60.0
 # Left to everybody else on this machine.
@@ -110,7 +109,7 @@ class Lab:
     def other_network(self):
         """A second network, where there may be DHCP and is no master."""
         other = network.Network("lab1", network.OTHER_PLAN)
-        other.refuse_tcp()
+        other.refuse_masters()
         return other
 
     def node(
@@ -336,7 +335,7 @@ class Lab:
         for master in self.masters:
             if master.ended is None and not master.paused:
                 try:
-                    known = status.read(str(network.MASTER), MASTER_PORT, STATUS_TIMEOUT_S)
+                    known = status.read(str(network.MASTER), network.MASTER_PORT, STATUS_TIMEOUT_S)
                     status.merge(master.clients, known)
                     if self.heard is not None:
                         self._call_the_roll()
@@ -346,7 +345,7 @@ class Lab:
 
     def _call_the_roll(self):
         """Ask the master what it heard of nodes, and which address each has."""
-        roll.merge(self.heard, roll.read(str(network.MASTER), MASTER_PORT, STATUS_TIMEOUT_S))
+        roll.merge(self.heard, roll.read(str(network.MASTER), network.MASTER_PORT, STATUS_TIMEOUT_S))
         for machine in self.machines:
             entry = self.entry(machine)
             if entry and entry.address:

@@ -22,6 +22,7 @@ BRIDGE = "lab0"
 PLAN = Plan(ipaddress.ip_network("10.77.0.0/16"), "52:54:00:77")
 OTHER_PLAN = Plan(ipaddress.ip_network("10.78.0.0/16"), "52:54:00:78")
 MASTER = PLAN.head
+MASTER_PORT = 20004
 MASTER6 = ipaddress.ip_address("fd77::1")
 # Enough for the largest burst of a virtio queue at any rate.
 BURST_BYTES = 128 * 1024
@@ -53,14 +54,17 @@ class Network:
         """Limit the master's uplink: all that it sends leaves by the bridge."""
         shape(self.bridge, rate)
 
-    def refuse_tcp(self):
-        """Lose all TCP that comes here: there is DHCP, and no master.
+    def refuse_masters(self):
+        """Lose all TCP that comes here, and who asks for a master: there is DHCP, and no master.
 
         The head has the addresses of all networks; this comes before the rule
         that makes it answer to each of them.
         """
-        lines = ["rule add pref 100 lookup local", "rule del pref 0"]
-        batch("ip", [*lines, f"rule add pref 10 iif {self.bridge} ipproto tcp blackhole"])
+        first = f"rule add pref 10 iif {self.bridge} ipproto"
+        refused = [f"{first} tcp blackhole", f"{first} udp dport {MASTER_PORT} blackhole"]
+        for family in ("inet", "inet6"):
+            lines = ["rule add pref 100 lookup local", "rule del pref 0", *refused]
+            batch("ip", lines, family=family)
 
 
 class Vlan:

@@ -13,10 +13,14 @@ def output(words, namespace=None):
     return _run(words, "", namespace)
 
 
-def batch(program, lines, namespace=None):
-    """Run lines of ip, tc or bridge, without the program's name, in a namespace or here."""
+def batch(program, lines, namespace=None, family="inet"):
+    """Run lines of ip, tc or bridge, without the program's name, in a namespace or here.
+
+    Addresses say their family, and rules have that of the call.
+    """
     if lines:
-        _run([program, "-batch", "-"], "\n".join(lines) + "\n", namespace)
+        words = [program] if family == "inet" else [program, "-family", family]
+        _run([*words, "-batch", "-"], "\n".join(lines) + "\n", namespace)
 
 
 def _run(words, text, namespace):
