@@ -80,6 +80,18 @@ class Vlan:
         batch("ip", [*lines, link.tap(self.bridge), address, link.up(self.bridge)])
 
 
+class SlowCable:
+    """A bridge of its own, joined to the lab's by what holds each frame back (delaying.py)."""
+
+    near, far, bridge = "near0", "far0", "lab2"
+
+    def __init__(self):
+        lines = [*link.bridge(self.bridge), link.up(self.bridge)]
+        for tap, bridge in ((self.near, BRIDGE), (self.far, self.bridge)):
+            lines += [link.tap(tap), link.plug(tap, bridge)]
+        batch("ip", lines)
+
+
 class SecondCards:
     """The lab's bridge once more, for machines with two cards in it."""
 
@@ -118,8 +130,8 @@ def give_far_address(address):
     batch("ip", [f"addr add {address}/32 dev lo"])
 
 
-def plug_in_elsewhere(pid):
-    """Give a process with a network of its own a cable to the bridge: its `other0`."""
+def plug_in_elsewhere(pid, bridge=BRIDGE):
+    """Give a process with a network of its own a cable to a bridge: its `other0`."""
     own = Path("/proc/self/ns/net").stat().st_ino
     until = time.monotonic() + UNSHARE_LIMIT_S
     while Path(f"/proc/{pid}/ns/net").stat().st_ino == own:
@@ -127,7 +139,7 @@ def plug_in_elsewhere(pid):
             raise NetworkError(f"process {pid} has no network of its own")
         time.sleep(0.05)
     batch("ip", ["link add elsewhere0 type veth peer name other0"])
-    batch("ip", [link.plug("elsewhere0", BRIDGE), f"link set other0 netns {pid}"])
+    batch("ip", [link.plug("elsewhere0", bridge), f"link set other0 netns {pid}"])
 
 
 class Port:

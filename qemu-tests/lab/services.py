@@ -52,10 +52,10 @@ class Service:
         self.paused = False
 
 
-def listening():
-    """The ports at which TCP sockets listen in this network namespace."""
+def listening(process="self"):
+    """The ports at which TCP sockets listen in the network namespace of a process."""
     ports = set()
-    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+    for table in (f"/proc/{process}/net/tcp", f"/proc/{process}/net/tcp6"):
         for line in Path(table).read_text().splitlines()[1:]:
             words = line.split()
             if words[3] == TCP_LISTEN:
@@ -71,15 +71,47 @@ class Master(Service):
         self.clients = {}
         self.status_error = None
 
+    def listens_at(self):
+        """Ports: its own is the only one in its namespace."""
+        return listening()
+
     def await_ready(self, lab, within_s=60):
-        """Wait until it listens; the port is the only one in this namespace."""
+        """Wait until it listens."""
 
         def ready():
             if self.ended is not None:
                 raise Failed(f"the master ended with {self.ended}:\n{self.console.tail()}")
-            return listening()
+            return self.listens_at()
 
         lab.wait(ready, within_s, "the master to listen")
+
+
+# Waits until there is a cable, and becomes the command behind it.
+ON_ITS_OWN = """
+until ip link set other0 up 2>/dev/null; do sleep 0.1; done
+ip addr add "$1" dev other0; shift; exec "$@"
+"""
+
+
+class OtherHead(Master):
+    """A second master on a machine of its own, whose frames come later than those of others."""
+
+    ADDRESS = network.PLAN.node(network.NODES_MAX)
+    DELAY_MS = 30
+
+    def __init__(self, lab, tree):
+        cable, program = network.SlowCable(), Path(__file__).parent / "delaying.py"
+        command = [sys.executable, "-B", str(program), cable.near, cable.far, str(self.DELAY_MS)]
+        lab.services.append(Service(lab.directory, "delaying", command))
+        address = f"{self.ADDRESS}/{network.PLAN.subnet.prefixlen}"
+        run_by = ["unshare", "--net", "sh", "-c", ON_ITS_OWN, "sh", address]
+        super().__init__(lab.directory, tree, name="other-head", run_by=run_by)
+        lab.services.append(self)
+        network.plug_in_elsewhere(self.process.pid, cable.bridge)
+        self.await_ready(lab)
+
+    def listens_at(self):
+        return listening(self.process.pid)
 
 
 class Netboot(Master):
