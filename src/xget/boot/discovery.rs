@@ -11,12 +11,17 @@ use peer::discovery::{Found, Patience};
 use peer::failure::Status;
 use std::ops::ControlFlow;
 
-/// Three questions; and who has the same as the first, soon after it, is spare.
-const PATIENCE: Patience = Patience { first_ms: 5_000, others_ms: 250, awaits_hashing: false };
+/// Three questions.
+const FIRST_MS: u64 = 5_000;
+/// Who has the same as the first, soon after it, is spare.
+const OTHERS_MS: u64 = 250;
+/// Where the first may be the wrong one: the others may have to look at what they serve.
+const OTHERS_PATIENT_MS: u64 = 1_500;
 
 /// Whoever answers first that it boots nodes, or has this image. `tick` is called all the while.
 pub fn find(
     image: &str,
+    is_patient: bool,
     link: (u32, &str),
     tick: &mut dyn FnMut() -> ControlFlow<String>,
 ) -> Result<Found, FetchError> {
@@ -25,7 +30,9 @@ pub fn find(
     let id = random::quick();
     let question = node_question(id, image).unwrap_or_default();
     let links = vec![Link { index, is_loopback: false }];
-    let sought = Sought { id, question, pin: None, patience: PATIENCE, links };
+    let others_ms = if is_patient { OTHERS_PATIENT_MS } else { OTHERS_MS };
+    let patience = Patience { first_ms: FIRST_MS, others_ms, awaits_hashing: is_patient };
+    let sought = Sought { id, question, pin: None, patience, links };
     let found = driver::search(sought, &mut |_| tick()).map_err(|end| match end {
         SearchEnd::Interrupted(why) => FetchError::interrupted(why),
         SearchEnd::Unable(why) => FetchError::unreachable(why),
@@ -50,20 +57,10 @@ pub fn find(
     Ok(found)
 }
 
-/// Whom to go on with where an attempt with the first of these ended so. Whether that is worth
-/// an attempt at once, with somebody else.
-pub fn go_on(found: &mut Found, status: Status) -> bool {
-    match status {
-        // Its content is not what somebody pinned, and another's may be.
-        Status::Verification => found.drop_first(),
-        // It does not know this node, or has nothing for it: another may, if need be one that
-        // the network is asked for again, after a pause.
-        Status::Source => {
-            found.drop_first();
-            false
-        }
-        _ => false,
-    }
+/// Whether one of these is left to be asked where what came of the first ended so.
+pub fn has_another(found: &mut Found, status: Status) -> bool {
+    // Its content is not what somebody pinned, and another's may be.
+    status == Status::Verification && found.drop_first()
 }
 
 #[cfg(test)]
@@ -85,19 +82,10 @@ mod tests {
     #[test]
     fn a_wrong_image_is_a_reason_to_ask_the_next_and_never_the_same_again() {
         let mut all = found(&[1, 2]);
-        assert!(go_on(&mut all, Status::Verification));
+        assert!(!has_another(&mut all, Status::NoSpace));
+        assert!(has_another(&mut all, Status::Verification));
         assert_eq!(all.masters, found(&[2]).masters);
-        assert!(!go_on(&mut all, Status::Verification));
-        assert!(!go_on(&mut Found::default(), Status::Verification));
-    }
-
-    #[test]
-    fn of_who_does_not_know_this_node_the_next_is_asked_after_a_pause() {
-        let mut all = found(&[1, 2]);
-        assert!(!go_on(&mut all, Status::Source));
-        assert_eq!(all.masters, found(&[2]).masters);
-        assert!(!go_on(&mut all, Status::NoSpace));
-        assert_eq!(all.masters.len(), 1);
-        assert!(!go_on(&mut all, Status::Source) && all.masters.is_empty(), "ask again");
+        assert!(!has_another(&mut all, Status::Verification));
+        assert!(!has_another(&mut Found::default(), Status::Verification));
     }
 }

@@ -37,6 +37,11 @@ impl FetchError {
         FetchError { status: Status::Source, text }
     }
 
+    /// It is not what is pinned, or no pin covers it.
+    pub fn unverified(text: String) -> FetchError {
+        FetchError { status: Status::Verification, text }
+    }
+
     /// It is more than this machine has room for.
     pub fn no_space(text: String) -> FetchError {
         FetchError { status: Status::NoSpace, text }

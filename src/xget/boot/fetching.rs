@@ -70,6 +70,8 @@ pub struct Transfers<'a> {
     pub settings: Settings,
     pub engine: &'a mut Engine,
     pub uplink: Uplink,
+    /// As the command line names it.
+    image: String,
     /// The masters that were tried last.
     masters: &'a mut Masters,
     /// Who answered on the network, where it was asked.
@@ -98,12 +100,14 @@ impl<'a> Transfers<'a> {
         let uplink = network::bring_up(system, &settings, &[], settings.timeouts)?;
         let now_ms = system.clock.now_ms();
         let identity = system.firmware.line(&links::list());
+        let image = settings.image.path.clone();
         Ok(Transfers {
             system,
             settings,
             engine,
             uplink,
             masters,
+            image,
             found: Found::default(),
             master: None,
             identity,
@@ -119,11 +123,13 @@ impl<'a> Transfers<'a> {
     /// None: the master knows no nodes.
     pub fn ask(&mut self, line: &Cmdline) -> Result<Option<NodeAnswer>, FetchError> {
         let mut answer = None;
-        let image = line.last("xget.image").map(|_| self.settings.image.path.clone());
+        // Where that is, another master may have said.
+        self.settings.image.path.clone_from(&self.image);
+        let is_named = line.has("xget.image");
         // It is a pause and a look, as often as it takes.
         self.is_known = false;
         self.persist(&mut |transfers| {
-            answer = transfers.ask_known(image.clone())?;
+            answer = transfers.ask_known(is_named)?;
             Ok(())
         })?;
         self.is_known = answer.is_some();
@@ -144,10 +150,14 @@ impl<'a> Transfers<'a> {
         }
         let Transfers { system, uplink, settings, .. } = self;
         let (index, label) = (uplink.link.index, uplink.link.label());
-        self.found = discovery::find(&settings.image.path, (index, &label), &mut || {
-            let now_ms = system.clock.now_ms();
-            system.tick(uplink, now_ms)
-        })?;
+        // What is pinned not all may have, and who answered before was of no use.
+        let pin = settings.image.digest.or(settings.root.digest);
+        let is_patient = self.master.is_some() || pin.is_some();
+        self.found =
+            discovery::find(&settings.image.path, is_patient, (index, &label), &mut || {
+                let now_ms = system.clock.now_ms();
+                system.tick(uplink, now_ms)
+            })?;
         attempt(self)
     }
 
@@ -157,9 +167,10 @@ impl<'a> Transfers<'a> {
         *is_searched && masters.is_empty() && !self.uplink.is_master_named
     }
 
-    fn ask_known(&mut self, image: Option<String>) -> Result<Option<NodeAnswer>, FetchError> {
+    fn ask_known(&mut self, is_named: bool) -> Result<Option<NodeAnswer>, FetchError> {
         self.look_up_masters()?;
         let mut reason = String::new();
+        let image = is_named.then(|| self.image.clone());
         let question = NodeQuestion { image, ..self.who() };
         let question = NodeMessage::Question(question).line();
         let is_short = self.turns.is_short(self.uplink.link.index, &self.usable());
@@ -204,6 +215,12 @@ impl<'a> Transfers<'a> {
             question.add_host(host.trim());
         }
         question
+    }
+
+    /// Whether another who answered on the network is asked from now on, since what came of
+    /// this one ended so.
+    pub fn has_another(&mut self, status: Status) -> bool {
+        discovery::has_another(&mut self.found, status)
     }
 
     /// Whether the master can be asked again.
@@ -285,12 +302,13 @@ impl<'a> Transfers<'a> {
                 Ok(()) => return Ok(()),
                 Err(error) => error,
             };
-            if discovery::go_on(&mut self.found, status) {
-                log::warn!("{reason}; the next of those who answered is asked");
-                continue;
-            }
             let now_ms = self.system.clock.now_ms();
             let retry = failure::retry(status);
+            if status == Status::Source {
+                // It does not know this node, or has nothing for it: another may, if need be one
+                // that the network is asked for again, after a pause.
+                self.found.drop_first();
+            }
             // Of what is not served the master may tell more than the transfer.
             if retry == Retry::Never || retry == Retry::Poll && self.is_known {
                 return Err(TriesEnd::Failed(FetchError { status, text: reason }));

@@ -42,6 +42,11 @@ fn rounds(transfers: &mut Transfers, line: &Cmdline, kept: &mut Kept) -> String 
     loop {
         round += 1;
         let FetchError { status, text } = go_once(transfers, line, kept);
+        if transfers.has_another(status) {
+            // What this node is, it says, too.
+            log::warn!("{text}; the next who answered is asked");
+            continue;
+        }
         let is_known = transfers.is_known();
         let Some(retry) = failure::another_round(status, round).filter(|_| is_known) else {
             return text;
@@ -67,7 +72,7 @@ fn go_once(transfers: &mut Transfers, line: &Cmdline, kept: &mut Kept) -> FetchE
     };
     let words = match obey(transfers, line, &node) {
         Ok(all) => Words { own: line, all },
-        Err(reason) => return FetchError::local(reason),
+        Err(reason) => return FetchError::unverified(reason),
     };
     let Some(kind) = node.root else {
         kept.root.forget(transfers.system);
@@ -113,7 +118,7 @@ fn merge(line: &Cmdline, node: &NodeAnswer) -> Result<Cmdline, String> {
     let is_pinned = own.image.digest.or(own.root.digest).is_some();
     if is_pinned && !own.root.unpinned && !(node.words.is_empty() && node.layers.is_empty()) {
         return Err(
-            "the command line pins a digest, and it covers neither the layers nor the words that nodes.tab has for this node: take them out, or say xget.unpinned"
+            "the pinned digest covers neither the layers nor the words that nodes.tab has for this node: take them out, or say xget.unpinned"
                 .into(),
         );
     }

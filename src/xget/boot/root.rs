@@ -52,7 +52,7 @@ pub fn boot(
 ) -> FetchError {
     let settings = &transfers.settings;
     if settings.image.digest.is_some() && settings.root.digest.is_none() {
-        return FetchError::local(ROOT_UNPINNED.into());
+        return FetchError::unverified(ROOT_UNPINNED.into());
     }
     let init = match build(transfers, line, node, kind, kept) {
         Ok(init) => init,
