@@ -233,8 +233,8 @@ fn directory(asked: &Asked, manifest: &Manifest, entry: u32, path: &[u8]) -> Opt
     Some(entry).filter(is_dir).or_else(followed).filter(is_dir)
 }
 
-/// What a pattern fits, in order, as a fetch would find it: or, as with a shell, what has it
-/// for a name.
+/// What a pattern fits, in order, as a fetch would find it: what has just the name that was typed
+/// goes before that, and it comes last however it was quoted.
 fn fitting(manifest: &Manifest, pattern: &[u8]) -> Vec<Place> {
     let is_dir = |entry: &u32| manifest.entries[*entry as usize].kind == EntryKind::Dir;
     let leads_to_dir = |path: &[u8]| manifest.find(path, true).is_some_and(|entry| is_dir(&entry));
@@ -242,8 +242,10 @@ fn fitting(manifest: &Manifest, pattern: &[u8]) -> Vec<Place> {
         let found = manifest.find(path, false).map(|entry| (entry, path.to_vec()));
         found.filter(|_| !path.ends_with(b"/") || leads_to_dir(path)).into_iter().collect()
     };
-    if !has_wildcard(pattern) {
-        return literal(&unquote(pattern));
+    let path = unquote(pattern);
+    let named: Vec<Place> = literal(&path);
+    if !has_wildcard(pattern) || (!named.is_empty() && typed(&path) == pattern) {
+        return named;
     }
     let is_of_dirs = pattern.ends_with(b"/");
     let names = pattern.split(|&byte| byte == b'/').filter(|name| !matches!(*name, b"" | b"."));
@@ -258,7 +260,7 @@ fn fitting(manifest: &Manifest, pattern: &[u8]) -> Vec<Place> {
         .map(|entry| (entry, manifest.path(entry)))
         .filter(|(_, path)| !is_of_dirs || leads_to_dir(path))
         .collect();
-    if found.is_empty() { literal(&unquote(pattern)) } else { found }
+    if found.is_empty() { named } else { found }
 }
 
 #[cfg(test)]

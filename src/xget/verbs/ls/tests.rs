@@ -76,6 +76,26 @@ fn directories_and_files_are_listed_as_ls_lists_them() {
     }
 }
 
+/// As a fetch takes it.
+#[test]
+fn a_name_with_wildcards_goes_before_what_it_fits() {
+    let names = [&b"a1"[..], b"a[1]", b"b*", b"b1"];
+    let entries = names.map(|name| entry(0, name, EntryKind::File, 0o644));
+    let manifest = Manifest::of_entries(4096, [&[Entry::bare_root()][..], &entries].concat());
+    for (pattern, found) in [
+        ("a[1]", &[&b"a[1]"[..]][..]),
+        ("a[1-2]", &[b"a1"]),
+        ("[a]?", &[b"a1"]),
+        ("b*", &[b"b*"]),
+        (r"b\*", &[b"b*"]),
+        ("b**", &[b"b*", b"b1"]),
+    ] {
+        let listed: Vec<_> =
+            fitting(&manifest, pattern.as_bytes()).into_iter().map(|p| p.1).collect();
+        assert_eq!(listed, found, "{pattern}");
+    }
+}
+
 #[test]
 fn what_is_not_there_is_said_and_the_rest_listed() {
     let (text, missing) = listed("nothing dir/sub", NAMES);
