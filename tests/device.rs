@@ -137,7 +137,9 @@ fn what_makes_no_sense_for_a_device_is_said_before_anything_is_written() {
     let patterns = rack.scratch.join("patterns");
     let scratch = rack.scratch.join("");
     let (patterns, scratch) = (patterns.to_str().unwrap(), scratch.to_str().unwrap());
-    let cases: [&[&str]; 5] = [
+    let cases: [&[&str]; 7] = [
+        &["--window", "8"],
+        &["--spool", scratch],
         &["--delete"],
         &["--worker"],
         &["--keep-dirs"],

@@ -92,9 +92,15 @@ fn its_clients_lines_fetch_the_same() {
 fn what_of_it_does_not_work_says_why() {
     let head = Head::new(&[]);
     is_in_the_page("`-s 30`");
-    head.client("xget -s 30 -n masterserver file1 /tmp/download").expect(4).says("30");
+    head.client("xget -s 30 -n masterserver file1 /tmp/download")
+        .expect(4)
+        .says("30 is taken for a SRC; where it was meant for -s: that takes no number");
+    is_in_the_page("`-f IMAGE`");
+    head.client("xget -f /boot/initrd").expect(2).says("xget -n HEAD FILE DEST");
     is_in_the_page("`-w N`");
-    head.client("xget -w 3 -n masterserver file1 /tmp/download").expect(2).says("-w");
+    head.client("xget -w 3 -n masterserver file1 /tmp/download")
+        .expect(2)
+        .says("-w: it did nothing");
     head.client("xget -n masterserver nothing /tmp/download").expect(4).says("nothing");
     head.client("xget -n masterserver file1").expect(2).says("SRC... DEST");
     let mut many = xget();

@@ -104,8 +104,8 @@ fn what_fits_nothing_or_lands_twice_is_status_4_and_named() {
     }
     for (words, said) in [
         (&[""][..], "it cannot be empty"),
-        (&["--exclude", "", "a"], "--exclude wants a pattern"),
-        (&["--exclude", "+ a", "a"], "--exclude wants a pattern"),
+        (&["--exclude", "", "a"], "--exclude takes of rsync"),
+        (&["--exclude", "+ a", "a"], "--exclude takes of rsync"),
     ] {
         fetch(&master, &scratch, words, &dest).expect(2).says(said);
     }
@@ -178,6 +178,13 @@ fn what_is_excluded_is_not_moved_listed_or_deleted() {
     assert!(!moved.contains("not done"), "{moved}");
     let again = sync(&["--dry-run"]).expect(0);
     assert_eq!(lines(&again.out), Vec::<String>::new(), "it is the same now");
+    let none = scratch.join("none/below");
+    for options in [&["--dry-run"][..], &["--dry-run", "--delete"]] {
+        let words = [options, &["etc/f3"]].concat();
+        let told = fetch(&master, &scratch, &words, &none).expect(0).out;
+        assert!(told.starts_with("new ") && told.ends_with(" f3\n"), "{told}");
+    }
+    assert!(!scratch.join("none").exists(), "nothing is made where nothing is fetched");
 }
 
 /// It would have to make way with all that is in it.

@@ -151,7 +151,10 @@ impl From<Arg<'_>> for Owned {
 
 fn unknown<const WHOLE: bool>(option: &str) -> String {
     match WHOLE {
-        true => format!("unknown option {option}; see xget --help"),
+        true => match help::in_place_of(option) {
+            Some(instead) => format!("unknown option {option}: {instead}"),
+            None => format!("unknown option {option}; see xget --help"),
+        },
         false => format!("unknown option {option}; {NO_HEAD}"),
     }
 }

@@ -11,8 +11,8 @@ use crate::request::{FetchRequest, Masters};
 use core::net::SocketAddr;
 
 /// Of a master that does not know [`JoinOptions`].
-pub(super) const TOO_OLD: &str = "it is too old for patterns in SRC, --exclude and --window; put a newer \
-     xget there, or name what is to be fetched";
+pub(super) const TOO_OLD: &str = "it is too old for patterns in SRC, --exclude, and DEST `-` without --spool; \
+     put a newer xget there, or do without these";
 
 /// The options of a fetch.
 #[derive(Clone, Debug)]

@@ -5,9 +5,9 @@
 
 use crate::cli::Fetch;
 use crate::console::report;
-use crate::driver::failure;
+use crate::driver::{FetchTask, failure};
 use crate::failed::{Failed, USAGE, exit_code};
-use crate::os::{file, signal};
+use crate::os::{file, random, signal};
 use crate::store::destination::Destination;
 use crate::store::device::{Device, DeviceOptions, WAIT_S, is_device};
 use crate::store::stream::{Keep, Stream, WINDOW_MIB};
@@ -15,10 +15,10 @@ use crate::store::writer::Purpose;
 use nix::errno::Errno;
 use peer::failure::Status;
 use peer::request::Pin;
-use std::fs;
 use std::io::{IsTerminal, stdout};
+use std::os::fd::IntoRawFd;
 use std::path::Path;
-use std::thread;
+use std::{env, fs, thread};
 
 /// Where devices are, and what is in memory there on purpose.
 const DEV: &str = "/dev";
@@ -57,6 +57,22 @@ pub fn claim(fetch: &Fetch) -> Result<Option<Box<dyn Destination>>, Failed> {
             Err(Failed::new(text, exit_code(Status::LocalIo)))
         }
         _ => Ok(None),
+    }
+}
+
+/// Of a comparison with what is not there: an empty directory without a name stands for it, which
+/// nothing can be put into, and all that comes is new. It stays open until the process ends.
+pub fn stand_in(task: &mut FetchTask) {
+    if !task.policy.purpose.compares() || file::stat_path(&task.dest) != Err(Errno::ENOENT) {
+        return;
+    }
+    let path = env::temp_dir().join(format!(".xget-empty-{:016x}", random::quick()));
+    if file::make_dir(&path, 0o700).is_ok() {
+        let empty = file::open_dir(&path);
+        let is_unnamed = fs::remove_dir(&path).is_ok();
+        if let Some(empty) = empty.ok().filter(|_| is_unnamed) {
+            task.dest = format!("/proc/self/fd/{}", empty.into_raw_fd()).into();
+        }
     }
 }
 
@@ -141,7 +157,8 @@ fn claim_device(fetch: &Fetch) -> Result<Box<dyn Destination>, Failed> {
     let (task, path) = (&fetch.task, &fetch.task.dest);
     let policy = &task.policy;
     let usage = |text| Err(Failed::new(text, USAGE));
-    if let Some((_, name)) = of_trees(fetch).into_iter().find(|(is, _)| *is) {
+    let of_trees = of_trees(fetch).into_iter().find(|(is, _)| *is).map(|(_, name)| name);
+    if let Some(name) = of_trees.or(fetch.stream.typed()) {
         return usage(format!("{name} does nothing for a device, and {path:?} is one"));
     }
     if task.request.sources.len() > 1 {

@@ -62,12 +62,36 @@ fn run_worker(task: FetchTask, quiet: bool) -> Result<(), Failed> {
     }
 }
 
+/// The 30 of `-s 30`, as it stands in the manual page of xget 1.2.3, is the first SRC here.
+fn number_for_s(task: &FetchTask) -> Option<u64> {
+    let first = task.request.sources.first().filter(|_| !task.keep_attributes)?;
+    str::from_utf8(first).ok()?.parse().ok()
+}
+
+/// What to do about it, where what failed does not say so.
+fn advice(failed: &Failed, number: Option<u64>, is_answered: bool) -> Option<String> {
+    if failed.status == exit_code(Status::Connection) && !is_answered {
+        let text = "no master has answered: is `xget DIR` running there, with this port (-p), and \
+                    does no firewall stop it?";
+        return Some(text.into());
+    }
+    let number = number?;
+    let missing = format!("{number}: no such");
+    failed.reasons.iter().any(|why| why.starts_with(&missing)).then(|| {
+        format!("{number} is taken for a SRC; where it was meant for -s: that takes no number")
+    })
+}
+
 /// Into a directory; of the whole program, also onto what is none.
 pub fn fetch<const WHOLE: bool>(fetch: Fetch) -> Result<(), Failed> {
     signal::watch_end();
     let into = if WHOLE { destinations::claim(&fetch)? } else { None };
     let is_stream = fetch.is_stream();
     let mut task = fetch.task;
+    if WHOLE {
+        destinations::stand_in(&mut task);
+    }
+    let number = if WHOLE { number_for_s(&task) } else { None };
     // Else its task has those that were found.
     if !fetch.masters.is_empty() {
         task.masters = driver::resolve_all(&fetch.masters, 0, &mut report)
@@ -94,7 +118,11 @@ pub fn fetch<const WHOLE: bool>(fetch: Fetch) -> Result<(), Failed> {
         }
     }
     if !failures.is_empty() {
-        return Err(failures.into());
+        let mut failed = Failed::from(failures);
+        if WHOLE {
+            failed.reasons.extend(advice(&failed, number, last.is_answered));
+        }
+        return Err(failed);
     }
     if !fetch.quiet && !is_dry {
         // The files are in place, whoever reads this; what went to standard output stands alone.

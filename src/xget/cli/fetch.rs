@@ -146,10 +146,13 @@ impl ClientOptions {
     ) -> Result<Fetch, String> {
         let dest = paths.pop().ok_or("what is to be fetched, and where to? SRC... DEST")?;
         if paths.is_empty() {
-            return Err(
-                "one path is not enough: SRC... DEST; a verb comes first (xget ls -n MASTER)"
-                    .into(),
-            );
+            return Err(match WHOLE {
+                true => {
+                    "one path is not enough: SRC... DEST; a verb comes first (xget ls -n MASTER)"
+                }
+                false => "one path is not enough: SRC... DEST",
+            }
+            .into());
         }
         let (selector, keep) = match WHOLE {
             true => sources::selector(paths, self.take_excludes())?,

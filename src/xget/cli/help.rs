@@ -1,4 +1,5 @@
-//! What `--help` says. The options are read in the file above; a test there holds both together.
+//! What `--help` says, and what is to be typed in the place of others' options. The options are
+//! read in the file above; a test there holds both together.
 
 /// Of the program of an initramfs, where somebody at its shell fetches what is missing.
 pub const HELP_OF_INIT: &str = "\
@@ -27,7 +28,8 @@ usage: xget [-p PORT] [-m N] [--head N] [-x] [--daemon] [--log FILE] PATH
        xget -n MASTER[:PORT] --worker [-q] SRC... DEST
            serve others what is in DEST already, until a signal
        xget get SRC... DEST
-           the same from whoever on the network has it: xget get --help
+           the same from whoever on the network has it, who has 1.5 s to say so
+           after the first: xget get --help
        xget find SRC...
            list those who have it: xget find --help
        xget --print-digest PATH [SRC...] [--exclude PATTERN]
@@ -51,7 +53,8 @@ go onto a DEST that is a block device, or to standard output where DEST is `-`
 (xget -n HEAD image.tar.zst - | zstd -d | tar x): as it is, nothing is unpacked.
 SRC may be a pattern, in quotes: `*` and `?` fit what is in a name (a dot that it
 begins with, too), `[a-z]` one of these, `**/` any directories; `\\*` is a name's own
-`*`.
+`*`. What is called just what was typed goes before what that fits: SRC `a[1].txt` is
+the file `a[1].txt` where there is one, else it fits `a1.txt`.
 
 serving
   -p PORT            listen here (20004)
@@ -117,3 +120,44 @@ something unexpected;
 unreadable or changed; 5 wrong bytes or digest; 6 the destination, or
 another limit of this machine
 ";
+
+/// Options of xget 1.2.3, of xbootfs before it and of rsync, which are none here, and what to
+/// type in their place.
+const OF_OTHERS: &[(&[&str], &str)] = &[
+    (&["-w"], "it did nothing in xget 1.2.3; leave it out, with its number"),
+    (
+        &["-f"],
+        "for xbootfs's `-f FILE` serve the file or its directory (xget PATH), and fetch it by its \
+         name (xget -n HEAD FILE DEST)",
+    ),
+    (
+        &[
+            "-a",
+            "-c",
+            "-A",
+            "-H",
+            "-S",
+            "-X",
+            "--archive",
+            "--checksum",
+            "--numeric-ids",
+            "--partial",
+        ],
+        "rsync's is always on here; leave it out (-s is without)",
+    ),
+    (
+        &["-v", "-i", "--progress", "--itemize-changes"],
+        "leave it out; --delete and --dry-run list what changes",
+    ),
+    (&["-z", "--compress"], "nothing is compressed on the way; leave it out"),
+    (
+        &["-e", "--rsh"],
+        "nothing goes over ssh; a master is named by -n HEAD[:PORT], and serves by xget DIR",
+    ),
+];
+
+/// What to type in the place of an option of others.
+pub fn in_place_of(option: &str) -> Option<&'static str> {
+    let mut others = OF_OTHERS.iter();
+    others.find(|(options, _)| options.contains(&option)).map(|(_, instead)| *instead)
+}

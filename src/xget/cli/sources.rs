@@ -17,7 +17,9 @@ pub fn selector(
     for pattern in &excludes {
         left_alone.exclude(pattern.as_encoded_bytes()).ok_or_else(|| {
             format!(
-                "--exclude wants a pattern as that of rsync, not {:?}",
+                "--exclude takes of rsync's patterns what fits names, not {:?}: no class \
+                 ([[:alpha:]]), no rule (`- x`, `+ x`, `!`), no `a**b`, no `.`, `..`, `//`, no \
+                 `[` without its `]`, nothing empty",
                 pattern.to_string_lossy()
             )
         })?;

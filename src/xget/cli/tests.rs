@@ -148,6 +148,8 @@ fn help_names_every_option() {
         "--exclude",
         "--copy-dest",
         "--worker",
+        "--window",
+        "--spool",
         "--max-clients",
         "--max-memory",
         "-D",
@@ -157,6 +159,31 @@ fn help_names_every_option() {
         "--up",
     ] {
         assert!(HELP.contains(option), "{option}");
+    }
+}
+
+#[test]
+fn options_of_others_say_what_to_type_in_their_place() {
+    for (line, instead) in [
+        ("-w 3 -n head file1 /tmp/download", "-w: it did nothing in xget 1.2.3"),
+        ("-f /boot/initrd", "xget -n HEAD FILE DEST"),
+        ("-av head:/srv/x /dst", "-a: rsync's is always on here"),
+        ("-n head --numeric-ids x dest", "always on"),
+        ("-vn head x dest", "--dry-run"),
+        ("-e ssh n1:x dest", "by -n HEAD"),
+        ("-z", "leave it out"),
+        ("--nonsense", "see xget --help"),
+    ] {
+        let why = parsed(line).unwrap_err();
+        assert!(why.contains(instead), "{line}: {why}");
+    }
+}
+
+#[test]
+fn what_of_rsyncs_patterns_is_refused_is_said() {
+    for pattern in ["[[:alpha:]]", "!", "a**b", ".", "a//b", "[a-"] {
+        let why = parsed(&format!("-n head --exclude {pattern} . dest")).unwrap_err();
+        assert!(why.contains(&format!("not {pattern:?}: no class")), "{why}");
     }
 }
 

@@ -87,7 +87,11 @@ impl Asked {
                 Arg::Short('q') => is_quiet = true,
                 Arg::Value(word) => words.push(word),
                 Arg::Short(letter) => {
-                    return Err(format!("unknown option -{letter}; see xget add --help"));
+                    let advice = match letter {
+                        'n' => "run it at the head itself (ssh HEAD xget add ...)",
+                        _ => "see xget add --help",
+                    };
+                    return Err(format!("unknown option -{letter}; {advice}"));
                 }
                 Arg::Long(name) => {
                     return Err(format!("unknown option --{name}; see xget add --help"));

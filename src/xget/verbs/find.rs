@@ -17,7 +17,8 @@ usage: xget find [--json] SRC...
 
 Lists the masters on the links of this machine that have all of SRC, a line for each,
 the first to answer first: address, bytes of all files, digest of what a fetch of SRC
-gives (--digest takes it). SRC is as of a fetch, and may be a pattern.
+gives (--digest takes it). SRC is as of a fetch, and may be a pattern. It ends 1.5 s
+after the first answer (who hashes yet is waited for), or after 10 s.
 
   --json             one list of objects: address, bytes, digest
 

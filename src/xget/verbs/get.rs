@@ -23,6 +23,10 @@ they have the same, the first to answer is asked and the others are spare master
 where they have not, all are listed and nothing is fetched: say which by -n or
 --digest. What comes is what was announced, or is refused.
 
+After the first answer the others have 1.5 s for theirs, in which they are asked
+twice: who has something else is to be noticed. It is 0.5 s where --digest says what
+has to come; who hashes yet is waited for, until 10 s are over. -n HEAD waits for nobody.
+
 With -n it is the same as without `get`. Whom to trust: anybody on these links can
 answer. --digest pins what has to come, whoever says that it has it.
 

@@ -89,7 +89,7 @@ pub fn names(wanted: &Selector) -> String {
 /// Nobody has it: what to look at.
 pub fn nobody(found: &Found, wanted: &Selector) -> Failed {
     let mut why = format!(
-        "nobody on this network said within {} s that it has {}. Look whether a master runs that serves it (xget DIR), on the same link as this machine and not with --no-discovery, and whether a firewall stops UDP port {PORT}; or name the master by -n",
+        "nobody on this network said within {} s that it has {}. Look whether a master runs that serves it (xget DIR), on the same link as this machine, not with --no-discovery, and not of an xget that is older than `xget get`; and whether a firewall stops UDP port {PORT}; or name the master by -n",
         FIRST_MS / 1_000,
         names(wanted)
     );
@@ -108,7 +108,7 @@ pub fn who_hashes(found: &Found) -> Option<String> {
 /// Several have it, and not the same: which, and how to say which of them is meant.
 pub fn different(found: &Found, wanted: &Selector) -> Failed {
     let mut reasons = vec![format!(
-        "{} is not the same at all who have it; nothing was fetched. Say which is meant, by -n ADDRESS or --digest blake3:...",
+        "those who have {} do not have the same; nothing was fetched. Say which is meant, by -n ADDRESS or --digest blake3:...",
         names(wanted)
     )];
     let line = |Heard { addr, bytes, digest, .. }: &Heard| {
@@ -141,7 +141,10 @@ mod tests {
     fn what_differs_is_listed_and_how_to_choose() {
         let failed = different(&heard(20), &Selector::of_paths(&["a", "b\x1b"]));
         let [why, first, ..] = &failed.reasons[..] else { panic!() };
-        assert!(why.starts_with("a b? is not the same") && why.contains("-n ADDRESS"), "{why}");
+        assert!(
+            why.starts_with("those who have a b? do not") && why.contains("-n ADDRESS"),
+            "{why}"
+        );
         assert!(first.starts_with("10.0.0.1:7  9 bytes  blake3:0101"), "{first}");
         assert_eq!((failed.reasons.len(), failed.status), (1 + LISTED_MAX + 1, 4));
         assert_eq!(failed.reasons.last().map(String::as_str), Some("and 9 more"));

@@ -59,7 +59,7 @@ a pattern that fits one. `\\` before it leaves it as it is: \\file:x.
                      longest first, until the cache takes no more than this
   -n, -p, -r, -q, --linger, --max-clients, --max-memory, -D: as of a fetch. Without -n
                      XGET_MASTER, that which this system was booted from, or whoever on
-                     the network has a name, as `xget get` does
+                     the network has a name, as `xget get` does: 1.5 s for each
 
 What is fetched is READ-ONLY, and common to all who use it: two machines that write to
 one image would destroy it. Give QEMU -snapshot, or an overlay of its own. What `tar:`
