@@ -70,7 +70,8 @@ fn number_for_s(task: &FetchTask) -> Option<u64> {
 
 /// What to do about it, where what failed does not say so.
 fn advice(failed: &Failed, number: Option<u64>, is_answered: bool) -> Option<String> {
-    if failed.status == exit_code(Status::Connection) && !is_answered {
+    let has = |words: &str| failed.reasons.iter().any(|why| why.contains(words));
+    if !is_answered && has("; gave up after ") {
         let text = "no master has answered: is `xget DIR` running there, with this port (-p), and \
                     does no firewall stop it?";
         return Some(text.into());
@@ -132,4 +133,24 @@ pub fn fetch<const WHOLE: bool>(fetch: Fetch) -> Result<(), Failed> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_to_do_is_said_of_what_it_helps_with() {
+        let said = |why: &str, number, is_answered| {
+            advice(&Failed::new(why.into(), 3), number, is_answered).unwrap_or_default()
+        };
+        let lost = "the master 10.0.0.1:7: refused; gave up after 2 tries";
+        assert!(said(lost, None, false).contains("with this port"));
+        assert_eq!(said(lost, None, true), "", "it was there");
+        assert_eq!(said("the master 10.0.0.1:7: it is too old", None, false), "");
+        let missing = "30: no such file or directory in what is served";
+        assert!(said(missing, Some(30), true).contains("meant for -s"));
+        assert_eq!(said(missing, None, true), "");
+        assert_eq!(said("x: no such file or directory in what is served", Some(30), true), "");
+    }
 }
