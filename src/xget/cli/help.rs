@@ -67,8 +67,9 @@ serving
   --cache FILE       where digests are kept between starts; --no-cache: nowhere
 
 fetching
-  -n MASTER[:PORT]   name, IPv4 address or [IPv6] address of the master; `A,B`: B is a
-                     spare, asked where A has not what is wanted, or is lost
+  -n MASTER[:PORT]   name, IPv4 address or [IPv6] address of the master (of one link:
+                     [fe80::1%2]:20004, with the number that `ip link` has); `A,B`: B is
+                     a spare, asked where A has not what is wanted, or is lost
   -p PORT            the master's port, where MASTER does not say it (20004)
   -r N               tries again when the master cannot be reached (20)
   -s                 do not keep modes, owners and all that takes root

@@ -92,7 +92,11 @@ impl MasterOptions {
     ) -> Result<Serve, String> {
         let path = paths.pop().ok_or("what is to be served? See xget --help")?.into();
         if !paths.is_empty() {
-            return Err("a master serves one path; to fetch, name the master with -n".into());
+            return Err(
+                "a master serves one path; to fetch, name the master (xget -n HEAD SRC... \
+                        DEST) or ask the network (xget get SRC... DEST)"
+                    .into(),
+            );
         }
         Ok(Serve {
             path,
