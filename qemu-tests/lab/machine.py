@@ -1,5 +1,7 @@
 """One node: a QEMU machine with nothing but a network card and a console."""
 
+import fcntl
+import os
 import signal
 import socket
 import subprocess
@@ -17,6 +19,7 @@ from .paths import initramfs, kernel
 TRANSLATION_MB = 64
 OVERHEAD_MB = TRANSLATION_MB + 64
 MONITOR_LIMIT_S = 10
+PIPE_BYTES = 1 << 20
 # Sockets of QEMU's own; namespaces keep scenarios apart.
 LISTENING = "abstract=on,tight=on,server=on,wait=off"
 
@@ -27,6 +30,8 @@ class Hardware:
 
     # An image of one, in a file.
     disk: Path = None
+    # Others beside it, as QEMU's -drive has them.
+    drives: tuple = ()
     # More of QEMU's.
     devices: tuple = ()
     # Its memory in so many equal parts (NUMA).
@@ -54,6 +59,7 @@ class Machine:
         self.boots = boots or (kernel(), initramfs())
         self.hardware = Hardware()
         self._typing = None
+        self._saying = None
         self.console = Console(lab.directory / f"{self.name}.log")
         self.process = None
         self.started = None
@@ -115,6 +121,8 @@ class Machine:
         if self.hardware.disk is not None:
             disk = f"file={self.hardware.disk},if=virtio,format=raw,cache=unsafe"
             line += ["-drive", disk]
+        for drive in self.hardware.drives:
+            line += ["-drive", drive]
         return line
 
     def _memory(self):
@@ -129,11 +137,10 @@ class Machine:
         return line
 
     def _serial(self):
-        """Its serial console: a file, and with a keyboard a socket beside it."""
+        """Its serial console: a file, and with a keyboard pipes beside it."""
         log = f"file,id=console,path={self.console.path},append=on"
         if self.hardware.keyboard:
-            log = f"socket,id=console,path={self.monitor}-console,{LISTENING}"
-            log += f",logfile={self.console.path},logappend=on"
+            log = f"pipe,id=console,path={self._pipe},logfile={self.console.path},logappend=on"
         return ["-chardev", log, "-serial", "chardev:console"]
 
     def _starts_from(self):
@@ -145,6 +152,8 @@ class Machine:
 
     def start(self):
         """Switch it on."""
+        if self.hardware.keyboard:
+            self._lay_pipes()
         with open(self.lab.directory / f"{self.name}.qemu.log", "wb") as log:
             self.process = subprocess.Popen(
                 self.command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log
@@ -205,10 +214,21 @@ class Machine:
 
     def type(self, text):
         """Type a line at its serial console; only for machines with a keyboard."""
-        if self._typing is None:
-            self._typing = self._connect(f"{self.monitor}-console")
-        self._typing.settimeout(MONITOR_LIMIT_S)
-        self._typing.sendall(text.encode() + b"\n")
+        os.write(self._typing, text.encode() + b"\n")
+
+    def _lay_pipes(self):
+        """What is typed, and what it says. That is in the log already; but what finds no room
+        here, as in a socket after some hundred single bytes, QEMU writes there twice.
+        """
+        for end in ("in", "out"):
+            os.mkfifo(f"{self._pipe}.{end}")
+        self._typing = os.open(f"{self._pipe}.in", os.O_RDWR)
+        self._saying = os.open(f"{self._pipe}.out", os.O_RDONLY | os.O_NONBLOCK)
+        fcntl.fcntl(self._saying, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+
+    @property
+    def _pipe(self):
+        return self.console.path.with_suffix(".console")
 
     @staticmethod
     def _connect(name):
@@ -227,15 +247,14 @@ class Machine:
                 time.sleep(0.05)
 
     def _drain(self):
-        """What it says there is in the log already, and must not fill the socket."""
-        if self._typing is None:
+        """What it says there is in the log already, and must not fill the pipe."""
+        if self._saying is None:
             return
-        self._typing.setblocking(False)
         try:
-            while self._typing.recv(65536):
+            while os.read(self._saying, PIPE_BYTES):
                 pass
-        except OSError:
-            pass  # nothing more, or it has ended
+        except BlockingIOError:
+            pass  # nothing more
 
     @property
     def monitor(self):
@@ -244,9 +263,13 @@ class Machine:
 
     def unplug(self):
         """Pull the cable of its first card: the card sees no carrier any more."""
+        self.tell_qemu("set_link net0 off")
+
+    def tell_qemu(self, command):
+        """Type this at QEMU's own monitor, and wait until it is done."""
         with self._connect(self.monitor) as monitor:
-            for command in (b"", b"set_link net0 off\n"):
-                monitor.sendall(command)
+            for line in (b"", command.encode() + b"\n"):
+                monitor.sendall(line)
                 said = b""
                 while not said.endswith(b"(qemu) "):
                     said += monitor.recv(4096)

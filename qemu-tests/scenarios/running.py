@@ -5,45 +5,12 @@ import re
 from lab import scenario
 from lab.images import FETCHED, ROOT, ROOT_UP, Roots, add_script, add_xget
 from lab.network import MASTER, PLAN
+from lab.terminal import Terminal
 
 BOOT_S = 120
 SOURCE = "images/tree/root/."
 PADDING_MB = 12
-# A master looks once a second where it is asked.
-LOOKS_MAX = 20
 KINDS = ("new", "changed", "attributes", "deleted")
-# Of what comes to a console: the kernel's lines, and those of guest/lives.
-NOT_ITS_OWN = re.compile(rf"\[ *\d+\.\d+\] |{ROOT}")
-
-
-class Terminal:
-    """Who sits at the serial console of a machine with a root of guest/lives."""
-
-    def __init__(self, node):
-        self.node = node
-        self.count = 0
-
-    def run(self, command, within_s=60):
-        """Let it do this; the lines that it says and how it ended."""
-        self.node.poll()
-        before = len(self.node.console.lines)
-        self.count += 1
-        self.node.type(command)
-        ended = self.node.expect(rf"{ROOT}command {self.count} ended with (\d+)", within_s)
-        said = [line for _, line in self.node.console.lines[before:]]
-        # Messages of the kernel may come between a line and its end.
-        return int(ended[1]), [line for line in said if line and not NOT_ITS_OWN.match(line)]
-
-    def run_until(self, command, is_new):
-        """The same again until what it says is new: a master looks at its tree once in a while,
-        and who fetches what changes meanwhile changes nothing and is told so.
-        """
-        for _ in range(LOOKS_MAX):
-            status, said = self.run(command)
-            if status == 0 and is_new(said):
-                break
-            self.node.lab.sleep(1)
-        return status, said
 
 
 def changes(said):
