@@ -12,7 +12,7 @@ use std::io;
 
 /// So much is written before the next batch is flushed.
 const BATCH_BYTES: u64 = 32 << 20;
-/// Where one is under way still, it is looked for again after so much.
+/// After so much it is looked what has become of the last one.
 const LOOK_BYTES: u64 = 4 << 20;
 /// A batch that failed is read back in slices of this, one for each piece that comes: a slow
 /// disk makes it long, a failing one makes it slow, and others are served meanwhile.
@@ -20,8 +20,10 @@ const SEARCH_BYTES: u64 = 1 << 20;
 
 #[derive(Default)]
 pub struct Flush {
-    /// Since it was looked whether to flush.
+    /// Since the last flush began.
     written_bytes: u64,
+    /// Since it was looked whether that has ended.
+    unlooked_bytes: u64,
     /// Written since the last flush began, and before it began.
     since: Vec<u32>,
     under: Vec<u32>,
@@ -48,18 +50,23 @@ impl Flush {
         if self.search.is_some() {
             return self.search_on(disk, image);
         }
+        let len = u64::from(image.extent(piece).len);
         self.since.push(piece);
-        self.written_bytes += u64::from(image.extent(piece).len);
-        if self.written_bytes < BATCH_BYTES || self.is_off {
+        self.written_bytes += len;
+        self.unlooked_bytes += len;
+        if self.unlooked_bytes < LOOK_BYTES || self.is_off {
             return Ok(());
         }
+        self.unlooked_bytes = 0;
         if self.is_running() {
-            self.written_bytes -= LOOK_BYTES;
             return Ok(());
         }
         if let Some(cause) = self.end() {
             self.search = Some(Search { medium: Medium::of(disk), cause, next: 0 });
             return self.search_on(disk, image);
+        }
+        if self.written_bytes < BATCH_BYTES {
+            return Ok(());
         }
         self.written_bytes = 0;
         self.under = std::mem::take(&mut self.since);
@@ -158,7 +165,7 @@ mod tests {
                 disk.file.write_all_at(b"!", offset + 9).unwrap();
             }
             let mut flush = Flush {
-                written_bytes: BATCH_BYTES,
+                unlooked_bytes: LOOK_BYTES,
                 under: all.clone().collect(),
                 running: failing(),
                 ..Flush::default()
