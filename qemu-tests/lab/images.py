@@ -101,6 +101,19 @@ def disk_initramfs():
     return image
 
 
+def disk_user(directory):
+    """Kernel and initramfs of a machine that has busybox, the xget under test, and disks
+    (guest/disks); commands are typed at its console (lab.terminal).
+    """
+    files = {"init": "disks", "bin/lives": "lives"}
+    files = {path: (GUEST / name).read_bytes() for path, name in files.items()}
+    files["bin/busybox"], files["bin/xget"] = busybox(), binary().read_bytes()
+    # In the small initramfs this is its init, which is another one now.
+    files["sbin/modprobe"] = b'#!/bin/busybox sh\nexec /bin/busybox modprobe "$@"\n'
+    base = disk_initramfs()
+    return base.with_name("vmlinuz"), initramfs_with(files, directory / "disks.img", base)
+
+
 def debian_root():
     """The tree that serves a Debian with systemd, its root in `images/debian/root`."""
     tree = IMAGES / "debian-root-tree"

@@ -123,7 +123,7 @@ class Lab:
         the master to DHCP, and `image=None` the image to the master. `files`,
         contents by path, are laid over its initramfs, or over another `initramfs`;
         `networks` are others that it has a card in as well; `hardware` is what
-        machine.Hardware has: `disk`, `devices`, `memory_nodes`, `keyboard`.
+        machine.Hardware has: `disk`, `drives`, `devices`, `memory_nodes`, `keyboard`.
         """
         index = len(self.machines) + 1
         if ip == "static":
@@ -146,11 +146,11 @@ class Lab:
         disk = firmware.empty_disk(self.directory / f"node{len(self.machines) + 1}.disk")
         return self._machine(memory_mb, rate, "", None, hardware={"firmware": kind, "disk": disk})
 
-    def mounter(self, kernel, initrd, append="", memory_mb=512):
-        """Start the machine that mounts (lab.mounter); it gets an address like a node."""
+    def mounter(self, kernel, initrd, append="", memory_mb=512, **hardware):
+        """Start a machine without the agent (lab.mounter, images.disk_user), with an address."""
         address = f"{network.PLAN.node(len(self.machines) + 1)}/{network.PLAN.subnet.prefixlen}"
         parameters = f"{CONSOLE} lab.address={address} lab.master={network.MASTER} {append}"
-        return self._machine(memory_mb, None, parameters, (kernel, initrd))
+        return self._machine(memory_mb, None, parameters, (kernel, initrd), hardware=hardware)
 
     def _machine(self, memory_mb, rate, parameters, boots, networks=(), hardware=None):
         """Make the next machine, and start it when memory allows."""
