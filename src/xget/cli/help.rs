@@ -98,7 +98,7 @@ fetching
                      where DEST is a block device: written to though it is in use;
                      what holds nothing is given back to it; read back at the end
   --window MIB       where DEST is `-`: keep so much of it in memory, for who reads
-                     slowly and for others (64)
+                     slowly and for others (64, at least 8)
   --spool DIR        ... keep all of it in a file without a name in DIR, and serve it
   --linger SECONDS   serve others at most this long after the fetch; without
                      it, until twice the time of the fetch has passed. 0 leaves

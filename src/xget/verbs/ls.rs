@@ -247,7 +247,7 @@ fn fitting(manifest: &Manifest, pattern: &[u8]) -> Vec<Place> {
     if !has_wildcard(pattern) || (!named.is_empty() && typed(&path) == pattern) {
         return named;
     }
-    let is_of_dirs = pattern.ends_with(b"/");
+    let is_of_dirs = pattern.ends_with(b"/") || pattern.ends_with(b"/.");
     let names = pattern.split(|&byte| byte == b'/').filter(|name| !matches!(*name, b"" | b"."));
     let glob = names.collect::<Vec<_>>().join(&b'/');
     let is_name = |name: &[u8]| name == b".." || is_sound(name);

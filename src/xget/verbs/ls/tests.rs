@@ -61,6 +61,7 @@ fn directories_and_files_are_listed_as_ls_lists_them() {
         ("-d d* n?ll", "dir\nnull\n"),
         ("-d **/s*", "dir/second\ndir/sub\n"),
         ("-d */", "dir\nto\n"),
+        ("-d */.", "dir\nto\n"),
         ("-d ./[dn]*", "dir\nnull\n"),
         (r"-d [d]ir", "dir\n"),
         ("dir/*", "dir/first\ndir/second\n\ndir/sub:\ndeep\n"),
