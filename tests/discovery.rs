@@ -355,7 +355,7 @@ fn on_a_machine_without_a_network_its_own_masters_silence_is_said_too() {
     let _master = master(&lab, 0, &scratch, &dir, &[]);
     ran(&lab, 0, &scratch, "find image").expect(0);
     let ended = ran(&lab, 0, &scratch, "find other").expect(3);
-    ended.says("nobody on this machine says that it has it").says("no network to ask on");
+    ended.says("nobody answers on this machine").says("no network to ask on");
 }
 
 #[test]

@@ -17,7 +17,7 @@ const LOOK_MS: u64 = 100;
 const READS_MAX: usize = 256;
 
 /// This machine was asked.
-const ALONE: &str = "nobody on this machine says that it has it, and there is ";
+const ALONE: &str = "nobody answers on this machine, and there is ";
 
 /// What is looked for, and where.
 pub struct Sought {
