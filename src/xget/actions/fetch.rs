@@ -72,8 +72,8 @@ fn number_for_s(task: &FetchTask) -> Option<u64> {
 fn advice(failed: &Failed, number: Option<u64>, is_answered: bool) -> Option<String> {
     let has = |words: &str| failed.reasons.iter().any(|why| why.contains(words));
     if !is_answered && has("; gave up after ") {
-        let text = "no master has answered: is `xget DIR` running there, with this port (-p), and \
-                    does no firewall stop it?";
+        let text = "look whether `xget DIR` runs there, with this port (-p), and no firewall \
+                    stops it";
         return Some(text.into());
     }
     let number = number?;
