@@ -119,7 +119,10 @@ fn where_a_name_is_missing_nothing_is_run() {
     let mut command = xget();
     let args = ["run", "-n", &deaf.addr(), "-r", "0", "--cache-dir"];
     command.args(args).arg(bench.cache()).args(touch).arg("file:disk.img");
-    Proc::start(command, &bench.scratch).wait().expect(3);
+    Proc::start(command, &bench.scratch)
+        .wait()
+        .expect(3)
+        .says("look whether `xget DIR` runs there");
     bench.run(&["--", "no-such-program", "file:disk.img"]).expect(127).says("no-such-program");
     bench.run(&["--", "file:disk.img"]).expect(126).says("cannot run");
     // Without a name no head is asked.
@@ -429,5 +432,5 @@ fn whoever_on_the_network_has_a_name_is_asked() {
         lab.on(2, || Proc::start(command, &scratch)).wait()
     };
     assert_eq!(run("file:of1").expect(0).out, "the sameof one");
-    assert_eq!(run("file:other").expect(4).says("is not the same").out, "");
+    assert_eq!(run("file:other").expect(4).says("do not have the same").out, "");
 }

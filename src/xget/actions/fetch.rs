@@ -68,13 +68,16 @@ fn number_for_s(task: &FetchTask) -> Option<u64> {
     str::from_utf8(first).ok()?.parse().ok()
 }
 
+/// What to look at where a master was called in vain.
+pub fn unreached(failed: &Failed) -> Option<String> {
+    let text = "look whether `xget DIR` runs there, with this port (-p), and no firewall stops it";
+    failed.reasons.iter().any(|why| why.contains("; gave up after ")).then(|| text.into())
+}
+
 /// What to do about it, where what failed does not say so.
 fn advice(failed: &Failed, number: Option<u64>, is_answered: bool) -> Option<String> {
-    let has = |words: &str| failed.reasons.iter().any(|why| why.contains(words));
-    if !is_answered && has("; gave up after ") {
-        let text = "look whether `xget DIR` runs there, with this port (-p), and no firewall \
-                    stops it";
-        return Some(text.into());
+    if let Some(text) = unreached(failed).filter(|_| !is_answered) {
+        return Some(text);
     }
     let number = number?;
     let missing = format!("{number}: no such");

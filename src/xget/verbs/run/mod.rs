@@ -13,6 +13,7 @@ mod words;
 
 use super::master::Named;
 use super::url;
+use crate::actions::fetch::unreached;
 use crate::console::{self, report};
 use crate::driver;
 use crate::failed::{Failed, USAGE, exit_code};
@@ -213,8 +214,9 @@ fn backing_files(
     Ok(chain)
 }
 
-/// What to do about a URL that nobody has fetched yet.
-fn explained(failed: Failed, name: &Name) -> Failed {
+/// What to do about a URL that nobody has fetched yet, and about a head that is away.
+fn explained(mut failed: Failed, name: &Name) -> Failed {
+    failed.reasons.extend(unreached(&failed));
     if name.kind == Kind::Url && failed.status == exit_code(Status::Source) {
         let url = String::from_utf8_lossy(&name.text);
         report(&format!("the head does not have {url} yet: run `xget add {url}` there"));
