@@ -279,6 +279,10 @@ impl FetchMachine<'_> {
         }
     }
 
+    fn tell_notes(&mut self) {
+        self.files.take_notes().iter().for_each(|note| self.observer.warn(note));
+    }
+
     fn now_ms(&self) -> u64 {
         self.began.elapsed().as_millis() as u64
     }
@@ -346,6 +350,8 @@ impl Machine for FetchMachine<'_> {
     }
 
     fn timeout(&mut self, now_ms: u64) {
+        // A destination that stands still gives no other occasion.
+        self.tell_notes();
         self.take(now_ms, FetchInput::Timeout, &[]);
     }
 
@@ -421,7 +427,7 @@ impl Machine for FetchMachine<'_> {
 
     fn work(&mut self, _now_ms: u64) {
         let inputs = self.files.work();
-        self.files.take_notes().iter().for_each(|note| self.observer.warn(note));
+        self.tell_notes();
         for input in inputs.into_iter().flatten() {
             // It is done, and who did it may be killed while it serves others.
             if let FetchInput::Finished { .. } | FetchInput::Compared { .. } = input {
