@@ -94,10 +94,14 @@ ip addr add "$1" dev other0; shift; exec "$@"
 
 
 class OtherHead(Master):
-    """A second master on a machine of its own, whose frames come later than those of others."""
+    """A second master on a machine of its own, at the end of a long cable.
+
+    Its answer to a node comes after four times the delay: for a question, whose address that
+    is, that address, and the answer. An agent in haste hears it no more, one that waits does.
+    """
 
     ADDRESS = network.PLAN.node(network.NODES_MAX)
-    DELAY_MS = 30
+    DELAY_MS = 100
 
     def __init__(self, lab, tree):
         cable, program = network.SlowCable(), Path(__file__).parent / "delaying.py"

@@ -34,11 +34,16 @@ def _rooted(tree, name, has_kernel):
 
 
 def _unnamed(lab, host, append=""):
-    """A node that nobody tells a master, and that both answer, the wrong one first."""
-    mask, heard = network.PLAN.subnet.netmask, None
+    """A node of this name that nobody tells a master."""
+    address, mask = network.PLAN.node(len(lab.machines) + 1), network.PLAN.subnet.netmask
+    return lab.node(None, ip=f"{address}:::{mask}:{host}:eth0:none", master=None, append=append)
+
+
+def _hears_both(lab, host, append):
+    """One that hears both heads, the wrong one first."""
+    heard = None
     for _ in range(TRIES):
-        ip = f"{network.PLAN.node(len(lab.machines) + 1)}:::{mask}:{host}:eth0:none"
-        node = lab.node(None, ip=ip, master=None, append=append)
+        node = _unnamed(lab, host, append)
         heard = node.expect(rf"{BOTH}|^xget .*(fetching| ! boot failed)", within_s=BOOT_S)
         if heard[1] == str(network.MASTER):
             return node
@@ -66,7 +71,7 @@ def two_heads_and_a_pin(lab):
     _rooted(wrong, "bare", has_kernel=False)
     lab.master(wrong)
     services.OtherHead(lab, right)
-    nodes = [_unnamed(lab, line.split()[0], f"xget.digest={pinned}") for line in WRONG]
+    nodes = [_hears_both(lab, line.split()[0], f"xget.digest={pinned}") for line in WRONG]
     for node in nodes:
         _booted_from_the_other(lab, node)
         node.expect(r"the next who answered is asked", within_s=1)
@@ -78,7 +83,10 @@ def two_heads_and_a_pin(lab):
 
 @scenario(limit_s=200, tags=["network", "faults", "quick"])
 def two_heads_and_a_line(lab):
-    """Of two heads the first to answer has no line for the node: it boots from the other, soon."""
+    """Of two heads the first to answer has no line for the node: it boots from the other.
+
+    That is not heard at once: the network is asked again, with more patience.
+    """
     wrong = _tree(lab, "wrong", table="52:54:00:ff:ff:ff other tiny - -\n")
     right = _tree(lab, "right", padding_mb=1, table="* - tiny - -\n")
     lab.master(wrong)
@@ -87,6 +95,6 @@ def two_heads_and_a_line(lab):
     node.expect(r"! no line of nodes\.tab is this node's.*; again in 1\d\.", within_s=BOOT_S)
     _booted_from_the_other(lab, node)
     refused = node.console.find_all(r"! no line of nodes\.tab")
-    lab.check(len(refused) == 1, f"it asked the wrong head {len(refused)} times")
+    lab.check(len(refused) <= 2, f"it asked the wrong head {len(refused)} times")
     shutil.rmtree(right)
     shutil.rmtree(wrong)
