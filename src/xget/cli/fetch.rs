@@ -1,7 +1,7 @@
 //! The options of a client alone, and what they mean together.
 
 use super::sources;
-use super::values::{file, first_typed, number, parse_pin, text};
+use super::values::{file, first_typed, number, parse_pin, path_typed, text};
 use crate::driver::{FetchTask, Host, Limits};
 use crate::store::device::DeviceOptions;
 use crate::store::stream::{STDOUT, StreamOptions, WINDOW_MIB, WINDOW_MIB_MIN};
@@ -65,7 +65,8 @@ impl Fetch {
 impl ClientOptions {
     /// The name of one that was typed.
     pub fn typed(&self) -> Option<&'static str> {
-        self.device.typed().or(self.stream.typed()).or(first_typed(&[
+        let path = path_typed(&self.copies, "--copy-dest");
+        self.device.typed().or(self.stream.typed()).or(path).or(first_typed(&[
             (self.retries.is_some(), "-r"),
             (self.linger.is_some(), "--linger"),
             (self.pin.is_some(), "--digest"),
@@ -77,7 +78,6 @@ impl ClientOptions {
             (self.dry_run, "--dry-run"),
             (self.worker, "--worker"),
             (!self.keep.is_empty(), "--keep"),
-            (self.copies.is_some(), "--copy-dest"),
             (!self.excludes.is_empty(), "--exclude"),
         ]))
     }

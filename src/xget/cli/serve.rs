@@ -1,6 +1,6 @@
 //! The options of a master alone.
 
-use super::values::{file, first_typed, number};
+use super::values::{file, first_typed, number, path_typed};
 use crate::driver::Limits;
 use lexopt::Parser;
 use std::ffi::OsString;
@@ -49,14 +49,13 @@ pub struct MasterOptions {
 impl MasterOptions {
     /// The name of one that was typed.
     pub fn typed(&self) -> Option<&'static str> {
-        first_typed(&[
+        path_typed(&self.log, "--log").or(first_typed(&[
             (self.fan_out.is_some(), "-m"),
             (self.head_copies.is_some(), "--head"),
             (self.daemon, "--daemon"),
-            (self.log.is_some(), "--log"),
             (self.cache.is_some(), "--cache and --no-cache"),
             (self.is_hidden, "--no-discovery"),
-        ])
+        ]))
     }
 
     /// Whether it is one of these.
