@@ -274,6 +274,24 @@ fn a_reader_that_stands_still_holds_up_nobody_and_gets_all_in_the_end() {
     assert!([begin, rest].concat() == *site.file);
 }
 
+/// With a full window nothing else happens meanwhile.
+#[test]
+fn that_nobody_reads_is_said_after_a_minute() {
+    let site = Site::new(40 * MIB);
+    let err = site.scratch.join("err");
+    let mut command = site.master.client(["--window", "8", "file", "-"]);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(fs::File::create(&err).unwrap());
+    let mut child = command.spawn().unwrap();
+    let mut out = child.stdout.take().unwrap();
+    let began = Instant::now();
+    out.read_exact(&mut vec![0; MIB]).unwrap();
+    let says = || fs::read_to_string(&err).unwrap().contains("has taken nothing for 6");
+    until("it is said", 120, says);
+    assert!(began.elapsed().as_secs() >= 60, "and not before");
+    drop(out);
+    assert_eq!(child.wait().unwrap().code(), Some(6));
+}
+
 #[test]
 fn what_was_written_when_the_master_died_is_right() {
     let site = Site::new(32 * MIB);
