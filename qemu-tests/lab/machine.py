@@ -19,6 +19,8 @@ from .paths import initramfs, kernel
 TRANSLATION_MB = 64
 OVERHEAD_MB = TRANSLATION_MB + 64
 MONITOR_LIMIT_S = 10
+# As QEMU names them.
+PIPE_ENDS = ("in", "out")
 PIPE_BYTES = 1 << 20
 # Sockets of QEMU's own; namespaces keep scenarios apart.
 LISTENING = "abstract=on,tight=on,server=on,wait=off"
@@ -203,6 +205,8 @@ class Machine:
             self.process.kill()
             self.process.wait(timeout=30)
             self.poll()
+        for end in PIPE_ENDS:
+            Path(f"{self._pipe}.{end}").unlink(missing_ok=True)
 
     def pause(self):
         """Freeze it: its connections stay, and nothing answers."""
@@ -220,7 +224,7 @@ class Machine:
         """What is typed, and what it says. That is in the log already; but what finds no room
         here, as in a socket after some hundred single bytes, QEMU writes there twice.
         """
-        for end in ("in", "out"):
+        for end in PIPE_ENDS:
             os.mkfifo(f"{self._pipe}.{end}")
         self._typing = os.open(f"{self._pipe}.in", os.O_RDWR)
         self._saying = os.open(f"{self._pipe}.out", os.O_RDONLY | os.O_NONBLOCK)
