@@ -30,12 +30,12 @@ const OTHERS_BRING: u32 = 8;
 /// So it is left, where the master names no other meanwhile.
 const LEFT_ALONE_MS: u64 = 3_000;
 
-/// A stripe that lags: since when its pieces are counted, how many were missing
-/// of each stripe then, and how long its parent's link had been busy.
+/// A stripe that lags: since when its pieces are counted, how many of each stripe were
+/// not missing then, and how long its parent's link had been busy.
 #[derive(Clone, Debug)]
 struct Lag {
     since_ms: u64,
-    missing: Vec<u32>,
+    settled: Vec<u32>,
     busy_ms: u64,
 }
 
@@ -135,9 +135,10 @@ impl Liveness {
             return None;
         }
         let missing = view.holdings.missing();
-        let next = Lag { since_ms: now_ms, missing: missing.to_vec(), busy_ms };
-        let lag = self.lags[stripe].replace(next)?;
-        let came = |s: usize| lag.missing[s].saturating_sub(missing[s]);
+        // Who streams misses more whenever there is room for more.
+        let settled = (0..missing.len()).map(|s| view.holdings.settled_of(s)).collect();
+        let lag = self.lags[stripe].replace(Lag { since_ms: now_ms, settled, busy_ms })?;
+        let came = |s: usize| view.holdings.settled_of(s).saturating_sub(lag.settled[s]);
         let others: Vec<u32> = (0..missing.len()).filter(|&s| s != stripe).map(came).collect();
         // The median and not the mean: a stripe that comes very fast takes so much
         // of our downlink that the others are slow.
@@ -248,6 +249,28 @@ mod tests {
         assert_eq!(said_beside(OTHERS_BRING - 1, 0, 0, LEFT_ALONE_MS), None);
         assert_eq!(said_beside(OTHERS_BRING, 1, 0, OWED_ALONE_MS), None);
         assert_eq!(said_beside(OTHERS_BRING, 0, 0, OWED_ALONE_MS - 1), None);
+    }
+
+    #[test]
+    fn what_came_is_counted_where_a_window_makes_room_for_as_much() {
+        let (mut liveness, mut held) =
+            (Liveness::new(STRIPES as u8, 0), Holdings::none(STRIPES as u8));
+        held.extend_within(100, 400);
+        bring(&mut held, [0, 20, 20, 20]);
+        let mut look = |held: &Holdings, busy_ms, now_ms| {
+            let view = View { holdings: held, parents: &[None; STRIPES as usize] };
+            let observed = Observed { owed_ms: OWED_MS, busy_ms, denies: true };
+            liveness.complaint(view, 0, observed, now_ms)
+        };
+        assert_eq!(look(&held, 0, 0), None);
+        let missing = held.missing().to_vec();
+        bring(&mut held, [4, 5, 5, 5]);
+        held.extend_within(116, 400);
+        assert_eq!(held.missing()[0], missing[0], "as if nothing came");
+        assert_eq!(look(&held, SLOW_MS, SLOW_MS), None, "nearly as much as of the others");
+        held.extend_within(132, 400);
+        bring(&mut held, [0, 4, 4, 4]);
+        assert_eq!(look(&held, 2 * SLOW_MS, 2 * SLOW_MS), Some(Complaint::SlowUplink));
     }
 
     #[test]
