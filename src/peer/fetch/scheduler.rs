@@ -136,15 +136,12 @@ impl View<'_> {
         self.holdings.missing_of(stripe)
     }
 
-    /// It has stripes, and nothing is missing of them.
+    /// It has stripes, and nothing is missing of them, nor will be: where a window ends before
+    /// the last piece there is soon more, and what it gives to some for others is taken from
+    /// those who wait for it.
     fn is_through(&self, conn: ConnId) -> bool {
-        self.stripes_of(conn).map(|stripe| self.missing(stripe)).max() == Some(0)
-    }
-
-    /// So many of a stripe are missing that others than its parent may be asked, who have
-    /// nothing else to do. Where a window ends before the last piece they soon have.
-    fn wants_help(&self, stripe: usize, least: u32) -> bool {
-        self.missing(stripe) >= if self.holdings.has_more() { LAG_MAX.max(least) } else { least }
+        !self.holdings.has_more()
+            && self.stripes_of(conn).map(|stripe| self.missing(stripe)).max() == Some(0)
     }
 
     /// The stripe is behind the others by more than windows explain.
@@ -397,10 +394,8 @@ impl Scheduler {
     /// stripe's parent already is asked of this one as well, the last of it
     /// first, when there is much of it.
     fn next_share(&self, view: View, at: usize, times: usize) -> Option<u32> {
-        let Requests { conn, is_last_resort, ref refused, .. } = self.parents[at];
-        // All who stream need the master's uplink, and have nothing more of it but what they
-        // keep; they are through again and again.
-        if !view.is_through(conn) || is_last_resort && view.holdings.has_more() {
+        let Requests { conn, ref refused, .. } = self.parents[at];
+        if !view.is_through(conn) {
             return None;
         }
         let least = if times == 0 { 1 } else { TWICE_MIN };
@@ -412,7 +407,7 @@ impl Scheduler {
         };
         view.stripes_of(conn)
             .flat_map(|own| {
-                let lagging = view.stripes().filter(move |&s| view.wants_help(s, least));
+                let lagging = view.stripes().filter(move |&s| view.missing(s) >= least);
                 lagging.map(move |stripe| self.share(view, stripe as u32, own as u32).filter(fits))
             })
             .find_map(|mut share| if times == 0 { share.next() } else { share.next_back() })
@@ -440,7 +435,7 @@ impl Scheduler {
                 && view.parents[stripe] != Some(conn)
                 && match t.orphan_since_ms[stripe] {
                     Some(since_ms) => since_ms + ORPHAN_MS <= now_ms,
-                    None => !is_last_resort && is_through && view.wants_help(stripe, 1),
+                    None => !is_last_resort && is_through,
                 }
         })
     }

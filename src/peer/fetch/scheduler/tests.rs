@@ -288,6 +288,20 @@ fn idle_parents_help_with_what_a_stripe_that_stays_behind_has_unasked() {
 }
 
 #[test]
+fn nobody_helps_where_more_is_to_come() {
+    let mut t = transfer(2, 0);
+    let count = 2 * (WINDOW as u32 + 3);
+    t.holdings.extend_within(count, count + 1);
+    assert_eq!(t.asks(0, 0).len(), WINDOW);
+    for piece in (1..count).step_by(2) {
+        t.hold(piece);
+    }
+    assert_eq!(t.asks(1, 1), [0u32; 0], "the rest of its uplink is others'");
+    t.holdings.extend_within(count + 1, count + 1);
+    assert_ne!(t.asks(1, 1), [0u32; 0]);
+}
+
+#[test]
 fn refused_pieces_are_asked_elsewhere_and_given_up_pieces_not() {
     let mut t = transfer(2, 2);
     assert_eq!(t.next(0, 0), Some(PieceRequest { piece: 0, waits: true }));
