@@ -201,16 +201,30 @@ impl Search<'_> {
         leaves.find(fits).map(|key| Placement::InPlaceOf(key.node))
     }
 
-    /// Nobody has a spare slot: who is given more than its budget.
-    pub fn choose_overloaded(&self) -> Upstream {
-        let limits = self.trees.limits();
+    /// Who has the fewest children of those that have no slot to spare, and not too many.
+    fn least_overloaded(&self) -> Option<FullNode> {
         let fits = |key: &FullNode| {
-            key.slots_used < u32::from(limits.overcommit_max())
+            key.slots_used < u32::from(self.trees.limits().overcommit_max())
                 && self.trees.is_attached(key.node, self.stripe)
                 && self.may_have(Upstream::Node(key.node))
         };
         let evenly = |key: &FullNode| (key.slots_used, self.level(key.node));
-        let least = self.trees.full().filter(fits).take(LOOK_MAX).min_by_key(evenly);
+        self.trees.full().filter(fits).take(LOOK_MAX).min_by_key(evenly)
+    }
+
+    /// Any node that is not below this one, and the master where there is none.
+    pub fn choose_node(&self) -> Upstream {
+        let outside = |key: &FreeSlot| self.is_outside(*key);
+        let spare = self.trees.index(self.stripe).free_slots().take(LOOK_MAX).find(outside);
+        let node = spare.map(|key| key.node);
+        let node = node.or_else(|| self.least_overloaded().map(|key| key.node));
+        node.map_or(Upstream::Master, Upstream::Node)
+    }
+
+    /// Nobody has a spare slot: who is given more than its budget.
+    pub fn choose_overloaded(&self) -> Upstream {
+        let limits = self.trees.limits();
+        let least = self.least_overloaded();
         let Some(least) = least else { return Upstream::Master };
         // All wait for the master: it is loaded no more than nodes are, as a share of
         // what each is to carry. A suspect takes nothing: it need not hang there.

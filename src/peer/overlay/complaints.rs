@@ -56,7 +56,7 @@ pub(super) fn hear(trees: &mut Trees, ledger: &mut Ledger, charge: &Charge) -> V
         Complaint::Slow | Complaint::SlowUplink => hear_of_slowness(trees, ledger, charge),
         Complaint::Passed => {
             trees.reject(charge.accuser, trees.node(charge.accused).id);
-            move_off(trees, charge.accuser, charge.stripe, Upstream::Node(charge.accused), false)
+            move_on(trees, charge.accuser, charge.accused)
         }
         Complaint::Frozen if is_fault_above(trees, ledger, charge) => Verdict::Waits,
         Complaint::Frozen | Complaint::Lost | Complaint::Refused | Complaint::Corrupt => {
@@ -176,6 +176,21 @@ fn note_slow_uplink(trees: &mut Trees, accused: NodeIx) -> Verdict {
     dissolve(trees, accused);
     relieve(trees);
     Verdict::SlowUplink
+}
+
+/// Gives a node whose parent has passed it others that may have what it wants, if there are
+/// any: by what those say it is soon known whether all have passed it.
+fn move_on(trees: &mut Trees, node: NodeIx, passed: NodeIx) -> Verdict {
+    let mut verdict = Verdict::Waits;
+    for stripe in trees.stripes() {
+        if trees.link(node, stripe).parent == Some(Upstream::Node(passed)) {
+            trees.detach(node, stripe);
+            let parent = Search { trees, node, stripe }.choose_node();
+            trees.attach(node, parent, stripe);
+            verdict = Verdict::Moved;
+        }
+    }
+    verdict
 }
 
 /// Gives a node other parents in the stripes that it has this one in; where

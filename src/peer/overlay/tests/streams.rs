@@ -130,3 +130,18 @@ fn a_parent_that_has_passed_is_no_parent_of_that_child_any_more_and_of_others_st
     assert_ne!(forest.parent(child, 0), Some(Parent::Node(parent)));
     assert!(forest.children(parent).count() + 4 >= before && !forest.is_suspect(parent));
 }
+
+#[test]
+fn who_was_passed_hears_of_another_before_it_is_the_masters_child() {
+    let mut forest = Forest::new(LIMITS);
+    (0..31).for_each(|number| join(&mut forest, number, true));
+    let child = NodeId(30);
+    // All slots are taken: of any it would be one child too many.
+    for _ in 0..4 {
+        let Some(parent @ Parent::Node(_)) = forest.parent(child, 0) else { panic!("the master") };
+        let verdict = forest.replace(child, 0, parent, Complaint::Passed, 0);
+        assert_eq!(verdict, Verdict::Moved);
+        assert_ne!(forest.parent(child, 0), Some(parent));
+        check(&forest);
+    }
+}
