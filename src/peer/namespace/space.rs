@@ -208,6 +208,11 @@ impl NameSpace {
         is_next.then(|| self.parked.wake_first(Wait::Late)).flatten().into_iter().collect()
     }
 
+    /// Whether who reads `late` gets as much as it likes.
+    pub(crate) fn is_late_free(&self) -> bool {
+        self.late.is_idle()
+    }
+
     /// When to look whether others take nothing any more.
     pub(crate) fn late_ms(&self) -> Option<u64> {
         self.parked.is_awaited(Wait::Late).then(|| self.late.look_ms())

@@ -54,7 +54,12 @@ impl Transfer {
                 self.adopt_orphan(common, stripe);
                 continue;
             };
-            if owed_ms >= STARVED_MS && parent != ParentAddr::Master && common.master_link.is_up() {
+            // Who is behind waits long for its turn, and the master has the less for each the
+            // more ask it.
+            let is_fed =
+                self.pace == Pace::Behind && self.liveness.barren_ms(common.now_ms) < STARVED_MS;
+            let is_starved = owed_ms >= STARVED_MS && !is_fed;
+            if is_starved && parent != ParentAddr::Master && common.master_link.is_up() {
                 // It answers and brings nothing, and no other was named.
                 self.set_parent(common, stripe, ParentAddr::Master);
             } else if has_nothing || complaint == Some(Complaint::Refused) {

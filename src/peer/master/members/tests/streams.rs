@@ -99,6 +99,38 @@ fn who_says_it_of_all_without_end_is_moved_a_few_times() {
 }
 
 #[test]
+fn nobody_is_held_to_be_slow_who_gets_what_others_leave() {
+    let mut fixture = Fixture::of_streams(2);
+    let stats = TransferStats { have_bytes: 1 << 30, ..TransferStats::default() };
+    for number in 1..=2 {
+        fixture.members.note(id(number), stats, false);
+    }
+    (3..=12).for_each(|number| fixture.join_with(number, Some(1 << 20)));
+    assert!((3..=12).all(|number| fixture.is_behind(number)), "nobody has the start");
+    let accuse = |fixture: &mut Fixture, now_ms| -> Vec<String> {
+        let mut warnings = Vec::new();
+        for number in 3..=12 {
+            for stripe in 0..2 {
+                let parent = fixture.parent_in(number, stripe.into());
+                let Some(parent) = parent else { continue };
+                let said = (stripe, parent, Complaint::SlowUplink, None);
+                let Fixture { members, server, .. } = fixture;
+                warnings.extend(members.replace(server, now_ms, id(number), said).0);
+            }
+        }
+        warnings
+    };
+    for now_ms in (0..5_000).step_by(500) {
+        assert_eq!(accuse(&mut fixture, now_ms), [""; 0]);
+    }
+    // The others take nothing any more.
+    fixture.server.space.look_at_late(5_000);
+    let warnings: Vec<String> =
+        (5_000..10_000).step_by(500).flat_map(|now_ms| accuse(&mut fixture, now_ms)).collect();
+    assert!(warnings.iter().any(|text| text.ends_with("is too slow to feed others")));
+}
+
+#[test]
 fn who_flaps_between_full_and_room_is_full() {
     let mut fixture = Fixture::of_streams(4);
     fixture.members.full(0, id(2), true);
