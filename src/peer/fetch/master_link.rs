@@ -133,6 +133,11 @@ impl MasterLink {
         self.conn == Some(conn)
     }
 
+    /// As it is called in messages.
+    pub fn name(&self) -> String {
+        format!("the master {}", self.addr())
+    }
+
     pub fn addr(&self) -> SocketAddr {
         self.candidates.addr()
     }

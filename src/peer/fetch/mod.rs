@@ -382,7 +382,7 @@ impl Fetcher {
                         && self.common.version < VERSION
                         && self.options.request.needs_options() =>
             {
-                let what = format!("the master {}", self.common.master_link.addr());
+                let what = self.common.master_link.name();
                 let failure = Failure::fatal(Status::Connection, what, options::TOO_OLD);
                 return self.refuse_present(failure);
             }
@@ -429,7 +429,7 @@ impl Fetcher {
         if download.transfer.timeout(&mut self.common) {
             let owed = download.transfer.owed(&self.common);
             let why = format!("no data from anybody for {} s{owed}", DROUGHT_MS / 1000);
-            let what = format!("the master {}", self.common.master_link.addr());
+            let what = self.common.master_link.name();
             return Err(Failure::fatal(Status::Connection, what, why));
         }
         Ok(())

@@ -83,7 +83,7 @@ impl Fetcher {
                 Ok(())
             }
             Err(GaveUp(why)) => {
-                let what = format!("the master {}", master_link.addr());
+                let what = master_link.name();
                 let unreached = Failure::fatal(Status::Connection, what, why);
                 Err(master_link.candidates.give_up(unreached))
             }
@@ -97,7 +97,7 @@ impl Fetcher {
                 let why = format!(
                     "serves blake3:{digest}, and said before that it serves blake3:{wanted}; nothing was written. It has changed, or it lies: ask again"
                 );
-                let what = format!("the master {}", self.common.master_link.addr());
+                let what = self.common.master_link.name();
                 Err(Failure::fatal(Status::Verification, what, why))
             }
             _ => Ok(()),
