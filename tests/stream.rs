@@ -217,6 +217,17 @@ fn a_device_is_not_written_as_if_it_were_a_pipe() {
 }
 
 #[test]
+fn a_terminal_is_not_written() {
+    let site = Site::new(1_000);
+    let pty = nix::pty::openpty(None, None).unwrap();
+    let mut command = site.master.client(["file", "-"]);
+    let ended = command.stdout(pty.slave).stderr(Stdio::piped()).output().unwrap();
+    let said = String::from_utf8_lossy(&ended.stderr);
+    assert_eq!(ended.status.code(), Some(2), "{said}");
+    assert!(said.contains("standard output is a terminal"), "{said}");
+}
+
+#[test]
 fn one_that_is_interrupted_says_that_it_begins_anew() {
     let site = Site::new(16 * MIB);
     for args in [&["--window", "8"][..], &["--spool", "/tmp"]] {
@@ -485,6 +496,27 @@ fn what_makes_no_sense_for_a_pipe_is_said_before_anything_is_written() {
     command.current_dir(&dir);
     Proc::start(command, &site.scratch).wait().expect(0);
     assert_eq!(fs::read(dir.join("-/file")).unwrap(), *site.file);
+}
+
+#[test]
+fn a_window_that_memory_has_no_room_for_is_status_6_before_the_first_byte() {
+    let scratch = Scratch::new();
+    let source = scratch.dir("source");
+    fs::File::create(source.join("file")).unwrap().set_len(200 << 20).unwrap();
+    let master = Master::start(&scratch, &source, &[]);
+    let fetch = |window: &str| {
+        let mut command = Command::new("sh");
+        // In KiB; a window takes no more than half of it.
+        command.args(["-c", "ulimit -v 300000 && exec \"$@\"", "sh", env!("CARGO_BIN_EXE_xget")]);
+        command.args(["-n", &master.addr(), "--linger", "0", "--window", window, "file", "-"]);
+        Piped::start(command).end()
+    };
+    let (bytes, status, said) = fetch("200");
+    assert_eq!((bytes.len(), status), (0, 6), "{said}");
+    assert!(said.contains("a window of 200 MiB is too much for the "), "{said}");
+    assert!(said.contains("--spool"), "{said}");
+    let (bytes, status, said) = fetch("8");
+    assert_eq!((bytes.len(), status), (200 << 20, 0), "{said}");
 }
 
 #[test]

@@ -178,7 +178,6 @@ impl Destination for Stream {
         let pieces = map.of_entry(&manifest, entry);
         let kept =
             Kept { file: Rc::new(file), came: vec![false; pieces.len()], passed: 0, ready: 0 };
-        let reader = Reader { moved: Instant::now(), is_blocked: false, said: 0, note: None };
         Ok(Box::new(StreamWriter {
             entry,
             size,
@@ -188,7 +187,7 @@ impl Destination for Stream {
             kept,
             outlet,
             written: 0,
-            reader,
+            reader: Reader::new(Instant::now()),
             block: vec![0; BLOCK_LEN],
             failed: None,
         }))
@@ -241,18 +240,23 @@ impl StreamWriter {
                 taken => self.written += taken as u64,
             }
         }
-        self.reader.look(self.written > began || !self.reader.is_blocked);
+        self.reader.look(self.written > began || !self.reader.is_blocked, Instant::now());
         Ok(())
     }
 }
 
 impl Reader {
-    fn look(&mut self, has_moved: bool) {
+    fn new(now: Instant) -> Reader {
+        Reader { moved: now, is_blocked: false, said: 0, note: None }
+    }
+
+    fn look(&mut self, has_moved: bool, now: Instant) {
+        let still = now.saturating_duration_since(self.moved);
         if has_moved {
-            (self.moved, self.said) = (Instant::now(), 0);
-        } else if self.moved.elapsed() >= STILL * (1 << self.said.min(10)) {
+            (self.moved, self.said) = (now, 0);
+        } else if still >= STILL * (1 << self.said.min(10)) {
             self.said += 1;
-            let seconds = self.moved.elapsed().as_secs();
+            let seconds = still.as_secs();
             self.note = Some(format!(
                 "whoever reads standard output has taken nothing for {seconds} s, and is waited \
                  for: end it, or this, if that is not to be"
@@ -345,7 +349,33 @@ impl Writer for StreamWriter {
     }
 
     fn take_notes(&mut self) -> Vec<String> {
-        self.reader.look(!self.reader.is_blocked);
+        self.reader.look(!self.reader.is_blocked, Instant::now());
         self.reader.note.take().into_iter().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reader_that_stands_still_is_spoken_of_after_a_minute_then_after_two_and_so_on() {
+        let began = Instant::now();
+        let mut reader = Reader::new(began);
+        let mut said = |has_moved, seconds| {
+            reader.look(has_moved, began + Duration::from_secs(seconds));
+            reader.note.take()
+        };
+        assert_eq!(said(false, 59), None);
+        let text = said(false, 60).unwrap();
+        assert!(text.contains("has taken nothing for 60 s, and is waited for"), "{text}");
+        assert_eq!((said(false, 61), said(false, 119)), (None, None), "once");
+        assert!(said(false, 120).unwrap().contains(" 120 s"));
+        assert_eq!(said(false, 239), None);
+        assert!(said(false, 241).unwrap().contains(" 241 s"));
+        assert_eq!(said(true, 300), None, "it has taken something");
+        assert_eq!(said(false, 359), None);
+        assert!(said(false, 360).unwrap().contains(" 60 s"), "from the beginning");
+        assert_eq!(said(false, 300), None, "a clock does not go back");
     }
 }
