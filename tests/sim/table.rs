@@ -11,7 +11,7 @@ use std::sync::Mutex;
 use std::sync::mpsc;
 
 /// Name and words; a share that comes to nobody is left out.
-const SCENARIOS: [(&str, &str); 22] = [
+const SCENARIOS: [(&str, &str); 24] = [
     ("at once", ""),
     ("over a quarter", "spread=25"),
     ("over three times", "spread=300"),
@@ -34,6 +34,8 @@ const SCENARIOS: [(&str, &str); 22] = [
     ("10 % vanish", "dark=10"),
     ("20 % vanish", "dark=20"),
     ("5 % each, over a quarter", "crash=5 freeze=5 dark=5 spread=25"),
+    ("all stream", "window_mib=64"),
+    ("a third reads at half", "window_mib=64 slow_readers=33"),
 ];
 
 /// Wire times for those whose links are whole.

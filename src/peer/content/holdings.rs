@@ -149,13 +149,6 @@ impl Holdings {
         &self.missing
     }
 
-    /// Pieces of a stripe that are known of and not missing: never fewer than before, though
-    /// more may be missing.
-    pub(crate) fn settled_of(&self, stripe: usize) -> u32 {
-        let rows = self.count() as usize + self.stripes() - 1 - stripe;
-        (rows / self.stripes()) as u32 - self.missing_of(stripe)
-    }
-
     /// Nothing is missing of what is known, and no more is to come.
     pub(crate) fn is_complete(&self) -> bool {
         !self.has_more && self.is_filled()
@@ -232,11 +225,6 @@ mod tests {
                 .count() as u32;
             let missing: Vec<u32> = (0..stripes.into()).map(missing_of).collect();
             prop_assert_eq!(holdings.missing(), &missing[..]);
-            for stripe in 0..stripes.into() {
-                let known = (stripe as u32..holdings.count()).step_by(stripes.into());
-                let settled = known.filter(|&piece| !holdings.misses(piece)).count() as u32;
-                prop_assert_eq!(holdings.settled_of(stripe), settled);
-            }
             for piece in 0..70 {
                 let states = [
                     holdings.holds(piece),
