@@ -214,6 +214,9 @@ impl Search<'_> {
 
     /// Any node that is not below this one, and the master where there is none.
     pub fn choose_node(&self) -> Upstream {
+        if self.trees.node(self.node).standing.suspect {
+            return self.aside();
+        }
         let outside = |key: &FreeSlot| self.is_outside(*key);
         let spare = self.trees.index(self.stripe).free_slots().take(LOOK_MAX).find(outside);
         let node = spare.map(|key| key.node);

@@ -145,3 +145,22 @@ fn who_was_passed_hears_of_another_before_it_is_the_masters_child() {
         check(&forest);
     }
 }
+
+#[test]
+fn those_who_are_not_reached_do_not_gather_below_one_by_saying_that_they_were_passed() {
+    let mut forest = Forest::new(LIMITS);
+    (0..40).for_each(|number| join(&mut forest, number, true));
+    // Their own parents serve still.
+    (28..40).rev().for_each(|number| forest.find_silent(NodeId(number), 0));
+    for node in (28..40).map(NodeId) {
+        for stripe in (0..4).cycle().take(12) {
+            let parent = forest.parent(node, stripe).unwrap();
+            forest.replace(node, stripe, parent, Complaint::Passed, 0);
+            check(&forest);
+        }
+    }
+    for node in (0..28).map(NodeId) {
+        let count = forest.children(node).count();
+        assert!(count <= 2 * usize::from(LIMITS.slots), "{count} below {node:?}");
+    }
+}
