@@ -50,9 +50,9 @@ build: ## the static binaries xget, xget-init and xgetctl (the default goal)
 setup: ## install what everything below needs (Debian packages, Rust target)
 	@scripts/setup
 
-initramfs: setup build ## build/initramfs.img and build/vmlinuz (KERNEL=, MODULES=, FIRMWARE=)
+initramfs: setup build ## build/initramfs.img and build/vmlinuz (KERNEL=, MODULES=, FIRMWARE=, KEY=)
 	@initramfs/build --kernel $(KERNEL) --init $(AGENT) --modules $(MODULES) \
-		$(foreach name,$(FIRMWARE),--firmware $(name))
+		$(foreach name,$(FIRMWARE),--firmware $(name)) $(if $(KEY),--key $(KEY))
 
 demo: ## a cluster from nothing: an image, a head, five bare machines, a live update
 	@scripts/demo demo

@@ -8,6 +8,7 @@
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use ninep::Dialect;
 use ninep::wire::{reply, request};
+use peer::auth::{Greeting, Hello, Key, Random};
 use peer::content::digest;
 use peer::content::manifest::{Entry, EntryKind, Manifest, PIECE_LEN};
 use peer::content::pieces::{ManifestPieces, PieceMap};
@@ -53,6 +54,29 @@ fn pieces(c: &mut Criterion) {
         b.iter(|| map.verify(&manifest, first, black_box(piece)).unwrap())
     });
     group.finish();
+}
+
+/// What a connection costs either side where there is a key.
+fn handshake(c: &mut Criterion) {
+    let key = Key::root([7; 32]).cluster().unwrap();
+    let (mut own, mut other) = (Random::new([1; 32]), Random::new([2; 32]));
+    c.bench_function("a handshake, of who calls and of who is called", |b| {
+        b.iter(|| {
+            let (hello, message) = Hello::new(&key, &mut own);
+            let greeting = Greeting::open(&key, &mut other, &message).unwrap();
+            let (mut called, answer) = greeting.answer().unwrap();
+            let (_, proof) = hello.finish(&answer).unwrap();
+            assert!(called.is_proved_by(&proof));
+        })
+    });
+    let (_, message) = Hello::new(&key, &mut own);
+    c.bench_function("a handshake, of who is called, by a copy", |b| {
+        b.iter(|| Greeting::open(&key, &mut other, &message).unwrap().answer().unwrap().1)
+    });
+    let stranger = Key::root([8; 32]).cluster().unwrap();
+    c.bench_function("a handshake, of who is called, by another key", |b| {
+        b.iter(|| Greeting::open(&stranger, &mut other, &message).is_err())
+    });
 }
 
 fn schedule(c: &mut Criterion) {
@@ -125,5 +149,5 @@ fn routes(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, frames, pieces, schedule, routes);
+criterion_group!(benches, frames, pieces, handshake, schedule, routes);
 criterion_main!(benches);

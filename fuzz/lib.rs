@@ -5,3 +5,14 @@
 
 pub mod steps;
 pub mod tree;
+
+/// The key of the seeds.
+pub fn key() -> peer::auth::Key {
+    let root = peer::auth::Key::root([7; 32]);
+    root.cluster().unwrap_or(root)
+}
+
+/// Of a side of a handshake.
+pub fn random(seed: u8) -> peer::auth::Random {
+    peer::auth::Random::new([seed; 32])
+}

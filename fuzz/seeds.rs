@@ -8,6 +8,7 @@
 
 use ninep::wire::{self, request};
 use ninep::{Dialect, ENOENT, MessageType, NOTAG, Qid, Reply};
+use peer::auth::{self, Hello};
 use peer::content::digest::{self, Digest};
 use peer::content::manifest::Selector;
 use peer::content::manifest::{self, Entry, EntryKind, Manifest, XattrSet};
@@ -15,9 +16,10 @@ use peer::control::{
     Answer, ClientMessage, Complaint, JoinOptions, MasterMessage, ParentAddr, Question, Speaker,
     TransferStats, Wanted,
 };
+use peer::signature::{SecretKey, Statement};
 use std::path::PathBuf;
 use std::{env, fs, io};
-use xget_fuzz::steps;
+use xget_fuzz::{key, random, steps};
 
 const MSIZE: u32 = 8192;
 const PIECE_LEN: u32 = 4096;
@@ -37,6 +39,7 @@ fn main() -> io::Result<()> {
     manifests(&seeds)?;
     lines(&seeds)?;
     datagrams(&seeds)?;
+    handshakes(&seeds)?;
     tables(&seeds)?;
     leases(&seeds)?;
     leases6(&seeds)?;
@@ -55,6 +58,34 @@ fn frame(write: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
     let mut out = Vec::new();
     write(&mut out);
     out
+}
+
+/// Both messages, a record, a key and a signed statement.
+fn handshakes(seeds: &Seeds) -> io::Result<()> {
+    let denied = |_| io::Error::from(io::ErrorKind::PermissionDenied);
+    let (hello, message) = Hello::new(&key(), &mut random(1));
+    let (mut server, answer) = auth::Greeting::open(&key(), &mut random(2), &message)
+        .and_then(auth::Greeting::answer)
+        .map_err(denied)?;
+    let (_, proof) = hello.finish(&answer).map_err(denied)?;
+    let statement = Statement {
+        selector: Selector::of_paths(&["tiny"]).plain(),
+        generation: Digest([7; 32]),
+        beside: Some(Digest([8; 32])),
+        date_s: 1_795_000_000,
+    };
+    let signed = SecretKey::of([7; 8], [7; 32]).sign(&statement);
+    for (name, bytes) in [
+        ("hello", &message[..]),
+        ("answer", &answer),
+        ("proof", &proof),
+        ("record", &server.record(b"wait 1 2\n")),
+        ("key", key().text().as_bytes()),
+        ("signed", signed.as_bytes()),
+    ] {
+        seeds.write("handshake", name, bytes)?;
+    }
+    Ok(())
 }
 
 /// Of discovery, both ways; the id is the one of the target.

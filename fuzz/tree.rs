@@ -56,7 +56,7 @@ impl Tree for SmallTree {
     type File = usize;
     type Bulk = u64;
 
-    fn attach(&mut self, _conn: ConnId, aname: &[u8]) -> Result<usize, Error> {
+    fn attach(&mut self, _: ConnId, _: Option<OpenId>, aname: &[u8]) -> Result<usize, Error> {
         match aname {
             b"" | b"/" => Ok(0),
             b"dir" => Ok(2),

@@ -188,6 +188,10 @@ fn what_is_wrong_is_not_added() {
     assert!(!format!("{}{}", ended.out, ended.err).contains("secret"));
     let sha = format!("{:064x}", 7);
     added(&scratch, &dir, &["--sha256", &sha, &web.url("a")]).expect(5).says("nothing was added");
+    fs::write(scratch.join("contents"), &contents).unwrap();
+    let out = Command::new("sha256sum").arg(scratch.join("contents")).output().unwrap().stdout;
+    let sum = String::from_utf8(out).unwrap().split_whitespace().next().unwrap().to_owned();
+    added(&scratch, &dir, &["--sha256", &sum, &web.url("right")]).expect(0).says("added");
     let deaf = DeafPort::new();
     added(&scratch, &dir, &[&format!("http://{}/a", deaf.addr())]).expect(3);
     // A redirection leads to no file of the head.
@@ -212,7 +216,26 @@ fn what_is_wrong_is_not_added() {
         .map(|f| f.unwrap().file_name().into_string().unwrap())
         .collect();
     names.sort();
-    assert_eq!(names, ["directory", "out", "own", "redirected"]);
+    assert_eq!(names, ["directory", "out", "own", "redirected", "right"]);
+}
+
+#[test]
+fn how_far_it_is_is_shown_on_a_terminal() {
+    if lacks(&["curl", "wget", "script"]) {
+        return;
+    }
+    let (scratch, web) = (Scratch::new(), Web::start(noise(4, 300_000)));
+    let dir = scratch.dir("served");
+    for (program, shown) in [("curl", "####"), ("wget", "100%")] {
+        let bin = with_only(&scratch, &[program]);
+        let line = format!("PATH={} {XGET} add {} {program}", bin.display(), web.url("a"));
+        let mut script = command("script");
+        script.args(["-qec", &line, "/dev/null"]).current_dir(&dir).env("SHELL", "/bin/sh");
+        Proc::start(script, &scratch).wait().expect(0).says(shown);
+        // And into a log nothing but what came of it.
+        let quiet = added(&scratch, &dir, &[&web.url("a"), &format!("{program}-2")]).expect(0);
+        assert!(!format!("{}{}", quiet.out, quiet.err).contains(shown), "{}", quiet.err);
+    }
 }
 
 #[test]

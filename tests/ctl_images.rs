@@ -405,6 +405,13 @@ fn an_image_is_shown_with_its_digests() {
     assert!(shown["root_digest"].as_str().unwrap().starts_with("blake3:"));
     assert_eq!((&shown["kernel"], &shown["root"]), (&VERSION.into(), &"dir".into()));
     assert!(shown["tally"]["tmpfs_bytes"].as_u64().unwrap() > 1 << 20);
+    // A pin of what nothing starts would be refused by the node.
+    fs::remove_file(head.image("debian").join("kernel")).unwrap();
+    let mut command = head.command(["image", "show", "debian", "--json"]);
+    command.env("XGET_BINARY", XGET);
+    let json = Proc::start(command, &head.scratch).wait().expect(0).out;
+    let shown: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert!(shown["digest"].is_null() && shown["root_digest"].is_string(), "{json}");
 }
 
 #[test]

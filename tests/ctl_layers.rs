@@ -267,3 +267,28 @@ fn what_is_shown_is_what_the_node_is_told() {
     assert_eq!(told("n3"), ["name n3\nmissing layer out is not served\n"]);
     head.says("layers show n3").expect(4).says("neither layers/out nor out is a directory");
 }
+
+#[test]
+fn what_one_node_alone_gets_has_a_directory_that_nobody_else_looks_into() {
+    let head = head();
+    let said = head.says("layers alone n1 n9").expect(0);
+    let place = head.dir.join(".xget/alone/n1");
+    assert!(said.out.contains(place.to_str().unwrap()), "{}", said.out);
+    let above = head.dir.join(".xget/alone");
+    assert_eq!(fs::metadata(&above).unwrap().permissions().mode() & 0o777, 0o700);
+    fs::create_dir(place.join("etc")).unwrap();
+    fs::write(place.join("etc/secret"), "12345").unwrap();
+    // Again, and what is there stays.
+    head.says("layers alone n1").expect(0);
+    let listed = head.says("layers alone --json").expect(0).out;
+    let listed: serde_json::Value = serde_json::from_str(&listed).unwrap();
+    let figures =
+        |nth: usize| ["node", "files", "bytes", "known"].map(|what| listed[nth][what].to_string());
+    assert_eq!(figures(0), ["\"n1\"", "1", "5", "true"]);
+    assert_eq!(figures(1), ["\"n9\"", "0", "0", "false"]);
+    assert!(!head.says("layers list").expect(0).out.contains("alone"));
+    head.says("layers alone ../n1").expect(2);
+    fs::set_permissions(&above, fs::Permissions::from_mode(0o755)).unwrap();
+    head.says("layers alone").expect(5).says("chmod 700 it");
+    head.says("layers alone n2").expect(5).says("chmod 700 it");
+}

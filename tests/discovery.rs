@@ -10,6 +10,7 @@ use peer::control::{Answer, Question, Speaker};
 use std::fs;
 use std::net::UdpSocket;
 use std::os::fd::AsRawFd;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
@@ -308,6 +309,35 @@ fn who_says_that_it_has_what_it_has_not_is_left_for_who_has_it_or_the_fetch_fail
     assert_eq!(fs::read(dest.join("image")).unwrap(), b"right");
 }
 
+/// Of signify(1), without a passphrase.
+const SECRET: &str = "\
+untrusted comment: test secret key
+RWRCSwAAAADvhnuZ9gTF1n0A3O7vl9aPBTW2uehzY01lzykCgUxEr6Zi5dKJH+bFKZyvI1aOwozm3111d6E1F2mvBqyaPXC9fxXmCnRYqq4UaStX4oofcmf74HW4MucLUEzYFJYyuZs=
+";
+const PUBLIC: &str = "RWRlzykCgUxEr38V5gp0WKquFGkrV+KKH3Jn++B1uDLnC1BM2BSWMrmb";
+
+#[test]
+fn of_those_who_differ_the_one_whose_is_signed_is_found() {
+    let Some(lab) = Lab::new(3) else { return };
+    let scratch = Scratch::new();
+    let (dir, other) = (tree(&scratch, "a", b"right"), tree(&scratch, "b", b"wrong"));
+    let key = scratch.join("key");
+    fs::write(&key, SECRET).unwrap();
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
+    let dest = scratch.join("dest");
+    let line = format!("get --linger 0 --trust {PUBLIC} image {}", dest.display());
+    let _wrong = master(&lab, 0, &scratch, &other, &[]);
+    let _right = master(&lab, 1, &scratch, &dir, &[]);
+    ran(&lab, 2, &scratch, &line).expect(5).says("is not signed");
+    assert!(!dest.join("image").exists());
+    printed_by(Command::new(XGET).arg("--sign").args([&key, &dir]).arg("image"));
+    ran(&lab, 2, &scratch, &line).expect(0);
+    assert_eq!(fs::read(dest.join("image")).unwrap(), b"right");
+    // Who trusts nobody in particular has to choose.
+    let line = format!("get --linger 0 image {}", dest.display());
+    ran(&lab, 2, &scratch, &line).expect(4).says("do not have the same");
+}
+
 #[test]
 fn what_another_still_hashes_is_waited_for_and_the_old_one_is_not_taken() {
     let Some(lab) = Lab::new(3) else { return };
@@ -377,6 +407,26 @@ fn a_flood_of_answers_ends_in_a_bounded_list() {
     let line = format!("get --linger 0 --digest {} image {}", digest_of(&dir), dest.display());
     until("the pinned one is heard", 100, || ran(&lab, 2, &scratch, &line).within(40).status == 0);
     assert_eq!(fs::read(dest.join("image")).unwrap(), b"right");
+}
+
+#[test]
+fn one_liar_with_many_ports_keeps_nobody_from_who_has_it() {
+    let Some(lab) = Lab::new(3) else { return };
+    let scratch = Scratch::new();
+    let dir = tree(&scratch, "a", b"right");
+    // Who has it looks at what it serves first, and so answers last.
+    for number in 0..5_000 {
+        fs::write(dir.join(format!("other{number}")), "").unwrap();
+    }
+    let digest = digest_of(&dir);
+    let _right = master(&lab, 0, &scratch, &dir, &[]);
+    let _liar = Liar::on(&lab, 1, parsed(&digest), 5, 30_000, 40);
+    for (nth, pin) in [String::new(), format!("--digest {digest} ")].iter().enumerate() {
+        let dest = scratch.join(format!("dest{nth}"));
+        let line = format!("get -r 3 --linger 0 {pin}image {}", dest.display());
+        ran(&lab, 2, &scratch, &line).expect(0).within(20).says("10.99.0.2:30000");
+        assert_eq!(fs::read(dest.join("image")).unwrap(), b"right");
+    }
 }
 
 #[test]

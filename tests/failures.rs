@@ -6,13 +6,14 @@ mod support;
 
 use nix::sys::signal::Signal;
 use std::fs;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, symlink};
+use std::path::Path;
 use std::process::Command;
 use support::proc::{Master, Proc, command, free_port, xget};
 use support::tree::{assert_same, look};
 use support::{DeafPort, Scratch, fake, lacks, lacks_root, noise, until};
 
-fn sha256(path: &std::path::Path) -> String {
+fn sha256(path: &Path) -> String {
     let output = Command::new("sha256sum").arg(path).output().unwrap();
     String::from_utf8_lossy(&output.stdout).split_whitespace().next().unwrap().into()
 }
@@ -48,6 +49,43 @@ fn the_xget_of_an_initramfs_fetches_and_says_that_it_serves_no_directory() {
     asked.args(["-n", &master.addr(), "--linger", "0", "."]).arg(scratch.join("dest"));
     Proc::start(asked, &scratch).wait().expect(0);
     assert_eq!(fs::read(scratch.join("dest/file")).unwrap(), b"bytes");
+    let fetch = |args: &[&str]| {
+        let mut asked = command(init);
+        asked.args(["-n", &master.addr(), "--linger", "0"]).args(args).current_dir(&scratch.path);
+        Proc::start(asked, &scratch).wait()
+    };
+    // A disk whose driver is missing: it would be a directory in memory.
+    let device = format!("/dev/xget-test-{}", std::process::id());
+    for dest in [device.clone(), format!("{device}/by-id/x"), format!("/proc/self/root{device}")] {
+        for options in [&[][..], &["--dry-run"]] {
+            fetch(&[options, &["file", &dest]].concat()).expect(6).says("No such file");
+        }
+        assert!(!Path::new(&device).exists(), "{dest}");
+    }
+    fetch(&["file", "/dev/null"]).expect(6).says("not a directory");
+    fetch(&["-x", "file", "dest"]).expect(2).says("unknown option -x");
+    fetch(&["*", "dest"]).expect(4).says("patterns");
+}
+
+#[test]
+fn a_comparison_promises_nothing_that_a_fetch_would_refuse() {
+    let scratch = Scratch::new();
+    let tree = scratch.dir("tree");
+    fs::write(tree.join("file"), "bytes").unwrap();
+    let master = Master::start(&scratch, &tree, &[]);
+    symlink(scratch.join("nowhere"), scratch.join("dangling")).unwrap();
+    let taken = tree.join("file/x").into_os_string().into_string().unwrap();
+    let dangling = scratch.join("dangling").into_os_string().into_string().unwrap();
+    for (dest, why) in [(&*dangling, "symlink"), ("/proc/nosuch/x", "nothing can be made")] {
+        master.fetch(&scratch, ["--dry-run", "file", dest]).expect(6).says(why);
+        master.fetch(&scratch, ["file", dest]).expect(6);
+    }
+    master.fetch(&scratch, ["--dry-run", "file", &taken]).expect(6);
+    let new = scratch.join("new");
+    let mut lost = xget();
+    lost.args(["-n", &master.addr(), "--dry-run", "file"]).arg(&new).env("TMPDIR", "/nonexistent");
+    Proc::start(lost, &scratch).wait().expect(6).says("TMPDIR says where");
+    assert!(!new.exists());
 }
 
 #[test]

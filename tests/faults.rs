@@ -404,7 +404,8 @@ fn on_a_narrow_terminal_the_status_line_does_not_wrap() {
 
 /// The time of day leaps by ten years, and back by more: nothing that waits looks
 /// at it. (The program as it is tested is not static, so that its clock can be
-/// another's; that it is another's shows in the master's log.)
+/// another's; that it is another's shows in the master's log. Its clock is read from a file, which
+/// who is shut in does not open.)
 #[test]
 fn leaps_of_the_clock_change_nothing() {
     let library = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1";
@@ -426,12 +427,14 @@ fn leaps_of_the_clock_change_nothing() {
     };
     let port = free_port();
     let mut serving = at_its_mercy();
-    serving.args(["--no-cache", "-p", &port.to_string()]).arg(&source);
+    serving.args(["--no-sandbox", "--no-cache", "-p", &port.to_string()]).arg(&source);
     let master = Master { proc: Proc::start(serving, &scratch), port };
     master.await_ready();
     let slow = Throttle::start(port, 12 * MIB);
     let dest = scratch.join("dest");
-    let client = Proc::start(fetching(at_its_mercy(), &slow.addr(), &dest), &scratch);
+    let mut fetching = fetching(at_its_mercy(), &slow.addr(), &dest);
+    fetching.arg("--no-sandbox");
+    let client = Proc::start(fetching, &scratch);
     until("a third has passed", 30, || slow.passed_bytes() > 8 * MIB);
     leap_to("+87600h");
     until("two thirds have passed", 30, || slow.passed_bytes() > 16 * MIB);

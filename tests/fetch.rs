@@ -404,7 +404,7 @@ fn as_a_daemon_it_returns_when_it_serves() {
     });
     drop(daemon);
     // What is refused whole is refused before anything is hashed.
-    fs::create_dir_all(scratch.join("reserved/.xget")).unwrap();
+    fs::write(scratch.dir("reserved").join(".xget"), "").unwrap();
     let mut serving = xget();
     // The daemon's port is free when it has ended, which nobody waits for.
     let other = free_port().to_string();

@@ -138,6 +138,8 @@ fn a_url_is_what_the_head_has_under_its_path() {
     fs::write(bench.source.join("releases/a b[1].img"), b"from afar").unwrap();
     let ended = bench.run(&["--", "cat", "http://host.example:81/releases/a%20b[1].img"]);
     assert_eq!(ended.expect(0).out, "from afar");
+    let ended = bench.run(&["--", "cat", "https://host.example/releases/a%20b[1].img"]);
+    assert_eq!(ended.expect(0).out, "from afar");
 }
 
 #[test]
@@ -324,6 +326,15 @@ fn a_cache_that_others_could_change_is_refused() {
     let ended = Proc::start(command, &bench.scratch).wait().expect(0);
     assert!(Path::new(&ended.out).starts_with(home.join(".cache/xget/files")), "{}", ended.out);
     assert_eq!(fs::metadata(home.join(".cache/xget/files")).unwrap().mode() & 0o777, 0o700);
+    // Or where XDG_CACHE_HOME says; a relative one does not count.
+    let mine = bench.scratch.dir("mine");
+    for (said, dir) in [(&*mine, &mine), (Path::new("mine"), &home.join(".cache"))] {
+        let mut command = xget();
+        command.env("XDG_CACHE_HOME", said).env("HOME", &home).current_dir(&bench.scratch.path);
+        command.args(["run", "-n", &bench.master.addr(), "--", "printf", "%s", "file:a,,b"]);
+        let ended = Proc::start(command, &bench.scratch).wait().expect(0);
+        assert!(Path::new(&ended.out).starts_with(dir.join("xget/files")), "{}", ended.out);
+    }
 }
 
 #[test]

@@ -14,6 +14,7 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::Command;
 use support::fake::{Act, Fake};
+use support::mounts::{have_own_mounts, mount_memory};
 use support::proc::{Ended, Master, Proc, XGET, command, xget};
 use support::reader::Reader;
 use support::stranger::{connect_from, ip_of};
@@ -174,6 +175,28 @@ fn join(master: &Master, number: usize, sources: &str) -> (Reader, u32) {
     (reader, fid)
 }
 
+/// Where nobody names one, it is whom the agent got this system from.
+#[test]
+fn a_node_asks_the_master_that_it_was_booted_from() {
+    let scratch = Scratch::new();
+    let master = Master::start(&scratch, served(&scratch), &[]);
+    if !have_own_mounts() {
+        return;
+    }
+    let _run = mount_memory(Path::new("/run"), "size=1m");
+    fs::create_dir("/run/xget").unwrap();
+    fs::write("/run/xget/node", format!("name n1\nmaster {}\n", master.addr())).unwrap();
+    let ask = |words: &[&str]| {
+        run_with(&scratch, words, |c| {
+            c.env_remove("XGET_MASTER").env("HOME", &scratch.path).env_remove("XDG_CACHE_HOME");
+        })
+        .expect(0)
+    };
+    assert_eq!(ask(&["ls", "link"]).out, "debian\n");
+    ask(&["status"]).says("ADDRESS");
+    ask(&["run", "--", "cat", "file:a.img"]);
+}
+
 #[test]
 fn who_fetches_what_is_shown_once_or_for_ever() {
     let scratch = Scratch::new();
@@ -195,11 +218,22 @@ fn who_fetches_what_is_shown_once_or_for_ever() {
     follow.args(["status", "--follow", "-n", &addr]);
     let follow = Proc::start(follow, &scratch);
     until("it is listed", 20, || follow.out().contains(" fetching "));
+    let mut follow_json = xget();
+    follow_json.args(["status", "--follow", "--json", "-n", &addr]);
+    let follow_json = Proc::start(follow_json, &scratch);
+    until("it is an object", 20, || follow_json.out().contains("fetching"));
     reader.write(fid, b"progress 77 100 77 0 8\n").unwrap();
     until("a change is a line", 20, || follow.out().contains("77 %"));
+    until("and an object", 20, || follow_json.out().contains("77"));
     drop(reader);
     until("and its end", 20, || follow.out().contains(" lost "));
     assert_eq!(follow.out().lines().count(), 3, "{}", follow.out());
+    until("and of that", 20, || follow_json.out().contains("lost"));
+    let out = follow_json.out();
+    let lines: Vec<Value> = out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let states: Vec<_> = lines.iter().map(|line| line["state"].as_str().unwrap()).collect();
+    assert_eq!(states, ["fetching", "fetching", "lost"], "{out}");
+    assert!(lines.iter().all(|line| line["time"].is_string() || line["time"].is_number()), "{out}");
     drop(master);
     until("the master is missed", 20, || follow.err().contains("no master answers"));
 }

@@ -38,6 +38,7 @@ fn reencode(tag: u16, message: &Rmessage<'_>) {
             let Some(dialect) = spoken else { return };
             Reply::Version { msize: *msize, dialect: Some(dialect) }
         }
+        Rmessage::Auth { qid } => Reply::Auth { qid: *qid },
         Rmessage::Attach { qid } => Reply::Attach { qid: *qid },
         Rmessage::Flush => Reply::Flush,
         Rmessage::Walk { names } => Reply::Walk { qids: vec![ninep::Qid::default(); *names] },

@@ -102,6 +102,9 @@ pub const EOPNOTSUPP: Error = Error::new(95, "Operation not supported");
 /// What the fid stood for is gone.
 pub const ESTALE: Error = Error::new(116, "Stale file handle");
 /// The number stands for nothing: no attach or walk gave it to a file. The
+/// None is asked for. In .L the number has to be ENOENT: libnpclient's npc_auth takes only that
+/// as "not required".
+pub const NO_AUTH: Error = Error::new(2, "authentication not required");
 /// words are lib9p's, the errno is that of diod and QEMU; so for the next two.
 pub const BAD_FID: Error = Error::new(9, "fid unknown or out of range");
 /// The number that an attach or a walk wants to give stands for a file already.

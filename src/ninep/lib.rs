@@ -25,9 +25,10 @@ pub mod wire;
 
 pub use error::{
     EACCES, EINVAL, EIO, EISDIR, ENOENT, ENOTDIR, EOPNOTSUPP, EROFS, ERROR_TEXT_MAX, ESTALE, Error,
+    NO_AUTH,
 };
 pub use message::{
-    Attr, AttrChange, Dialect, HEADER_LEN, IO_HEADER_LEN, NOFID, NONUNAME, NOTAG, QTDIR, QTFILE,
-    QTSYMLINK, Qid, RREAD_HEADER_LEN, Reply, Request, WALK_NAMES_MAX,
+    Attr, AttrChange, Dialect, HEADER_LEN, IO_HEADER_LEN, NOFID, NONUNAME, NOTAG, QTAUTH, QTDIR,
+    QTFILE, QTSYMLINK, Qid, RREAD_HEADER_LEN, Reply, Request, WALK_NAMES_MAX,
 };
 pub use message_type::MessageType;

@@ -49,7 +49,7 @@ impl Dialect {
 /// What the server says a file is: stable for the life of the server (intro(5)).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Qid {
-    /// [`QTDIR`], [`QTSYMLINK`] or [`QTFILE`]: the qid's type of the manual.
+    /// [`QTDIR`], [`QTAUTH`], [`QTSYMLINK`] or [`QTFILE`]: the qid's type of the manual.
     pub file_type: u8,
     /// Another number when the content is another. 0 tells recent Linux clients
     /// never to cache the file (fs/9p/fid.h).
@@ -60,6 +60,8 @@ pub struct Qid {
 
 /// A [`Qid::file_type`]: a directory.
 pub const QTDIR: u8 = 0x80;
+/// Type of a file by which somebody proves who he is (attach(5)).
+pub const QTAUTH: u8 = 0x08;
 /// A [`Qid::file_type`]: a symbolic link (9P2000.u and .L).
 pub const QTSYMLINK: u8 = 0x02;
 /// A [`Qid::file_type`]: a plain file.
@@ -116,8 +118,12 @@ pub enum Request<'a> {
     },
     /// Tauth.
     Auth {
-        /// Fid that would stand for the authentication.
+        /// Fid that is to stand for the authentication.
         afid: u32,
+        /// Who asks.
+        uname: &'a [u8],
+        /// For which tree.
+        aname: &'a [u8],
     },
     /// Tattach.
     Attach {
@@ -284,6 +290,11 @@ pub enum Reply {
         msize: u32,
         /// `None` is sent as "unknown": none of what was offered (version(5)).
         dialect: Option<Dialect>,
+    },
+    /// Rauth.
+    Auth {
+        /// That of the file by which it goes on.
+        qid: Qid,
     },
     /// Rattach.
     Attach {

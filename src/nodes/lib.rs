@@ -21,4 +21,6 @@ mod tests;
 pub use key::{Key, Kind, VALUE_LEN_MAX};
 pub use ranges::expand;
 pub use served::{IMAGES, LAYERS, Layers, RENDERED, directory};
-pub use table::{COLUMN_LEN_MAX, Fault, Found, LINE_LEN_MAX, NODES_MAX, TAB_BYTES_MAX, Table};
+pub use table::{
+    COLUMN_LEN_MAX, Fault, Found, LINE_LEN_MAX, NODES_MAX, TAB_BYTES_MAX, TAB_NAME, Table,
+};

@@ -13,6 +13,8 @@ use core::fmt;
 use core::net::{IpAddr, Ipv4Addr};
 use sorted::SortedMap;
 
+/// In the root of what is served.
+pub const TAB_NAME: &str = "nodes.tab";
 /// Bytes of the longest text.
 pub const TAB_BYTES_MAX: usize = 1 << 20;
 /// Bytes of the longest line.

@@ -26,6 +26,8 @@ const ANSWER_MS: u64 = 500;
 const SPREAD_MS: u64 = 250;
 /// Answers of different masters that are kept; those beyond are counted.
 const ANSWERS_MAX: usize = 64;
+/// Of these so many from one IP address, which has as many ports as it likes.
+const OF_ONE_MAX: usize = 4;
 /// Of those with the same digest so many are asked.
 const MASTERS_MAX: usize = 16;
 
@@ -76,7 +78,8 @@ pub struct Search {
 /// What was heard.
 #[derive(Clone, Debug, Default)]
 pub struct Found {
-    /// Who has it, the first to answer first.
+    /// Who has it, the first to answer first; a second one of the same IP address is behind the
+    /// first ones of all, and so on.
     pub masters: Vec<Heard>,
     /// Who cannot say yet, since it hashes.
     pub hashing: Vec<SocketAddr>,
@@ -147,6 +150,7 @@ impl Search {
     }
 
     /// A datagram came from there. What is no answer to this question is nothing.
+    #[inline(never)]
     pub fn heard(&mut self, now_ms: u64, from: SocketAddr, datagram: &[u8]) {
         let Some((answer, Speaker { master, port })) = Answer::parse(datagram, self.id) else {
             return;
@@ -217,21 +221,37 @@ impl Found {
     }
 
     /// A master may say something else later, for what it serves may change: its last word counts.
+    #[inline(never)]
     fn add(&mut self, heard: Heard, pin: Option<Digest>) {
         let is_wanted = |heard: &Heard| Some(heard.digest) == pin;
+        let len = self.masters.len();
+        let nth = self.nth_of_one(len, &heard);
+        let is_crowd = nth >= OF_ONE_MAX;
         if let Some(known) = self.masters.iter_mut().find(|known| known.addr == heard.addr) {
             *known = heard;
-        } else if self.masters.len() < ANSWERS_MAX {
-            self.masters.push(heard);
+        } else if len < ANSWERS_MAX && !is_crowd {
+            let is_behind = |at: &usize| self.nth_of_one(*at, &self.masters[*at]) > nth;
+            self.masters.insert((0..len).find(is_behind).unwrap_or(len), heard);
         } else {
             self.unheard += 1;
-            // A crowd of others does not keep out what is wanted, or that there is another.
+            // A crowd of others does not keep out what is wanted, or that there is another; one
+            // address drives out its own alone.
             let is_news = !self.masters.iter().any(|known| known.digest == heard.digest);
-            let other = self.masters.iter_mut().rfind(|known| !is_wanted(known));
+            let gives_way = |known: &&mut Heard| {
+                !is_wanted(known) && (!is_crowd || known.addr.ip() == heard.addr.ip())
+            };
+            let other = self.masters.iter_mut().rfind(gives_way);
             if let Some(other) = other.filter(|_| is_news || is_wanted(&heard)) {
                 *other = heard;
             }
         }
+    }
+
+    /// How many of its IP address there are before that place.
+    #[inline(never)]
+    fn nth_of_one(&self, place: usize, heard: &Heard) -> usize {
+        let is_beside = |known: &&Heard| known.addr.ip() == heard.addr.ip();
+        self.masters[..place].iter().filter(is_beside).count()
     }
 
     /// Somebody says that it has what is pinned.
@@ -239,11 +259,25 @@ impl Found {
         pin.is_some_and(|pin| self.masters.iter().any(|heard| heard.digest == pin))
     }
 
-    /// The first and those that have the same are no more. Whether there are others.
+    /// Who answers there is the first from now on, where it is one of them.
+    pub fn put_first(&mut self, addr: SocketAddr) {
+        if let Some(at) = self.masters.iter().position(|heard| heard.addr == addr) {
+            self.masters.swap(0, at);
+        }
+    }
+
+    /// The first is no more; who says that it has the same may speak the truth. Whether there
+    /// are others.
     pub fn drop_first(&mut self) -> bool {
-        let digest = self.masters.first().map(|first| first.digest);
-        self.masters.retain(|heard| Some(heard.digest) != digest);
+        if !self.masters.is_empty() {
+            self.masters.remove(0);
+        }
         !self.masters.is_empty()
+    }
+
+    /// These are no more.
+    pub fn drop_all(&mut self, called: &Masters) {
+        self.masters.retain(|heard| !called.addrs().any(|addr| addr == heard.addr));
     }
 
     /// The first, and those that have the same, where what they have need not be known.
@@ -252,9 +286,18 @@ impl Found {
     }
 
     fn same_as(&self, first: &Heard) -> Masters {
+        self.those(&|heard| heard.digest == first.digest)
+    }
+
+    /// All, whatever they say that they have: where what comes tells who is believed.
+    pub fn all(&self) -> Masters {
+        self.those(&|_| true)
+    }
+
+    fn those(&self, is_wanted: &dyn Fn(&Heard) -> bool) -> Masters {
         let mut masters = Masters::default();
-        let same = self.masters.iter().filter(|heard| heard.digest == first.digest);
-        same.take(MASTERS_MAX).for_each(|heard| masters.add([heard.addr]));
+        let wanted = self.masters.iter().filter(|heard| is_wanted(heard));
+        wanted.take(MASTERS_MAX).for_each(|heard| masters.add([heard.addr]));
         masters
     }
 

@@ -7,12 +7,16 @@
 
 extern crate alloc;
 
+pub mod alone;
+pub mod auth;
+pub mod caller;
 pub mod conn;
 pub mod content;
 pub mod control;
 pub mod discovery;
 pub mod failure;
 pub mod fetch;
+pub mod image;
 pub mod master;
 pub mod namespace;
 // Only a benchmark asks it by itself: for the program it is private, so that the
@@ -25,6 +29,7 @@ mod rate;
 mod recent;
 pub mod request;
 pub mod server;
+pub mod signature;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 mod timers;

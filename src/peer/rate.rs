@@ -21,6 +21,11 @@ impl Rate {
         is_allowed
     }
 
+    /// Once did not count.
+    pub fn take_back(&mut self, each_ms: u64) {
+        self.even_ms = self.even_ms.saturating_sub(each_ms);
+    }
+
     /// Whether as many may be done at once as if nothing ever was.
     pub fn is_even(&self, now_ms: u64) -> bool {
         self.even_ms <= now_ms

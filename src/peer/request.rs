@@ -4,8 +4,11 @@
 //! others. Refuses to know where the master is, which port we serve on and where
 //! the files go; those are said beside it by who begins the fetch.
 
+use crate::auth::Key;
 use crate::content::digest::Digest;
 use crate::content::hex::Hex;
+use crate::content::manifest::Selector;
+use crate::signature::PublicKey;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
@@ -61,6 +64,20 @@ pub enum Linger {
     /// This long, whoever is connected; less where the master is lost, which sends nobody
     /// any more.
     Stay(u64),
+}
+
+/// Who signs what may be fetched.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Trust {
+    /// One of these.
+    pub keys: Vec<PublicKey>,
+    /// In seconds since 1970: what was signed before is not taken.
+    pub not_before_s: u64,
+    /// Of a root, for who boots it: the first digits of the generation that was started before it.
+    pub started: Option<String>,
+    /// The time, where who fetches has a clock that is right: what is signed long after it is
+    /// taken with a warning.
+    pub now_s: Option<u64>,
 }
 
 /// Whom a client asks: masters, the best first. Those behind the first are spare: they are
@@ -132,6 +149,11 @@ pub struct FetchRequest {
     /// What must come; with one source only. Nothing is written before it was
     /// compared, where it can be.
     pub pin: Option<Pin>,
+    /// Whose word it is that counts for what comes: one of these has to have signed it. Whatever
+    /// it is, where there are none.
+    pub trust: Trust,
+    /// The key of the cluster, where it has one.
+    pub key: Option<Key>,
     /// `-r`: how often to try the master again when it cannot be reached.
     pub retries: u32,
     /// How long to serve others afterwards.
@@ -149,20 +171,31 @@ impl FetchRequest {
             excludes: Vec::new(),
             window_bytes: None,
             pin: None,
+            trust: Trust::default(),
+            key: None,
             retries: RETRIES,
             linger: Linger::Twice,
             greeting: None,
         }
     }
 
+    /// Which part of a tree it is.
+    pub fn selector(&self) -> Selector {
+        Selector {
+            sources: self.sources.clone(),
+            are_patterns: self.are_patterns,
+            excludes: self.excludes.clone(),
+        }
+    }
+
     /// Older masters can do what is wanted, if the patterns are names of files.
     pub(crate) fn may_be_paths(&self) -> bool {
-        self.excludes.is_empty() && self.window_bytes.is_none()
+        self.excludes.is_empty() && self.window_bytes.is_none() && self.trust.keys.is_empty()
     }
 
     /// Older masters cannot do what is wanted.
     pub(crate) fn needs_options(&self) -> bool {
-        self.are_patterns || !self.excludes.is_empty() || self.window_bytes.is_some()
+        self.are_patterns || !self.may_be_paths()
     }
 }
 

@@ -6,6 +6,8 @@
 //! wait in their session until the driver has room for them: a parked read that
 //! can be answered is asked again only then, so that its bytes are nowhere before.
 
+use crate::auth::{Key, Random};
+use crate::caller::Credentials;
 use crate::conn::{ConnEffect, ConnEvent, Outbox};
 use crate::content::manifest::{PIECE_LEN_MAX, stride};
 use crate::control::MasterMessage;
@@ -18,15 +20,34 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use ninep::server::{ConnId, OpenId, Output, Session, Ticket};
 use sorted::SortedMap;
+use zeroize::Zeroizing;
+
+/// Longest frame of who was not let in yet, as before its Tversion: what a key is proved with is
+/// shorter.
+const STRANGER_FRAME_LEN_MAX: u32 = 8 << 10;
 
 /// Longest frame, in bytes: a piece of the greatest length, and its header.
 pub const MSIZE: u32 = stride(PIECE_LEN_MAX) + ninep::IO_HEADER_LEN;
+
+/// How far who connected to us has come: who is in the way goes first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Standing {
+    /// It has not shown the key that it needs.
+    Stranger,
+    /// It may ask.
+    #[default]
+    Guest,
+    /// It has opened `route`.
+    Converses,
+}
 
 pub(crate) struct Server {
     pub space: NameSpace,
     pub outbox: Outbox,
     /// Whose lines the operator hears.
     pub voices: Voices,
+    /// What we show to whom we call.
+    pub credentials: Option<Credentials>,
     sessions: SortedMap<ConnId, Box<Served>>,
 }
 
@@ -61,8 +82,20 @@ impl Server {
             space,
             outbox: Outbox::default(),
             voices: Voices::default(),
+            credentials: None,
             sessions: SortedMap::new(),
         }
+    }
+
+    /// From now on the cluster's key, of this one or itself, is wanted of who calls us, and shown
+    /// to whom we call; with a root those of nodes open what is for them alone. With
+    /// `is_plain_free` it is not wanted of who attaches the plain tree. The seed is of bytes that
+    /// nobody can guess.
+    pub fn lock(&mut self, key: &Key, seed: [u8; 32], is_plain_free: bool) {
+        let mut random = Random::new(seed);
+        let cluster = key.cluster();
+        self.credentials = cluster.map(|key| Credentials::new(key, random.split()));
+        self.space.lock(key, random, is_plain_free);
     }
 
     /// Whether we answer requests on this connection, and do not send them.
@@ -77,7 +110,10 @@ impl Server {
 
     /// Longest frame that this connection may send now.
     pub fn frame_len_max(&self, conn: ConnId) -> u32 {
-        self.sessions.get(&conn).map_or(MSIZE, |served| served.session.frame_len_max())
+        let Some(served) = self.sessions.get(&conn) else { return MSIZE };
+        let is_admitted = self.space.guard.is_admitted(conn);
+        let most = if is_admitted { MSIZE } else { STRANGER_FRAME_LEN_MAX };
+        served.session.frame_len_max().min(most)
     }
 
     /// Whether somebody is owed an answer who has said all that it will: one that
@@ -89,20 +125,28 @@ impl Server {
         })
     }
 
-    /// Bytes of memory that the other end makes us hold, about, and whether it
-    /// converses with us.
-    pub fn held(&self, conn: ConnId) -> (usize, bool) {
+    /// Bytes of memory that the other end makes us hold, about, and how far
+    /// it has come.
+    pub fn held(&self, conn: ConnId) -> (usize, Standing) {
         let session = self.sessions.get(&conn).map_or(0, |served| {
             served.session.held_bytes() + served.woken.capacity() * size_of::<Ticket>()
         });
         let unread = self.space.unread_bytes(conn);
         let answers = self.space.unread_by_node(conn);
-        (session + answers + unread.unwrap_or(0), unread.is_some())
+        let alone = self.space.bytes_alone(Some(conn));
+        let standing = match unread {
+            Some(_) => Standing::Converses,
+            None if self.space.guard.is_admitted(conn) => Standing::Guest,
+            None => Standing::Stranger,
+        };
+        (session + answers + alone + unread.unwrap_or(0), standing)
     }
 
     /// Takes what happened on a connection that we serve; a warning for the
     /// operator may follow from it.
+    #[inline(never)]
     pub fn handle(&mut self, now_ms: u64, event: ConnEvent) -> Option<String> {
+        self.space.guard.set_now(now_ms);
         match event {
             ConnEvent::Accepted { conn, peer } => {
                 self.space.add_peer(conn, peer);
@@ -121,11 +165,15 @@ impl Server {
         None
     }
 
+    #[inline(never)]
     fn handle_frame(&mut self, now_ms: u64, conn: ConnId, frame: &[u8]) -> Option<String> {
         let served = self.sessions.get_mut(&conn)?;
         let Err(fatal) = served.session.handle_frame(&mut self.space, frame) else {
             self.announce(conn);
-            return None;
+            let why = self.space.guard.take_denied()?;
+            let ip = self.space.peer_ip(conn)?;
+            let is_said = self.voices.may_say_anew(now_ms, ip, why);
+            return is_said.then(|| format!("{ip} is not let in: {why}"));
         };
         while let Some(output) = served.session.poll_output() {
             self.outbox.push(effect(conn, output));
@@ -191,6 +239,18 @@ impl Server {
         self.wake(tickets);
     }
 
+    /// Hands over what is for a node alone, if it is still there.
+    pub fn give_alone(&mut self, open_id: OpenId, bytes: Zeroizing<Vec<u8>>) {
+        let tickets = self.space.give_alone(open_id, bytes);
+        self.wake(tickets);
+    }
+
+    /// It took too long, or another took its place.
+    pub fn end_alone(&mut self, open_id: OpenId) {
+        let tickets = self.space.end_alone(open_id);
+        self.wake(tickets);
+    }
+
     /// What became of a SHA-256 that was wanted.
     pub fn set_checksum(
         &mut self,
@@ -202,11 +262,32 @@ impl Server {
         self.wake(tickets);
     }
 
-    /// Who caused lines for the operator that were not said, in words.
+    /// When to call `poll_unsaid`.
+    pub fn deadline_ms(&self) -> Option<u64> {
+        let times = [self.voices.deadline_ms(), self.space.guard.late_ms()];
+        times.into_iter().flatten().min()
+    }
+
+    /// Ends connections that were not let in for too long. Who caused lines for the operator
+    /// that were not said, in words, or work that was not done.
+    #[inline(never)]
     pub fn poll_unsaid(&mut self, now_ms: u64) -> Option<String> {
-        let (ip, count) = self.voices.poll_unsaid(now_ms)?;
+        while let Some(conn) = self.space.poll_unadmitted(now_ms) {
+            self.end_session(conn);
+            self.outbox.close(conn);
+        }
+        let unsaid = self.voices.poll_unsaid(now_ms);
+        let (what, (ip, count)) = match unsaid {
+            Some(unsaid) => {
+                ("lines of theirs were not shown: they are the same, or come too fast", unsaid)
+            }
+            None => {
+                let unanswered = self.space.guard.poll_unanswered(now_ms)?;
+                ("handshakes of theirs were not answered: they come too fast", unanswered)
+            }
+        };
         let who = ip.map_or("others".into(), |ip| ip.to_string());
-        Some(format!("{who}: {count} lines of theirs were not shown: they come too fast"))
+        Some(format!("{who}: {count} {what}"))
     }
 
     /// What happened in the name space.
@@ -302,6 +383,6 @@ mod tests {
         request::tread(2, 2, 0, 99, &mut frames);
         tell(&mut server, &frames);
         assert_eq!((replies(&mut server).len(), server.owes(CONN)), (2, false));
-        assert!(server.held(CONN).1);
+        assert_eq!(server.held(CONN).1, Standing::Converses);
     }
 }

@@ -15,6 +15,35 @@ const VOICES_MAX: usize = 256;
 /// So long after the first line that was not said it is said how many they are.
 const TALLY_MS: u64 = 5_000;
 
+/// What was not said, or not answered, and since when.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    count: u64,
+    since_ms: u64,
+}
+
+impl Tally {
+    pub fn add(&mut self, now_ms: u64) {
+        if self.count == 0 {
+            self.since_ms = now_ms;
+        }
+        self.count += 1;
+    }
+
+    fn due_ms(&self) -> Option<u64> {
+        (self.count > 0).then_some(self.since_ms + TALLY_MS)
+    }
+
+    /// How many they are, in its time.
+    pub fn poll(&mut self, now_ms: u64) -> Option<u64> {
+        self.due_ms().filter(|due_ms| *due_ms <= now_ms)?;
+        Some(core::mem::take(&mut self.count))
+    }
+}
+
+/// What was said of an address is not said again for so long.
+const REPEAT_MS: u64 = 60_000;
+
 /// What a line costs, in whole milliseconds.
 const LINE_MS: u64 = 1_000 / LINES_PER_S;
 
@@ -23,9 +52,10 @@ struct Voice {
     /// `None`: all for whom there is no place of their own.
     ip: Option<IpAddr>,
     rate: Rate,
-    /// Lines that were not said, and since when.
-    unsaid: u64,
-    unsaid_ms: u64,
+    /// Lines that were not said.
+    unsaid: Tally,
+    /// What was said of it last that may repeat, and when.
+    said: Option<(&'static str, u64)>,
 }
 
 /// The most recent last.
@@ -41,16 +71,34 @@ impl Voices {
         if voice.rate.allows(now_ms, LINE_MS, LINES_MAX) {
             return true;
         }
-        if voice.unsaid == 0 {
-            voice.unsaid_ms = now_ms;
-        }
-        voice.unsaid += 1;
+        voice.unsaid.add(now_ms);
         false
     }
 
+    /// The same of what is said once, as long as it is the same.
+    pub fn may_say_anew(&mut self, now_ms: u64, ip: IpAddr, what: &'static str) -> bool {
+        let voice = self.voice(now_ms, ip);
+        let is_known = |(said, at_ms)| said == what && now_ms < at_ms + REPEAT_MS;
+        if voice.said.is_some_and(is_known) {
+            voice.unsaid.add(now_ms);
+            return false;
+        }
+        voice.said = Some((what, now_ms));
+        self.may_say(now_ms, ip)
+    }
+
+    /// What this address caused last was as it should be, and does not count.
+    pub fn forgive(&mut self, ip: IpAddr) {
+        let ip = self.list.iter().any(|voice| voice.ip == Some(ip)).then_some(ip);
+        if let Some(voice) = self.list.iter_mut().find(|voice| voice.ip == ip) {
+            voice.rate.take_back(LINE_MS);
+        }
+    }
+
+    #[inline(never)]
     fn voice(&mut self, now_ms: u64, ip: IpAddr) -> &mut Voice {
         let known = |list: &[Voice], ip| list.iter().rposition(|voice| voice.ip == ip);
-        let is_past = |voice: &Voice| voice.unsaid == 0 && voice.rate.is_even(now_ms);
+        let is_past = |voice: &Voice| voice.unsaid.count == 0 && voice.rate.is_even(now_ms);
         let mut ip = Some(ip);
         let mut at = known(&self.list, ip);
         if at.is_none() && self.list.len() >= VOICES_MAX {
@@ -61,7 +109,10 @@ impl Voices {
         }
         match at {
             Some(at) => self.list[at..].rotate_left(1),
-            None => self.list.push(Voice { ip, rate: Rate::default(), unsaid: 0, unsaid_ms: 0 }),
+            None => {
+                let (rate, unsaid) = Default::default();
+                self.list.push(Voice { ip, rate, unsaid, said: None });
+            }
         }
         let last = self.list.len() - 1;
         &mut self.list[last]
@@ -69,15 +120,12 @@ impl Voices {
 
     /// When something is to be said of lines that were not.
     pub fn deadline_ms(&self) -> Option<u64> {
-        let unsaid = self.list.iter().filter(|voice| voice.unsaid > 0);
-        unsaid.map(|voice| voice.unsaid_ms + TALLY_MS).min()
+        self.list.iter().filter_map(|voice| voice.unsaid.due_ms()).min()
     }
 
     /// An address of which lines were not said, and how many: each in its time.
     pub fn poll_unsaid(&mut self, now_ms: u64) -> Option<(Option<IpAddr>, u64)> {
-        let mut due = self.list.iter_mut();
-        let voice = due.find(|voice| voice.unsaid > 0 && now_ms >= voice.unsaid_ms + TALLY_MS)?;
-        Some((voice.ip, core::mem::take(&mut voice.unsaid)))
+        self.list.iter_mut().find_map(|voice| Some((voice.ip, voice.unsaid.poll(now_ms)?)))
     }
 }
 
@@ -104,6 +152,28 @@ mod tests {
         assert_eq!(voices.poll_unsaid(5_050), Some((Some(ip(1)), 163_889)));
         assert_eq!((voices.poll_unsaid(5_050), voices.deadline_ms()), (None, None));
         assert_eq!(said(&mut voices, 90_000, ip(1), 300), 200, "it was quiet");
+    }
+
+    #[test]
+    fn the_same_of_an_address_is_said_once_in_a_while_and_counted() {
+        let mut voices = Voices::default();
+        let mut said = |now_ms, last, what| voices.may_say_anew(now_ms, ip(last), what);
+        assert_eq!((0..400).filter(|_| said(50, 1, "no key")).count(), 1);
+        assert!(said(50, 2, "no key") && said(60, 1, "another key"));
+        assert!(!said(60_059, 1, "another key") && said(60_060, 1, "another key"));
+        assert_eq!(voices.poll_unsaid(60_060), Some((Some(ip(1)), 400)));
+    }
+
+    #[test]
+    fn what_is_forgiven_does_not_count() {
+        let mut voices = Voices::default();
+        for number in 0..10_000 {
+            assert!(voices.may_say(0, ip(1)) && voices.may_say(0, ip(number)), "{number}");
+            voices.forgive(ip(1));
+            voices.forgive(ip(number));
+        }
+        voices.forgive(ip(1));
+        assert_eq!(said(&mut voices, 0, ip(1), 300), 200, "no credit follows from it");
     }
 
     #[test]

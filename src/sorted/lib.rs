@@ -22,6 +22,7 @@ pub use order::sort;
 use alloc::vec;
 use alloc::vec::Vec;
 use core::borrow::Borrow;
+use core::cmp::Ordering;
 use core::ops::RangeInclusive;
 
 /// Most entries that one step moves: 128 of 32 bytes take a tenth of a microsecond.
@@ -103,14 +104,26 @@ impl<K: Ord, V> SortedMap<K, V> {
     where
         K: Borrow<Q>,
     {
-        let begins_by =
-            |chunk: &Vec<(K, V)>| chunk.first().is_some_and(|(first, _)| first.borrow() <= key);
-        let chunk = self.chunks.partition_point(begins_by).saturating_sub(1);
-        let place = match self.chunks.get(chunk) {
-            Some(entries) => entries.binary_search_by(|(known, _)| known.borrow().cmp(key)),
-            None => Err(0),
-        };
-        (chunk, place)
+        // Half the code of std's two searches, in each of some twenty copies.
+        let (mut chunk, mut end) = (0, self.chunks.len());
+        while end > chunk + 1 {
+            let middle = (chunk + end) / 2;
+            match self.chunks[middle].first() {
+                Some((first, _)) if first.borrow() <= key => chunk = middle,
+                _ => end = middle,
+            }
+        }
+        let entries = self.chunks.get(chunk).map_or(&[][..], |entries| &entries[..]);
+        let (mut begin, mut end) = (0, entries.len());
+        while begin < end {
+            let middle = (begin + end) / 2;
+            match entries[middle].0.borrow().cmp(key) {
+                Ordering::Less => begin = middle + 1,
+                Ordering::Equal => return (chunk, Ok(middle)),
+                Ordering::Greater => end = middle,
+            }
+        }
+        (chunk, Err(begin))
     }
 
     /// The value of a key.

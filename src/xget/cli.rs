@@ -23,12 +23,12 @@ use serve::MasterOptions;
 pub use serve::{Cache, Serve};
 use std::ffi::OsString;
 use std::path::PathBuf;
-use values::{first_typed, number, text};
+pub use values::parse_date;
+use values::{file, first_typed, key_file, number, text};
 
 /// What the program of an initramfs says of all else.
-pub const NO_HEAD: &str = "this is the xget of an initramfs, which fetches and boots: serving a \
-     directory, --print-digest, verbs, patterns, block devices and standard output take the whole \
-     program, which `make install` puts on the head";
+pub const NO_HEAD: &str = "this is the xget of an initramfs: serving a directory, --print-digest, \
+     verbs, patterns, block devices and standard output take the whole program (`make install`)";
 
 /// First words that are no paths. A directory of such a name is `./ls`.
 pub const VERBS: &[&str] = &["ls", "status", "add", "run", "get", "find"];
@@ -39,7 +39,7 @@ pub enum Command {
     Version,
     Fetch(Box<Fetch>),
     /// To the masters that were typed, else to those which the system came from.
-    Up(Vec<Host>),
+    Up(Vec<Host>, Option<PathBuf>),
     Head(HeadCommand),
 }
 
@@ -52,10 +52,21 @@ pub enum HeadCommand {
         selector: Selector,
         one_file_system: bool,
     },
+    Sign(Sign),
     /// One of [`VERBS`], and what stands after it.
     Verb(&'static str, Vec<OsString>),
     /// `xget rm NAME`
     Remove,
+}
+
+/// What is to be signed, and by which key: by none, it is printed.
+#[derive(Clone, Debug)]
+pub struct Sign {
+    pub key: Option<PathBuf>,
+    pub path: PathBuf,
+    /// All of it, and each thing in its root.
+    pub selector: Option<Selector>,
+    pub one_file_system: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -66,20 +77,44 @@ pub struct Options {
 }
 
 /// What was typed, before it is known what it means together.
+// fields: one for each option
 #[derive(Default)]
 struct Typed<const WHOLE: bool> {
     master: Option<String>,
+    /// Of both, and of `--up`.
+    key: Option<PathBuf>,
     port: Option<u16>,
     of_masters: MasterOptions,
     of_clients: ClientOptions,
     /// `--max-clients` and `--max-memory`, of both.
     clients_max: Option<usize>,
     memory_mib: Option<usize>,
+    no_sandbox: bool,
     one_file_system: bool,
-    print_digest: bool,
+    looks: LookOptions,
     up: bool,
     debug: u32,
     paths: Vec<OsString>,
+}
+
+/// By which a directory is looked at, and neither served nor fetched into.
+#[derive(Default)]
+struct LookOptions {
+    print_digest: bool,
+    print_statement: bool,
+    /// By this key.
+    sign: Option<PathBuf>,
+}
+
+impl LookOptions {
+    /// The name of one that was typed.
+    fn typed(&self) -> Option<&'static str> {
+        first_typed(&[
+            (self.print_digest, "--print-digest"),
+            (self.sign.is_some(), "--sign"),
+            (self.print_statement, "--print-statement"),
+        ])
+    }
 }
 
 /// Reads the arguments; the error is for the user.
@@ -122,11 +157,14 @@ pub fn parse_get(args: Vec<OsString>) -> Result<(Fetch, u32), String> {
     while let Some(arg) = parser.next().map_err(|error| error.to_string())? {
         typed.take(arg.into(), &mut parser)?;
     }
-    if typed.up || typed.print_digest {
-        return Err("--up and --print-digest are not for `get`".into());
+    if let Some(name) = typed.looks.typed().or(typed.up.then_some("--up")) {
+        return Err(format!("{name} is not for `get`"));
     }
     if typed.port.is_some() && typed.master.is_none() {
         return Err("-p is the port of the master that -n names".into());
+    }
+    if typed.paths.len() == 1 {
+        return Err("one path is not enough: SRC... DEST".into());
     }
     let debug = typed.debug;
     Ok((typed.fetch()?, debug))
@@ -169,12 +207,13 @@ impl<const WHOLE: bool> Typed<WHOLE> {
         Ok(())
     }
 
+    #[inline(never)]
     fn take_short(&mut self, letter: char, parser: &mut Parser) -> Result<(), String> {
         match letter {
             'n' => self.master = Some(text(parser)?),
             'p' => self.port = Some(number(parser, "-p", 1..=65535)?),
             'D' => self.debug = number(parser, "-D", 0..=31)?,
-            'x' => self.one_file_system = true,
+            'x' if WHOLE => self.one_file_system = true,
             letter if self.of_clients.take_short(letter, parser)? => {}
             letter if WHOLE && self.of_masters.take_short(letter, parser)? => {}
             letter => return Err(unknown::<WHOLE>(&format!("-{letter}"))),
@@ -182,6 +221,7 @@ impl<const WHOLE: bool> Typed<WHOLE> {
         Ok(())
     }
 
+    #[inline(never)]
     fn take_long(&mut self, name: &str, parser: &mut Parser) -> Result<(), String> {
         match name {
             "max-clients" => {
@@ -190,7 +230,9 @@ impl<const WHOLE: bool> Typed<WHOLE> {
             "max-memory" => {
                 self.memory_mib = Some(number(parser, "--max-memory", 8..=1_000_000)?);
             }
+            "no-sandbox" => self.no_sandbox = true,
             "up" => self.up = true,
+            "key" => self.key = Some(key_file(parser)?),
             name if self.of_clients.take_long(name, parser)? => {}
             name if WHOLE && self.take_long_of_whole(name, parser)? => {}
             name => return Err(unknown::<WHOLE>(&format!("--{name}"))),
@@ -200,17 +242,28 @@ impl<const WHOLE: bool> Typed<WHOLE> {
 
     /// Whether it is one of these.
     fn take_long_of_whole(&mut self, name: &str, parser: &mut Parser) -> Result<bool, String> {
-        self.print_digest |= name == "print-digest";
-        Ok(name == "print-digest"
-            || self.of_masters.take_long(name, parser)?
+        match name {
+            "print-digest" => self.looks.print_digest = true,
+            "print-statement" => self.looks.print_statement = true,
+            "sign" => self.looks.sign = Some(file(parser)?),
+            // An empty name is what stands for none.
+            "no-key" => self.key = Some(PathBuf::new()),
+            _ => return self.take_long_of_either(name, parser),
+        }
+        Ok(true)
+    }
+
+    fn take_long_of_either(&mut self, name: &str, parser: &mut Parser) -> Result<bool, String> {
+        Ok(self.of_masters.take_long(name, parser)?
             || self.of_clients.take_long_of_whole(name, parser)?)
     }
 
+    #[inline(never)]
     fn command(self) -> Result<Command, String> {
         if self.up {
             self.up_command()
-        } else if WHOLE && self.print_digest {
-            self.print_digest_command()
+        } else if WHOLE && self.looks.typed().is_some() {
+            self.look_command()
         } else if self.master.is_some() {
             Ok(Command::Fetch(Box::new(self.fetch()?)))
         } else if WHOLE {
@@ -225,34 +278,52 @@ impl<const WHOLE: bool> Typed<WHOLE> {
         let of_both = [
             (self.clients_max.is_some(), "--max-clients"),
             (self.memory_mib.is_some(), "--max-memory"),
+            (self.no_sandbox, "--no-sandbox"),
         ];
         self.of_masters.typed().or(self.of_clients.typed()).or(first_typed(&of_both))
     }
 
-    fn print_digest_command(mut self) -> Result<Command, String> {
+    fn look_command(mut self) -> Result<Command, String> {
+        let name = self.looks.typed().unwrap_or_default();
         let excludes = self.of_clients.take_excludes();
-        let others = [(self.master.is_some(), "-n"), (self.port.is_some(), "-p")];
-        if let Some(name) = self.of_who_serves().or(first_typed(&others)) {
-            return Err(format!("{name} does nothing for --print-digest"));
+        let others = [
+            (self.master.is_some(), "-n"),
+            (self.key.is_some(), "--key"),
+            (self.port.is_some(), "-p"),
+            (self.looks.print_digest && self.looks.sign.is_some(), "--sign"),
+            (self.looks.print_statement && name != "--print-statement", "--print-statement"),
+        ];
+        if let Some(other) = self.of_who_serves().or(first_typed(&others)) {
+            return Err(format!("{other} does nothing for {name}"));
         }
         let mut paths = self.paths.into_iter();
-        let path = paths.next().ok_or("--print-digest wants a path")?.into();
-        let (selector, _) = sources::selector(paths.collect(), excludes)?;
+        let path = paths.next().ok_or_else(|| format!("{name} wants a path"))?.into();
+        let sources: Vec<_> = paths.collect();
+        let names_nothing = sources.is_empty() && excludes.is_empty();
+        let (selector, _) = sources::selector(sources, excludes)?;
         let one_file_system = self.one_file_system;
-        Ok(Command::Head(HeadCommand::PrintDigest { path, selector, one_file_system }))
+        Ok(Command::Head(match self.looks.print_digest {
+            true => HeadCommand::PrintDigest { path, selector, one_file_system },
+            false => {
+                let selector = (!names_nothing).then_some(selector);
+                HeadCommand::Sign(Sign { key: self.looks.sign, path, selector, one_file_system })
+            }
+        }))
     }
 
     fn up_command(self) -> Result<Command, String> {
-        let is_other = self.one_file_system || self.print_digest || !self.paths.is_empty();
+        let is_other =
+            self.one_file_system || self.looks.typed().is_some() || !self.paths.is_empty();
         if is_other || self.of_who_serves().is_some() {
             return Err("--up takes -n and -p, and nothing else".into());
         }
         let port = self.port.unwrap_or(MASTER_PORT);
         let masters = self.master.map(|masters| parse_hosts(&masters, port)).transpose()?;
-        Ok(Command::Up(masters.unwrap_or_default()))
+        Ok(Command::Up(masters.unwrap_or_default(), self.key))
     }
 
     /// Without `-n` it has no masters.
+    #[inline(never)]
     fn fetch(mut self) -> Result<Fetch, String> {
         let others = [(self.one_file_system, "-x")];
         if let Some(name) = self.of_masters.typed().or(first_typed(&others)).filter(|_| WHOLE) {
@@ -261,7 +332,11 @@ impl<const WHOLE: bool> Typed<WHOLE> {
         let port = self.port.unwrap_or(MASTER_PORT);
         let masters = self.master.take().map(|masters| parse_hosts(&masters, port)).transpose()?;
         let limits = Limits::of_client(self.clients_max, self.memory_mib);
-        self.of_clients.fetch::<WHOLE>(masters.unwrap_or_default(), self.paths, limits)
+        let is_shut_in = !self.no_sandbox;
+        let masters = masters.unwrap_or_default();
+        let mut fetch = self.of_clients.fetch::<WHOLE>(masters, self.paths, limits)?;
+        fetch.task.is_shut_in = is_shut_in;
+        Ok(Fetch { key: self.key, ..fetch })
     }
 
     fn serve_command(self) -> Result<Command, String> {
@@ -273,7 +348,9 @@ impl<const WHOLE: bool> Typed<WHOLE> {
         }
         let (port, one_file_system) = (self.port.unwrap_or(MASTER_PORT), self.one_file_system);
         let limits = Limits::of_master(self.clients_max, self.memory_mib);
+        let is_shut_in = !self.no_sandbox;
         let serve = self.of_masters.serve(self.paths, port, one_file_system, limits)?;
+        let serve = Serve { key: self.key, is_shut_in, ..serve };
         Ok(Command::Head(HeadCommand::Serve(serve)))
     }
 }

@@ -51,7 +51,7 @@ fn run<const WHOLE: bool>() -> Result<(), Failed> {
         Command::Fetch(fetch) if WHOLE || !fetch.is_stream() => {
             actions::fetch::fetch::<WHOLE>(*fetch)
         }
-        Command::Up(masters) => actions::up::up(masters),
+        Command::Up(masters, key) => actions::up::up(masters, key.as_deref()),
         Command::Head(command) if WHOLE => run_head(command),
         _ => Err(Failed::new(NO_HEAD.into(), USAGE)),
     }
@@ -63,6 +63,7 @@ fn run_head(command: HeadCommand) -> Result<(), Failed> {
         HeadCommand::PrintDigest { path, selector, one_file_system } => {
             actions::serve::print_digest(&path, &selector, one_file_system)
         }
+        HeadCommand::Sign(sign) => actions::sign::sign(sign),
         HeadCommand::Verb(name, args) => verbs::run(name, args),
         HeadCommand::Remove => Err(actions::serve::remove()),
     }

@@ -45,6 +45,12 @@ fn tell(place: usize, text: &str) {
     });
 }
 
+/// Opens standard output (0) or standard error (1) before anything is said: later that may be
+/// refused.
+pub fn open(places: &[usize]) {
+    places.iter().for_each(|place| tell(*place, ""));
+}
+
 fn each_output(act: impl FnMut(&mut Output)) {
     OUTPUTS.with_borrow_mut(|outputs| outputs.iter_mut().flatten().for_each(act));
 }

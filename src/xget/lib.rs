@@ -8,6 +8,7 @@ mod command;
 mod console;
 mod driver;
 mod failed;
+mod key_file;
 mod logger;
 mod os;
 mod store;
@@ -15,6 +16,7 @@ mod verbs;
 
 pub use command::{init_main, main};
 // For tests that fetch within their own process.
+pub use boot::fetch_alone;
 pub use driver::{FetchObserver, FetchTask, Fetching, Limits, Observer, Turn};
 
 /// Decoders of what comes from outside, as plain functions for fuzz targets.

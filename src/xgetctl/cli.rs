@@ -5,7 +5,7 @@
 
 use crate::failure::{Outcome, Status};
 use crate::head::Head;
-use crate::{image, interrupt, layers, netboot, node, out, pages, status};
+use crate::{image, interrupt, key, layers, netboot, node, out, pages, status};
 use clap::{CommandFactory, Parser, Subcommand};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -53,6 +53,8 @@ enum Command {
     Status(status::Args),
     /// Make, and serve, what machines boot from over the network
     Netboot(netboot::Args),
+    /// Make the key of a cluster, and print what follows from it
+    Key(key::Args),
     /// Print what makes a shell complete these commands
     Completion(pages::Completion),
     /// Print the man page, or write all of them
@@ -67,6 +69,7 @@ fn run(cli: &Cli) -> Outcome {
         Command::Nodes(args) => args.run(&head),
         Command::Status(args) => args.run(&head),
         Command::Netboot(args) => args.run(&head),
+        Command::Key(args) => args.run(),
         Command::Completion(args) => args.run(Cli::command()),
         Command::Man(args) => args.run(Cli::command()),
     }

@@ -61,7 +61,7 @@ impl Head {
         self.dir.join("layers")
     }
     pub fn nodes_tab(&self) -> PathBuf {
-        self.dir.join("nodes.tab")
+        self.dir.join(nodes::TAB_NAME)
     }
 
     /// Where an image is or would be.
@@ -108,6 +108,15 @@ impl Head {
 
     pub fn rendered_names(&self) -> Outcome<Vec<String>> {
         names_in(&self.rendered())
+    }
+
+    /// What is for one node alone: a directory for each.
+    pub fn alone(&self) -> PathBuf {
+        self.dir.join(".xget/alone")
+    }
+
+    pub fn alone_names(&self) -> Outcome<Vec<String>> {
+        names_in(&self.alone())
     }
 
     pub fn layer_names(&self) -> Outcome<Vec<String>> {

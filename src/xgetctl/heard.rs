@@ -5,7 +5,7 @@
 
 use crate::failure::Outcome;
 use crate::listing::Asking;
-use crate::master::{self, Session};
+use crate::master;
 use crate::{interrupt, out};
 use nodes::{Key, Kind};
 use serde::Serialize;
@@ -39,9 +39,9 @@ pub struct Roll {
 
 impl Roll {
     /// Nothing is begun yet, so a signal ends the program at once.
-    pub fn ask(master: &str) -> Outcome<Roll> {
+    pub fn ask(asking: &Asking) -> Outcome<Roll> {
         let _ends = interrupt::ends_at_once()?;
-        Ok(Roll::parse(&Session::open(master)?.control("nodes")?))
+        Ok(Roll::parse(&asking.session()?.control("nodes")?))
     }
 
     /// Of the text of `/.xget/nodes`.
@@ -111,7 +111,7 @@ impl Roll {
 
 /// What a master heard; nothing where none was named and none answers.
 pub fn roll(asking: &Asking) -> Outcome<Roll> {
-    match Roll::ask(asking.master()) {
+    match Roll::ask(asking) {
         Err(failure) if !asking.is_named() => {
             out::note(&format!("how far they are is not known: {}", failure.text));
             Ok(Roll::default())

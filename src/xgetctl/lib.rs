@@ -11,6 +11,7 @@ mod heard;
 mod image;
 mod import;
 mod interrupt;
+mod key;
 mod layers;
 mod listing;
 mod master;

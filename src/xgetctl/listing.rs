@@ -1,6 +1,10 @@
 //! Options that more than one command has.
 
+use crate::failure::Outcome;
+use crate::key;
+use crate::master::Session;
 use clap::Args;
+use std::path::PathBuf;
 
 /// Of commands that list.
 #[derive(Args, Clone, Debug)]
@@ -27,11 +31,18 @@ pub struct Asking {
     /// The master, HOST or HOST:PORT; this machine if none is named
     #[arg(short = 'n', long = "master", value_name = "HEAD")]
     master: Option<String>,
+    /// The key of the cluster, where the master wants one; /etc/xget/key if it is there
+    #[arg(long, value_name = "FILE", env = "XGET_KEY")]
+    key: Option<PathBuf>,
 }
 
 impl Asking {
     pub fn master(&self) -> &str {
         self.master.as_deref().unwrap_or(NEAR)
+    }
+    /// A session with it, as who has the key, if there is one.
+    pub fn session(&self) -> Outcome<Session> {
+        Session::open(self.master(), key::of_cluster(self.key.as_deref())?)
     }
     pub fn is_named(&self) -> bool {
         self.master.is_some()

@@ -5,8 +5,11 @@
 
 use crate::failure::{Failure, Outcome, Status, reason};
 use crate::interrupt;
-use ninep::client::{Client, Event, Frame, OpenMode, Token};
+use crate::key;
+use ninep::client::{Event, Frame, OpenMode, Token};
 use ninep::{HEADER_LEN, wire};
+use peer::auth::{Key, Random};
+use peer::caller::{Caller, Credentials};
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::time::{Duration, Instant};
@@ -30,7 +33,7 @@ pub struct Session {
     /// `HOST`, `HOST:PORT`, `IPv6` or `[IPv6]:PORT`.
     master: String,
     line: Line,
-    client: Client,
+    caller: Caller,
 }
 
 /// Why a file could not be read.
@@ -44,9 +47,13 @@ enum Unread {
 }
 
 impl Session {
-    pub fn open(master: &str) -> Outcome<Session> {
+    /// As who has this key, where there is one.
+    pub fn open(master: &str, key: Option<Key>) -> Outcome<Session> {
         let line = Line { stream: connect(master)?, end: Instant::now(), patience: PATIENCE };
-        Ok(Session { master: master.into(), line, client: Client::new(MSIZE) })
+        let seed = key::random()?;
+        let mut credentials = key.map(|key| Credentials::new(key, Random::new(seed)));
+        let caller = Caller::new(MSIZE, credentials.as_mut());
+        Ok(Session { master: master.into(), line, caller })
     }
 
     /// A file of `/.xget`.
@@ -78,11 +85,11 @@ impl Session {
     }
 
     fn copy(&mut self, path: &[&[u8]]) -> Result<Vec<u8>, Unread> {
-        let Session { line, client, .. } = self;
+        let Session { line, caller, .. } = self;
         let deadline = Instant::now() + PATIENCE_IN_ALL;
-        let fid = client.open(path, OpenMode::Read, OPEN);
+        let fid = caller.client.open(path, OpenMode::Read, OPEN);
         let mut bytes = Vec::new();
-        client.read(fid, 0, MSIZE, READ);
+        caller.client.read(fid, 0, MSIZE, READ);
         loop {
             let now = Instant::now();
             if now >= deadline {
@@ -90,9 +97,9 @@ impl Session {
                 return Err(Unread::Silent(why));
             }
             line.end = deadline.min(now + line.patience);
-            let frame = line.write(&client.take_output()).and_then(|()| line.frame())?;
-            let event = client.handle_frame(Frame::whole(&frame));
-            match event.map_err(|broken| Unread::Silent(broken.reason))? {
+            let frame = line.write(&caller.client.take_output()).and_then(|()| line.frame())?;
+            let event = caller.handle_frame(Frame::whole(&frame));
+            match event.map_err(Unread::Silent)? {
                 Some(Event::Read { len: 0, .. }) => break,
                 Some(Event::Read { data: Some(data), .. }) => {
                     bytes.extend_from_slice(data);
@@ -100,7 +107,7 @@ impl Session {
                         let why = format!("it is longer than {} MiB", FILE_LEN_MAX >> 20);
                         return Err(Unread::Refused(why));
                     }
-                    client.read(fid, bytes.len() as u64, MSIZE, READ);
+                    caller.client.read(fid, bytes.len() as u64, MSIZE, READ);
                 }
                 // What was asked for behind the opening fails with it.
                 Some(Event::Failed { token: OPEN, .. }) => {}
@@ -113,7 +120,7 @@ impl Session {
                 _ => {}
             }
         }
-        client.clunk(fid);
+        caller.client.clunk(fid);
         Ok(bytes)
     }
 }
@@ -286,7 +293,7 @@ mod tests {
 
     #[test]
     fn another_server_is_no_master() {
-        let mut session = Session::open(&talker(vec![b"HTTP/1.1 400 Bad"], SLICE)).unwrap();
+        let mut session = Session::open(&talker(vec![b"HTTP/1.1 400 Bad"], SLICE), None).unwrap();
         let failure = session.control("nodes").unwrap_err();
         assert!(failure.text.ends_with("this is no master"), "{failure:?}");
         assert_eq!(failure.status, Status::Unreachable);
@@ -295,7 +302,7 @@ mod tests {
     #[test]
     fn who_brings_a_byte_now_and_then_is_not_waited_for() {
         let drops = [&b"\x15"[..], b"\0", b"\0", b"\0", b"\x65", b"\xff", b"\xff", b"\0"];
-        let mut session = Session::open(&talker(drops.repeat(9), SLICE)).unwrap();
+        let mut session = Session::open(&talker(drops.repeat(9), SLICE), None).unwrap();
         session.line.patience = 4 * SLICE;
         let failure = session.control("nodes").unwrap_err();
         assert!(failure.text.ends_with("no answer for 0 s"), "{failure:?}");

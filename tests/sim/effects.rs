@@ -128,6 +128,10 @@ impl World {
                 self.say(host, &text);
                 None
             }
+            MasterEffect::ReadSignature { open_id, .. } => {
+                Some(MasterInput::Signature { open_id, signed: Vec::new() })
+            }
+            MasterEffect::PackAlone { .. } => panic!("nobody has a key"),
             MasterEffect::LookAtNodes => Some(MasterInput::NodesTab(None)),
             MasterEffect::Answer { .. } => panic!("nobody asked"),
             MasterEffect::Exit { failure } => panic!("the master ends: {}", failure.text()),

@@ -24,9 +24,9 @@ pub fn listed(mut bytes: &[u8]) -> Result<Vec<Listed<'_>>, Broken> {
     let mut all = Vec::new();
     while !bytes.is_empty() {
         let (name, is_dir, rest) =
-            read_listed(bytes).map_err(|error| Broken { reason: error.to_string() })?;
+            read_listed(bytes).map_err(|error| Broken::new(error.to_string()))?;
         if matches!(name, b"" | b"." | b"..") || name.contains(&b'/') {
-            return Err(Broken { reason: "a directory holds what is no name".to_string() });
+            return Err(Broken::new("a directory holds what is no name"));
         }
         all.push(Listed { name, is_dir });
         bytes = rest;

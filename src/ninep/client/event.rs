@@ -90,11 +90,17 @@ pub enum Event<'a> {
 pub struct Broken {
     /// Why, in words for a log.
     pub reason: String,
+    /// The server has said that it does not let in who asks, and nothing is wrong with how.
+    pub is_refusal: bool,
 }
 
 impl Broken {
     pub(super) fn new(reason: impl Into<String>) -> Broken {
-        Broken { reason: reason.into() }
+        Broken { reason: reason.into(), is_refusal: false }
+    }
+
+    pub(super) fn refusal(reason: String) -> Broken {
+        Broken { reason, is_refusal: true }
     }
 }
 

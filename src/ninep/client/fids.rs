@@ -59,8 +59,8 @@ impl Fids {
     }
 
     /// An opening of `fid` begins, which takes this many walks.
-    pub fn begin(&mut self, fid: u32, walks: usize, token: Token) {
-        let state = FidState::Opening { token: Some(token), walks };
+    pub fn begin(&mut self, fid: u32, walks: usize, token: Option<Token>) {
+        let state = FidState::Opening { token, walks };
         self.table.insert(fid, OpenFile { state, users: 0, clunked: false });
     }
 

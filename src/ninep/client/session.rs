@@ -37,6 +37,8 @@ pub struct Client {
     pub(super) tags: Tags,
     pub(super) fids: Fids,
     out: Vec<u8>,
+    /// Of who has to prove himself first: what goes before `out`, and the file for it.
+    proving: Option<(Vec<u8>, u32)>,
     broken: Option<Broken>,
 }
 
@@ -49,6 +51,50 @@ impl Client {
 
     /// The same of the tree of this name (`aname` of attach(5)).
     pub fn attached(msize: u32, aname: &[u8]) -> Client {
+        let mut client = Client::unattached(msize);
+        if let Some(tag) = client.tag_for(Pending::Attach) {
+            request::tattach(tag, ROOT, UNAME, aname, &mut client.out);
+        }
+        client
+    }
+
+    /// The same for a server that wants to know who asks (attach(5)): with the version leaves
+    /// a Tauth for the tree `aname`, what is to be said by it, and a read of at most `count`
+    /// bytes, whose [`Read`](Event::Read) or [`Failed`](Event::Failed) has this token. All else
+    /// is held back until [`prove`](Client::prove).
+    pub fn proving(msize: u32, aname: &[u8], said: &[u8], count: u32, token: Token) -> Client {
+        let mut client = Client::unattached(msize);
+        let afid = client.fids.unused();
+        client.fids.begin(afid, 0, None);
+        if let Some(tag) = client.tag_for(Pending::Auth { fid: afid }) {
+            request::tauth(tag, afid, UNAME, aname, &mut client.out);
+        }
+        client.say(afid, said);
+        client.read(Fid(afid), 0, count, token);
+        client.proving = Some((core::mem::take(&mut client.out), afid));
+        client
+    }
+
+    /// Says the last word of an authentication, and attaches by it; what was held back follows.
+    pub fn prove(&mut self, said: &[u8], aname: &[u8]) {
+        let Some((unsent, afid)) = self.proving.take() else { return };
+        let held = core::mem::replace(&mut self.out, unsent);
+        self.say(afid, said);
+        if let Some(tag) = self.tag_for(Pending::Attach) {
+            request::tattach_by(tag, ROOT, afid, UNAME, aname, &mut self.out);
+        }
+        self.clunk(Fid(afid));
+        self.out.extend_from_slice(&held);
+    }
+
+    /// A write of which nobody wants to know more than when it is refused.
+    fn say(&mut self, fid: u32, said: &[u8]) {
+        if let Some(tag) = self.tag_for(Pending::Say { fid, count: said.len() as u32 }) {
+            request::twrite(tag, fid, 0, said, &mut self.out);
+        }
+    }
+
+    fn unattached(msize: u32) -> Client {
         let mut client = Client {
             msize_offered: msize.max(MSIZE_MIN),
             msize: None,
@@ -56,12 +102,10 @@ impl Client {
             tags: Tags::default(),
             fids: Fids::new(),
             out: Vec::new(),
+            proving: None,
             broken: None,
         };
         request::tversion(client.msize_offered, DIALECT, &mut client.out);
-        if let Some(tag) = client.tag_for(Pending::Attach) {
-            request::tattach(tag, ROOT, UNAME, aname, &mut client.out);
-        }
         client
     }
 
@@ -76,7 +120,7 @@ impl Client {
             return Fid(fid);
         }
         let walks = path.len().div_ceil(WALK_NAMES_MAX).max(1);
-        self.fids.begin(fid, walks, token);
+        self.fids.begin(fid, walks, Some(token));
         // No names at all still need the walk that clones the root.
         self.walk(ROOT, fid, &path[..path.len().min(WALK_NAMES_MAX)]);
         for names in path.chunks(WALK_NAMES_MAX).skip(1) {
@@ -170,12 +214,15 @@ impl Client {
 
     /// What is to be sent. The caller takes from its front what it could send.
     pub fn output(&mut self) -> &mut Vec<u8> {
-        &mut self.out
+        match &mut self.proving {
+            Some((first, _)) => first,
+            None => &mut self.out,
+        }
     }
 
     /// Takes out all that is to be sent.
     pub fn take_output(&mut self) -> Vec<u8> {
-        core::mem::take(&mut self.out)
+        core::mem::take(self.output())
     }
 
     /// Requests without an answer, the version and flushes among them.
@@ -207,7 +254,7 @@ impl Client {
     }
 
     fn break_off(&mut self, reason: String) {
-        self.broken.get_or_insert(Broken { reason });
+        self.broken.get_or_insert_with(|| Broken::new(reason));
     }
 
     /// Takes a tag for a request, or `None` when the session is over.
@@ -233,6 +280,7 @@ impl Client {
         }
     }
 
+    #[inline(never)]
     fn accept<'a>(&mut self, frame: Frame<'a>) -> Result<Option<Event<'a>>, Broken> {
         let msize = self.frame_len_max();
         if frame.len > msize {
@@ -245,12 +293,17 @@ impl Client {
             return self.agree(tag, message).map(|()| None);
         }
         let Some(pending) = self.tags.answered(tag, &message)? else { return Ok(None) };
+        // What is held back has its tag already, and whoever answers it has not heard it.
+        if self.proving.as_ref().is_some_and(|(_, afid)| !pending.is_proof(*afid)) {
+            return Err(Broken::new(format!("answer to tag {tag}, which was not asked yet")));
+        }
         let event = self.settle(pending, message);
         self.release(tag, pending);
         event
     }
 
     /// The first answer has to agree on 9P2000.u and an msize of ours.
+    #[inline(never)]
     fn agree(&mut self, tag: u16, message: Rmessage<'_>) -> Result<(), Broken> {
         let (msize, version) = match message {
             _ if tag != NOTAG => return Err(Broken::new("answer before Rversion")),
@@ -276,14 +329,23 @@ impl Client {
     }
 
     /// What an answer means that fits its request.
+    #[inline(never)]
     fn settle<'a>(
         &mut self,
         pending: Pending,
         message: Rmessage<'a>,
     ) -> Result<Option<Event<'a>>, Broken> {
         match (pending, message) {
+            (Pending::Auth { .. }, Rmessage::Error(error)) => {
+                Err(Broken::refusal(format!("server takes no proof of who asks: {error}")))
+            }
+            (Pending::Say { .. }, Rmessage::Error(error)) => {
+                Err(Broken::refusal(format!("server refuses who asks: {error}")))
+            }
+            // Nobody waits for it by a token.
+            (Pending::Auth { fid }, _) => self.fids.opened(fid).map(|_| None),
             (Pending::Attach, Rmessage::Error(error)) => {
-                Err(Broken::new(format!("server refuses to attach: {error}")))
+                Err(Broken::refusal(format!("server refuses to attach: {error}")))
             }
             (Pending::Walk { fid, .. } | Pending::Open { fid }, Rmessage::Error(error)) => {
                 Ok(self.fail(fid, error))

@@ -16,6 +16,14 @@ const MISFIT: &str = "answer of a type that does not fit its request";
 /// What a tag stands for.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Pending {
+    Auth {
+        fid: u32,
+    },
+    /// What is written by an authentication.
+    Say {
+        fid: u32,
+        count: u32,
+    },
     Attach,
     Walk {
         fid: u32,
@@ -138,11 +146,23 @@ impl Tags {
 }
 
 impl Pending {
+    /// Whether it is part of an authentication by this file, and leaves before all else.
+    pub fn is_proof(&self, afid: u32) -> bool {
+        match self {
+            Pending::Auth { fid } | Pending::Say { fid, .. } | Pending::Read { fid, .. } => {
+                *fid == afid
+            }
+            _ => false,
+        }
+    }
+
     /// The fid that it needs, and that must not be used for another file before
     /// it is answered.
     pub fn fid(&self) -> Option<u32> {
         match self {
-            Pending::Walk { fid, .. }
+            Pending::Auth { fid }
+            | Pending::Say { fid, .. }
+            | Pending::Walk { fid, .. }
             | Pending::Open { fid }
             | Pending::Read { fid, .. }
             | Pending::Write { fid, .. }
@@ -157,15 +177,17 @@ impl Pending {
             (Pending::Flush { .. } | Pending::Ping { .. }, Rmessage::Flush) => return Ok(()),
             // A flush cannot fail (flush(5)).
             (Pending::Flush { .. } | Pending::Ping { .. }, _) => return Err(Broken::new(MISFIT)),
-            (Pending::Attach, Rmessage::Attach { .. })
+            (Pending::Auth { .. }, Rmessage::Auth { .. })
+            | (Pending::Attach, Rmessage::Attach { .. })
             | (Pending::Open { .. }, Rmessage::Open { .. })
             | (Pending::Clunk { .. }, Rmessage::Clunk)
             | (_, Rmessage::Error(_)) => return Ok(()),
             (Pending::Walk { names, .. }, Rmessage::Walk { names: walked }) => (*names, *walked),
             (Pending::Read { count, .. }, Rmessage::Read { count: got, .. })
-            | (Pending::Write { count, .. }, Rmessage::Write { count: got }) => {
-                (*count as usize, *got as usize)
-            }
+            | (
+                Pending::Say { count, .. } | Pending::Write { count, .. },
+                Rmessage::Write { count: got },
+            ) => (*count as usize, *got as usize),
             _ => return Err(Broken::new(MISFIT)),
         };
         if got > asked {

@@ -49,7 +49,7 @@ impl Tree for Directory {
     type File = Option<String>;
     type Bulk = ();
 
-    fn attach(&mut self, _: ConnId, _: &[u8]) -> Result<Option<String>, Error> {
+    fn attach(&mut self, _: ConnId, _: Option<OpenId>, _: &[u8]) -> Result<Option<String>, Error> {
         Ok(None)
     }
 

@@ -7,13 +7,11 @@
 use super::dirs::{self, Position, Stretch};
 use super::fids::{Fid, Fids, Opened};
 use super::tree::{Access, Answer, ConnId, OpenId, Ticket, Totals, Tree};
-use crate::error::{BAD_USE_OF_FID, EINVAL, EISDIR, ENOENT, ENOTDIR, EROFS, ESTALE, Error};
+use crate::error::{
+    BAD_USE_OF_FID, EINVAL, EISDIR, ENOENT, ENOTDIR, EROFS, ESTALE, Error, NO_AUTH,
+};
 use crate::message::{Attr, AttrChange, Dialect, NOFID, Reply};
 use alloc::vec::Vec;
-
-/// In .L the number has to be ENOENT: libnpclient's npc_auth takes only that
-/// as "not required".
-pub(super) const NO_AUTH: Error = Error::new(2, "authentication not required");
 
 /// open(5): the low two bits of the mode, and two flags beside them.
 const OWRITE: u8 = 1;
@@ -56,6 +54,21 @@ impl<T: Tree> Files<T> {
         self.fids.get(fid).and(Err(error))
     }
 
+    /// attach(5): the afid is open, to be read and written.
+    #[inline(never)]
+    pub fn auth(&mut self, tree: &mut T, afid: u32, aname: &[u8]) -> Result<Reply, Error> {
+        self.fids.check_new(afid)?;
+        self.opened_last += 1;
+        let open_id = OpenId { conn: self.conn, serial: self.opened_last };
+        let file = tree.auth(open_id, aname)?;
+        let qid = tree.qid(&file);
+        self.fids.put(afid, file);
+        let access = Access { read: true, write: true, truncate: false };
+        self.fids.get_mut(afid)?.opened =
+            Some(Opened { open_id, access, position: Position::default() });
+        Ok(Reply::Auth { qid })
+    }
+
     pub fn attach(
         &mut self,
         tree: &mut T,
@@ -63,11 +76,16 @@ impl<T: Tree> Files<T> {
         afid: u32,
         aname: &[u8],
     ) -> Result<Reply, Error> {
-        if afid != NOFID {
-            return Err(NO_AUTH);
-        }
+        let proof = match afid {
+            NOFID => None,
+            // What no Tauth has made proves nothing.
+            afid => match self.fids.get(afid) {
+                Ok(Fid { opened: Some(opened), .. }) => Some(opened.open_id),
+                _ => return Err(NO_AUTH),
+            },
+        };
         self.fids.check_new(fid)?;
-        let root = tree.attach(self.conn, aname)?;
+        let root = tree.attach(self.conn, proof, aname)?;
         let qid = tree.qid(&root);
         self.fids.put(fid, root);
         Ok(Reply::Attach { qid })
@@ -157,6 +175,7 @@ impl<T: Tree> Files<T> {
     }
 
     /// Tread on a directory: stat records. In .L that is Treaddir's work.
+    #[inline(never)]
     pub fn read_dir(
         &mut self,
         tree: &T,
@@ -177,6 +196,7 @@ impl<T: Tree> Files<T> {
         Ok(Reply::Read { data })
     }
 
+    #[inline(never)]
     pub fn readdir(
         &mut self,
         tree: &mut T,

@@ -15,7 +15,7 @@
 //! impl Tree for Empty {
 //!     type File = ();
 //!     type Bulk = ();
-//!     fn attach(&mut self, _: ConnId, _: &[u8]) -> Result<(), Error> {
+//!     fn attach(&mut self, _: ConnId, _: Option<OpenId>, _: &[u8]) -> Result<(), Error> {
 //!         Ok(())
 //!     }
 //!     fn walk(&mut self, _: &(), name: &[u8]) -> Result<(), Error> {

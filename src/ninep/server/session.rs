@@ -6,7 +6,7 @@
 //! sockets and what a file means.
 
 use super::dirs::Stretch;
-use super::files::{Files, NO_AUTH, linux_access, plan9_access};
+use super::files::{Files, linux_access, plan9_access};
 use super::limits::{DIR_BYTES_MAX, FIRST_FRAME_LEN_MAX, MSIZE_MIN};
 use super::output::{Agreed, Output, Outputs};
 use super::parked::{ParkedRead, ParkedReads};
@@ -155,6 +155,7 @@ impl<T: Tree> Session<T> {
         }
     }
 
+    #[inline(never)]
     fn handle(
         &mut self,
         tree: &mut T,
@@ -164,7 +165,7 @@ impl<T: Tree> Session<T> {
         let files = &mut self.files;
         let reply = match request {
             Request::Version { msize, version } => self.version(tree, msize, version),
-            Request::Auth { .. } => Err(NO_AUTH),
+            Request::Auth { afid, aname, .. } => files.auth(tree, afid, aname),
             Request::Attach { fid, afid, aname, .. } => files.attach(tree, fid, afid, aname),
             Request::Flush { oldtag } => Ok(self.flush(tree, oldtag)),
             Request::Walk { fid, newfid, names } => {
@@ -237,6 +238,7 @@ impl<T: Tree> Session<T> {
         self.terms().msize - IO_HEADER_LEN
     }
 
+    #[inline(never)]
     fn read(
         &mut self,
         tree: &mut T,

@@ -1,7 +1,7 @@
 //! What a session serves: a [`Tree`] of the caller's, and the words in which
 //! the two speak of files, openings and reads.
 
-use crate::error::Error;
+use crate::error::{Error, NO_AUTH};
 use crate::message::{Attr, Qid};
 use alloc::vec::Vec;
 
@@ -107,12 +107,30 @@ pub trait Tree {
     /// Names stored bytes; see [`Answer::Bulk`].
     type Bulk;
 
-    /// The root of the tree `aname`; "" and "/" are the usual one.
+    /// An authentication for the tree `aname` begins: the file by which it goes on, open to be
+    /// read and written under this name until it is [closed](Tree::close).
     ///
     /// # Errors
     ///
-    /// [`ENOENT`](crate::ENOENT) if there is no such tree.
-    fn attach(&mut self, conn: ConnId, aname: &[u8]) -> Result<Self::File, Error>;
+    /// None is asked for, where this is not said otherwise.
+    fn auth(&mut self, _open_id: OpenId, _aname: &[u8]) -> Result<Self::File, Error> {
+        Err(NO_AUTH)
+    }
+
+    /// The root of the tree `aname`; "" and "/" are the usual one. `proof` is the opening that
+    /// the client names as its authentication: of any file that is open, so that the tree has
+    /// to know which are of [`auth`](Tree::auth).
+    ///
+    /// # Errors
+    ///
+    /// [`ENOENT`](crate::ENOENT) if there is no such tree, [`EACCES`](crate::EACCES) if it is
+    /// not for who asks.
+    fn attach(
+        &mut self,
+        conn: ConnId,
+        proof: Option<OpenId>,
+        aname: &[u8],
+    ) -> Result<Self::File, Error>;
 
     /// One step. The session has checked that `from` is a directory, and that
     /// `name` is neither empty nor ".", without '/' and NUL. ".." at the root is

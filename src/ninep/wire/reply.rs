@@ -57,6 +57,7 @@ fn type_of(dialect: Dialect, reply: &Reply) -> MessageType {
     let linux = dialect == Dialect::Linux;
     match reply {
         Reply::Version { .. } => MessageType::RVERSION,
+        Reply::Auth { .. } => MessageType::RAUTH,
         Reply::Attach { .. } => MessageType::RATTACH,
         Reply::Flush => MessageType::RFLUSH,
         Reply::Walk { .. } => MessageType::RWALK,
@@ -86,7 +87,7 @@ fn put_body(out: &mut Vec<u8>, dialect: Dialect, reply: &Reply) {
             put_u32(out, *msize);
             put_string(out, dialect.map_or(VERSION_UNKNOWN, Dialect::version), NAME_LEN_MAX);
         }
-        Reply::Attach { qid } => put_qid(out, dialect, qid),
+        Reply::Auth { qid } | Reply::Attach { qid } => put_qid(out, dialect, qid),
         Reply::Walk { qids } => {
             put_u16(out, qids.len() as u16);
             qids.iter().for_each(|qid| put_qid(out, dialect, qid));
@@ -144,6 +145,11 @@ pub enum Rmessage<'a> {
         msize: u32,
         /// The dialect that was agreed on, or "unknown".
         version: &'a [u8],
+    },
+    /// Rauth.
+    Auth {
+        /// That of the file by which it goes on.
+        qid: Qid,
     },
     /// Rattach.
     Attach {
@@ -253,6 +259,7 @@ fn read_body<'a>(
 ) -> Result<Option<Rmessage<'a>>, Error> {
     Ok(Some(match message_type {
         MessageType::RVERSION => Rmessage::Version { msize: body.u32()?, version: body.counted()? },
+        MessageType::RAUTH => Rmessage::Auth { qid: body.qid()? },
         MessageType::RATTACH => Rmessage::Attach { qid: body.qid()? },
         MessageType::RFLUSH => Rmessage::Flush,
         MessageType::RWALK => rwalk(body)?,

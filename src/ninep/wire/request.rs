@@ -170,11 +170,11 @@ fn change_tree<'a>(fields: &[Skip], body: &mut Reader<'a>) -> Result<Request<'a>
 
 /// 9P2000.u and .L add a numeric user.
 fn auth<'a>(dialect: Dialect, body: &mut Reader<'a>) -> Result<Request<'a>, Error> {
-    let afid = body.fid_then(&[Text, Text])?;
+    let (afid, uname, aname) = (body.u32()?, body.string()?, body.string()?);
     if dialect != Dialect::Plan9 {
         body.skip(&[Bytes(4)])?;
     }
-    Ok(Request::Auth { afid })
+    Ok(Request::Auth { afid, uname, aname })
 }
 
 fn attach<'a>(dialect: Dialect, body: &mut Reader<'a>) -> Result<Request<'a>, Error> {
@@ -227,12 +227,27 @@ pub fn tversion(msize: u32, dialect: Dialect, out: &mut Vec<u8>) {
     });
 }
 
+/// Appends a Tauth of `afid` for the tree `aname`. `uname` is cut to 255 bytes, `aname` to 4095.
+pub fn tauth(tag: u16, afid: u32, uname: &[u8], aname: &[u8], out: &mut Vec<u8>) {
+    put_frame(out, MessageType::TAUTH, tag, |out| {
+        put_u32(out, afid);
+        put_string(out, uname, NAME_LEN_MAX);
+        put_string(out, aname, LINK_LEN_MAX);
+        put_u32(out, NONUNAME);
+    });
+}
+
 /// Appends a Tattach of `fid` to the tree `aname`, without authentication.
 /// `uname` is cut to 255 bytes, `aname` to 4095.
 pub fn tattach(tag: u16, fid: u32, uname: &[u8], aname: &[u8], out: &mut Vec<u8>) {
+    tattach_by(tag, fid, NOFID, uname, aname, out);
+}
+
+/// The same by who has proved with `afid` who he is.
+pub fn tattach_by(tag: u16, fid: u32, afid: u32, uname: &[u8], aname: &[u8], out: &mut Vec<u8>) {
     put_frame(out, MessageType::TATTACH, tag, |out| {
         put_u32(out, fid);
-        put_u32(out, NOFID);
+        put_u32(out, afid);
         put_string(out, uname, NAME_LEN_MAX);
         put_string(out, aname, LINK_LEN_MAX);
         put_u32(out, NONUNAME);

@@ -89,6 +89,7 @@ impl Patterns {
 
 impl Pattern {
     /// `above` is put before a path that does not begin with `/`.
+    #[inline(never)]
     fn parse(line: &[u8], above: &[u8]) -> Option<Pattern> {
         let (glob, is_of_dirs) = match line.strip_suffix(b"/") {
             Some(glob) => (glob, true),
@@ -230,6 +231,7 @@ pub fn path_fits(glob: &[u8], path: &[u8]) -> bool {
 }
 
 /// Goes back to the last `**` alone, as `name_fits_within` to the last `*`.
+#[inline(never)]
 fn path_fits_within(glob: &[u8], path: &[u8], steps: &mut u64) -> bool {
     let (mut glob, mut path) = (Some(glob), Some(path));
     let mut retry = None;

@@ -62,6 +62,8 @@ pub struct JoinOptions {
     /// Bytes that are kept of what was fetched, the latest, where that is not all of it. From
     /// version 4 on.
     pub window_bytes: Option<u64>,
+    /// What is announced is to be signed. From version 4 on.
+    pub is_signed: bool,
 }
 
 /// From a client to the master.
@@ -111,6 +113,9 @@ pub const JOIN_LEN_MAX: usize = LINE_LEN_MAX - 100;
 const GENERATION: &str = "generation";
 const EXCLUDE: &str = "exclude";
 const WINDOW: &str = "window";
+/// Its value is [`YES`].
+const SIGNED: &str = "signed";
+const YES: &str = "1";
 
 /// Takes the generation out of what version 3 calls sources.
 fn take_generation(sources: &mut Vec<Vec<u8>>) -> Option<Digest> {
@@ -147,6 +152,9 @@ impl JoinOptions {
             if let Some(bytes) = self.window_bytes {
                 add_word(line, WINDOW, bytes.to_string().as_bytes());
             }
+            if self.is_signed {
+                add_word(line, SIGNED, YES.as_bytes());
+            }
             return sources.iter().for_each(|source| add_word(line, "", source));
         }
         for source in sources {
@@ -178,6 +186,7 @@ impl JoinOptions {
             }
             EXCLUDE => self.excludes.push(unescape(value)?),
             WINDOW if self.window_bytes.is_none() => self.window_bytes = Some(value.parse().ok()?),
+            SIGNED if !self.is_signed && value == YES => self.is_signed = true,
             _ => return None,
         }
         Some(())
@@ -267,11 +276,12 @@ mod tests {
 
     fn options() -> impl Strategy<Value = JoinOptions> {
         let excludes = vec(vec(any::<u8>(), 1..9), 0..3);
-        (any::<Option<[u8; 32]>>(), excludes, any::<Option<u64>>()).prop_map(
-            |(digest, excludes, window_bytes)| JoinOptions {
+        (any::<Option<[u8; 32]>>(), excludes, any::<Option<u64>>(), any::<bool>()).prop_map(
+            |(digest, excludes, window_bytes, is_signed)| JoinOptions {
                 generation: digest.map(Digest),
                 excludes,
                 window_bytes,
+                is_signed,
             },
         )
     }

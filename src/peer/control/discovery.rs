@@ -82,6 +82,7 @@ impl Question {
     }
 
     /// The question that a datagram is; `None` if it is none, or shorter than its answer.
+    #[inline(never)]
     pub fn parse(bytes: &[u8]) -> Option<Question> {
         if !(ANSWER_LEN_MAX..=QUESTION_LEN_MAX).contains(&bytes.len()) {
             return None;
@@ -145,6 +146,7 @@ impl Answer {
     }
 
     /// The answer to who asked with this id; `None` if it is none.
+    #[inline(never)]
     pub fn parse(datagram: &[u8], id: u64) -> Option<(Answer, Speaker)> {
         let is_hashing = begun(datagram, HASHING);
         let is_known = is_hashing.is_some();

@@ -17,6 +17,9 @@ pub enum MasterMessage {
         /// To be hashed, as far as is known.
         total_bytes: u64,
     },
+    /// Who says what the sources are: a signed statement, nothing where there is none. Before
+    /// `generation`, to who asked for it.
+    Signature(Vec<u8>),
     /// What the sources are.
     Generation {
         /// The digest of the manifest, which names the generation.
@@ -48,6 +51,7 @@ pub enum MasterMessage {
 }
 
 const WAIT: &str = "wait";
+const SIGNATURE: &str = "signature";
 const GENERATION: &str = "generation";
 const PARENT: &str = "parent";
 const BEHIND: &str = "behind";
@@ -55,10 +59,20 @@ const ERROR: &str = "error";
 
 impl MasterMessage {
     /// The line, with its end: at most [`LINE_LEN_MAX`] bytes.
+    #[inline(never)]
     pub fn line(&self) -> String {
         match self {
             MasterMessage::Wait { done_bytes, total_bytes } => {
                 format!("{WAIT} {done_bytes} {total_bytes}\n")
+            }
+            MasterMessage::Signature(signed) => {
+                let mut line = String::from(SIGNATURE);
+                if !signed.is_empty() {
+                    line.push(' ');
+                    let room = LINE_LEN_MAX - line.len() - 1;
+                    escape(signed, room, &mut line);
+                }
+                line + "\n"
             }
             MasterMessage::Generation { digest, manifest_len, piece_len, stripes } => {
                 format!("{GENERATION} {digest} {manifest_len} {piece_len} {stripes}\n")
@@ -82,12 +96,14 @@ impl MasterMessage {
 
     /// The message that a line is, with its end or without; `None` if it is
     /// none of these.
+    #[inline(never)]
     pub fn parse(line: &[u8]) -> Option<MasterMessage> {
         let mut words = Words::of(line)?;
         let message = match words.word()? {
             WAIT => {
                 MasterMessage::Wait { done_bytes: words.number()?, total_bytes: words.number()? }
             }
+            SIGNATURE => MasterMessage::Signature(words.word().map_or(Some(Vec::new()), unescape)?),
             GENERATION => MasterMessage::Generation {
                 digest: Digest::parse(words.word()?)?,
                 manifest_len: words.number()?,
@@ -133,6 +149,7 @@ mod tests {
             }),
             (any::<u8>(), parents())
                 .prop_map(|(stripe, parent)| MasterMessage::Parent { stripe, parent }),
+            vec(any::<u8>(), 0..200).prop_map(MasterMessage::Signature),
             (any::<u16>(), text).prop_map(|(errno, text)| MasterMessage::Error { errno, text }),
         ]
     }

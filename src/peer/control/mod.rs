@@ -45,7 +45,8 @@ pub use discovery::{
 };
 pub use master::MasterMessage;
 pub use node::{
-    NODE_LINE_LEN_MAX, NodeAnswer, NodeMessage, NodeQuestion, NodeRefusal, NodeStage, RootKind,
+    NODE_ANSWER_LEN_MAX, NODE_LINE_LEN_MAX, NodeAnswer, NodeMessage, NodeQuestion, NodeRefusal,
+    NodeStage, RootKind,
 };
 pub(crate) use node::{ROOTS, add_path, add_word, add_word_within, add_words};
 pub use text::printable;

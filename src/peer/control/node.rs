@@ -11,6 +11,8 @@ use nodes::{Key, Kind};
 
 /// Bytes of the longest line that a node says, with its end.
 pub const NODE_LINE_LEN_MAX: usize = 4_096;
+/// Bytes of the longest answer to one: sealed it is one record, and who asks takes no more.
+pub const NODE_ANSWER_LEN_MAX: usize = 40_000;
 /// Most of what a node is known by: of more the first count.
 const KEYS_MAX: usize = 64;
 
@@ -94,6 +96,7 @@ impl NodeMessage {
     /// The message that a line is, with its end or without; `None` if it is none of these.
     /// What is named in a word that we do not know, or is no value of what it names, is
     /// passed over: firmware says many things.
+    #[inline(never)]
     pub fn parse(line: &[u8]) -> Option<NodeMessage> {
         let mut words = Words::of(line)?;
         let mut question = NodeQuestion::default();
@@ -217,9 +220,15 @@ pub(crate) fn add_words(text: &mut String, name: &str, words: &str) {
     text.push('\n');
 }
 
+/// Of something in the image, and not of what is elsewhere or in that.
+fn is_name(name: &str) -> bool {
+    !(name.contains('/') || ["", ".", ".."].contains(&name))
+}
+
 impl NodeAnswer {
     /// What lines say; lines that we do not know are passed over. `None` where it is no
     /// answer: one has an image or a refusal.
+    #[inline(never)]
     pub fn parse(text: &str) -> Option<NodeAnswer> {
         let mut answer = NodeAnswer { text: text.to_string(), ..NodeAnswer::default() };
         for line in text.lines() {
@@ -229,7 +238,7 @@ impl NodeAnswer {
                 "name" => answer.name = Some(path()?),
                 "image" => answer.image = path()?,
                 "kernel" => answer.kernel = Some(Digest::parse(value.strip_prefix("blake3:")?)?),
-                "part" => answer.parts.push(path()?),
+                "part" => answer.parts.push(path().filter(|name| is_name(name))?),
                 "root" => answer.root = Some(ROOTS.iter().find(|root| root.1 == value)?.2),
                 "layer" => answer.layers.push(path()?),
                 "words" => answer.words = value.to_string(),
@@ -323,6 +332,10 @@ mod tests {
             ["", "name n\n", "image\n", "image %\n", "image x\nkernel 7\n", "image x\nroot y\n"]
         {
             assert_eq!(NodeAnswer::parse(text), None, "{text}");
+        }
+        for part in ["", ".", "..", "root/.", "../other/kernel", "/kernel"] {
+            let text = format!("image x\npart {part}\n");
+            assert_eq!(NodeAnswer::parse(&text), None, "{text}");
         }
     }
 }

@@ -228,7 +228,69 @@ fn whom_a_node_cannot_use_is_no_more_and_the_next_is_the_first() {
     assert_eq!(first(&found), ["10.0.0.1:7", "10.0.0.3:7"]);
     assert!(found.drop_first());
     assert_eq!(first(&found), ["10.0.0.2:7"]);
+    assert!(found.drop_first());
+    assert_eq!(first(&found), ["10.0.0.3:7"], "who says the same may speak the truth");
     assert!(!found.drop_first() && !found.drop_first());
+}
+
+#[test]
+fn who_says_what_a_node_is_is_the_first_and_those_who_are_silent_go_together() {
+    let mut search = search();
+    for (last, byte) in [(1, 1), (2, 2), (3, 1)] {
+        search.heard(0, from(last), &have(byte));
+    }
+    let mut found = search.end();
+    let first = |found: &Found| addrs(Choice::Same(found.of_first().unwrap()));
+    found.put_first("10.0.0.3:7".parse().unwrap());
+    found.put_first("10.0.0.9:7".parse().unwrap());
+    assert_eq!(first(&found), ["10.0.0.3:7", "10.0.0.1:7"]);
+    let called = found.of_first().unwrap();
+    found.drop_all(&called);
+    assert_eq!(first(&found), ["10.0.0.2:7"]);
+}
+
+/// What one address says of itself on so many ports.
+fn hear_of_ports(search: &mut Search, last: u8, ports: core::ops::Range<u16>, byte: u8) {
+    for port in ports {
+        let answer = Answer::Have { bytes: 9, digest: digest(byte) };
+        let datagram = answer.datagram(ID, Speaker { master: u64::from(port), port });
+        search.heard(0, from(last), &datagram);
+    }
+}
+
+#[test]
+fn one_address_with_many_ports_neither_fills_the_list_nor_stands_before_others() {
+    for pin in [None, Some(digest(1))] {
+        let mut search = search_of(pin);
+        hear_of_ports(&mut search, 1, 30_000..30_040, 1);
+        for last in 2..=20 {
+            search.heard(0, from(last), &have(1));
+        }
+        hear_of_ports(&mut search, 1, 30_000..30_040, 1);
+        let found = search.end();
+        assert_eq!(found.masters.len(), 4 + 19);
+        let asked = addrs(found.choice(pin));
+        assert_eq!(asked.len(), MASTERS_MAX);
+        assert_eq!(asked.iter().filter(|addr| addr.starts_with("10.0.0.1:")).count(), 1);
+        assert_eq!(asked[..2], ["10.0.0.1:30000", "10.0.0.2:7"]);
+    }
+}
+
+#[test]
+fn of_a_crowd_on_one_address_what_is_new_or_pinned_takes_the_place_of_its_own() {
+    let mut search = search_of(Some(digest(9)));
+    search.heard(0, from(2), &have(2));
+    for byte in 20..80 {
+        let port = 30_000 + u16::from(byte);
+        hear_of_ports(&mut search, 1, port..port + 1, byte);
+    }
+    search.heard(0, from(3), &have(3));
+    hear_of_ports(&mut search, 1, 7..8, 9);
+    let found = search.end();
+    let first = ["10.0.0.2:7", "10.0.0.1:30020", "10.0.0.3:7"].map(|addr| addr.parse().unwrap());
+    assert_eq!(found.masters.iter().map(|heard| heard.addr).take(3).collect::<Vec<_>>(), first);
+    assert_eq!(found.masters.len(), 4 + 2);
+    assert_eq!(addrs(found.choice(Some(digest(9)))), ["10.0.0.1:7"]);
 }
 
 #[test]

@@ -14,6 +14,7 @@ const CALL_EACH_MS: u64 = 250;
 
 /// The address as it is called: IPv4 in IPv6 as IPv4, and one that means something on
 /// one link only on the link of the master. What is wrong with it if it is not called.
+#[inline(never)]
 pub(super) fn check(addr: SocketAddr, master: SocketAddr) -> Result<SocketAddr, &'static str> {
     let (ip, master_ip) = (addr.ip().to_canonical(), master.ip().to_canonical());
     let mut addr = SocketAddr::new(ip, addr.port());

@@ -136,6 +136,7 @@ impl Candidates {
 
     /// The master with this address is asked only after all others have been, from now on.
     /// False where it is so already, or where there is nobody better.
+    #[inline(never)]
     pub fn put_last(&mut self, addr: SocketAddr) -> bool {
         let (master, present) = (self.master_at(addr), self.addr());
         let is_good = |known: &Candidate| known.standing == Standing::Good;

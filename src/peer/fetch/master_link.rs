@@ -4,18 +4,19 @@
 //! `log`; refuses to know what the answers mean.
 
 use super::candidates::Candidates;
+use super::conversation::Conversation;
 use crate::conn::Outbox;
-use crate::control::{ClientMessage, LINE_LEN_MAX, MasterMessage};
+use crate::control::{ClientMessage, MasterMessage};
 use crate::failure::Failure;
 use crate::request::Masters;
-use crate::server::MSIZE;
+use crate::server::Server;
 use crate::timers::{Timer, Timers};
 use alloc::boxed::Box;
 use alloc::format;
-use alloc::string::{String, ToString};
+use alloc::string::String;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
-use ninep::client::{Client, Event, Fid, Frame, OpenMode, Token};
+use ninep::client::Frame;
 use ninep::server::ConnId;
 
 /// A connection that is not up by then is given up.
@@ -32,18 +33,12 @@ const LINES_MAX: u32 = 1_000;
 const SILENT_SHARE: u32 = 6;
 /// A master that lives says at least that it is hashing, and that every second.
 const JOIN_MS: u64 = 15_000;
+/// So often one after the other a master may refuse our key, or we its: it may be started anew with
+/// the right one.
+const REFUSALS_MAX: u32 = 3;
 /// The wait between two tries begins with `MIN` and doubles up to `MAX`.
 const RETRY_MS_MIN: u64 = 250;
 const RETRY_MS_MAX: u64 = 1_000;
-/// Most bytes asked of the conversation at once.
-const ANSWER_LEN_MAX: u32 = 8_192;
-
-const ROUTE: Token = Token(1);
-const ROUTE_READ: Token = Token(2);
-const ROUTE_WRITE: Token = Token(3);
-const LOG: Token = Token(4);
-const LOG_WRITE: Token = Token(5);
-const PROBE: Token = Token(6);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum MasterTimer {
@@ -72,18 +67,6 @@ impl Timer for MasterTimer {
     }
 }
 
-/// The conversation, while there is one.
-struct Conversation {
-    client: Client,
-    route: Fid,
-    log: Fid,
-    heard_ms: u64,
-    /// The start of a line whose end has not come yet.
-    partial: Vec<u8>,
-    /// Writes that the master has not acknowledged.
-    unwritten: usize,
-}
-
 /// The tries to reach the master.
 #[derive(Debug)]
 struct Tries {
@@ -91,6 +74,8 @@ struct Tries {
     /// Those that count against `max`, and all of them, since it last answered.
     counted: u32,
     all: u32,
+    /// Those at the end of which keys were refused, without another between.
+    refused: u32,
 }
 
 /// Nobody is reached at any of the addresses: the reason.
@@ -120,7 +105,7 @@ impl MasterLink {
             conn: None,
             conversation: None,
             timers: Timers::new(),
-            tries: Tries { max: retries_max, counted: 0, all: 0 },
+            tries: Tries { max: retries_max, counted: 0, all: 0, refused: 0 },
             hashing: None,
             joined_ms: 0,
             hashed_ms: 0,
@@ -209,26 +194,19 @@ impl MasterLink {
     }
 
     /// Opens the conversation and joins, all in one flight.
-    pub fn connected(&mut self, outbox: &mut Outbox, now_ms: u64, join: &ClientMessage) {
-        let mut client = Client::new(MSIZE);
-        let route = client.open(&[b".xget", b"route"], OpenMode::ReadWrite, ROUTE);
-        client.write(route, 0, join.line().as_bytes(), ROUTE_WRITE);
-        client.read(route, 0, ANSWER_LEN_MAX, ROUTE_READ);
-        let log = client.open(&[b"log"], OpenMode::Write, LOG);
-        let (partial, unwritten) = (Vec::new(), 1);
-        let conversation =
-            Conversation { client, route, log, heard_ms: now_ms, partial, unwritten };
+    pub fn connected(&mut self, server: &mut Server, now_ms: u64, join: &ClientMessage) {
+        let conversation = Conversation::begin(server.credentials.as_mut(), now_ms, join);
         self.conversation = Some(Box::new(conversation));
         self.joined_ms = now_ms;
         self.timers.stop(MasterTimer::Connect);
         self.timers.set(MasterTimer::Answer, now_ms + JOIN_MS);
         self.heard(now_ms);
-        self.flush(outbox);
+        self.flush(&mut server.outbox);
     }
 
     pub fn flush(&mut self, outbox: &mut Outbox) {
         if let (Some(conversation), Some(conn)) = (&mut self.conversation, self.conn) {
-            outbox.send_queued(conn, conversation.client.output());
+            outbox.send_queued(conn, conversation.caller.client.output());
         }
     }
 
@@ -289,8 +267,11 @@ impl MasterLink {
             }
             MasterMessage::Generation { .. } => {
                 // The conversation works: tries count anew.
-                (self.hashing, self.tries.counted, self.tries.all) = (None, 0, 0);
+                self.hashing = None;
+                self.tries = Tries { max: self.tries.max, counted: 0, all: 0, refused: 0 };
             }
+            // The answer is what follows.
+            MasterMessage::Signature(_) => return Ok(()),
             MasterMessage::Parent { .. } | MasterMessage::Behind | MasterMessage::Error { .. } => {}
         }
         self.timers.stop(MasterTimer::Answer);
@@ -299,15 +280,14 @@ impl MasterLink {
 
     pub fn tell(&mut self, outbox: &mut Outbox, message: &ClientMessage) {
         if let Some(conversation) = &mut self.conversation {
-            let (fid, line) = (conversation.route, message.line());
-            conversation.write(fid, line.as_bytes(), ROUTE_WRITE);
+            conversation.say(message.line().into_bytes());
         }
         self.flush(outbox);
     }
 
     pub fn log(&mut self, outbox: &mut Outbox, text: &str) {
         if let Some(conversation) = &mut self.conversation {
-            conversation.write(conversation.log, text.as_bytes(), LOG_WRITE);
+            conversation.log(text);
         }
         self.flush(outbox);
     }
@@ -336,6 +316,7 @@ impl MasterLink {
     }
 
     /// Does what is due; gives the reason when the master is lost.
+    #[inline(never)]
     pub fn timeout(&mut self, outbox: &mut Outbox, now_ms: u64) -> Option<String> {
         while let Some(timer) = self.timers.take_passed(now_ms) {
             match timer {
@@ -364,7 +345,7 @@ impl MasterLink {
 
     fn probe(&mut self, outbox: &mut Outbox, now_ms: u64) {
         if let Some(conversation) = &mut self.conversation {
-            conversation.client.ping(PROBE);
+            conversation.probe();
             self.timers.set(MasterTimer::Silent, now_ms + PROBE_WAIT_MS);
         }
         self.flush(outbox);
@@ -381,16 +362,24 @@ impl MasterLink {
         data_flow: bool,
     ) -> Result<Option<String>, GaveUp> {
         let was_silent = self.timers.get(MasterTimer::Silent).is_some();
+        let is_refused = self.conversation.as_ref().is_some_and(|c| c.caller.is_refused());
         self.abandon(outbox);
         self.tries.all += 1;
+        self.tries.refused = if is_refused { self.tries.refused + 1 } else { 0 };
         if !data_flow {
             // One silence costs as much time as several refusals.
             let silence = 1 + self.tries.max / SILENT_SHARE;
             self.tries.counted += if was_silent { silence } else { 1 };
         }
-        let Tries { max, counted, all } = self.tries;
+        if self.tries.refused >= REFUSALS_MAX && !data_flow {
+            self.tries.counted = self.tries.counted.max(self.tries.max + 1);
+        }
+        let Tries { max, counted, all, .. } = self.tries;
         if counted > max && !self.candidates.has_hope() {
-            return Err(GaveUp(format!("{why}; gave up after {all} tries")));
+            // What helps where nobody answers does not help here.
+            let (end, times) =
+                if is_refused { ("; asked ", "times") } else { ("; gave up after ", "tries") };
+            return Err(GaveUp(format!("{why}{end}{all} {times}")));
         }
         let delay_ms = (RETRY_MS_MIN << all.min(8)).min(RETRY_MS_MAX);
         self.timers.set(MasterTimer::Retry, now_ms + delay_ms);
@@ -419,53 +408,11 @@ fn left_for_another(addr: SocketAddr, why: &str) -> String {
     named + why + "; another is asked"
 }
 
-impl Conversation {
-    /// Takes a frame; whether something was said. An error is why the connection
-    /// is of no more use.
-    fn frame(&mut self, frame: Frame) -> Result<bool, String> {
-        let event = self.client.handle_frame(frame).map_err(|broken| broken.to_string())?;
-        match event {
-            // A conversation has no end; the next read would be empty as well.
-            Some(Event::Read { token: ROUTE_READ, len: 0, .. }) => {
-                return Err("it ended the conversation".into());
-            }
-            Some(Event::Read { token: ROUTE_READ, data, .. }) => {
-                self.partial.extend_from_slice(data.unwrap_or_default());
-                self.client.read(self.route, 0, ANSWER_LEN_MAX, ROUTE_READ);
-                return Ok(true);
-            }
-            Some(Event::Written { .. } | Event::Failed { token: LOG_WRITE, .. }) => {
-                self.unwritten = self.unwritten.saturating_sub(1);
-            }
-            // The log is a courtesy: without it the fetch goes on.
-            Some(Event::Failed { token: LOG, .. }) => {}
-            Some(Event::Failed { error, .. }) => return Err(format!("it says: {}", error.text)),
-            _ => {}
-        }
-        Ok(false)
-    }
-
-    /// The next whole line, understood.
-    fn line(&mut self) -> Result<Option<MasterMessage>, String> {
-        let Some(end) = self.partial.iter().position(|&b| b == b'\n') else {
-            let is_endless = self.partial.len() > LINE_LEN_MAX;
-            return if is_endless { Err("it sent a line without an end".into()) } else { Ok(None) };
-        };
-        let line: Vec<u8> = self.partial.drain(..=end).collect();
-        let message = MasterMessage::parse(&line);
-        message.ok_or("it said what this version does not understand".into()).map(Some)
-    }
-
-    fn write(&mut self, fid: Fid, bytes: &[u8], token: Token) {
-        self.client.write(fid, 0, bytes, token);
-        self.unwritten += 1;
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::conn::ConnEffect;
+    use crate::namespace::NameSpace;
 
     fn addr(last: u8) -> SocketAddr {
         SocketAddr::from(([10, 0, 0, last], 5))
@@ -479,12 +426,12 @@ mod tests {
     }
 
     fn connected(retries_max: u32) -> (MasterLink, Outbox) {
-        let (mut link, mut outbox) =
-            (MasterLink::new(vec![addr(1)].into(), retries_max), Outbox::default());
-        link.connect(&mut outbox, 0);
-        link.connected(&mut outbox, 0, &ClientMessage::Leave);
-        while outbox.pop().is_some() {}
-        (link, outbox)
+        let mut link = MasterLink::new(vec![addr(1)].into(), retries_max);
+        let mut server = Server::new(NameSpace::new(false, 0));
+        link.connect(&mut server.outbox, 0);
+        link.connected(&mut server, 0, &ClientMessage::Leave);
+        while server.outbox.pop().is_some() {}
+        (link, server.outbox)
     }
 
     #[test]

@@ -1,16 +1,15 @@
-//! A client as a state machine: join, take the manifest, move the pieces,
-//! finish, linger.
+//! A client as a state machine: join, take the manifest, move the pieces, finish, linger.
 //!
 //! Inputs and the time go in by [`Fetcher::handle`]; [`Fetcher::poll_conn_effect`],
-//! [`Fetcher::poll_effect`] and [`Fetcher::poll_timeout`] say what is to be done
-//! and when to call again. This file knows the phases and what ends them. It
-//! refuses to know what a piece completes (`Download`), what is asked of which
-//! parent (`Transfer`) and how the master is reached (`MasterLink`). The driver
-//! verifies and stores bytes.
+//! [`Fetcher::poll_effect`] and [`Fetcher::poll_timeout`] say what is to be done and when to call
+//! again. This file knows the phases and what ends them. It refuses to know what a piece completes
+//! (`Download`), what is asked of which parent (`Transfer`) and how the master is reached
+//! (`MasterLink`). The driver verifies and stores bytes.
 
 mod callable;
 mod candidates;
 mod common;
+mod conversation;
 mod corrupt;
 mod download;
 mod io;
@@ -34,6 +33,7 @@ pub use options::{FetchOptions, Progress};
 #[cfg(feature = "testing")]
 pub use scheduler::bench::SchedulerBench;
 
+use crate::auth::Key;
 use crate::conn::{ConnEffect, ConnEvent};
 use crate::content::pieces::ManifestPieces;
 use crate::control::{
@@ -42,7 +42,7 @@ use crate::control::{
 use crate::failure::{Failure, Status};
 use crate::namespace::{NameSpace, Notice};
 use crate::request::Linger;
-use crate::server::Server;
+use crate::server::{Server, Standing};
 use crate::timers::{Timer, Timers};
 use alloc::collections::VecDeque;
 use alloc::format;
@@ -56,9 +56,8 @@ use phase::FetchPhase;
 use report::{FetchReport, LEAVE_MS};
 use window::Pace;
 
-/// How often the master hears how far we are.
+/// How often the master hears how far we are, and how long `done` may take to reach it before we go on.
 const PROGRESS_MS: u64 = 2_000;
-/// How long `done` may take to reach the master before we go on.
 const REPORT_MS: u64 = 2_000;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,6 +81,8 @@ pub struct Fetcher {
     common: Common,
     phase: FetchPhase,
     timers: Timers<2>,
+    /// What came before a generation was announced.
+    signed: Vec<u8>,
     /// Once the master has announced a generation.
     download: Option<Download>,
 }
@@ -98,10 +99,16 @@ impl Fetcher {
             effects: VecDeque::new(),
             report: FetchReport::new(now_ms),
         };
-        let (phase, timers, download) = (FetchPhase::Joining, Timers::new(), None);
-        let mut fetcher = Fetcher { options, common, phase, timers, download };
+        let (phase, timers, signed) = (FetchPhase::Joining, Timers::new(), Vec::new());
+        let mut fetcher = Fetcher { options, common, phase, timers, signed, download: None };
         fetcher.start();
         fetcher
+    }
+
+    /// From now on this key is shown to whom we call, and wanted of who calls us
+    /// ([`auth`](crate::auth)). To be said before the first connection is there.
+    pub fn lock(&mut self, key: &Key, seed: [u8; 32]) {
+        self.common.server.lock(key, seed, false);
     }
 
     fn start(&mut self) {
@@ -203,8 +210,8 @@ impl Fetcher {
     }
 
     /// Bytes of memory that the other end of a connection makes us hold, about, and
-    /// whether it converses with us.
-    pub fn held(&self, conn: ConnId) -> (usize, bool) {
+    /// how far it has come.
+    pub fn held(&self, conn: ConnId) -> (usize, Standing) {
         self.common.server.held(conn)
     }
 
@@ -227,7 +234,7 @@ impl Fetcher {
         }
         let download = self.download.as_ref();
         let transfer = download.and_then(|d| d.transfer.deadline_ms(&self.common));
-        let unsaid = self.common.server.voices.deadline_ms();
+        let unsaid = self.common.server.deadline_ms();
         let link = self.common.master_link.deadline_ms();
         let times = [transfer, link, self.timers.next_ms(), unsaid];
         times.into_iter().flatten().min()
@@ -287,18 +294,10 @@ impl Fetcher {
     }
 
     fn notice(&mut self, notice: Notice) {
-        match notice {
-            // Reads of our own `checksum` are answered by the driver, as a master's.
-            Notice::ChecksumWanted(generation, entry) => {
-                self.common.effects.push_back(FetchEffect::Checksum { generation, entry });
-            }
-            // Only a master lets them be written, and has a status.
-            Notice::RouteText(..)
-            | Notice::RouteClosed(_)
-            | Notice::LogLine(..)
-            | Notice::NodeSaid(..)
-            | Notice::NodeClosed(_)
-            | Notice::ReportWanted(_) => {}
+        // Reads of our own `checksum` are answered by the driver, as a master's. Only a master
+        // has what else there is.
+        if let Notice::ChecksumWanted(generation, entry) = notice {
+            self.common.effects.push_back(FetchEffect::Checksum { generation, entry });
         }
     }
 
@@ -319,6 +318,7 @@ impl Fetcher {
         Ok(())
     }
 
+    #[inline(never)]
     fn handle_master(&mut self, event: ConnEvent) -> Result<(), Failure> {
         match event {
             ConnEvent::Connected { .. } => self.join(),
@@ -348,12 +348,20 @@ impl Fetcher {
     fn join(&mut self) {
         let join = self.join_message();
         let Common { now_ms, server, master_link, .. } = &mut self.common;
-        master_link.connected(&mut server.outbox, *now_ms, &join);
+        master_link.connected(server, *now_ms, &join);
         if let Some(greeting) = self.options.request.greeting.take() {
             self.common.log(&greeting);
         }
     }
 
+    /// In words that an older master knows.
+    fn join_again(&mut self, version: u32) {
+        self.common.version = version;
+        let join = self.join_message();
+        self.common.tell(&join);
+    }
+
+    #[inline(never)]
     fn handle_message(&mut self, message: MasterMessage) -> Result<(), Failure> {
         log::debug!(target: "client", "the master says: {}", message.line().trim_end());
         match message {
@@ -361,9 +369,7 @@ impl Fetcher {
             MasterMessage::Generation { .. } if self.phase == FetchPhase::Finishing => {}
             // EPROTONOSUPPORT: it is older than we are.
             MasterMessage::Error { errno: 93, .. } if self.common.version == VERSION_PLAIN => {
-                self.common.version = VERSION_MIN;
-                let join = self.join_message();
-                self.common.tell(&join);
+                self.join_again(VERSION_MIN);
             }
             // The master came back when all was in place: it needs the report alone.
             MasterMessage::Generation { .. } if self.phase.is_settled() => self.report_end(),
@@ -372,9 +378,7 @@ impl Fetcher {
             MasterMessage::Error { errno: 93, .. }
                 if self.common.version == VERSION && self.options.request.may_be_paths() =>
             {
-                self.common.version = VERSION_PLAIN;
-                let join = self.join_message();
-                self.common.tell(&join);
+                self.join_again(VERSION_PLAIN);
             }
             MasterMessage::Error { errno, .. }
                 if errno == 93 && self.common.version == VERSION
@@ -390,6 +394,7 @@ impl Fetcher {
                 let status = if errno == 2 { Status::Source } else { Status::Connection };
                 return self.refuse_present(Failure::fatal(status, "", text));
             }
+            MasterMessage::Signature(signed) => self.signed = signed,
             MasterMessage::Generation { digest, manifest_len, piece_len, stripes } => {
                 let list = Vec::new();
                 let pieces = ManifestPieces { generation: digest, manifest_len, piece_len, list };
@@ -409,6 +414,7 @@ impl Fetcher {
         Ok(())
     }
 
+    #[inline(never)]
     fn timeout(&mut self) -> Result<(), Failure> {
         while let Some(text) = self.common.server.poll_unsaid(self.common.now_ms) {
             self.common.warn(text);
@@ -445,6 +451,7 @@ impl Fetcher {
     }
 
     /// Goes on to the next phase when it is time; called after every input.
+    #[inline(never)]
     fn advance(&mut self) {
         let Common { now_ms, server, master_link, report, .. } = &self.common;
         let (now_ms, is_alone) = (*now_ms, server.session_count() == 0);

@@ -11,7 +11,7 @@ use crate::request::{FetchRequest, Masters};
 use core::net::SocketAddr;
 
 /// Of a master that does not know [`JoinOptions`].
-pub(super) const TOO_OLD: &str = "it is too old for patterns in SRC, --exclude, and DEST `-` without --spool; \
+pub(super) const TOO_OLD: &str = "it is too old for patterns in SRC, --exclude, --trust, and DEST `-` without --spool; \
      put a newer xget there, or do without these";
 
 /// The options of a fetch.
@@ -53,6 +53,7 @@ impl FetchOptions {
             generation: was_in.filter(|_| version > VERSION_MIN),
             excludes: request.excludes.clone(),
             window_bytes: request.window_bytes,
+            is_signed: !request.trust.keys.is_empty(),
         };
         ClientMessage::Join { version, port: self.port, sources, options }
     }

@@ -8,6 +8,7 @@
 
 use super::scheduler::PieceRequest;
 use super::signs::{Busy, Sample, Signs};
+use crate::caller::{Caller, Credentials};
 use crate::conn::Outbox;
 use crate::content::digest::Digest;
 use crate::control::{Complaint, ParentAddr};
@@ -151,7 +152,7 @@ pub(super) struct ParentLink {
     conn: ConnId,
     pub parent: ParentAddr,
     generation: Digest,
-    client: Client,
+    caller: Caller,
     state: LinkState,
     timers: Timers<7>,
     signs: Signs,
@@ -173,14 +174,20 @@ struct Files {
 
 impl ParentLink {
     /// A link whose connection is being made.
-    pub fn new(conn: ConnId, parent: ParentAddr, generation: Digest, now_ms: u64) -> ParentLink {
-        let mut client = Client::new(MSIZE);
-        let pieces = open(&mut client, generation, b"pieces", PIECES);
+    pub fn new(
+        conn: ConnId,
+        parent: ParentAddr,
+        generation: Digest,
+        now_ms: u64,
+        credentials: Option<&mut Credentials>,
+    ) -> ParentLink {
+        let mut caller = Caller::new(MSIZE, credentials);
+        let pieces = open(&mut caller.client, generation, b"pieces", PIECES);
         let mut link = ParentLink {
             conn,
             parent,
             generation,
-            client,
+            caller,
             state: LinkState::Connecting,
             timers: Timers::new(),
             signs: Signs::new(now_ms),
@@ -215,7 +222,7 @@ impl ParentLink {
     /// Nothing leaves before the connection is up.
     pub fn flush(&mut self, outbox: &mut Outbox) {
         if self.state != LinkState::Connecting {
-            outbox.send_queued(self.conn, self.client.output());
+            outbox.send_queued(self.conn, self.caller.client.output());
         }
     }
 
@@ -279,6 +286,7 @@ impl ParentLink {
     }
 
     /// Does what is due: opens again, or looks for silence.
+    #[inline(never)]
     pub fn timeout(
         &mut self,
         outbox: &mut Outbox,
@@ -329,7 +337,7 @@ impl ParentLink {
         self.timers.stop(LinkTimer::Reopen);
         self.timers.set(LinkTimer::Unopened, now_ms + self.patience() * OPEN_MS);
         if let LinkState::Opening { tries } = self.state {
-            self.files.pieces = open(&mut self.client, self.generation, b"pieces", PIECES);
+            self.files.pieces = open(&mut self.caller.client, self.generation, b"pieces", PIECES);
             self.state = LinkState::Opening { tries: tries + 1 };
             self.flush(outbox);
         }
@@ -344,30 +352,30 @@ impl ParentLink {
             let held = self.held();
             let token = if sample.piece > 0 { PROBE_KNOWN } else { PROBE };
             let offset = u64::from(sample.piece) * u64::from(sample.stride);
-            self.client.read(held, offset, 1, token);
+            self.caller.client.read(held, offset, 1, token);
         } else {
-            self.client.ping(PROBE);
+            self.caller.client.ping(PROBE);
         }
         self.flush(outbox);
     }
 
     /// The file of pieces for who is behind.
     fn late(&mut self) -> Fid {
-        let (client, generation) = (&mut self.client, self.generation);
+        let (client, generation) = (&mut self.caller.client, self.generation);
         *self.files.late.get_or_insert_with(|| open(client, generation, b"late", LATE))
     }
 
     /// The file of pieces that are held now.
     fn held(&mut self) -> Fid {
-        let (client, generation) = (&mut self.client, self.generation);
+        let (client, generation) = (&mut self.caller.client, self.generation);
         *self.files.held.get_or_insert_with(|| open(client, generation, b"held", HELD))
     }
 
     /// Asks for the digests of the manifest's pieces, once.
     pub fn ask_list(&mut self, len: u32) {
         if self.list.fid.is_none() && self.state == LinkState::Open {
-            let fid = open(&mut self.client, self.generation, b"list", LIST);
-            self.client.read(fid, 0, len, LIST_READ);
+            let fid = open(&mut self.caller.client, self.generation, b"list", LIST);
+            self.caller.client.read(fid, 0, len, LIST_READ);
             self.list = ListRead { fid: Some(fid), bytes: Vec::new(), len };
         }
     }
@@ -375,7 +383,7 @@ impl ParentLink {
     /// Asks for a piece, which is at most a `stride` long. While the open is under
     /// way the request waits with it.
     pub fn ask_piece(&mut self, now_ms: u64, request: PieceRequest, stride: u32, is_behind: bool) {
-        if self.client.outstanding() == 0 {
+        if self.caller.client.outstanding() == 0 {
             // Silence counts from when something is asked for.
             self.heard(now_ms);
         }
@@ -384,28 +392,28 @@ impl ParentLink {
         let is_late = is_behind && self.parent == ParentAddr::Master;
         if request.waits || is_late {
             let file = if is_late { self.late() } else { self.files.pieces };
-            return self.client.read(file, offset, stride, Token(piece));
+            return self.caller.client.read(file, offset, stride, Token(piece));
         }
         let held = self.held();
-        self.client.read(held, offset, stride, Token(UNAWAITED | piece));
+        self.caller.client.read(held, offset, stride, Token(UNAWAITED | piece));
     }
 
     /// Asks for what did not change of a piece.
     pub fn ask_rest(&mut self, outbox: &mut Outbox, piece: u32, stride: u32) {
         let fid = match self.files.rest {
             Some(fid) => fid,
-            None => open(&mut self.client, self.generation, b"rest", REST_FILE),
+            None => open(&mut self.caller.client, self.generation, b"rest", REST_FILE),
         };
         self.files.rest = Some(fid);
         let piece = u64::from(piece);
-        self.client.read(fid, piece * u64::from(stride), stride, Token(REST | piece));
+        self.caller.client.read(fid, piece * u64::from(stride), stride, Token(REST | piece));
         self.flush(outbox);
     }
 
     pub fn forget(&mut self, outbox: &mut Outbox, piece: u32) {
-        self.client.flush(Token(u64::from(piece)));
-        self.client.flush(Token(UNAWAITED | u64::from(piece)));
-        self.client.flush(Token(REST | u64::from(piece)));
+        self.caller.client.flush(Token(u64::from(piece)));
+        self.caller.client.flush(Token(UNAWAITED | u64::from(piece)));
+        self.caller.client.flush(Token(REST | u64::from(piece)));
         self.flush(outbox);
     }
 
@@ -432,9 +440,10 @@ impl ParentLink {
     }
 
     /// Takes a frame: what it brought. An error is why the link is of no more use.
+    #[inline(never)]
     pub fn frame<'a>(&mut self, now_ms: u64, frame: Frame<'a>) -> Result<Arrived<'a>, String> {
         self.frame_ended(now_ms);
-        let event = self.client.handle_frame(frame).map_err(|broken| broken.to_string())?;
+        let event = self.caller.handle_frame(frame)?;
         // Who answers all but reads is of no use, and lives only as long as nothing is
         // to be read.
         match event {
@@ -507,7 +516,7 @@ impl ParentLink {
             return Arrived::List(core::mem::take(&mut self.list.bytes));
         }
         if let Some(fid) = self.list.fid {
-            self.client.read(fid, u64::from(have), self.list.len - have, LIST_READ);
+            self.caller.client.read(fid, u64::from(have), self.list.len - have, LIST_READ);
         }
         Arrived::Nothing
     }

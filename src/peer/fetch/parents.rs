@@ -199,7 +199,10 @@ mod tests {
         let mut parents = Parents::new(2);
         for conn in [1, 2] {
             let parent = ParentAddr::Peer(addr(conn as u16));
-            parents.add(ConnId(conn), ParentLink::new(ConnId(conn), parent, Digest::default(), 0));
+            parents.add(
+                ConnId(conn),
+                ParentLink::new(ConnId(conn), parent, Digest::default(), 0, None),
+            );
         }
         parents
     }

@@ -326,6 +326,7 @@ impl Scheduler {
     }
 
     /// The piece to ask of this parent now, if any; noted as asked.
+    #[inline(never)]
     pub fn next_request(&mut self, view: View, conn: ConnId, now_ms: u64) -> Option<PieceRequest> {
         let at = self.find(conn)?;
         self.note_orphans(view, now_ms);
@@ -375,6 +376,7 @@ impl Scheduler {
     }
 
     /// Of the parent's own stripes, or its share of what is left of others.
+    #[inline(never)]
     fn next_own(&mut self, view: View, at: usize, now_ms: u64) -> Option<u32> {
         let (conn, asked) = (self.parents[at].conn, self.parents[at].open_count());
         if let Some(piece) = self.overdue(view, at, now_ms, true) {
@@ -427,6 +429,7 @@ impl Scheduler {
 
     /// Of a stripe that is not its own: one without a parent, or any when its own
     /// are through.
+    #[inline(never)]
     fn next_help(&mut self, view: View, at: usize, now_ms: u64) -> Option<u32> {
         let Requests { conn, is_last_resort, .. } = self.parents[at];
         let is_through = view.is_through(conn);

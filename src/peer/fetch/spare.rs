@@ -13,10 +13,18 @@ use super::{Fetcher, manifest};
 use crate::content::digest::Digest;
 use crate::content::pieces::ManifestPieces;
 use crate::failure::{Failure, Status};
+use crate::request::FetchRequest;
+use crate::signature;
 use alloc::format;
+use alloc::string::ToString;
+use core::mem::take;
 use core::net::SocketAddr;
 
+/// Clocks that differ by less are right.
+const EARLY_S: u64 = 86_400;
+
 impl Fetcher {
+    #[inline(never)]
     pub(super) fn announced(&mut self, pieces: ManifestPieces, stripes: u8) -> Result<(), Failure> {
         let digest = pieces.generation;
         let master = self.common.master_link.addr();
@@ -26,7 +34,10 @@ impl Fetcher {
                 self.refuse_present(Failure::fatal(Status::Connection, "the master", why))
             }
             None => {
-                if let Err(why) = self.check_wanted(digest) {
+                let signed = take(&mut self.signed);
+                let checked =
+                    self.check_wanted(digest).and_then(|()| self.check_signed(&signed, digest));
+                if let Err(why) = checked {
                     return self.refuse_present(why);
                 }
                 manifest::check_memory(pieces.manifest_len, self.options.memory_bytes)?;
@@ -101,6 +112,56 @@ impl Fetcher {
                 Err(Failure::fatal(Status::Verification, what, why))
             }
             _ => Ok(()),
+        }
+    }
+
+    /// Whether somebody who is trusted has signed that it is what was asked for.
+    #[inline(never)]
+    fn check_signed(&mut self, signed: &[u8], announced: Digest) -> Result<(), Failure> {
+        let FetchRequest { trust, .. } = &self.options.request;
+        if trust.keys.is_empty() {
+            return Ok(());
+        }
+        let checked = match signed {
+            [] => {
+                let names = signature::names(&self.options.request.selector().plain());
+                Err([
+                    "what it serves is not signed as ",
+                    &names,
+                    " (xget --sign KEY DIR SRC... there, with just these)",
+                ]
+                .concat())
+            }
+            signed => signature::open(signed, &trust.keys)
+                .map_err(|refusal| refusal.to_string())
+                .and_then(|(statement, number)| {
+                    let wanted = self.options.request.selector();
+                    statement.check(&wanted, announced, trust.not_before_s)?;
+                    trust
+                        .started
+                        .as_ref()
+                        .map_or(Ok(()), |digits| statement.check_beside(digits))?;
+                    Ok((number, statement.date_s))
+                }),
+        };
+        match checked {
+            Ok((number, date_s)) => {
+                log::info!(target: "client", "blake3:{announced} is signed by key {number} at {date_s}");
+                let now_s = trust.now_s.unwrap_or(u64::MAX);
+                let early_s = date_s.saturating_sub(now_s);
+                if early_s > EARLY_S {
+                    let addr = self.common.master_link.addr();
+                    self.common.warn(format!(
+                        "what the master {addr} serves was signed {early_s} s from now: the clock here or that of who signed is wrong; --not-before lets it through until then"
+                    ));
+                }
+                Ok(())
+            }
+            Err(why) => {
+                let what = format!("the master {}", self.common.master_link.addr());
+                let why = format!("{why}; nothing was written");
+                Err(Failure::fatal(Status::Verification, what, why))
+            }
         }
     }
 

@@ -84,6 +84,7 @@ fn view<'a>(parents: &'a Parents, common: &'a Common, id: GenerationId) -> Optio
 }
 
 impl Transfer {
+    #[inline(never)]
     pub fn new(
         common: &Common,
         generation: GenerationId,
@@ -165,6 +166,7 @@ impl Transfer {
     /// The master names a parent. Where it knows none but one that was rejected in
     /// that stripe, the master itself becomes the parent: to go back and forth
     /// would bring nothing.
+    #[inline(never)]
     pub fn handle_parent(&mut self, common: &mut Common, stripe: u8, parent: ParentAddr) {
         let at = usize::from(stripe);
         if at >= self.parents.by_stripe().len() || self.asking == Asking::Over {
@@ -257,7 +259,13 @@ impl Transfer {
 
     fn connect(&mut self, common: &mut Common, parent: ParentAddr) -> ConnId {
         let conn = common.server.outbox.connect(address(self.master, parent));
-        let link = ParentLink::new(conn, parent, self.digest, common.now_ms);
+        let link = ParentLink::new(
+            conn,
+            parent,
+            self.digest,
+            common.now_ms,
+            common.server.credentials.as_mut(),
+        );
         self.add_link(conn, link);
         conn
     }
@@ -343,6 +351,7 @@ impl Transfer {
 
     /// Takes what happened on a link. After it has dealt with what arrived, the
     /// caller calls `fill`.
+    #[inline(never)]
     pub fn handle<'a>(
         &mut self,
         common: &mut Common,
@@ -370,6 +379,7 @@ impl Transfer {
         None
     }
 
+    #[inline(never)]
     fn handle_frame<'a>(
         &mut self,
         common: &mut Common,
@@ -449,6 +459,7 @@ impl Transfer {
 
     /// A parent sent corrupt bytes: it is banned, unless it is the master.
     /// Then gives the stripes that it was the parent of.
+    #[inline(never)]
     pub fn sent_corrupt(
         &mut self,
         common: &mut Common,
@@ -526,6 +537,7 @@ impl Transfer {
     }
 
     /// Does what is due. True after [`DROUGHT_MS`] in which nobody sent what is right.
+    #[inline(never)]
     pub fn timeout(&mut self, common: &mut Common) -> bool {
         if self.asking == Asking::Over {
             return false;
@@ -561,6 +573,7 @@ impl Transfer {
         self.liveness.barren_ms(common.now_ms) > DROUGHT_MS
     }
 
+    #[inline(never)]
     fn link_timeouts(&mut self, common: &mut Common) -> Vec<(ConnId, LinkTimeout)> {
         let stall_ms = self.liveness.local_stall_ms();
         let mut passed = Vec::new();

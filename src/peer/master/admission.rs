@@ -2,19 +2,32 @@
 //! looked at, or when it is its turn to have a selection made. Who joins again is given
 //! the generation that it was in, as long as that is served.
 //!
+//! Who wants to know who signed it is told so before.
+//!
 //! Knows in what order. Refuses to know what its place is (`Members`) and what its
 //! sources are (`Selections`).
 
-use super::Master;
 use super::joins::Join;
 use super::selections::{Selected, Turn};
+use super::{Master, MasterEffect};
+use crate::auth::Key;
 use crate::content::manifest::Selector;
 use crate::control::MasterMessage;
 use crate::namespace::GenerationId;
+use crate::signature::Statement;
 use alloc::string::String;
+use alloc::vec::Vec;
 use core::net::{IpAddr, SocketAddr};
+use ninep::server::OpenId;
 
 impl Master {
+    /// From now on this key is wanted of who calls ([`auth`](crate::auth)), but for who attaches
+    /// the plain tree where that is free.
+    pub fn lock(&mut self, key: &Key, seed: [u8; 32], is_plain_free: bool) {
+        self.server.lock(key, seed, is_plain_free);
+        self.server.space.serve_alone(key);
+    }
+
     pub(super) fn join(&mut self, now_ms: u64, join: Join) {
         if self.members.has(join.open_id) || self.joins.has(join.open_id) {
             return self.refuse(join.open_id, 22, "joined already");
@@ -24,7 +37,7 @@ impl Master {
         }
         let space = &self.server.space;
         if let Some(id) = join.was_in.and_then(|digest| space.generation_of(digest)) {
-            return self.admit_to(now_ms, &join, id);
+            return self.admit_to(now_ms, join, id);
         }
         let is_recent = self.whole.is_some() && self.rescan.is_recent(now_ms);
         // A source that is not there may have come since the last look.
@@ -71,7 +84,7 @@ impl Master {
 
     fn admit(&mut self, now_ms: u64, join: Join) {
         match self.select_for(now_ms, &join) {
-            Ok(Some(id)) => self.admit_to(now_ms, &join, id),
+            Ok(Some(id)) => self.admit_to(now_ms, join, id),
             Ok(None) => {
                 self.wait(now_ms, Join { is_next: true, ..join });
             }
@@ -79,7 +92,24 @@ impl Master {
         }
     }
 
-    fn admit_to(&mut self, now_ms: u64, join: &Join, id: GenerationId) {
+    /// It is theirs; to who wants it signed that is said first.
+    fn admit_to(&mut self, now_ms: u64, join: Join, id: GenerationId) {
+        if !join.is_signed {
+            return self.announce_to(now_ms, &join, id);
+        }
+        let (open_id, place) = (join.open_id, Statement::place(&join.selector));
+        self.joins.wait_for_signature(join, id);
+        self.effects.push_back(MasterEffect::ReadSignature { open_id, place });
+    }
+
+    /// What somebody signed is here, or there is nothing.
+    pub(super) fn signed(&mut self, now_ms: u64, open_id: OpenId, signed: Vec<u8>) {
+        let Some((join, id)) = self.joins.take_signing(open_id) else { return };
+        self.server.answer(open_id, &MasterMessage::Signature(signed));
+        self.announce_to(now_ms, &join, id);
+    }
+
+    fn announce_to(&mut self, now_ms: u64, join: &Join, id: GenerationId) {
         let &Join { open_id, ip, port, window_bytes, .. } = join;
         let Some(generation) = self.server.space.generation(id) else { return };
         let message = MasterMessage::Generation {

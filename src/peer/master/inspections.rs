@@ -7,17 +7,18 @@
 //! many of one IP, each for so long, none more often than once a second; and it
 //! calls nobody but the address that a client itself came from.
 
-use crate::conn::{ConnEvent, Outbox};
+use crate::caller::Caller;
+use crate::conn::ConnEvent;
 use crate::content::digest::Digest;
 use crate::namespace::GenerationId;
-use crate::server::MSIZE;
+use crate::server::{MSIZE, Server};
 use alloc::collections::VecDeque;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::net::SocketAddr;
 use core::ops::Range;
 use ninep::RREAD_HEADER_LEN;
-use ninep::client::{Client, Event, Frame, OpenMode, Token};
+use ninep::client::{Event, Frame, OpenMode, Token};
 use ninep::server::ConnId;
 
 /// Calls at a time, and of those to one IP address.
@@ -113,7 +114,7 @@ struct Call {
     /// The call that was made once more, as long as neither is up.
     again: Option<ConnId>,
     wanted: Wanted,
-    client: Client,
+    caller: Caller,
     /// It knows what it is asked for a piece of.
     is_open: bool,
     /// Until when the connection is waited for, the first time.
@@ -187,11 +188,11 @@ impl Inspections {
     }
 
     /// Ends calls that are over, and makes those that are due.
-    pub fn timeout(&mut self, outbox: &mut Outbox, now_ms: u64) {
+    pub fn timeout(&mut self, server: &mut Server, now_ms: u64) {
         let mut at = 0;
         while let Some(call) = self.calls.get_mut(at) {
             if call.reconnect_ms.take_if(|at_ms| *at_ms <= now_ms).is_some() {
-                call.again = Some(outbox.connect(call.wanted.addr));
+                call.again = Some(server.outbox.connect(call.wanted.addr));
             }
             if call.late_ms.take_if(|at_ms| *at_ms <= now_ms).is_some() {
                 self.findings.push_back((call.wanted.addr, Finding::Late));
@@ -205,16 +206,16 @@ impl Inspections {
                     false => Err(NO_ANSWER.into()),
                 };
                 let conn = call.conn;
-                self.end(outbox, now_ms, conn, finding);
+                self.end(server, now_ms, conn, finding);
                 continue;
             }
             at += 1;
         }
-        self.call_due(outbox, now_ms);
+        self.call_due(server, now_ms);
     }
 
     /// Makes the calls that are due, as far as there may be more.
-    pub fn call_due(&mut self, outbox: &mut Outbox, now_ms: u64) {
+    pub fn call_due(&mut self, server: &mut Server, now_ms: u64) {
         self.looked_ms = now_ms;
         while self.recent.front().is_some_and(|(_, at_ms)| at_ms + PAUSE_MS <= now_ms) {
             self.recent.pop_front();
@@ -223,7 +224,7 @@ impl Inspections {
             && let Some(at) = self.next_due(now_ms)
             && let Some(wanted) = self.wanted.remove(at)
         {
-            self.call(outbox, now_ms, wanted);
+            self.call(server, now_ms, wanted);
         }
     }
 
@@ -238,7 +239,7 @@ impl Inspections {
         first(1).or_else(|| first(CALLS_OF_IP_MAX))
     }
 
-    fn call(&mut self, outbox: &mut Outbox, now_ms: u64, wanted: Wanted) {
+    fn call(&mut self, server: &mut Server, now_ms: u64, wanted: Wanted) {
         let Sample { digest, piece, stride, .. } = wanted.sample;
         let (wait_ms, read_len) = match wanted.reason {
             // He need not know yet what he is about to fetch.
@@ -248,7 +249,8 @@ impl Inspections {
             Reason::Doubted { .. } => (READ_MS, stride),
         };
         let is_accused = wanted.reason == Reason::Accused;
-        let mut client = Client::new(MSIZE);
+        let mut caller = Caller::new(MSIZE, server.credentials.as_mut());
+        let client = &mut caller.client;
         if read_len == 0 {
             client.ping(PROBE);
         } else {
@@ -259,9 +261,9 @@ impl Inspections {
         }
         self.recent.push_back((wanted.addr, now_ms));
         self.calls.push(Call {
-            conn: outbox.connect(wanted.addr),
+            conn: server.outbox.connect(wanted.addr),
             wanted,
-            client,
+            caller,
             is_open: false,
             again: None,
             reconnect_ms: Some(now_ms + RECONNECT_MS),
@@ -274,7 +276,7 @@ impl Inspections {
     /// is; `verified` says what became of it.
     pub fn handle(
         &mut self,
-        outbox: &mut Outbox,
+        server: &mut Server,
         now_ms: u64,
         event: ConnEvent,
     ) -> Option<Evidence> {
@@ -285,30 +287,31 @@ impl Inspections {
                 call.reconnect_ms = None;
                 if let Some(again) = call.again.take() {
                     let other = core::mem::replace(&mut call.conn, conn);
-                    outbox.close(if other == conn { again } else { other });
+                    server.outbox.close(if other == conn { again } else { other });
                 }
-                outbox.send(conn, call.client.take_output());
+                server.outbox.send(conn, call.caller.client.take_output());
             }
             ConnEvent::Frame { frame, .. } => match call.frame(frame) {
-                Some(Answer::Over(ending)) => self.end(outbox, now_ms, conn, ending),
+                Some(Answer::Over(ending)) => self.end(server, now_ms, conn, ending),
                 Some(Answer::Piece(len)) => {
                     let (sample, begin) = (call.wanted.sample, RREAD_HEADER_LEN);
                     return Some(Evidence { conn, sample, range: begin..begin + len as usize });
                 }
-                None => {}
+                // What was held back until it had shown that it is of the cluster.
+                None => server.outbox.send_queued(conn, call.caller.client.output()),
             },
             ConnEvent::Closed { .. } if call.again == Some(conn) => call.again = None,
             ConnEvent::Closed { reason: why, .. } => {
-                self.end(outbox, now_ms, conn, Err(why));
+                self.end(server, now_ms, conn, Err(why));
             }
             ConnEvent::Accepted { .. } | ConnEvent::Partial { .. } => {}
         }
-        self.call_due(outbox, now_ms);
+        self.call_due(server, now_ms);
         None
     }
 
     /// What became of the evidence.
-    pub fn verified(&mut self, outbox: &mut Outbox, now_ms: u64, conn: ConnId, is_right: bool) {
+    pub fn verified(&mut self, server: &mut Server, now_ms: u64, conn: ConnId, is_right: bool) {
         let call = self.calls.iter().find(|call| call.conn == conn);
         let Some(Wanted { reason, sample, .. }) = call.map(|call| &call.wanted) else { return };
         let finding = match is_right {
@@ -316,16 +319,16 @@ impl Inspections {
             true => Finding::Well { is_refuted: false },
             false => Finding::Corrupt { piece: sample.piece },
         };
-        self.end(outbox, now_ms, conn, Ok(finding));
-        self.call_due(outbox, now_ms);
+        self.end(server, now_ms, conn, Ok(finding));
+        self.call_due(server, now_ms);
     }
 
     /// A call is over.
-    fn end(&mut self, outbox: &mut Outbox, now_ms: u64, conn: ConnId, ending: Ending) {
+    fn end(&mut self, server: &mut Server, now_ms: u64, conn: ConnId, ending: Ending) {
         let Some(at) = self.calls.iter().position(|call| call.conn == conn) else { return };
         let Call { again, wanted, .. } = self.calls.remove(at);
         let Wanted { addr, silent, is_found, reason, sample, .. } = wanted;
-        again.into_iter().chain([conn]).for_each(|conn| outbox.close(conn));
+        again.into_iter().chain([conn]).for_each(|conn| server.outbox.close(conn));
         let why = match ending {
             Ok(finding) => return self.findings.push_back((addr, finding)),
             Err(why) => why,
@@ -363,8 +366,8 @@ impl Call {
 
     fn frame(&mut self, frame: Frame) -> Option<Answer> {
         let is_doubted = matches!(self.wanted.reason, Reason::Doubted { .. });
-        match self.client.handle_frame(frame) {
-            Err(broken) => return Some(Answer::Over(Err(broken.reason))),
+        match self.caller.handle_frame(frame) {
+            Err(why) => return Some(Answer::Over(Err(why))),
             Ok(Some(Event::Opened { .. })) => self.is_open = true,
             Ok(Some(Event::Read { len, .. })) if is_doubted && len > 0 => {
                 return Some(Answer::Piece(len));

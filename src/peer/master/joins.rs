@@ -7,6 +7,7 @@
 use crate::content::digest::Digest;
 use crate::content::manifest::Selector;
 use crate::control::MasterMessage;
+use crate::namespace::GenerationId;
 use crate::server::Server;
 use alloc::vec::Vec;
 use core::net::IpAddr;
@@ -41,6 +42,8 @@ pub(super) struct Join {
     pub was_in: Option<Digest>,
     /// It streams, and keeps so much of what was fetched.
     pub window_bytes: Option<u64>,
+    /// It wants to know who signed it.
+    pub is_signed: bool,
 }
 
 /// Too many wait already.
@@ -50,7 +53,9 @@ pub(super) struct TooMany;
 #[derive(Debug, Default)]
 pub(super) struct Joins {
     waiting: Vec<Join>,
-    /// Of these, who waits for a turn.
+    /// Who is to be given these once it is read who signed them.
+    signing: Vec<(Join, GenerationId)>,
+    /// Of those who wait, who waits for a turn.
     next_count: usize,
     /// Who had a turn, the last at the end.
     turns: Vec<IpAddr>,
@@ -88,7 +93,18 @@ impl Joins {
     }
 
     pub fn has(&self, open_id: OpenId) -> bool {
-        self.waiting.iter().any(|join| join.open_id == open_id)
+        let signing = self.signing.iter().map(|(join, _)| join);
+        self.waiting.iter().chain(signing).any(|join| join.open_id == open_id)
+    }
+
+    /// It is to be read who signed what this one is given.
+    pub fn wait_for_signature(&mut self, join: Join, id: GenerationId) {
+        self.signing.push((join, id));
+    }
+
+    pub fn take_signing(&mut self, open_id: OpenId) -> Option<(Join, GenerationId)> {
+        let at = self.signing.iter().position(|(join, _)| join.open_id == open_id)?;
+        Some(self.signing.remove(at))
     }
 
     pub fn take(&mut self, open_id: OpenId) -> Option<Join> {
@@ -157,6 +173,7 @@ mod tests {
             selector: Selector::default(),
             was_in: None,
             window_bytes: None,
+            is_signed: false,
         }
     }
 

@@ -38,9 +38,10 @@ impl Master {
             let failure = Failure::fatal(Status::Source, "", why);
             return self.effects.push_back(MasterEffect::Exit { failure });
         }
-        let text = format!("cannot look at the served tree again: {why}");
-        self.effects.push_back(MasterEffect::Warn(text));
-        self.rescan.ended(now_ms);
+        if self.rescan.failed(now_ms, why) {
+            let text = format!("cannot look at the served tree again: {why}");
+            self.effects.push_back(MasterEffect::Warn(text));
+        }
         self.admit_all(now_ms);
     }
 }

@@ -6,8 +6,10 @@
 //! whose parent (the `overlay`), sockets, files and clocks.
 
 mod admission;
+mod alone;
 mod bans;
 mod discovery;
+mod handovers;
 mod heard;
 mod inspections;
 mod joins;
@@ -19,15 +21,17 @@ mod questions;
 mod rescan;
 mod returns;
 mod roll;
+mod said;
 mod selections;
 
 use crate::conn::{ConnEffect, ConnEvent};
+use crate::content::digest::Digest;
 use crate::content::manifest::{Manifest, Selector};
-use crate::control::{self, ClientMessage, JoinOptions, MasterMessage, TransferStats, printable};
+use crate::control::{self, ClientMessage, JoinOptions, MasterMessage, printable};
 use crate::failure::Failure;
 use crate::namespace::{Generation, GenerationId, NameSpace, Notice, Origin, Report};
 use crate::overlay::Limits;
-use crate::server::Server;
+use crate::server::{Server, Standing};
 use ::nodes::Table;
 use alloc::collections::VecDeque;
 use alloc::format;
@@ -36,9 +40,11 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
 use core::ops::Range;
+use handovers::Alone;
+pub use handovers::Packed;
 use inspections::{Evidence, Inspection, Inspections, Sample};
 use joins::{Join, Joins};
-use members::{Accusation, Members};
+use members::Members;
 use ninep::server::{ConnId, OpenId};
 use nodes::Nodes;
 use questions::Questions;
@@ -118,6 +124,15 @@ pub enum MasterInput<'a> {
         /// The bytes are what the digest says.
         is_right: bool,
     },
+    /// What became of [`MasterEffect::ReadSignature`].
+    Signature {
+        /// As it was asked.
+        open_id: OpenId,
+        /// Nothing where there is none.
+        signed: Vec<u8>,
+    },
+    /// What became of [`MasterEffect::PackAlone`].
+    Alone(Packed),
     /// What became of [`MasterEffect::LookAtNodes`]: nothing new, or the table that is there
     /// now, or none, or what is wrong with it.
     NodesTab(Option<Result<Option<Table>, String>>),
@@ -162,6 +177,20 @@ pub enum MasterEffect {
     /// Look at `nodes.tab`, before anything else is handed in; [`MasterInput::NodesTab`]
     /// follows.
     LookAtNodes,
+    /// Read what was signed of a selection, before anything else is handed in;
+    /// [`MasterInput::Signature`] follows.
+    ReadSignature {
+        /// Who asks.
+        open_id: OpenId,
+        /// [`Statement::place`](crate::signature::Statement::place)
+        place: Digest,
+    },
+    /// Look for what is for this node alone; [`MasterInput::Alone`] follows, also while others
+    /// are answered.
+    PackAlone {
+        /// Its name, which it has proved.
+        node: String,
+    },
     /// Say this to who asked.
     Answer {
         /// Who: on a link of ours.
@@ -203,6 +232,7 @@ pub struct Master {
     inspections: Inspections,
     nodes: Nodes,
     questions: Questions,
+    alone: Alone,
 }
 
 impl Master {
@@ -226,6 +256,7 @@ impl Master {
             inspections: Inspections::default(),
             nodes: Nodes::default(),
             questions: Questions::default(),
+            alone: Alone::default(),
         }
     }
 
@@ -268,8 +299,10 @@ impl Master {
                 self.server.set_checksum(generation, entry, sum);
             }
             MasterInput::Verified { conn, is_right } => {
-                self.inspections.verified(&mut self.server.outbox, now_ms, conn, is_right);
+                self.inspections.verified(&mut self.server, now_ms, conn, is_right);
             }
+            MasterInput::Signature { open_id, signed } => self.signed(now_ms, open_id, signed),
+            MasterInput::Alone(packed) => self.packed(now_ms, packed),
             MasterInput::NodesTab(news) => self.looked_at_nodes(now_ms, news),
             MasterInput::NodesTabChanging => self.nodes_change(now_ms),
             MasterInput::Question { from, datagram } => self.asked(now_ms, from, datagram),
@@ -315,8 +348,8 @@ impl Master {
     }
 
     /// Bytes of memory that the other end of a connection makes us hold, about, and
-    /// whether it converses with us.
-    pub fn held(&self, conn: ConnId) -> (usize, bool) {
+    /// how far it has come.
+    pub fn held(&self, conn: ConnId) -> (usize, Standing) {
         self.server.held(conn)
     }
 
@@ -332,10 +365,11 @@ impl Master {
             self.joins.is_anybody_next().then_some(self.selections.ready_ms),
             self.members.deadline_ms(),
             self.inspections.deadline_ms(),
-            self.server.voices.deadline_ms(),
+            self.server.deadline_ms(),
             self.selections.returns.deadline_ms(),
             self.nodes.deadline_ms(),
             self.nodes.look_ms(),
+            self.alone.deadline_ms(),
             self.server.space.late_ms(),
         ];
         parts.into_iter().flatten().min()
@@ -350,12 +384,12 @@ impl Master {
     fn call(&mut self, now_ms: u64, inspection: Option<Inspection>) {
         let Some(inspection) = inspection else { return };
         self.inspections.want(inspection, now_ms);
-        self.inspections.call_due(&mut self.server.outbox, now_ms);
+        self.inspections.call_due(&mut self.server, now_ms);
     }
 
     /// Something happened on a connection that we made.
     fn inspect(&mut self, now_ms: u64, event: ConnEvent) {
-        let evidence = self.inspections.handle(&mut self.server.outbox, now_ms, event);
+        let evidence = self.inspections.handle(&mut self.server, now_ms, event);
         let Some(Evidence { conn, sample, range }) = evidence else { return };
         let Sample { generation, piece, .. } = sample;
         self.effects.push_back(MasterEffect::Verify { conn, generation, piece, range });
@@ -429,10 +463,13 @@ impl Master {
             }
             Notice::NodeSaid(open_id, message) => self.node_said(now_ms, open_id, message),
             Notice::NodeClosed(open_id) => self.nodes.forget(open_id),
+            Notice::AloneWanted(open_id, node) => self.alone_wanted(now_ms, open_id, node),
+            Notice::AloneClosed(open_id) => self.alone_closed(open_id),
             Notice::ReportWanted(report) if now_ms >= self.reports_due_ms[report as usize] => {
+                let denied_count = self.server.space.guard.denied_count();
                 let (text, records) = match report {
                     Report::Clients => self.members.status_text(),
-                    Report::Nodes => self.nodes.text(now_ms),
+                    Report::Nodes => self.nodes.text(now_ms, denied_count),
                 };
                 self.server.space.set_report(report, text);
                 // Of many it takes milliseconds, and anybody may ask.
@@ -445,10 +482,11 @@ impl Master {
     fn timeout(&mut self, now_ms: u64) {
         self.joins.announce_hashing(now_ms, &mut self.server);
         self.admit_next(now_ms);
-        self.inspections.timeout(&mut self.server.outbox, now_ms);
+        self.inspections.timeout(&mut self.server, now_ms);
         self.server.space.look_at_late(now_ms);
         self.drop_returns(now_ms);
         self.answer_late_nodes(now_ms);
+        self.end_alone(now_ms);
         if self.nodes.look_ms().is_some_and(|at_ms| now_ms >= at_ms) {
             self.nodes.is_changing = false;
             self.effects.push_back(MasterEffect::LookAtNodes);
@@ -505,11 +543,12 @@ impl Master {
             }
             ClientMessage::Join { version, port, sources, options } => {
                 let Some(ip) = self.server.space.peer_ip(open_id.conn) else { return };
-                let JoinOptions { generation: was_in, excludes, window_bytes } = options;
+                let JoinOptions { generation: was_in, excludes, window_bytes, is_signed } = options;
                 let are_patterns = version > control::VERSION_PLAIN;
                 let selector = Selector { sources, are_patterns, excludes };
                 let is_next = false;
-                let join = Join { open_id, ip, is_next, port, selector, was_in, window_bytes };
+                let join =
+                    Join { open_id, ip, is_next, port, selector, was_in, window_bytes, is_signed };
                 self.join(now_ms, join);
             }
             ClientMessage::Replace { stripe, parent, complaint, piece } => {
@@ -525,35 +564,9 @@ impl Master {
         }
     }
 
-    fn replace(&mut self, now_ms: u64, open_id: OpenId, accusation: Accusation) {
-        let (warnings, inspection) =
-            self.members.replace(&mut self.server, now_ms, open_id, accusation);
-        warnings.into_iter().for_each(|text| self.announce(MasterEffect::Warn, text));
-        self.call(now_ms, inspection);
-    }
-
-    fn note(&mut self, now_ms: u64, open_id: OpenId, stats: TransferStats, done: bool) {
-        let ip = self.server.space.peer_ip(open_id.conn);
-        let _ = ip.and_then(|ip| self.nodes.roll.at(now_ms, ip));
-        if !self.members.note(open_id, stats, done)
-            && let Some(greeting) = self.members.greeting(&self.server, open_id)
-        {
-            self.inspections.want_some_time(greeting, now_ms);
-        }
-    }
-
-    fn done(&mut self, now_ms: u64, open_id: OpenId, stats: TransferStats) {
-        self.note(now_ms, open_id, stats, true);
-        let ip = self.server.space.peer_ip(open_id.conn);
-        if let Some(text) = self.members.done(&mut self.server, open_id)
-            && ip.is_some_and(|ip| self.server.voices.may_say(now_ms, ip))
-        {
-            self.announce(MasterEffect::Say, text);
-        }
-    }
-
     fn route_closed(&mut self, open_id: OpenId) {
         self.joins.take(open_id);
+        self.joins.take_signing(open_id);
         let Some(left) = self.members.leave(&mut self.server, open_id) else { return };
         if left.warning.is_some() {
             self.keep_for_return(left.generation);

@@ -7,8 +7,8 @@
 use super::heard::{ASKED, MISSING, UNKNOWN};
 use super::nodes::LOOK_MS;
 use super::{Master, MasterEffect};
-use crate::content::manifest::{EntryKind, Manifest};
-use crate::control::{NodeMessage, NodeQuestion, ROOTS, RootKind, add_path, add_words};
+use crate::control::{NODE_ANSWER_LEN_MAX, NodeMessage, NodeQuestion, add_path, add_words};
+use crate::image::{self, Image};
 use alloc::format;
 use alloc::string::{String, ToString};
 use core::net::IpAddr;
@@ -17,13 +17,6 @@ use nodes::{Found, IMAGES, Layers, Table, directory};
 
 /// The image of who asks for none, where there is no nodes.tab.
 const DEFAULT_IMAGE: &str = "default";
-/// What of an image is started, as the agent knows it too: one kernel, one file of words, and
-/// initrds of names that begin so. More than that is no image.
-const KERNEL: &str = "kernel";
-const CMDLINE: &[u8] = b"cmdline";
-const INITRD: &[u8] = b"initrd";
-const PARTS_MAX: usize = 66;
-
 impl Master {
     pub(super) fn node_said(&mut self, now_ms: u64, open_id: OpenId, message: NodeMessage) {
         let Some(ip) = self.server.space.peer_ip(open_id.conn) else { return };
@@ -162,7 +155,7 @@ impl Master {
         let Some(image) = question.image.as_deref().or(line.image) else {
             return told.refuse(MISSING, "neither nodes.tab nor xget.image= names an image");
         };
-        let is_there = |path: &str| is_dir(tree, path);
+        let is_there = |path: &str| image::is_dir(tree, path);
         let Some(image) = directory(IMAGES, image, &is_there) else {
             return told.lack("image", image);
         };
@@ -171,20 +164,24 @@ impl Master {
             Err(layer) => return told.lack("layer", layer),
         };
         add_path(&mut told.text, "image", &image);
-        if let Some((false, kernel)) = find(tree, &image, KERNEL) {
-            let digest = tree.entries[kernel as usize].digest;
+        let files = Image::of(tree, &image);
+        if let Some(digest) = files.kernel {
             add_words(&mut told.text, "kernel", &format!("blake3:{digest}"));
         }
-        add_parts(&mut told.text, tree, &image);
-        let root = ROOTS.iter().find(|(name, _, kind)| {
-            find(tree, &image, name).is_some_and(|(is_dir, _)| is_dir == (*kind == RootKind::Dir))
-        });
-        if let Some((_, word, _)) = root {
+        files.parts.iter().for_each(|part| add_path(&mut told.text, "part", part));
+        if let Some((_, word, _)) = files.root {
             add_words(&mut told.text, "root", word);
         }
         layers.for_each(|layer| add_path(&mut told.text, "layer", &layer));
         if !line.words.is_empty() {
             add_words(&mut told.text, "words", &line.words.join(" "));
+        }
+        if told.text.len() > NODE_ANSWER_LEN_MAX {
+            told.text.clear();
+            let reason = format!(
+                "of image {image} there is more to say than an answer holds: it has too many initrds"
+            );
+            return told.refuse(MISSING, &reason);
         }
         told.image = image;
         Some(())
@@ -213,30 +210,4 @@ impl Told {
     fn lack<T>(&mut self, what: &str, name: &str) -> Option<T> {
         self.refuse(MISSING, &format!("{what} {} is not served", name.trim_matches('/')))
     }
-}
-
-/// What of an image is started: its kernel, command line and initrds.
-fn add_parts(text: &mut String, tree: &Manifest, image: &str) {
-    let dir = tree.find(image.as_bytes(), true).unwrap_or_default();
-    let names = tree.children(dir).map(|entry| &*tree.entries[entry as usize].name);
-    let is_part =
-        |name: &&[u8]| name.starts_with(INITRD) || [KERNEL.as_bytes(), CMDLINE].contains(name);
-    for name in names.filter(is_part).take(PARTS_MAX) {
-        add_path(text, "part", &String::from_utf8_lossy(name));
-    }
-}
-
-/// Whether what is there is a directory, and the entry that has its bytes.
-fn find(tree: &Manifest, dir: &str, name: &str) -> Option<(bool, u32)> {
-    let entry = tree.find(format!("{dir}/{name}").trim_start_matches('/').as_bytes(), true)?;
-    match tree.entries[entry as usize].kind {
-        EntryKind::Dir => Some((true, entry)),
-        EntryKind::File => Some((false, entry)),
-        EntryKind::Hardlink(entry) => Some((false, entry)),
-        _ => None,
-    }
-}
-
-fn is_dir(tree: &Manifest, path: &str) -> bool {
-    matches!(find(tree, path, ""), Some((true, _)))
 }

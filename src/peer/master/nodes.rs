@@ -39,8 +39,8 @@ pub(super) struct Nodes {
 }
 
 impl Nodes {
-    /// The text of `/.xget/nodes`, and how many are in it.
-    pub fn text(&self, now_ms: u64) -> (String, u64) {
+    /// The text of `/.xget/nodes`, and how many are in it; how often somebody was not let in.
+    pub fn text(&self, now_ms: u64, denied_count: u64) -> (String, u64) {
         let mut text = String::from("table=");
         text.push_str(match (&self.table, &self.fault) {
             (_, Some(_)) => "wrong",
@@ -52,6 +52,9 @@ impl Nodes {
         }
         if let Some(fault) = &self.fault {
             add_word(&mut text, "why", fault);
+        }
+        if denied_count > 0 {
+            add_word(&mut text, "denied", &denied_count.to_string());
         }
         text.push('\n');
         let count = self.roll.text(now_ms, &mut text);

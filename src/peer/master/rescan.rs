@@ -3,6 +3,8 @@
 //! Knows when the last look began and ended, and how long it took. Refuses to
 //! know what was found.
 
+use alloc::string::String;
+
 /// The tree is looked at again when somebody joins this long after the last
 /// look, and longer where a look takes long: so an image that was replaced is
 /// not served half old, half new.
@@ -18,6 +20,8 @@ pub(super) struct Rescan {
     began_ms: Option<u64>,
     ended_ms: u64,
     took_ms: u64,
+    /// Why the last one failed, which is said once.
+    fault: Option<String>,
 }
 
 impl Rescan {
@@ -37,9 +41,16 @@ impl Rescan {
         begins
     }
 
-    /// The tree was hashed anew, or cannot be read.
+    /// The tree was hashed anew, or compared.
     pub fn ended(&mut self, now_ms: u64) {
-        (self.ended_ms, self.began_ms) = (now_ms, None);
+        (self.ended_ms, self.began_ms, self.fault) = (now_ms, None, None);
+    }
+
+    /// Whether it is news that it failed, and why.
+    pub fn failed(&mut self, now_ms: u64, why: &str) -> bool {
+        let before = self.fault.take();
+        self.ended(now_ms);
+        self.fault.insert(why.into()) != before.as_deref().unwrap_or_default()
     }
 
     /// The tree is as it was: this is what a look costs.
@@ -68,5 +79,18 @@ mod tests {
         assert!(rescan.is_under_way() && !rescan.is_recent(5_100));
         rescan.ended_unchanged(5_400);
         assert!(rescan.is_recent(9_399) && !rescan.is_recent(9_400));
+    }
+
+    #[test]
+    fn that_it_failed_is_news_until_it_was_said_and_when_it_had_not_meanwhile() {
+        let mut rescan = Rescan::default();
+        let mut is_news = |why: &str| {
+            assert!(rescan.begin(0));
+            rescan.failed(1, why)
+        };
+        assert_eq!(["a", "a", "b", "b", "a"].map(&mut is_news), [true, false, true, false, true]);
+        assert!(rescan.begin(0));
+        rescan.ended_unchanged(1);
+        assert!(rescan.begin(2) && rescan.failed(3, "a") && !rescan.is_under_way());
     }
 }

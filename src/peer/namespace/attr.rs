@@ -19,6 +19,8 @@ const S_IFLNK: u32 = 0o120000;
 const DIR_PERM: u32 = 0o555;
 const FILE_PERM: u32 = 0o444;
 const LINK_PERM: u32 = 0o777;
+const AUTH_PERM: u32 = 0o600;
+const ALONE_PERM: u32 = 0o400;
 
 /// Files that are live have version 0, "never cache" to Linux; what belongs to
 /// a generation never changes. All names of a file are one file to who mounts us.
@@ -39,6 +41,7 @@ pub(super) fn qid(generations: &Generations, file: &FileId) -> Qid {
 }
 
 /// Everything that stat says.
+#[inline(never)]
 pub(super) fn attr(space: &NameSpace, file: &FileId) -> Attr {
     let generations = &space.generations;
     let attr = match *file {
@@ -64,6 +67,8 @@ pub(super) fn attr(space: &NameSpace, file: &FileId) -> Attr {
             Attr { mode, size, link, ..owned(generations, id) }
         }
         FileId::Control(control, id) => of_control(space, control, id),
+        FileId::Auth => Attr { mode: S_IFREG | AUTH_PERM, ..Attr::default() },
+        FileId::Alone => Attr { mode: S_IFREG | ALONE_PERM, ..Attr::default() },
     };
     Attr { qid: qid(generations, file), nlink: attr.nlink.max(1), ..attr }
 }

@@ -90,7 +90,7 @@ impl Conversations {
 
     /// Queues a line. One that does not fit ends the conversation: half of it
     /// would mislead.
-    pub fn queue(&mut self, opener: OpenId, line: &str) -> Queued {
+    pub fn queue(&mut self, opener: OpenId, line: &[u8]) -> Queued {
         let conversation = self.list.get_mut(&opener).filter(|known| !known.is_over);
         let Some(Conversation { unread, is_owed, .. }) = conversation else {
             return Queued::Unknown;
@@ -99,7 +99,7 @@ impl Conversations {
             self.list.remove(&opener);
             return Queued::CutOff;
         }
-        unread.extend(line.as_bytes());
+        unread.extend(line);
         *is_owed = false;
         Queued::Yes
     }
@@ -143,17 +143,17 @@ mod tests {
     fn what_is_said_is_read_once_and_in_order() {
         let mut conversations = Conversations::default();
         let id = opener(1, 1);
-        assert_eq!(conversations.queue(id, "early"), Queued::Unknown);
+        assert_eq!(conversations.queue(id, b"early"), Queued::Unknown);
         assert_eq!((conversations.unread_len(id), conversations.take(id, 99)), (None, vec![]));
         conversations.begin(id);
-        assert_eq!(conversations.queue(id, "one\n"), Queued::Yes);
-        assert_eq!(conversations.queue(id, "two\n"), Queued::Yes);
+        assert_eq!(conversations.queue(id, b"one\n"), Queued::Yes);
+        assert_eq!(conversations.queue(id, b"two\n"), Queued::Yes);
         assert_eq!(conversations.take(id, 5), b"one\nt");
         assert_eq!(conversations.unread_len(id), Some(3));
         assert_eq!(conversations.take(id, 99), b"wo\n");
         assert_eq!((conversations.unread_len(id), conversations.take(id, 99)), (Some(0), vec![]));
         conversations.end(id);
-        assert_eq!(conversations.queue(id, "late"), Queued::Unknown);
+        assert_eq!(conversations.queue(id, b"late"), Queued::Unknown);
     }
 
     #[test]
@@ -161,11 +161,11 @@ mod tests {
         let mut conversations = Conversations::default();
         let id = opener(1, 1);
         conversations.begin(id);
-        conversations.queue(id, "error\n");
+        conversations.queue(id, b"error\n");
         assert!(conversations.is_open(id));
         conversations.finish(id);
         assert!(!conversations.is_open(id) && !conversations.begin(opener(1, 2)));
-        assert_eq!(conversations.queue(id, "more"), Queued::Unknown);
+        assert_eq!(conversations.queue(id, b"more"), Queued::Unknown);
         assert_eq!(conversations.unread_len(id), Some(6));
         assert_eq!(conversations.take(id, 99), b"error\n");
         assert_eq!(conversations.unread_len(id), None);
@@ -176,9 +176,9 @@ mod tests {
         let mut conversations = Conversations::default();
         let (id, line) = (opener(1, 1), "x".repeat(QUEUE_LEN_MAX));
         conversations.begin(id);
-        assert_eq!(conversations.queue(id, &line), Queued::Yes);
-        assert_eq!(conversations.queue(id, ""), Queued::Yes);
-        assert_eq!(conversations.queue(id, "x"), Queued::CutOff);
+        assert_eq!(conversations.queue(id, line.as_bytes()), Queued::Yes);
+        assert_eq!(conversations.queue(id, b""), Queued::Yes);
+        assert_eq!(conversations.queue(id, b"x"), Queued::CutOff);
         assert_eq!(conversations.unread_len(id), None);
         assert!(conversations.begin(id), "it may begin again");
     }

@@ -38,6 +38,7 @@ pub(super) fn parent(space: &NameSpace, dir: &FileId) -> Result<FileId, Error> {
         FileId::Dir(view, id) => served::parent(&space.generations, view, id),
         FileId::FileDir(id) => served::parent(&space.generations, View::Paper, id),
         FileId::Plain(_) | FileId::Link(_) | FileId::Control(..) => Err(ENOTDIR),
+        FileId::Auth | FileId::Alone => Err(ENOTDIR),
     }
 }
 
@@ -63,11 +64,13 @@ pub(super) fn child(space: &NameSpace, dir: &FileId, name: &[u8]) -> Result<File
         }
         FileId::GenerationDir(_) | FileId::FileDir(_) => Err(ENOENT),
         FileId::Plain(_) | FileId::Link(_) | FileId::Control(..) => Err(ENOTDIR),
+        FileId::Auth | FileId::Alone => Err(ENOTDIR),
     }
 }
 
 /// The child at a cursor, or the next one after it; `None` after the last. Without
 /// `links` symbolic links are passed over.
+#[inline(never)]
 pub(super) fn child_at(
     space: &NameSpace,
     dir: &FileId,

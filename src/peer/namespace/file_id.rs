@@ -4,7 +4,7 @@
 //! to know what is in them.
 
 use super::generation::GenerationId;
-use ninep::{QTDIR, QTFILE, QTSYMLINK};
+use ninep::{QTAUTH, QTDIR, QTFILE, QTSYMLINK};
 
 /// An entry of a generation's manifest, by their numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,6 +72,10 @@ pub enum FileId {
     Link(EntryId),
     /// A control file, and the entry that it is about.
     Control(ControlId, EntryId),
+    /// By which somebody proves who he is.
+    Auth,
+    /// What is for the node alone that has proved who it is.
+    Alone,
 }
 
 impl FileId {
@@ -93,7 +97,8 @@ impl FileId {
             FileId::Root(_) | FileId::ControlDir | FileId::GenerationDir(_) => QTDIR,
             FileId::Dir(..) | FileId::FileDir(_) => QTDIR,
             FileId::Link(_) => QTSYMLINK,
-            FileId::Plain(_) | FileId::Control(..) => QTFILE,
+            FileId::Plain(_) | FileId::Control(..) | FileId::Alone => QTFILE,
+            FileId::Auth => QTAUTH,
         }
     }
 
@@ -108,6 +113,8 @@ impl FileId {
             FileId::FileDir(id) => (6, id),
             FileId::Plain(id) => (7, id),
             FileId::Link(id) => (8, id),
+            FileId::Auth => (9, EntryId::NONE),
+            FileId::Alone => (10, EntryId::NONE),
             FileId::Control(control, id) => (CONTROL_TAG + control.0, id),
         };
         u64::from(id.generation.0) << 40 | u64::from(id.entry) << 8 | u64::from(tag)
@@ -115,7 +122,7 @@ impl FileId {
 }
 
 /// The tags of qid paths from here on are those of control files.
-const CONTROL_TAG: u8 = 9;
+const CONTROL_TAG: u8 = 11;
 /// Control files that have a tag.
 pub(super) const CONTROLS_MAX: usize = 256 - CONTROL_TAG as usize;
 
@@ -126,7 +133,7 @@ mod tests {
     #[test]
     fn every_file_has_a_path_of_its_own() {
         let mut files = vec![FileId::Root(View::Paper), FileId::Root(View::Plain)];
-        files.push(FileId::ControlDir);
+        files.extend([FileId::ControlDir, FileId::Auth, FileId::Alone]);
         for number in [1, 2, 0xff_ffff] {
             let generation = GenerationId(number);
             files.push(FileId::GenerationDir(generation));

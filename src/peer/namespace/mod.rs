@@ -16,7 +16,8 @@
 //!    suits a live file which can only be read; override what differs: `len`,
 //!    `mode`, `version` (1 for bytes that never change), `takes_writes` with
 //!    `write`, `open`, `close`. A read that cannot be answered yet parks:
-//!    `space.park(Wait::…, request.ticket)`.
+//!    `space.park(Wait::…, request.ticket)`. What only a master does stands behind a
+//!    const of the type, as in `files/route.rs`: the agent is linked without it.
 //! 2. Add its `mod` line and its line in the table to `files/mod.rs`. The place
 //!    in the table is the place in the directory's listing. Look-up, listing,
 //!    stat, qid and permissions follow from it.
@@ -28,6 +29,7 @@
 //!    `tests.rs` pins the listing of each directory: it has to agree.
 //! 5. Describe it in docs/protocol.md, "Name space".
 
+mod alone;
 mod attr;
 mod bulk;
 mod control_file;
@@ -37,9 +39,12 @@ mod file_id;
 mod files;
 mod generation;
 mod generations;
+mod guard;
+mod handovers;
 mod late;
 mod lineage;
 mod log_lines;
+mod node_keys;
 mod parking;
 mod reports;
 mod served;
@@ -49,6 +54,7 @@ mod testing;
 #[cfg(test)]
 mod tests;
 mod tree;
+mod unproved;
 mod workers;
 
 pub use bulk::Bulk;

@@ -7,19 +7,25 @@
 
 use super::bulk::{Bulk, Stored};
 use super::conversations::{Conversations, Queued};
+use super::file_id::FileId;
 use super::generation::{Content, Generation, GenerationId, Origin};
 use super::generations::Generations;
+use super::guard::Guard;
+use super::handovers::Desk;
 use super::late::Late;
 use super::log_lines::LogLines;
 use super::parking::ParkedReads;
 use super::reports::{Report, Reports};
 use super::workers::Workers;
+use crate::auth::{Key, Random};
 use crate::content::digest::Digest;
 use crate::control::NodeMessage;
+use alloc::boxed::Box;
 use alloc::collections::{TryReserveError, VecDeque};
 use alloc::rc::Rc;
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::fmt;
 use core::net::{IpAddr, SocketAddr};
 use core::ops::Range;
 use ninep::Error;
@@ -63,8 +69,37 @@ pub(crate) enum Notice {
     NodeSaid(OpenId, NodeMessage),
     /// An opening of `/.xget/node` ended.
     NodeClosed(OpenId),
+    /// The node of this name opened what is for it alone: [`NameSpace::give_alone`] follows.
+    AloneWanted(OpenId, String),
+    /// An opening of that ended.
+    AloneClosed(OpenId),
     /// A report was opened: [`NameSpace::set_report`] before the next request.
     ReportWanted(Report),
+}
+
+/// What requests do to control files, of a master or of a client (`files`).
+pub(super) trait Acts: fmt::Debug + Sync {
+    fn open(&self, space: &mut NameSpace, file: &FileId, opener: OpenId) -> Result<(), Error>;
+
+    /// At this offset, so many bytes.
+    fn read(
+        &self,
+        space: &mut NameSpace,
+        file: &FileId,
+        opener: OpenId,
+        part: (u64, u32),
+        ticket: Ticket,
+    ) -> Result<Answer<Bulk>, Error>;
+
+    fn write(
+        &self,
+        space: &mut NameSpace,
+        file: &FileId,
+        opener: OpenId,
+        data: &[u8],
+    ) -> Result<(), Error>;
+
+    fn close(&self, space: &mut NameSpace, file: &FileId, opener: OpenId);
 }
 
 /// The name space that a node serves; a [`Tree`](ninep::server::Tree) for the
@@ -84,22 +119,31 @@ pub struct NameSpace {
     pub(super) conversations: Conversations,
     /// Of `/.xget/node`.
     pub(super) askers: Conversations,
+    /// What is on its way to one node alone.
+    pub(super) alone: Option<Box<dyn Desk>>,
     pub(super) workers: Workers,
     pub(super) parked: ParkedReads<Wait, Ticket>,
     /// Files whose SHA-256 the node was asked for and has not given.
     pub(super) sums_wanted: SortedSet<(GenerationId, u32)>,
     /// Of the reads of `late`.
     pub(super) late: Late,
+    /// Who is let in.
+    pub(crate) guard: Guard,
     peers: SortedMap<ConnId, SocketAddr>,
     notices: VecDeque<Notice>,
     /// Only a master routes, takes log lines and registers workers.
     is_master: bool,
+    /// What its control files do.
+    pub(super) acts: &'static dyn Acts,
 }
 
 impl NameSpace {
-    /// An empty one. `worker_load_max` is how many clients a worker of the
-    /// paper's interface is to feed; only a master sends clients to workers.
-    pub(crate) fn new(is_master: bool, worker_load_max: u32) -> NameSpace {
+    /// An empty one, whose control files are these.
+    pub(super) fn with(
+        acts: &'static dyn Acts,
+        is_master: bool,
+        worker_load_max: u32,
+    ) -> NameSpace {
         NameSpace {
             generations: Generations::default(),
             info: None,
@@ -107,25 +151,47 @@ impl NameSpace {
             log: LogLines::default(),
             conversations: Conversations::default(),
             askers: Conversations::default(),
+            alone: None,
             workers: Workers::new(worker_load_max),
             parked: ParkedReads::new(),
             sums_wanted: SortedSet::default(),
             late: Late::default(),
+            guard: Guard::default(),
             peers: SortedMap::new(),
             notices: VecDeque::new(),
             is_master,
+            acts,
         }
+    }
+
+    /// From now on who comes has to have this key; with `is_plain_free` not who attaches
+    /// the plain tree.
+    pub(crate) fn lock(&mut self, key: &Key, random: Random, is_plain_free: bool) {
+        self.guard.lock(key, random, is_plain_free);
     }
 
     /// A connection from this address begins.
     pub(crate) fn add_peer(&mut self, conn: ConnId, addr: SocketAddr) {
         self.peers.insert(conn, addr);
+        self.guard.begin(conn);
     }
 
     /// A connection is gone.
     pub(crate) fn drop_peer(&mut self, conn: ConnId) {
         self.peers.remove(&conn);
+        self.guard.forget(conn);
         self.workers.forget_client(conn);
+    }
+
+    /// A connection that is still there, and was not let in within its time.
+    pub(crate) fn poll_unadmitted(&mut self, now_ms: u64) -> Option<ConnId> {
+        while let Some(conn) = self.guard.poll_late(now_ms) {
+            if self.peers.contains_key(&conn) && !self.guard.is_admitted(conn) {
+                self.guard.count_late();
+                return Some(conn);
+            }
+        }
+        None
     }
 
     /// Where a connection comes from.
@@ -284,6 +350,7 @@ impl NameSpace {
     }
 
     /// The SHA-256 of an entry's file, or that it could not be read.
+    #[inline(never)]
     pub(crate) fn set_checksum(
         &mut self,
         id: GenerationId,
@@ -311,7 +378,11 @@ impl NameSpace {
     /// A client that has too much unread is cut off: its next read fails, and
     /// it joins again.
     pub(crate) fn answer(&mut self, opener: OpenId, line: &str) -> Vec<Ticket> {
-        match self.conversations.queue(opener, line) {
+        if !self.conversations.is_open(opener) {
+            return Vec::new();
+        }
+        let line = self.guard.seal(opener.conn, line.as_bytes());
+        match self.conversations.queue(opener, &line) {
             Queued::Unknown => return Vec::new(),
             Queued::CutOff => self.notify(Notice::RouteClosed(opener)),
             Queued::Yes => {}
@@ -321,7 +392,11 @@ impl NameSpace {
 
     /// Answers a question of a node; gives the read that waits for it.
     pub(crate) fn answer_node(&mut self, opener: OpenId, text: &str) -> Vec<Ticket> {
-        match self.askers.queue(opener, text) {
+        if !self.askers.is_open(opener) {
+            return Vec::new();
+        }
+        let text = self.guard.seal(opener.conn, text.as_bytes());
+        match self.askers.queue(opener, &text) {
             Queued::Yes => self.parked.wake(Wait::Answer(opener)),
             Queued::Unknown | Queued::CutOff => Vec::new(),
         }

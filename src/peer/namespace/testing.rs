@@ -67,7 +67,7 @@ pub fn newcomer() -> (NameSpace, GenerationId) {
 }
 
 pub fn walk(space: &mut NameSpace, aname: &[u8], path: &str) -> Result<FileId, Error> {
-    let mut file = space.attach(CONN, aname)?;
+    let mut file = space.attach(CONN, None, aname)?;
     for name in path.split('/').filter(|name| !name.is_empty()) {
         file = space.walk(&file, name.as_bytes())?;
     }

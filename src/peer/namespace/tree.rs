@@ -2,31 +2,36 @@
 //! link or a control file.
 
 use super::bulk::Bulk;
-use super::control_file::{ControlFile, ReadRequest};
-use super::file_id::{Directory, EntryId, FileId, View};
+use super::file_id::{Directory, FileId, View};
+use super::guard::Wanted;
 use super::space::NameSpace;
 use super::{attr, directory, files};
+use crate::caller::ALONE;
 use ninep::server::{Access, Answer, ConnId, DirEntry, OpenId, Ticket, Totals, Tree};
-use ninep::{Attr, EACCES, EISDIR, ENOENT, EROFS, ESTALE, Error, Qid};
-
-/// What answers for a file, where it is a control file.
-fn control(file: &FileId) -> Option<(&'static dyn ControlFile, EntryId)> {
-    match *file {
-        FileId::Control(control, id) => Some((files::get(control), id)),
-        _ => None,
-    }
-}
+use ninep::{Attr, EACCES, ENOENT, EROFS, ESTALE, Error, Qid};
 
 impl Tree for NameSpace {
     type File = FileId;
     type Bulk = Bulk;
 
-    fn attach(&mut self, _conn: ConnId, aname: &[u8]) -> Result<FileId, Error> {
-        match aname {
-            b"" | b"/" => Ok(FileId::Root(View::Paper)),
-            b"files" | b"/files" => Ok(FileId::Root(View::Plain)),
-            _ => Err(ENOENT),
-        }
+    fn auth(&mut self, open_id: OpenId, aname: &[u8]) -> Result<FileId, Error> {
+        self.guard.ask(open_id, aname).map(|()| FileId::Auth)
+    }
+
+    fn attach(
+        &mut self,
+        conn: ConnId,
+        proof: Option<OpenId>,
+        aname: &[u8],
+    ) -> Result<FileId, Error> {
+        let (wanted, root) = match aname {
+            b"" | b"/" => (Wanted::All, FileId::Root(View::Paper)),
+            b"files" | b"/files" => (Wanted::Plain, FileId::Root(View::Plain)),
+            ALONE => (Wanted::Alone, FileId::Alone),
+            _ => return Err(ENOENT),
+        };
+        self.guard.admit(conn, proof, wanted)?;
+        Ok(root)
     }
 
     fn walk(&mut self, from: &FileId, name: &[u8]) -> Result<FileId, Error> {
@@ -44,7 +49,7 @@ impl Tree for NameSpace {
         let generations = &self.generations;
         let of_entry = |id| generations.current(id).is_none();
         match *file {
-            FileId::Root(_) | FileId::ControlDir => false,
+            FileId::Root(_) | FileId::ControlDir | FileId::Auth | FileId::Alone => false,
             FileId::GenerationDir(id) => generations.get(id).is_none(),
             FileId::Dir(_, id) | FileId::FileDir(id) | FileId::Plain(id) | FileId::Link(id) => {
                 of_entry(id)
@@ -66,25 +71,29 @@ impl Tree for NameSpace {
     }
 
     fn open(&mut self, opener: OpenId, file: &FileId, access: Access) -> Result<(), Error> {
-        let control = control(file);
+        // It is open as it is made.
+        if *file == FileId::Auth {
+            return Err(EACCES);
+        }
         if self.is_gone(file) {
             return Err(ESTALE);
         }
-        if access.write && !self.is_master() {
+        if access.write && (*file == FileId::Alone || !self.is_master()) {
             return Err(EACCES);
         }
-        if access.write && !control.is_some_and(|(file, _)| file.takes_writes()) {
+        let takes_writes =
+            || matches!(*file, FileId::Control(control, _) if files::get(control).takes_writes());
+        if access.write && !takes_writes() {
             return Err(EROFS);
         }
-        control.map_or(Ok(()), |(file, id)| file.open(self, id, opener))
+        self.acts.open(self, file, opener)
     }
 
     fn close(&mut self, opener: OpenId, file: &FileId) {
-        if let Some((file, id)) = control(file) {
-            file.close(self, id, opener);
-        }
+        self.acts.close(self, file, opener);
     }
 
+    #[inline(never)]
     fn read(
         &mut self,
         opener: OpenId,
@@ -94,14 +103,12 @@ impl Tree for NameSpace {
         ticket: Ticket,
     ) -> Result<Answer<Bulk>, Error> {
         match *file {
-            FileId::Control(control, id) => {
-                files::get(control).read(self, id, ReadRequest { opener, offset, count, ticket })
-            }
             FileId::Plain(id) => {
                 let stored = self.generations.file(id, offset, count)?;
                 self.answer_stored(stored, ticket)
             }
-            _ => Err(EISDIR),
+            FileId::Auth => self.guard.answer(opener).map(Answer::Bytes),
+            _ => self.acts.read(self, file, opener, (offset, count), ticket),
         }
     }
 
@@ -112,8 +119,17 @@ impl Tree for NameSpace {
         _offset: u64,
         data: &[u8],
     ) -> Result<u32, Error> {
-        let (file, id) = control(file).ok_or(EROFS)?;
-        file.write(self, id, opener, data)?;
+        if *file == FileId::Auth {
+            let ip = self.peer_ip(opener.conn);
+            self.guard.say(opener, ip, data)?;
+            return Ok(data.len() as u32);
+        }
+        if !matches!(file, FileId::Control(..)) {
+            return Err(EROFS);
+        }
+        // Whoever relays a handshake is let in with it, and is to say nothing.
+        let said = self.guard.open(opener.conn, data)?;
+        self.acts.write(self, file, opener, &said)?;
         Ok(data.len() as u32)
     }
 

@@ -81,6 +81,7 @@ impl Workers {
 
     /// Notes a worker for this file, for as long as `opener` lasts. The text is
     /// `<port> <what redir said>`; the IP is the connection's, never the text's.
+    #[inline(never)]
     pub fn avail(
         &mut self,
         opener: OpenId,
@@ -139,6 +140,7 @@ impl Workers {
 
     /// Who is to feed this client with this file: `me` or `ip!port`, without a
     /// newline, as the original has it.
+    #[inline(never)]
     pub fn redir(&mut self, conn: ConnId, file: u64) -> String {
         let mut used = self.levels_used.get(&conn).copied().unwrap_or_default();
         let load_of = |addr| self.load.get(addr).copied().unwrap_or(0);

@@ -8,6 +8,7 @@ use crate::console::report;
 use crate::driver::{FetchTask, failure};
 use crate::failed::{Failed, USAGE, exit_code};
 use crate::os::{file, random, signal};
+use crate::store::dest::{DEV, is_missing_device};
 use crate::store::destination::Destination;
 use crate::store::device::{Device, DeviceOptions, WAIT_S, is_device};
 use crate::store::stream::{Keep, Stream, WINDOW_MIB};
@@ -16,13 +17,9 @@ use nix::errno::Errno;
 use peer::failure::Status;
 use peer::request::Pin;
 use std::io::{IsTerminal, stdout};
-use std::os::fd::IntoRawFd;
-use std::path::Path;
+use std::os::fd::{IntoRawFd, OwnedFd};
+use std::path::{Path, PathBuf};
 use std::{env, fs, thread};
-
-/// Where devices are, and what is in memory there on purpose.
-const DEV: &str = "/dev";
-const SHM: &str = "/dev/shm";
 
 /// Claims the destination of a fetch, where it is no directory.
 pub fn claim(fetch: &Fetch) -> Result<Option<Box<dyn Destination>>, Failed> {
@@ -33,7 +30,7 @@ pub fn claim(fetch: &Fetch) -> Result<Option<Box<dyn Destination>>, Failed> {
     if fetch.is_stream() {
         return claim_stream(fetch).map(Some);
     }
-    if is_missing_device(path) {
+    if is_lost_among_devices(path) {
         let text = format!(
             "cannot fetch onto {path:?}: there is no such device (nothing but devices is in {DEV}; \
              where a directory is meant, make it first)"
@@ -62,33 +59,61 @@ pub fn claim(fetch: &Fetch) -> Result<Option<Box<dyn Destination>>, Failed> {
 
 /// Of a comparison with what is not there: an empty directory without a name stands for it, which
 /// nothing can be put into, and all that comes is new. It stays open until the process ends.
-pub fn stand_in(task: &mut FetchTask) {
-    if !task.policy.purpose.compares() || file::stat_path(&task.dest) != Err(Errno::ENOENT) {
-        return;
+pub fn stand_in(task: &mut FetchTask) -> Result<(), Failed> {
+    let dest = &task.dest;
+    if !task.policy.purpose.compares() || file::stat_path(dest) != Err(Errno::ENOENT) {
+        return Ok(());
+    }
+    let failed = |text: String| Failed::new(text, exit_code(Status::LocalIo));
+    if let Some(why) = cannot_be_made(dest) {
+        return Err(failed(format!("cannot fetch into {dest:?}: {why}")));
     }
     let path = env::temp_dir().join(format!(".xget-empty-{:016x}", random::quick()));
-    if file::make_dir(&path, 0o700).is_ok() {
-        let empty = file::open_dir(&path);
-        let is_unnamed = fs::remove_dir(&path).is_ok();
-        if let Some(empty) = empty.ok().filter(|_| is_unnamed) {
-            task.dest = format!("/proc/self/fd/{}", empty.into_raw_fd()).into();
-        }
-    }
+    let empty = empty_dir(&path).map_err(|errno| {
+        let why = errno.desc();
+        failed(format!(
+            "a comparison with {dest:?}, which is not there, takes an empty directory, which \
+             cannot be made as {path:?}: {why}; TMPDIR says where, or make {dest:?} first"
+        ))
+    })?;
+    task.dest = format!("/proc/self/fd/{}", empty.into_raw_fd()).into();
+    Ok(())
 }
 
-/// A path that is not there, among the devices: it would be a directory in memory, and the disk
-/// that was meant would have nothing.
-fn is_missing_device(path: &Path) -> bool {
-    if file::stat_path(path) != Err(Errno::ENOENT) {
-        return false;
+/// One that has no name any more.
+fn empty_dir(path: &Path) -> Result<OwnedFd, Errno> {
+    file::make_dir(path, 0o700)?;
+    let empty = file::open_dir(path);
+    fs::remove_dir(path).map_err(|error| file::errno(&error))?;
+    empty
+}
+
+/// Why a fetch could not make this directory, as far as a look tells.
+fn cannot_be_made(dest: &Path) -> Option<String> {
+    if dest.symlink_metadata().is_ok() {
+        return Some("it is a symlink to what is not there".into());
     }
-    // What is above it and is there, wherever names lead to.
-    let mut above = path.ancestors().skip(1);
-    let dir = above.find_map(|dir| match dir.as_os_str().is_empty() {
+    let above = nearest_above(dest)?;
+    if !above.is_dir() {
+        return Some(format!("{above:?} is not a directory"));
+    }
+    let is_kernels = ["/proc", "/sys"].iter().any(|kernels| above.starts_with(kernels));
+    let denied = if is_kernels { Errno::EPERM } else { file::can_write(&above).err()? };
+    Some(format!("nothing can be made in {above:?}: {}", denied.desc()))
+}
+
+/// A path that is not there, and would be among the devices, wherever the names above it lead to.
+fn is_lost_among_devices(path: &Path) -> bool {
+    let above = nearest_above(path).filter(|_| file::stat_path(path) == Err(Errno::ENOENT));
+    above.is_some_and(|above| is_missing_device(&above.join("it")))
+}
+
+/// What is above a path and is there.
+fn nearest_above(path: &Path) -> Option<PathBuf> {
+    path.ancestors().skip(1).find_map(|above| match above.as_os_str().is_empty() {
         true => Path::new(".").canonicalize().ok(),
-        false => dir.canonicalize().ok(),
-    });
-    dir.is_some_and(|dir| dir.starts_with(DEV) && !dir.starts_with(SHM))
+        false => above.canonicalize().ok(),
+    })
 }
 
 /// The names of options that make sense for a directory alone, and whether they were typed.

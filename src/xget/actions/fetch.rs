@@ -1,17 +1,20 @@
 //! A client's command: a fetch, or a worker's rounds.
 
 use super::destinations;
-use crate::cli::Fetch;
+use crate::cli::{Fetch, NO_HEAD};
 use crate::console::{self, FetchConsole, answer, report, summary};
 use crate::driver::{self, FetchTask};
 use crate::failed::{Failed, USAGE, exit_code};
+use crate::key_file;
 use crate::os::signal;
 use crate::store::destination::Destination;
 use crate::store::writer::Purpose;
 use peer::content::patterns::Patterns;
 use peer::failure::{Failure, Status};
+use peer::signature::PublicKey;
+use std::ffi::OsStr;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Between two rounds of a worker.
 const ROUND_GAP: Duration = Duration::from_secs(10);
@@ -24,6 +27,16 @@ fn add_patterns(patterns: &mut Patterns, path: &Path) -> Result<(), Failed> {
     })
 }
 
+/// Of what was typed: it, or a file with it.
+fn public_key(typed: &OsStr) -> Result<PublicKey, Failed> {
+    if let Some(key) = typed.to_str().and_then(|text| PublicKey::parse(text).ok()) {
+        return Ok(key);
+    }
+    let usage = |why: &str| Failed::new(format!("--trust {}: {why}", typed.display()), USAGE);
+    let text = std::fs::read_to_string(typed).map_err(|error| usage(&error.to_string()))?;
+    PublicKey::parse(&text).map_err(usage)
+}
+
 fn fetch_once(
     task: FetchTask,
     into: Option<Box<dyn Destination>>,
@@ -34,10 +47,14 @@ fn fetch_once(
 
 /// A worker of a running system: round after round, until a signal ends it. What will
 /// pass is tried again: the master is away, or its tree has just changed.
-fn run_worker(task: FetchTask, quiet: bool) -> Result<(), Failed> {
+#[inline(never)]
+fn run_worker(mut task: FetchTask, quiet: bool) -> Result<(), Failed> {
+    console::open(&[0, 1]);
     let mut console = FetchConsole::of_worker(quiet);
     loop {
         let failures = fetch_once(task.clone(), None, &mut console);
+        // It is so for good, and would be so once more.
+        task.is_shut_in = false;
         if console.has_ended() {
             return Ok(());
         }
@@ -70,7 +87,7 @@ fn number_for_s(task: &FetchTask) -> Option<u64> {
 
 /// What to look at where a master was called in vain.
 pub fn unreached(failed: &Failed) -> Option<String> {
-    let text = "look whether `xget DIR` runs there, with this port (-p), and no firewall stops it";
+    let text = "look whether `xget DIR` runs there, with this port (its -p), and no firewall stops it; `xget find SRC` says who else has it";
     failed.reasons.iter().any(|why| why.contains("; gave up after ")).then(|| text.into())
 }
 
@@ -93,8 +110,10 @@ pub fn fetch<const WHOLE: bool>(fetch: Fetch) -> Result<(), Failed> {
     let is_stream = fetch.is_stream();
     let mut task = fetch.task;
     if WHOLE {
-        destinations::stand_in(&mut task);
+        destinations::stand_in(&mut task)?;
     }
+    // It asks for a file of just that name.
+    let is_pattern = !WHOLE && task.request.sources.iter().any(|source| source.contains(&b'*'));
     let number = if WHOLE { number_for_s(&task) } else { None };
     // Else its task has those that were found.
     if !fetch.masters.is_empty() {
@@ -104,10 +123,20 @@ pub fn fetch<const WHOLE: bool>(fetch: Fetch) -> Result<(), Failed> {
     for path in &fetch.keep {
         add_patterns(&mut task.policy.keep, path)?;
     }
+    task.request.key =
+        key_file::read(fetch.key.as_deref()).map_err(|why| Failed::new(why, USAGE))?;
+    for key in &fetch.trust {
+        task.request.trust.keys.push(public_key(key)?);
+    }
     let is_dry = task.policy.purpose.compares();
     if task.policy.purpose == Purpose::Serve {
         return run_worker(task, fetch.quiet);
     }
+    // Not of a worker, which fetches for days.
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).ok();
+    task.request.trust.now_s = since.map(|time| time.as_secs());
+    // What is read behind a pipe ends where we end it.
+    console::open(if is_stream { &[1] } else { &[0, 1] });
     let mut console = FetchConsole::new(fetch.quiet, is_dry);
     let failures = fetch_once(task, into, &mut console);
     let (last, changes) = (console.last, console.take_changes());
@@ -125,6 +154,9 @@ pub fn fetch<const WHOLE: bool>(fetch: Fetch) -> Result<(), Failed> {
         let mut failed = Failed::from(failures);
         if WHOLE {
             failed.reasons.extend(advice(&failed, number, last.is_answered));
+        }
+        if is_pattern && failed.status == exit_code(Status::Source) {
+            failed.reasons.push(NO_HEAD.into());
         }
         return Err(failed);
     }
@@ -148,9 +180,11 @@ mod tests {
             advice(&Failed::new(why.into(), 3), number, is_answered).unwrap_or_default()
         };
         let lost = "the master 10.0.0.1:7: refused; gave up after 2 tries";
-        assert!(said(lost, None, false).contains("with this port"));
+        assert!(said(lost, None, false).contains("with this port (its -p)"));
         assert_eq!(said(lost, None, true), "", "it was there");
         assert_eq!(said("the master 10.0.0.1:7: it is too old", None, false), "");
+        let refused = "the master 10.0.0.1:7: authentication failed; asked 3 times";
+        assert_eq!(said(refused, None, false), "", "it runs there");
         let missing = "30: no such file or directory in what is served";
         assert!(said(missing, Some(30), true).contains("meant for -s"));
         assert_eq!(said(missing, None, true), "");

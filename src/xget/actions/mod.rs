@@ -5,4 +5,5 @@
 pub mod destinations;
 pub mod fetch;
 pub mod serve;
+pub mod sign;
 pub mod up;

@@ -3,7 +3,10 @@
 use crate::boot::{self, Booted, NODE_FILE};
 use crate::driver::{self, Host};
 use crate::failed::{Failed, USAGE, exit_code};
+use crate::key_file;
+use peer::auth::Key;
 use peer::failure::Status;
+use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -16,7 +19,9 @@ const UP_PAUSE: Duration = Duration::from_secs(10);
 const UP_WITHIN: Duration = Duration::from_secs(60);
 
 /// Says it until a master has heard it: within a minute, for a unit has a limit, too.
-pub fn up(named: Vec<Host>) -> Result<(), Failed> {
+#[inline(never)]
+pub fn up(named: Vec<Host>, key: Option<&Path>) -> Result<(), Failed> {
+    let key = key_file::read(key).map_err(|why| Failed::new(why, USAGE))?;
     let Booted { mut masters, lines } = boot::booted();
     if !named.is_empty() {
         masters = named;
@@ -31,7 +36,7 @@ pub fn up(named: Vec<Host>) -> Result<(), Failed> {
             thread::sleep(UP_PAUSE);
         }
         for host in &masters {
-            match tell_up(host, &lines, end) {
+            match tell_up(host, key.as_ref(), &lines, end) {
                 Ok(()) => return Ok(()),
                 Err(failed) => why = failed,
             }
@@ -41,12 +46,13 @@ pub fn up(named: Vec<Host>) -> Result<(), Failed> {
 }
 
 /// Any of the addresses of a master will do.
-fn tell_up(host: &Host, lines: &str, end: Instant) -> Result<(), String> {
+#[inline(never)]
+fn tell_up(host: &Host, key: Option<&Key>, lines: &str, end: Instant) -> Result<(), String> {
     let mut why = String::new();
     for addr in driver::resolve(host)? {
         // Not nothing: that would be no limit.
         let left = end.saturating_duration_since(Instant::now()).max(UP_LEAST);
-        match driver::ask_node(addr, lines, left.min(UP_MOST)) {
+        match driver::ask_node(addr, key, lines, left.min(UP_MOST)) {
             Ok(_) => return Ok(()),
             Err(error) => {
                 why = format!("master {addr} does not hear that this node is up: {error}")

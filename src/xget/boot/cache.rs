@@ -6,13 +6,15 @@
 //! without. Refuses to know what is in the cache: pieces that are right are.
 
 use super::system::System;
+use crate::driver;
 use crate::os::child::{self, Child};
-use crate::os::{file, mount};
+use crate::os::landlock::May;
+use crate::os::{file, mount, names};
 use crate::store::refresh::Refresh;
 use nix::errno::Errno;
 use peer::content::manifest::Manifest;
 use peer::content::pieces::PieceMap;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::FileExt;
@@ -68,6 +70,7 @@ pub struct Cache(OwnedFd);
 
 impl Cache {
     /// Finds and opens it, in a bounded time.
+    #[inline(never)]
     pub fn open(asked: &str, name: &str, system: &mut System) -> Option<Cache> {
         let opened = open(asked, system);
         match opened {
@@ -89,6 +92,7 @@ impl Cache {
 
     /// Leaves a child that brings it up to date from what was fetched into this directory.
     /// All is opened here and now: soon no path leads there any more.
+    #[inline(never)]
     pub fn refresh(
         self,
         what: (Rc<Manifest>, Rc<PieceMap>),
@@ -96,17 +100,20 @@ impl Cache {
         lighten: &mut dyn FnMut(),
     ) -> Option<Child> {
         let begun = Refresh::begin(what, from, &self.path());
+        let from = file::open_dir(from).ok();
         let forked = begun.map_err(|error| error.to_string()).and_then(|refresh| {
             child::split(REFRESHING).map(|child| (child, refresh)).map_err(|e| e.to_string())
         });
         match forked {
             Ok((None, refresh)) => {
+                // Who serves says what the kernel lacks.
+                let opened = [(from, May::Read), (Some(self.0), May::Change)];
+                let _ = driver::shut_child_in(&opened);
                 lighten();
                 child::yield_to_others();
                 if let Err(error) = refresh.run() {
                     log::warn!("the cache is not up to date: {error}");
                 }
-                drop(self.0);
                 child::end()
             }
             Ok((child, _)) => child,
@@ -118,6 +125,7 @@ impl Cache {
     }
 }
 
+#[inline(never)]
 fn open(asked: &str, system: &mut System) -> Result<Cache, String> {
     let (device, of) = wait_for(asked, system)?;
     // A disk may take its time, and the watchdog knows nothing of it.
@@ -173,6 +181,7 @@ fn wait_for(asked: &str, system: &mut System) -> Result<(String, &'static FileSy
     }
 }
 
+#[inline(never)]
 fn find(asked: &str) -> Option<(String, &'static FileSystem)> {
     let of = |device: String| {
         let disk = File::open(&device).ok()?;
@@ -180,11 +189,9 @@ fn find(asked: &str) -> Option<(String, &'static FileSystem)> {
         let found = identify(&read).filter(|volume| volume.is(asked, &device))?;
         Some((device, found.of))
     };
-    let names = fs::read_dir("/sys/class/block").ok()?.filter_map(Result::ok);
+    let mut names = names::of(Path::new("/sys/class/block"), usize::MAX).into_iter();
     // A slash in the name of a device is written so.
-    names
-        .map(|name| name.file_name().to_string_lossy().replace('!', "/"))
-        .find_map(|name| of(format!("/dev/{name}")))
+    names.find_map(|name| of(format!("/dev/{}", name.replace('!', "/"))))
 }
 
 /// What a file system says of itself.
@@ -225,6 +232,7 @@ fn identify(read: &dyn Fn(u64, &mut [u8]) -> bool) -> Option<Volume> {
 mod tests {
     use super::*;
     use crate::os::scratch::Dir;
+    use std::fs;
     use std::os::unix::fs::{PermissionsExt, chown, symlink};
 
     #[test]

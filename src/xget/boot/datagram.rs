@@ -11,6 +11,7 @@ const UDP_LEN: usize = 8;
 const UDP: u8 = 17;
 
 /// A datagram from 0.0.0.0 to everybody.
+#[inline(never)]
 pub fn broadcast(from_port: u16, to_port: u16, payload: &[u8]) -> Vec<u8> {
     let total_len = IP_LEN + UDP_LEN + payload.len();
     let udp_len = (UDP_LEN + payload.len()) as u16;

@@ -5,8 +5,8 @@
 
 use super::cmdline::Cmdline;
 use super::modules::{Catalogue, DepmodTexts};
-use crate::os::module;
 use crate::os::uevent::Uevents;
+use crate::os::{module, names};
 use sorted::SortedSet;
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -68,6 +68,7 @@ impl Drivers {
 
     /// Loads what was asked for by name, then what the devices want, until
     /// no device turns up that was not there before.
+    #[inline(never)]
     pub fn start(&mut self, first: &[String]) {
         if self.catalogue.is_empty() {
             log::warn!("there is no modules.dep in {}", self.directory.display());
@@ -221,6 +222,7 @@ fn module_params(line: &Cmdline) -> Vec<(String, String)> {
 }
 
 /// Every `modalias` below a directory of sysfs; links are not followed.
+#[inline(never)]
 fn modaliases(root: &Path) -> Vec<String> {
     let mut found = Vec::new();
     let mut waiting = vec![root.to_path_buf()];
@@ -248,8 +250,8 @@ fn modaliases(root: &Path) -> Vec<String> {
 
 fn unclaimed(devices: &Path) -> Vec<String> {
     let mut said = Vec::new();
-    for entry in fs::read_dir(devices).into_iter().flatten().flatten() {
-        let path = entry.path();
+    for slot in names::of(devices, usize::MAX) {
+        let path = devices.join(&slot);
         let read = |name: &str| {
             let text = fs::read_to_string(path.join(name)).unwrap_or_default();
             text.trim().trim_start_matches("0x").to_string()
@@ -258,8 +260,6 @@ fn unclaimed(devices: &Path) -> Vec<String> {
         // PCI class 02 is a network controller, 0c06 InfiniBand.
         let network = class.starts_with("02") || class.starts_with("0c06");
         if network && !path.join("driver").exists() {
-            let slot = entry.file_name();
-            let slot = slot.to_string_lossy();
             said.push(format!(
                 "PCI {slot} [{}:{}] is a network device without a driver in this initramfs",
                 read("vendor"),

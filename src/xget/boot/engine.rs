@@ -6,6 +6,8 @@
 use super::failure::FetchError;
 use crate::driver::{self, FetchObserver, FetchTask, Fetching, Observer, Turn};
 use crate::os::child::{self, Child};
+use crate::os::landlock::May;
+use peer::auth::Key;
 use peer::content::digest::Digest;
 use peer::failure::Failure;
 use peer::fetch::Progress;
@@ -13,6 +15,7 @@ use peer::namespace::Content;
 use peer::request::Masters;
 use std::net::SocketAddr;
 use std::ops::ControlFlow;
+use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 /// What `ps` calls a child that serves what was fetched.
@@ -77,6 +80,7 @@ pub struct Engine {
 impl Engine {
     /// Returns when everything is there under its final name and verified;
     /// others are served from then on when `linger` is called.
+    #[inline(never)]
     pub fn fetch(
         &mut self,
         task: FetchTask,
@@ -139,13 +143,22 @@ impl Engine {
     }
 
     /// Leaves the serving to a child of this process, for so long at most: it ends
-    /// when nobody fetches any more. `lighten` drops what it does not need.
-    pub fn serve_on(&mut self, most: Duration, lighten: &mut dyn FnMut()) -> Option<Child> {
+    /// when nobody fetches any more. It opens nothing but what is in this directory; `lighten` drops
+    /// what it does not need.
+    pub fn serve_on(
+        &mut self,
+        what: Option<OwnedFd>,
+        most: Duration,
+        lighten: &mut dyn FnMut(),
+    ) -> Option<Child> {
         let fetching = self.serving.as_ref()?;
         fetching.release();
         child::write_no_more();
         match child::split(SERVING) {
             Ok(None) => {
+                if let Err(missing) = driver::shut_child_in(&[(what, May::Read)]) {
+                    log::warn!("{missing}");
+                }
                 lighten();
                 self.linger(most, &mut |_| ControlFlow::Continue(()));
                 child::end()
@@ -169,7 +182,7 @@ impl Engine {
     }
 
     /// A line in the master's log; best effort, two seconds at the longest.
-    pub fn log(&mut self, masters: &Masters, line: &str) {
+    pub fn log(&mut self, masters: &Masters, key: Option<&Key>, line: &str) {
         if let Some(fetching) = &mut self.serving {
             fetching.log(line.into());
             if !matches!(fetching.turn(), Ok(Turn::Running | Turn::InPlace | Turn::Held(_))) {
@@ -179,7 +192,7 @@ impl Engine {
             return;
         }
         for master in masters.addrs() {
-            if driver::write_log(master, line, LOG_TIME_MAX).is_ok() {
+            if driver::write_log(master, key, line, LOG_TIME_MAX).is_ok() {
                 return;
             }
         }

@@ -172,12 +172,13 @@ const BACKOFF_MAX_MS: u64 = 30_000;
 const POLL_FIRST_MS: u64 = 10_000;
 const POLL_SPREAD_MS: u64 = 10_000;
 
-/// The pause before try number `tries` (the first failed try is 1). `random`
-/// spreads it, so that a thousand nodes do not knock together.
+/// The pause before try number `tries` (the first failed try is 1; 0: of another master, at
+/// once). `random` spreads it, so that a thousand nodes do not knock together.
 pub fn pause_ms(retry: Retry, tries: u32, random: u64) -> u64 {
     match retry {
+        Retry::Backoff if tries == 0 => 0,
         Retry::Backoff => {
-            let doubled = BACKOFF_FIRST_MS << tries.saturating_sub(1).min(10);
+            let doubled = BACKOFF_FIRST_MS << (tries - 1).min(10);
             let full = doubled.min(BACKOFF_MAX_MS);
             full / 2 + random % (full / 2)
         }
@@ -266,6 +267,7 @@ mod tests {
     #[test]
     fn pauses_grow_to_a_limit_and_differ() {
         for random in [0, 1, 999, u64::MAX] {
+            assert_eq!(pause_ms(Retry::Backoff, 0, random), 0);
             let first = pause_ms(Retry::Backoff, 1, random);
             assert!((250..500).contains(&first), "{first}");
             let late = pause_ms(Retry::Backoff, 1000, random);

@@ -15,12 +15,14 @@ use super::uplink::Uplink;
 use super::{discovery, links, network};
 use crate::driver::{self, FetchTask, Host};
 use crate::store::writer::{Policy, Purpose};
+use peer::alone::Head;
+use peer::auth::Key;
 use peer::content::digest::Digest;
 use peer::control::{NodeAnswer, NodeMessage, NodeQuestion, NodeStage, printable};
 use peer::discovery::Found;
 use peer::failure::Status;
 use peer::namespace::Content;
-use peer::request::{FetchRequest, Linger, Masters, Pin};
+use peer::request::{FetchRequest, Linger, Masters, Pin, Trust};
 use std::fs;
 use std::io;
 use std::net::SocketAddr;
@@ -28,12 +30,14 @@ use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
+use zeroize::Zeroizing;
 
 /// Tries of the master within one fetch; this phase itself tries for longer.
 const RETRIES: u32 = 5;
 /// What a turn may take of one interface of several: to an address, and from
 /// there to the first word of a master.
 const TURN_MS: u64 = 10_000;
+const TURN_IS_OVER: &str = "no master answered within 10 s";
 const SLEEP_MS: u64 = 250;
 /// What a master may take to say what this node is, and to hear how far it is.
 const ASK_TIME_MAX: Duration = Duration::from_secs(8);
@@ -61,6 +65,8 @@ pub struct Errand<'a> {
     pub room_bytes: Option<u64>,
     /// A directory that may have pieces of it.
     pub copies: Option<PathBuf>,
+    /// Of a root: what has been started before it ([`Trust::started`]).
+    pub started: Option<&'a str>,
 }
 
 /// All transfers of one boot: what is carried from try to try, and from one to the next.
@@ -70,8 +76,6 @@ pub struct Transfers<'a> {
     pub settings: Settings,
     pub engine: &'a mut Engine,
     pub uplink: Uplink,
-    /// As the command line names it.
-    image: String,
     /// The masters that were tried last.
     masters: &'a mut Masters,
     /// Who answered on the network, where it was asked.
@@ -81,9 +85,9 @@ pub struct Transfers<'a> {
     /// Who this node is, for the operator.
     identity: String,
     began_ms: u64,
-    /// When bytes last came, or the phase began.
+    /// When bytes last came, or the phase began; the most that a try of the last fetch came to.
     moved_ms: u64,
-    most_bytes: u64,
+    pub most_bytes: u64,
     turns: Turns,
     /// The master said what this node is, and can be asked again.
     is_known: bool,
@@ -91,6 +95,7 @@ pub struct Transfers<'a> {
 
 impl<'a> Transfers<'a> {
     /// Brings the network up.
+    #[inline(never)]
     pub fn begin(
         system: &'a mut System,
         settings: Settings,
@@ -100,14 +105,12 @@ impl<'a> Transfers<'a> {
         let uplink = network::bring_up(system, &settings, &[], settings.timeouts)?;
         let now_ms = system.clock.now_ms();
         let identity = system.firmware.line(&links::list());
-        let image = settings.image.path.clone();
         Ok(Transfers {
             system,
             settings,
             engine,
             uplink,
             masters,
-            image,
             found: Found::default(),
             master: None,
             identity,
@@ -123,8 +126,8 @@ impl<'a> Transfers<'a> {
     /// None: the master knows no nodes.
     pub fn ask(&mut self, line: &Cmdline) -> Result<Option<NodeAnswer>, FetchError> {
         let mut answer = None;
-        // Where that is, another master may have said.
-        self.settings.image.path.clone_from(&self.image);
+        // What another master said is not in force any more.
+        self.obey(Settings::of(line));
         let is_named = line.has("xget.image");
         // It is a pause and a look, as often as it takes.
         self.is_known = false;
@@ -136,23 +139,31 @@ impl<'a> Transfers<'a> {
         Ok(answer)
     }
 
+    /// These are in force from now on.
+    #[inline(never)]
+    pub fn obey(&mut self, settings: Settings) {
+        self.settings = settings;
+    }
+
     /// Where nobody answers whom somebody named for sure, the network is asked.
+    #[inline(never)]
     fn searching(&mut self, attempt: &mut Attempt<'a, '_>) -> Result<(), FetchError> {
         let error = match attempt(self) {
             Err(error) if error.status == Status::Connection && self.may_search() => error,
             result => return result,
         };
-        // Another that answered is next; where none is left, somebody may be named by now, and
+        // Others that answered are next; where none is left, somebody may be named by now, and
         // the network is asked again.
         if !self.found.masters.is_empty() {
-            self.found.drop_first();
+            self.found.drop_all(self.masters);
             return Err(error);
         }
         let Transfers { system, uplink, settings, .. } = self;
         let (index, label) = (uplink.link.index, uplink.link.label());
-        // What is pinned not all may have, and who answered before was of no use.
+        // What is pinned or signed not all may have, and who answered before was of no use.
         let pin = settings.image.digest.or(settings.root.digest);
-        let is_patient = self.master.is_some() || pin.is_some();
+        let is_bound = pin.is_some() || !settings.image.trust.keys.is_empty();
+        let is_patient = self.master.is_some() || is_bound;
         self.found =
             discovery::find(&settings.image.path, is_patient, (index, &label), &mut || {
                 let now_ms = system.clock.now_ms();
@@ -167,10 +178,11 @@ impl<'a> Transfers<'a> {
         *is_searched && masters.is_empty() && !self.uplink.is_master_named
     }
 
+    #[inline(never)]
     fn ask_known(&mut self, is_named: bool) -> Result<Option<NodeAnswer>, FetchError> {
         self.look_up_masters()?;
-        let mut reason = String::new();
-        let image = is_named.then(|| self.image.clone());
+        let (mut reason, key) = (String::new(), self.settings.key.clone());
+        let image = is_named.then(|| self.settings.image.path.clone());
         let question = NodeQuestion { image, ..self.who() };
         let question = NodeMessage::Question(question).line();
         let is_short = self.turns.is_short(self.uplink.link.index, &self.usable());
@@ -184,14 +196,17 @@ impl<'a> Transfers<'a> {
             if let ControlFlow::Break(text) = self.system.tick(&mut self.uplink, now_ms) {
                 return Err(FetchError::interrupted(text));
             }
-            let text = match driver::ask_node(master, &question, ASK_TIME_MAX) {
-                Ok(text) => text,
-                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            let text = match driver::ask_node(master, key.as_ref(), &question, ASK_TIME_MAX) {
+                Ok(text) => Some(text),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => None,
                 Err(error) => {
                     reason = format!("cannot ask {master} what this node is: {error}");
                     continue;
                 }
             };
+            // It is the first that is fetched from, and dropped where it is of no use.
+            self.found.put_first(master);
+            let Some(text) = text else { return Ok(None) };
             // Whoever has to wait for an operator hears from the master all the time.
             self.moved_ms = self.system.clock.now_ms();
             self.master = Some(master);
@@ -238,7 +253,9 @@ impl<'a> Transfers<'a> {
         let Some(master) = self.master.filter(|_| self.is_known) else { return };
         let who = NodeMessage::Question(self.who());
         let lines = who.line() + &NodeMessage::State(stage, printable(words)).line();
-        if let Err(error) = driver::ask_node(master, &lines, SAY_TIME_MAX) {
+        if let Err(error) =
+            driver::ask_node(master, self.settings.key.as_ref(), &lines, SAY_TIME_MAX)
+        {
             log::debug!("{master} does not hear how far this node is: {error}");
         }
     }
@@ -267,47 +284,98 @@ impl<'a> Transfers<'a> {
         fetched.ok_or_else(|| FetchError::unreachable("nothing came".into()))
     }
 
+    /// What is for this node alone, as it travels; of the masters in their order, the first that
+    /// answers.
+    pub fn fetch_alone(&mut self, key: &Key) -> Result<(Head, Zeroizing<Vec<u8>>), FetchError> {
+        let mut found = (Head::None, Zeroizing::default());
+        self.persist(&mut |transfers| {
+            found = transfers.try_alone(key)?;
+            Ok(())
+        })?;
+        self.moved_ms = self.system.clock.now_ms();
+        Ok(found)
+    }
+
+    #[inline(never)]
+    fn try_alone(&mut self, key: &Key) -> Result<(Head, Zeroizing<Vec<u8>>), FetchError> {
+        self.look_up_masters()?;
+        let (mut lost, mut reason) = (None, String::new());
+        let (system, uplink) = (&mut *self.system, &mut self.uplink);
+        // The lease does not wait, however long they take.
+        let look = &mut || {
+            let now_ms = system.clock.now_ms();
+            lost = system.tick(uplink, now_ms).break_value();
+            lost.is_none()
+        };
+        let mut wrong = None;
+        for master in self.masters.addrs() {
+            let why = match driver::ask_alone(master, key, ASK_TIME_MAX, look) {
+                Ok((Head::Busy, _)) => "it is busy".to_string(),
+                // Another may be able to.
+                Ok(came @ (Head::Wrong, _)) => {
+                    wrong = Some(came);
+                    continue;
+                }
+                Ok(came) => return Ok(came),
+                Err(why) if why.kind() == io::ErrorKind::Interrupted => break,
+                Err(why) => why.to_string(),
+            };
+            reason = [&master.to_string(), " gives nothing for this node alone: ", &why].concat();
+        }
+        if let Some(came) = wrong.filter(|_| reason.is_empty() && lost.is_none()) {
+            return Ok(came);
+        }
+        Err(lost.map_or(FetchError::unreachable(reason), FetchError::interrupted))
+    }
+
     /// Tries until it succeeds, by whichever interface, or the error is final.
     fn persist(&mut self, attempt: &mut Attempt<'a, '_>) -> Result<(), FetchError> {
         loop {
-            let end = self.tries(attempt);
-            if matches!(end, Err(TriesEnd::LeaseLost(_) | TriesEnd::NextLink(_))) {
-                // Whoever answered did so on that link.
-                self.found = Found::default();
-            }
-            match end {
+            let is_next = match self.tries(attempt) {
                 Ok(()) => return Ok(()),
                 Err(TriesEnd::Failed(error)) => return Err(error),
                 Err(TriesEnd::LeaseLost(reason)) => {
                     log::warn!("{reason}; setting up the network again");
-                    self.uplink.take_down(&mut self.system.netlink);
-                    let timeouts = self.settings.timeouts;
-                    let up = network::bring_up(self.system, &self.settings, &[], timeouts);
-                    self.uplink = up.map_err(FetchError::unreachable)?;
+                    false
                 }
                 Err(TriesEnd::NextLink(reason)) => {
                     let label = self.uplink.link.label();
                     log::warn!("{label}: {reason}; it is another interface's turn");
-                    self.uplink.take_down(&mut self.system.netlink);
-                    self.uplink = self.next_uplink().map_err(FetchError::unreachable)?;
+                    true
                 }
-            }
+            };
+            // Whoever answered did so on that link.
+            self.found = Found::default();
+            self.uplink.take_down(&mut self.system.netlink);
+            let uplink = match is_next {
+                true => self.next_uplink(),
+                false => {
+                    let timeouts = self.settings.timeouts;
+                    network::bring_up(self.system, &self.settings, &[], timeouts)
+                }
+            };
+            self.uplink = uplink.map_err(FetchError::unreachable)?;
         }
     }
 
     /// Tries on one interface, until something comes or another has its turn.
+    #[inline(never)]
     fn tries(&mut self, attempt: &mut Attempt<'a, '_>) -> Result<(), TriesEnd> {
         loop {
+            let found = self.found.masters.len();
             let FetchError { status, text: reason } = match self.searching(attempt) {
                 Ok(()) => return Ok(()),
                 Err(error) => error,
             };
             let now_ms = self.system.clock.now_ms();
             let retry = failure::retry(status);
-            if status == Status::Source {
-                // It does not know this node, or has nothing for it: another may, if need be one
-                // that the network is asked for again, after a pause.
-                self.found.drop_first();
+            let has_others = (1..found).contains(&self.found.masters.len());
+            // It does not know this node, or has nothing for it: another may, of those who answered
+            // at once, else one that the network is asked for again, after a pause.
+            if status == Status::Source && self.found.drop_first() {
+                log::warn!("{reason}; the next who answered is asked");
+                self.check_deadlines(now_ms, &reason)?;
+                continue;
             }
             // Of what is not served the master may tell more than the transfer.
             if retry == Retry::Never || retry == Retry::Poll && self.is_known {
@@ -325,6 +393,8 @@ impl<'a> Transfers<'a> {
             let Some(round) = self.turns.failed(index, &usable) else {
                 return Err(TriesEnd::NextLink(reason));
             };
+            // Who was dropped is followed at once by the next that answered.
+            let round = if has_others { 0 } else { round };
             let random = self.system.seed.rotate_left(round.wrapping_mul(7)) ^ now_ms;
             let pause_ms = failure::pause_ms(retry, round, random);
             log::warn!("{reason}; again in {}.{} s", pause_ms / 1000, pause_ms / 100 % 10);
@@ -348,6 +418,7 @@ impl<'a> Transfers<'a> {
         Ok(())
     }
 
+    #[inline(never)]
     fn try_once(&mut self, errand: &Errand, judge: &mut Judge) -> Result<Fetched, FetchError> {
         self.look_up_masters()?;
         let names: Vec<String> = self.masters.addrs().map(|addr| addr.to_string()).collect();
@@ -372,10 +443,7 @@ impl<'a> Transfers<'a> {
                 turns.answered(index);
             } else if is_short && now_ms > began_ms + TURN_MS {
                 is_silent = true;
-                return ControlFlow::Break(format!(
-                    "no master answered within {} s",
-                    TURN_MS / 1000
-                ));
+                return ControlFlow::Break(TURN_IS_OVER.into());
             }
             match limit_ms.is_some_and(|limit_ms| now_ms > phase_ms + limit_ms) {
                 true => ControlFlow::Break("xget.timeout.fetch is over".into()),
@@ -399,9 +467,15 @@ impl<'a> Transfers<'a> {
         })
     }
 
+    #[inline(never)]
     fn task(&self, errand: &Errand, retries: u32) -> FetchTask {
         let request = FetchRequest {
             pin: errand.pin.map(Pin::Blake3),
+            trust: Trust {
+                started: errand.started.map(String::from),
+                ..self.settings.image.trust.clone()
+            },
+            key: self.settings.key.clone(),
             retries,
             // How long is said by `Engine::linger`, when the time has come.
             linger: Linger::Millis(u64::MAX),
@@ -425,14 +499,14 @@ impl<'a> Transfers<'a> {
 
     fn check_deadlines(&self, now_ms: u64, reason: &str) -> Result<(), TriesEnd> {
         let timeouts = &self.settings.timeouts;
-        let over = |since_ms: u64, limit_ms: Option<u64>| {
-            limit_ms.filter(|limit_ms| now_ms >= since_ms + limit_ms)
-        };
-        if let Some(limit_ms) = over(self.moved_ms, timeouts.master_ms) {
-            return Err(late(format!("{reason} (for {} s)", limit_ms / 1000)));
-        }
-        if let Some(limit_ms) = over(self.began_ms, timeouts.fetch_ms) {
-            return Err(late(format!("{reason} (not done after {} s)", limit_ms / 1000)));
+        for (since_ms, limit_ms, how) in [
+            (self.moved_ms, timeouts.master_ms, "for"),
+            (self.began_ms, timeouts.fetch_ms, "not done after"),
+        ] {
+            if let Some(limit_ms) = limit_ms.filter(|limit_ms| now_ms >= since_ms + limit_ms) {
+                let text = format!("{reason} ({how} {} s)", limit_ms / 1000);
+                return Err(TriesEnd::Failed(FetchError::unreachable(text)));
+            }
         }
         Ok(())
     }
@@ -449,6 +523,7 @@ impl<'a> Transfers<'a> {
 
     /// The next interface with an address; where none of the others gets one
     /// soon, the first one that does, with all of its time.
+    #[inline(never)]
     fn next_uplink(&mut self) -> Result<Uplink, String> {
         let patient = self.settings.timeouts;
         let turn = Some(TURN_MS);
@@ -490,10 +565,6 @@ enum TriesEnd {
 
 /// What is tried until it succeeds.
 type Attempt<'a, 'b> = dyn FnMut(&mut Transfers<'a>) -> Result<(), FetchError> + 'b;
-
-fn late(text: String) -> TriesEnd {
-    TriesEnd::Failed(FetchError::unreachable(text))
-}
 
 fn say_fetched(fetched: &Fetched, took_ms: u64) {
     log::info!(

@@ -5,7 +5,7 @@
 //! (`ClientIdentifier=duid`, systemd.network(5)), and where what it is told for one
 //! boot belongs. What other clients need is for people (docs/boot.md, Network).
 
-use crate::os::{file, newroot};
+use crate::os::{file, names, newroot};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -31,6 +31,7 @@ pub fn to_networkd(root: &str, run: &Path) -> io::Result<()> {
 
 /// Their names, seen from within the root. A file hides those of its name in directories
 /// after its own, whatever it says, and so does a mask.
+#[inline(never)]
 fn networks(directories: &[&str]) -> Vec<String> {
     let (mut seen, mut names) = (Vec::new(), Vec::new());
     for directory in directories {
@@ -53,10 +54,9 @@ fn networks(directories: &[&str]) -> Vec<String> {
 
 /// Names that end so, and where they are.
 fn files(directory: &Path, end: &str) -> Vec<(String, PathBuf)> {
-    let entries = fs::read_dir(directory).into_iter().flatten().flatten().take(FILES_MAX);
-    let named =
-        entries.filter_map(|entry| Some((entry.file_name().into_string().ok()?, entry.path())));
-    named.filter(|(name, _)| name.ends_with(end)).collect()
+    let mut names = names::of(directory, FILES_MAX);
+    names.retain(|name| name.ends_with(end));
+    names.into_iter().map(|name| (name.clone(), directory.join(name))).collect()
 }
 
 /// Nothing but a file is opened: a fifo would wait for ever.

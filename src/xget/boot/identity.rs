@@ -69,6 +69,7 @@ impl Firmware {
     }
 
     /// One line for the operator, who may have to add this node.
+    #[inline(never)]
     pub fn line(&self, links: &[Link]) -> String {
         // A VLAN or bond has the address of what it is made upon.
         let mut words: Vec<String> = Vec::new();

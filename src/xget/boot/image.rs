@@ -59,6 +59,7 @@ pub enum ForeignFormat {
 }
 
 impl fmt::Display for ForeignFormat {
+    #[inline(never)]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             ForeignFormat::Empty => "empty",
@@ -72,6 +73,7 @@ impl fmt::Display for ForeignFormat {
 }
 
 impl fmt::Display for ImageError {
+    #[inline(never)]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mib = |bytes: &u64| bytes.div_ceil(1 << 20);
         match self {
@@ -130,6 +132,7 @@ pub struct ImageFiles {
 }
 
 /// Sorts the names of an image directory into roles.
+#[inline(never)]
 pub fn roles(names: &[String]) -> Result<ImageFiles, ImageError> {
     let has = |wanted: &str| names.iter().any(|name| name == wanted);
     if !has("kernel") {
@@ -293,10 +296,16 @@ pub fn room_bytes(machine: &Machine) -> u64 {
 }
 
 /// How many zeroes go between two joined initrds: a cpio archive starts at a
-/// multiple of four (Documentation/driver-api/early-userspace/buffer-format.rst).
+/// multiple of four (Documentation/driver-api/early-userspace/buffer-format.rst), and what is
+/// compressed by LZ4 has no end of its own but four zeroes (lib/decompress_unlz4.c), which the
+/// kernel skips behind all else.
 pub fn padding(len: u64) -> usize {
-    ((4 - len % 4) % 4) as usize
+    ((4 - len % 4) % 4) as usize + LZ4_END
 }
+
+const LZ4_END: usize = 4;
+/// The most that [`padding`] gives.
+pub const PADDING_MAX: usize = 3 + LZ4_END;
 
 #[cfg(test)]
 mod tests {
@@ -442,6 +451,6 @@ mod tests {
 
     #[test]
     fn joined_archives_are_aligned() {
-        assert_eq!([0u64, 1, 2, 3, 4, 5].map(padding), [0, 3, 2, 1, 0, 3]);
+        assert_eq!([0u64, 1, 2, 3, 4, 5].map(padding), [4, 7, 6, 5, 4, 7]);
     }
 }

@@ -41,6 +41,7 @@ pub enum Device {
 }
 
 impl Device {
+    #[inline(never)]
     pub fn parse(text: &str) -> Option<Device> {
         match Mac::parse(text) {
             Some(mac) => Some(Device::Mac(mac)),
@@ -114,6 +115,7 @@ impl IpRule {
     /// # Errors
     ///
     /// The first field that is wrong.
+    #[inline(never)]
     pub fn parse(text: &str) -> Result<IpRule, IpError> {
         let fields = fields(text);
         let first = fields.first().copied().unwrap_or("");
@@ -175,6 +177,7 @@ fn method(word: &str) -> Result<Method, IpError> {
 
 /// `<client>:<server>:<gw>:<mask>:<host>:<device>:<autoconf>:<dns0>:<dns1>:<ntp>`,
 /// where dracut has `[:<mtu>][:<mac>]` in place of the name servers.
+#[inline(never)]
 fn kernel_form(fields: &[&str]) -> Result<IpRule, IpError> {
     let field = |at: usize| fields.get(at).copied().unwrap_or("");
     let mut rule = IpRule::of(method(field(6))?);
@@ -231,6 +234,7 @@ impl RouteRule {
     pub const FORM: &str = "NET/MASK:GATEWAY[:DEVICE]";
 
     /// Reads the value of one `rd.route=`.
+    #[inline(never)]
     pub fn parse(text: &str) -> Option<RouteRule> {
         let fields = fields(text);
         let field = |at: usize| fields.get(at).copied().unwrap_or("");

@@ -117,6 +117,7 @@ impl Attempt6 {
     }
 
     /// To be called on news, packets and deadlines. The error ends it.
+    #[inline(never)]
     pub fn advance(
         &mut self,
         link: &Link,
@@ -205,6 +206,7 @@ fn asks(method: Method, flags: u32) -> Option<Family> {
     }
 }
 
+#[inline(never)]
 fn begin(
     link: &Link,
     own: Ipv6Addr,

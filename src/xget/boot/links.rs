@@ -7,6 +7,7 @@ use super::dhcp::Hardware;
 use super::hex;
 use super::ipconfig::{Device, IpRule, Mac};
 use super::settings::NetworkSettings;
+use crate::os::names;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -75,9 +76,9 @@ pub fn list() -> Vec<Link> {
 }
 
 fn list_in(class: &Path) -> Vec<Link> {
-    let entries = fs::read_dir(class).into_iter().flatten().flatten();
+    let names = names::of(class, usize::MAX).into_iter();
     let mut links: Vec<Link> = Vec::new();
-    for link in entries.filter_map(|entry| link(&entry.path())) {
+    for link in names.filter_map(|name| link(class, name)) {
         let at = links.partition_point(|known| known.index < link.index);
         links.insert(at, link);
         links.truncate(LINKS_MAX);
@@ -85,7 +86,9 @@ fn list_in(class: &Path) -> Vec<Link> {
     links
 }
 
-fn link(path: &Path) -> Option<Link> {
+#[inline(never)]
+fn link(class: &Path, name: String) -> Option<Link> {
+    let path = class.join(&name);
     let read = |name: &str| fs::read_to_string(path.join(name)).ok();
     let number = |name: &str| read(name)?.trim().parse::<u32>().ok();
     let arp_type = number("type").filter(|number| [ETHERNET, INFINIBAND].contains(number))?;
@@ -100,7 +103,7 @@ fn link(path: &Path) -> Option<Link> {
     // In most modes a bond gives its own address to all that belong to it.
     let address = read("bonding_slave/perm_hwaddr").or_else(|| read("address"))?;
     Some(Link {
-        name: path.file_name()?.to_str()?.to_string(),
+        name,
         index,
         hardware: Hardware { arp_type: arp_type as u8, address: bytes(&address)? },
         broadcast: bytes(&read("broadcast")?)?,

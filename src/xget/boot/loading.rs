@@ -26,6 +26,7 @@ const LOAD_TIME_MAX: Duration = Duration::from_secs(600);
 
 /// Seals the bytes and gives them to the kernel. `tick` is called at least once
 /// a second, but for the copying within memory.
+#[inline(never)]
 pub fn load(
     directory: &Path,
     files: &ImageFiles,
@@ -93,8 +94,9 @@ fn seal(
     }
     let mut sealed = Sealed::new(name)?;
     for file in names {
-        let zeroes = [0; 4];
-        sealed.write(&zeroes[..image::padding(sealed.len())])?;
+        if !sealed.is_empty() {
+            sealed.write(&[0; image::PADDING_MAX][..image::padding(sealed.len())])?;
+        }
         sealed.take(&directory.join(file))?;
         tick();
     }
@@ -118,7 +120,7 @@ mod tests {
             seal(c"test", path, &["initrd".into(), "initrd.node".into()], &mut || {}).unwrap();
         let mut bytes = Vec::new();
         sealed.file().read_to_end(&mut bytes).unwrap();
-        assert_eq!(bytes, b"abcde\0\0\0fgh");
+        assert_eq!(bytes, b"abcde\0\0\0\0\0\0\0fgh");
         assert_eq!(fs::read_dir(path).unwrap().count(), 0);
     }
 }

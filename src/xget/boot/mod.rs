@@ -5,6 +5,7 @@
 //! a reboot after it has said why. The transfer itself is behind `engine`; everything that can
 //! be decided without the machine is in pure files of its own.
 
+mod alone;
 mod cache;
 mod cmdline;
 mod console;
@@ -48,6 +49,7 @@ mod turns;
 mod up;
 mod uplink;
 
+pub use alone::fetch_alone;
 pub use modprobe::run as modprobe;
 
 use cmdline::Cmdline;
@@ -92,12 +94,13 @@ pub fn run() -> ! {
     troubles.iter().chain(&settings.warnings).for_each(|said| log::warn!("{said}"));
     setup::set_switches(settings.end.panic_s.is_some());
     let (mut engine, mut masters, mut end) = (Engine::default(), Masters::default(), settings.end);
+    let key = settings.key.clone();
     let reason = match boot(&line, settings, &mut engine, &mut masters, &mut end) {
         Ok(never) => match never {},
         Err(reason) => reason,
     };
     log::error!("boot failed: {reason}");
-    engine.log(&masters, &format!("boot failed: {reason}"));
+    engine.log(&masters, key.as_ref(), &format!("boot failed: {reason}"));
     end::end(end)
 }
 

@@ -14,6 +14,7 @@ use std::process::ExitCode;
 
 /// `modprobe -q -- ALIAS` (kernel/module/kmod.c, call_modprobe). Other options
 /// are of no use here. Status 1: it is not there, or could not be loaded.
+#[inline(never)]
 pub fn run(arguments: ArgsOs) -> ExitCode {
     // Before PID 1 has mounted /proc nobody knows what must not be loaded.
     let Ok(text) = std::fs::read("/proc/cmdline") else { return ExitCode::FAILURE };

@@ -80,6 +80,7 @@ impl Catalogue {
     }
 
     /// `softdep a pre: b c post: d` (modprobe.d(5))
+    #[inline(never)]
     fn add_softdep(&mut self, line: &str) {
         let mut words = line.split_ascii_whitespace();
         let (Some("softdep"), Some(name)) = (words.next(), words.next()) else { return };
@@ -144,6 +145,7 @@ impl Catalogue {
         }
     }
 
+    #[inline(never)]
     fn visit(
         &self,
         name: &str,

@@ -70,6 +70,7 @@ struct Phases {
 }
 
 impl Phases {
+    #[inline(never)]
     fn overdue(&self, now_ms: u64, timeouts: &Timeouts) -> Option<Overdue> {
         let (phase, since_ms, limit_ms) = match (self.nic_ms, self.carrier_ms) {
             (None, _) => (Overdue::Interface, self.began_ms, timeouts.nic_ms),
@@ -147,6 +148,7 @@ impl Network<'_> {
     }
 
     /// New interfaces are set up; they have to be up to show a carrier.
+    #[inline(never)]
     fn look_for_links(&mut self) {
         let System { netlink, drivers, .. } = &mut *self.system;
         self.settings.network.stacked.make(&mut self.stacked, netlink, drivers);
@@ -180,6 +182,7 @@ impl Network<'_> {
         }
     }
 
+    #[inline(never)]
     fn advance(&mut self, at: usize, now_ms: u64) -> Result<Option<Uplink>, String> {
         let Attempt { link, rule, start_ms, stage, .. } = &mut self.attempts[at];
         match stage {
@@ -201,6 +204,7 @@ impl Network<'_> {
         self.take(at, now_ms)
     }
 
+    #[inline(never)]
     fn begin(&mut self, at: usize, now_ms: u64) -> Result<(), String> {
         let Attempt { link, rule, stage, .. } = &mut self.attempts[at];
         let system = &mut *self.system;
@@ -265,6 +269,7 @@ impl Network<'_> {
     }
 
     /// Takes the address that was found, if it counts.
+    #[inline(never)]
     fn take(&mut self, at: usize, now_ms: u64) -> Result<Option<Uplink>, String> {
         let Attempt { is_spare, stage, .. } = &self.attempts[at];
         let AttemptStage::Found(found) = stage else { return Ok(None) };
@@ -278,6 +283,7 @@ impl Network<'_> {
         Uplink::new(link, rule, self.settings, &mut self.system.netlink, found).map(Some)
     }
 
+    #[inline(never)]
     fn ask(&mut self, at: usize, now_ms: u64) {
         let Attempt { link, stage, .. } = &mut self.attempts[at];
         let AttemptStage::Asking { client, socket } = stage else { return };
@@ -312,6 +318,7 @@ impl Network<'_> {
         }
     }
 
+    #[inline(never)]
     fn overdue(&self, now_ms: u64) -> Option<String> {
         Some(match self.phases.overdue(now_ms, &self.timeouts)? {
             Overdue::Interface => {
@@ -358,6 +365,7 @@ impl Network<'_> {
         clauses.collect::<Vec<String>>().join(", ")
     }
 
+    #[inline(never)]
     fn say(&mut self, now_ms: u64) {
         if now_ms < self.said_ms + LINE_MS {
             return;
@@ -374,6 +382,7 @@ impl Network<'_> {
         }
     }
 
+    #[inline(never)]
     fn sleep(&mut self, now_ms: u64, news: &LinkNews) {
         let mut sleep_ms = SLEEP_MS;
         let mut poll = Poll::default();

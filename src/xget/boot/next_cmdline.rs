@@ -7,6 +7,7 @@
 
 use super::cmdline::{Cmdline, words};
 use super::ipconfig::Mac;
+use peer::auth::has_key;
 use std::net::SocketAddr;
 
 /// How the system came there, as far as only this boot knows.
@@ -28,7 +29,21 @@ pub struct Provenance {
     pub by_hand: bool,
     /// `xget.append=`, and the words of the node's line.
     pub append: Option<String>,
+    /// The next system finds these keys in its initramfs.
+    pub keyed: Option<Keyed>,
 }
+
+/// Which keys are put behind the initrd of the next system.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keyed {
+    Cluster,
+    /// That of the node, beside it or alone.
+    Node,
+}
+
+/// Says it: the next system goes on with these keys or not at all.
+pub const KEYED: &str = "xget.keyed";
+pub const KEYED_NODE: &str = "node";
 
 impl Provenance {
     /// Digits enough to name a generation for people.
@@ -46,10 +61,13 @@ const PASSED_BY_HAND: [&str; 7] =
     ["ip", "nfsaddrs", "bootdev", "ifname", "nameserver", "vlan", "bond"];
 /// Words of ours that this boot has done, or says anew: all others go to an agent
 /// that fetches a root.
-const DONE: [&str; 7] = [
+const DONE: [&str; 9] = [
     "xget.master",
     "xget.image",
-    "xget.digest",
+    // Whoever reads the next system's command line is not to know it.
+    "xget.key",
+    "xget.node-key",
+    KEYED,
     "xget.append",
     "xget.tmpfs.size",
     "xget.booted",
@@ -69,6 +87,7 @@ pub fn master(mut addr: SocketAddr) -> String {
 }
 
 /// Joins the image's words with ours. `own` is the line of this boot.
+#[inline(never)]
 pub fn compose(image_text: &str, own: &Cmdline, provenance: &Provenance) -> String {
     let image = Cmdline::parse(image_text);
     let all = words(image_text);
@@ -85,7 +104,8 @@ pub fn compose(image_text: &str, own: &Cmdline, provenance: &Provenance) -> Stri
         let wanted = PASSED.contains(&name)
             || provenance.by_hand && PASSED_BY_HAND.contains(&name)
             || provenance.has_root && name.starts_with("xget.") && !DONE.contains(&name);
-        wanted && !image.has(name)
+        // A key under a name that was mistyped is one, too.
+        wanted && !image.has(name) && !has_key(&param.raw)
     });
     line.extend(passed.map(|param| param.raw.clone()));
     let own_words = own_words(provenance);
@@ -93,12 +113,14 @@ pub fn compose(image_text: &str, own: &Cmdline, provenance: &Provenance) -> Stri
         let quote = if value.contains(' ') { "\"" } else { "" };
         format!("{name}={quote}{value}{quote}")
     }));
-    line.extend(provenance.append.clone());
+    let appended = provenance.append.as_deref().map(words).unwrap_or_default();
+    line.extend(appended.into_iter().filter(|word| !has_key(word)).map(String::from));
     line.extend(after.iter().map(|word| word.to_string()));
     line.join(" ")
 }
 
 /// What the next system cannot find out by itself.
+#[inline(never)]
 fn own_words(provenance: &Provenance) -> Vec<(&'static str, String)> {
     let mut words = Vec::new();
     if let Some(mac) = provenance.mac {
@@ -111,6 +133,10 @@ fn own_words(provenance: &Provenance) -> Vec<(&'static str, String)> {
         && let Some(digits) = provenance.kernel.as_ref().and_then(|all| all.get(..KERNEL_DIGITS))
     {
         words.push(("xget.kernel", digits.to_string()));
+    }
+    if let Some(keyed) = provenance.keyed {
+        let which = if keyed == Keyed::Node { KEYED_NODE } else { "cluster" };
+        words.push((KEYED, which.to_string()));
     }
     words
 }
@@ -129,6 +155,7 @@ mod tests {
             has_root: false,
             by_hand: false,
             append: None,
+            keyed: None,
         }
     }
 
@@ -197,15 +224,33 @@ mod tests {
     #[test]
     fn an_agent_that_fetches_a_root_hears_what_it_needs() {
         let own = Cmdline::parse(
-            "xget.digest=x xget.root.digest=y xget.debug xget.image=z xget.tmpfs.size=1G",
+            "xget.digest=x xget.root.digest=y xget.debug xget.image=z xget.tmpfs.size=1G \
+             xget.key=xget-cluster-1:0 xget.node-key=xget-node-1:n:0",
         );
         let kernel = Some("fedcba98765432100".to_string());
         let next = Provenance { kernel, has_root: true, ..provenance() };
         let line = compose("xget.root.size=1G", &own, &next);
         let told = format!("{TOLD} xget.kernel=fedcba9876543210");
-        assert_eq!(line, format!("xget.root.size=1G xget.root.digest=y xget.debug {told}"));
+        assert_eq!(
+            line,
+            format!("xget.root.size=1G xget.digest=x xget.root.digest=y xget.debug {told}")
+        );
         let image = Provenance { has_root: false, ..next };
         assert_eq!(compose("", &own, &image), TOLD, "another program's business");
+    }
+
+    #[test]
+    fn a_key_under_any_name_stays_behind_and_that_there_is_one_is_said() {
+        let own = Cmdline::parse(
+            "xget.kye=xget-cluster-1:00 console=xget-node-1:n:0 panic=\"xget-root-1:0\" xget.keyed=node",
+        );
+        let append = Some("quiet a=\"xget-cluster-1:00 b\" ro".to_string());
+        let next = Provenance { append, has_root: true, ..provenance() };
+        assert_eq!(compose("", &own, &next), format!("{TOLD} quiet ro"));
+        for (keyed, which) in [(Keyed::Cluster, "cluster"), (Keyed::Node, "node")] {
+            let next = Provenance { keyed: Some(keyed), ..provenance() };
+            assert_eq!(compose("", &own, &next), format!("{TOLD} xget.keyed={which}"));
+        }
     }
 
     #[test]

@@ -34,6 +34,7 @@ pub fn interpreter(head: &[u8]) -> Result<Option<String>, String> {
     }
 }
 
+#[inline(never)]
 fn elf_interpreter(head: &[u8]) -> Result<Option<String>, String> {
     let machine = le16(head, MACHINE).unwrap_or(0);
     if head.get(CLASS) != Some(&CLASS_64) || machine != THIS_MACHINE {

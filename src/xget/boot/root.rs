@@ -13,7 +13,7 @@ use super::system::System;
 use super::tmpfs::{self, Tmpfs};
 use super::up::NODE_FILE;
 use super::uplink::Uplink;
-use super::{console, failure, handover, layers, setup, switch, uplink};
+use super::{alone, console, failure, handover, layers, setup, switch, uplink};
 use crate::os::{file, loop_device, mount, newroot};
 use crate::store::writer::Purpose;
 use log::LevelFilter;
@@ -23,7 +23,7 @@ use peer::control::{NodeAnswer, NodeStage, RootKind};
 use peer::failure::Status;
 use std::fs;
 use std::io::Write;
-use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, chown};
 use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
@@ -42,23 +42,22 @@ const NAME_LEN_MAX: usize = 64;
 /// Others are served after the boot for so long at most, where nothing was said.
 const LINGER_MS_MAX: u64 = 60_000;
 
+/// Of which image, a root of which kind, and what has been started before it
+/// ([`Errand::started`]).
+type What<'a> = (&'a NodeAnswer, RootKind, &'a str);
+
 /// Boots it. Returns only with the reason why not.
-pub fn boot(
-    transfers: &mut Transfers,
-    line: &Cmdline,
-    node: &NodeAnswer,
-    kind: RootKind,
-    kept: &mut Kept,
-) -> FetchError {
+#[inline(never)]
+pub fn boot(transfers: &mut Transfers, line: &Cmdline, what: What, kept: &mut Kept) -> FetchError {
     let settings = &transfers.settings;
     if settings.image.digest.is_some() && settings.root.digest.is_none() {
         return FetchError::unverified(ROOT_UNPINNED.into());
     }
-    let init = match build(transfers, line, node, kind, kept) {
+    let init = match build(transfers, line, what, kept) {
         Ok(init) => init,
         Err(error) => return error,
     };
-    let words = format!("starting {init} of {}", node.image);
+    let words = format!("starting {init} of {}", what.0.image);
     log::info!("{words}");
     transfers.say(NodeStage::Starting, &words);
     pass_lease_on(transfers);
@@ -99,8 +98,7 @@ type Packed = Option<&'static str>;
 fn build(
     transfers: &mut Transfers,
     line: &Cmdline,
-    node: &NodeAnswer,
-    kind: RootKind,
+    (node, kind, started): What,
     kept: &mut Kept,
 ) -> Result<String, FetchError> {
     setup::unmount_image();
@@ -120,7 +118,7 @@ fn build(
         // What is below an overlay of an earlier round is going to change.
         let _ = mount::detach(path.as_ref());
     }
-    fetch_root(transfers, node, tmpfs)?;
+    fetch_root(transfers, node, started, tmpfs)?;
     let mut upper = Tmpfs::new(UPPER, None);
     upper.asked = asked;
     if has_overlay {
@@ -133,6 +131,12 @@ fn build(
     for layer in &node.layers {
         fetch_layer(transfers, layer, tmpfs)?;
     }
+    if let Some(key) = transfers.settings.node_key.clone() {
+        let put = alone::put_over(transfers, &key, NEW_ROOT, &mut |manifest| {
+            go_over(manifest, tmpfs, "for this node alone")
+        });
+        put?;
+    }
     tmpfs.settle();
     leave_word(transfers, node);
     let found = newroot::within(NEW_ROOT, || switch::find_init(line));
@@ -144,9 +148,11 @@ fn build(
 }
 
 /// Fetches it, and leaves a child that serves it on.
+#[inline(never)]
 fn fetch_root(
     transfers: &mut Transfers,
     node: &NodeAnswer,
+    started: &str,
     tmpfs: &mut Tmpfs,
 ) -> Result<(), FetchError> {
     let packed = tmpfs.packed;
@@ -168,6 +174,7 @@ fn fetch_root(
         purpose: Purpose::Copy,
         room_bytes: None,
         copies: cache.as_ref().map(Cache::path),
+        started: Some(started),
     };
     let began_ms = transfers.system.clock.now_ms();
     let what = match put_in_place(transfers, &errand, tmpfs) {
@@ -180,10 +187,11 @@ fn fetch_root(
     }?;
     let took_ms = transfers.system.clock.now_ms() - began_ms;
     let most_ms = transfers.settings.image.linger_ms.unwrap_or(LINGER_MS_MAX.min(2 * took_ms));
-    serve_on(transfers, most_ms);
+    serve_on(transfers, tmpfs.path, most_ms);
     if let (Some(cache), Some(what)) = (cache, what) {
-        let Transfers { system, uplink, .. } = transfers;
+        let Transfers { system, settings, uplink, .. } = transfers;
         let child = cache.refresh(what, Path::new(tmpfs.path), &mut || {
+            (settings.key, settings.node_key) = (None, None);
             lighten(system, uplink, LevelFilter::Warn)
         });
         system.helpers.extend(child);
@@ -222,15 +230,18 @@ fn pass_lease_on(transfers: &mut Transfers) {
     }
 }
 
-fn serve_on(transfers: &mut Transfers, most_ms: u64) {
+fn serve_on(transfers: &mut Transfers, dir: &str, most_ms: u64) {
     // An address that is given back serves nobody; and what is open for writing is no
     // program that the system can start.
     if transfers.settings.network.keeps_lease == Some(false) {
         transfers.engine.stop();
         return;
     }
-    let Transfers { engine, system, uplink, .. } = transfers;
-    let child = engine.serve_on(Duration::from_millis(most_ms), &mut || {
+    let dir = file::open_dir(dir.as_ref()).ok();
+    let Transfers { engine, system, settings, uplink, .. } = transfers;
+    let child = engine.serve_on(dir, Duration::from_millis(most_ms), &mut || {
+        // Whoever takes it over is not to be this node.
+        settings.node_key = None;
         lighten(system, uplink, LevelFilter::Off)
     });
     system.helpers.extend(child);
@@ -244,6 +255,7 @@ fn lighten(system: &mut System, uplink: &mut Uplink, says: LevelFilter) {
 }
 
 /// What came is not written to: a tmpfs above it is.
+#[inline(never)]
 fn mount_overlay(transfers: &mut Transfers, packed: Packed, upper: &Tmpfs) -> Result<(), String> {
     let drivers = &mut transfers.system.drivers;
     drivers.load("overlay");
@@ -291,6 +303,7 @@ fn fetch_layer(transfers: &mut Transfers, layer: &str, tmpfs: &Tmpfs) -> Result<
         purpose: Purpose::Fill,
         room_bytes: None,
         copies: None,
+        started: None,
     };
     let (mut begun, mut has_changed) = (None, false);
     let fetched = transfers.fetch(&errand, &mut |content, digest| {
@@ -304,17 +317,7 @@ fn fetch_layer(transfers: &mut Transfers, layer: &str, tmpfs: &Tmpfs) -> Result<
             }
             None => {}
         }
-        let conflict = layers::conflict(&content.manifest, &mut |path| {
-            layers::standing(&Path::new(NEW_ROOT).join(path))
-        });
-        if let Some(why) = conflict {
-            let why = format!("the layer {layer} does not go over the image: {why}");
-            return Err(FetchError::local(why));
-        }
-        note_kept(&layers::patterns(&content.manifest));
-        tmpfs.has_room(&content.manifest).map_err(|why| {
-            FetchError::no_space(format!("the layer {layer} cannot be in memory: {why}"))
-        })
+        go_over(&content.manifest, tmpfs, layer)
     });
     // This try is over; what went over the root before is the image's again in the next round.
     fetched.map_err(|error| match has_changed {
@@ -322,13 +325,28 @@ fn fetch_layer(transfers: &mut Transfers, layer: &str, tmpfs: &Tmpfs) -> Result<
         false => error,
     })?;
     // Who fetches the same layer is soon through: a moment does.
-    serve_on(transfers, LAYER_LINGER_MS);
+    serve_on(transfers, NEW_ROOT, LAYER_LINGER_MS);
     Ok(())
 }
 
-/// What an update of the image is to leave alone (`--keep`).
+/// Whether a layer can go over what is there; an update leaves it alone from now on.
+fn go_over(manifest: &Manifest, tmpfs: &Tmpfs, layer: &str) -> Result<(), FetchError> {
+    let conflict =
+        layers::conflict(manifest, &mut |path| layers::standing(&Path::new(NEW_ROOT).join(path)));
+    if let Some(why) = conflict {
+        let why = format!("the layer {layer} does not go over the image: {why}");
+        return Err(FetchError::local(why));
+    }
+    note_kept(&layers::patterns(manifest));
+    tmpfs.has_room(manifest).map_err(|why| {
+        FetchError::no_space(format!("the layer {layer} cannot be in memory: {why}"))
+    })
+}
+
+/// What an update of the image is to leave alone (`--keep`). Names may be secrets, too.
 fn note_kept(patterns: &[u8]) {
-    let opened = fs::OpenOptions::new().create(true).append(true).open(KEEP_FILE);
+    let mut opening = fs::OpenOptions::new();
+    let opened = opening.create(true).append(true).mode(0o600).open(KEEP_FILE);
     if let Err(error) = opened.and_then(|mut file| file.write_all(patterns)) {
         log::warn!("{KEEP_FILE} lacks something: {error}");
     }
@@ -345,6 +363,7 @@ fn is_host_name(text: &str) -> bool {
 
 /// The node's name becomes the system's. A name that the image has is of where it
 /// was made; one that a layer brings later is meant.
+#[inline(never)]
 fn take_name(node: &NodeAnswer) {
     let Some(name) = node.name.as_ref().filter(|name| is_host_name(name)) else { return };
     note_kept(b"/etc/hostname\n");

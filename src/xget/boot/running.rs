@@ -7,6 +7,7 @@
 use super::cmdline::{Cmdline, words};
 use super::fields::{array, le16};
 use super::next_cmdline::KERNEL_DIGITS;
+use peer::content::digest::Digest;
 
 /// Enough of a kernel file for its version: the setup code is at most 32 KiB.
 pub const SETUP_LEN_MAX: usize = 64 << 10;
@@ -21,6 +22,16 @@ pub fn was_started_from(own: &Cmdline, digest: &str) -> bool {
         let whole = digest.strip_prefix("blake3:").unwrap_or(digest);
         digits.len() == KERNEL_DIGITS && whole.starts_with(digits)
     })
+}
+
+/// The first digits of the generation by which this system was started: as the agent said that
+/// fetched it, whatever comes of it now. Who was started by none has the kernel of what it has
+/// looked at, or none of an image's.
+pub fn started(own: &Cmdline, looked_at: Option<Digest>) -> String {
+    match own.has("xget.kernel") {
+        true => own.last("xget.booted").unwrap_or_default().into(),
+        false => looked_at.map(|digest| digest.to_string()).unwrap_or_default(),
+    }
 }
 
 /// What a bzImage says of itself: `RELEASE (WHO@WHERE) VERSION`.
@@ -74,6 +85,20 @@ mod tests {
         assert!(is_same(&said, RELEASE, VERSION));
         assert!(!is_same(&said, "6.1.0-28", VERSION) && !is_same(&said, RELEASE, ""));
         assert!(!is_same(&said, RELEASE, "#2 SMP PREEMPT_DYNAMIC Debian 6.1.119-2"));
+    }
+
+    #[test]
+    fn what_an_agent_started_is_of_the_generation_that_it_fetched() {
+        let (digest, text) = (Digest([0xab; 32]), "ab".repeat(32));
+        let of = |line: &str, looked_at| started(&Cmdline::parse(line), looked_at);
+        let by_agent = "xget.kernel=0123456789abcdef xget.booted=fedcba9876543210";
+        assert_eq!(of(by_agent, Some(digest)), "fedcba9876543210", "not what is served by now");
+        assert_eq!(of(by_agent, None), "fedcba9876543210", "the image has lost its kernel");
+        assert_eq!(of("xget.kernel=0123456789abcdef", Some(digest)), "");
+        // It stands there, too, after an image without a root.
+        assert_eq!(of("xget.booted=fedcba9876543210", Some(digest)), text);
+        assert_eq!(of("quiet", Some(digest)), text);
+        assert_eq!(of("quiet", None), "");
     }
 
     #[test]

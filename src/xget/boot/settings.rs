@@ -9,10 +9,16 @@
 use super::cmdline::{Cmdline, Param};
 use super::failure::{EndAction, EndSettings};
 use super::ipconfig::{Device, IpRule, Mac, Method, RouteRule};
+use super::next_cmdline::{KEYED, KEYED_NODE};
 use super::room::RootSize;
 use super::stacked::{Stacked, StackedLinks};
+use crate::cli::parse_date;
 use crate::driver::{Host, MASTER_PORT, first_hosts};
+use crate::key_file;
+use peer::auth::Key;
 use peer::content::digest::Digest;
+use peer::request::Trust;
+use peer::signature::PublicKey;
 use std::net::IpAddr;
 use std::str::FromStr;
 
@@ -58,6 +64,8 @@ pub struct ImageSettings {
     pub path: String,
     /// What the manifest's digest must be.
     pub digest: Option<Digest>,
+    /// Who has to have signed whatever is fetched.
+    pub trust: Trust,
     /// Most that the image may weigh.
     pub room_bytes: Option<u64>,
     /// Others are served for so long, where that was said.
@@ -111,9 +119,14 @@ pub struct WatchdogSettings {
 }
 
 /// Everything that was asked for.
+// fields: one for each thing that can be
 #[derive(Clone, Debug)]
 pub struct Settings {
     pub image: ImageSettings,
+    /// Of the cluster, where it has one.
+    pub key: Option<Key>,
+    /// Of this node alone, where there is to be something for it alone.
+    pub node_key: Option<Key>,
     pub root: RootSettings,
     pub network: NetworkSettings,
     pub timeouts: Timeouts,
@@ -141,8 +154,32 @@ impl Settings {
             }
         };
         let (image_digest, root_digest) = (digest("xget.digest"), digest("xget.root.digest"));
+        let trust = parse_trust(line).unwrap_or_else(|reason| {
+            refusal = Some(reason);
+            Trust::default()
+        });
+        let mut key = |parsed: Result<_, _>| {
+            parsed.unwrap_or_else(|reason| {
+                refusal = Some(reason);
+                None
+            })
+        };
+        let cluster_key =
+            key(parse_key(line, "xget.key", || key_file::read(None), key_file::of_cluster));
+        let node_key =
+            key(parse_key(line, "xget.node-key", key_file::read_of_node, key_file::of_node));
+        let needs_node = line.all(KEYED).any(|which| which == KEYED_NODE);
+        let is_lost = if needs_node { node_key.is_none() } else { cluster_key.is_none() };
+        if line.has(KEYED) && is_lost {
+            refusal.get_or_insert_with(|| KEY_LOST.into());
+        }
+        if node_key.is_some() && cluster_key.is_none() {
+            refusal.get_or_insert_with(|| NODE_KEY_ALONE.into());
+        }
         Settings {
-            image: reader.image(image_digest),
+            image: reader.image(image_digest, trust),
+            key: cluster_key,
+            node_key,
             root: reader.root(root_digest),
             network: reader.network(),
             timeouts: reader.timeouts(),
@@ -161,12 +198,16 @@ impl Settings {
     }
 }
 
-const OWN_NAMES: [&str; 25] = [
+const OWN_NAMES: [&str; 30] = [
     "xget.master",
     "xget.discovery",
     "xget.port",
     "xget.image",
     "xget.digest",
+    "xget.trust",
+    "xget.not-before",
+    "xget.key",
+    "xget.node-key",
     "xget.append",
     "xget.linger",
     "xget.tmpfs.size",
@@ -189,7 +230,11 @@ const OWN_NAMES: [&str; 25] = [
     // when that system is again this one.
     "xget.booted",
     "xget.kernel",
+    KEYED,
 ];
+
+const NODE_KEY_ALONE: &str = "xget.node-key= goes with the key of the cluster (xget.key=, /etc/xget/key), by which a node knows its master";
+const KEY_LOST: &str = "the agent that was here before had a key, put it behind the image's last initrd, and it did not arrive: the image's initrd has to be an initramfs that leaves /etc/xget as it is";
 
 /// Of dracut and the kernel; what they ask for is not done here.
 const UNABLE: [&str; 2] = ["bridge", "team"];
@@ -199,6 +244,41 @@ fn parse_digest(name: &str, text: &str) -> Result<Digest, String> {
     digest.ok_or_else(|| {
         format!("{name}={text} is not blake3: and 64 hexadecimal digits, so nothing can be verified by it")
     })
+}
+
+/// Keys that cannot be read trust nobody, and not everybody.
+#[inline(never)]
+fn parse_trust(line: &Cmdline) -> Result<Trust, String> {
+    let parse = |text| {
+        PublicKey::parse(text)
+            .map_err(|why| format!("xget.trust={text}: {why}, so nothing can be trusted"))
+    };
+    let keys = line.all("xget.trust").map(parse).collect::<Result<Vec<_>, _>>()?;
+    if keys.is_empty() && line.has("xget.trust") {
+        return Err("xget.trust says no key, so nothing can be trusted".into());
+    }
+    let Some(text) = line.last("xget.not-before") else {
+        return Ok(Trust { keys, ..Trust::default() });
+    };
+    match parse_date(text) {
+        Ok(not_before_s) if !keys.is_empty() => {
+            Ok(Trust { keys, not_before_s, ..Trust::default() })
+        }
+        Ok(_) => Err("xget.not-before= is about what is signed: xget.trust= says by whom".into()),
+        Err(why) => Err(format!("xget.not-before={text}: {why}")),
+    }
+}
+
+/// Of the line, or in the file of this initramfs. Nothing of it is in the error.
+fn parse_key(
+    line: &Cmdline,
+    word: &str,
+    of_file: fn() -> Result<Option<Key>, String>,
+    judge: fn(&Key) -> Result<Key, String>,
+) -> Result<Option<Key>, String> {
+    let Some(text) = line.last(word) else { return of_file() };
+    let key = Key::parse(text).map_err(|why| why.to_string()).and_then(|key| judge(&key));
+    key.map(Some).map_err(|why| [word, "=: ", &why].concat())
 }
 
 /// A size, or a percentage of the memory.
@@ -232,6 +312,7 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
+    #[inline(never)]
     fn unknown_names(&mut self) {
         let ours = self.line.params.iter().filter(|param| param.name.starts_with("xget."));
         let unknown = ours.filter(|param| !OWN_NAMES.contains(&param.name.as_str()));
@@ -265,7 +346,8 @@ impl Reader<'_> {
         self.line.flag(own).or(self.line.flag(other)).unwrap_or(false)
     }
 
-    fn image(&mut self, digest: Option<Digest>) -> ImageSettings {
+    #[inline(never)]
+    fn image(&mut self, digest: Option<Digest>, trust: Trust) -> ImageSettings {
         let port = self.number("xget.port").unwrap_or(MASTER_PORT);
         ImageSettings {
             masters: self.masters(port),
@@ -273,6 +355,7 @@ impl Reader<'_> {
             port,
             path: self.image_path(),
             digest,
+            trust,
             room_bytes: self.room_bytes(),
             linger_ms: self.seconds("xget.linger"),
             append: self.line.last("xget.append").map(str::to_string),
@@ -313,6 +396,7 @@ impl Reader<'_> {
         bytes
     }
 
+    #[inline(never)]
     fn root(&mut self, digest: Option<Digest>) -> RootSettings {
         let size = self.line.last("xget.root.size").and_then(|text| {
             let size = parse_root_size(text);
@@ -348,6 +432,7 @@ impl Reader<'_> {
         Some(WatchdogSettings { timeout_s, keep })
     }
 
+    #[inline(never)]
     fn network(&mut self) -> NetworkSettings {
         let bootdev = self.line.last_of(&["bootdev", "dhcp_eth"]);
         let ip = self.ip_rules();
@@ -379,6 +464,7 @@ impl Reader<'_> {
         rules
     }
 
+    #[inline(never)]
     fn stacked(&mut self) -> Vec<Stacked> {
         let mut links = Vec::new();
         for param in &self.line.params {
@@ -432,6 +518,7 @@ impl Reader<'_> {
         mac
     }
 
+    #[inline(never)]
     fn nameservers(&mut self) -> Vec<IpAddr> {
         let mut servers = Vec::new();
         for text in self.line.all("nameserver") {

@@ -96,6 +96,7 @@ pub struct StackedLinks(Vec<Stacked>);
 
 impl StackedLinks {
     /// `ip=eth0.5:dhcp` means a VLAN, unless that name is somebody else's.
+    #[inline(never)]
     pub fn new(mut all: Vec<Stacked>, rules: &[IpRule]) -> StackedLinks {
         for rule in rules {
             if let Some(Device::Name(name)) = &rule.device
@@ -127,6 +128,7 @@ impl StackedLinks {
 
     /// Makes what can be made of what is there. `done` has what is whole or has
     /// failed, and is the caller's to keep.
+    #[inline(never)]
     pub fn make(&self, done: &mut Vec<usize>, netlink: &mut Netlink, drivers: &mut Drivers) {
         for kind in KINDS {
             for (at, wanted) in self.0.iter().enumerate() {
@@ -147,6 +149,7 @@ impl StackedLinks {
 
 impl Stacked {
     /// Whether nothing is left to be done.
+    #[inline(never)]
     fn make(&self, netlink: &mut Netlink, drivers: &mut Drivers) -> io::Result<bool> {
         // What was made a moment ago is there now.
         let there = links::list();
@@ -182,6 +185,7 @@ impl Stacked {
     }
 
     /// Whether anything was added to it.
+    #[inline(never)]
     fn make_bond(
         &self,
         lower: &[&Link],
@@ -217,6 +221,7 @@ impl Stacked {
 
     /// The mode first: others depend on it. The kernel knows their names and
     /// values; what it refuses is said.
+    #[inline(never)]
     fn set_options(&self, files: &Path) {
         let is_mode = |option: &&str| option.starts_with("mode=");
         let options = || self.options.split(',');

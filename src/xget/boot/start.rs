@@ -7,20 +7,23 @@ use super::cmdline::{Cmdline, words};
 use super::engine::Fetched;
 use super::fetching::Transfers;
 use super::image::{self, HEADER_LEN, ImageError, ImageFiles, Machine};
-use super::next_cmdline::{self, Provenance};
+use super::next_cmdline::{self, KEYED, Keyed, Provenance};
 use super::settings::{ROOT_UNPINNED, Settings, Timeouts};
 use super::system::System;
 use super::uplink::Uplink;
 use super::{links, loading, network, setup};
+use crate::key_file;
 use crate::os::kexec;
 use crate::os::reboot;
+use peer::auth::{Archive, Key};
 use peer::control::NodeStage;
 use std::ffi::CString;
 use std::fs::{self, File};
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
+use zeroize::Zeroizing;
 
 /// What an address may take after a kexec that came back.
 const COME_BACK_MS: u64 = 15_000;
@@ -71,16 +74,37 @@ fn meminfo_bytes(text: &str, name: &str) -> u64 {
     kib.unwrap_or(0u64) * 1024
 }
 
+/// What an operator alone says, or this agent.
+const OF_OPERATORS: [&str; 10] = [
+    "xget.digest",
+    "xget.root.digest",
+    "xget.unpinned",
+    "xget.trust",
+    "xget.not-before",
+    // It is handed on beside the command line.
+    "xget.key",
+    "xget.node-key",
+    KEYED,
+    "xget.booted",
+    "xget.kernel",
+];
+
 /// Words for the next kernel: the operator's, then the node's. An agent that goes on there
 /// hears what nodes.tab pins from the master, and must not take it for the operator's.
 fn appended(append: Option<&str>, of_node: &str, has_root: bool) -> Option<String> {
     let is_passed = |word: &&str| {
         let name = word.trim_start_matches('"').split('=').next().unwrap_or_default();
-        !has_root || !["xget.digest", "xget.root.digest", "xget.unpinned"].contains(&name)
+        !has_root || !OF_OPERATORS.contains(&name)
     };
     let mut said: Vec<&str> = append.filter(|words| !words.is_empty()).into_iter().collect();
     said.extend(words(of_node).into_iter().filter(is_passed));
     (!said.is_empty()).then(|| said.join(" "))
+}
+
+/// Which keys the agent that goes on has to have, as this one has them.
+fn keyed(settings: &Settings) -> Option<Keyed> {
+    let of_node = settings.node_key.as_ref().map(|_| Keyed::Node);
+    of_node.or(settings.key.as_ref().map(|_| Keyed::Cluster))
 }
 
 /// An image that passed every check.
@@ -103,6 +127,7 @@ pub struct NextSystem<'a> {
 }
 
 /// Starts what was fetched. Returns the reason if that fails.
+#[inline(never)]
 pub fn start(
     transfers: &mut Transfers,
     line: &Cmdline,
@@ -119,6 +144,7 @@ pub fn start(
         has_root: next.has_root,
         by_hand: uplink.by_hand,
         append: appended(settings.image.append.as_deref(), next.words, next.has_root),
+        keyed: if next.has_root { keyed(settings) } else { None },
     };
     let name = &settings.image.path;
     let image = match inspect(Path::new(setup::IMAGE), line, &provenance) {
@@ -135,6 +161,12 @@ pub fn start(
         let now_ms = system.clock.now_ms();
         system.tick(uplink, now_ms)
     });
+    let keys = [(key_file::DEFAULT, &settings.key), (key_file::OF_NODE, &settings.node_key)];
+    if provenance.keyed.is_some()
+        && let Err(error) = hand_on(&image, keys)
+    {
+        return format!("the key cannot be put behind an initrd: {error}");
+    }
     let mut tick = || {
         let now_ms = system.clock.now_ms();
         // A lease that ends now does no harm: the network is not needed.
@@ -145,7 +177,7 @@ pub fn start(
     }
     let words = format!("starting {name} blake3:{} by kexec", provenance.short_digest());
     log::info!("{words}");
-    engine.log(&vec![fetched.master].into(), &words);
+    engine.log(&vec![fetched.master].into(), settings.key.as_ref(), &words);
     transfers.say(NodeStage::Starting, &words);
     let Transfers { system, settings, uplink, .. } = transfers;
     // The same agent asks again under the same id.
@@ -158,7 +190,23 @@ pub fn start(
     format!("kexec came back: {error}")
 }
 
+/// Puts the keys that there are behind the last initrd, for the agent there: its command line is
+/// for everybody to read. Nobody is served from these files any more.
+fn hand_on(image: &CheckedImage, keys: [(&str, &Option<Key>); 2]) -> io::Result<()> {
+    let mut archive = Archive::begin();
+    let known = keys.into_iter().filter_map(|(path, key)| Some((path, key.as_ref()?)));
+    for (path, key) in known {
+        archive.add(path, &Zeroizing::new(key.text()));
+    }
+    let last = image.files.initrds.last().ok_or(io::ErrorKind::NotFound)?;
+    let mut file = File::options().append(true).open(image.directory.join(last))?;
+    let padding = image::padding(file.metadata()?.len());
+    file.write_all(&[0; image::PADDING_MAX][..padding])?;
+    file.write_all(&archive.finish())
+}
+
 /// All checks that can be made before anything is changed.
+#[inline(never)]
 fn inspect(
     directory: &Path,
     line: &Cmdline,
@@ -254,6 +302,7 @@ fn leave(system: &mut System, keep_watchdog: bool) {
 
 /// Up again, with the address that it still has or another lease, so that the
 /// master on the same net hears why.
+#[inline(never)]
 fn come_back(system: &mut System, settings: &Settings, uplink: &Uplink, has_released: bool) {
     if has_released {
         let soon = Some(COME_BACK_MS);
@@ -282,16 +331,45 @@ fn come_back(system: &mut System, settings: &Settings, uplink: &Uplink, has_rele
 mod tests {
     use super::*;
     use crate::os::scratch::Dir;
+    use peer::auth::ARCHIVE_LEN_MAX;
+    use std::os::unix::fs::PermissionsExt;
+    use std::process::{Command, Stdio};
 
     #[test]
     fn words_for_the_next_kernel() {
         assert_eq!(appended(None, "", true), None);
         assert_eq!(appended(Some(""), "", true), None);
-        let words = "quiet xget.root.digest=blake3:00 xget.debug \"xget.unpinned=1\" a=\"b c\"";
+        let words = "quiet xget.root.digest=blake3:00 xget.debug xget.booted=00 xget.kernel=00 \"xget.unpinned=1\" a=\"b c\"";
         let all = appended(Some("ro"), words, false).unwrap();
         assert_eq!(all, ["ro ", words].concat());
         // The agent there is told by the master.
         assert_eq!(appended(Some("ro"), words, true).unwrap(), "ro quiet xget.debug a=\"b c\"");
+    }
+
+    #[test]
+    fn a_key_is_behind_the_last_initrd_at_a_multiple_of_four() {
+        let dir = Dir::new();
+        let root = Key::root([7; 32]);
+        let (key, of_node) = (root.cluster(), root.node(&"n".repeat(255)));
+        let keys = [(key_file::DEFAULT, &key), (key_file::OF_NODE, &of_node)];
+        let names = ["initrd", "initrd.node"];
+        names.iter().for_each(|name| fs::write(dir.join(name), "abcde").unwrap());
+        let initrds = names.map(String::from).into();
+        let files = ImageFiles { initrds, has_cmdline: false };
+        let (directory, cmdline) = (dir.path().to_path_buf(), CString::default());
+        let mut image = CheckedImage { directory, files, cmdline, pins_root: false };
+        hand_on(&image, keys).unwrap();
+        assert_eq!(fs::read(dir.join("initrd")).unwrap(), b"abcde");
+        let last = fs::read(dir.join("initrd.node")).unwrap();
+        assert!(
+            last.starts_with(b"abcde\0\0\0\0\0\0\x00070701") && last.len() <= ARCHIVE_LEN_MAX + 12
+        );
+        for key in [&key, &of_node].into_iter().flatten() {
+            let text = key.text();
+            assert!(last.windows(text.len()).any(|part| part == text.as_bytes()));
+        }
+        image.files.initrds.clear();
+        assert!(hand_on(&image, keys).is_err(), "there is no place for it");
     }
 
     #[test]
@@ -331,5 +409,28 @@ mod tests {
         fs::remove_file(path.join("kernel")).unwrap();
         fs::create_dir(path.join("kernel")).unwrap();
         assert!(reason(path).contains("is no file"));
+    }
+
+    #[test]
+    fn another_program_takes_it_out_as_it_was_put_in() {
+        let (dir, text) = (Dir::new(), "xget-cluster-1:00\n");
+        let mut archive = Archive::begin();
+        archive.add(key_file::DEFAULT, text);
+        archive.add(key_file::OF_NODE, "other");
+        let bytes = archive.finish();
+        assert!(bytes.len().is_multiple_of(4) && bytes.len() <= 1024);
+        fs::write(dir.join("archive"), bytes).unwrap();
+        let out = dir.join("out");
+        fs::create_dir(&out).unwrap();
+        let cpio = Command::new("cpio")
+            .args(["-idm", "--quiet", "--no-absolute-filenames"])
+            .current_dir(&out)
+            .stdin(Stdio::from(fs::File::open(dir.join("archive")).unwrap()))
+            .status();
+        assert!(cpio.unwrap().success());
+        assert_eq!(fs::read_to_string(out.join("etc/xget/key")).unwrap(), text);
+        assert_eq!(fs::read_to_string(out.join("etc/xget/node-key")).unwrap(), "other");
+        let mode = |path: &str| fs::metadata(out.join(path)).unwrap().permissions().mode() & 0o777;
+        assert_eq!((mode("etc"), mode("etc/xget/key")), (0o755, 0o600));
     }
 }

@@ -15,6 +15,7 @@ const INITS: [&str; 4] = ["/sbin/init", "/etc/init", "/bin/init", "/bin/sh"];
 const MOVED: [&str; 4] = ["/dev", "/proc", "/sys", "/run"];
 
 /// The init that this root has, looked for from within it.
+#[inline(never)]
 pub fn find_init(line: &Cmdline) -> Result<String, String> {
     if let Some(asked) = line.last("init").filter(|path| !path.is_empty()) {
         return check(asked).map(|()| asked.to_string()).map_err(|why| format!("init={why}"));
@@ -50,6 +51,7 @@ fn check(path: &str) -> Result<(), String> {
 
 /// Goes over to the root that is mounted there. Returns only with the reason why not,
 /// when there is no way back.
+#[inline(never)]
 pub fn switch(system: &mut System, root: &str, init: &str, keep_watchdog: bool) -> String {
     for path in MOVED {
         let target = format!("{root}{path}");

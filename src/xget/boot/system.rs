@@ -41,6 +41,7 @@ pub struct System {
 }
 
 impl System {
+    #[inline(never)]
     pub fn open(line: &Cmdline, settings: &Settings) -> Result<System, String> {
         let netlink =
             Netlink::open().map_err(|error| format!("cannot talk to the network: {error}"))?;

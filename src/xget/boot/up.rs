@@ -39,6 +39,7 @@ fn up_line(release: &str, image: &str) -> String {
 }
 
 /// Masters and image: of what the agent left, else of the command line.
+#[inline(never)]
 fn origin(left: &str, line: &str) -> (Vec<Host>, String) {
     let line = Cmdline::parse(line);
     let mut masters = Settings::of(&line).image.masters;

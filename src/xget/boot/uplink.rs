@@ -86,6 +86,7 @@ pub fn static_lease(rule: &IpRule) -> Option<Lease> {
 
 impl Uplink {
     /// Sets what a lease grants. Where it has no address, the kernel has made one.
+    #[inline(never)]
     pub fn new(
         link: &Link,
         rule: &IpRule,
@@ -231,6 +232,7 @@ fn ask(
     }
 }
 
+#[inline(never)]
 fn masters_of(lease: &Lease, port: u16) -> Vec<Host> {
     if let Some(text) = &lease.master {
         match first_hosts(text, port) {
@@ -247,6 +249,7 @@ fn masters_of(lease: &Lease, port: u16) -> Vec<Host> {
     guesses.filter_map(|text| parse_host(text, port).ok()).collect()
 }
 
+#[inline(never)]
 fn set_mtu(link: &Link, mtu: Option<u32>) {
     let Some(mtu) = mtu else { return };
     // What a VLAN is on, which has the same address, has to take as much.

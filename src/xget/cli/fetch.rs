@@ -1,7 +1,7 @@
 //! The options of a client alone, and what they mean together.
 
 use super::sources;
-use super::values::{file, first_typed, number, parse_pin, path_typed, text};
+use super::values::{file, first_typed, number, parse_date, parse_pin, path_typed, text};
 use crate::driver::{FetchTask, Host, Limits};
 use crate::store::device::DeviceOptions;
 use crate::store::stream::{STDOUT, StreamOptions, WINDOW_MIB, WINDOW_MIB_MIN};
@@ -9,7 +9,7 @@ use crate::store::writer::{Policy, Purpose};
 use lexopt::Parser;
 use peer::content::manifest::Selector;
 use peer::content::patterns::Patterns;
-use peer::request::{FetchRequest, Linger, Masters, Pin, RETRIES};
+use peer::request::{FetchRequest, Linger, Masters, Pin, RETRIES, Trust};
 use std::ffi::OsString;
 use std::mem::take;
 use std::path::PathBuf;
@@ -25,6 +25,10 @@ pub struct Fetch {
     /// All the rest; its `masters` are none until these are looked up.
     pub task: FetchTask,
     pub quiet: bool,
+    /// A file with the key of the cluster.
+    pub key: Option<PathBuf>,
+    /// Public keys, or files with them.
+    pub trust: Vec<OsString>,
     /// Files with patterns.
     pub keep: Vec<PathBuf>,
     /// Where the destination is a device.
@@ -53,6 +57,8 @@ pub struct ClientOptions {
     device: DeviceOptions,
     excludes: Vec<OsString>,
     stream: StreamOptions,
+    trust: Vec<OsString>,
+    not_before_s: Option<u64>,
 }
 
 impl Fetch {
@@ -64,6 +70,7 @@ impl Fetch {
 
 impl ClientOptions {
     /// The name of one that was typed.
+    #[inline(never)]
     pub fn typed(&self) -> Option<&'static str> {
         let path = path_typed(&self.copies, "--copy-dest");
         self.device.typed().or(self.stream.typed()).or(path).or(first_typed(&[
@@ -79,6 +86,8 @@ impl ClientOptions {
             (self.worker, "--worker"),
             (!self.keep.is_empty(), "--keep"),
             (!self.excludes.is_empty(), "--exclude"),
+            (!self.trust.is_empty(), "--trust"),
+            (self.not_before_s.is_some(), "--not-before"),
         ]))
     }
 
@@ -99,6 +108,7 @@ impl ClientOptions {
     }
 
     /// Whether it is one of these.
+    #[inline(never)]
     pub fn take_long(&mut self, name: &str, parser: &mut Parser) -> Result<bool, String> {
         match name {
             "fsync" => self.sync = true,
@@ -109,6 +119,8 @@ impl ClientOptions {
             "keep" => self.keep.push(file(parser)?),
             "keep-dirs" => self.keep_dirs = true,
             "digest" => self.pin = Some(parse_pin(&text(parser)?)?),
+            "trust" => self.trust.push(parser.value().map_err(|error| error.to_string())?),
+            "not-before" => self.not_before_s = Some(parse_date(&text(parser)?)?),
             "linger" => {
                 let seconds: u64 = number(parser, "--linger", 0..=1_000_000)?;
                 self.linger = Some(Linger::Millis(seconds * 1000));
@@ -168,7 +180,12 @@ impl ClientOptions {
         // Who keeps all is a client as any other.
         let is_window = WHOLE && dest == STDOUT && self.stream.spool.is_none();
         let window_mib = self.stream.window_mib.unwrap_or(WINDOW_MIB);
+        if self.not_before_s.is_some() && self.trust.is_empty() {
+            return Err("--not-before is about what is signed: --trust says by whom".into());
+        }
+        let not_before_s = self.not_before_s.unwrap_or_default();
         let request = FetchRequest {
+            trust: Trust { not_before_s, ..Trust::default() },
             window_bytes: is_window.then_some(window_mib << 20),
             pin: self.pin,
             retries: self.retries.unwrap_or(RETRIES),
@@ -188,8 +205,8 @@ impl ClientOptions {
             // The masters are looked up when it begins.
             ..FetchTask::of(Masters::default(), request, dest.into())
         };
-        let ClientOptions { quiet, keep, device, stream, .. } = self;
-        Ok(Fetch { masters, task, quiet, keep, device, stream })
+        let ClientOptions { quiet, keep, device, stream, trust, .. } = self;
+        Ok(Fetch { masters, task, quiet, key: None, trust, keep, device, stream })
     }
 
     fn check_worker(&self) -> Result<(), String> {

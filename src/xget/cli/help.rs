@@ -6,16 +6,16 @@ pub const HELP_OF_INIT: &str = "\
 xget of an initramfs: /init, and what fetches
 
 usage: xget -n MASTER[:PORT][,...] [OPTION...] SRC... DEST
-           fetch from the master and its other clients
-       xget -n MASTER[:PORT] --worker [OPTION...] SRC... DEST
-           serve others what is in DEST already, until a signal
-       xget --up [-n MASTER[:PORT]]
-           tell the master that this node's system has booted
+    fetch from the master and its other clients
+xget -n MASTER[:PORT] --worker [OPTION...] SRC... DEST
+    serve others what is in DEST already, until a signal
+xget --up [-n MASTER[:PORT]]
+    tell the master that this node's system has booted
 
-options: -p PORT, -r N, -s, -o, -q, --delete, --keep FILE, --keep-dirs, --dry-run,
---copy-dest DIR, --digest D, --fsync, --linger SECONDS, --max-clients N,
---max-memory MIB, -D BITS, -V (what they mean, and what else there is, says
-`xget --help` of the whole program)
+options: -p PORT, -r N, -s, -o, -q, --delete, --keep FILE, --keep-dirs,
+--dry-run (DEST is there), --copy-dest DIR, --digest D, --trust KEY, --not-before DATE, --fsync,
+--linger SECONDS, --max-clients N, --max-memory MIB, --no-sandbox, -D BITS, -V: `xget --help` of
+the whole program
 ";
 
 pub const HELP: &str = "\
@@ -34,6 +34,10 @@ usage: xget [-p PORT] [-m N] [--head N] [-x] [--daemon] [--log FILE] PATH
            list those who have it: xget find --help
        xget --print-digest PATH [SRC...] [--exclude PATTERN]
            print what --digest would have to be
+       xget --sign KEY DIR [SRC...] [--exclude PATTERN]
+           sign what DIR has now, for who fetches with --trust: these, or all of it and
+           each thing in it; --print-statement in the place of --sign KEY prints what
+           would be signed
        xget --up [-n MASTER[:PORT]]
            tell the master that this node's system has booted
        xget ls [-l] [-R] [-n MASTER[:PORT]] [PATTERN...]
@@ -64,7 +68,11 @@ serving
   --daemon           go into the background once ready
   --log FILE         append what is said to FILE, too; all there is of a daemon
   --no-discovery     who asks the network for something does not find this master
-  --cache FILE       where digests are kept between starts; --no-cache: nowhere
+  --free-mounts      with --key: who mounts the plain tree (aname=files) needs no key
+  --cache FILE       where digests are kept between starts, in a directory that has nothing
+                     else; --no-cache: nowhere
+  --user NAME        become this user once all is open; files that root alone may read
+                     are served nevertheless
 
 fetching
   -n MASTER[:PORT]   name, IPv4 address or [IPv6] address of the master (of one link:
@@ -92,6 +100,9 @@ fetching
   --digest D         what must come: blake3:HEX of everything fetched (see
                      --print-digest) or of the one file, or sha256:HEX of the
                      one file
+  --trust KEY        what comes is signed by this public key of signify(1), or nothing is
+                     written; a file, or the key itself; may repeat, and one will do
+  --not-before DATE  and that since this day (YYYY-MM-DD), or second since 1970 (10 digits)
   --fsync            end with status 0 when all is on the disk, and not when it
                      is written alone: for what must survive a crash
   --force, --discard, --verify
@@ -105,21 +116,31 @@ fetching
                      at once
 
 both
+  --key FILE         the key of the cluster: who does not have it is not let in, and is not
+                     taken for a master (XGET_KEY, else /etc/xget/key if it is there);
+                     --no-key, or an empty XGET_KEY: none
   --max-clients N    connections of others at a time, as far as the limit of open
                      files allows (16384)
   --max-memory MIB   memory that they may make us hold (a master 192, and
                      64 or an eighth of what is free for parts of the tree;
                      a client 64)
+  --no-sandbox       open, and call of the kernel, whatever this user may: without it what
+                     is served and DEST alone, as far as the kernel has Landlock and seccomp
   -D BITS            debug: 1 general, 2 client, 4 server, 8 9P server, 16 9P
                      client messages
   -h, --help         this text
   -V, --version      the version
 
-exit status: 0 every file is verified and in place; 1 interrupted, or
-something unexpected;
-2 usage; 3 the master cannot be reached or was lost; 4 a source is missing,
-unreadable or changed; 5 wrong bytes or digest; 6 the destination, or
-another limit of this machine
+exit status, a class of failures each, of which the text says the one:
+  0  every file is verified and in place
+  1  interrupted, or something unexpected: start it again
+  2  usage: mend the command line
+  3  no master answers, it cannot be reached or was lost: try again later
+  4  a source is missing, unreadable or changed, fits no or two names, or masters
+     differ: see to what is served
+  5  wrong bytes or digest: see who serves them; nothing wrong is in place
+  6  the destination, or another limit of this machine: no room, a device in use or
+     too small, a pipe that is closed, no permission: see to this machine
 ";
 
 /// Options of xget 1.2.3, of xbootfs before it and of rsync, which are none here, and what to
@@ -154,6 +175,18 @@ const OF_OTHERS: &[(&[&str], &str)] = &[
     (
         &["-e", "--rsh"],
         "nothing goes over ssh; a master is named by -n HEAD[:PORT], and serves by xget DIR",
+    ),
+    (
+        &["--bwlimit", "--limit-rate"],
+        "no rate is set here: the network shares its links among all; `tc` sets one for a \
+         machine (tc qdisc add dev DEV root tbf ...)",
+    ),
+    (&["-u", "--update"], "what is at the master is what comes, however old; leave it out"),
+    (&["--files-from"], "give the names as SRC... (xargs), or patterns"),
+    (
+        &["--backup", "-b"],
+        "nothing is kept of what is replaced: copy it first (cp -al), or fetch into another DEST \
+         with --copy-dest",
     ),
 ];
 

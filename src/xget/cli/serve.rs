@@ -1,6 +1,6 @@
 //! The options of a master alone.
 
-use super::values::{file, first_typed, number, path_typed};
+use super::values::{file, first_typed, number, path_typed, text};
 use crate::driver::Limits;
 use lexopt::Parser;
 use std::ffi::OsString;
@@ -11,6 +11,7 @@ const FAN_OUT: u8 = 4;
 const FAN_OUT_MAX: u8 = 16;
 
 /// A master's work.
+// fields: one for each option
 #[derive(Clone, Debug)]
 pub struct Serve {
     pub path: PathBuf,
@@ -19,12 +20,19 @@ pub struct Serve {
     /// Copies of the data that the master's uplink carries.
     pub head_copies: u16,
     pub one_file_system: bool,
+    /// A file with the key of the cluster.
+    pub key: Option<PathBuf>,
+    /// Who mounts the plain tree needs no key.
+    pub has_free_mounts: bool,
     /// Who asks the network for something finds it here.
     pub is_found: bool,
     pub daemon: bool,
     pub log: Option<PathBuf>,
     pub cache: Cache,
     pub limits: Limits,
+    /// Whom it becomes.
+    pub user: Option<String>,
+    pub is_shut_in: bool,
 }
 
 /// Where digests are kept between starts.
@@ -44,6 +52,8 @@ pub struct MasterOptions {
     log: Option<PathBuf>,
     cache: Option<Cache>,
     is_hidden: bool,
+    has_free_mounts: bool,
+    user: Option<String>,
 }
 
 impl MasterOptions {
@@ -55,6 +65,8 @@ impl MasterOptions {
             (self.daemon, "--daemon"),
             (self.cache.is_some(), "--cache and --no-cache"),
             (self.is_hidden, "--no-discovery"),
+            (self.has_free_mounts, "--free-mounts"),
+            (self.user.is_some(), "--user"),
         ]))
     }
 
@@ -75,7 +87,9 @@ impl MasterOptions {
             "cache" => self.cache = Some(Cache::File(file(parser)?)),
             "log" => self.log = Some(file(parser)?),
             "no-cache" => self.cache = Some(Cache::None),
+            "user" => self.user = Some(text(parser)?),
             "no-discovery" => self.is_hidden = true,
+            "free-mounts" => self.has_free_mounts = true,
             _ => return Ok(false),
         }
         Ok(true)
@@ -103,11 +117,15 @@ impl MasterOptions {
             fan_out: self.fan_out.unwrap_or(FAN_OUT),
             head_copies: self.head_copies.unwrap_or(1),
             one_file_system,
+            key: None,
+            has_free_mounts: self.has_free_mounts,
             is_found: !self.is_hidden,
             daemon: self.daemon,
             log: self.log,
             cache: self.cache.unwrap_or(Cache::Default),
             limits,
+            user: self.user,
+            is_shut_in: true,
         })
     }
 }

@@ -61,7 +61,7 @@ fn what_is_excluded_is_left_alone() {
 #[test]
 fn up_is_said_to_a_master_or_to_the_one_that_is_known() {
     let master = |line| match parsed(line).unwrap().command {
-        Command::Up(master) => master,
+        Command::Up(master, _) => master,
         other => panic!("{other:?}"),
     };
     assert_eq!(master("--up"), []);
@@ -106,10 +106,23 @@ fn what_makes_no_sense_is_said() {
         "-n head a/../../b dest",
         "--up /srv",
         "--up -q",
+        "--up --sign k",
+        "--sign k",
+        "--sign k -n head /srv",
+        "--sign k --print-digest /srv",
+        "--sign k --print-statement /srv",
+        "--sign k -q /srv",
+        "--trust k /srv",
+        "-n head --not-before 2026-11-22 . dest",
+        "-n head --trust k --not-before today . dest",
         "--up --print-digest",
         "--up -x",
         "--up --max-clients 9",
         "--up --max-memory 9",
+        "--up --no-sandbox",
+        "--print-digest --no-sandbox /srv",
+        "-n head --user nobody . dest",
+        "--user",
         "--print-digest --max-clients 9 /srv",
         "--print-digest --max-memory 9 /srv",
         "--up -n he:ad:1",
@@ -130,6 +143,8 @@ fn help_names_every_option() {
         "--no-cache",
         "--no-discovery",
         "--log",
+        "--user",
+        "--no-sandbox",
         "-n",
         "-r",
         "-s",
@@ -156,6 +171,13 @@ fn help_names_every_option() {
         "--help",
         "--version",
         "--print-digest",
+        "--sign",
+        "--print-statement",
+        "--trust",
+        "--key",
+        "--no-key",
+        "--free-mounts",
+        "--not-before",
         "--up",
     ] {
         assert!(HELP.contains(option), "{option}");
@@ -172,6 +194,10 @@ fn options_of_others_say_what_to_type_in_their_place() {
         ("-vn head x dest", "--dry-run"),
         ("-e ssh n1:x dest", "by -n HEAD"),
         ("-z", "leave it out"),
+        ("--bwlimit=9 -n head x dest", "`tc` sets one"),
+        ("-n head -u x dest", "leave it out"),
+        ("--files-from list -n head dest", "SRC..."),
+        ("-n head --backup x dest", "copy it first"),
         ("--nonsense", "see xget --help"),
     ] {
         let why = parsed(line).unwrap_err();
@@ -185,6 +211,13 @@ fn what_of_rsyncs_patterns_is_refused_is_said() {
         let why = parsed(&format!("-n head --exclude {pattern} . dest")).unwrap_err();
         assert!(why.contains(&format!("not {pattern:?}: no class")), "{why}");
     }
+}
+
+#[test]
+fn behind_a_verb_no_verb_is_asked_for() {
+    let why = parse_get(vec!["f1".into()]).map(|_| ()).unwrap_err();
+    assert_eq!(why, "one path is not enough: SRC... DEST");
+    assert!(parsed("-n head f1").unwrap_err().contains("a verb comes first"));
 }
 
 #[test]
@@ -212,7 +245,7 @@ fn the_program_of_an_initramfs_has_what_a_node_does_and_says_what_it_has_not() {
     };
     assert_eq!(fetch.task.request.sources, [b"a*b"], "a path, as it stands");
     assert!(!fetch.task.request.are_patterns);
-    assert!(matches!(of_init("--up -n head").unwrap().command, Command::Up(_)));
+    assert!(matches!(of_init("--up -n head").unwrap().command, Command::Up(..)));
     for line in [
         "/srv",
         "--print-digest /srv",
@@ -225,9 +258,13 @@ fn the_program_of_an_initramfs_has_what_a_node_does_and_says_what_it_has_not() {
         let why = of_init(line).unwrap_err();
         assert!(why.contains(NO_HEAD), "{line}: {why}");
     }
-    for option in
-        HELP_OF_INIT.split([' ', ',', '\n', '[', '`']).filter(|word| word.starts_with('-'))
-    {
+    // Each is taken: with the value that it wants, or as it is.
+    let words = HELP_OF_INIT.split(|c: char| !c.is_alphanumeric() && c != '-');
+    for option in words.filter(|word| word.starts_with('-')) {
         assert!(HELP.contains(option), "{option}");
+        let is_taken =
+            |line: &str| of_init(line).map_or_else(|why| !why.contains(NO_HEAD), |_| true);
+        assert!(is_taken(&format!("-n head {option} 9 a dest")), "{option}");
     }
+    assert!(!HELP_OF_INIT.contains("-x") && of_init("-x -n head a dest").is_err());
 }

@@ -105,7 +105,7 @@ _xget() {
             -n?* | -p?*) masters+=("$word") ;;
             --) behind=1 ;;
             -C | -D | -m | -r | --*-dest | --*-dir | --cache | --digest | --exclude | --head | \
-                --keep | --linger | --log | --max-* | --cache-max | --sha256 | --spool | --window)
+                --keep | --linger | --log | --max-* | --cache-max | --sha256 | --spool | --user | --window)
                 ((at++))
                 ;;
             -*) ;;

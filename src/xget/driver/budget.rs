@@ -5,6 +5,7 @@
 //! first when a limit is reached. Refuses to know sockets and messages.
 
 use super::descriptors::DESCRIPTORS_MIN;
+use peer::server::Standing;
 use std::net::IpAddr;
 
 /// Connections at a time (`--max-clients`), as far as descriptors allow.
@@ -32,6 +33,8 @@ const ROOM_PART: usize = 32;
 /// no conversation after so many.
 const IDLE_S: u32 = 1;
 const IDLE_WITH_FIDS_S: u32 = 60;
+/// Who has shown no key goes before all others after so many, in which a handshake is long over.
+const STRANGE_S: u32 = 2;
 /// Addresses that are compared to find the one with most connections: any that has
 /// one in so many is found. And how often a second.
 const CROWDS_MAX: usize = 16;
@@ -96,7 +99,9 @@ pub struct Account {
     /// Memory that it makes us hold, about.
     held_bytes: usize,
     has_fids: bool,
-    converses: bool,
+    standing: Standing,
+    /// Looks that found it.
+    age_s: u32,
     /// Bytes that moved on it so far, and had at the last look.
     pub moved_bytes: u64,
     seen_bytes: u64,
@@ -112,6 +117,7 @@ impl Account {
         self.seen_bytes = self.moved_bytes;
         self.recent_bytes = self.recent_bytes * 7 / 8 + news;
         self.idle_s = if news > 0 { 0 } else { self.idle_s.saturating_add(1) };
+        self.age_s = self.age_s.saturating_add(1);
     }
 
     /// Who goes first when memory is short: those who hold much, then those without
@@ -120,8 +126,8 @@ impl Account {
     fn cost(&self) -> (u8, u64) {
         let class = match self {
             _ if self.held_bytes > SMALL_BYTES => 2,
-            Account { converses: false, .. } => 1,
-            _ => 0,
+            _ if self.standing == Standing::Converses => 0,
+            _ => 1,
         };
         (class, self.held_bytes as u64 * 1024 / (1024 + self.recent_bytes()))
     }
@@ -132,7 +138,7 @@ impl Account {
     }
 
     fn is_idle(&self, with_fids: bool) -> bool {
-        !self.converses
+        self.standing != Standing::Converses
             && self.held_bytes <= SMALL_BYTES
             && match with_fids {
                 false => !self.has_fids && self.idle_s >= IDLE_S,
@@ -148,6 +154,8 @@ pub enum Why {
     Refused,
     /// It was idle, and another came.
     Idle,
+    /// It had shown no key, and another came.
+    Strange,
     /// Its address had most connections, and another came.
     Crowd,
     /// What it made us hold was too much.
@@ -188,7 +196,7 @@ pub struct Budget {
     /// look.
     crowd: Option<IpAddr>,
     crowd_looks: u32,
-    tallies: [Tally; 5],
+    tallies: [Tally; 6],
 }
 
 impl Budget {
@@ -202,7 +210,7 @@ impl Budget {
     /// Somebody connected.
     pub fn enter(&mut self, account: &mut Account) {
         self.clients += 1;
-        self.note(account, 0, (0, false));
+        self.note(account, 0, (0, Standing::default()));
     }
 
     /// It is gone.
@@ -211,13 +219,12 @@ impl Budget {
         self.held_bytes -= account.held_bytes;
     }
 
-    /// What a connection costs now: bytes of buffers and of its session, and whether
-    /// it converses.
-    pub fn note(&mut self, account: &mut Account, buffers: usize, session: (usize, bool)) {
+    /// What a connection costs now: bytes of buffers and of its session, and how far it has come.
+    pub fn note(&mut self, account: &mut Account, buffers: usize, session: (usize, Standing)) {
         let held_bytes = CONN_BYTES + buffers + session.0;
         self.held_bytes = self.held_bytes - account.held_bytes + held_bytes;
         (account.held_bytes, account.has_fids) = (held_bytes, session.0 > 0);
-        account.converses = session.1;
+        account.standing = session.1;
     }
 
     /// Whether everybody is to be looked at: once a second.
@@ -235,9 +242,30 @@ impl Budget {
         self.clients < self.limits.clients
     }
 
-    /// Whom to end so that others may connect, the oldest first; `accounts` are in
-    /// the order in which they came.
-    pub fn idle<Id: Copy>(&self, accounts: impl Iterator<Item = (Id, Account)> + Clone) -> Vec<Id> {
+    /// Whom to end so that others may connect, and why, the oldest first; `accounts` are in the
+    /// order in which they came. Who has shown no key goes first: those whose handshake may be on
+    /// its way where nobody is idle, and not all of them.
+    pub fn dispensable<Id: Copy>(
+        &self,
+        accounts: impl Iterator<Item = (Id, Account)> + Clone,
+    ) -> (Why, Vec<Id>) {
+        let room = (self.limits.clients / ROOM_PART).max(1);
+        let strange =
+            accounts.clone().filter(|(_, account)| account.standing == Standing::Stranger);
+        let old = strange.clone().filter(|(_, account)| account.age_s >= STRANGE_S);
+        let mut found: Vec<Id> = old.map(|(id, _)| id).take(room).collect();
+        if found.is_empty() {
+            let idle = self.idle(accounts);
+            if !idle.is_empty() || !self.may_be_idle {
+                return (Why::Idle, idle);
+            }
+            let some = strange.clone().count() / 2;
+            found = strange.map(|(id, _)| id).take(room.min(some)).collect();
+        }
+        (Why::Strange, found)
+    }
+
+    fn idle<Id: Copy>(&self, accounts: impl Iterator<Item = (Id, Account)> + Clone) -> Vec<Id> {
         if !self.may_be_idle {
             return Vec::new();
         }
@@ -322,9 +350,12 @@ impl Budget {
                 "closed {count} idle connections for others: there are {clients} (--max-clients)"
             ),
             2 => format!(
-                "closed {count} connections of who has most of them, for others: there are {clients} (--max-clients)"
+                "closed {count} connections that had shown no key, for others: there are {clients} (--max-clients)"
             ),
             3 => format!(
+                "closed {count} connections of who has most of them, for others: there are {clients} (--max-clients)"
+            ),
+            4 => format!(
                 "closed {count} connections that held much and moved little: memory for those who connect is {} MiB (--max-memory)",
                 memory_bytes >> 20
             ),
@@ -370,7 +401,8 @@ mod tests {
     fn one(budget: &mut Budget, held_kib: usize, moved_kib: usize, converses: bool) -> Account {
         let mut account = Account::default();
         budget.enter(&mut account);
-        budget.note(&mut account, held_kib * KIB, (100, converses));
+        let standing = if converses { Standing::Converses } else { Standing::Guest };
+        budget.note(&mut account, held_kib * KIB, (100, standing));
         account.moved_bytes = (moved_kib * KIB) as u64;
         account.look();
         account
@@ -441,6 +473,35 @@ mod tests {
         mounted.idle_s = 60;
         let accounts = [fresh, member, mounted, fresh, fresh];
         assert_eq!(budget.idle(numbered(&accounts)), [2]);
+    }
+
+    #[test]
+    fn who_is_not_let_in_makes_room_first() {
+        let mut budget = budget(64, 9_999);
+        let mut idle = one(&mut budget, 1, 0, false);
+        (idle.has_fids, idle.idle_s) = (false, 9);
+        let moves = one(&mut budget, 1, 1, true);
+        let stranger = |age_s| Account {
+            standing: Standing::Stranger,
+            age_s,
+            // However much it says.
+            idle_s: 0,
+            ..moves
+        };
+        let (old, new) = (stranger(STRANGE_S), stranger(STRANGE_S - 1));
+        let accounts = [idle, new, old, moves, old, old];
+        let found = budget.dispensable(numbered(&accounts));
+        assert_eq!(found, (Why::Strange, vec![2, 4]), "one in 32");
+        let accounts = [new, idle, new, moves];
+        assert_eq!(budget.dispensable(numbered(&accounts)), (Why::Idle, vec![1]));
+        let accounts = [moves, new, new, new];
+        assert_eq!(
+            budget.dispensable(numbered(&accounts)),
+            (Why::Strange, vec![1]),
+            "half of them"
+        );
+        let accounts = [moves, new, moves];
+        assert!(budget.dispensable(numbered(&accounts)).1.is_empty(), "it may be on its way");
     }
 
     /// Connections of an address, that moved so many KiB each lately.

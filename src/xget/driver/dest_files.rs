@@ -4,6 +4,7 @@
 
 use super::conn::Part;
 use super::parts::{Packs, PartsError, unfold};
+use super::shut_in::Rules;
 use crate::store::destination::{CheckStep, Destination, FinishStep, OpenError, Writer};
 use crate::store::error::DestError;
 use crate::store::sha256::Sum;
@@ -96,6 +97,7 @@ fn is_verified(content: &Content, entry: u32, file: &File) -> bool {
 
 /// Stores those files of a pack that are what the manifest says. What cannot be written
 /// the writer knows, and says at the end.
+#[inline(never)]
 fn store_rest(job: &mut DestJob, piece: u32, extents: &[Extent], bytes: &[u8]) -> StoreResult {
     let (map, manifest) = (&job.content.map, &job.content.manifest);
     let mut changed = Vec::new();
@@ -134,6 +136,11 @@ impl DestFiles {
         self.dest.release();
     }
 
+    /// What it opens by name from now on.
+    pub fn opens(&self) -> Rules {
+        self.dest.opens()
+    }
+
     /// What to know of what is left there, should the fetch fail now.
     pub fn remains(&self) -> Option<Failure> {
         let why = self.dest.remains()?;
@@ -166,6 +173,7 @@ impl DestFiles {
 
     /// Verifies and stores a piece that is missing. Its extents are looked up
     /// once for both.
+    #[inline(never)]
     pub fn store(&mut self, piece: u32, bytes: &[u8], is_rest: bool) -> StoreResult {
         let Some(job) = self.state.job() else { return StoreResult::Corrupt };
         let content = &job.content;
@@ -296,6 +304,7 @@ impl DestFiles {
         self.dest.serves_alone()
     }
 
+    #[inline(never)]
     fn finish_step(&mut self, mut job: DestJob) -> Option<FetchInput<'static>> {
         if job.writer.finish_step(SLICE_BYTES) == FinishStep::Finishing {
             self.state = DestState::Finishing(job);
@@ -309,6 +318,7 @@ impl DestFiles {
         })
     }
 
+    #[inline(never)]
     fn sum_step(&mut self) -> Option<FetchInput<'static>> {
         let SumJob { generation, entry, sum } = self.sums.pop_front()?;
         let stepped = sum.or_else(|| self.sum_of(entry)).map(|mut sum| {
@@ -327,6 +337,7 @@ impl DestFiles {
     }
 
     /// Of a file that is whole: what else has its name is not what was served.
+    #[inline(never)]
     fn sum_of(&mut self, entry: u32) -> Option<Sum> {
         let job = self.state.job()?;
         let entry = match job.content.manifest.entries[entry as usize].kind {

@@ -314,6 +314,7 @@ impl Loop {
 
     /// Once a second: what each connection costs and moved, and what the operator is
     /// to know of those that were ended.
+    #[inline(never)]
     fn look_at_budget(&mut self, machine: &mut dyn Machine) {
         let now_ms = self.now_ms();
         if !self.budget.is_look_due(now_ms) {
@@ -351,6 +352,7 @@ impl Loop {
         until_ms.min(if machine.is_behind() { BEHIND_MS } else { SLEEP_MS_MAX })
     }
 
+    #[inline(never)]
     fn wait(&mut self, machine: &mut dyn Machine, deadline_ms: Option<u64>) -> io::Result<()> {
         let accepts = self.now_ms() >= self.accept_again_ms;
         self.poll.clear();
@@ -396,6 +398,7 @@ impl Loop {
         Ok(())
     }
 
+    #[inline(never)]
     fn accept(&mut self, machine: &mut dyn Machine) {
         for _ in 0..ACCEPTS_MAX {
             match self.listener.accept() {
@@ -411,6 +414,7 @@ impl Loop {
                     self.conns.insert(conn, c);
                     let now_ms = self.now_ms();
                     machine.handle(now_ms, ConnEvent::Accepted { conn, peer });
+                    self.account(machine, conn);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 // ECONNABORTED and its like are the peer's; EMFILE is ours.
@@ -428,17 +432,18 @@ impl Loop {
     }
 
     /// Whether one more can connect from there, once others have gone for it.
+    #[inline(never)]
     fn has_place(&mut self, ip: IpAddr) -> bool {
         if self.budget.has_place() {
             return true;
         }
-        let idle = self.budget.idle(accounts(&self.conns));
-        if idle.is_empty() {
+        let (why, found) = self.budget.dispensable(accounts(&self.conns));
+        if found.is_empty() {
             self.budget.note_busy();
             let crowded = self.budget.crowded(ip, accounts(&self.conns));
             crowded.into_iter().for_each(|conn| self.end(conn, Why::Crowd));
         }
-        idle.into_iter().for_each(|conn| self.end(conn, Why::Idle));
+        found.into_iter().for_each(|conn| self.end(conn, why));
         self.budget.has_place()
     }
 
@@ -485,6 +490,7 @@ impl Loop {
         self.settle(machine);
     }
 
+    #[inline(never)]
     fn read(&mut self, machine: &mut dyn Machine, conn: ConnId) {
         let mut frames_left = FRAMES_MAX;
         for _ in 0..READS_MAX {

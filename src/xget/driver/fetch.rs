@@ -7,6 +7,8 @@ use super::dest_files::{DestFiles, failure};
 use super::event_loop::Loop;
 use super::machine::{FetchObserver, Machine};
 use super::parts::PartsError;
+use super::shut_in::{self, Rules};
+use crate::key_file;
 use crate::os::sync::tells_errors;
 use crate::os::{file, memory, socket};
 use crate::store::destination::Destination;
@@ -18,6 +20,7 @@ use peer::failure::{Failure, Status};
 use peer::fetch::{FetchEffect, FetchInput, FetchOptions, Fetcher, Progress};
 use peer::namespace::{Bulk, Content};
 use peer::request::{FetchRequest, Masters, Pin};
+use peer::server::Standing;
 use sorted::SortedSet;
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -56,6 +59,9 @@ pub struct FetchTask {
     pub hold: bool,
     /// Of those whom it serves.
     pub limits: Limits,
+    /// `driver::fetch` opens nothing more but what its destination takes, and so does the process from
+    /// then on.
+    pub is_shut_in: bool,
 }
 
 impl FetchTask {
@@ -73,6 +79,7 @@ impl FetchTask {
             policy: Policy::default(),
             hold: false,
             limits: Limits::of_client(None, None),
+            is_shut_in: false,
         }
     }
 }
@@ -84,7 +91,11 @@ pub fn fetch(
     into: Option<Box<dyn Destination>>,
     observer: impl FetchObserver,
 ) -> Result<Vec<Failure>, Failure> {
+    let (is_shut_in, changes) = (task.is_shut_in, task.policy.purpose.writes());
     let (mut machine, event_loop) = begin(task, into, Box::new(observer))?;
+    if is_shut_in {
+        machine.shut_in(changes);
+    }
     let ended = event_loop.run(&mut machine).map_err(poll_failure);
     machine.tell_changes();
     ended
@@ -199,17 +210,23 @@ fn begin<'w>(
     let memory_bytes = memory::available();
     let makes_specials = keep_attributes && file::is_root();
     let is_resumed = dest.is_resumed();
+    let key = request.key.clone();
     let options = FetchOptions { masters, port, request, memory_bytes, makes_specials, is_resumed };
+    let mut fetcher = Fetcher::new(options, 0);
+    if let Some(key) = key {
+        fetcher.lock(&key, key_file::seed().map_err(|why| local("--key", why))?);
+    }
     let began = Instant::now();
     let machine = FetchMachine {
         began,
-        fetcher: Fetcher::new(options, 0),
+        fetcher,
         files: DestFiles::new(dest, space_bytes_max),
         observer,
         wishes: Vec::new(),
         lost_count: 0,
         hold,
         held: None,
+        opens: None,
         result: None,
     };
     Ok((machine, Loop::new(listener, began, limits)))
@@ -252,6 +269,8 @@ pub(super) struct FetchMachine<'w> {
     hold: bool,
     /// That, until it was shown.
     held: Option<Rc<Content>>,
+    /// Of who is shut in: what may be opened, until that is known for good.
+    opens: Option<Rules>,
     result: Option<Vec<Failure>>,
 }
 
@@ -272,6 +291,24 @@ impl FetchMachine<'_> {
         }
     }
 
+    /// Of the process, too: it does so once.
+    fn shut_in(&mut self, changes: bool) {
+        let opens = self.files.opens();
+        if let Err(missing) = shut_in::client(&opens, changes) {
+            self.observer.warn(&missing);
+        }
+        self.opens = changes.then_some(opens);
+    }
+
+    /// A destination that was not there could be made anywhere in what is above it.
+    fn shut_in_further(&mut self) {
+        let Some(before) = self.opens.take() else { return };
+        let opens = self.files.opens();
+        if opens != before {
+            shut_in::client_further(&opens);
+        }
+    }
+
     fn tell_changes(&mut self) {
         let changes = self.files.take_changes();
         if !changes.is_empty() {
@@ -287,12 +324,15 @@ impl FetchMachine<'_> {
         self.began.elapsed().as_millis() as u64
     }
 
+    #[inline(never)]
     fn carry_out(&mut self, effect: FetchEffect, frame: &[u8]) -> Option<FetchInput<'static>> {
         match effect {
             FetchEffect::Prepare { content } => {
                 log::debug!(target: "client", "the manifest is here");
                 if !self.hold {
-                    return self.files.prepare(content);
+                    let input = self.files.prepare(content);
+                    self.shut_in_further();
+                    return input;
                 }
                 self.held = Some(content);
             }
@@ -377,7 +417,7 @@ impl Machine for FetchMachine<'_> {
         self.fetcher.owes(conn)
     }
 
-    fn held(&self, conn: ConnId) -> (usize, bool) {
+    fn held(&self, conn: ConnId) -> (usize, Standing) {
         self.fetcher.held(conn)
     }
 

@@ -10,6 +10,7 @@ use peer::conn::{ConnEffect, ConnEvent};
 use peer::failure::Failure;
 use peer::fetch::Progress;
 use peer::namespace::Bulk;
+use peer::server::Standing;
 use std::os::fd::BorrowedFd;
 
 /// A state machine with its files and its observer.
@@ -31,8 +32,8 @@ pub(super) trait Machine {
     /// Whether somebody who says no more is still owed an answer.
     fn owes(&self, conn: ConnId) -> bool;
     /// Bytes of memory that the other end of a connection makes the machine hold,
-    /// about, and whether it converses with it.
-    fn held(&self, conn: ConnId) -> (usize, bool);
+    /// about, and how far it has come.
+    fn held(&self, conn: ConnId) -> (usize, Standing);
     /// The name for a connection that was accepted.
     fn next_conn(&mut self) -> ConnId;
     /// Takes the memory of a message that has left back.

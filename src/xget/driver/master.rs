@@ -8,23 +8,24 @@ use super::event_loop::Loop;
 use super::machine::{Machine, MasterObserver, MasterState};
 use super::nodes_tab::{Look, NodesTab};
 use super::parts::PartsError;
-use super::served_files::{ServedEvent, ServedFiles, notes};
+use super::served_files::{ServedEvent, ServedFiles};
+use super::shut_in::{Account, MasterNeeds};
+use super::signed::Signed;
+use crate::key_file;
 use crate::os::link_socket::LinkSocket;
 use crate::os::{memory, socket};
-use crate::store::scan::{Scan, ScanOptions, ScanStep};
+use crate::store::alone::Packing;
+use crate::store::scan::{Scan, ScanOptions};
 use ninep::server::ConnId;
+use peer::auth::Key;
 use peer::conn::{ConnEffect, ConnEvent};
-use peer::content::digest::Digest;
-use peer::content::manifest::{EntryKind, Selector};
 use peer::failure::Failure;
 use peer::master::{Master, MasterEffect, MasterInput, MasterOptions};
 use peer::namespace::Bulk;
+use peer::server::Standing;
 use std::collections::VecDeque;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Instant;
-
-/// Hashed between two looks at whether a digest is still wanted.
-const DIGEST_STEP_BYTES: u64 = 8 << 20;
 
 /// What is to be served, and how.
 #[derive(Clone, Debug)]
@@ -38,15 +39,28 @@ pub struct ServeTask {
     pub one_file_system: bool,
     /// Who asks the network for something finds it here.
     pub is_found: bool,
+    /// Of the cluster, or the root: who does not have what follows from it is not let in.
+    pub key: Option<Key>,
+    /// The plain tree is for everybody all the same.
+    pub is_plain_free: bool,
     /// Where digests are kept between starts.
     pub cache: Option<PathBuf>,
     /// Of those who connect.
     pub limits: Limits,
+    /// Whom it becomes, once all is open.
+    pub account: Option<Account>,
+    /// Then it opens nothing more but what it serves.
+    pub is_shut_in: bool,
 }
 
 /// Serves until the process is ended.
 pub fn serve(task: ServeTask, observer: impl MasterObserver) -> Result<(), String> {
+    let (account, is_shut_in) = (task.account.clone(), task.is_shut_in);
+    let needs = MasterNeeds::of(&task.path, task.cache.as_deref(), account, is_shut_in);
     let (mut machine, event_loop) = begin(task, Box::new(observer))?;
+    for text in needs.give_up_the_rest()? {
+        machine.observer.warn(&text);
+    }
     let failures = event_loop.run(&mut machine).map_err(|error| error.to_string())?;
     // The process ends: to free each thing that was served is code, and time.
     std::mem::forget(machine);
@@ -65,17 +79,25 @@ pub(super) fn begin<'w>(
     let addr = listener.local_addr().map_or(String::new(), |a| a.to_string());
     let options = ScanOptions { one_file_system: task.one_file_system, cache: task.cache };
     let scan = Scan::new(&task.path, options.clone()).map_err(|error| error.to_string())?;
-    let label = format!("{} on {addr}", task.path.display());
+    let who = if task.key.is_some() { "who has the key" } else { "everybody (no key)" };
+    let label = format!("{} on {addr}, for {who}", task.path.display());
     let routing = MasterOptions {
         fan_out: task.fan_out,
         head_copies: task.head_copies,
         selection_bytes: limits.selection_bytes,
     };
     let (ears, deaf) = if task.is_found { Ears::open(task.port) } else { (Ears::closed(), None) };
+    let mut master = Master::new(routing, label);
+    if let Some(key) = &task.key {
+        master.lock(key, key_file::seed()?, task.is_plain_free);
+    }
     let mut machine = MasterMachine {
         ears,
-        master: Master::new(routing, label),
+        master,
         nodes_tab: NodesTab::of(&task.path),
+        signed: Signed::default(),
+        path: task.path.clone(),
+        packing: None,
         files: ServedFiles::new(task.path, options, scan),
         observer,
         inputs: VecDeque::new(),
@@ -87,39 +109,17 @@ pub(super) fn begin<'w>(
     Ok((machine, Loop::new(listener, Instant::now(), limits)))
 }
 
-/// The digest that a fetch of these sources would have, and what was odd. Whether it is still
-/// wanted is asked again and again.
-pub fn print_digest(
-    path: &Path,
-    selector: &Selector,
-    one_file_system: bool,
-    is_wanted: &mut dyn FnMut() -> bool,
-) -> Result<(String, Vec<String>), String> {
-    let options = ScanOptions { one_file_system, cache: None };
-    let mut scan = Scan::new(path, options).map_err(|error| error.to_string())?;
-    while scan.step(DIGEST_STEP_BYTES).map_err(|error| error.to_string())? != ScanStep::Done {
-        if !is_wanted() {
-            return Err("interrupted".into());
-        }
-    }
-    let tree = scan.finish().map_err(|error| error.to_string())?;
-    let selection = tree.manifest.select_by(selector).map_err(|error| error.to_string())?;
-    let mut entries = selection.manifest.entries.iter().enumerate();
-    if let Some((entry, _)) = entries.find(|(_, e)| e.kind == EntryKind::Unreadable) {
-        let path = selection.manifest.path(entry as u32);
-        let path = String::from_utf8_lossy(&path).into_owned();
-        return Err(format!("{path}: cannot be read; nobody could fetch what that would pin"));
-    }
-    let digest = Digest::of(&selection.manifest.encode());
-    Ok((format!("blake3:{digest}"), notes(&tree)))
-}
-
 /// A master with its files and who looks after it.
 pub(super) struct MasterMachine<'w> {
     master: Master,
     ears: Ears,
     files: ServedFiles,
     nodes_tab: NodesTab,
+    signed: Signed,
+    /// What is served.
+    path: PathBuf,
+    /// What is for one node alone, while it is read.
+    packing: Option<Packing>,
     observer: Box<dyn MasterObserver + 'w>,
     /// What was found out while replies were sent.
     inputs: VecDeque<MasterInput<'static>>,
@@ -156,6 +156,16 @@ impl MasterMachine<'_> {
                         content.map.verify(&content.manifest, piece, bytes).is_err()
                     });
                     return Some(MasterInput::Verified { conn, is_right: !is_wrong });
+                }
+                MasterEffect::ReadSignature { open_id, place } => {
+                    let (signed, wrong) = self.signed.read(&self.path, place);
+                    if let Some(wrong) = wrong {
+                        self.observer.warn(&wrong);
+                    }
+                    return Some(MasterInput::Signature { open_id, signed });
+                }
+                MasterEffect::PackAlone { node } => {
+                    self.packing = Some(Packing::of(&self.path, node));
                 }
                 MasterEffect::LookAtNodes => {
                     return Some(match self.nodes_tab.look() {
@@ -227,7 +237,7 @@ impl Machine for MasterMachine<'_> {
         self.master.owes(conn)
     }
 
-    fn held(&self, conn: ConnId) -> (usize, bool) {
+    fn held(&self, conn: ConnId) -> (usize, Standing) {
         self.master.held(conn)
     }
 
@@ -266,7 +276,7 @@ impl Machine for MasterMachine<'_> {
     }
 
     fn has_work(&self) -> bool {
-        self.files.has_work()
+        self.files.has_work() || self.packing.is_some()
     }
 
     fn work(&mut self, now_ms: u64) {
@@ -277,6 +287,13 @@ impl Machine for MasterMachine<'_> {
                 ServedEvent::Say(text) => self.observer.say(&text),
                 ServedEvent::Warn(text) => self.observer.warn(&text),
             }
+        }
+        if let Some((packed, wrong)) = self.packing.as_mut().and_then(Packing::step) {
+            self.packing = None;
+            if let Some(wrong) = wrong {
+                self.observer.warn(&wrong);
+            }
+            self.take(now_ms, MasterInput::Alone(packed));
         }
     }
 

@@ -2,7 +2,8 @@
 //!
 //! Knows which file was read last. Refuses to know what its lines mean.
 
-use nodes::{TAB_BYTES_MAX, Table};
+use super::shut_in::RESTART;
+use nodes::{TAB_BYTES_MAX, TAB_NAME, Table};
 use std::fs::{File, Metadata};
 use std::io::{self, Read};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
@@ -12,7 +13,6 @@ use std::time::{Duration, Instant};
 /// By which a file is another, or has other contents: inode, size, mtime, ctime.
 type Stamp = [i64; 6];
 
-const NAME: &str = "nodes.tab";
 /// A file that is written where it lies, and the moment in which an editor has its name free,
 /// look like a change. It is one when it is the same after so long.
 const SETTLED: Duration = Duration::from_secs(1);
@@ -48,7 +48,7 @@ impl NodesTab {
     /// That of a served directory; a file that is served has none.
     pub fn of(served: &Path) -> NodesTab {
         NodesTab {
-            path: served.join(NAME),
+            path: served.join(TAB_NAME),
             begun: Instant::now(),
             seen: None,
             is_first: true,
@@ -64,7 +64,10 @@ impl NodesTab {
     fn look_at(&mut self, now: Duration) -> Look {
         let found = match std::fs::metadata(&self.path) {
             Ok(found) => Some(found),
-            Err(error) if is_absence(error.kind()) => None,
+            Err(error) if is_absence(error.kind()) => match self.is_blind() {
+                Some(error) => return self.unread(error),
+                None => None,
+            },
             // It may be there: what it said holds, and it is looked at again.
             Err(error) => return self.unread(error),
         };
@@ -104,12 +107,25 @@ impl NodesTab {
         now >= since + SETTLED || found.and_then(age).is_some_and(|age| age >= 2 * SETTLED)
     }
 
+    /// What keeps from knowing what is in the served directory: another one that has taken its
+    /// place, for whoever reads what was there when he started.
+    fn is_blind(&self) -> Option<io::Error> {
+        self.seen?;
+        File::open(self.path.parent()?).err()
+    }
+
     /// The same reason is said once.
     fn unread(&mut self, error: io::Error) -> Look {
         self.is_first = false;
         match self.unread.replace(error.kind()) == Some(error.kind()) {
             true => Look::Same,
-            false => Look::News(Err(format!("cannot read it: {error}"))),
+            false => {
+                let advice = match error.kind() {
+                    io::ErrorKind::PermissionDenied => RESTART,
+                    _ => "",
+                };
+                Look::News(Err(format!("cannot read it: {error}{advice}")))
+            }
         }
     }
 }
@@ -176,6 +192,24 @@ mod tests {
         std::fs::rename(&aside, &path).unwrap();
         assert_eq!((at(&mut tab, 3), at(&mut tab, 4)), (Said::Changing, Said::Nodes(1)));
         assert_eq!(at(&mut NodesTab::of(&path), 0), Said::Same, "a file that is served has none");
+    }
+
+    #[test]
+    fn where_the_directory_cannot_be_opened_nobody_knows_that_it_is_gone() {
+        let dir = Dir::new();
+        let served = dir.join("served");
+        std::fs::create_dir(&served).unwrap();
+        dir.write("served/nodes.tab", b"n1");
+        let mut tab = NodesTab::of(&served);
+        assert_eq!(at(&mut tab, 0), Said::Nodes(1));
+        let aside = dir.join("aside");
+        std::fs::rename(&served, &aside).unwrap();
+        let Said::Wrong(why) = at(&mut tab, 1) else { panic!() };
+        assert!(why.starts_with("cannot read it: No such file"), "{why}");
+        assert_eq!(at(&mut tab, 9), Said::Same);
+        std::fs::rename(&aside, &served).unwrap();
+        std::fs::remove_file(served.join("nodes.tab")).unwrap();
+        assert_eq!((at(&mut tab, 10), at(&mut tab, 12)), (Said::Changing, Said::Gone));
     }
 
     #[test]

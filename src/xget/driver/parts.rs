@@ -6,7 +6,6 @@ use crate::store::destination::Opened;
 use peer::content::manifest::piece_len_of;
 use peer::content::pieces::Extent;
 use peer::namespace::{Bulk, Content, Generation, NameSpace};
-use std::collections::VecDeque;
 use std::io::ErrorKind;
 use std::os::unix::fs::FileExt;
 use std::rc::Rc;
@@ -32,12 +31,13 @@ pub type Open<'a> = &'a mut dyn FnMut(&Generation, u32, u64) -> Result<Opened, P
 /// The bytes of the last packs. To read one takes four system calls for each
 /// of its files, and several children want it. Memory is used again and again.
 pub struct Packs {
-    list: VecDeque<(Option<u32>, Rc<Vec<u8>>)>,
+    /// The oldest first.
+    list: Vec<(Option<u32>, Rc<Vec<u8>>)>,
 }
 
 impl Packs {
     pub fn new() -> Packs {
-        Packs { list: VecDeque::new() }
+        Packs { list: Vec::new() }
     }
 
     fn get(&self, piece: u32) -> Option<Rc<Vec<u8>>> {
@@ -49,15 +49,14 @@ impl Packs {
     fn buffer(&mut self) -> Rc<Vec<u8>> {
         let unused = |(_, bytes): &(_, Rc<_>)| Rc::strong_count(bytes) == 1;
         let place = self.list.iter().position(unused).filter(|_| self.list.len() >= PACKS_MAX);
-        let old = place.and_then(|place| self.list.remove(place));
-        old.map(|(_, bytes)| bytes).unwrap_or_default()
+        place.map(|place| self.list.remove(place).1).unwrap_or_default()
     }
 
     fn keep(&mut self, piece: Option<u32>, bytes: Rc<Vec<u8>>) {
         if self.list.len() >= PACKS_MAX {
-            self.list.pop_front();
+            self.list.remove(0);
         }
-        self.list.push_back((piece, bytes));
+        self.list.push((piece, bytes));
     }
 
     /// Keeps a pack that was stored.

@@ -3,8 +3,11 @@
 //! Blocks: for an answer so long as the caller says, and for a file until a time, which may
 //! move with the bytes that come. Refuses to know what is read.
 
+use super::exchange::caller;
 use super::line::{CONNECT_TIME_MAX, Line};
-use ninep::client::{Client, Event, Frame, OpenMode, Token};
+use ninep::client::{Event, Frame, OpenMode, Token};
+use peer::auth::Key;
+use peer::caller::Caller;
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
@@ -17,7 +20,7 @@ const READ: Token = Token(1);
 /// A session with a master.
 pub struct Reading {
     line: Line,
-    client: Client,
+    caller: Caller,
     /// For each answer, and for the first of all.
     patience: Duration,
     greeting: Duration,
@@ -30,7 +33,7 @@ impl Reading {
     /// Why the last did not.
     pub fn connect(
         addrs: &[SocketAddr],
-        aname: &[u8],
+        (aname, key): (&'static [u8], Option<&Key>),
         patience: Duration,
     ) -> io::Result<(Reading, SocketAddr)> {
         let mut why = io::Error::from(ErrorKind::AddrNotAvailable);
@@ -38,8 +41,8 @@ impl Reading {
             match TcpStream::connect_timeout(addr, patience.min(CONNECT_TIME_MAX)) {
                 Ok(stream) => {
                     let line = Line::new(stream, Instant::now());
-                    let client = Client::attached(MSIZE, aname);
-                    return Ok((Reading { line, client, patience, greeting: patience }, *addr));
+                    let caller = caller(MSIZE, aname, key)?;
+                    return Ok((Reading { line, caller, patience, greeting: patience }, *addr));
                 }
                 Err(error) => why = error,
             }
@@ -65,16 +68,16 @@ impl Reading {
         len_max: u64,
         end: &mut dyn FnMut(usize) -> Instant,
     ) -> io::Result<Vec<u8>> {
-        let fid = self.client.open(path, OpenMode::Read, OPEN);
+        let fid = self.caller.client.open(path, OpenMode::Read, OPEN);
         let (mut bytes, mut end_of_all) = (Vec::new(), end(0));
-        self.client.read(fid, 0, MSIZE, READ);
+        self.caller.client.read(fid, 0, MSIZE, READ);
         loop {
             self.line.set_end(end_of_all.min(Instant::now() + self.greeting));
-            self.line.write(&self.client.take_output())?;
+            self.line.write(&self.caller.client.take_output())?;
             let frame = self.line.frame(MSIZE)?;
             self.greeting = self.patience;
-            let event = self.client.handle_frame(Frame::whole(&frame));
-            match event.map_err(|broken| io::Error::new(ErrorKind::InvalidData, broken.reason))? {
+            let event = self.caller.handle_frame(Frame::whole(&frame));
+            match event.map_err(|why| io::Error::new(ErrorKind::InvalidData, why))? {
                 Some(Event::Read { len: 0, .. }) => break,
                 Some(Event::Read { data: Some(data), .. }) => {
                     if (bytes.len() + data.len()) as u64 > len_max {
@@ -83,7 +86,7 @@ impl Reading {
                     bytes.try_reserve(data.len())?;
                     bytes.extend_from_slice(data);
                     end_of_all = end(data.len());
-                    self.client.read(fid, bytes.len() as u64, MSIZE, READ);
+                    self.caller.client.read(fid, bytes.len() as u64, MSIZE, READ);
                 }
                 // What was asked for behind the opening fails with it.
                 Some(Event::Failed { token: OPEN, .. }) => {}
@@ -94,7 +97,7 @@ impl Reading {
                 _ => {}
             }
         }
-        self.client.clunk(fid);
+        self.caller.client.clunk(fid);
         Ok(bytes)
     }
 }

@@ -44,6 +44,7 @@ pub enum SearchEnd {
 pub type Onlooker<'a> = dyn FnMut(Option<u64>) -> ControlFlow<String> + 'a;
 
 /// Asks until somebody has answered and the others had their time, or the time is over.
+#[inline(never)]
 pub fn search(sought: Sought, look_on: &mut Onlooker) -> Result<Found, SearchEnd> {
     let Sought { id, question, pin, patience, links } = sought;
     let sockets = open().map_err(SearchEnd::Unable)?;

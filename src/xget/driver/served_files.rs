@@ -5,12 +5,14 @@
 use super::conn::Part;
 use super::dest_files::SUM_SLICE_BYTES;
 use super::parts::{Packs, PartsError, unfold};
+use super::shut_in::RESTART;
 use crate::store::comparison::{Comparison, Verdict};
 use crate::store::destination::Opened;
-use crate::store::error::{Note, NoteReason, ServeError};
+use crate::store::error::{Note, NoteReason, ScanError, ServeError};
 use crate::store::files::OpenFiles;
 use crate::store::scan::{Scan, ScanOptions, ScanStep};
 use crate::store::served::{Checksum, Likeness, ServedTree};
+use nix::errno::Errno;
 use peer::master::MasterInput;
 use peer::namespace::{Bulk, GenerationId, NameSpace};
 use std::collections::VecDeque;
@@ -87,6 +89,17 @@ pub(super) fn notes(tree: &ServedTree) -> Vec<String> {
         lines.push(format!("and {} more like these", tree.notes_left_out));
     }
     lines
+}
+
+/// Why what is served now cannot be scanned.
+fn replaced(error: &ScanError) -> String {
+    let advice = match error {
+        ScanError::Io { cause: Errno::EACCES, .. } => {
+            [RESTART, ", or serve a link to what is replaced as a whole"]
+        }
+        _ => [""; 2],
+    };
+    format!("{error}{}", advice.concat())
 }
 
 /// The tree of a scan, if its files are still sent.
@@ -206,11 +219,13 @@ impl ServedFiles {
             Verdict::Differs(path, what) => {
                 let path = String::from_utf8_lossy(&path);
                 let path = if path.is_empty() { "the served directory".into() } else { path };
-                let text = format!("{path}: {what}; the tree is hashed again");
-                self.events.push_back(ServedEvent::Say(text));
                 match Scan::new(&self.path, self.options.clone()) {
-                    Ok(scan) => self.job = Some(TreeJob::Scan(Box::new(scan))),
-                    Err(error) => self.push(MasterInput::ScanFailed { why: error.to_string() }),
+                    Ok(scan) => {
+                        let text = format!("{path}: {what}; the tree is hashed again");
+                        self.events.push_back(ServedEvent::Say(text));
+                        self.job = Some(TreeJob::Scan(Box::new(scan)));
+                    }
+                    Err(error) => self.push(MasterInput::ScanFailed { why: replaced(&error) }),
                 }
             }
         }

@@ -5,6 +5,7 @@
 
 #![allow(unsafe_code)]
 
+use super::names;
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
@@ -13,6 +14,7 @@ use std::ffi::{CStr, CString};
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
+use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
@@ -139,10 +141,8 @@ fn is_own(fd: RawFd) -> bool {
 }
 
 fn each_open(act: impl FnMut(RawFd)) {
-    let names = std::fs::read_dir("/proc/self/fd").into_iter().flatten().flatten();
-    let open: Vec<RawFd> =
-        names.filter_map(|name| name.file_name().to_str()?.parse().ok()).collect();
-    open.into_iter().for_each(act);
+    let names = names::of(Path::new("/proc/self/fd"), usize::MAX);
+    names.iter().filter_map(|name| name.parse().ok()).for_each(act);
 }
 
 /// Leaves processors and disks to whoever else wants them.

@@ -1,4 +1,4 @@
-//! The time of day for people, localtime_r(3); nothing decides by it.
+//! The time of day: time(2), and localtime_r(3) for people.
 //!
 //! What waits or expires counts from `Instant`, which no operator sets.
 
@@ -16,11 +16,20 @@ fn local(time: i64) -> Option<libc::tm> {
     }
 }
 
+/// Reads which zone it is, which the C library does once, before no file can be opened any more.
+pub fn learn_zone() {
+    let _ = local(0);
+}
+
+/// Seconds since 1970.
+pub fn now_s() -> i64 {
+    // SAFETY: time(2) with a null pointer only returns.
+    unsafe { libc::time(std::ptr::null_mut()) }
+}
+
 /// `HH:MM:SS`, now.
 pub fn time_of_day() -> String {
-    // SAFETY: time(2) with a null pointer only returns.
-    let now = unsafe { libc::time(std::ptr::null_mut()) };
-    let (h, m, s) = local(now).map_or((0, 0, 0), |tm| (tm.tm_hour, tm.tm_min, tm.tm_sec));
+    let (h, m, s) = local(now_s()).map_or((0, 0, 0), |tm| (tm.tm_hour, tm.tm_min, tm.tm_sec));
     format!("{h:02}:{m:02}:{s:02}")
 }
 

@@ -5,9 +5,9 @@
 
 use super::dirs::Dirs;
 use super::error::Difference;
-use super::scan::now_s;
 use super::served::ServedTree;
-use super::served_root::{KEEPS_CHANGING, Seen, left_out, left_out_by_name};
+use super::served_root::{KEEPS_CHANGING, Seen, is_own, left_out, left_out_by_name};
+use crate::os::clock;
 use crate::os::file::{self, Listing, Status};
 use nix::errno::Errno;
 use peer::content::manifest::EntryKind;
@@ -129,6 +129,7 @@ fn compare_name(tree: &ServedTree, dir: &mut CurrentDir, name: &[u8]) -> Compare
                 }
                 dir.found += 1;
             }
+            None if is_own(dir.dir, name, &status) => {}
             None if left_out(name, &status, &tree.root).is_some() => {}
             None => return Err(differs(Difference::New)),
         },
@@ -156,7 +157,8 @@ fn same_entry(tree: &ServedTree, number: u32, status: &Status) -> Option<Differe
     }
     // It is worth a try when it has calmed down.
     if was.kind == EntryKind::Unreadable && seen.ctime_ns == KEEPS_CHANGING {
-        return (now_s() >= now.ctime_s.saturating_add(CALM_S)).then_some(Difference::Changed);
+        return (clock::now_s() >= now.ctime_s.saturating_add(CALM_S))
+            .then_some(Difference::Changed);
     }
     // The times of a fifo are others with each byte that goes through it.
     if matches!(was.kind, EntryKind::Special | EntryKind::Unreadable) {

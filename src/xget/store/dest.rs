@@ -16,6 +16,10 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
+/// Where devices are, and what is in memory there on purpose.
+pub const DEV: &str = "/dev";
+const SHM: &str = "/dev/shm";
+
 /// A directory to fetch into, and for this process alone.
 pub struct Dest {
     path: PathBuf,
@@ -33,10 +37,18 @@ impl Dest {
         match file::stat_path(path) {
             Ok(status) if status.is_dir() => dest.root = Some(dest.claim()?),
             Ok(_) => return Err(DestError::NotADirectory(path.into())),
-            Err(Errno::ENOENT) => {}
+            Err(Errno::ENOENT) if !is_missing_device(path) => {}
             Err(cause) => return Err(dest.failed("look at", cause)),
         }
         Ok(dest)
+    }
+
+    /// The directory, or what is above it and is there.
+    pub fn place(&self) -> PathBuf {
+        let mut above = self.path.ancestors();
+        let place = above.find(|path| file::stat_path(path).is_ok());
+        // That of a relative path is the current directory.
+        place.unwrap_or(Path::new(".")).into()
     }
 
     pub fn policy(&self) -> &Policy {
@@ -138,4 +150,24 @@ impl Dest {
     fn failed(&self, doing: &'static str, cause: Errno) -> DestError {
         DestError::Io { doing, path: self.path.clone(), cause }
     }
+}
+
+/// A path that is not there, among the devices by the names above it: it would be a directory in
+/// memory, and the disk that was meant would have nothing. Asked of what is not there.
+pub fn is_missing_device(path: &Path) -> bool {
+    let is = |above: &Path, other: &str| {
+        let place = |path| file::stat_path(path).ok().map(|status| (status.dev, status.ino));
+        let above = place(above);
+        above.is_some() && above == place(other.as_ref())
+    };
+    for above in path.ancestors().skip(1) {
+        let above = if above.as_os_str().is_empty() { Path::new(".") } else { above };
+        if is(above, SHM) {
+            return false;
+        }
+        if is(above, DEV) {
+            return true;
+        }
+    }
+    false
 }

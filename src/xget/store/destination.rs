@@ -5,11 +5,13 @@
 //! gives its `Writer`. Knows none of the kinds, and neither pieces nor peers.
 
 use super::error::DestError;
+use crate::os::landlock::May;
 use peer::content::manifest::Manifest;
 use peer::content::pieces::{Extent, PieceMap};
 use std::fs::File;
 use std::io;
 use std::os::fd::BorrowedFd;
+use std::path::PathBuf;
 use std::rc::Rc;
 
 /// Where a fetch goes, for this process alone.
@@ -26,6 +28,11 @@ pub trait Destination {
 
     /// Gives up the claim; what is open stays so.
     fn release(&self);
+
+    /// What it opens by name from now on, for who is to open nothing else.
+    fn opens(&self) -> Vec<(PathBuf, May)> {
+        Vec::new()
+    }
 
     /// It is only to be told how it differs.
     fn compares(&self) -> bool;

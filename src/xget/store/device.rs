@@ -22,6 +22,7 @@ use super::destination::{
 use super::error::DestError;
 use crate::os::block::{self, Access};
 use crate::os::file;
+use crate::os::landlock::May;
 use crate::os::sync::{self, Syncing};
 use check::Check;
 use disk::Disk;
@@ -252,6 +253,12 @@ impl Destination for Device {
 
     /// Others get it when it is whole, and not before.
     fn release(&self) {}
+
+    fn opens(&self) -> Vec<(PathBuf, May)> {
+        // Who uses it is asked there.
+        let looks = ["/proc", "/sys"].map(|path| (path.into(), May::Read));
+        [(self.path.clone(), May::Change)].into_iter().chain(looks).collect()
+    }
 
     fn compares(&self) -> bool {
         self.options.compares

@@ -8,11 +8,12 @@ use super::destination::{
 };
 use super::error::DestError;
 use super::writer::{DestOptions, DestWriter, Purpose};
+use crate::os::landlock::May;
 use crate::os::memory;
 use crate::os::sync::{self, Syncing};
 use peer::content::manifest::Manifest;
 use peer::content::pieces::{Extent, PieceMap};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 /// A directory to fetch into.
@@ -68,6 +69,12 @@ impl Destination for Directory {
 
     fn release(&self) {
         self.dest.release();
+    }
+
+    fn opens(&self) -> Vec<(PathBuf, May)> {
+        let may = if self.purpose().writes() { May::Change } else { May::Read };
+        let copies = self.dest.policy().copies.iter().map(|path| (path.clone(), May::Read));
+        copies.chain([(self.dest.place(), may)]).collect()
     }
 
     fn compares(&self) -> bool {

@@ -354,8 +354,8 @@ impl fmt::Display for ScanError {
             }
             ScanError::Reserved(path) => write!(
                 f,
-                "cannot serve {path:?}: the name \".xget\" in it is reserved; \
-                 rename it, or serve another directory"
+                "cannot serve {path:?}: the name \".xget\" in it is kept for a directory of \
+                 xget's own; rename it, or serve another directory"
             ),
             ScanError::TooMany(path) => {
                 write!(f, "cannot serve {path:?}: it has more entries than a manifest can hold")

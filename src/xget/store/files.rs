@@ -4,7 +4,6 @@
 //! Knows open descriptors by whatever names them. Refuses to know how one is
 //! opened, and whether it still is what it was: that is its user's.
 
-use std::collections::VecDeque;
 use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
@@ -24,22 +23,22 @@ pub type OpenDirs<K> = LastUsed<K, OwnedFd, OPEN_DIRS_MAX>;
 /// The last `MAX` things that were used, by key. They are few, and looked
 /// through one by one.
 pub struct LastUsed<K, T, const MAX: usize> {
-    /// The most recently used ones first.
-    list: VecDeque<(K, Rc<T>)>,
+    /// The most recently used ones last.
+    list: Vec<(K, Rc<T>)>,
 }
 
 impl<K, T, const MAX: usize> Default for LastUsed<K, T, MAX> {
     fn default() -> Self {
-        LastUsed { list: VecDeque::with_capacity(MAX) }
+        LastUsed { list: Vec::with_capacity(MAX) }
     }
 }
 
 impl<K: PartialEq, T, const MAX: usize> LastUsed<K, T, MAX> {
     pub fn get(&mut self, key: &K) -> Option<Rc<T>> {
-        let place = self.list.iter().position(|(k, _)| k == key)?;
-        let used = self.list.remove(place)?;
+        let place = self.list.iter().rposition(|(k, _)| k == key)?;
+        let used = self.list.remove(place);
         let found = used.1.clone();
-        self.list.push_front(used);
+        self.list.push(used);
         Some(found)
     }
 
@@ -47,8 +46,10 @@ impl<K: PartialEq, T, const MAX: usize> LastUsed<K, T, MAX> {
     /// longest makes way.
     pub fn put(&mut self, key: K, value: Rc<T>) {
         self.forget(&key);
-        self.list.truncate(MAX - 1);
-        self.list.push_front((key, value));
+        if self.list.len() == MAX {
+            self.list.remove(0);
+        }
+        self.list.push((key, value));
     }
 
     pub fn forget(&mut self, key: &K) {
@@ -73,7 +74,7 @@ mod tests {
     type Three = LastUsed<u32, u32, 3>;
 
     fn keys(kept: &Three) -> Vec<u32> {
-        kept.list.iter().map(|(key, _)| *key).collect()
+        kept.list.iter().rev().map(|(key, _)| *key).collect()
     }
 
     #[test]

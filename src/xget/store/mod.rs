@@ -5,6 +5,7 @@
 //! slice of work and says whether more is left; there is no socket, no clock
 //! and no loop. Which piece comes from whom is not known here.
 
+pub mod alone;
 mod attributes;
 pub mod cache;
 pub mod comparison;
@@ -25,6 +26,7 @@ pub mod scan;
 pub mod served;
 mod served_root;
 pub mod sha256;
+pub mod signatures;
 pub mod stream;
 mod walk;
 pub mod writer;

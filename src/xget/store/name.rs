@@ -16,7 +16,8 @@ const SUFFIX: &[u8] = b".part";
 const MARK_LEN: usize = 16;
 const HEX: &[u8; 16] = b"0123456789abcdef";
 
-/// The name in the root that the name space keeps for itself.
+/// The name in the root that the name space keeps for itself, and on disk the directory of what
+/// is not served ([`signatures`](super::signatures)).
 pub const RESERVED: &[u8] = b".xget";
 
 /// The temporary name of an entry.

@@ -28,6 +28,7 @@ pub struct Refresh {
 
 impl Refresh {
     /// Opens both directories, and makes the one to be filled.
+    #[inline(never)]
     pub fn begin(
         (manifest, map): (Rc<Manifest>, Rc<PieceMap>),
         from: &Path,
@@ -40,6 +41,7 @@ impl Refresh {
         Ok(Refresh { dest, manifest, map })
     }
 
+    #[inline(never)]
     pub fn run(mut self) -> Result<(), DestError> {
         let (manifest, map) = (self.manifest.clone(), self.map.clone());
         let brought = self.bring(&manifest, &map);

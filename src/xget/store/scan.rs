@@ -12,6 +12,7 @@ use super::reader::Reader;
 use super::served::ServedTree;
 use super::served_root::{KEEPS_CHANGING, Seen, ServedRoot};
 use super::walk::{Walk, fatal};
+use crate::os::clock;
 use crate::os::file::{self, Status};
 use crate::os::xattr::Xattrs;
 use nix::errno::Errno;
@@ -21,7 +22,6 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 /// How often a file is hashed that changes while it is.
 const HASH_TRIES: u32 = 3;
@@ -74,8 +74,20 @@ struct CurrentFile {
 
 impl Scan {
     pub fn new(path: &Path, options: ScanOptions) -> Result<Scan, ScanError> {
-        let root = Rc::new(ServedRoot::open(path, options.one_file_system)?);
-        let mut scan = Scan {
+        let mut scan = Scan::of(Rc::new(ServedRoot::open(path, options.one_file_system)?))?;
+        if let Some(path) = options.cache {
+            let (cache, trouble) = DigestCache::load(&path, PIECE_LEN);
+            scan.cache = Some(cache);
+            if let Some(reason) = trouble {
+                scan.note(&path, NoteReason::CacheUnused(reason));
+            }
+        }
+        Ok(scan)
+    }
+
+    /// Of what is open already, with no digests that were kept.
+    pub(super) fn of(root: Rc<ServedRoot>) -> Result<Scan, ScanError> {
+        Ok(Scan {
             walk: Walk::new(root)?,
             reader: Reader::default(),
             cache: None,
@@ -85,15 +97,12 @@ impl Scan {
             gone: Vec::new(),
             done_bytes: 0,
             total_bytes: 0,
-        };
-        if let Some(path) = options.cache {
-            let (cache, trouble) = DigestCache::load(&path, PIECE_LEN);
-            scan.cache = Some(cache);
-            if let Some(reason) = trouble {
-                scan.note(&path, NoteReason::CacheUnused(reason));
-            }
-        }
-        Ok(scan)
+        })
+    }
+
+    /// How many were found so far.
+    pub(super) fn entries_count(&self) -> usize {
+        self.walk.entries.len()
     }
 
     /// Works until about `budget_bytes` are hashed; to be called until `Done`.
@@ -313,7 +322,7 @@ impl Scan {
             // Others than root do not see all of them.
             let is_bare = entry.xattrs == 0 && !sparse && file::is_root();
             let known = KnownFile { digest, sparse, is_bare, list, used: true };
-            cache.put(FileKey::of(&open.before), known, now_s());
+            cache.put(FileKey::of(&open.before), known, clock::now_s());
         }
         Ok(())
     }
@@ -394,9 +403,4 @@ pub fn same_contents(before: &Status, now: &Status) -> bool {
     (before.dev, before.ino, before.size) == (now.dev, now.ino, now.size)
         && (before.mtime_s, before.mtime_ns) == (now.mtime_s, now.mtime_ns)
         && (before.ctime_s, before.ctime_ns) == (now.ctime_s, now.ctime_ns)
-}
-
-/// Only to tell old files from new ones, which are as the same clock says.
-pub fn now_s() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64)
 }

@@ -80,6 +80,11 @@ impl ServedRoot {
     }
 }
 
+/// The directory of what is not served, in the root of what is.
+pub fn is_own(dir: u32, name: &[u8], status: &Status) -> bool {
+    dir == 0 && *name == *name::RESERVED && status.is_dir()
+}
+
 /// Why a name on disk gets no entry, whatever it stands for.
 pub fn left_out_by_name(name: &[u8]) -> Option<LeftOut> {
     if !name_is_sound(name) {

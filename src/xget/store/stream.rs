@@ -10,6 +10,7 @@ use super::destination::{
 };
 use super::error::DestError;
 use super::one_file::one_file;
+use crate::os::landlock::May;
 use crate::os::outlet::Outlet;
 use crate::os::{file, memory};
 use nix::errno::Errno;
@@ -194,6 +195,13 @@ impl Destination for Stream {
     }
 
     fn release(&self) {}
+
+    fn opens(&self) -> Vec<(PathBuf, May)> {
+        match &self.keep {
+            Keep::Spool(path) => vec![(path.clone(), May::Change)],
+            Keep::Window(_) => Vec::new(),
+        }
+    }
 
     fn compares(&self) -> bool {
         false

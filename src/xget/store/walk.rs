@@ -7,7 +7,7 @@
 use super::dirs::{DirError, Dirs};
 use super::error::{Note, NoteReason, ScanError, Unreadable};
 use super::name;
-use super::served_root::{Seen, ServedRoot, left_out, left_out_by_name};
+use super::served_root::{Seen, ServedRoot, is_own, left_out, left_out_by_name};
 use super::xattrs;
 use crate::os::file::{self, Listing, Status};
 use crate::os::xattr::Xattrs;
@@ -84,8 +84,10 @@ impl Walk {
     /// What refuses the whole tree is said before anything is hashed.
     fn check_root(&self) -> Result<(), ScanError> {
         match file::stat_at(&self.root.fd, name::RESERVED) {
-            Ok(_) => return Err(ScanError::Reserved(self.root.path.clone())),
-            Err(Errno::ENOENT) => {}
+            Ok(found) if !found.is_dir() => {
+                return Err(ScanError::Reserved(self.root.path.clone()));
+            }
+            Ok(_) | Err(Errno::ENOENT) => {}
             Err(cause) => return Err(self.failed(0, cause)),
         }
         file::list(&self.root.fd).map(drop).map_err(|cause| self.failed(0, cause))
@@ -239,6 +241,9 @@ impl Walk {
         status: &Status,
         fd: &OwnedFd,
     ) -> Result<(), ScanError> {
+        if is_own(dir, &name, status) {
+            return Ok(());
+        }
         if dir == 0 && *name == *name::RESERVED {
             return Err(ScanError::Reserved(self.root.path.clone()));
         }

@@ -28,7 +28,8 @@ twice: who has something else is to be noticed. It is 0.5 s where --digest says 
 has to come; who hashes yet is waited for, until 10 s are over. -n HEAD waits for nobody.
 
 With -n it is the same as without `get`. Whom to trust: anybody on these links can
-answer. --digest pins what has to come, whoever says that it has it.
+answer. --digest pins what has to come, whoever says that it has it; with --trust
+those who have not the same are asked one after the other, until one has it signed.
 
 exit status: as of a fetch; 3 nobody answers within 10 s; 4 they have not the same;
 5 what comes is not what was announced
@@ -51,7 +52,7 @@ pub fn run(args: Vec<OsString>) -> Result<(), Failed> {
         Some(Pin::Blake3(digest)) => Some(digest),
         Some(Pin::Sha256(_)) | None => None,
     };
-    let mut masters = network::masters(&wanted, pin, asked.quiet)?;
+    let mut masters = network::masters(&wanted, pin, !asked.trust.is_empty(), asked.quiet)?;
     // A worker goes with what is served, round after round.
     if asked.task.policy.purpose == Purpose::Serve {
         masters.generation = None;

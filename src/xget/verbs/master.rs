@@ -7,8 +7,10 @@ use crate::boot;
 use crate::console::report;
 use crate::driver::{Host, MASTER_PORT, Reading, parse_host, resolve};
 use crate::failed::{Failed, USAGE, exit_code};
+use crate::key_file;
 use crate::os::memory;
 use lexopt::{Parser, ValueExt};
+use peer::auth::Key;
 use peer::content::digest::Digest;
 use peer::content::manifest::{Manifest, Selector};
 use peer::control::printable;
@@ -130,7 +132,7 @@ impl Named {
     /// of a liar are not passed over.
     pub fn ask_in<T>(
         &self,
-        aname: &[u8],
+        aname: &'static [u8],
         patience: Duration,
         mut question: impl FnMut(&mut Master) -> Result<T, Failed>,
     ) -> Result<(T, Master), Failed> {
@@ -161,10 +163,14 @@ fn discover(failed: &Failed) -> Result<Master, Failed> {
     match found.choice(None) {
         Choice::Same(masters) => {
             let addrs: Vec<SocketAddr> = masters.addrs().collect();
-            let (reading, addr) = Reading::connect(&addrs, b"", PATIENCE).map_err(|error| {
-                let text = format!("{} was heard of, and does not answer", addrs[0]);
-                Failed::new(format!("{text}: {}", reason(&error)), exit_code(Status::Connection))
-            })?;
+            let (reading, addr) = Reading::connect(&addrs, (b"", key()?.as_ref()), PATIENCE)
+                .map_err(|error| {
+                    let text = format!("{} was heard of, and does not answer", addrs[0]);
+                    Failed::new(
+                        format!("{text}: {}", reason(&error)),
+                        exit_code(Status::Connection),
+                    )
+                })?;
             report(&format!("the master is {addr}"));
             Ok(Master { addr, reading })
         }
@@ -185,6 +191,11 @@ fn is_passed_over(failed: &Failed) -> bool {
     [Status::Connection, Status::Source].map(exit_code).contains(&failed.status)
 }
 
+/// Of this machine, or where `XGET_KEY` says.
+pub fn key() -> Result<Option<Key>, Failed> {
+    key_file::read(None).map_err(|why| Failed::new(why, USAGE))
+}
+
 /// A session with a master.
 pub struct Master {
     pub addr: SocketAddr,
@@ -200,7 +211,7 @@ struct Info {
 impl Master {
     fn call(
         host: &Host,
-        aname: &[u8],
+        aname: &'static [u8],
         (patience, greeting): (Duration, Duration),
     ) -> Result<Master, Failed> {
         let away = |why: String| {
@@ -208,10 +219,11 @@ impl Master {
             Failed::new(format!("{why}; {advice}"), exit_code(Status::Connection))
         };
         let addrs = resolve(host).map_err(away)?;
-        let (mut reading, addr) = Reading::connect(&addrs, aname, greeting).map_err(|error| {
-            let addr = addrs.first().map(SocketAddr::to_string).unwrap_or_default();
-            away(format!("no master answers at {addr}: {}", reason(&error)))
-        })?;
+        let (mut reading, addr) = Reading::connect(&addrs, (aname, key()?.as_ref()), greeting)
+            .map_err(|error| {
+                let addr = addrs.first().map(SocketAddr::to_string).unwrap_or_default();
+                away(format!("no master answers at {addr}: {}", reason(&error)))
+            })?;
         reading.set_patience(patience);
         Ok(Master { addr, reading })
     }
@@ -332,7 +344,7 @@ fn reason(error: &io::Error) -> String {
     match error.kind() {
         ErrorKind::TimedOut => "no answer".into(),
         ErrorKind::UnexpectedEof => "it closed the connection".into(),
-        ErrorKind::InvalidData => "what it says is no 9P".into(),
+        ErrorKind::InvalidData if error.get_ref().is_none() => "what it says is no 9P".into(),
         _ => printable(error.to_string()),
     }
 }

@@ -58,14 +58,21 @@ pub fn ask(
     })
 }
 
-/// Who has the same of it, and that is what comes.
+/// Who has the same of it, and that is what comes; where it has to be signed, whoever has any.
 ///
 /// # Errors
 /// Nobody has it, or they have not the same; for the user.
-pub fn masters(wanted: &Selector, pin: Option<Digest>, quiet: bool) -> Result<Masters, Failed> {
+pub fn masters(
+    wanted: &Selector,
+    pin: Option<Digest>,
+    is_signed: bool,
+    quiet: bool,
+) -> Result<Masters, Failed> {
     let found = ask(wanted, pin, PATIENCE, quiet)?;
     let masters = match found.choice(pin) {
         Choice::Nobody => return Err(nobody(&found, wanted)),
+        // A stranger's is not signed: each is asked until one gives what is.
+        Choice::Different if is_signed => found.all(),
         Choice::Different => return Err(different(&found, wanted)),
         Choice::Same(masters) => masters,
     };

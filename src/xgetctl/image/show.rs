@@ -88,7 +88,9 @@ impl Shown {
             None => vec![format!("{above}/.")],
             Some(_) => parts(image)?.iter().map(|name| format!("{above}/{name}")).collect(),
         };
-        let digest = if sources.is_empty() { None } else { Some(digest(head, &sources)?) };
+        // Beside a root without a kernel nothing is started.
+        let has_pin = line.root.is_none() || image.kernel().exists();
+        let digest = if has_pin { Some(digest(head, &sources)?) } else { None };
         Ok(Shown { line, initrd_of, digest, root_digest })
     }
 }

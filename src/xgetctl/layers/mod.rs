@@ -1,5 +1,6 @@
 //! `xgetctl layers`: plain files that go over a root, and what a node gets of them.
 
+mod alone;
 mod placed;
 mod plan;
 mod render;
@@ -25,6 +26,8 @@ enum Action {
     List(Listing),
     /// Show what a node gets, file by file, and from which layer
     Show(show::Show),
+    /// List what one node alone gets (.xget/alone), or make a directory for it
+    Alone(alone::Alone),
     /// Make what comes of templates (FILE.tmpl with {{name}}, {{address}}, {{words.console}})
     Render(render::Render),
 }
@@ -34,6 +37,7 @@ impl Args {
         match &self.action {
             Action::List(listing) => show::list(head, listing),
             Action::Show(args) => args.run(head),
+            Action::Alone(args) => args.run(head),
             Action::Render(args) => args.run(head),
         }
     }

@@ -7,7 +7,7 @@ use super::log::Log;
 use crate::failure::Outcome;
 use crate::head::Head;
 use crate::master::Session;
-use crate::tab;
+use crate::{key, tab};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
@@ -58,7 +58,8 @@ impl Taken {
 
 /// Says so where it serves another table.
 fn compare(head: &Head, address: SocketAddr, log: &Log) -> Outcome {
-    let theirs = Session::open(&address.to_string())?.served("nodes.tab")?;
+    let key = key::of_cluster(None)?;
+    let theirs = Session::open(&address.to_string(), key)?.served(nodes::TAB_NAME)?;
     let ours = tab::read_bytes(&head.nodes_tab())?;
     if theirs.unwrap_or_default() != ours.unwrap_or_default() {
         let served = head.dir.display();

@@ -7,7 +7,7 @@ use crate::out::{self, Table};
 use nodes::{NODES_MAX, expand};
 
 pub fn list(asking: &Asking, listing: &Listing) -> Outcome {
-    let roll = Roll::ask(asking.master())?;
+    let roll = Roll::ask(asking)?;
     roll.warn();
     let waiting = roll.unknown();
     if listing.json {
@@ -24,7 +24,7 @@ pub fn list(asking: &Asking, listing: &Listing) -> Outcome {
 
 /// Keys of all who wait, with a name for each.
 pub fn take(asking: &Asking, names: &str) -> Outcome<Vec<(String, String)>> {
-    let waiting = Roll::ask(asking.master())?.unknown();
+    let waiting = Roll::ask(asking)?.unknown();
     let names = expand(names, NODES_MAX).map_err(|what| {
         Failure::usage(format!("{names:?} is no name and no range of names: {what}"))
     })?;

@@ -69,7 +69,7 @@ impl Args {
 
     /// How it stands now.
     fn look(&self, head: &Head, wanted: &[String]) -> Outcome<Seen> {
-        let mut session = Session::open(self.asking.master())?;
+        let mut session = self.asking.session()?;
         let roll = Roll::parse(&session.control("nodes")?);
         let clients = clients::parse(&session.control("status")?);
         let (table, unread) = match table(head, &mut session) {
@@ -172,7 +172,7 @@ fn table(head: &Head, session: &mut Session) -> Outcome<Table> {
     if head.nodes_tab().symlink_metadata().is_ok() {
         return tab::read(head);
     }
-    let bytes = session.served("nodes.tab")?.unwrap_or_default();
+    let bytes = session.served(nodes::TAB_NAME)?.unwrap_or_default();
     Table::parse(&bytes)
         .map_err(|fault| Failure::wrong(format!("nodes.tab of the master: {fault}")))
 }

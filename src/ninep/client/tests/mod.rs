@@ -6,6 +6,7 @@ mod failures;
 mod flights;
 mod flush;
 mod hostile;
+mod proving;
 
 use super::*;
 use crate::wire::{frame_len, reply, request};

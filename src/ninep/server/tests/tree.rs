@@ -10,7 +10,9 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use crate::server::{Access, Answer, ConnId, DirEntry, OpenId, Ticket, Totals, Tree};
-use crate::{Attr, EACCES, EINVAL, EIO, ENOENT, EROFS, Error, QTDIR, QTFILE, QTSYMLINK, Qid};
+use crate::{
+    Attr, EACCES, EINVAL, EIO, ENOENT, EROFS, Error, NO_AUTH, QTDIR, QTFILE, QTSYMLINK, Qid,
+};
 
 pub(super) const FILE_LEN: usize = 10_000;
 pub(super) const MANY: usize = 60;
@@ -53,6 +55,8 @@ pub(super) struct TestTree {
     pub written: Vec<u8>,
     pub truncated: bool,
     pub gone: BTreeSet<usize>,
+    /// Openings by which somebody authenticates himself.
+    pub proofs: BTreeSet<OpenId>,
 }
 
 pub(super) fn file_bytes(offset: usize, count: usize) -> Vec<u8> {
@@ -71,6 +75,7 @@ impl TestTree {
             written: Vec::new(),
             truncated: false,
             gone: BTreeSet::new(),
+            proofs: BTreeSet::new(),
         };
         let root = tree.add(0, "/", NodeKind::Dir);
         tree.add(root, "file", NodeKind::File);
@@ -135,8 +140,20 @@ impl Tree for TestTree {
         self.gone.contains(file)
     }
 
-    fn attach(&mut self, _conn: ConnId, aname: &[u8]) -> Result<usize, Error> {
+    fn auth(&mut self, open_id: OpenId, aname: &[u8]) -> Result<usize, Error> {
+        if aname != b"keyed" {
+            return Err(NO_AUTH);
+        }
+        assert!(self.open.insert(open_id) && self.proofs.insert(open_id));
+        Ok(self.nodes.iter().position(|node| matches!(node.kind, NodeKind::Ctl)).expect("there"))
+    }
+
+    fn attach(&mut self, _: ConnId, proof: Option<OpenId>, aname: &[u8]) -> Result<usize, Error> {
+        let is_proved = proof.is_some_and(|proof| self.proofs.contains(&proof));
         match aname {
+            b"keyed" if is_proved => Ok(0),
+            b"keyed" => Err(EACCES),
+            _ if proof.is_some() => Err(NO_AUTH),
             b"" | b"/" => Ok(0),
             b"dir" => Ok(2),
             _ => Err(ENOENT),

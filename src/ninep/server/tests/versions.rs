@@ -142,6 +142,41 @@ fn no_authentication_is_asked_for() {
     }
 }
 
+/// attach(5): "The afid argument specifies a fid previously established by an auth message".
+#[test]
+fn who_is_to_prove_himself_does_so_by_an_open_file_and_is_attached_by_it_alone() {
+    for dialect in DIALECTS {
+        let mut peer = Peer::attached(dialect);
+        let numbered = |frame: Frame| {
+            if dialect == "9P2000" { frame } else { frame.u32(NONUNAME) }
+        };
+        let tauth = |afid: u32| {
+            numbered(Frame::new(M::TAUTH, 3).u32(afid).string(b"glenda").string(b"keyed"))
+        };
+        let tattach = |fid: u32, afid: u32| {
+            let frame = Frame::new(M::TATTACH, 3).u32(fid).u32(afid);
+            numbered(frame.string(b"glenda").string(b"keyed"))
+        };
+        assert_eq!(peer.ask(tauth(5)).message_type, M::RAUTH);
+        assert!(peer.ask(tauth(5)).is_error() && peer.ask(tauth(NOFID)).is_error());
+        // It is open as it is.
+        assert_eq!(peer.ask(twrite(1, 5, 0, b"a word")).message_type, M::RWRITE);
+        assert_eq!(peer.read(5, 0, 100).data(), b"a word");
+        assert!(peer.open(5, 0).is_error());
+        // Neither nothing nor any other file proves anything.
+        peer.opened(7, "file", 0);
+        for afid in [NOFID, 0, 7, 9] {
+            assert!(peer.ask(tattach(6, afid)).is_error(), "{dialect} {afid}");
+        }
+        assert_eq!(peer.ask(tattach(6, 5)).message_type, M::RATTACH);
+        assert!(peer.path_of(6).is_some());
+        // It may go then, and what it has proved stays.
+        assert_eq!(peer.ask(Frame::new(M::TCLUNK, 1).u32(5)).message_type, M::RCLUNK);
+        assert!(peer.ask(tattach(8, 5)).is_error());
+        assert!(peer.path_of(6).is_some());
+    }
+}
+
 #[test]
 fn attach_many_times_but_to_new_fids_and_known_names() {
     for dialect in DIALECTS {

@@ -49,7 +49,9 @@ fn damaged(mut bytes: Vec<u8>, damage: &[Damage], framed: bool) -> Vec<u8> {
 fn kept_len(request: &Request<'_>) -> usize {
     match request {
         Request::Version { version, .. } => version.len(),
-        Request::Attach { uname, aname, .. } => uname.len() + aname.len(),
+        Request::Auth { uname, aname, .. } | Request::Attach { uname, aname, .. } => {
+            uname.len() + aname.len()
+        }
         Request::Walk { names, .. } => {
             assert!(names.len() <= WALK_NAMES_MAX);
             names.iter().map(|name| name.len() + 2).sum()

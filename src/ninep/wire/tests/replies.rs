@@ -25,6 +25,7 @@ const ALL: [Dialect; 3] = [Plan9, Unix, Linux];
 fn layout(dialect: Dialect, reply: &Reply) -> (MessageType, &'static str) {
     match (reply, dialect) {
         (Reply::Version { .. }, _) => (M::RVERSION, "msize[4] version[s]"),
+        (Reply::Auth { .. }, _) => (M::RAUTH, "qid[13]"),
         (Reply::Attach { .. }, _) => (M::RATTACH, "qid[13]"),
         (Reply::Flush, _) => (M::RFLUSH, ""),
         // The qids are looked at one by one.
@@ -90,7 +91,7 @@ fn expected(dialect: Dialect, reply: &Reply) -> Vec<(&'static str, Value)> {
             let version = dialect.map_or(&b"unknown"[..], Dialect::version);
             vec![("msize", Number(u64::from(*msize))), ("version", Value::text(version))]
         }
-        Reply::Attach { qid: root } => vec![qid(root)],
+        Reply::Auth { qid: root } | Reply::Attach { qid: root } => vec![qid(root)],
         Reply::Walk { qids } => {
             let count = ("nwqid", Number(qids.len() as u64));
             [count].into_iter().chain(qids.iter().map(qid)).collect()
@@ -168,6 +169,7 @@ fn reply() -> impl Strategy<Value = Reply> {
     let data = || vec_of(any::<u8>(), 0..300);
     prop_oneof![
         (any::<u32>(), dialect).prop_map(|(msize, dialect)| Reply::Version { msize, dialect }),
+        qid().prop_map(|qid| Reply::Auth { qid }),
         qid().prop_map(|qid| Reply::Attach { qid }),
         vec_of(qid(), 0..WALKED.len()).prop_map(|qids| Reply::Walk { qids }),
         (qid(), any::<u32>()).prop_map(|(qid, iounit)| Reply::Open { qid, iounit }),
@@ -198,6 +200,7 @@ fn heard(reply: &Reply) -> Option<Rmessage<'_>> {
             let version = dialect.map_or(&b"unknown"[..], Dialect::version);
             Rmessage::Version { msize: *msize, version }
         }
+        Reply::Auth { qid } => Rmessage::Auth { qid: *qid },
         Reply::Attach { qid } => Rmessage::Attach { qid: *qid },
         Reply::Flush => Rmessage::Flush,
         Reply::Walk { qids } => Rmessage::Walk { names: qids.len() },

@@ -72,7 +72,11 @@ fn kept(request: &Request<'_>) -> Vec<(&'static str, Value)> {
         Request::Version { msize, version } => {
             vec![("msize", number(*msize)), ("version", Value::text(version))]
         }
-        Request::Auth { afid } => vec![("afid", number(*afid))],
+        Request::Auth { afid, uname, aname } => vec![
+            ("afid", number(*afid)),
+            ("uname", Value::text(uname)),
+            ("aname", Value::text(aname)),
+        ],
         Request::Attach { fid, afid, uname, aname, n_uname } => vec![
             ("fid", number(*fid)),
             ("afid", number(*afid)),
@@ -232,6 +236,10 @@ proptest! {
         let (uname, aname) = (&b"me"[..], &b"files"[..]);
         let attach = Request::Attach { fid, afid: NOFID, uname, aname, n_uname: NONUNAME };
         check(&|out| request::tattach(tag, fid, uname, aname, out), tag, attach);
+        let by = Request::Attach { fid, afid: newfid, uname, aname, n_uname: NONUNAME };
+        check(&|out| request::tattach_by(tag, fid, newfid, uname, aname, out), tag, by);
+        let auth = Request::Auth { afid: fid, uname, aname };
+        check(&|out| request::tauth(tag, fid, uname, aname, out), tag, auth);
         let walk = Request::Walk { fid, newfid, names: names.clone() };
         check(&|out| request::twalk(tag, fid, newfid, &names, out), tag, walk);
         check(&|out| request::topen(tag, fid, mode, out), tag, Request::Open { fid, mode });

@@ -94,6 +94,7 @@ impl Manifest {
     /// # Errors
     /// [`Malformed`] when the bytes are no manifest of this version, break a
     /// rule or a limit of this module, or hold more than the manifest.
+    #[inline(never)]
     pub fn decode(bytes: &[u8]) -> Result<Manifest, Malformed> {
         let mut from = ByteReader::new(bytes);
         let (mut manifest, count, is_extended) = decode_header(&mut from)?;
@@ -138,6 +139,7 @@ impl Manifest {
 
 /// What stands before the entries, the number of these, and whether what came later than
 /// the first version may be among them.
+#[inline(never)]
 fn decode_header(from: &mut ByteReader) -> Result<(Manifest, usize, bool), Malformed> {
     let magic = from.array()?;
     let is_extended = magic == *MAGIC_EXTENDED;
@@ -214,6 +216,7 @@ fn encode_entry(entry: &Entry, out: &mut Vec<u8>) {
     }
 }
 
+#[inline(never)]
 fn decode_entry(from: &mut ByteReader, is_extended: bool) -> Result<Entry, Malformed> {
     let letter = from.u8()?;
     let flags = from.u8()?;
@@ -268,6 +271,7 @@ fn check_entry(entry: &Entry) -> Result<(), Malformed> {
 }
 
 /// Where an entry stands relative to those before it; gives its depth.
+#[inline(never)]
 fn check_place(entry: &Entry, before: &[Entry], depths: &[u32]) -> Result<u32, Malformed> {
     let Some(last) = before.last() else {
         let sound = entry.kind == EntryKind::Dir && entry.parent == 0 && entry.name.is_empty();

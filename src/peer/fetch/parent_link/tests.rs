@@ -26,7 +26,7 @@ fn next(
 fn who_does_not_answer_is_called_twice() {
     for (parent, patience) in [(peer(), 1), (ParentAddr::Master, MASTER_PATIENCE)] {
         for local_stall_ms in [0, 300] {
-            let mut link = ParentLink::new(ConnId(1), parent, Digest::default(), 0);
+            let mut link = ParentLink::new(ConnId(1), parent, Digest::default(), 0, None);
             let mut outbox = Outbox::default();
             let again_ms = patience * RECONNECT_MS + local_stall_ms;
             let first = next(&mut link, &mut outbox, local_stall_ms);
@@ -43,7 +43,7 @@ fn who_does_not_answer_is_called_twice() {
 /// When a parent that says nothing counts as frozen.
 fn frozen_at_ms(parent: ParentAddr, local_stall_ms: u64) -> u64 {
     let mut outbox = Outbox::default();
-    let mut link = ParentLink::new(ConnId(1), parent, Digest::default(), 0);
+    let mut link = ParentLink::new(ConnId(1), parent, Digest::default(), 0, None);
     link.connected(&mut outbox, 0);
     let Some(ConnEffect::Send { .. }) = outbox.pop() else { panic!("the open did not leave") };
     let (probed_ms, nothing) = next(&mut link, &mut outbox, local_stall_ms);
@@ -67,7 +67,7 @@ fn silence_is_believed_after_a_probe_and_later_where_we_are_slow_ourselves() {
 #[test]
 fn a_late_answer_is_remembered_up_to_a_bound_and_ends_the_suspicion() {
     let mut outbox = Outbox::default();
-    let mut link = ParentLink::new(ConnId(1), peer(), Digest::default(), 0);
+    let mut link = ParentLink::new(ConnId(1), peer(), Digest::default(), 0, None);
     link.connected(&mut outbox, 0);
     link.opened();
     for (late_ms, remembered_ms) in [(100, 100), (4_000, 2 * PROBE_WAIT_MS)] {

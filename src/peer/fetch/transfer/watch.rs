@@ -31,6 +31,7 @@ impl Transfer {
     /// Complains of parents that answer and whose stripe lags. The master decides
     /// what follows: it hears all children, and so knows where a delay begins. The
     /// parent goes on sending until the master names another.
+    #[inline(never)]
     pub(super) fn look_for_slow(&mut self, common: &mut Common) {
         let generation = common.generation(self.generation);
         let is_barren = self.liveness.barren_ms(common.now_ms) >= MANIFEST_MS;
@@ -103,6 +104,7 @@ impl Transfer {
     }
 
     /// Who owes what, and for how long: for the last message.
+    #[inline(never)]
     pub fn owed(&self, common: &Common) -> String {
         let mut said = String::new();
         for (conn, link) in self.parents.links() {

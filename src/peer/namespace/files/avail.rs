@@ -9,12 +9,12 @@ use crate::namespace::space::NameSpace;
 use alloc::format;
 use alloc::vec::Vec;
 use ninep::server::{Answer, OpenId};
-use ninep::{EINVAL, EIO, Error};
+use ninep::{EACCES, EINVAL, EIO, Error};
 
 /// `<file>/avail`
-pub(super) struct Avail;
+pub(super) struct Avail<const OF_MASTER: bool>;
 
-impl ControlFile for Avail {
+impl<const OF_MASTER: bool> ControlFile for Avail<OF_MASTER> {
     fn name(&self) -> &'static str {
         "avail"
     }
@@ -38,6 +38,9 @@ impl ControlFile for Avail {
         opener: OpenId,
         data: &[u8],
     ) -> Result<(), Error> {
+        if !OF_MASTER {
+            return Err(EACCES);
+        }
         if data.is_empty() {
             return Ok(());
         }
@@ -48,7 +51,9 @@ impl ControlFile for Avail {
 
     /// The lease ends.
     fn close(&self, space: &mut NameSpace, id: EntryId, opener: OpenId) {
-        space.workers.close(opener, FileId::FileDir(id).qid_path());
+        if OF_MASTER {
+            space.workers.close(opener, FileId::FileDir(id).qid_path());
+        }
     }
 }
 

@@ -59,6 +59,7 @@ impl ControlFile for Checksum {
 }
 
 /// Waits for the sum of a file; the first who waits has it computed, once.
+#[inline(never)]
 fn ask(space: &mut NameSpace, file: EntryId, ticket: Ticket) -> Result<Answer<Bulk>, Error> {
     let EntryId { generation, entry } = file;
     if !space.sums_wanted.contains(&(generation, entry)) {

@@ -6,16 +6,16 @@ use crate::namespace::control_file::{ControlFile, ReadRequest};
 use crate::namespace::file_id::{Directory, EntryId};
 use crate::namespace::log_lines::LINES_MAX;
 use crate::namespace::space::{NameSpace, Notice};
-use ninep::Error;
 use ninep::server::{Answer, OpenId};
+use ninep::{EACCES, Error};
 
 /// Bytes of a line that are kept; the rest of a longer one is dropped.
 const LINE_LEN_MAX: usize = 1000;
 
 /// `/log`
-pub(super) struct Log;
+pub(super) struct Log<const OF_MASTER: bool>;
 
-impl ControlFile for Log {
+impl<const OF_MASTER: bool> ControlFile for Log<OF_MASTER> {
     fn name(&self) -> &'static str {
         "log"
     }
@@ -49,6 +49,9 @@ impl ControlFile for Log {
         opener: OpenId,
         data: &[u8],
     ) -> Result<(), Error> {
+        if !OF_MASTER {
+            return Err(EACCES);
+        }
         let lines = data.split(|&byte| byte == b'\n' || byte == 0).filter(|line| !line.is_empty());
         for line in lines.take(LINES_MAX) {
             let line = line[..line.len().min(LINE_LEN_MAX)].to_vec();

@@ -17,9 +17,9 @@ const ONLY_THE_MASTER: Error = Error::new(13, "only the master knows the nodes")
 const ONE_EACH: Error = Error::new(16, "one node for each connection");
 
 /// `/.xget/node`
-pub(super) struct Node;
+pub(super) struct Node<const OF_MASTER: bool>;
 
-impl ControlFile for Node {
+impl<const OF_MASTER: bool> ControlFile for Node<OF_MASTER> {
     fn name(&self) -> &'static str {
         "node"
     }
@@ -33,10 +33,11 @@ impl ControlFile for Node {
     }
 
     fn open(&self, space: &mut NameSpace, _: EntryId, opener: OpenId) -> Result<(), Error> {
-        if !space.is_master() {
+        if !OF_MASTER {
             return Err(ONLY_THE_MASTER);
         }
-        if space.askers.begin(opener) { Ok(()) } else { Err(ONE_EACH) }
+        let is_alone = !space.guard.is_locked() || space.conversations.of(opener.conn).is_none();
+        if is_alone && space.askers.begin(opener) { Ok(()) } else { Err(ONE_EACH) }
     }
 
     /// No offsets: what is read is gone, and then it is at its end.
@@ -46,6 +47,9 @@ impl ControlFile for Node {
         _: EntryId,
         request: ReadRequest,
     ) -> Result<Answer<Bulk>, Error> {
+        if !OF_MASTER {
+            return Err(ONLY_THE_MASTER);
+        }
         let ReadRequest { opener, count, ticket, .. } = request;
         if space.askers.is_owed(opener) {
             return Ok(space.park(Wait::Answer(opener), ticket));
@@ -61,6 +65,9 @@ impl ControlFile for Node {
         opener: OpenId,
         data: &[u8],
     ) -> Result<(), Error> {
+        if !OF_MASTER {
+            return Err(ONLY_THE_MASTER);
+        }
         if data.len() > NODE_LINE_LEN_MAX {
             return Err(EINVAL);
         }
@@ -85,6 +92,9 @@ impl ControlFile for Node {
     }
 
     fn close(&self, space: &mut NameSpace, _: EntryId, opener: OpenId) {
+        if !OF_MASTER {
+            return;
+        }
         space.askers.end(opener);
         space.forget_answers(opener);
         space.notify(Notice::NodeClosed(opener));

@@ -10,9 +10,9 @@ use ninep::Error;
 use ninep::server::Answer;
 
 /// `<file>/redir`
-pub(super) struct Redir;
+pub(super) struct Redir<const OF_MASTER: bool>;
 
-impl ControlFile for Redir {
+impl<const OF_MASTER: bool> ControlFile for Redir<OF_MASTER> {
     fn name(&self) -> &'static str {
         "redir"
     }
@@ -37,7 +37,7 @@ impl ControlFile for Redir {
         if request.offset > 0 {
             return Ok(Answer::Bytes(Vec::new()));
         }
-        if !space.is_master() {
+        if !OF_MASTER {
             return Ok(request.part_of(b"me"));
         }
         let addr = space.workers.redir(request.opener.conn, FileId::FileDir(id).qid_path());

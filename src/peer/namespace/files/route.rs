@@ -18,9 +18,9 @@ const ONLY_THE_MASTER: Error = Error::new(13, "only the master routes");
 const ONE_EACH: Error = Error::new(16, "one conversation for each connection");
 
 /// `/.xget/route`
-pub(super) struct Route;
+pub(super) struct Route<const OF_MASTER: bool>;
 
-impl ControlFile for Route {
+impl<const OF_MASTER: bool> ControlFile for Route<OF_MASTER> {
     fn name(&self) -> &'static str {
         "route"
     }
@@ -34,10 +34,12 @@ impl ControlFile for Route {
     }
 
     fn open(&self, space: &mut NameSpace, _: EntryId, opener: OpenId) -> Result<(), Error> {
-        if !space.is_master() {
+        if !OF_MASTER {
             return Err(ONLY_THE_MASTER);
         }
-        if space.conversations.begin(opener) { Ok(()) } else { Err(ONE_EACH) }
+        // What is sealed on a connection has one order.
+        let is_alone = !space.guard.is_locked() || space.askers.of(opener.conn).is_none();
+        if is_alone && space.conversations.begin(opener) { Ok(()) } else { Err(ONE_EACH) }
     }
 
     /// A conversation has no offsets: what is read is gone.
@@ -47,6 +49,9 @@ impl ControlFile for Route {
         _: EntryId,
         request: ReadRequest,
     ) -> Result<Answer<Bulk>, Error> {
+        if !OF_MASTER {
+            return Err(ONLY_THE_MASTER);
+        }
         let ReadRequest { opener, count, ticket, .. } = request;
         match space.conversations.unread_len(opener).ok_or(EINVAL)? {
             0 => Ok(space.park(Wait::Answer(opener), ticket)),
@@ -61,6 +66,9 @@ impl ControlFile for Route {
         opener: OpenId,
         data: &[u8],
     ) -> Result<(), Error> {
+        if !OF_MASTER {
+            return Err(ONLY_THE_MASTER);
+        }
         if data.len() > LINE_LEN_MAX || !space.conversations.is_open(opener) {
             return Err(EINVAL);
         }
@@ -71,6 +79,9 @@ impl ControlFile for Route {
     }
 
     fn close(&self, space: &mut NameSpace, _: EntryId, opener: OpenId) {
+        if !OF_MASTER {
+            return;
+        }
         space.conversations.end(opener);
         space.forget_answers(opener);
         space.notify(Notice::RouteClosed(opener));

@@ -9,6 +9,7 @@ use crate::scripted_server::ScriptedServer;
 use ::nodes::Table;
 use ninep::server::ConnId;
 use peer::conn::{ConnEffect, ConnEvent};
+use peer::content::digest::Digest;
 use peer::control::ClientMessage;
 use peer::failure::Failure;
 use peer::fetch::{FetchEffect, FetchInput, Fetcher, StoreResult};
@@ -48,6 +49,8 @@ pub struct MasterHost {
     pub looks_at_nodes: u32,
     /// What the next look at `nodes.tab` gives.
     pub nodes_tab: Option<Result<Option<Table>, String>>,
+    /// By their places.
+    pub signatures: BTreeMap<Digest, Vec<u8>>,
 }
 
 pub struct ClientHost {
@@ -82,6 +85,7 @@ impl MasterHost {
             checksums: Vec::new(),
             looks_at_nodes: 0,
             nodes_tab: None,
+            signatures: BTreeMap::new(),
         }
     }
 
@@ -105,6 +109,11 @@ impl MasterHost {
             MasterEffect::Checksum { generation, entry } => {
                 self.checksums.push((generation, entry));
             }
+            MasterEffect::ReadSignature { open_id, place } => {
+                let signed = self.signatures.get(&place).cloned().unwrap_or_default();
+                self.master.handle(now_ms, MasterInput::Signature { open_id, signed });
+            }
+            MasterEffect::PackAlone { .. } => panic!("nobody shows a node's key"),
             MasterEffect::LookAtNodes => {
                 self.looks_at_nodes += 1;
                 let news = self.nodes_tab.take();

@@ -4,7 +4,9 @@
 //! machines want; scripted peers stand for who misbehaves or is to be watched.
 //! Times are exact. What follows among many nodes is the simulator's (`sim`).
 
+mod alone;
 mod asking;
+mod between;
 mod content;
 mod conversation;
 mod corrupt;
@@ -12,6 +14,8 @@ mod fixture;
 mod host;
 mod inspections;
 mod judgement;
+mod keys;
+mod keys_between;
 mod life;
 mod limits;
 mod name_space;
@@ -20,5 +24,6 @@ mod pair;
 mod pieces;
 mod scripted_client;
 mod scripted_server;
+mod signed;
 mod spares;
 mod streams;

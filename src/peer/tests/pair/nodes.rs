@@ -160,6 +160,21 @@ fn who_has_no_line_is_unknown_whatever_it_asks_for() {
 }
 
 #[test]
+fn an_image_of_which_there_is_too_much_to_say_is_refused_in_words() {
+    for (count, begins) in [(20, "image images/tiny\n"), (66, "missing of image images/tiny ")] {
+        // In words three times as long.
+        let name = |n: usize| format!("images/tiny/initrd.{n:03}{}", "\u{e9}".repeat(120));
+        let mut files: Vec<String> = (0..count).map(name).collect();
+        files.push("images/tiny/kernel".into());
+        let tree = tree(&files.iter().map(String::as_str).collect::<Vec<_>>());
+        let mut pair = Pair::default();
+        let master = pair.add_master(&tree, 1);
+        let said = told(&mut pair, master, "image=tiny");
+        assert!(said.starts_with(begins), "{count}: {said}");
+    }
+}
+
+#[test]
 fn the_last_good_table_stays_in_force_and_a_fault_is_said_once() {
     let (mut pair, master) = served("n001 - tiny");
     pair.run_for(1_000);

@@ -5,6 +5,7 @@
 //! link loses, holds back, delays and damages what a test says, and takes no
 //! time unless told so.
 
+use crate::between::Between;
 use crate::content::Tree;
 use crate::host::{ClientHost, Fault, MasterHost, Node};
 use crate::scripted_client::ScriptedClient;
@@ -12,6 +13,7 @@ use crate::scripted_server::ScriptedServer;
 use ninep::client::Frame;
 use ninep::server::ConnId;
 use ninep::{Dialect, NOTAG, Request, wire};
+use peer::auth::Key;
 use peer::conn::{ConnEffect, ConnEvent};
 use peer::control::ClientMessage;
 use peer::fetch::{FetchInput, FetchOptions, Fetcher};
@@ -103,6 +105,10 @@ pub struct Pair {
     events_used: u64,
     /// Who called whom, and when.
     pub calls: Vec<(u64, usize, usize)>,
+    /// Another one gives other random bytes.
+    pub lot: u8,
+    /// Who sits on all links.
+    pub between: Option<Between>,
 }
 
 /// Where a host serves.
@@ -171,6 +177,17 @@ impl Pair {
         };
         let fetcher = Fetcher::new(options, self.now_ms);
         self.add(Node::Client(ClientHost::new(fetcher)))
+    }
+
+    /// Gives a master or a client a key.
+    pub fn lock(&mut self, host: usize, key: &Key, is_plain_free: bool) {
+        // Each has other random bytes.
+        let seed = [host as u8 + 1 + 64 * self.lot; 32];
+        match &mut self.hosts[host].node {
+            Node::Master(at) => at.master.lock(key, seed, is_plain_free),
+            Node::Client(at) => at.fetcher.lock(key, seed),
+            _ => panic!("{host} has no key"),
+        }
     }
 
     pub fn add_server(&mut self, tree: &Rc<Tree>, stripes: u8) -> usize {
@@ -522,7 +539,14 @@ impl Pair {
         }
     }
 
-    fn send_frame(&mut self, conn: usize, end: usize, mut bytes: Vec<u8>, piece: Option<u32>) {
+    fn send_frame(&mut self, conn: usize, end: usize, bytes: Vec<u8>, piece: Option<u32>) {
+        let Some(between) = &mut self.between else { return self.hand_on(conn, end, bytes, piece) };
+        for passed in between.take(conn, 1 - end, bytes) {
+            self.hand_on(passed.conn, 1 - passed.to, passed.bytes, None);
+        }
+    }
+
+    fn hand_on(&mut self, conn: usize, end: usize, mut bytes: Vec<u8>, piece: Option<u32>) {
         let host = self.conns[conn].ends[end].host;
         let begins_ms = self.leaves_ms(conn, end);
         if let Some(left) = piece.and_then(|piece| self.hosts[host].wrong.get_mut(&piece))

@@ -275,6 +275,7 @@ impl DhcpClient {
         }
     }
 
+    #[inline(never)]
     fn renewed(&mut self, now_ms: u64, held: IpAddr, reply: DhcpReply) -> Option<DhcpEffect> {
         match reply {
             DhcpReply::Ack(lease) if lease.address == held => {

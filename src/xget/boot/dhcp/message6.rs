@@ -101,6 +101,7 @@ pub fn encode(query: &DhcpQuery, identity: &Identity) -> Vec<u8> {
 /// Reads a message that answers `xid` of this client; anything else is `None`:
 /// the port is open to everybody on the link. With `informs` no address is
 /// looked for.
+#[inline(never)]
 pub fn decode(
     bytes: &[u8],
     xid: u32,
@@ -150,6 +151,7 @@ fn failure(value: &[u8]) -> Option<String> {
 }
 
 /// Takes the first address that can be used; gives the words of a failure.
+#[inline(never)]
 fn associate(value: &[u8], lease: &mut Lease) -> Option<String> {
     let number = |bytes, at| fields::array(bytes, at).map(u32::from_be_bytes);
     let time = |at| number(value, at).filter(|time| *time > 0);

@@ -27,6 +27,21 @@ fn an_empty_line_is_a_boot_by_dhcp() {
 }
 
 #[test]
+fn the_key_of_a_node_is_its_own_and_nothing_of_it_is_said() {
+    let root = peer::auth::Key::root([7; 32]);
+    let (node, cluster) = (root.node("n1").unwrap(), root.cluster().unwrap());
+    let asked = settings(&format!("xget.key={} xget.node-key={}", cluster.text(), node.text()));
+    assert_eq!((&asked.node_key, &asked.refusal), (&Some(node.clone()), &None));
+    assert!(asked.warnings.is_empty() && !format!("{asked:?}").contains(&node.text()[20..40]));
+    for text in [&*cluster.text(), &root.text(), &node.text()[..40], "", "x"] {
+        let asked = settings(&format!("xget.node-key={text}"));
+        let why = asked.refusal.expect(text);
+        assert!(asked.node_key.is_none() && why.starts_with("xget.node-key=: "), "{why}");
+        assert!(text.len() < 60 || !why.contains(&text[text.len() - 20..]), "{why}");
+    }
+}
+
+#[test]
 fn masters_by_address_name_and_port() {
     let asked = settings("xget.port=99 xget.master=10.0.0.1,head:7,[fe80::1]:8,[::1],2001:db8::5");
     let expected = [
@@ -199,15 +214,46 @@ proptest! {
         let path = &asked.image.path;
         prop_assert!(path.split('/').all(|part| !matches!(part, "" | "." | "..")));
         prop_assert!(asked.image.room_bytes != Some(0));
+        // Of what is drawn nothing is a key, which is refused.
         let pinned = words.iter().any(|word| {
-            ["xget.digest=", "xget.root.digest="].iter().any(|name| word.starts_with(name))
+            [
+                "xget.digest=",
+                "xget.root.digest=",
+                "xget.trust",
+                "xget.not-before=",
+                "xget.key=",
+                "xget.node-key=",
+                "xget.keyed",
+            ]
+            .iter()
+            .any(|name| word.starts_with(name))
         });
         let digest = asked.image.digest.or(asked.root.digest);
-        prop_assert_eq!(asked.refusal.is_some() || digest.is_some(), pinned);
+        let is_bound = digest.is_some() || !asked.image.trust.keys.is_empty();
+        prop_assert_eq!(asked.refusal.is_some() || is_bound, pinned);
         for rule in &asked.network.ip {
             let bits_max = if rule.address.is_some_and(|ip| ip.is_ipv6()) { 128 } else { 32 };
             prop_assert!(rule.prefix_len <= bits_max);
         }
+    }
+}
+
+#[test]
+fn who_is_trusted_is_said_by_keys_and_a_word_that_is_none_refuses_the_boot() {
+    let key = "RWRlzykCgUxEr38V5gp0WKquFGkrV+KKH3Jn++B1uDLnC1BM2BSWMrmb";
+    let asked = settings(&format!("xget.trust={key} xget.trust={key} xget.not-before=1970-01-02"));
+    assert!(asked.refusal.is_none() && asked.warnings.is_empty());
+    assert_eq!((asked.image.trust.keys.len(), asked.image.trust.not_before_s), (2, 86_400));
+    for wrong in [
+        "xget.trust",
+        "xget.trust=",
+        "xget.trust=/etc/key",
+        "xget.not-before=1970-01-02",
+        &format!("xget.trust={key} xget.trust={}", &key[..40]),
+        &format!("xget.trust={key} xget.not-before=soon"),
+    ] {
+        let refused = settings(wrong);
+        assert!(refused.refusal.is_some() && refused.image.trust.keys.is_empty(), "{wrong}");
     }
 }
 
@@ -238,4 +284,49 @@ fn a_watchdog_may_stay_armed() {
     assert_eq!(asked("xget.watchdog=keep"), Some((60, true)));
     assert_eq!(asked("xget.watchdog=soon"), None);
     assert_eq!(settings("xget.watchdog=soon").warnings.len(), 1);
+}
+
+#[test]
+fn who_had_a_key_before_a_kexec_does_not_go_on_without() {
+    let root = peer::auth::Key::root([7; 32]);
+    let (cluster, node) = (root.cluster().unwrap().text(), root.node("n001").unwrap().text());
+    let refusal = |line: &str| settings(line).refusal;
+    for lost in [
+        "xget.keyed",
+        "xget.keyed=cluster",
+        "xget.keyed=node",
+        &format!("xget.key={cluster} xget.keyed=node xget.keyed=cluster"),
+        &format!("xget.node-key={node} xget.keyed=cluster"),
+    ] {
+        assert!(refusal(lost).is_some_and(|why| why.contains("initrd")), "{lost}");
+    }
+    assert_eq!(refusal(&format!("xget.key={cluster} xget.keyed=cluster")), None);
+    let both = format!("xget.key={cluster} xget.node-key={node}");
+    assert_eq!(refusal(&format!("{both} xget.keyed=node")), None);
+    let alone = refusal(&format!("xget.node-key={node}")).unwrap();
+    assert!(alone.contains("with the key of the cluster"), "{alone}");
+    let said = refusal("xget.keyed xget.key=no").unwrap();
+    assert!(said.contains("xget.key=: "), "what is wrong with it is said: {said}");
+}
+
+#[test]
+fn a_key_that_will_not_do_refuses_the_boot_and_is_not_said() {
+    let root = peer::auth::Key::root([7; 32]);
+    let (cluster, node) = (root.cluster().unwrap().text(), root.node("n001").unwrap().text());
+    for good in [&root.text(), &cluster] {
+        let asked = settings(&format!("xget.key={good}"));
+        assert!(asked.refusal.is_none() && asked.key.unwrap().text() == cluster);
+    }
+    for (wrong, why) in [
+        (&cluster[..50], "it is cut off"),
+        (&cluster.replace("be3a", "be3b"), "it is damaged"),
+        (&node, "it is the key of n001 alone"),
+        ("/etc/key", "it is no key of xget"),
+        ("", "it is no key of xget"),
+    ] {
+        let refused = settings(&format!("xget.key={wrong}"));
+        let said = refused.refusal.unwrap();
+        assert!(said.contains("xget.key=: ") && said.contains(why), "{said}");
+        assert!(!said.contains("be3") && refused.key.is_none(), "{said}");
+    }
 }

@@ -133,8 +133,12 @@ fn called(dir: &Dir) -> (master::MasterMachine<'static>, Loop, TcpStream) {
         head_copies: 1,
         one_file_system: false,
         is_found: false,
+        key: None,
+        is_plain_free: false,
         cache: None,
         limits,
+        account: None,
+        is_shut_in: false,
     };
     let (mut machine, mut master) = master::begin(task, Box::new(Silent)).unwrap();
     while !machine.is_serving() {

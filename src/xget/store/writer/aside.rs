@@ -25,6 +25,7 @@ pub struct Aside {
 impl Aside {
     /// Where the contents of an entry of this size are to go: all of it a hole as yet. The
     /// file is in memory, or in this directory.
+    #[inline(never)]
     pub fn place(
         &mut self,
         entry: u32,

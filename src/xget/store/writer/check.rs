@@ -86,6 +86,7 @@ impl Check {
     ///
     /// # Errors
     /// One of the whole: what concerns one entry is in the failures.
+    #[inline(never)]
     pub fn step(&mut self, tree: &mut DestTree, budget_bytes: u64) -> Result<CheckStep, DestError> {
         let mut left = budget_bytes.max(1);
         let count = tree.target.manifest.entries.len() as u32;
@@ -137,6 +138,7 @@ impl Check {
     }
 
     /// Looks for a file, first under its final name.
+    #[inline(never)]
     fn check_file(&mut self, tree: &mut DestTree, entry: u32) -> (CheckPhase, u64) {
         let found = tree.target.entry(entry);
         if found.kind != EntryKind::File || found.size == 0 {
@@ -170,6 +172,7 @@ impl Check {
         (next, FILE_COST_BYTES)
     }
 
+    #[inline(never)]
     fn look_at_final(&mut self, tree: &mut DestTree, entry: u32) -> Result<Option<At>, DestError> {
         let dir = tree.parent(entry)?;
         let wanted = tree.target.entry(entry);
@@ -221,6 +224,7 @@ impl Check {
     }
 
     /// Looks at the next piece of a file.
+    #[inline(never)]
     fn look_on(&mut self, tree: &mut DestTree, mut looking: Looking) -> (CheckPhase, u64) {
         let (entry, piece) = (looking.entry, looking.next_piece);
         if piece == tree.target.pieces(entry).end {
@@ -266,6 +270,7 @@ impl Check {
         bytes.is_ok_and(|b| map.verify_extent(manifest, piece, extent, b).is_ok())
     }
 
+    #[inline(never)]
     fn looked_through(&mut self, tree: &mut DestTree, looking: Looking) -> CheckPhase {
         let entry = looking.entry;
         match looking.at {
@@ -399,6 +404,7 @@ fn there_already(tree: &mut DestTree) -> u64 {
 
 /// Of a file that stays as it is what is right is served from where it is, and the rest
 /// comes aside.
+#[inline(never)]
 fn check_kept(tree: &mut DestTree, entry: u32) -> CheckPhase {
     if tree.policy.purpose.compares() {
         return CheckPhase::Files(entry + 1);

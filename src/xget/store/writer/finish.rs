@@ -207,6 +207,7 @@ fn after_extra(tree: &DestTree) -> FinishPhase {
     }
 }
 
+#[inline(never)]
 fn begin_pin(tree: &mut DestTree) -> FinishPhase {
     let next = FinishPhase::Commit;
     let Some(wanted) = tree.target.sha256 else { return next };
@@ -256,6 +257,7 @@ fn judge_pin(tree: &mut DestTree, entry: u32, wanted: [u8; 32], found: [u8; 32])
 }
 
 /// Only a directory that was there can hold remains.
+#[inline(never)]
 fn begin_sweep(tree: &mut DestTree, dir: u32) -> FinishPhase {
     let next = FinishPhase::Remains(dir + 1);
     let was_there = tree.progress.state(dir) == EntryState::Found;
@@ -277,6 +279,7 @@ fn begin_sweep(tree: &mut DestTree, dir: u32) -> FinishPhase {
     FinishPhase::Sweeping(Sweep { dir, fd, names, kept })
 }
 
+#[inline(never)]
 fn sweep_on(mut sweep: Sweep) -> FinishPhase {
     match sweep.names.next() {
         Some(Ok(name)) => {
@@ -315,6 +318,7 @@ fn restore_dir(tree: &mut DestTree, dir: u32) {
     }
 }
 
+#[inline(never)]
 fn set_dir(tree: &mut DestTree, dir: u32, is_made: bool) -> Result<(), AttributeError> {
     let fd = tree.dir(dir).map_err(|error| error.cause)?;
     let mut now = file::stat_dir(&fd)?;
@@ -347,6 +351,7 @@ fn note_root(tree: &DestTree) {
 
 /// The directory that the operator named: one that was there keeps mode
 /// and owner, unless it is to be what the source's is.
+#[inline(never)]
 fn finish_root(tree: &DestTree) -> Result<(), AttributeError> {
     let (root, entry) = (&tree.root, tree.target.entry(0));
     // By this run or by one that was interrupted. Before the time is set,

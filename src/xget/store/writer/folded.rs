@@ -31,6 +31,7 @@ thread_local! {
 }
 
 /// Those in a directory whose names are like that of another.
+#[inline(never)]
 fn alike(tree: &DestTree, dir: u32) -> Vec<u32> {
     let is_placed = |entry: &u32| {
         !matches!(tree.progress.state(*entry), EntryState::Pending | EntryState::Failed)
@@ -52,6 +53,7 @@ fn alike(tree: &DestTree, dir: u32) -> Vec<u32> {
 }
 
 /// Gives up what is in this directory under the name of another.
+#[inline(never)]
 pub fn fail_folded(tree: &mut DestTree, dir: u32) {
     let alike = alike(tree, dir);
     if alike.is_empty() {
@@ -106,6 +108,7 @@ impl Names {
 
     /// Whether a name that the manifest does not have is that of an entry all the same: a
     /// file system that takes two names for one may list the other.
+    #[inline(never)]
     pub fn have(&mut self, tree: &DestTree, dir: u32, fd: &OwnedFd, name: &[u8]) -> bool {
         // Of several names it is one more that it is known by.
         let place = |name: &[u8]| {

@@ -31,6 +31,7 @@ pub fn is_complete(tree: &DestTree) -> bool {
 
 /// Begins to look through a directory that is where something else must go: whether all of
 /// it may go.
+#[inline(never)]
 pub fn look_in_way(tree: &mut DestTree, removal: &mut Removal, entry: u32) {
     let found = tree.target.entry(entry);
     let is_to_come = match found.kind {
@@ -117,6 +118,7 @@ impl Sweeping {
     }
 
     /// One name more. False when all are looked at.
+    #[inline(never)]
     pub fn step(&mut self, tree: &mut DestTree) -> bool {
         if self.removal.step(tree) {
             return true;
@@ -161,6 +163,7 @@ impl Sweeping {
         true
     }
 
+    #[inline(never)]
     fn look(&mut self, tree: &mut DestTree, listed: &mut Listed, name: &[u8]) {
         let Listed { dir, fd, known, .. } = listed;
         let dir = *dir;
@@ -206,6 +209,7 @@ pub fn compare_rest(tree: &mut DestTree, entry: u32) {
     }
 }
 
+#[inline(never)]
 fn rest_is(tree: &mut DestTree, entry: u32) -> Result<Option<Change>, Errno> {
     let found = tree.target.entry(entry);
     if tree.progress.state(found.parent) == EntryState::Pending {

@@ -92,6 +92,7 @@ impl OldVersions {
 
     /// Opens the next old version, or copies one piece more; what that cost.
     /// `None` when nothing is left.
+    #[inline(never)]
     pub fn step(
         &mut self,
         tree: &mut DestTree,
@@ -183,6 +184,7 @@ impl OldVersion {
 
     /// Copies the next piece if it is right and missing. What that cost, and what came
     /// of it.
+    #[inline(never)]
     fn step(
         &mut self,
         tree: &mut DestTree,

@@ -56,6 +56,7 @@ fn make_dir(tree: &mut DestTree, entry: u32) -> Result<EntryState, DestError> {
 }
 
 /// Looks for a directory that is not to be made.
+#[inline(never)]
 fn find_dir(tree: &mut DestTree, entry: u32) -> Result<EntryState, DestError> {
     let found = tree.target.entry(entry);
     let is_above = tree.progress.state(found.parent) != EntryState::Pending;
@@ -132,6 +133,7 @@ fn finish_new_dir(tree: &mut DestTree, entry: u32) -> Result<EntryState, DestErr
 
 /// A directory whose mode keeps its owner out, unless he is root, is given
 /// another one until everything is in it.
+#[inline(never)]
 fn enter_dir(tree: &mut DestTree, entry: u32) -> Result<EntryState, DestError> {
     let parent = tree.parent(entry)?;
     let name = &tree.target.entry(entry).name;

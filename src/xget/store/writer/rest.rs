@@ -47,6 +47,7 @@ pub fn make_rest(tree: &mut DestTree, entry: u32) -> Result<(), DestError> {
     Ok(())
 }
 
+#[inline(never)]
 fn make(tree: &mut DestTree, entry: u32) -> Result<(), DestError> {
     let dir = tree.parent(entry)?;
     let mut old = file::stat_at(&dir, &tree.target.entry(entry).name).ok();
@@ -82,6 +83,7 @@ fn make_empty(
     tree.put_in_place(entry)
 }
 
+#[inline(never)]
 fn make_symlink(
     tree: &DestTree,
     entry: u32,
@@ -149,6 +151,7 @@ fn make_special(
 }
 
 /// Makes an entry another name of a file that is in place.
+#[inline(never)]
 fn make_link(
     tree: &mut DestTree,
     entry: u32,

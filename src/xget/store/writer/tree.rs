@@ -150,6 +150,7 @@ impl DestTree {
 
     /// Makes a directory under its temporary name, as long as something else has its own;
     /// or goes on with that of an earlier run.
+    #[inline(never)]
     pub fn wait_for_name(&mut self, entry: u32) -> Result<EntryState, DestError> {
         let parent = self.parent(entry)?;
         let name = self.target.temporary_name(entry);
@@ -512,6 +513,7 @@ impl DestTree {
     }
 
     /// Sets the attributes of a file that had to wait for that.
+    #[inline(never)]
     pub fn repair_late(&mut self, entry: u32) -> Result<(), DestError> {
         if !self.progress.is_late(entry) {
             return Ok(());

@@ -324,13 +324,13 @@ fn sum(file: &File, size: u64, pin: Option<Pin>, is_temporary: bool) -> io::Resu
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::env::temp_dir;
+    use crate::os::scratch::Dir;
     use std::fs;
-    use std::process;
 
     #[test]
     fn who_waits_sees_that_another_hashes() {
-        let root = temp_dir().join(format!("xget-add-{}", process::id()));
+        let dir = Dir::new();
+        let root = dir.join("served");
         fs::create_dir(&root).unwrap();
         let place = Place::open(&root, b"a/b").map_err(|failed| failed.reasons).unwrap();
         let claim = place.claim().map_err(|failed| failed.reasons).unwrap().unwrap();

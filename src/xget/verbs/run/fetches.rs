@@ -3,7 +3,7 @@
 //! Knows how a fetch is begun, watched and left to another process. Refuses to know how names are
 //! written, and what becomes of archives.
 
-use super::super::network;
+use super::super::{master, network};
 use super::cache::{Cache, Entry, Patience, Sign, failed as disk_failed};
 use super::changes;
 use crate::console::{self, FetchConsole, report};
@@ -136,9 +136,10 @@ impl Fetches {
             let sources = task.request.sources.clone();
             let are_patterns = task.request.are_patterns;
             let wanted = Selector { sources, are_patterns, ..Selector::default() };
-            task.masters = network::masters(&wanted, None, self.is_quiet)?;
+            task.masters = network::masters(&wanted, None, false, self.is_quiet)?;
         }
         task.hold = true;
+        task.request.key = master::key()?;
         let place = Chosen::default();
         let waits = Rc::new(Cell::new(false));
         let console = FetchConsole::new(self.is_quiet, false);

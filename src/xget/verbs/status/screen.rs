@@ -8,11 +8,10 @@ use super::super::names::{cut, width};
 use super::board::{Board, Client};
 use crate::console::print_bytes;
 use crate::failed::Failed;
-use crate::os::terminal;
+use crate::os::{clock, terminal};
 use peer::control::printable;
 use sorted::SortedMap;
 use std::io::{IsTerminal, stdout};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Of a terminal that does not say.
 const SIZE_UNSAID: (usize, usize) = (24, 80);
@@ -43,8 +42,8 @@ impl Screen {
             self.drawn = lines.iter().map(|line| width(line)).collect();
             text
         } else {
-            let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
-            self.changes(board, trouble, now)
+            let now_s = clock::now_s().try_into().unwrap_or_default();
+            self.changes(board, trouble, now_s)
         };
         if text.is_empty() { Ok(()) } else { print_bytes(text.as_bytes()) }
     }

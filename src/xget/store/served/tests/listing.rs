@@ -97,14 +97,20 @@ fn a_relative_path_is_served() {
 }
 
 #[test]
-fn the_reserved_name_is_refused_in_the_root_only() {
+fn the_reserved_name_is_a_directory_that_is_not_served_and_in_the_root_only() {
     let dir = Dir::new();
     dir.write("below/.xget", b"");
     assert_eq!(scan(dir.path()).manifest.entries.len(), 3);
+    dir.write(".xget/signatures/x", b"");
+    assert_eq!(scan(dir.path()).manifest.entries.len(), 3);
+    let served = scan(dir.path());
+    dir.write(".xget/signatures/y", b"");
+    assert_eq!(verdict(&served), Verdict::Same, "what comes there changes nothing");
+    std::fs::remove_dir_all(dir.join(".xget")).unwrap();
     dir.write(".xget", b"");
     let error = Scan::new(dir.path(), ScanOptions::default()).err().unwrap();
     assert_eq!(error, ScanError::Reserved(dir.path().into()));
-    assert!(error.to_string().contains("reserved"), "{error}");
+    assert!(error.to_string().contains("is kept for"), "{error}");
     assert!(Scan::new(&dir.join(".xget"), ScanOptions::default()).is_err());
 }
 
