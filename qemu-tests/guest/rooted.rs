@@ -43,11 +43,28 @@ fn word(line: &str, name: &str) -> Option<u64> {
     words.find_map(|word| word.strip_prefix(name)?.strip_prefix('=')?.parse().ok())
 }
 
-/// Processes of the agent's that go on beside this one.
-fn serving() -> usize {
+/// Processes of the agent's that go on beside this one, by this name.
+fn agents(name: &str) -> Vec<String> {
     let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
-    let names = processes.map(|process| read(&format!("{}/comm", process.path().display())));
-    names.filter(|name| name == "xget-serving").count()
+    let paths = processes.map(|process| process.path().display().to_string());
+    paths.filter(|path| read(&format!("{path}/comm")) == name).collect()
+}
+
+fn serving() -> usize {
+    agents("xget-serving").len()
+}
+
+/// What each of them has given up.
+fn say_what_agents_may() {
+    for name in ["xget-serving", "xget-cache"] {
+        for path in agents(name) {
+            let status = read(&format!("{path}/status"));
+            let kept = ["CapEff:", "NoNewPrivs:", "Seccomp:"];
+            let lines = status.lines().filter(|line| kept.iter().any(|name| line.starts_with(name)));
+            let said: Vec<String> = lines.map(|line| line.replace('\t', " ")).collect();
+            say(&format!("{name} {}", said.join(" ")));
+        }
+    }
 }
 
 fn say_what_is_here() {
@@ -96,6 +113,12 @@ fn say_what_is_here() {
     for line in read("/run/xget/node").lines() {
         say(&format!("node {line}"));
     }
+    if let Ok(status) = fs::metadata("/run/xget/keep") {
+        say(&format!("mode /run/xget/keep {:o}", status.mode()));
+    }
+    for line in read("/run/xget/keep").lines() {
+        say(&format!("keep {line}"));
+    }
     for name in ["MemTotal:", "MemAvailable:", "Shmem:"] {
         let text = read("/proc/meminfo");
         let found = text.lines().find(|line| line.starts_with(name)).unwrap_or("").to_string();
@@ -103,10 +126,13 @@ fn say_what_is_here() {
     }
     say(&format!("writes {:?}", fs::write("/written", "x").is_ok()));
     say(&format!("serving {}", serving()));
+    say_what_agents_may();
     say("up");
 }
 
 fn main() {
+    // What the kernel says would end up within lines of ours.
+    let _ = fs::write("/proc/sys/kernel/printk", "3");
     say_what_is_here();
     let line = read("/proc/cmdline");
     let until = Instant::now() + Duration::from_secs(word(&line, "lab.stay").unwrap_or(0));

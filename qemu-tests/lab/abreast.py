@@ -34,7 +34,7 @@ class _Run:
 
     def __init__(self, name, count):
         self.name = name
-        self._said = tempfile.TemporaryFile("w+")
+        self._said = tempfile.TemporaryFile("w+", errors="replace")
         self.process = subprocess.Popen(
             [sys.executable, str(REPO / "qemu-tests" / "run"), "--jobs", "1", name],
             stdin=subprocess.DEVNULL,
@@ -44,19 +44,23 @@ class _Run:
             preexec_fn=die_with_parent,
         )
 
-    def show(self):
-        """Print what it said, but for its own tally; return whether it passed."""
-        self._said.seek(0)
-        for line in self._said:
-            if not TALLY.match(line.rstrip()):
-                print(line, end="", flush=True)
-        self._said.close()
+    def passed(self):
+        """Whether the scenario did what it has to, once its runner has ended."""
         return self.process.returncode == 0
+
+    def text(self):
+        """What it said, but for its own tally; to be asked for once."""
+        with self._said:
+            self._said.seek(0)
+            return "".join(line for line in self._said if not TALLY.match(line.rstrip()))
 
 
 def run(names, count):
-    """Run the scenarios, so many at a time; return how many passed and failed."""
-    waiting, running, tally = deque(names), [], {True: 0, False: 0}
+    """Run the scenarios, so many at a time; return how many passed and failed.
+
+    What failed is said once more at the end: of a long log the end is what is read.
+    """
+    waiting, running, passed, failures = deque(names), [], 0, []
     try:
         while waiting or running:
             while waiting and len(running) < count:
@@ -64,10 +68,17 @@ def run(names, count):
             time.sleep(POLL_S)
             for one in [one for one in running if one.process.poll() is not None]:
                 running.remove(one)
-                tally[one.show()] += 1
+                text = one.text()
+                print(text, end="", flush=True)
+                if one.passed():
+                    passed += 1
+                else:
+                    failures.append(text)
     finally:
         for one in running:
             one.process.kill()
             one.process.wait()
-            one.show()
-    return tally[True], tally[False]
+            print(one.text(), end="", flush=True)
+    if failures:
+        print("what failed, once more:", *failures, sep="\n", end="", flush=True)
+    return passed, len(failures)

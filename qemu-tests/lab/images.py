@@ -39,6 +39,10 @@ FETCHED = r"^xget .*\bfetched .* digest (blake3:[0-9a-f]{64})$"
 # What a root says, by guest/rooted.rs and guest/lives.
 ROOT = r"^root system: "
 ROOT_UP = ROOT + r"up$"
+# What guest/rooted.rs says of who serves beside it: CAP_DAC_READ_SEARCH alone is left.
+SHUT_IN = r"CapEff: 0000000000000004 NoNewPrivs: 1 Seccomp: 2"
+# What the agent says where the kernel lacks something of it (src/xget/driver/shut_in.rs).
+NOT_SHUT_IN = r"this kernel does not shut xget in"
 # The first kernel's own last words (kernel/kexec_core.c).
 KEXEC = r"kexec_core: Starting new kernel"
 # Why a first system has no next one (src/xget/boot/mod.rs).
@@ -285,7 +289,8 @@ def script_image(name, script):
     return tree
 
 
-def digest(tree, name):
+def digest(tree, name, parts=(".",)):
     """What a node has to say that it fetched of an image as it is now, as "blake3:HEX"."""
-    command = [str(binary()), "--print-digest", str(tree), f"{name}/."]
+    sources = [f"{name}/{part}" for part in parts]
+    command = [str(binary()), "--print-digest", str(tree), *sources]
     return run(command, DIGEST_LIMIT_S, "hashing the image")

@@ -9,6 +9,9 @@ import re
 import time
 from pathlib import Path
 
+from netlab import NetworkError
+from netlab.command import output
+
 from . import accel, firmware, images, network, paths, roll, services, status
 from .errors import Failed
 from .machine import OVERHEAD_MB, Hardware, Machine
@@ -314,7 +317,18 @@ class Lab:
         """The ends of the logs that explain a failure."""
         parts = [f"\n  {m.name} ({m.console.path}):\n{m.console.tail()}" for m in machines]
         parts += [f"\n  {s.console.path}:\n{s.console.tail(6)}" for s in self.masters]
-        return "".join(parts)
+        return "".join([*parts, self._connections()])
+
+    def _connections(self):
+        """Where bytes wait between the head and its nodes: Recv-Q and Send-Q of ss(8)."""
+        try:
+            said = output(["ss", "-tnmoi"])
+        except NetworkError as error:
+            return f"\n  connections of the head: {error}"
+        (self.directory / "connections.txt").write_text(said)
+        waiting = [line for line in said.splitlines() if re.match(r"\S+ +(?!0 +0 )\d+ +\d+ ", line)]
+        lines = "\n".join(f"    | {line}" for line in waiting[:8])
+        return f"\n  connections of the head on which bytes wait: {len(waiting)}\n{lines}".rstrip()
 
     # Its own work.
 

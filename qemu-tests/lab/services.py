@@ -103,13 +103,13 @@ class OtherHead(Master):
     ADDRESS = network.PLAN.node(network.NODES_MAX)
     DELAY_MS = 100
 
-    def __init__(self, lab, tree):
+    def __init__(self, lab, tree, options=()):
         cable, program = network.SlowCable(), Path(__file__).parent / "delaying.py"
         command = [sys.executable, "-B", str(program), cable.near, cable.far, str(self.DELAY_MS)]
         lab.services.append(Service(lab.directory, "delaying", command))
         address = f"{self.ADDRESS}/{network.PLAN.subnet.prefixlen}"
         run_by = ["unshare", "--net", "sh", "-c", ON_ITS_OWN, "sh", address]
-        super().__init__(lab.directory, tree, name="other-head", run_by=run_by)
+        super().__init__(lab.directory, tree, options, "other-head", run_by)
         lab.services.append(self)
         network.plug_in_elsewhere(self.process.pid, cable.bridge)
         self.await_ready(lab)

@@ -3,7 +3,9 @@
 import os
 
 from lab import scenario
-from lab.images import FAILED, FETCHED, KEXEC, LOADER_KEXEC, ROOT, ROOT_UP, Roots, debian_root
+from lab.images import (
+    FAILED, FETCHED, KEXEC, LOADER_KEXEC, NOT_SHUT_IN, ROOT, ROOT_UP, SHUT_IN, Roots, debian_root,
+)
 from lab.lab import CONSOLE
 from lab.network import PLAN
 
@@ -209,6 +211,8 @@ def root_serves_on(lab):
     second = lab.node(None, rate="6mbit")
     first.expect(ROOT_UP, within_s=BOOT_S)
     says(first, r"serving [1-9]")
+    says(first, rf"xget-serving {SHUT_IN}$")
+    first.expect_silence(NOT_SHUT_IN)
     lab.check(second.console.find(FETCHED) is None, "the second node was not behind")
     second.expect(ROOT_UP, within_s=2 * BOOT_S)
     client = lab.client_with_all(second)

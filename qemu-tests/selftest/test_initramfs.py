@@ -100,6 +100,18 @@ class InitramfsBuildTest(unittest.TestCase):
         self.assertIn("lib/firmware/acme/two.fw", self.packed())
         self.assertNotIn("firmware that is not there", done.stdout)
 
+    def test_a_key_is_of_the_cluster_and_nobody_elses_to_read(self):
+        key = self.work / "key"
+        key.write_text("xget-root-1:00\n")
+        done = self.build("one", "--key", key)
+        self.assertNotEqual(done.returncode, 0)
+        self.assertIn("`xgetctl key cluster`", done.stderr)
+        key.write_text("xget-cluster-1:00\n")
+        done = self.build("one", "--key", key)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("etc/xget/key", self.packed())
+        self.assertEqual((self.work / "out.img").stat().st_mode & 0o777, 0o600)
+
     def test_a_directory_that_is_not_there_is_said(self):
         done = self.build("one", "--firmware", "/nonexistent/firmware")
         self.assertNotEqual(done.returncode, 0)
