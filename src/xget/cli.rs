@@ -23,8 +23,8 @@ use serve::MasterOptions;
 pub use serve::{Cache, Serve};
 use std::ffi::OsString;
 use std::path::PathBuf;
-pub use values::parse_date;
-use values::{file, first_typed, key_file, number, text};
+use values::{file, key_file, number, text};
+pub use values::{first_typed, parse_date, text_typed};
 
 /// What the program of an initramfs says of all else.
 pub const NO_HEAD: &str = "this is the xget of an initramfs: serving a directory, --print-digest, \
@@ -109,11 +109,9 @@ struct LookOptions {
 impl LookOptions {
     /// The name of one that was typed.
     fn typed(&self) -> Option<&'static str> {
-        first_typed(&[
-            (self.print_digest, "--print-digest"),
-            (self.sign.is_some(), "--sign"),
-            (self.print_statement, "--print-statement"),
-        ])
+        let digest = self.print_digest.then_some("--print-digest");
+        let statement = self.print_statement.then_some("--print-statement");
+        digest.or(text_typed(&self.sign, "--sign")).or(statement)
     }
 }
 
@@ -287,13 +285,12 @@ impl<const WHOLE: bool> Typed<WHOLE> {
         let name = self.looks.typed().unwrap_or_default();
         let excludes = self.of_clients.take_excludes();
         let others = [
-            (self.master.is_some(), "-n"),
-            (self.key.is_some(), "--key"),
             (self.port.is_some(), "-p"),
-            (self.looks.print_digest && self.looks.sign.is_some(), "--sign"),
             (self.looks.print_statement && name != "--print-statement", "--print-statement"),
         ];
-        if let Some(other) = self.of_who_serves().or(first_typed(&others)) {
+        let sign = text_typed(&self.looks.sign, "--sign").filter(|_| self.looks.print_digest);
+        let text = text_typed(&self.master, "-n").or(text_typed(&self.key, "--key")).or(sign);
+        if let Some(other) = self.of_who_serves().or(text).or(first_typed(&others)) {
             return Err(format!("{other} does nothing for {name}"));
         }
         let mut paths = self.paths.into_iter();

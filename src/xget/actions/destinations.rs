@@ -3,7 +3,7 @@
 //! Knows which options make sense there. None of it is in the initramfs: it is reached
 //! where the program is the `WHOLE` one.
 
-use crate::cli::Fetch;
+use crate::cli::{Fetch, first_typed, text_typed};
 use crate::console::report;
 use crate::driver::{FetchTask, failure};
 use crate::failed::{Failed, USAGE, exit_code};
@@ -116,16 +116,16 @@ fn nearest_above(path: &Path) -> Option<PathBuf> {
     })
 }
 
-/// The names of options that make sense for a directory alone, and whether they were typed.
-fn of_trees(fetch: &Fetch) -> [(bool, &'static str); 5] {
+/// The name of the first option that was typed and makes sense for a directory alone.
+fn of_trees(fetch: &Fetch) -> Option<&'static str> {
     let (task, policy) = (&fetch.task, &fetch.task.policy);
-    [
+    let typed = first_typed(&[
         (policy.purpose == Purpose::Serve, "--worker"),
         (policy.purpose.removes(), "--delete"),
         (!fetch.keep.is_empty(), "--keep"),
         (task.keep_dirs, "--keep-dirs"),
-        (policy.copies.is_some(), "--copy-dest"),
-    ]
+    ]);
+    typed.or(text_typed(&policy.copies, "--copy-dest"))
 }
 
 fn claim_stream(fetch: &Fetch) -> Result<Box<dyn Destination>, Failed> {
@@ -136,8 +136,7 @@ fn claim_stream(fetch: &Fetch) -> Result<Box<dyn Destination>, Failed> {
         (fetch.device.typed().is_some(), "what is for devices"),
     ];
     let usage = |text: String| Err(Failed::new(text, USAGE));
-    let typed = of_trees(fetch).into_iter().chain(others).find(|(is, _)| *is);
-    if let Some((_, name)) = typed {
+    if let Some(name) = of_trees(fetch).or(first_typed(&others)) {
         return usage(format!("{name} does nothing for standard output, which DEST is"));
     }
     if task.request.sources.len() > 1 {
@@ -182,8 +181,7 @@ fn claim_device(fetch: &Fetch) -> Result<Box<dyn Destination>, Failed> {
     let (task, path) = (&fetch.task, &fetch.task.dest);
     let policy = &task.policy;
     let usage = |text| Err(Failed::new(text, USAGE));
-    let of_trees = of_trees(fetch).into_iter().find(|(is, _)| *is).map(|(_, name)| name);
-    if let Some(name) = of_trees.or(fetch.stream.typed()) {
+    if let Some(name) = of_trees(fetch).or(fetch.stream.typed()) {
         return usage(format!("{name} does nothing for a device, and {path:?} is one"));
     }
     if task.request.sources.len() > 1 {

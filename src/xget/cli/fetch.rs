@@ -1,7 +1,7 @@
 //! The options of a client alone, and what they mean together.
 
 use super::sources;
-use super::values::{file, first_typed, number, parse_date, parse_pin, path_typed, text};
+use super::values::{file, first_typed, number, parse_date, parse_pin, text, text_typed};
 use crate::driver::{FetchTask, Host, Limits};
 use crate::store::device::DeviceOptions;
 use crate::store::stream::{STDOUT, StreamOptions, WINDOW_MIB, WINDOW_MIB_MIN};
@@ -72,7 +72,7 @@ impl ClientOptions {
     /// The name of one that was typed.
     #[inline(never)]
     pub fn typed(&self) -> Option<&'static str> {
-        let path = path_typed(&self.copies, "--copy-dest");
+        let path = text_typed(&self.copies, "--copy-dest");
         self.device.typed().or(self.stream.typed()).or(path).or(first_typed(&[
             (self.retries.is_some(), "-r"),
             (self.linger.is_some(), "--linger"),
@@ -214,11 +214,11 @@ impl ClientOptions {
             (self.delete, "--delete"),
             (self.dry_run, "--dry-run"),
             (!self.keep.is_empty(), "--keep"),
-            (self.copies.is_some(), "--copy-dest"),
             (self.sync, "--fsync"),
             (self.keep_dirs, "--keep-dirs"),
         ];
-        match first_typed(&writes).filter(|_| self.worker) {
+        let path = text_typed(&self.copies, "--copy-dest");
+        match first_typed(&writes).or(path).filter(|_| self.worker) {
             Some(name) => Err(format!("{name} does nothing for a --worker, which writes nothing")),
             None => Ok(()),
         }

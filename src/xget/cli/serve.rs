@@ -1,6 +1,6 @@
 //! The options of a master alone.
 
-use super::values::{file, first_typed, number, path_typed, text};
+use super::values::{file, first_typed, number, text, text_typed};
 use crate::driver::Limits;
 use lexopt::Parser;
 use std::ffi::OsString;
@@ -59,14 +59,14 @@ pub struct MasterOptions {
 impl MasterOptions {
     /// The name of one that was typed.
     pub fn typed(&self) -> Option<&'static str> {
-        path_typed(&self.log, "--log").or(first_typed(&[
+        let text = text_typed(&self.log, "--log").or(text_typed(&self.user, "--user"));
+        text.or(first_typed(&[
             (self.fan_out.is_some(), "-m"),
             (self.head_copies.is_some(), "--head"),
             (self.daemon, "--daemon"),
             (self.cache.is_some(), "--cache and --no-cache"),
             (self.is_hidden, "--no-discovery"),
             (self.has_free_mounts, "--free-mounts"),
-            (self.user.is_some(), "--user"),
         ]))
     }
 

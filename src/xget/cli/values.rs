@@ -44,14 +44,14 @@ pub fn parse_pin(text: &str) -> Result<Pin, String> {
     })
 }
 
-/// The name of an option that takes a path, if it was typed.
+/// The name of an option that takes a text or a path, if it was typed.
 ///
-/// Not in a table for [`first_typed`], though it could be: whether there is a path would be the
-/// processor's overflow flag, stored in memory, and QEMU's emulation of x86 (7.2) gets that wrong
-/// where the stack grows by it. One fetch of seventy in such a machine was refused for an option
-/// that nobody typed.
-pub fn path_typed(path: &Option<PathBuf>, name: &'static str) -> Option<&'static str> {
-    path.as_ref().map(|_| name)
+/// Not in a table for [`first_typed`], though it could be: whether there is one would be the
+/// processor's overflow flag, stored in memory (`setno`), and QEMU's emulation of x86 (7.2) gets
+/// that wrong where the stack grows by it. One fetch of seventy in such a machine was refused for
+/// an option that nobody typed.
+pub fn text_typed<T>(text: &Option<T>, name: &'static str) -> Option<&'static str> {
+    text.as_ref().map(|_| name)
 }
 
 /// Fewer seconds since 1970 are no date (2001): somebody left out hyphens, or the rest of it.
