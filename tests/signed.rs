@@ -5,8 +5,9 @@
 
 mod support;
 
-use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use nix::sys::signal::Signal;
+use std::fs::{self, OpenOptions};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use support::proc::{Ended, Master, Proc, XGET, command, xget};
 use support::{Scratch, lacks, noise, until};
@@ -240,6 +241,45 @@ fn what_nobody_could_take_is_not_signed() {
 }
 
 #[test]
+fn all_but_something_is_signed_as_who_fetches_it_says_it() {
+    if lacks(&[SIGNIFY]) {
+        return;
+    }
+    let scratch = Scratch::new();
+    let (dir, public) = (served(&scratch), keys(&scratch, "head"));
+    sign(&scratch, "head", &dir, &["--exclude", "rescue"]).expect(0);
+    let master = Master::start(&scratch, &dir, &[]);
+    let words = ["--trust", public.to_str().unwrap(), "--exclude", "rescue", "."];
+    fetch(&master, &scratch, &words, "rest").expect(0);
+    assert!(!scratch.join("rest/rescue").exists());
+}
+
+/// Until who was named has written.
+#[test]
+fn a_signal_ends_who_waits_for_a_key_in_a_pipe() {
+    let scratch = Scratch::new();
+    let pipe = scratch.join("pipe");
+    nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    for option in ["--trust", "--keep"] {
+        let mut fetch = xget();
+        fetch.args(["-n", "127.0.0.1:9", option]).arg(&pipe).args([".", "none"]);
+        if option == "--keep" {
+            fetch.arg("--delete");
+        }
+        let fetch = Proc::start(fetch, &scratch);
+        // fifo(7): this works once somebody reads; and who reads waits for what is written.
+        let open = || OpenOptions::new().write(true).custom_flags(libc::O_NONBLOCK).open(&pipe);
+        let mut writer = open();
+        until("it reads", 30, || {
+            writer = open();
+            writer.is_ok()
+        });
+        fetch.signal(Signal::SIGTERM);
+        fetch.wait().expect(128 + Signal::SIGTERM as i32);
+    }
+}
+
+#[test]
 fn what_is_printed_to_be_signed_takes_no_right_to_write() {
     let scratch = Scratch::new();
     let dir = served(&scratch);
@@ -332,6 +372,7 @@ fn a_key_that_will_not_do_is_refused_before_anything_is_asked() {
     let master = Master::start(&scratch, &dir, &[]);
     for (key, why) in [
         ("RWRl", "--trust RWRl: No such file"),
+        ("/dev/zero", "--trust /dev/zero: file too large"),
         (secret.to_str().unwrap(), "not a public key of signify(1)"),
     ] {
         fetch(&master, &scratch, &["--trust", key, "tiny"], "none").expect(2).says(why);

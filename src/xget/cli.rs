@@ -297,11 +297,15 @@ impl<const WHOLE: bool> Typed<WHOLE> {
         let path = paths.next().ok_or_else(|| format!("{name} wants a path"))?.into();
         let sources: Vec<_> = paths.collect();
         let names_nothing = sources.is_empty() && excludes.is_empty();
-        let (selector, _) = sources::selector(sources, excludes)?;
+        let (mut selector, _) = sources::selector(sources, excludes)?;
         let one_file_system = self.one_file_system;
         Ok(Command::Head(match self.looks.print_digest {
             true => HeadCommand::PrintDigest { path, selector, one_file_system },
             false => {
+                // All of it, as who fetches all says it.
+                if selector.sources.is_empty() {
+                    selector.sources.push(b".".into());
+                }
                 let selector = (!names_nothing).then_some(selector);
                 HeadCommand::Sign(Sign { key: self.looks.sign, path, selector, one_file_system })
             }

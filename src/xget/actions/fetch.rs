@@ -13,15 +13,30 @@ use peer::content::patterns::Patterns;
 use peer::failure::{Failure, Status};
 use peer::signature::PublicKey;
 use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{self, ErrorKind, Read};
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Between two rounds of a worker.
 const ROUND_GAP: Duration = Duration::from_secs(10);
 
+/// What a key, or the patterns of one file, are together at the most.
+const NAMED_LEN_MAX: u64 = 1 << 20;
+
+/// What is in a file of the command line; of a device that never ends, no more than anybody means.
+fn read_named(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(NAMED_LEN_MAX + 1).read_to_end(&mut bytes)?;
+    match bytes.len() as u64 > NAMED_LEN_MAX {
+        true => Err(ErrorKind::FileTooLarge.into()),
+        false => Ok(bytes),
+    }
+}
+
 fn add_patterns(patterns: &mut Patterns, path: &Path) -> Result<(), Failed> {
     let usage = |why: String| Failed::new(format!("--keep {}: {why}", path.display()), USAGE);
-    let text = std::fs::read(path).map_err(|error| usage(error.to_string()))?;
+    let text = read_named(path).map_err(|error| usage(error.to_string()))?;
     patterns.add(&text).map_err(|line| {
         usage(format!("line {line} is no pattern as in a .gitignore (`!` is not for this)"))
     })
@@ -33,8 +48,8 @@ fn public_key(typed: &OsStr) -> Result<PublicKey, Failed> {
         return Ok(key);
     }
     let usage = |why: &str| Failed::new(format!("--trust {}: {why}", typed.display()), USAGE);
-    let text = std::fs::read_to_string(typed).map_err(|error| usage(&error.to_string()))?;
-    PublicKey::parse(&text).map_err(usage)
+    let text = read_named(typed.as_ref()).map_err(|error| usage(&error.to_string()))?;
+    PublicKey::parse(str::from_utf8(&text).unwrap_or_default()).map_err(usage)
 }
 
 fn fetch_once(
@@ -104,7 +119,15 @@ fn advice(failed: &Failed, number: Option<u64>, is_answered: bool) -> Option<Str
 }
 
 /// Into a directory; of the whole program, also onto what is none.
-pub fn fetch<const WHOLE: bool>(fetch: Fetch) -> Result<(), Failed> {
+pub fn fetch<const WHOLE: bool>(mut fetch: Fetch) -> Result<(), Failed> {
+    let policy = &mut fetch.task.policy;
+    for path in &fetch.keep {
+        add_patterns(&mut policy.keep, path)?;
+    }
+    for key in &fetch.trust {
+        fetch.task.request.trust.keys.push(public_key(key)?);
+    }
+    // Not while a pipe that was named is read, of which nobody may be the writer.
     signal::watch_end();
     let into = if WHOLE { destinations::claim(&fetch)? } else { None };
     let is_stream = fetch.is_stream();
@@ -120,14 +143,8 @@ pub fn fetch<const WHOLE: bool>(fetch: Fetch) -> Result<(), Failed> {
         task.masters = driver::resolve_all(&fetch.masters, 0, &mut report)
             .map_err(|why| Failed::new(why, exit_code(Status::Connection)))?;
     }
-    for path in &fetch.keep {
-        add_patterns(&mut task.policy.keep, path)?;
-    }
     task.request.key =
         key_file::read(fetch.key.as_deref()).map_err(|why| Failed::new(why, USAGE))?;
-    for key in &fetch.trust {
-        task.request.trust.keys.push(public_key(key)?);
-    }
     let is_dry = task.policy.purpose.compares();
     if task.policy.purpose == Purpose::Serve {
         return run_worker(task, fetch.quiet);
