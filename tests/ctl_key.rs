@@ -214,6 +214,9 @@ fn commands_of_people_show_the_key_or_say_what_is_missing() {
     }
     assert!(locked.proc.out().contains(", for who has the key: "), "{}", locked.proc.out());
     assert!(open.proc.out().contains(", for everybody (no key): "), "{}", open.proc.out());
+    let mounts = Master::start(&scratch, &dir, &["--key", of_nodes, "--free-mounts"]);
+    let who = ", for who has the key, and mounts without: ";
+    assert!(mounts.proc.out().contains(who), "{}", mounts.proc.out());
     let mut status = command(xgetctl);
     status.args(["status", "--root", dir.to_str().unwrap(), "--key", of_nodes]);
     status.args(["-n", &locked.addr()]);

@@ -79,7 +79,11 @@ pub(super) fn begin<'w>(
     let addr = listener.local_addr().map_or(String::new(), |a| a.to_string());
     let options = ScanOptions { one_file_system: task.one_file_system, cache: task.cache };
     let scan = Scan::new(&task.path, options.clone()).map_err(|error| error.to_string())?;
-    let who = if task.key.is_some() { "who has the key" } else { "everybody (no key)" };
+    let who = match (&task.key, task.is_plain_free) {
+        (None, _) => "everybody (no key)",
+        (Some(_), false) => "who has the key",
+        (Some(_), true) => "who has the key, and mounts without",
+    };
     let label = format!("{} on {addr}, for {who}", task.path.display());
     let routing = MasterOptions {
         fan_out: task.fan_out,
