@@ -42,7 +42,7 @@ class Network:
     def __init__(self, bridge=BRIDGE, plan=PLAN):
         self.bridge = bridge
         self.plan = plan
-        lines = [link.up("lo"), *link.bridge(bridge)]
+        lines = [link.up("lo"), *link.bridge(bridge, plan.mac(0))]
         address = link.address(bridge, plan.head, plan.subnet.prefixlen)
         batch("ip", [*lines, address, link.up(bridge)])
 

@@ -12,9 +12,15 @@ their own: on this machine a network of them needs one entry for each.
 """
 
 
-def bridge(name):
-    """A bridge that forwards at once and floods multicast, as a plain switch does."""
-    return [f"link add {name} type bridge forward_delay 0 mcast_snooping 0"]
+def bridge(name, mac=None):
+    """A bridge that forwards at once and floods multicast, as a plain switch does.
+
+    It needs a MAC of its own where an address is given to it: else it has the lowest of its
+    ports', and when a port with a lower one is plugged in, who knows the old one calls in vain
+    until his neighbour entry is probed anew (8 s, arp(7)).
+    """
+    own = f" address {mac}" if mac else ""
+    return [f"link add {name}{own} type bridge forward_delay 0 mcast_snooping 0"]
 
 
 def up(name):

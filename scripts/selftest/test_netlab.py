@@ -79,9 +79,12 @@ node = namespace.create(home, {"net/ipv6/conf/all/disable_ipv6": "1", "no/such":
 assert os.listdir("/sys/class/net") and "eth0" not in open("/proc/net/dev").read()
 there = f"/proc/{os.getpid()}/fd/{node}"
 mac = "02:99:00:00:01:01"
-command.batch("ip", [*link.bridge("hub"), link.veth_to("port", "eth0", mac, there),
-    link.plug("port", "hub"), link.address("hub", "10.9.0.1", 16), link.up("hub"),
+command.batch("ip", [*link.bridge("hub", "fe:99:00:00:00:00"),
+    link.veth_to("port", "eth0", mac, there), link.plug("port", "hub"),
+    link.address("hub", "10.9.0.1", 16), link.up("hub"),
     *link.neighbours("hub", [("10.9.1.1", mac)])])
+# A port's is lower than its own.
+assert "fe:99:00:00:00:00" in command.output(["ip", "link", "show", "hub"])
 command.batch("bridge", [link.forwarding("port", mac)])
 command.batch("ip", [link.up("lo"), link.address("eth0", "10.9.1.1", 16), link.up("eth0")], node)
 namespace.enter(node)
