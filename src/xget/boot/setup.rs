@@ -3,7 +3,8 @@
 //! A table for each sort of thing, one loop that carries it out. Nothing is printed: there
 //! is no console yet; what failed is returned.
 
-use crate::os::mount;
+use crate::os::{file, mount};
+use nix::errno::Errno;
 use std::fs;
 use std::io;
 use std::os::unix::fs::symlink;
@@ -98,8 +99,8 @@ pub fn set_switches(panic_given: bool) {
 }
 
 fn make_directory(path: &str) -> io::Result<()> {
-    match fs::create_dir(path) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+    match file::make_dir(path.as_ref(), 0o777) {
+        Err(errno) if errno != Errno::EEXIST => Err(errno.into()),
         _ => Ok(()),
     }
 }

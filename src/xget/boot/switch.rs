@@ -5,7 +5,7 @@
 use super::cmdline::Cmdline;
 use super::program::{self, HEAD_LEN};
 use super::system::System;
-use crate::os::{mount, newroot};
+use crate::os::{file, mount, newroot};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
@@ -55,7 +55,7 @@ fn check(path: &str) -> Result<(), String> {
 pub fn switch(system: &mut System, root: &str, init: &str, keep_watchdog: bool) -> String {
     for path in MOVED {
         let target = format!("{root}{path}");
-        let _ = fs::create_dir(&target);
+        let _ = file::make_dir(target.as_ref(), 0o777);
         if let Err(error) = mount::move_to(path, &target) {
             log::warn!("{path} does not come along: {error}");
             let _ = mount::detach(path.as_ref());
