@@ -101,7 +101,7 @@ fn what_is_signed_is_fetched_and_what_changed_since_is_not() {
     fs::write(dir.join("tiny/kernel"), "another").unwrap();
     until("the master has seen that it is another", 10, || {
         let changed = fetch(&master, &scratch, &["--trust", trust, "tiny"], "changed");
-        changed.status == 5 && changed.err.contains("is announced")
+        changed.status == 5 && changed.err.contains("changed since")
     });
     fetch(&master, &scratch, &["--trust", trust, "rescue"], "other").expect(0);
 }

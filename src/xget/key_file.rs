@@ -14,8 +14,7 @@ use std::sync::Once;
 use zeroize::Zeroizing;
 
 /// Behind its name, where it is another user's.
-const NOT_OURS: &str =
-    " is not for this user, and who is asked is shown no key (--no-key, XGET_KEY= or --key FILE)";
+const NOT_OURS: &str = " is not for this user, and who is asked is shown no key (XGET_KEY names another file, or none where it is empty)";
 
 /// The key of the cluster that a file has, or that follows from what it has; with no path that
 /// of the usual place, if there is one that this user may read; with an empty one none.
@@ -92,6 +91,7 @@ pub fn of_node(key: &Key) -> Result<Key, String> {
 }
 
 fn read_from(opened: io::Result<File>, named: &Path) -> Result<Key, String> {
+    auth::check_key_name(&named.to_string_lossy())?;
     let text = opened.and_then(text_in).map_err(|error| error.to_string());
     let key = text.and_then(|text| Key::parse(&text).map_err(|why| why.to_string()));
     key.map_err(|why| format!("{}: {why}", named.display()))
@@ -200,6 +200,10 @@ mod tests {
             let said = read(Some(&path)).unwrap_err();
             assert!(said.contains(why) && said.contains("key: "), "{said}");
             assert!(!said.contains("0707") && !said.contains("0808"), "{said}");
+        }
+        for typed in [&text[..], &node, "xget-cluster-1:01"] {
+            let said = read(Some(Path::new(typed))).unwrap_err();
+            assert!(said.contains("name a file") && !said.contains("01"), "{said}");
         }
         assert!(read(Some(&dir.join("none"))).unwrap_err().contains("No such file"));
         assert!(read(Some(dir.path())).unwrap_err().contains("in a file"));

@@ -161,6 +161,8 @@ fn read(path: &Path) -> Outcome<Key> {
 }
 
 fn read_from(opened: io::Result<File>, path: &Path) -> Outcome<Key> {
+    auth::check_key_name(&path.to_string_lossy())
+        .map_err(|why| Failure::wrong(String::from(why)))?;
     let file = opened.doing("read the key", path)?;
     let status = file.metadata().doing("look at the key", path)?;
     let reader = getuid().as_raw();

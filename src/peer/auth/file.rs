@@ -2,7 +2,7 @@
 //!
 //! Pure: who reads it opens it, and says of which file it speaks. Nothing of the key is in an error.
 
-use super::{Key, KeyKind};
+use super::{Key, KeyKind, has_key};
 use alloc::format;
 use alloc::string::String;
 
@@ -16,6 +16,18 @@ pub const KEY_VARIABLE: &str = "XGET_KEY";
 pub const KEY_FILE_LEN_MAX: u64 = 1024;
 /// Nobody but the owner may read a secret.
 const OTHERS: u32 = 0o077;
+
+/// Whether what was typed may name a file with a key: a key itself would be shown with what is wrong
+/// with that file.
+///
+/// # Errors
+/// Why not, and what to do.
+pub fn check_key_name(typed: &str) -> Result<(), &'static str> {
+    match has_key(typed) {
+        true => Err("a key is not typed, where others see it: name a file of mode 600 that has it"),
+        false => Ok(()),
+    }
+}
 
 /// Whether an open file with this mode, of this owner, may have the key of who reads it.
 ///

@@ -11,7 +11,8 @@ mod noise;
 
 pub use archive::{ARCHIVE_LEN_MAX, Archive};
 pub use file::{
-    KEY_FILE, KEY_FILE_LEN_MAX, KEY_VARIABLE, NODE_KEY_FILE, check_key_file, of_cluster,
+    KEY_FILE, KEY_FILE_LEN_MAX, KEY_VARIABLE, NODE_KEY_FILE, check_key_file, check_key_name,
+    of_cluster,
 };
 pub use key::{Key, KeyKind, NAME_LEN_MAX, NoKey, has_key};
 

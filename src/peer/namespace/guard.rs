@@ -22,6 +22,8 @@ pub(super) const DENIED: Error = Error::new(13, "authentication failed");
 /// EACCES.
 pub(super) const WANTS_KEY: Error =
     Error::new(13, "only who has the key of this cluster is let in");
+/// Names of the plain tree.
+pub(super) const PLAIN: [&[u8]; 2] = [b"files", b"/files"];
 /// EAGAIN.
 const LATER: Error = Error::new(11, BUSY);
 
@@ -182,6 +184,10 @@ impl Guard {
     /// that makes us hold.
     pub fn ask(&mut self, open_id: OpenId, aname: &[u8]) -> Result<(), Error> {
         let lock = self.lock.as_ref().ok_or(NO_AUTH)?;
+        // Clients that ask first (diod's) attach without, once they hear that.
+        if lock.is_plain_free && PLAIN.contains(&aname) {
+            return Err(NO_AUTH);
+        }
         let node = lock.nodes.as_ref().and_then(|nodes| nodes.name(aname));
         let is_right = node.is_some() || aname == CLUSTER;
         if !is_right || self.callers.contains_key(&open_id.conn) {

@@ -3,7 +3,7 @@
 
 use super::bulk::Bulk;
 use super::file_id::{Directory, FileId, View};
-use super::guard::Wanted;
+use super::guard::{PLAIN, Wanted};
 use super::space::NameSpace;
 use super::{attr, directory, files};
 use crate::caller::ALONE;
@@ -26,7 +26,7 @@ impl Tree for NameSpace {
     ) -> Result<FileId, Error> {
         let (wanted, root) = match aname {
             b"" | b"/" => (Wanted::All, FileId::Root(View::Paper)),
-            b"files" | b"/files" => (Wanted::Plain, FileId::Root(View::Plain)),
+            aname if PLAIN.contains(&aname) => (Wanted::Plain, FileId::Root(View::Plain)),
             ALONE => (Wanted::Alone, FileId::Alone),
             _ => return Err(ENOENT),
         };

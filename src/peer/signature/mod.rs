@@ -219,7 +219,8 @@ impl Statement {
         }
         if self.generation != announced {
             return Err(format!(
-                "blake3:{} is signed, and blake3:{announced} is announced",
+                "blake3:{} is signed, and it serves blake3:{announced}: changed since (xget --sign \
+                 KEY DIR there), or a moment ago (try again)",
                 self.generation
             ));
         }

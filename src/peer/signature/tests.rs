@@ -131,7 +131,7 @@ fn a_statement_is_of_what_was_asked_for_and_not_before() {
     let pattern = Selector { are_patterns: true, ..Selector::of_paths(&["tin*"]) };
     assert!(statement().check(&pattern, announced, 0).is_err());
     let why = statement().check(&wanted, Digest([1; 32]), 0).unwrap_err();
-    assert!(why.contains("is announced"), "{why}");
+    assert!(why.contains("changed since"), "{why}");
     let why = statement().check(&wanted, announced, date_s + 7).unwrap_err();
     assert!(why.contains("7 s before"), "{why}");
 }

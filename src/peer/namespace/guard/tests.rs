@@ -266,6 +266,12 @@ fn who_failed_and_takes_the_plain_tree_stays() {
 #[test]
 fn the_plain_tree_may_be_free() {
     let mut guard = locked(true);
+    // Some ask first whether they have to prove something.
+    for aname in PLAIN {
+        assert_eq!(guard.ask(opener(1, 1), aname), Err(NO_AUTH));
+        assert_eq!(locked(false).ask(opener(1, 1), aname), Err(DENIED));
+    }
+    assert_eq!(guard.denied_count, 0);
     assert_eq!(guard.admit(ConnId(1), None, Wanted::Plain), Ok(()));
     assert_eq!(guard.admit(ConnId(1), None, Wanted::All), Err(WANTS_KEY));
 }

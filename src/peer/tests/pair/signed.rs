@@ -87,7 +87,7 @@ fn nothing_else_is_and_the_reason_is_said() {
         (Some(SecretKey::of([1; 8], [2; 32]).sign(&good)), "forged"),
         (Some(forged), "forged"),
         (Some(key(1).sign(&old)), "5 s before the oldest"),
-        (Some(key(1).sign(&other)), "is announced"),
+        (Some(key(1).sign(&other)), "changed since"),
         (Some(key(1).sign(&elsewhere)), "rescue, which was not asked for"),
         (Some("nonsense".into()), "cannot be read"),
     ] {
