@@ -17,7 +17,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use support::lab::Lab;
-use support::proc::{Ended, Proc, command, xget};
+use support::proc::{Ended, Proc, command, copy_program, xget};
 use support::{lacks, until};
 
 const RUN: &str = "netboot --run --interface eth0";
@@ -419,7 +419,7 @@ fn what_it_cannot_do_without_is_said_first() {
     net.fails("netboot --run --interface none0").expect(11).says("none0");
     // As nobody; who cannot see where it was built.
     let own = net.head.scratch.join("xgetctl");
-    fs::copy(XGETCTL, &own).unwrap();
+    copy_program(XGETCTL, &own);
     let mut nobody = command("setpriv");
     nobody.args(["--reuid", "65534", "--regid", "65534", "--clear-groups", "--"]).arg(&own);
     nobody.args(RUN.split(' '));

@@ -12,7 +12,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use support::mounts::{have_own_mounts, mount_memory, mount_new, run};
-use support::proc::{Ended, Master, Proc, XGET, command, free_port, xget};
+use support::proc::{Ended, Master, Proc, XGET, command, copy_program, free_port, xget};
 use support::tree::{assert_nothing_half, assert_same, chmod};
 use support::{Scratch, fake::Throttle, lacks, lacks_root, noise, skip, until};
 
@@ -339,7 +339,7 @@ fn where_nothing_may_be_written_below_the_others_come_still() {
     fs::create_dir(dest.join("dir")).unwrap();
     chmod(&dest.join("dir"), 0o755);
     let program = scratch.join("xget");
-    fs::copy(XGET, &program).unwrap();
+    copy_program(XGET, &program);
     let mut stranger = command("setpriv");
     stranger.args(["--reuid", "65534", "--regid", "65534", "--clear-groups"]).arg(&program);
     let ended = Proc::start(fetching(stranger, &master.addr(), &dest), &scratch).wait();

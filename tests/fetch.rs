@@ -8,7 +8,7 @@ use nix::sys::signal::Signal;
 use std::fs;
 use std::os::unix::fs::{FileExt, MetadataExt, symlink};
 use std::path::PathBuf;
-use support::proc::{Master, Proc, XGET, command, free_port, xget};
+use support::proc::{Master, Proc, XGET, command, copy_program, free_port, xget};
 use support::reader::Reader;
 use support::tree::{self, assert_same};
 use support::{Scratch, is_root, lacks, lacks_root, noise, until};
@@ -247,7 +247,7 @@ fn what_the_master_may_not_read_is_named_and_fails() {
     let port = free_port();
     // A copy, because a stranger may not read where the program was built.
     let program = scratch.join("xget");
-    fs::copy(XGET, &program).unwrap();
+    copy_program(XGET, &program);
     serving.args(["--reuid", "65534", "--regid", "65534", "--clear-groups"]);
     serving.arg(&program).args(["--no-cache", "-p", &port.to_string()]).arg(&source);
     let master = Master { proc: Proc::start(serving, &scratch), port };
@@ -355,7 +355,7 @@ fn it_runs_in_an_empty_root() {
     tree::make_odd_tree(&source, 20);
     let master = Master::start(&scratch, &source, &[]);
     let root = scratch.dir("root");
-    fs::copy(XGET, root.join("xget")).unwrap();
+    copy_program(XGET, &root.join("xget"));
     // The static build brings nothing; the test build wants its libraries.
     let needs = std::process::Command::new("ldd").arg(XGET).output().unwrap();
     for word in String::from_utf8_lossy(&needs.stdout).split_whitespace() {

@@ -155,6 +155,13 @@ impl Drop for Proc {
     }
 }
 
+/// A copy of a program, to be run. Made by another process: a child that another test forks meanwhile
+/// would have our descriptor, and who writes to a program keeps it from being run (ETXTBSY).
+#[track_caller]
+pub fn copy_program(program: &str, copy: &Path) {
+    assert!(Command::new("cp").arg(program).arg(copy).status().unwrap().success());
+}
+
 /// A master, ready.
 pub struct Master {
     pub proc: Proc,
