@@ -4,7 +4,7 @@
 #![allow(dead_code)] // each test binary uses its part
 
 use crate::support::Scratch;
-use crate::support::proc::{Ended, Proc, XGET, command};
+use crate::support::proc::{Ended, Proc, XGET, command, copy_program};
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -136,7 +136,7 @@ pub fn make_root(dir: &Path) {
     for (link, to) in [("bin", "usr/bin"), ("sbin", "usr/sbin"), ("lib", "usr/lib")] {
         symlink(to, dir.join(link)).unwrap();
     }
-    fs::copy("/bin/busybox", dir.join("usr/bin/busybox")).unwrap();
+    copy_program("/bin/busybox", &dir.join("usr/bin/busybox"));
     for name in ["sh", "cat", "touch", "mount", "sleep", "ls", "rm", "wget", "grep", "test"] {
         symlink("busybox", dir.join("usr/bin").join(name)).unwrap();
     }

@@ -14,7 +14,7 @@ use std::time::Duration;
 use support::fake::Throttle;
 use support::lab::{Lab, PORT};
 use support::mounts::{have_own_mounts, mount_image, mount_memory, mount_new, run};
-use support::proc::{Master, Proc, XGET, command, xget};
+use support::proc::{Master, Proc, XGET, command, copy_program, xget};
 use support::reader::Reader;
 use support::{Scratch, lacks, lacks_root, noise, tree, until};
 
@@ -51,7 +51,7 @@ fn contents(dir: &Path) -> Contents {
 fn programs_go_on_while_theirs_is_replaced_and_it_is_told_what_was() {
     let scratch = Scratch::new();
     let (source, dest) = source_and_dest(&scratch, 10, 3_000);
-    fs::copy("/bin/sleep", dest.join("program")).unwrap();
+    copy_program("/bin/sleep", &dest.join("program"));
     fs::write(source.join("program"), "#!/bin/sh\n").unwrap();
     tree::chmod(&source.join("program"), 0o755);
     let mut sleeping = command(dest.join("program"));

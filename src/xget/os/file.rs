@@ -186,7 +186,7 @@ pub fn make_dir_at(dir: &OwnedFd, name: &[u8], mode: u32) -> Result<(), Errno> {
     stat::mkdirat(dir, &*c_name(name)?, Mode::from_bits_truncate(mode))
 }
 
-/// For a path that the operator gave; the umask applies.
+/// By its whole path; the umask applies.
 pub fn make_dir(path: &Path, mode: u32) -> Result<(), Errno> {
     unistd::mkdir(&*c_path(path)?, Mode::from_bits_truncate(mode))
 }
